@@ -1,0 +1,1 @@
+"""What every room and script shares: errors, whole files, provenance, the command line."""

@@ -1,0 +1,86 @@
+"""How every script talks: its parser, its progress bar, its one-line errors."""
+
+import argparse
+import errno
+import os
+import sys
+from collections.abc import Callable, Iterable
+
+from tqdm import tqdm
+
+from common.errors import InputError
+
+
+def parser(description: str, example: str) -> argparse.ArgumentParser:
+    """An argument parser whose --help closes with one example to copy."""
+    made = argparse.ArgumentParser(
+        description=description,
+        epilog=f"example:\n  {example}",
+        formatter_class=_Help,
+        allow_abbrev=False,
+    )
+    made.add_argument("--seed", type=natural, default=0, help="of everything random")
+    return made
+
+
+def natural(text: str) -> int:
+    """An argument that is a whole number of zero or more."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below zero")
+    return number
+
+
+def positive(text: str) -> int:
+    """An argument that is a whole number of one or more."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is below one")
+    return number
+
+
+def progress(items: Iterable | None = None, **settings) -> tqdm:
+    """A progress bar for work of over two seconds, silent where nobody watches."""
+    return tqdm(items, disable=None, delay=2, dynamic_ncols=True, **settings)
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Run a script's `main` and leave with the exit status that it returns.
+
+    0 only when all of it worked, 1 after a one-line error on stderr; argparse
+    itself leaves with 2 on wrong use. An unforeseen exception is a bug and
+    keeps its traceback.
+    """
+    try:
+        status = main() or 0
+        sys.stdout.flush()
+    except InputError as error:
+        status = _complain(str(error))
+    except KeyboardInterrupt:
+        status = _complain("stopped; the same command goes on from here")
+    except BrokenPipeError:
+        # The reader of our output has left (`… | head`): nothing to tell it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    except OSError as error:
+        status = _complain(f"{error.filename or 'output'}: {_os_remedy(error)}")
+    sys.exit(status)
+
+
+def _complain(message: str) -> int:
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    return 1
+
+
+def _os_remedy(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "the disk is full; free some space and run the same command again"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{error.strerror}; choose a place that you may write to, or change its permissions"
+    if error.errno == errno.ENOENT:
+        return "no such file; check the path"
+    return f"{error.strerror or error}; check the path and the disk"
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Shows defaults, and leaves the description's and example's lines alone."""

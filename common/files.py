@@ -1,0 +1,51 @@
+"""Outputs that appear whole or not at all."""
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from common.errors import InputError
+
+
+@contextlib.contextmanager
+def written_whole(path: str | Path) -> Iterator[Path]:
+    """Yield a path to write to; on success it becomes `path` in one rename.
+
+    The file is written beside its destination as `NAME.partial` and synced
+    before the rename, so that a reader, a kill or a full disk never meets half
+    a file. On an error the partial file is removed and `path` is as before.
+
+    Raises
+    ------
+    InputError
+        The folder cannot be made or written to.
+    """
+    path = Path(path)
+    make_folder(path.parent)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        yield partial
+        with open(partial, "rb") as handle:
+            os.fsync(handle.fileno())
+        os.replace(partial, path)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def make_folder(folder: str | Path) -> None:
+    """Make `folder` and its parents, or raise `InputError` saying why not."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot make this folder ({error.strerror}); choose another place with --out"
+        ) from error
+
+
+def sha256(path: str | Path) -> str:
+    """Hex sha256 of a file's content, read in blocks."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -1,0 +1,77 @@
+"""What made a file: asked before making it again, written into it afterwards.
+
+Every output carries a record {"inputs": …, "versions": …}. Inputs decide
+whether an output may stand; versions are kept for the reader only, so that a
+library upgrade does not make a finished cache unusable.
+"""
+
+import importlib.metadata
+import json
+import platform
+from pathlib import Path
+
+from common.errors import InputError
+
+_PACKAGES = ("numpy", "librosa", "soundfile", "soxr", "keras", "tensorflow", "scikit-learn")
+
+
+def record(inputs: dict) -> dict:
+    """The provenance of an output made now from `inputs` (JSON values only)."""
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {"inputs": inputs, "versions": versions}
+
+
+def to_json(made: dict) -> str:
+    """A record as the JSON text that goes into an attribute or a sidecar."""
+    return json.dumps(made, ensure_ascii=False, indent=1, sort_keys=True)
+
+
+def differences(old: dict, new: dict, prefix: str = "") -> list[str]:
+    """Name each value in which two input records differ, as `name: old -> new`."""
+    found = []
+    for key in sorted(old.keys() | new.keys()):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            found += differences(before, after, f"{prefix}{key}.")
+        elif before != after:
+            found.append(f"{prefix}{key}: {_short(before)} -> {_short(after)}")
+    return found
+
+
+def require_same(path: str | Path, old: dict, new: dict) -> None:
+    """Raise `InputError` unless the output at `path` was made from inputs `new`."""
+    changed = differences(old, new)
+    if changed:
+        raise InputError(
+            f"{path}: already there, made from other inputs ({'; '.join(changed)}); "
+            "choose another --out, or delete it to make it again"
+        )
+
+
+def sidecar(path: str | Path) -> Path:
+    """Where the record of a file that has no attributes of its own stands."""
+    path = Path(path)
+    return path.with_name(path.name + ".json")
+
+
+def read_sidecar(path: str | Path) -> dict:
+    """The record beside `path`, or an empty one where there is none."""
+    try:
+        found = json.loads(sidecar(path).read_text(encoding="utf-8"))
+        return found if isinstance(found.get("inputs"), dict) else {"inputs": {}}
+    except FileNotFoundError:
+        return {"inputs": {}}
+    except (ValueError, AttributeError) as error:
+        raise InputError(
+            f"{sidecar(path)}: not a provenance record ({error}); delete it and {path}"
+        ) from error
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else text[:37] + "…"

@@ -1,0 +1,42 @@
+"""Step 2: decode every track of a split once, into one mel cache."""
+
+import sys
+from pathlib import Path
+
+# The scripts of this room run from the root: `python data_prep/2_cache_mels.py …`.
+sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from common import cli
+from common.parallel import usable_cores
+from data_prep import failures, mel_cache, split_csv
+from data_prep.mel import FrontEnd
+
+
+def main() -> int:
+    parser = cli.parser(
+        __doc__,
+        "python data_prep/2_cache_mels.py splits/demo.csv --audio corpus --out cache/demo.h5",
+    )
+    parser.add_argument("split", metavar="SPLIT.csv", type=Path)
+    parser.add_argument("--audio", type=Path, required=True, help="folder of the split's paths")
+    parser.add_argument("--out", type=Path, required=True, help="the cache, cache/NAME.h5")
+    parser.add_argument("--workers", type=cli.positive, default=usable_cores(), help="processes")
+    parser.add_argument(
+        "--whole-tracks",
+        action="store_true",
+        help="keep all frames of a track, not the first 1,291 (30 s) as the papers did",
+    )
+    parser.add_argument(
+        "--allow-failures", action="store_true", help="exit with 0 though some tracks failed"
+    )
+    args = parser.parse_args()
+    front_end = FrontEnd(max_frames=None) if args.whole_tracks else FrontEnd()
+    report = mel_cache.make(
+        split_csv.read(args.split), args.audio, args.out, front_end=front_end, workers=args.workers
+    )
+    verb = "complete already" if report.was_complete else "complete"
+    return failures.close(args.out, report.tracks, report.failed, args.allow_failures, verb)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,44 @@
+"""Tracks that could not be used: told once, listed in a file, and counted in the exit status."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from common.files import written_whole
+from common.parallel import WorkerLost
+from data_prep.audio import AudioError
+
+
+def reason(error: Exception) -> str:
+    """One line on why a track failed; an unforeseen error is named as such."""
+    if isinstance(error, AudioError):
+        return error.reason
+    if isinstance(error, WorkerLost):
+        return str(error)
+    return f"unforeseen {type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def listed_in(out: str | Path) -> Path:
+    """Where the failed tracks of the output NAME.h5 are listed: NAME.failures.csv beside it."""
+    return Path(out).with_suffix(".failures.csv")
+
+
+def write(out: str | Path, failed: dict[str, str]) -> None:
+    """List the failed tracks {track_id: reason} beside `out`; no file where none failed."""
+    path = listed_in(out)
+    if not failed:
+        path.unlink(missing_ok=True)
+        return
+    with written_whole(path) as aside:
+        pd.DataFrame({"track_id": failed.keys(), "reason": failed.values()}).to_csv(
+            aside, index=False, encoding="utf-8"
+        )
+
+
+def close(out: str | Path, tracks: int, failed: dict[str, str], allowed: bool, verb: str) -> int:
+    """Print a script's closing line; return its exit status, 1 if any track failed."""
+    if not failed:
+        print(f"{out}: {verb}, {tracks} tracks")
+        return 0
+    print(f"{out}: {verb}, {tracks} tracks; {len(failed)} failed, see {listed_in(out)}")
+    return 0 if allowed else 1

@@ -1,0 +1,59 @@
+"""A folder of audio files as a list of tracks."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import soundfile
+
+from common.errors import InputError
+from data_prep.audio import FFMPEG_SUFFIXES
+
+# Less the formats without a header of their own, and those that rarely hold music.
+SUFFIXES = (
+    FFMPEG_SUFFIXES
+    | {".oga", ".opus", ".aif", ".aifc"}
+    | {f".{name.lower()}" for name in soundfile.available_formats()}
+    - {".raw", ".mat4", ".mat5", ".sd2"}
+)
+
+
+def tracks(folder: str | Path) -> list[str]:
+    """Paths of all audio files below `folder`, relative to it with `/`, sorted.
+
+    Audio is told by the suffix; hidden files and folders are passed over, and
+    so are links to folders, which could lead in a circle.
+
+    Raises
+    ------
+    InputError
+        Not a folder, or no audio file in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; check the path")
+    found = []
+    for place, below, names in os.walk(folder):
+        below[:] = [name for name in below if not name.startswith(".")]
+        here = Path(place).relative_to(folder)
+        found += [
+            (here / name).as_posix()
+            for name in names
+            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+        ]
+    if not found:
+        raise InputError(f"{folder}: holds no audio files ({', '.join(sorted(SUFFIXES))})")
+    return sorted(found)
+
+
+def digest(folder: str | Path, paths: list[str]) -> str:
+    """Identifies the files by name, size and time of change, without reading them."""
+    listing = hashlib.sha256()
+    for path in paths:
+        try:
+            state = (Path(folder) / path).stat()
+            known = f"{state.st_size} {state.st_mtime_ns}"
+        except OSError:
+            known = "gone"
+        listing.update(f"{path}\0{known}\0".encode("utf-8", "surrogateescape"))
+    return listing.hexdigest()

@@ -1,0 +1,138 @@
+"""The papers' audio front end: waveform to log-compressed mel-spectrogram."""
+
+import dataclasses
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import librosa
+import numpy as np
+
+from data_prep import audio
+
+SEGMENT = 129  # frames, about 3 s: the input of the 1-D CNN (ismir2018 section 4)
+_BLOCK = 4096  # frames transformed at a time, so that an hour costs no more memory than a minute
+
+
+@dataclass(frozen=True)
+class FrontEnd:
+    """Parameters of the log-mel (ismir2018 section 4; the published code's values).
+
+    `max_frames` is what is kept of a track: the published code kept the first
+    1,291 of the 1,292 frames of a 30 s clip; None keeps all of a track of any length.
+    """
+
+    sample_rate: int = audio.SAMPLE_RATE  # Hz
+    n_fft: int = 1024  # samples, Hann window of the same length
+    hop: int = 512  # samples
+    n_mels: int = 128  # Slaney filters, area-normalised, 0 Hz to half the sample rate
+    gain: float = 10.0  # of the compression log10(1 + gain * mel)
+    pad_mode: str = "reflect"  # librosa's default in 2017; today's is zeros
+    max_frames: int | None = 1291
+
+    def to_dict(self) -> dict:
+        """The parameters as JSON values, for the provenance of what is made with them."""
+        return dataclasses.asdict(self)
+
+    @property
+    def max_seconds(self) -> float | None:
+        """How much audio `max_frames` can see, a little more than needed; None: all."""
+        if self.max_frames is None:
+            return None
+        return (self.max_frames * self.hop + 2 * self.n_fft) / self.sample_rate
+
+
+def log_mel(waveform: np.ndarray, front_end: FrontEnd | None = None) -> np.ndarray:
+    """Log-compressed mel-spectrogram, log10(1 + 10 * mel) of the magnitude spectrum.
+
+    Parameters
+    ----------
+    waveform
+        (n,) float32, mono, at the front end's sample rate, n > n_fft / 2.
+    front_end
+        Its parameters; the papers' by default.
+
+    Returns
+    -------
+    (frames, n_mels) float32, frames = min(1 + n // hop, max_frames).
+    Frame t is centred on sample t * hop.
+
+    Raises
+    ------
+    ValueError
+        The waveform is not one-dimensional, or too short to be reflected.
+    """
+    front_end = front_end or FrontEnd()
+    half = front_end.n_fft // 2
+    if waveform.ndim != 1 or len(waveform) <= half:
+        raise ValueError(f"waveform: shape {waveform.shape}; needs more than {half} mono samples")
+    padded = np.pad(waveform.astype(np.float32, copy=False), half, mode=front_end.pad_mode)
+    frames = 1 + len(waveform) // front_end.hop
+    if front_end.max_frames is not None:
+        frames = min(frames, front_end.max_frames)
+    mel = np.empty((frames, front_end.n_mels), np.float32)
+    for first in range(0, frames, _BLOCK):
+        last = min(first + _BLOCK, frames)
+        chunk = padded[first * front_end.hop : (last - 1) * front_end.hop + front_end.n_fft]
+        spectrum = librosa.stft(
+            chunk, n_fft=front_end.n_fft, hop_length=front_end.hop, center=False
+        )
+        mel[first:last] = (_filters(front_end) @ np.abs(spectrum)).T
+    return np.log10(1 + np.float32(front_end.gain) * mel)
+
+
+def log_mel_of_file(path: str | Path, front_end: FrontEnd | None = None) -> np.ndarray:
+    """`log_mel` of an audio file of at least one segment (129 frames, 3 s).
+
+    Raises
+    ------
+    data_prep.audio.AudioError
+        The file cannot be used, or is shorter than one segment.
+    """
+    front_end = front_end or FrontEnd()
+    waveform = audio.load(path, front_end.max_seconds)
+    if 1 + len(waveform) // front_end.hop < SEGMENT:
+        seconds = len(waveform) / front_end.sample_rate
+        raise audio.AudioError(
+            path, f"is {seconds:.2f} s long, less than one segment of {SEGMENT} frames (3 s)"
+        )
+    return log_mel(waveform, front_end)
+
+
+def segments(mel: np.ndarray) -> np.ndarray:
+    """Cut (frames, n_mels) into consecutive segments; a remainder is dropped.
+
+    Returns
+    -------
+    (frames // 129, 129, n_mels), a view: a 30 s clip of 1,291 frames gives 10.
+    """
+    count = len(mel) // SEGMENT
+    return mel[: count * SEGMENT].reshape(count, SEGMENT, mel.shape[1])
+
+
+def mfcc(mel: np.ndarray, front_end: FrontEnd | None = None, coefficients: int = 20) -> np.ndarray:
+    """Mel-frequency cepstral coefficients out of a log-mel, without decoding again.
+
+    The papers' compression is undone, the mel magnitudes are put in decibels
+    (floor 80 dB under the loudest), and an orthonormal DCT-II is taken.
+
+    Parameters
+    ----------
+    mel
+        (frames, n_mels) as from `log_mel`, float16 or float32.
+
+    Returns
+    -------
+    (frames, coefficients) float32.
+    """
+    gain = (front_end or FrontEnd()).gain
+    magnitude = np.maximum((10.0 ** mel.astype(np.float32) - 1) / gain, 0)
+    decibels = librosa.amplitude_to_db(magnitude, ref=1.0, amin=1e-5, top_db=80.0)
+    return librosa.feature.mfcc(S=decibels.T, n_mfcc=coefficients).T.astype(np.float32)
+
+
+@functools.lru_cache(maxsize=4)
+def _filters(front_end: FrontEnd) -> np.ndarray:
+    return librosa.filters.mel(
+        sr=front_end.sample_rate, n_fft=front_end.n_fft, n_mels=front_end.n_mels
+    )

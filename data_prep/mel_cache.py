@@ -1,0 +1,384 @@
+"""The mel cache: every track decoded once, all frames end to end in one HDF5 file.
+
+Datasets of a cache file:
+
+| dataset | shape, dtype | what |
+|---|---|---|
+| frames | (total_frames, 128) float16 | log-mel of all tracks, contiguous and uncompressed |
+| track_id | (tracks,) str | in the order of the split |
+| start, length | (tracks,) int64 | a track's frames are frames[start : start + length] |
+| failed_track_id, failed_reason | (failures,) str | what could not be cached, and why |
+
+Root attributes: `format`, `front_end` and `made_from` (JSON), and `mean` and
+`std`, the scalars over all frames of the training tracks.
+
+While a cache is being made, NAME.h5.making/ holds the frames so far as a raw
+file and a journal with a line a track. Both only ever grow, in the order of
+the split, so a kill at any moment costs no more than the tracks in flight.
+"""
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import astuple, dataclass
+from functools import partial
+from pathlib import Path
+
+import filelock
+import h5py
+import numpy as np
+import pandas as pd
+
+from common import cli, hdf5, provenance
+from common.errors import InputError
+from common.files import make_folder, written_whole
+from common.parallel import Outcome, ordered_map
+from data_prep import failures
+from data_prep.mel import FrontEnd, log_mel_of_file
+
+FORMAT = "mel-cache-1"
+_COPY = 1 << 16  # frames copied at a time (16 MiB)
+
+
+# ---------------------------------------------------------------- reading
+
+
+class MelCache:
+    """A finished cache, its frames mapped into memory and read only as they are used.
+
+    Attributes
+    ----------
+    frames
+        (total_frames, n_mels) float16, memory-mapped.
+    track_id
+        (tracks,) str, as an object array.
+    start, length
+        (tracks,) int64, in frames.
+    mean, std
+        Scalars of the training tracks' frames.
+    front_end
+        The `FrontEnd` that made it.
+    failed
+        {track_id: reason} of the tracks that could not be cached.
+
+    Raises
+    ------
+    InputError
+        Not a mel cache, or damaged.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        with hdf5.open_file(self.path) as file:
+            if file.attrs.get("format") != FORMAT:
+                raise InputError(
+                    f"{self.path}: not a mel cache; make one with data_prep/2_cache_mels.py"
+                )
+            self.made_from = hdf5.json_attribute(file, "made_from")
+            self.front_end = _front_end(hdf5.json_attribute(file, "front_end"), self.path)
+            self.mean, self.std = float(file.attrs["mean"]), float(file.attrs["std"])
+            self.track_id = hdf5.strings(file, "track_id")
+            self.start = hdf5.values(file, "start").astype(np.int64)
+            self.length = hdf5.values(file, "length").astype(np.int64)
+            self.failed = dict(
+                zip(
+                    hdf5.strings(file, "failed_track_id"),
+                    hdf5.strings(file, "failed_reason"),
+                    strict=True,
+                )
+            )
+            frames = hdf5.dataset(file, "frames")
+            offset, shape, dtype = frames.id.get_offset(), frames.shape, frames.dtype
+        self._check(offset, shape, dtype)
+        self.frames = np.memmap(self.path, dtype, mode="r", offset=offset, shape=shape)
+        self._row = {track: row for row, track in enumerate(self.track_id)}
+
+    def __len__(self) -> int:
+        return len(self.track_id)
+
+    def __contains__(self, track_id: str) -> bool:
+        return track_id in self._row
+
+    def __getitem__(self, track_id: str) -> np.ndarray:
+        """The (length, n_mels) float16 frames of one track, a view."""
+        row = self._row[track_id]
+        return self.frames[self.start[row] : self.start[row] + self.length[row]]
+
+    def rows(self, track_ids: Iterable[str]) -> np.ndarray:
+        """(n,) int64 positions of the tracks in the cache, or `InputError` naming one it lacks."""
+        track_ids = list(track_ids)
+        absent = [track for track in track_ids if track not in self._row]
+        if absent:
+            raise InputError(
+                f"{self.path}: lacks {len(absent)} of {len(track_ids)} tracks, the first "
+                f"{absent[0]!r}; cache this split with data_prep/2_cache_mels.py"
+            )
+        return np.fromiter((self._row[track] for track in track_ids), np.int64, len(track_ids))
+
+    def _check(self, offset: int | None, shape: tuple, dtype: np.dtype) -> None:
+        damaged = InputError(f"{self.path}: a damaged mel cache; delete it and make it again")
+        bands = (self.front_end.n_mels,)
+        if offset is None or dtype != np.float16 or len(shape) != 2 or shape[1:] != bands:
+            raise damaged
+        if offset + shape[0] * shape[1] * 2 > self.path.stat().st_size:
+            raise damaged
+        if not len(self.track_id) == len(self.start) == len(self.length):
+            raise damaged
+        if (self.start < 0).any() or (self.length < 0).any():
+            raise damaged
+        if (self.length > shape[0] - self.start).any():
+            raise damaged
+        if not (math.isfinite(self.mean) and math.isfinite(self.std) and self.std > 0):
+            raise damaged
+
+
+def _front_end(parameters: dict, path: Path) -> FrontEnd:
+    try:
+        return FrontEnd(**parameters)
+    except TypeError as error:
+        raise InputError(f"{path}: made by a front end unknown here ({error})") from error
+
+
+# ---------------------------------------------------------------- making
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `make` did: tracks in the cache, tracks that failed, and whether it was there before."""
+
+    tracks: int
+    failed: dict[str, str]
+    was_complete: bool
+
+
+def make(
+    table: pd.DataFrame,
+    audio_folder: str | Path,
+    out: str | Path,
+    *,
+    front_end: FrontEnd | None = None,
+    workers: int = 1,
+) -> Report:
+    """Decode every track of a split into the cache file `out`.
+
+    Goes on where an earlier, interrupted call stopped; does nothing where
+    `out` is complete and made from the same tracks and front end. The
+    datasets come out the same bytes whatever the interruptions and the number
+    of workers.
+
+    Parameters
+    ----------
+    table
+        A split (see `data_prep.split_csv`).
+    audio_folder
+        What the split's paths are relative to.
+
+    Raises
+    ------
+    InputError
+        `out` was made from something else, another run is making it, or not
+        one track could be read. Failed tracks are listed beside `out`.
+    """
+    out, front_end = Path(out), front_end or FrontEnd()
+    inputs = {"front_end": front_end.to_dict(), "tracks": len(table), "split": _digest(table)}
+    making = out.with_name(out.name + ".making")
+    if out.exists():
+        failed = _require_complete(out, inputs)
+        shutil.rmtree(making, ignore_errors=True)
+        return Report(len(table) - len(failed), failed, was_complete=True)
+    make_folder(making)
+    lock = filelock.FileLock(making / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise InputError(f"{out}: another run is making it; wait for that one") from error
+    try:
+        with lock:
+            with _Journal(making, inputs, out) as journal:
+                _decode_rest(table, Path(audio_folder), front_end, workers, journal)
+            failed = _failures(table, journal.entries)
+            failures.write(out, failed)
+            _require_some(failed, table, audio_folder)
+            _assemble(out, table, journal.entries, making, inputs)
+    except OSError as error:
+        error.filename = error.filename or str(out)  # a full disk does not say whose write it met
+        raise
+    shutil.rmtree(making, ignore_errors=True)
+    return Report(len(table) - len(failed), failed, was_complete=False)
+
+
+def _require_some(failed: dict[str, str], table: pd.DataFrame, folder: str | Path) -> None:
+    if len(failed) == len(table):
+        track, reason = next(iter(failed.items()))
+        raise InputError(
+            f"{folder}: none of the {len(table)} tracks could be read; the first, {track}: {reason}"
+        )
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A journal line: what became of the track of that row."""
+
+    length: int  # frames; 0 if it failed
+    total: float  # sum of its values
+    squares: float  # sum of their squares
+    reason: str  # why it failed, or ''
+
+
+class _Journal:
+    """The raw frames and the lines that say which of them are sound."""
+
+    def __init__(self, folder: Path, inputs: dict, out: Path):
+        self._row_bytes = 2 * inputs["front_end"]["n_mels"]
+        self._frames, self._lines = folder / "frames", folder / "journal"
+        _require_same_start(folder / "inputs.json", inputs, out)
+        self.entries = _sound_entries(self._lines, self._frames, self._row_bytes)
+
+    def __enter__(self) -> "_Journal":
+        # Unbuffered: when a line is in the journal, the frames are in the file before it.
+        self._frames_file = self._frames.open("ab", buffering=0)
+        self._lines_file = self._lines.open("ab", buffering=0)
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._frames_file.close()
+        self._lines_file.close()
+
+    def append(self, entry: _Entry, frames: np.ndarray | None) -> None:
+        if frames is not None:
+            _write_all(self._frames_file, frames.data.cast("B"))
+        _write_all(self._lines_file, memoryview(_line(entry)))
+        self.entries.append(entry)
+
+
+def _write_all(file, data: memoryview) -> None:
+    while len(data):
+        data = data[file.write(data) :]
+
+
+def _line(entry: _Entry) -> bytes:
+    return (json.dumps(astuple(entry)) + "\n").encode()
+
+
+def _require_same_start(path: Path, inputs: dict, out: Path) -> None:
+    if path.exists():
+        with contextlib.suppress(ValueError):  # a kill while it was written: begin again
+            provenance.require_same(path.parent, json.loads(path.read_bytes()), inputs)
+            return
+    for stale in ("frames", "journal"):
+        (path.parent / stale).unlink(missing_ok=True)
+    with written_whole(path) as aside:
+        aside.write_text(json.dumps(inputs), encoding="utf-8")
+
+
+def _sound_entries(lines: Path, frames: Path, row_bytes: int) -> list[_Entry]:
+    """Read the journal back and cut both files to what it vouches for."""
+    for file in (lines, frames):
+        file.touch()
+    entries, frames_end, lines_end = [], 0, 0
+    frames_size = frames.stat().st_size
+    with lines.open("rb") as journal:
+        for line in journal:
+            entry = _Entry(*json.loads(line)) if line.endswith(b"\n") else None
+            if entry is None or frames_end + entry.length * row_bytes > frames_size:
+                break
+            frames_end += entry.length * row_bytes
+            lines_end += len(line)
+            entries.append(entry)
+    os.truncate(lines, lines_end)
+    os.truncate(frames, frames_end)
+    return entries
+
+
+def _decode_rest(
+    table: pd.DataFrame, folder: Path, front_end: FrontEnd, workers: int, journal: _Journal
+) -> None:
+    done = len(journal.entries)
+    paths = [str(folder / path) for path in table["path"].iloc[done:]]
+    outcomes = ordered_map(partial(_float16_frames, front_end=front_end), paths, workers=workers)
+    with (
+        contextlib.closing(outcomes),
+        cli.progress(total=len(table), initial=done, desc="mel cache", unit="track") as bar,
+    ):
+        for outcome in outcomes:
+            journal.append(*_entry(outcome))
+            bar.update()
+
+
+def _float16_frames(path: str, front_end: FrontEnd) -> tuple[np.ndarray, float, float]:
+    """In a worker: a track's frames, and the sums for the scalar mean and std."""
+    frames = log_mel_of_file(path, front_end).astype(np.float16)
+    rounded = frames.astype(np.float64).ravel()
+    return frames, float(rounded.sum()), float(rounded @ rounded)
+
+
+def _entry(outcome: Outcome) -> tuple[_Entry, np.ndarray | None]:
+    if outcome.error is not None:
+        return _Entry(0, 0.0, 0.0, failures.reason(outcome.error)), None
+    frames, total, squares = outcome.result
+    return _Entry(len(frames), total, squares, ""), frames
+
+
+def _failures(table: pd.DataFrame, entries: list[_Entry]) -> dict[str, str]:
+    return {
+        track: entry.reason
+        for track, entry in zip(table["track_id"], entries, strict=True)
+        if entry.reason
+    }
+
+
+def _assemble(
+    out: Path, table: pd.DataFrame, entries: list[_Entry], folder: Path, inputs: dict
+) -> None:
+    """Put the raw frames and the index into one HDF5 file, and that in its place."""
+    failed = _failures(table, entries)
+    good = np.array([not entry.reason for entry in entries])
+    length = np.array([entry.length for entry in entries], np.int64)[good]
+    n_mels = inputs["front_end"]["n_mels"]
+    raw = np.memmap(folder / "frames", np.float16, "r", shape=(int(length.sum()), n_mels))
+    mean, std = _mean_and_std(table["subset"].eq("train").to_numpy(), entries, n_mels)
+    with written_whole(out) as aside, h5py.File(aside, "w") as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["front_end"] = json.dumps(inputs["front_end"], sort_keys=True)
+        file.attrs["made_from"] = provenance.to_json(provenance.record(inputs))
+        file.attrs["mean"], file.attrs["std"] = mean, std
+        text = h5py.string_dtype()
+        file.create_dataset("track_id", data=table["track_id"].to_numpy(object)[good], dtype=text)
+        file["length"], file["start"] = length, np.cumsum(length) - length
+        file.create_dataset("failed_track_id", data=list(failed), dtype=text)
+        file.create_dataset("failed_reason", data=list(failed.values()), dtype=text)
+        frames = file.create_dataset("frames", raw.shape, np.float16)
+        for block in _blocks(len(raw)):
+            frames[block] = raw[block]
+
+
+def _blocks(count: int) -> Iterator[slice]:
+    return (slice(first, first + _COPY) for first in range(0, count, _COPY))
+
+
+def _mean_and_std(train: np.ndarray, entries: list[_Entry], n_mels: int) -> tuple[float, float]:
+    """Over the training tracks' frames; over all frames where a split has no training track."""
+    used = [entry for entry, wanted in zip(entries, train, strict=True) if wanted and entry.length]
+    used = used or entries
+    count = n_mels * sum(entry.length for entry in used)
+    mean = math.fsum(entry.total for entry in used) / count
+    return mean, math.sqrt(math.fsum(entry.squares for entry in used) / count - mean**2)
+
+
+def _require_complete(out: Path, inputs: dict) -> dict[str, str]:
+    cache = MelCache(out)
+    provenance.require_same(out, cache.made_from["inputs"], inputs)
+    return cache.failed
+
+
+def _digest(table: pd.DataFrame) -> str:
+    """Identifies what of a split goes into its cache; a change of labels does not matter."""
+    digest = hashlib.sha256()
+    train = np.where(table["subset"].eq("train"), "train", "")
+    for row in zip(table["track_id"], table["path"], train, strict=True):
+        digest.update("\0".join((*row, "")).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()

@@ -1,0 +1,18 @@
+"""The networks of the papers, their weights, the training loop, and the features they give."""
+
+import os
+import sys
+
+if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
+    # TensorFlow greets the terminal with notes on its own build before it reads this variable, so
+    # its first import happens with the C library's stderr turned away. Python's errors still show.
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    sys.stderr.flush()
+    _stderr, _nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(_nowhere, 2)
+    try:
+        import keras  # noqa: F401
+    finally:
+        os.dup2(_stderr, 2)
+        os.close(_stderr)
+        os.close(_nowhere)

@@ -1,0 +1,316 @@
+"""Encoder weights: the authors' released files, and our own.
+
+Both are HDF5 in the layout of Keras 2: a list of layer names, and for each
+layer a group with its arrays. They are read as arrays only, told apart by
+their shapes and taken in their order, for names vary from file to file
+(`conv1d_1`, `conv1d_25` …). Nothing in a file is ever executed, its model
+configuration least of all.
+"""
+
+import contextlib
+import csv
+import hashlib
+import io
+import os
+import re
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pooch
+
+from common import hdf5, provenance
+from common.errors import InputError
+from common.files import sha256, written_whole
+from models.basic import build_basic
+from models.encoder import BANDS, BLOCKS, build_encoder
+
+# Of the training songs of the released weights (ismir2018's published code).
+RELEASED_MEAN, RELEASED_STD = 0.22620339, 0.25794547
+
+REGISTRY = Path(__file__).with_name("released_weights.csv")
+MIRROR_VARIABLE = "MUSIC_MIRROR"
+_RAW = "https://raw.githubusercontent.com"
+_LARGEST = 1 << 28  # bytes; the largest released model is a hundredth of it
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a weights file holds, ready to be put into an encoder.
+
+    Attributes
+    ----------
+    name
+        The registry's name, or the file's stem.
+    encoder_arrays
+        Kernel, bias, gamma, beta, moving mean, moving variance, five times over.
+    head
+        [kernel, bias] of the dense layer after the encoder, or None.
+    mean, std
+        The scalars that its input is normalised with.
+    provenance
+        What a feature file says of it: name, sha256, model, artists.
+    """
+
+    name: str
+    encoder_arrays: list[np.ndarray]
+    head: list[np.ndarray] | None
+    mean: float
+    std: float
+    provenance: dict
+
+
+def load(name_or_path: str, mirror: str | Path | None = None) -> Weights:
+    """Read weights by registry name (`siamese_5000`) or from an .h5 or .keras file.
+
+    A name is looked up in the mirror folder (this argument, or the environment
+    variable MUSIC_MIRROR), else downloaded once into the user's cache folder;
+    either way its git blob id is verified.
+
+    Raises
+    ------
+    InputError
+        Unknown name, no network, content other than published, damaged file,
+        or a network that is not this encoder.
+    """
+    path = Path(name_or_path)
+    released = _released()
+    if str(name_or_path) in released:
+        path = fetch(str(name_or_path), mirror)
+    elif path.suffix not in (".h5", ".keras"):
+        raise InputError(
+            f"{name_or_path}: neither an .h5 or .keras file nor a released model; "
+            f"released are {', '.join(released)}"
+        )
+    elif not path.is_file():
+        raise InputError(f"{path}: no such weights file; check the path")
+    return _read(path)
+
+
+def load_encoder(name_or_path: str, mirror: str | Path | None = None) -> keras.Model:
+    """The encoder with these weights: normalised (batch, 129, 128) -> (batch, 256)."""
+    return encoder_of(load(name_or_path, mirror))
+
+
+def encoder_of(weights: Weights, **settings) -> keras.Model:
+    """An encoder (see `build_encoder` for the settings) carrying the weights."""
+    encoder = build_encoder(**settings)
+    encoder.set_weights(weights.encoder_arrays)
+    return encoder
+
+
+def classifier_of(weights: Weights) -> keras.Model:
+    """The whole basic model of a file that has its softmax layer, taking plain log-mel.
+
+    Raises
+    ------
+    InputError
+        The file holds an encoder alone.
+    """
+    if weights.head is None:
+        raise InputError(f"{weights.name}: holds no classes, only an encoder")
+    kernel, bias = weights.head
+    activation = "sigmoid" if weights.provenance.get("model") == "tag" else "softmax"
+    model = build_basic(
+        encoder_of(weights), len(bias), activation, mean=weights.mean, std=weights.std
+    )
+    model.get_layer("classes").set_weights([kernel, bias])
+    return model
+
+
+def save(path: str | Path, model: keras.Model, *, mean: float, std: float, made_from: dict) -> None:
+    """Write a trained model's encoder, and its dense layer if it has one, whole.
+
+    The layout is the released files' own; what they lack stands in root
+    attributes: `mean`, `std` and the provenance record `made_from`.
+    """
+    layers = [layer for layer in model.get_layer("encoder").layers if layer.weights]
+    layers += [layer for layer in model.layers if layer.name == "classes"]
+    with written_whole(path) as aside, h5py.File(aside, "w") as file:
+        file.attrs["mean"], file.attrs["std"] = mean, std
+        file.attrs["made_from"] = provenance.to_json(made_from)
+        group = file.create_group("model_weights")
+        group.attrs["layer_names"] = [layer.name for layer in layers]
+        for layer in layers:
+            arrays = {f"{layer.name}/{w.name}:0": np.asarray(w.value) for w in layer.weights}
+            own = group.create_group(layer.name)
+            own.attrs["weight_names"] = list(arrays)
+            for name, array in arrays.items():
+                own[name] = array
+
+
+# ---------------------------------------------------------------- the registry
+
+
+def _released() -> dict[str, dict]:
+    with REGISTRY.open(encoding="utf-8", newline="") as file:
+        return {row["name"]: row for row in csv.DictReader(file)}
+
+
+def fetch(name: str, mirror: str | Path | None = None) -> Path:
+    """The verified local file of a released model."""
+    row = _released()[name]
+    mirror = mirror or os.environ.get(MIRROR_VARIABLE)
+    if mirror:
+        path = Path(mirror) / f"{name}.h5"
+        if not path.is_file():
+            raise InputError(f"{path}: not in the mirror; copy it there, or leave the mirror out")
+    else:
+        path = _download(row)
+    if git_blob(path) != row["git_blob"]:
+        raise InputError(f"{path}: not the file that was published; delete it and try again")
+    return path
+
+
+def git_blob(path: str | Path) -> str:
+    """Git's content id of a file: sha1 of "blob SIZE", a zero byte and the content."""
+    content = Path(path).read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
+def _download(row: dict) -> Path:
+    url = f"{_RAW}/{row['repository']}/{row['commit']}/{row['path']}"
+    folder = pooch.os_cache("artist-labels")
+    try:
+        return Path(
+            pooch.retrieve(
+                url,
+                known_hash=None,  # a blob id is no hash of the content alone: `fetch` verifies it
+                fname=f"{row['name']}-{row['git_blob'][:12]}.h5",
+                path=folder,
+                progressbar=False,
+            )
+        )
+    except Exception as error:  # requests' errors, each with a text of many lines
+        raise InputError(
+            f"{row['name']}: cannot be downloaded from {url} ({type(error).__name__}); check the "
+            f"network, or put the file as {row['name']}.h5 in a folder and give it with --mirror"
+        ) from error
+
+
+# ---------------------------------------------------------------- reading files
+
+
+def _read(path: Path) -> Weights:
+    with _hdf5_of(path) as file:
+        kernels, norms, dense = _by_shape(_layers(file), path)
+        inputs, mean, std = _own_attributes(file)
+    released = next((r for r in _released().values() if r["git_blob"] == git_blob(path)), None)
+    known = released or inputs
+    origin = {
+        "name": released["name"] if released else path.stem,
+        "sha256": sha256(path),
+        "model": known.get("model"),
+        "artists": int(known["artists"]) if known.get("artists") else None,
+        "mean": mean,
+        "std": std,
+    }
+    blocks = [array for pair in zip(kernels, norms, strict=True) for both in pair for array in both]
+    return Weights(origin["name"], blocks, dense, mean, std, origin)
+
+
+@contextlib.contextmanager
+def _hdf5_of(path: Path) -> Iterator[h5py.File]:
+    """The HDF5 file itself, or the one inside a .keras archive; damage becomes an InputError."""
+    try:
+        if not zipfile.is_zipfile(path):
+            with hdf5.open_file(path) as file:
+                yield file
+            return
+        with zipfile.ZipFile(path) as archive:
+            if archive.getinfo("model.weights.h5").file_size > _LARGEST:
+                raise InputError(f"{path}: its weights are larger than this encoder's can be")
+            content = io.BytesIO(archive.read("model.weights.h5"))
+        with h5py.File(content, "r") as file:
+            yield file
+    except (KeyError, TypeError, AttributeError, ValueError, OSError, RuntimeError) as error:
+        raise InputError(
+            f"{path}: holds no Keras weights, or damaged ones; make or download it again"
+        ) from error
+    except zipfile.BadZipFile as error:
+        raise InputError(f"{path}: a damaged .keras archive; make or download it again") from error
+
+
+def _layers(file: h5py.File) -> list[list[np.ndarray]]:
+    """The arrays of each layer, layers of one kind in their order."""
+    if "model_weights" in file or "layer_names" in file.attrs:
+        paths = _keras2_paths(file)
+    else:
+        paths = _keras3_paths(file)
+    layers: dict[str, list[np.ndarray]] = {}
+    for path in paths:
+        # A model inside a model lists its arrays flat: the layer is the folder they lie in.
+        layers.setdefault(path.rpartition("/")[0], []).append(hdf5.values(file, path, _LARGEST))
+    return list(layers.values())
+
+
+def _keras2_paths(file: h5py.File) -> list[str]:
+    prefix = "model_weights/" if "model_weights" in file else ""
+    group = file[prefix] if prefix else file
+    return [
+        f"{prefix}{layer}/{name}"
+        for layer in _names(group, "layer_names")
+        for name in _names(group[layer], "weight_names")
+    ]
+
+
+def _names(group: h5py.Group, attribute: str) -> list[str]:
+    """A list of names; Keras spreads one too long for an attribute over NAME0, NAME1 …"""
+    parts = [key for key in group.attrs if re.fullmatch(rf"{attribute}\d*", key)]
+    if not parts:
+        raise KeyError(attribute)
+    found = [name for key in sorted(parts, key=_natural) for name in group.attrs[key]]
+    return [name.decode() if isinstance(name, bytes) else str(name) for name in found]
+
+
+def _keras3_paths(file: h5py.File) -> list[str]:
+    """Keras 3 numbers layers by class and variables by number, and keeps no list of them."""
+    found: list[str] = []
+    file["layers"].visit(found.append)
+    arrays = (f"layers/{name}" for name in found if re.search(r"/vars/\d+$", name))
+    return sorted(arrays, key=_natural)
+
+
+def _natural(text: str) -> list:
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", text)]
+
+
+def _by_shape(layers: list[list[np.ndarray]], path: Path) -> tuple[list, list, list | None]:
+    """Sort layers into the encoder's convolutions, its normalisations, and a dense layer."""
+    kinds = {"conv": [], "norm": [], "dense": []}
+    for arrays in layers:
+        shape = [array.ndim for array in arrays]
+        kind = {(3, 1): "conv", (1, 1, 1, 1): "norm", (2, 1): "dense"}.get(tuple(shape))
+        if kind is None or any(array.dtype.kind != "f" for array in arrays):
+            raise InputError(f"{path}: has a layer that this encoder lacks; it is another network")
+        kinds[kind].append(arrays)
+    bands = (BANDS, *(filters for filters, _, _ in BLOCKS))
+    expected = [
+        (kernel, before, filters)
+        for (filters, kernel, _), before in zip(BLOCKS, bands, strict=False)
+    ]
+    if [arrays[0].shape for arrays in kinds["conv"]] != expected or any(
+        array.shape != (filters,)
+        for norm, (filters, _, _) in zip(kinds["norm"], BLOCKS, strict=False)
+        for array in norm
+    ):
+        raise InputError(f"{path}: its layers have other shapes than this encoder's; see the paper")
+    if len(kinds["norm"]) != len(BLOCKS) or len(kinds["dense"]) > 1:
+        raise InputError(f"{path}: has another number of layers than this encoder")
+    if not all(np.isfinite(array).all() for arrays in layers for array in arrays):
+        raise InputError(f"{path}: holds weights that are not finite numbers; take an earlier file")
+    return kinds["conv"], kinds["norm"], next(iter(kinds["dense"]), None)
+
+
+def _own_attributes(file: h5py.File) -> tuple[dict, float, float]:
+    """The inputs, mean and std that `save` wrote; a file without was normalised as the released."""
+    if "made_from" not in file.attrs:
+        return {}, RELEASED_MEAN, RELEASED_STD
+    mean, std = float(file.attrs["mean"]), float(file.attrs["std"])
+    if not (np.isfinite(mean) and np.isfinite(std) and std > 0):
+        raise InputError(f"{file.filename}: its mean and std are no numbers to normalise with")
+    return hdf5.json_attribute(file, "made_from").get("inputs", {}), mean, std
