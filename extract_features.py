@@ -34,6 +34,7 @@ def main() -> int:
     parser.add_argument(
         "--allow-failures", action="store_true", help="exit with 0 though some tracks failed"
     )
+    cli.add_seed(parser)
     args = parser.parse_args()
     from models import features  # imports Keras, which neither --help nor the decoders need
 

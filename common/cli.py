@@ -2,9 +2,11 @@
 
 import argparse
 import errno
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -19,8 +21,41 @@ def parser(description: str, example: str) -> argparse.ArgumentParser:
         formatter_class=_Help,
         allow_abbrev=False,
     )
-    made.add_argument("--seed", type=natural, default=0, help="of everything random")
     return made
+
+
+def add_seed(made: argparse.ArgumentParser) -> None:
+    """The option that every script with something random takes."""
+    made.add_argument("--seed", type=natural, default=0, help="of everything random")
+
+
+def training_parser(
+    description: str, example: str, *, learning_rate: float, batch: int
+) -> argparse.ArgumentParser:
+    """A parser with what all training scripts take; the papers' values as defaults."""
+    made = parser(description, example)
+    made.add_argument("split", metavar="SPLIT.csv", type=Path)
+    made.add_argument("cache", metavar="CACHE.h5", type=Path)
+    made.add_argument("--out", type=Path, required=True, help="folder of the run, runs/NAME")
+    made.add_argument("--epochs", type=positive, default=1000, help="at the most")
+    made.add_argument("--batch", type=positive, default=batch, help="anchors a step")
+    made.add_argument("--rate", type=positive_float, default=learning_rate, help="of learning")
+    made.add_argument("--dropout", type=share, default=0.0, help="after the last activation")
+    made.add_argument(
+        "--plateau",
+        type=positive,
+        default=5,
+        help="epochs without a lower validation loss before the rate is multiplied by 0.2",
+    )
+    made.add_argument("--patience", type=positive, help="such epochs before training ends early")
+    add_seed(made)
+    return made
+
+
+def settings(args: argparse.Namespace) -> dict:
+    """The arguments that are no paths: what a record says of how an output was made."""
+    plain = (str, int, float, bool, type(None))
+    return {name: value for name, value in vars(args).items() if isinstance(value, plain)}
 
 
 def natural(text: str) -> int:
@@ -36,6 +71,22 @@ def positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is below one")
+    return number
+
+
+def positive_float(text: str) -> float:
+    """An argument that is a finite number above zero."""
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not above zero")
+    return number
+
+
+def share(text: str) -> float:
+    """An argument from 0 up to, but not, 1."""
+    number = float(text)
+    if not 0 <= number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not in [0, 1)")
     return number
 
 
@@ -83,4 +134,9 @@ def _os_remedy(error: OSError) -> str:
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Shows defaults, and leaves the description's and example's lines alone."""
+    """Leaves the description's and example's lines alone, and shows defaults that say something."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        if action.default in (None, False):
+            return action.help or ""
+        return super()._get_help_string(action)

@@ -5,9 +5,11 @@ whether an output may stand; versions are kept for the reader only, so that a
 library upgrade does not make a finished cache unusable.
 """
 
+import hashlib
 import importlib.metadata
 import json
 import platform
+from collections.abc import Iterable
 from pathlib import Path
 
 from common.errors import InputError
@@ -70,6 +72,14 @@ def read_sidecar(path: str | Path) -> dict:
         raise InputError(
             f"{sidecar(path)}: not a provenance record ({error}); delete it and {path}"
         ) from error
+
+
+def digest(rows: Iterable[Iterable[str]]) -> str:
+    """Hex sha256 that identifies rows of text."""
+    made = hashlib.sha256()
+    for row in rows:
+        made.update("\0".join((*row, "")).encode("utf-8", "surrogatepass"))
+    return made.hexdigest()
 
 
 def _short(value: object) -> str:

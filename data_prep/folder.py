@@ -1,11 +1,11 @@
 """A folder of audio files as a list of tracks."""
 
-import hashlib
 import os
 from pathlib import Path
 
 import soundfile
 
+from common import provenance
 from common.errors import InputError
 from data_prep.audio import FFMPEG_SUFFIXES
 
@@ -48,12 +48,12 @@ def tracks(folder: str | Path) -> list[str]:
 
 def digest(folder: str | Path, paths: list[str]) -> str:
     """Identifies the files by name, size and time of change, without reading them."""
-    listing = hashlib.sha256()
-    for path in paths:
+
+    def state(path: str) -> str:
         try:
-            state = (Path(folder) / path).stat()
-            known = f"{state.st_size} {state.st_mtime_ns}"
+            found = (Path(folder) / path).stat()
+            return f"{found.st_size} {found.st_mtime_ns}"
         except OSError:
-            known = "gone"
-        listing.update(f"{path}\0{known}\0".encode("utf-8", "surrogateescape"))
-    return listing.hexdigest()
+            return "gone"
+
+    return provenance.digest((path, state(path)) for path in paths)

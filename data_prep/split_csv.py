@@ -59,6 +59,14 @@ def column(table: pd.DataFrame, name: str, source: str | Path) -> np.ndarray:
     return table[name].to_numpy(dtype=object)
 
 
+def subset(table: pd.DataFrame, name: str, source: str | Path) -> np.ndarray:
+    """(tracks,) bool, the tracks of one subset, or `InputError` if there are none."""
+    chosen = table["subset"].eq(name).to_numpy()
+    if not chosen.any():
+        raise InputError(f"{source}: no track is in the subset {name}; make the split with some")
+    return chosen
+
+
 def leaves_folder(path: str) -> bool:
     """Whether a relative path, as written, points outside the folder it is relative to."""
     pure = PurePosixPath(path.replace("\\", "/"))

@@ -45,7 +45,7 @@ class Weights:
     Attributes
     ----------
     name
-        The registry's name, or the file's stem.
+        The registry's name, that of the run which made the file, or the file's stem.
     encoder_arrays
         Kernel, bias, gamma, beta, moving mean, moving variance, five times over.
     head
@@ -202,7 +202,7 @@ def _read(path: Path) -> Weights:
     released = next((r for r in _released().values() if r["git_blob"] == git_blob(path)), None)
     known = released or inputs
     origin = {
-        "name": released["name"] if released else path.stem,
+        "name": known.get("name") or path.stem,
         "sha256": sha256(path),
         "model": known.get("model"),
         "artists": int(known["artists"]) if known.get("artists") else None,

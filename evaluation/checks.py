@@ -1,0 +1,57 @@
+"""Checks that every measure makes on what it is given, before any number comes out."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from common.errors import InputError
+
+
+def checked(features: ArrayLike, labels: ArrayLike, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """`features` as (n, d) float64 and `labels` as (n,), or an error that calls them `name`.
+
+    Raises
+    ------
+    InputError
+        As `checked_features`; or not one label a row; or a row without a label.
+    """
+    features, labels = checked_features(features, name), np.asarray(labels)
+    if labels.shape != (len(features),):
+        raise InputError(
+            f"{name}: {len(features)} rows of features but labels of shape {labels.shape}; "
+            "give one label a row"
+        )
+    missing = np.flatnonzero(pd.isna(labels))
+    if missing.size:
+        raise InputError(
+            f"{name}: {missing.size} of {len(labels)} songs have no label, the first is row "
+            f"{missing[0]}; fill that column of the split or leave those songs out"
+        )
+    return features, labels
+
+
+def checked_features(features: ArrayLike, name: str) -> np.ndarray:
+    """`features` as (n, d) float64, all finite and n > 0, or an error that calls them `name`.
+
+    Raises
+    ------
+    InputError
+        Not two-dimensional; no rows; or NaN or infinity in any row.
+    """
+    features = np.asarray(features, dtype=np.float64)
+    if features.ndim != 2:
+        raise InputError(
+            f"{name}: features of shape {features.shape}; give one row a song, shape (n, d)"
+        )
+    if not features.size:
+        raise InputError(
+            f"{name}: no features, shape {features.shape}; check the subset column of the split "
+            "and that its track_id are those of the features"
+        )
+    bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
+    if bad.size:
+        raise InputError(
+            f"{name}: {bad.size} of {len(features)} rows of features have NaN or infinity, "
+            f"the first is row {bad[0]}; extract them again"
+        )
+    return features

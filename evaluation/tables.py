@@ -1,0 +1,274 @@
+"""The papers' tables beside this package's results: layout only, no measure is computed here.
+
+A *result* is one JSON file in a results folder, a dict with the keys of `FIELDS`:
+
+    protocol  "retrieval", "knn" or "linear"     metric    "map" or "accuracy"
+    value     the score                          spread    standard deviation over trials, or null
+    trials    how many, or null                  n_songs   how many songs were judged
+    dataset   the split file's stem              label     the split's column, such as "genre"
+    features  the features' name                 model     "siamese", "basic", "tag", "mfcc", ...
+    artists   artists trained on, or null        made_from what the number was made from, a dict
+"""
+
+import json
+import math
+from pathlib import Path
+
+import pandas as pd
+
+from common.errors import InputError
+
+NUMBER, COUNT, MAYBE = (int, float), (int,), (type(None),)
+FIELDS = {
+    "protocol": (str,),
+    "metric": (str,),
+    "value": NUMBER,
+    "spread": NUMBER + MAYBE,
+    "trials": COUNT + MAYBE,
+    "n_songs": COUNT,
+    "dataset": (str,),
+    "label": (str,),
+    "features": (str,),
+    "model": (str,),
+    "artists": COUNT + MAYBE,
+    "made_from": (dict,),
+}
+DTYPES = {
+    "value": "float64",
+    "spread": "float64",
+    "trials": "Int64",
+    "n_songs": "Int64",
+    "artists": "Int64",
+}
+
+# What names a cell of a paper's table, and what names a result.
+CELL = ["protocol", "dataset", "model", "artists", "metric"]
+RESULT = ["protocol", "metric", "dataset", "label", "features"]
+
+BASELINES = ("mfcc", "untrained")
+
+SCORES = {"retrieval": "MAP", "knn": "k-NN", "linear": "linear"}
+
+AUDIO = {
+    "gtzan": "GTZAN audio (930 clips)",
+    "fma_small": "FMA small audio (8,000 clips)",
+    "naver": "the NAVER Korean songs (8,000 clips; a private list: bring your own)",
+    "mtat": "MagnaTagATune audio (21,105 clips, 50 tags)",
+    "fma_medium": "FMA medium audio (25,000 clips) with its tracks.csv and genres.csv",
+}
+
+# The released weights for each column of ismir2018's tables. Which of several the paper
+# measured is not known, so that every one counts.
+WEIGHTS = {
+    ("basic", 5000): ["basic_5000"],
+    ("siamese", 5000): ["siamese_5000", "siamese_5000_best"],
+    ("basic", 10000): ["basic_10000_889", "basic_10000_999"],
+    ("siamese", 10000): ["siamese_10000_149", "siamese_10000_399", "siamese_10000_final"],
+}
+
+CACHE = (
+    "python data_prep/2_cache_mels.py splits/{dataset}.csv --audio DIR --out cache/{dataset}.h5; "
+)
+MEASURE = (
+    "python extract_features.py {weights} cache/{dataset}.h5 "
+    "--out features/{name}_{dataset}.h5; "
+    "python evaluate.py {protocol} features/{name}_{dataset}.h5 splits/{dataset}.csv "
+    "--label genre --json results/{protocol}_{name}_{dataset}.json"
+)
+TRAIN_TAGS = (
+    "MSD previews with Last.fm tags, as the tag model was not released: "
+    "python train_basic.py splits/msd_tags.csv cache/msd_tags.h5 --out runs/tag --labels tags; "
+)
+
+NOT_YET = "not yet in this package: "
+ON_MSD = "; {audio}, and MSD previews to train on"
+
+# What an empty cell needs: the first line whose columns all match the paper's row.
+NEEDS = [
+    ({"note": "quoted by the paper"}, "nothing to run: the paper quotes this number from others"),
+    ({"model": "basic with LDA"}, NOT_YET + "LDA before the {protocol} protocol" + ON_MSD),
+    ({"paper": "arxiv2017"}, NOT_YET + "the {protocol} protocol of arxiv2017" + ON_MSD),
+    ({"paper": "agf2018"}, NOT_YET + "the artist group factors of agf2018; {audio}"),
+    ({"model": "tag"}, "{audio}; " + TRAIN_TAGS + CACHE + MEASURE),
+    ({"paper": "ismir2018"}, "{audio}: " + CACHE + MEASURE),
+]
+
+
+def read_results(folder: str | Path) -> pd.DataFrame:
+    """All results of a folder: one row a `*.json` file, the columns of `FIELDS` and `file`.
+
+    Keys beyond `FIELDS` are left out, and so are files of other names. An empty
+    folder gives an empty table.
+
+    Raises
+    ------
+    InputError
+        The folder does not exist; a JSON file is no result; two files hold the
+        same result.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; name the one that evaluate.py --json wrote to")
+    rows = [{**_read_result(path), "file": path.name} for path in sorted(folder.glob("*.json"))]
+    results = pd.DataFrame(rows, columns=[*FIELDS, "file"]).astype(DTYPES)
+    for _, same in results.groupby(RESULT):
+        if len(same) > 1:
+            raise InputError(
+                f"{folder}: {' and '.join(same['file'])} hold the same result "
+                f"({' '.join(same.iloc[0][RESULT])}); remove all but one"
+            )
+    return results
+
+
+def _read_result(path: Path) -> dict:
+    """The result in one file, or an error that says what is wrong with it."""
+    remedy = "move it out of the folder, or make it again with evaluate.py --json"
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: cannot be read as JSON ({reason}); {remedy}") from error
+    if not isinstance(result, dict):
+        raise InputError(f"{path}: not a result but a {type(result).__name__}; {remedy}")
+    for key, kinds in FIELDS.items():
+        if key not in result:
+            raise InputError(f"{path}: not a result, it lacks {key!r}; {remedy}")
+        value = result[key]
+        # Python counts True among the integers and reads NaN from JSON; neither is a score.
+        wrong = isinstance(value, bool) or not isinstance(value, kinds)
+        if wrong or (isinstance(value, float) and not math.isfinite(value)):
+            raise InputError(f"{path}: not a result, {key!r} is {value!r}; {remedy}")
+    return {key: result[key] for key in FIELDS}
+
+
+def read_paper_tables() -> pd.DataFrame:
+    """Every number of the three papers' tables, one row a cell, in the papers' order."""
+    return pd.read_csv(
+        Path(__file__).with_name("paper_tables.csv"),
+        dtype={"artists": "Int64"},
+        keep_default_na=False,
+        na_values={"artists": ""},
+    )
+
+
+def paper_beside_ours(results: pd.DataFrame) -> pd.DataFrame:
+    """Every cell of the papers' tables with what this package measured for it.
+
+    A result fills a cell of the same protocol, dataset, model, number of artists
+    and metric, where its label is genre. A cell that several features fill has a
+    row for each, in the order of their names.
+
+    Parameters
+    ----------
+    results : DataFrame
+        From `read_results`.
+
+    Returns
+    -------
+    DataFrame
+        The columns of `paper_tables.csv`, then `ours`, `difference` (ours minus
+        the paper's), `spread`, `n_songs`, `features`, and `needs`: where there is
+        no result, the data and commands that would make it, else empty.
+    """
+    paper = read_paper_tables()
+    ours = results[results["label"] == "genre"].rename(columns={"value": "ours"})
+    ours = ours.sort_values("features")[[*CELL, "ours", "spread", "n_songs", "features"]]
+    table = paper.merge(ours, on=CELL, how="left")
+    table.insert(table.columns.get_loc("ours") + 1, "difference", table["ours"] - table["value"])
+    table["features"] = table["features"].fillna("")
+    cells = table.to_dict("records")
+    table["needs"] = [_needs(cell) if pd.isna(cell["ours"]) else "" for cell in cells]
+    return table
+
+
+def _needs(cell: dict) -> str:
+    """What would fill `cell`, a row of `paper_tables.csv`, in words and commands."""
+    template = next(
+        text for columns, text in NEEDS if all(cell[c] == value for c, value in columns.items())
+    )
+    names = WEIGHTS.get((cell["model"], cell["artists"]), [cell["model"]])
+    weights = "runs/tag/best.h5" if cell["model"] == "tag" else names[0]
+    text = template.format(
+        audio=AUDIO[cell["dataset"]],
+        dataset=cell["dataset"],
+        protocol=cell["protocol"],
+        weights=weights,
+        name=names[0],
+    )
+    others = f" (likewise {', '.join(names[1:])})" if len(names) > 1 else ""
+    return text + others
+
+
+def with_footnotes(table: pd.DataFrame) -> str:
+    """A table of `paper_beside_ours` as Markdown, each distinct need told once, below it."""
+    distinct = [need for need in table["needs"].unique() if need]
+    needs = {need: number for number, need in enumerate(distinct, 1)}
+    short = table.drop(columns="note").rename(columns={"value": "paper's"})
+    short["needs"] = [f"[{needs[need]}]" if need else "" for need in table["needs"]]
+    notes = "".join(f"{number}. {need}\n" for need, number in needs.items())
+    return f"{to_markdown(short)}\nWhat the empty cells need:\n\n{notes}"
+
+
+def ours_only(results: pd.DataFrame) -> pd.DataFrame:
+    """Results that no cell of the papers' tables has, one row for each set of features.
+
+    Returns
+    -------
+    DataFrame
+        `dataset`, `label`, `features`, and the scores `MAP`, `k-NN`, `linear`
+        (NaN where not measured); the best MAP of a dataset and label first.
+    """
+    cells = pd.MultiIndex.from_frame(read_paper_tables()[CELL])
+    in_paper = pd.MultiIndex.from_frame(results[CELL]).isin(cells) & (results["label"] == "genre")
+    return by_features(results[~in_paper])
+
+
+def by_features(results: pd.DataFrame, column: str = "value") -> pd.DataFrame:
+    """`column` of the results, a row for each set of features, a column for each protocol.
+
+    Columns and order as `ours_only`.
+    """
+    rows = ["dataset", "label", "features"]
+    wide = results.pivot(index=rows, columns="protocol", values=column)
+    wide = wide.reindex(columns=list(SCORES)).rename(columns=SCORES).rename_axis(columns=None)
+    return wide.reset_index().sort_values(
+        ["dataset", "label", "MAP", "features"],
+        ascending=[True, True, False, True],
+        ignore_index=True,
+    )
+
+
+def margins(results: pd.DataFrame) -> list[str]:
+    """How far each trained set of features is above each baseline, in words; of one dataset.
+
+    Baselines are the features of the models `mfcc` and `untrained`.
+    """
+    scores = by_features(results).set_index("features")[list(SCORES.values())]
+    models = results.drop_duplicates("features").set_index("features")["model"]
+    is_baseline = models.isin(BASELINES).reindex(scores.index)
+    lines = []
+    for features, ours in scores[~is_baseline].iterrows():
+        for baseline, theirs in scores[is_baseline].iterrows():
+            gains = (ours - theirs).dropna()
+            said = ", ".join(f"{gain:+.3f} {score}" for score, gain in gains.items())
+            lines.append(f"{features} against {baseline}: {said}")
+    return lines
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    """`table` as a Markdown table, without its index, ending in a line break.
+
+    Floats have 4 decimals; missing values are empty; `|` within a cell is escaped.
+    Columns of numbers align right.
+    """
+    rules = ["---:" if pd.api.types.is_numeric_dtype(kind) else "---" for kind in table.dtypes]
+    rows = [[_cell(value) for value in row] for row in table.itertuples(index=False)]
+    lines = [[_cell(name) for name in table.columns], rules, *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _cell(value: object) -> str:
+    if pd.api.types.is_scalar(value) and pd.isna(value):
+        return ""
+    text = f"{value:z.4f}" if isinstance(value, float) else str(value)
+    return " ".join(text.split()).replace("|", r"\|")

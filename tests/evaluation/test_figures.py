@@ -1,0 +1,96 @@
+"""The figure of scores: whole, at column width, with values that can be read."""
+
+from itertools import combinations
+from unittest import mock
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from common.errors import InputError
+from evaluation.figures import COLUMN_WIDTH, DPI, scores_by_features
+
+
+def made_up(features=5, dataset="demo_target"):
+    """Results with neighbouring scores, from almost 0 to 1."""
+    rows = [
+        (protocol, min(1.0, 0.01 + 0.24 * i + shift), spread, f"siamese_10000_run_{i}")
+        for i in range(features)
+        for protocol, shift, spread in (
+            ("retrieval", 0, None),
+            ("knn", 0.1, None),
+            ("linear", 0.11, 0.04),
+        )
+    ]
+    results = pd.DataFrame(rows, columns=["protocol", "value", "spread", "features"])
+    return results.assign(dataset=dataset, label="genre")
+
+
+@pytest.fixture
+def drawn(tmp_path):
+    """Draw results to a PNG and give its path and the figure that was saved."""
+
+    def draw(results, **settings):
+        path = tmp_path / "scores.png"
+        save = Figure.savefig
+        with mock.patch.object(Figure, "savefig", autospec=True, side_effect=save) as saved:
+            scores_by_features(results, path, **settings)
+        return path, saved.call_args.args[0]
+
+    return draw
+
+
+def test_the_figure_is_a_whole_png_at_column_width(drawn, tmp_path):
+    path, _ = drawn(made_up())
+    assert [each.name for each in tmp_path.iterdir()] == ["scores.png"]
+    content = path.read_bytes()
+    assert content.startswith(b"\x89PNG") and content.endswith(b"IEND\xaeB`\x82")
+    assert int.from_bytes(content[16:20], "big") == pytest.approx(COLUMN_WIDTH * DPI, abs=1)
+
+
+@pytest.mark.parametrize("features", [1, 5, 12])
+def test_no_text_covers_another_or_leaves_the_figure(drawn, features):
+    _, figure = drawn(made_up(features), chance=0.1)
+    axes = figure.axes[0]
+    texts = [*axes.texts, *axes.get_xticklabels(), *axes.get_yticklabels()]
+    texts += [axes.title, axes.xaxis.label, axes.yaxis.label, *figure.legends[0].texts]
+    boxes = [text.get_window_extent() for text in texts]
+    assert len(axes.texts) == 3 * features
+    for a, b in combinations(boxes, 2):
+        assert not a.overlaps(b)
+    for box in boxes:
+        assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1
+        assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1
+
+
+def test_bars_have_the_values_best_map_on_top(drawn):
+    results = made_up(3)
+    _, figure = drawn(results[~((results["protocol"] == "knn") & (results["value"] < 0.2))])
+    axes = figure.axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    heights = [label.get_window_extent().y0 for label in axes.get_yticklabels()]
+    by_height = [name for _, name in sorted(zip(heights, names, strict=True), reverse=True)]
+    assert by_height == [f"siamese_10000_run_{i}" for i in (2, 1, 0)]
+    bars = {bars.get_label(): [bar.get_width() for bar in bars] for bars in axes.containers[::2]}
+    assert bars["MAP"] == pytest.approx([0.49, 0.25, 0.01])
+    assert bars["k-NN"] == pytest.approx([0.59, 0.35])
+    assert bars["linear"] == pytest.approx([0.60, 0.36, 0.12])
+    assert [text.get_text() for text in axes.texts[:3]] == ["0.490", "0.250", "0.010"]
+
+
+def test_chance_is_a_line_where_it_is_given(drawn):
+    def lines(figure):
+        return [line for line in figure.axes[0].lines if line.get_label() == "chance"]
+
+    _, figure = drawn(made_up(), chance=0.125)
+    assert [line.get_xdata()[0] for line in lines(figure)] == [0.125]
+    _, figure = drawn(made_up())
+    assert lines(figure) == []
+
+
+def test_several_datasets_or_none_are_refused(tmp_path):
+    both = pd.concat([made_up(), made_up(dataset="gtzan")])
+    with pytest.raises(InputError, match="draw one for each"):
+        scores_by_features(both, tmp_path / "scores.png")
+    with pytest.raises(InputError, match="none"):
+        scores_by_features(made_up().iloc[:0], tmp_path / "scores.png")

@@ -1,0 +1,204 @@
+"""Reading results, and the papers' tables beside them."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from common.errors import InputError
+from evaluation.tables import (
+    ours_only,
+    paper_beside_ours,
+    read_paper_tables,
+    read_results,
+    to_markdown,
+)
+
+RESULT = {
+    "protocol": "retrieval",
+    "metric": "map",
+    "value": 0.5432,
+    "spread": None,
+    "trials": None,
+    "n_songs": 930,
+    "dataset": "gtzan",
+    "label": "genre",
+    "features": "siamese_5000",
+    "model": "siamese",
+    "artists": 5000,
+    "made_from": {"features": "sha256"},
+}
+LINEAR = {"protocol": "linear", "metric": "accuracy", "spread": 0.01, "trials": 10}
+KNN = {"protocol": "knn", "metric": "accuracy"}
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write results that differ from `RESULT` as told, and read the folder."""
+
+    def read_after(*changes):
+        for i, change in enumerate(changes):
+            (tmp_path / f"{i}.json").write_text(json.dumps(RESULT | change), encoding="utf-8")
+        return read_results(tmp_path)
+
+    return read_after
+
+
+def test_results_are_read_as_written(write):
+    results = write({}, LINEAR)
+    assert list(results["file"]) == ["0.json", "1.json"]
+    first, second = (row for _, row in results.iterrows())
+    assert {key: first[key] for key in RESULT if RESULT[key] is not None} == {
+        key: value for key, value in RESULT.items() if value is not None
+    }
+    assert pd.isna(first["spread"]) and pd.isna(first["trials"])
+    assert (second["spread"], second["trials"]) == (0.01, 10)
+
+
+def test_the_folder_holds_other_files_too(write, tmp_path):
+    (tmp_path / "table.md").write_text("| not JSON |")
+    assert len(write({})) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"protocol": "retr', "cannot be read as JSON"),
+        ("[1, 2]", "not a result but a list"),
+        ('{"protocol": "retrieval"}', "lacks 'metric'"),
+        (json.dumps(RESULT | {"value": "high"}), "'value' is 'high'"),
+        (json.dumps(RESULT | {"value": None}), "'value' is None"),
+        (json.dumps(RESULT | {"value": float("nan")}), "'value' is nan"),
+        (json.dumps(RESULT | {"value": True}), "'value' is True"),
+        (json.dumps(RESULT | {"artists": 5000.5}), "'artists' is 5000.5"),
+    ],
+)
+def test_a_json_file_that_is_no_result_is_refused_by_name(write, tmp_path, text, reason):
+    (tmp_path / "broken.json").write_text(text)
+    with pytest.raises(InputError, match=rf"broken\.json: .*{reason}.*; move it"):
+        write({})
+
+
+def test_bytes_that_are_no_text_are_refused_by_name(tmp_path):
+    (tmp_path / "bytes.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match=r"bytes\.json"):
+        read_results(tmp_path)
+
+
+def test_the_same_result_twice_is_refused(write):
+    with pytest.raises(InputError, match=r"0\.json and 2\.json hold the same result"):
+        write({}, LINEAR, {"value": 0.1})
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        read_results(tmp_path / "nowhere")
+
+
+def test_without_results_every_cell_of_the_papers_says_what_it_needs(tmp_path):
+    table, paper = paper_beside_ours(read_results(tmp_path)), read_paper_tables()
+    pd.testing.assert_frame_equal(table[list(paper.columns)], paper)
+    assert table["ours"].isna().all()
+    assert (table["needs"].str.len() > 20).all()
+    assert not table["needs"].str.contains(r"[{}]").any()
+
+
+def needs(cells, **cell):
+    rows = cells[(cells[list(cell)] == pd.Series(cell)).all(axis=1)]
+    assert len(rows) == 1
+    return rows.iloc[0]["needs"]
+
+
+def test_needs_are_the_commands_and_data_of_the_cell(tmp_path):
+    cells = paper_beside_ours(read_results(tmp_path))
+    released = needs(cells, table=1, dataset="gtzan", model="siamese", protocol="retrieval")
+    assert released.startswith("GTZAN audio (930 clips)")
+    assert (
+        "python extract_features.py siamese_5000 cache/gtzan.h5 "
+        "--out features/siamese_5000_gtzan.h5; python evaluate.py retrieval "
+        "features/siamese_5000_gtzan.h5 splits/gtzan.csv --label genre "
+        "--json results/retrieval_siamese_5000_gtzan.json"
+    ) in released
+    knn = needs(cells, dataset="fma_small", model="basic", protocol="knn")
+    assert "FMA small" in knn and "basic_5000 cache/fma_small.h5" in knn
+    tag = needs(cells, dataset="gtzan", model="tag", protocol="linear")
+    assert "not released" in tag and "train_basic.py" in tag and "--labels tags" in tag
+    assert "private list" in needs(cells, dataset="naver", model="basic", protocol="linear")
+    many = needs(cells, table=4, dataset="gtzan", model="siamese", protocol="linear")
+    assert "siamese_10000_149" in many and "likewise siamese_10000_399" in many
+    quoted = cells[cells["note"] == "quoted by the paper"]
+    assert quoted["needs"].str.startswith("nothing to run").all()
+    later = cells[cells["paper"].isin(["arxiv2017", "agf2018"]) & (cells["note"] == "")]
+    assert later["needs"].str.startswith("not yet in this package").all()
+
+
+def test_a_result_fills_its_cell_only(write):
+    table = paper_beside_ours(write({}, LINEAR | {"artists": 10000, "features": "siamese_10000"}))
+    filled = table[table["ours"].notna()].set_index("table")
+    assert list(filled.index) == [1, 4]
+    assert list(filled["value"]) == [0.5510, 0.7203]
+    assert filled.loc[1, "difference"] == pytest.approx(0.5432 - 0.5510, abs=1e-12)
+    assert list(filled["features"]) == ["siamese_5000", "siamese_10000"]
+    assert list(filled["n_songs"]) == [930, 930]
+    assert filled.loc[4, "spread"] == 0.01
+    assert list(filled["needs"]) == ["", ""]
+    assert len(table) == len(read_paper_tables())
+    assert (table.loc[table["ours"].isna(), "needs"] != "").all()
+
+
+def test_several_features_for_one_cell_have_a_row_each(write):
+    table = paper_beside_ours(write({"features": "z", "value": 0.1}, {"features": "a"}))
+    filled = table[table["ours"].notna()]
+    assert list(filled["features"]) == ["a", "z"]
+    assert list(filled["ours"]) == [0.5432, 0.1]
+    assert len(table) == len(read_paper_tables()) + 1
+
+
+def test_a_result_for_another_label_fills_no_cell(write):
+    results = write({"label": "artist"})
+    assert paper_beside_ours(results)["ours"].isna().all()
+    assert list(ours_only(results)["label"]) == ["artist"]
+
+
+def test_results_that_no_paper_has_are_sorted_by_map(write):
+    demo = {"dataset": "demo_target"}
+    table = ours_only(
+        write(
+            demo | {"features": "low", "value": 0.2},
+            demo | {"features": "high", "value": 0.9},
+            demo | LINEAR | {"features": "low", "value": 0.3},
+            demo | KNN | {"features": "unranked", "value": 0.99},
+            {"features": "siamese_5000"},
+        )
+    )
+    assert list(table.columns) == ["dataset", "label", "features", "MAP", "k-NN", "linear"]
+    assert list(table["features"]) == ["high", "low", "unranked"]
+    assert table.loc[1, ["MAP", "linear"]].to_list() == [0.2, 0.3]
+    assert table.loc[2, "k-NN"] == 0.99
+    assert table[["MAP", "k-NN", "linear"]].isna().sum().sum() == 5
+
+
+def test_every_result_is_in_one_of_the_two_tables(write):
+    results = write({}, {"features": "mfcc", "model": "mfcc", "artists": None}, KNN, LINEAR)
+    in_paper = paper_beside_ours(results)["ours"].notna().sum()
+    ours = ours_only(results)
+    assert in_paper == 3
+    assert list(ours["features"]) == ["mfcc"]
+
+
+def test_markdown_is_plain():
+    table = pd.DataFrame(
+        {
+            "name": ["a|b", "two\nlines"],
+            "value": [0.123456, float("nan")],
+            "artists": pd.array([5000, None], dtype="Int64"),
+            "difference": [-0.00001, -0.5],
+        },
+        index=[3, 4],
+    )
+    assert to_markdown(table).splitlines() == [
+        "| name | value | artists | difference |",
+        "| --- | ---: | ---: | ---: |",
+        r"| a\|b | 0.1235 | 5000 | 0.0000 |",
+        "| two lines |  |  | -0.5000 |",
+    ]
