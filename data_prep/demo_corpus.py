@@ -343,8 +343,8 @@ def write(root: Path, table: pd.DataFrame, seed: int = 0, workers: int = 2) -> i
 
 
 def _write_track(root: Path, seed: int, path: str) -> int:
-    # FLAC at its lowest level takes 9 ms a song against 5 ms for WAV, and halves
-    # to two thirds the 1.9 GB; each higher level costs more time than it saves room.
+    # FLAC at its lowest level costs 9 ms a song where WAV costs 5, out of some 45 in all,
+    # and makes 1.3 GB out of 1.9; a higher level saves at most 4 % of that.
     with written_whole(root / path) as unfinished:
         samples = render(path, seed)
         soundfile.write(

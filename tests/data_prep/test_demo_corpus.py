@@ -134,6 +134,8 @@ def test_another_seed_gives_other_music_and_labels(table, waves):
     assert not np.allclose(render(path, seed=1), waves[path], atol=1e-3)
     other = catalog(seed=1)
     assert (other["path"] == table["path"]).all() and not (other["tags"] == table["tags"]).all()
+    keys = [[demo_corpus._song("source", 0, n, seed).key for n in range(8)] for seed in (0, 1)]
+    assert keys[0] != keys[1]
 
 
 def test_songs_of_an_artist_differ(table):
