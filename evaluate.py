@@ -13,7 +13,7 @@ import pandas as pd
 from common import cli, feature_file, provenance
 from common.errors import InputError
 from common.files import written_whole
-from data_prep import split_csv
+from data_prep import failures, split_csv
 from evaluation import classify, figures, retrieval, tables
 
 
@@ -23,12 +23,17 @@ def main() -> None:
         "python evaluate.py retrieval features/siamese.h5 splits/gtzan.csv --label genre",
     )
     protocols = parser.add_subparsers(dest="protocol", metavar="PROTOCOL", required=True)
+    alike = {
+        "formatter_class": parser.formatter_class,
+        "epilog": parser.epilog,
+        "allow_abbrev": False,
+    }
     for name, judge in (
         ("retrieval", judge_retrieval),
         ("knn", judge_knn),
         ("linear", judge_linear),
     ):
-        made = protocols.add_parser(name, help=judge.__doc__, description=judge.__doc__)
+        made = protocols.add_parser(name, help=judge.__doc__, description=judge.__doc__, **alike)
         made.add_argument("features", metavar="FEATURES.h5", type=Path)
         made.add_argument("split", metavar="SPLIT.csv", type=Path)
         made.add_argument("--label", default="genre", help="column of the split")
@@ -40,7 +45,8 @@ def main() -> None:
         if name == "linear":
             made.add_argument("--trials", type=cli.positive, default=10, help="trainings averaged")
     for name, lay_out in (("tables", lay_out_tables), ("summary", lay_out_summary)):
-        made = protocols.add_parser(name, help=lay_out.__doc__, description=lay_out.__doc__)
+        text = lay_out.__doc__
+        made = protocols.add_parser(name, help=text, description=text, **alike)
         made.add_argument("--results", type=Path, default=Path("results"), help="folder of --json")
         made.set_defaults(run=lay_out)
     args = parser.parse_args()
@@ -49,7 +55,8 @@ def main() -> None:
 
 def judge_features(args, judge) -> None:
     """Read what is to be judged, judge it, print and keep the result."""
-    split, found = split_csv.read(args.split), feature_file.read(args.features)
+    found = feature_file.read(args.features)
+    split = failures.leave_out(split_csv.read(args.split), found.failed, args.features)
     labels = split_csv.column(split, args.label, args.split)
     if (labels == "").any():
         print(

@@ -1,7 +1,7 @@
 """Step 3: train the basic model (which artist?) or, with --labels tags, the tag model."""
 
 from common import cli
-from data_prep import labels, split_csv
+from data_prep import failures, labels, split_csv
 from data_prep.crops import Crops, LabelledBatches
 from data_prep.mel_cache import MelCache
 
@@ -16,7 +16,8 @@ def main() -> None:
     parser.add_argument("--labels", choices=("artist", "tags"), default="artist")
     args = parser.parse_args()
 
-    split, cache = split_csv.read(args.split), MelCache(args.cache)
+    cache = MelCache(args.cache)
+    split = failures.leave_out(split_csv.read(args.split), cache.failed, args.cache)
     if args.labels == "artist":
         name, activation, loss = "basic", "softmax", "sparse_categorical_crossentropy"
         classes, targets = labels.artist_classes(split, args.split)
@@ -31,18 +32,17 @@ def main() -> None:
 
     train, valid = batches("train"), batches("valid")
 
-    import keras  # after the arguments, so that --help does not wait for it
-
+    # Keras comes after the arguments, so that --help does not wait for it.
     from models.basic import build_basic
     from models.encoder import build_encoder
-    from models.fit import Run, Schedule, fit, inputs_of
+    from models.fit import Run, Schedule, fit, inputs_of, set_random_seed
 
     inputs = inputs_of(args.out, name, split, cache, cli.settings(args))
     run = Run(args.out, inputs, cache.mean, cache.std)
     if run.is_complete():
         print(f"{args.out}: complete already")
         return
-    keras.utils.set_random_seed(args.seed)
+    set_random_seed(args.seed)
     encoder = build_encoder(dropout=args.dropout)
     model = build_basic(encoder, len(classes), activation, mean=cache.mean, std=cache.std)
     schedule = Schedule(args.rate, args.epochs, args.plateau, args.patience)

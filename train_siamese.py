@@ -3,7 +3,7 @@
 import numpy as np
 
 from common import cli
-from data_prep import labels, split_csv
+from data_prep import failures, labels, split_csv
 from data_prep.crops import Crops, SiameseBatches, SongSampler
 from data_prep.mel_cache import MelCache
 
@@ -19,8 +19,10 @@ def main() -> None:
     parser.add_argument("--margin", type=cli.positive_float, default=0.4, help="of the hinge loss")
     args = parser.parse_args()
 
-    split, cache = split_csv.read(args.split), MelCache(args.cache)
-    _, artists = labels.artist_classes(split, args.split)
+    cache = MelCache(args.cache)
+    split = failures.leave_out(split_csv.read(args.split), cache.failed, args.cache)
+    names, numbers = labels.artist_classes(split, args.split)
+    artists = np.array(names, object)[numbers]
 
     def batches(subset: str, drawn_from: np.ndarray) -> SiameseBatches:
         crops = Crops(cache, split["track_id"].to_numpy(object)[drawn_from])
@@ -32,15 +34,14 @@ def main() -> None:
 
     train = batches("train", split_csv.subset(split, "train", args.split))
     valid_songs = split_csv.subset(split, "valid", args.split)
-    if np.bincount(artists[valid_songs])[artists[valid_songs]].min() < 2:
+    if np.bincount(numbers[valid_songs])[numbers[valid_songs]].min() < 2:
         # The 10,000-artist set validates on one song an artist: its positive is a training song.
         valid_songs = valid_songs | split_csv.subset(split, "train", args.split)
     valid = batches("valid", valid_songs)
 
-    import keras  # after the arguments, so that --help does not wait for it
-
+    # Keras comes after the arguments, so that --help does not wait for it.
     from models.encoder import build_encoder
-    from models.fit import Run, Schedule, fit, inputs_of
+    from models.fit import Run, Schedule, fit, inputs_of, set_random_seed
     from models.siamese import HingeLoss, build_siamese, within_margin
 
     inputs = inputs_of(args.out, "siamese", split, cache, cli.settings(args))
@@ -48,7 +49,7 @@ def main() -> None:
     if run.is_complete():
         print(f"{args.out}: complete already")
         return
-    keras.utils.set_random_seed(args.seed)
+    set_random_seed(args.seed)
     encoder = build_encoder(dropout=args.dropout)
     model = build_siamese(encoder, args.negatives, mean=cache.mean, std=cache.std)
     schedule = Schedule(args.rate, args.epochs, args.plateau, args.patience)

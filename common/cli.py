@@ -53,9 +53,14 @@ def training_parser(
 
 
 def settings(args: argparse.Namespace) -> dict:
-    """The arguments that are no paths: what a record says of how an output was made."""
+    """The arguments that decide what comes out: what a record says of how it was made.
+
+    These are no paths, and not how many processes did the work.
+    """
     plain = (str, int, float, bool, type(None))
-    return {name: value for name, value in vars(args).items() if isinstance(value, plain)}
+    given = {name: value for name, value in vars(args).items() if isinstance(value, plain)}
+    given.pop("workers", None)
+    return given
 
 
 def natural(text: str) -> int:
@@ -102,20 +107,32 @@ def run(main: Callable[[], int | None]) -> None:
     itself leaves with 2 on wrong use. An unforeseen exception is a bug and
     keeps its traceback.
     """
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        # A name that the terminal's encoding lacks is no reason to fail.
+        stream.reconfigure(errors="backslashreplace")
     try:
         status = main() or 0
-        sys.stdout.flush()
+        print(end="", flush=True)
     except InputError as error:
         status = _complain(str(error))
     except KeyboardInterrupt:
-        status = _complain("stopped; the same command goes on from here")
+        status = _complain("stopped; run the same command again to finish")
     except BrokenPipeError:
         # The reader of our output has left (`… | head`): nothing to tell it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
+        _drop_output()
     except OSError as error:
         status = _complain(f"{error.filename or 'output'}: {_os_remedy(error)}")
+        _drop_output()
     sys.exit(status)
+
+
+def _drop_output() -> None:
+    """What could not be printed must not be tried, and complained about, again at exit."""
+    try:
+        print(end="", flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(message: str) -> int:
@@ -126,11 +143,13 @@ def _complain(message: str) -> int:
 def _os_remedy(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return "the disk is full; free some space and run the same command again"
+    # Not its own strerror: h5py's is a paragraph.
+    what = os.strerror(error.errno) if error.errno else str(error)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{error.strerror}; choose a place that you may write to, or change its permissions"
+        return f"{what}; change its permissions, or choose another place"
     if error.errno == errno.ENOENT:
         return "no such file; check the path"
-    return f"{error.strerror or error}; check the path and the disk"
+    return f"{what}; check the path and the disk"
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):

@@ -1,6 +1,7 @@
 """The feature file: one vector a song, and what made it.
 
-Datasets `features` (n, d) float32 and `track_id` (n,) str; the root attribute
+Datasets `features` (n, d) float32 and `track_id` (n,) str; `failed_track_id` and
+`failed_reason` of the songs that could not be used; the root attribute
 `made_from` (JSON) with the weights, the front end and the versions.
 """
 
@@ -12,15 +13,18 @@ import numpy as np
 
 from common import hdf5, provenance
 from common.errors import InputError
-from common.files import written_whole
 
 
 @dataclass(frozen=True)
 class Features:
-    """Features of n songs: (n, d) float32, (n,) str, and the inputs that made them."""
+    """Features of n songs: (n, d) float32, (n,) str, and the inputs that made them.
+
+    `failed` is {track_id: reason} of the songs that could not be used.
+    """
 
     features: np.ndarray
     track_id: np.ndarray
+    failed: dict[str, str]
     inputs: dict
 
     def of(self, track_ids: np.ndarray, source: str | Path) -> np.ndarray:
@@ -36,7 +40,7 @@ class Features:
         if absent:
             raise InputError(
                 f"{source}: lacks {len(absent)} of {len(track_ids)} tracks, the first "
-                f"{absent[0]!r}; extract the features of this split"
+                f"{str(absent[0])!r}; extract the features of this split"
             )
         return self.features[[row[track] for track in track_ids]]
 
@@ -46,17 +50,24 @@ def read(path: str | Path) -> Features:
     with hdf5.open_file(path) as file:
         features = hdf5.values(file, "features", largest=2**36)
         track_id = hdf5.strings(file, "track_id")
+        failed = hdf5.strings(file, "failed_track_id"), hdf5.strings(file, "failed_reason")
         inputs = hdf5.json_attribute(file, "made_from").get("inputs", {})
     if features.ndim != 2 or len(features) != len(track_id) or features.dtype.kind != "f":
         raise InputError(f"{path}: a damaged feature file; delete it and extract again")
-    return Features(features.astype(np.float32, copy=False), track_id, inputs)
+    return Features(
+        features.astype(np.float32, copy=False),
+        track_id,
+        dict(zip(*failed, strict=False)),
+        inputs,
+    )
 
 
-def write(path: str | Path, features: np.ndarray, track_id: np.ndarray, inputs: dict) -> None:
+def write(path: str | Path, made: Features) -> None:
     """Write a feature file whole."""
-    with written_whole(path) as aside, h5py.File(aside, "w") as file:
-        file["features"] = np.asarray(features, np.float32)
-        file.create_dataset(
-            "track_id", data=np.asarray(track_id, object), dtype=h5py.string_dtype()
-        )
-        file.attrs["made_from"] = provenance.to_json(provenance.record(inputs))
+    text = h5py.string_dtype()
+    with hdf5.written(path) as file:
+        file["features"] = np.asarray(made.features, np.float32)
+        file.create_dataset("track_id", data=list(made.track_id), dtype=text)
+        file.create_dataset("failed_track_id", data=list(made.failed), dtype=text)
+        file.create_dataset("failed_reason", data=list(made.failed.values()), dtype=text)
+        file.attrs["made_from"] = provenance.to_json(provenance.record(made.inputs))

@@ -20,16 +20,23 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     Raises
     ------
     InputError
-        The folder cannot be made or written to.
+        The folder cannot be made, or `path` is a folder itself.
+    OSError
+        It cannot be written; `filename` is set.
     """
     path = Path(path)
     make_folder(path.parent)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give a file's name in it")
     partial = path.with_name(path.name + ".partial")
     try:
         yield partial
         with open(partial, "rb") as handle:
             os.fsync(handle.fileno())
         os.replace(partial, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk does not say whose write it met
+        raise
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -41,7 +48,7 @@ def make_folder(folder: str | Path) -> None:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"{folder}: cannot make this folder ({error.strerror}); choose another place with --out"
+            f"{folder}: cannot make this folder ({error.strerror}); choose another place"
         ) from error
 
 

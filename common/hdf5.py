@@ -1,21 +1,43 @@
-"""Reading HDF5 from anywhere without following where it points."""
+"""Reading HDF5 from anywhere without following where it points, and writing it whole."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from common.errors import InputError
+from common.files import written_whole
+
+_DEFLATE = 1100  # deflate makes at most 1,032 bytes out of one
+
+
+@contextlib.contextmanager
+def written(path: str | Path) -> Iterator[h5py.File]:
+    """Yield an HDF5 file to fill, which stands at `path` whole afterwards, or not at all.
+
+    Raises
+    ------
+    OSError
+        It cannot be written, because the disk is full for example; `filename` is set.
+    """
+    # Through a Python file: on a full disk, HDF5's own prints tracebacks, stays open, and may crash
+    # the interpreter when it ends.
+    with written_whole(path) as aside, aside.open("w+b") as plain, h5py.File(plain, "w") as file:
+        yield file
 
 
 def open_file(path: str | Path) -> h5py.File:
     """Open an HDF5 file for reading, or raise `InputError` saying what is wrong."""
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: no such file; check the path")
+        what = "not a file" if path.exists() else "no such file"
+        raise InputError(f"{path}: {what}; check the path")
     try:
-        return h5py.File(path, "r")
+        # Finished files do not change, and network drives often cannot lock.
+        return h5py.File(path, "r", locking=False)
     except PermissionError as error:
         raise InputError(f"{path}: may not be read; change its permissions") from error
     except OSError as error:
@@ -36,7 +58,8 @@ def dataset(group: h5py.Group, name: str) -> h5py.Dataset:
         for part in name.strip("/").split("/"):
             if not isinstance(node, h5py.Group):
                 raise KeyError(name)
-            if not isinstance(node.get(part, getlink=True), h5py.HardLink):
+            # Not `part in node` or `node.get`, which open the file that an external link names.
+            if node.id.links.get_info(part.encode()).type != h5py.h5l.TYPE_HARD:
                 raise InputError(f"{here} is a link; only values in the file itself are read")
             node = node[part]
     except (KeyError, RuntimeError, OSError) as error:
@@ -49,12 +72,11 @@ def dataset(group: h5py.Group, name: str) -> h5py.Dataset:
 
 
 def values(group: h5py.Group, name: str, largest: int = 2**31) -> np.ndarray:
-    """A whole dataset as an array; `largest` bounds its bytes, declared sizes being cheap lies."""
+    """A whole dataset of numbers as an array of at most `largest` bytes."""
     found = dataset(group, name)
-    if found.nbytes > largest:
-        raise InputError(
-            f"{group.file.filename}: {name} declares {found.nbytes} bytes, more than it can hold"
-        )
+    if found.dtype.kind not in "iuf":
+        raise InputError(f"{group.file.filename}: {name} does not hold numbers; make it again")
+    _require_plausible(found, name, largest)
     try:
         return found[()]
     except (OSError, RuntimeError, ValueError) as error:
@@ -68,21 +90,45 @@ def strings(group: h5py.Group, name: str) -> np.ndarray:
     found = dataset(group, name)
     if h5py.check_string_dtype(found.dtype) is None or found.ndim != 1:
         raise InputError(f"{group.file.filename}: {name} does not hold text; make it again")
+    _require_plausible(found, name, 2**31)
     try:
         return found.asstr()[()]
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(f"{group.file.filename}: {name} is damaged; make it again") from error
 
 
+def attribute(file: h5py.File, name: str, kind: type) -> str | float:
+    """A root attribute that is one str or one float, or `InputError`."""
+    try:
+        found = file.attrs[name]
+    except (KeyError, OSError, RuntimeError, TypeError, ValueError):
+        found = None
+    if isinstance(found, np.generic):
+        found = found.item()
+    if not isinstance(found, kind):
+        raise InputError(
+            f"{file.filename}: its attribute {name!r} is missing or damaged: it was not made by "
+            "this package, or only in part; make it again"
+        )
+    return found
+
+
 def json_attribute(file: h5py.File, name: str) -> dict:
     """A JSON object kept in a root attribute."""
     try:
-        found = json.loads(file.attrs[name])
-    except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{file.filename}: its attribute {name!r} is missing or damaged; it was not made by "
-            "this package, or only in part"
-        ) from error
+        found = json.loads(attribute(file, name, str))
+    except (RecursionError, ValueError):
+        found = None
     if not isinstance(found, dict):
-        raise InputError(f"{file.filename}: its attribute {name!r} is not a JSON object")
+        raise InputError(
+            f"{file.filename}: its attribute {name!r} is not a JSON object; make it again"
+        )
     return found
+
+
+def _require_plausible(found: h5py.Dataset, name: str, largest: int) -> None:
+    """Declared sizes are cheap lies: more than can be stored is never allocated."""
+    if found.nbytes > min(largest, _DEFLATE * Path(found.file.filename).stat().st_size):
+        raise InputError(
+            f"{found.file.filename}: {name} declares {found.nbytes} bytes, more than it can hold"
+        )

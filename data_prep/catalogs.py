@@ -97,7 +97,7 @@ def deal(
 
     Groups with at least `songs` tracks qualify; of each, `songs` are drawn at
     random, spread over its albums where those are known. With the same seed,
-    a smaller number of groups is a part of a larger one.
+    the rows of fewer groups are the first rows of more groups.
 
     Parameters
     ----------
@@ -114,7 +114,11 @@ def deal(
         Too few groups qualify, or the shares do not sum to `songs`.
     """
     if sum(shares) != songs:
-        raise InputError(f"{' + '.join(map(str, shares))} songs are not --songs {songs}")
+        train, valid, test = shares
+        raise InputError(
+            f"--train {train} --valid {valid} --test {test}: sum to {sum(shares)}, not to "
+            f"--songs {songs}"
+        )
     if by not in table.columns:
         raise InputError(f"--by {by}: no such label; there are {', '.join(table.columns)}")
     rng = np.random.default_rng(seed)
@@ -126,7 +130,7 @@ def deal(
             f"{len(drawn)} of {len(names)} values of {by!r} have {songs} tracks or more, "
             f"{groups or 1} are asked for; lower --songs or --artists"
         )
-    drawn = drawn[:groups]
+    # All of them are dealt, whatever `groups` says, so that it changes nobody's songs.
     kept = table[table[by].isin(drawn)].sample(frac=1, random_state=rng.integers(2**32))
     if "album" in table.columns:
         kept = kept.assign(_turn=kept.groupby([by, "album"]).cumcount())
@@ -134,6 +138,7 @@ def deal(
     kept = kept.groupby(by).head(songs).sample(frac=1, random_state=rng.integers(2**32))
     place = kept.groupby(by).cumcount().to_numpy()
     kept["subset"] = np.repeat(["train", "valid", "test"], shares)[place]
-    order = {name: number for number, name in enumerate(drawn)}
-    kept = kept.assign(_order=kept[by].map(order)).sort_values(["_order", "track_id"])
+    order = {name: number for number, name in enumerate(drawn[:groups])}
+    kept = kept.assign(_order=kept[by].map(order)).dropna(subset="_order")
+    kept = kept.sort_values(["_order", "track_id"])
     return kept.drop(columns="_order").reset_index(drop=True)

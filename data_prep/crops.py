@@ -30,7 +30,7 @@ class Crops:
         rows = cache.rows(track_ids)
         self._start, self._places = cache.start[rows], cache.length[rows] - SEGMENT + 1
         if (self._places < 1).any():
-            short = track_ids[int(np.argmin(self._places))]
+            short = str(track_ids[int(np.argmin(self._places))])
             raise InputError(f"{cache.path}: {short!r} is shorter than {SEGMENT} frames; remove it")
         frames, bands = cache.frames.shape
         # A crop is one contiguous run of the cache, and so one row of this overlapping view.
@@ -136,7 +136,7 @@ class SongSampler:
         """
         names, artist, counts = np.unique(artists, return_inverse=True, return_counts=True)
         if (counts < 2).any():
-            lonely = names[int(np.argmin(counts))]
+            lonely = str(names[int(np.argmin(counts))])
             raise InputError(
                 f"artist {lonely!r} has one song, so no positive for it ({(counts < 2).sum()} such "
                 "artists); give each at least two, or take them out of the split"
@@ -161,23 +161,28 @@ class SongSampler:
         first, count = self.first[anchors, None], self.count[anchors, None]
         positive = first + rng.integers(count - 1)
         positive += positive >= self.rank[anchors, None]
-        others = np.broadcast_to(len(self.order) - count, (len(anchors), negatives))
-        negative = rng.integers(others)
-        while True:  # redraw the few rows that hold a song twice
-            ordered = np.sort(negative, axis=1)
-            twice = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
-            if not twice.any():
-                break
-            negative[twice] = rng.integers(others[twice])
+        negative = np.empty((len(anchors), negatives), np.int64)
+        for turn in range(negatives):
+            # Each among those left, stepping over the earlier ones: drawing again until all differ
+            # would not end where hardly more than `negatives` songs are to choose from.
+            drawn = rng.integers(len(self.order) - count[:, 0] - turn)
+            for earlier in np.sort(negative[:, :turn]).T:
+                drawn += drawn >= earlier
+            negative[:, turn] = drawn
         negative += count * (negative >= first)
         drawn = np.concatenate([self.rank[anchors, None], positive, negative], axis=1)
         return self.order[drawn]
 
 
 def _anchors(count: int, batch: int, seed: int, epoch: int, number: int) -> np.ndarray:
-    """The tracks of one batch: a slice of the epoch's own shuffle."""
-    shuffled = _shuffle(count, seed, epoch)
-    return shuffled[number * batch : (number + 1) * batch]
+    """The tracks of one batch: a slice of the epoch's own shuffle.
+
+    Batches differ by at most one track: the statistics of a last batch of one
+    or two would spoil the batch normalisation's running means.
+    """
+    batches = -(-count // batch)
+    first, last = (count * n // batches for n in (number, number + 1))
+    return _shuffle(count, seed, epoch)[first:last]
 
 
 @functools.lru_cache(maxsize=4)
@@ -186,4 +191,5 @@ def _shuffle(count: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def _rng(seed: int, epoch: int, number: int) -> np.random.Generator:
-    return np.random.default_rng([seed, epoch, number])
+    # Not `number` itself: NumPy takes [seed, epoch, 0] for [seed, epoch], the shuffle's.
+    return np.random.default_rng([seed, epoch, 1 + number])

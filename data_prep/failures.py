@@ -40,5 +40,16 @@ def close(out: str | Path, tracks: int, failed: dict[str, str], allowed: bool, v
     if not failed:
         print(f"{out}: {verb}, {tracks} tracks")
         return 0
-    print(f"{out}: {verb}, {tracks} tracks; {len(failed)} failed, see {listed_in(out)}")
+    print(
+        f"{out}: {verb}, {tracks} tracks; {len(failed)} failed, see {listed_in(out)} "
+        f"(to try them again, delete {out})"
+    )
     return 0 if allowed else 1
+
+
+def leave_out(split: pd.DataFrame, failed: dict[str, str], source: str | Path) -> pd.DataFrame:
+    """The split without the tracks that failed in the making of `source`; says how many."""
+    gone = split["track_id"].isin(failed)
+    if gone.any():
+        print(f"{source}: {gone.sum()} tracks left out, which could not be used when it was made")
+    return split[~gone].reset_index(drop=True)

@@ -27,13 +27,15 @@ def tracks(folder: str | Path) -> list[str]:
     Raises
     ------
     InputError
-        Not a folder, or no audio file in it.
+        Not a folder, or no audio file in it, or a name that no UTF-8 file can hold.
+    OSError
+        A folder below it cannot be read.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; check the path")
     found = []
-    for place, below, names in os.walk(folder):
+    for place, below, names in os.walk(folder, onerror=_fail):
         below[:] = [name for name in below if not name.startswith(".")]
         here = Path(place).relative_to(folder)
         found += [
@@ -43,7 +45,14 @@ def tracks(folder: str | Path) -> list[str]:
         ]
     if not found:
         raise InputError(f"{folder}: holds no audio files ({', '.join(sorted(SUFFIXES))})")
+    for path in found:
+        if path.encode(errors="ignore").decode() != path:
+            raise InputError(f"{folder}: the name {path!r} is not UTF-8; rename it")
     return sorted(found)
+
+
+def _fail(error: OSError) -> None:
+    raise error
 
 
 def digest(folder: str | Path, paths: list[str]) -> str:

@@ -73,23 +73,19 @@ class MelCache:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         with hdf5.open_file(self.path) as file:
-            if file.attrs.get("format") != FORMAT:
+            if not _is_mel_cache(file):
                 raise InputError(
                     f"{self.path}: not a mel cache; make one with data_prep/2_cache_mels.py"
                 )
             self.made_from = hdf5.json_attribute(file, "made_from")
             self.front_end = _front_end(hdf5.json_attribute(file, "front_end"), self.path)
-            self.mean, self.std = float(file.attrs["mean"]), float(file.attrs["std"])
+            self.mean = hdf5.attribute(file, "mean", float)
+            self.std = hdf5.attribute(file, "std", float)
             self.track_id = hdf5.strings(file, "track_id")
-            self.start = hdf5.values(file, "start").astype(np.int64)
-            self.length = hdf5.values(file, "length").astype(np.int64)
-            self.failed = dict(
-                zip(
-                    hdf5.strings(file, "failed_track_id"),
-                    hdf5.strings(file, "failed_reason"),
-                    strict=True,
-                )
-            )
+            self.start = hdf5.values(file, "start")
+            self.length = hdf5.values(file, "length")
+            failed = hdf5.strings(file, "failed_track_id"), hdf5.strings(file, "failed_reason")
+            self.failed = dict(zip(*failed, strict=False))
             frames = hdf5.dataset(file, "frames")
             offset, shape, dtype = frames.id.get_offset(), frames.shape, frames.dtype
         self._check(offset, shape, dtype)
@@ -114,7 +110,7 @@ class MelCache:
         if absent:
             raise InputError(
                 f"{self.path}: lacks {len(absent)} of {len(track_ids)} tracks, the first "
-                f"{absent[0]!r}; cache this split with data_prep/2_cache_mels.py"
+                f"{str(absent[0])!r}; cache this split with data_prep/2_cache_mels.py"
             )
         return np.fromiter((self._row[track] for track in track_ids), np.int64, len(track_ids))
 
@@ -123,16 +119,26 @@ class MelCache:
         bands = (self.front_end.n_mels,)
         if offset is None or dtype != np.float16 or len(shape) != 2 or shape[1:] != bands:
             raise damaged
-        if offset + shape[0] * shape[1] * 2 > self.path.stat().st_size:
+        if not 0 < shape[0] * shape[1] * 2 <= self.path.stat().st_size - offset:
             raise damaged
-        if not len(self.track_id) == len(self.start) == len(self.length):
+        if not isinstance(self.made_from.get("inputs"), dict):
             raise damaged
+        for index in (self.start, self.length):
+            if index.dtype != np.int64 or index.shape != self.track_id.shape:
+                raise damaged
         if (self.start < 0).any() or (self.length < 0).any():
             raise damaged
         if (self.length > shape[0] - self.start).any():
             raise damaged
         if not (math.isfinite(self.mean) and math.isfinite(self.std) and self.std > 0):
             raise damaged
+
+
+def _is_mel_cache(file: h5py.File) -> bool:
+    try:
+        return hdf5.attribute(file, "format", str) == FORMAT
+    except InputError:
+        return False
 
 
 def _front_end(parameters: dict, path: Path) -> FrontEnd:
@@ -182,43 +188,62 @@ def make(
         `out` was made from something else, another run is making it, or not
         one track could be read. Failed tracks are listed beside `out`.
     """
-    out, front_end = Path(out), front_end or FrontEnd()
+    out, folder, front_end = Path(out), Path(audio_folder), front_end or FrontEnd()
     inputs = {"front_end": front_end.to_dict(), "tracks": len(table), "split": _digest(table)}
     making = out.with_name(out.name + ".making")
     if out.exists():
-        failed = _require_complete(out, inputs)
-        shutil.rmtree(making, ignore_errors=True)
-        return Report(len(table) - len(failed), failed, was_complete=True)
+        return _complete(out, inputs, making)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder of audio; check the path")
     make_folder(making)
+    with _only_run(making, out):
+        if out.exists():  # by now, from a run that has just ended
+            return _complete(out, inputs, making)
+        try:
+            with _Journal(making, inputs) as journal:
+                _decode_rest(table, folder, front_end, workers, journal)
+        except OSError as error:
+            error.filename = error.filename or str(out)  # writing says not whose write it was
+            raise
+        failed = _failures(table, journal.entries)
+        failures.write(out, failed)
+        if len(failed) < len(table):
+            _assemble(out, table, journal.entries, making, inputs)
+        # Under the lock: without it, another run may have its frames there by now.
+        shutil.rmtree(making, ignore_errors=True)
+    _require_some(failed, table, folder)
+    return Report(len(table) - len(failed), failed, was_complete=False)
+
+
+def _complete(out: Path, inputs: dict, making: Path) -> Report:
+    cache = MelCache(out)
+    provenance.require_same(out, cache.made_from["inputs"], inputs)
+    shutil.rmtree(making, ignore_errors=True)  # a kill after the cache was whole has left it
+    return Report(len(cache), cache.failed, was_complete=True)
+
+
+@contextlib.contextmanager
+def _only_run(making: Path, out: Path) -> Iterator[None]:
     lock = filelock.FileLock(making / "lock")
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout as error:
         raise InputError(f"{out}: another run is making it; wait for that one") from error
     try:
-        with lock:
-            with _Journal(making, inputs, out) as journal:
-                _decode_rest(table, Path(audio_folder), front_end, workers, journal)
-            failed = _failures(table, journal.entries)
-            failures.write(out, failed)
-            _require_some(failed, table, audio_folder)
-            _assemble(out, table, journal.entries, making, inputs)
-    except OSError as error:
-        error.filename = error.filename or str(out)  # a full disk does not say whose write it met
-        raise
-    shutil.rmtree(making, ignore_errors=True)
-    return Report(len(table) - len(failed), failed, was_complete=False)
+        yield
+    finally:
+        lock.release()
 
 
-def _require_some(failed: dict[str, str], table: pd.DataFrame, folder: str | Path) -> None:
+def _require_some(failed: dict[str, str], table: pd.DataFrame, folder: Path) -> None:
     if len(failed) == len(table):
         track, reason = next(iter(failed.items()))
         raise InputError(
-            f"{folder}: none of the {len(table)} tracks could be read; the first, {track}: {reason}"
+            f"{folder}: none of the {len(table)} tracks could be used; the first, {track}: {reason}"
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Entry:
     """A journal line: what became of the track of that row."""
 
@@ -227,15 +252,28 @@ class _Entry:
     squares: float  # sum of their squares
     reason: str  # why it failed, or ''
 
+    @classmethod
+    def of(cls, line: bytes) -> "_Entry | None":
+        """The entry of a sound line; None for half of one, or what is none of ours."""
+        try:
+            length, total, squares, reason = json.loads(line) if line.endswith(b"\n") else ()
+        except (ValueError, TypeError):
+            return None
+        if [type(length), type(total), type(squares), type(reason)] != [int, float, float, str]:
+            return None
+        if length < 0 or bool(length) == bool(reason) or not math.isfinite(total + squares):
+            return None
+        return cls(length, total, squares, reason)
+
 
 class _Journal:
     """The raw frames and the lines that say which of them are sound."""
 
-    def __init__(self, folder: Path, inputs: dict, out: Path):
-        self._row_bytes = 2 * inputs["front_end"]["n_mels"]
+    def __init__(self, folder: Path, inputs: dict):
+        row_bytes = 2 * inputs["front_end"]["n_mels"]
         self._frames, self._lines = folder / "frames", folder / "journal"
-        _require_same_start(folder / "inputs.json", inputs, out)
-        self.entries = _sound_entries(self._lines, self._frames, self._row_bytes)
+        _require_same_start(folder / "inputs.json", inputs)
+        self.entries = _sound_entries(self._lines, self._frames, row_bytes, inputs["tracks"])
 
     def __enter__(self) -> "_Journal":
         # Unbuffered: when a line is in the journal, the frames are in the file before it.
@@ -263,18 +301,21 @@ def _line(entry: _Entry) -> bytes:
     return (json.dumps(astuple(entry)) + "\n").encode()
 
 
-def _require_same_start(path: Path, inputs: dict, out: Path) -> None:
+def _require_same_start(path: Path, inputs: dict) -> None:
+    found = None
     if path.exists():
-        with contextlib.suppress(ValueError):  # a kill while it was written: begin again
-            provenance.require_same(path.parent, json.loads(path.read_bytes()), inputs)
-            return
+        with contextlib.suppress(ValueError):
+            found = json.loads(path.read_bytes())
+    if isinstance(found, dict):
+        provenance.require_same(path.parent, found, inputs)
+        return
     for stale in ("frames", "journal"):
         (path.parent / stale).unlink(missing_ok=True)
     with written_whole(path) as aside:
         aside.write_text(json.dumps(inputs), encoding="utf-8")
 
 
-def _sound_entries(lines: Path, frames: Path, row_bytes: int) -> list[_Entry]:
+def _sound_entries(lines: Path, frames: Path, row_bytes: int, tracks: int) -> list[_Entry]:
     """Read the journal back and cut both files to what it vouches for."""
     for file in (lines, frames):
         file.touch()
@@ -282,8 +323,10 @@ def _sound_entries(lines: Path, frames: Path, row_bytes: int) -> list[_Entry]:
     frames_size = frames.stat().st_size
     with lines.open("rb") as journal:
         for line in journal:
-            entry = _Entry(*json.loads(line)) if line.endswith(b"\n") else None
+            entry = _Entry.of(line)
             if entry is None or frames_end + entry.length * row_bytes > frames_size:
+                break
+            if len(entries) == tracks:
                 break
             frames_end += entry.length * row_bytes
             lines_end += len(line)
@@ -304,6 +347,8 @@ def _decode_rest(
         cli.progress(total=len(table), initial=done, desc="mel cache", unit="track") as bar,
     ):
         for outcome in outcomes:
+            if outcome.error is not None and not folder.is_dir():
+                raise InputError(f"{folder}: is gone; bring it back and run the same command again")
             journal.append(*_entry(outcome))
             bar.update()
 
@@ -340,7 +385,7 @@ def _assemble(
     n_mels = inputs["front_end"]["n_mels"]
     raw = np.memmap(folder / "frames", np.float16, "r", shape=(int(length.sum()), n_mels))
     mean, std = _mean_and_std(table["subset"].eq("train").to_numpy(), entries, n_mels)
-    with written_whole(out) as aside, h5py.File(aside, "w") as file:
+    with hdf5.written(out) as file:
         file.attrs["format"] = FORMAT
         file.attrs["front_end"] = json.dumps(inputs["front_end"], sort_keys=True)
         file.attrs["made_from"] = provenance.to_json(provenance.record(inputs))
@@ -366,12 +411,6 @@ def _mean_and_std(train: np.ndarray, entries: list[_Entry], n_mels: int) -> tupl
     count = n_mels * sum(entry.length for entry in used)
     mean = math.fsum(entry.total for entry in used) / count
     return mean, math.sqrt(math.fsum(entry.squares for entry in used) / count - mean**2)
-
-
-def _require_complete(out: Path, inputs: dict) -> dict[str, str]:
-    cache = MelCache(out)
-    provenance.require_same(out, cache.made_from["inputs"], inputs)
-    return cache.failed
 
 
 def _digest(table: pd.DataFrame) -> str:

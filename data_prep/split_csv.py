@@ -5,6 +5,7 @@ Columns `track_id, path, subset, artist`, then any labels (`genre`, `album`,
 is train, valid or test. UTF-8.
 """
 
+import csv
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -36,6 +37,8 @@ def read(path: str | Path) -> pd.DataFrame:
         ) from error
     except (ValueError, pd.errors.ParserError) as error:
         raise InputError(f"{path}: not a UTF-8 CSV file ({error}); make it again") from error
+    if not isinstance(table.index, pd.RangeIndex):  # pandas took the first column for one
+        raise InputError(f"{path}: its rows have more fields than its header; make it again")
     _check(table, path)
     return table
 
@@ -48,8 +51,12 @@ def write(table: pd.DataFrame, path: str | Path, record: dict) -> None:
     # The record goes first: a kill between the two leaves no CSV, and so nothing to mistake.
     with written_whole(provenance.sidecar(path)) as partial:
         partial.write_text(provenance.to_json(record), encoding="utf-8")
+    text = table[[*COLUMNS, *rest]]
+    # A lone carriage return ends a row for pandas' reader, but is not quoted by its writer.
+    returns = text.apply(lambda values: values.str.contains("\r", regex=False)).any(axis=None)
+    quoting = csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
     with written_whole(path) as partial:
-        table[[*COLUMNS, *rest]].to_csv(partial, index=False, encoding="utf-8")
+        text.to_csv(partial, index=False, encoding="utf-8", quoting=quoting)
 
 
 def column(table: pd.DataFrame, name: str, source: str | Path) -> np.ndarray:
@@ -82,6 +89,7 @@ def _check(table: pd.DataFrame, source: Path) -> None:
         raise InputError(f"{source}: lists no track; make it again")
     for name, wrong, why in (
         ("track_id", table["track_id"].eq(""), "is empty"),
+        ("track_id", table["track_id"].str.contains("\0", regex=False), "holds a NUL character"),
         ("track_id", table["track_id"].duplicated(), "stands twice; keep one row of it"),
         ("subset", ~table["subset"].isin(SUBSETS), f"is none of {', '.join(SUBSETS)}"),
         ("path", table["path"].map(leaves_folder), "does not lie below the audio folder"),

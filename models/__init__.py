@@ -3,10 +3,9 @@
 import os
 import sys
 
-if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
+if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "3" and sys.stderr is not None:
     # TensorFlow greets the terminal with notes on its own build before it reads this variable, so
     # its first import happens with the C library's stderr turned away. Python's errors still show.
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     sys.stderr.flush()
     _stderr, _nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(_nowhere, 2)

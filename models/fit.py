@@ -6,12 +6,15 @@ from pathlib import Path
 
 import keras
 import pandas as pd
+from keras.utils import set_random_seed
 
-from common import cli, provenance
+from common import cli, hdf5, provenance
 from common.errors import InputError
 from common.files import make_folder, written_whole
 from data_prep.mel_cache import MelCache
 from models import weights
+
+__all__ = ["Run", "Schedule", "fit", "inputs_of", "set_random_seed"]
 
 MOMENTUM = 0.9
 DECAY = 1e-6  # of the learning rate, per step
@@ -45,7 +48,7 @@ def inputs_of(run: Path, model: str, split: pd.DataFrame, cache: MelCache, setti
     return {
         "name": run.name,
         "model": model,
-        "artists": split["artist"].nunique(),
+        "artists": None if model == "tag" else split["artist"].nunique(),
         "split": provenance.digest(split.itertuples(index=False)),
         "cache": cache.made_from["inputs"],
         "settings": settings,
@@ -78,12 +81,21 @@ class Run:
         Raises
         ------
         InputError
-            One from other inputs is there.
+            One from other inputs is there, finished or not.
         """
         found = provenance.read_sidecar(self.folder / "run")["inputs"]
-        if found:
-            provenance.require_same(self.folder, found, self.inputs)
+        begun = found or self._begun()
+        if begun:
+            provenance.require_same(self.folder, begun, self.inputs)
         return bool(found)
+
+    def _begun(self) -> dict:
+        """The inputs of an unfinished training, which must not be written over unasked."""
+        last = self.folder / "last.h5"
+        if not last.exists():
+            return {}
+        with hdf5.open_file(last) as file:
+            return hdf5.json_attribute(file, "made_from").get("inputs", {})
 
 
 def fit(
@@ -100,12 +112,13 @@ def fit(
     Parameters
     ----------
     train, valid
-        Batches: a length, and (x, y) under the key (epoch, number).
+        Batches: a length, and (x, y) under the key (epoch, number), both from 0.
+        Validation is epoch 0 each time: the papers validate on one fixed crop a song.
 
     Raises
     ------
     InputError
-        The loss became NaN.
+        The loss became NaN or infinite.
     """
     make_folder(run.folder)
     model.compile(
@@ -113,27 +126,32 @@ def fit(
         loss=loss,
         metrics=metrics,
     )
-    keep = _KeepEncoder(run)
+    stream, keep = _Stream(train), _KeepEncoder(run)
     callbacks = [
+        keras.callbacks.LambdaCallback(on_epoch_begin=stream.go_to),
         _Decay(),
         keep,
-        keras.callbacks.CSVLogger(str(run.folder / "log.csv")),
-        keras.callbacks.ReduceLROnPlateau(factor=PLATEAU_FACTOR, patience=schedule.plateau),
+        keras.callbacks.ReduceLROnPlateau(
+            factor=PLATEAU_FACTOR, patience=schedule.plateau, min_delta=0
+        ),
+        keras.callbacks.CSVLogger(str(run.folder / "log.csv")),  # after the rate is in the logs
         _Progress(schedule.epochs, run.folder),
     ]
     if schedule.patience is not None:
         callbacks.append(keras.callbacks.EarlyStopping(patience=schedule.patience))
     model.fit(
-        _Stream(train),
-        validation_data=_Stream(valid, moving=False),
+        stream,
+        validation_data=_Stream(valid),
         epochs=schedule.epochs,
         callbacks=callbacks,
+        shuffle=False,  # the batches are shuffled already, by the run's seed alone
         verbose=0,
     )
     if not math.isfinite(keep.last):
+        kept = "last.h5 is of the epoch before" if keep.best < math.inf else "no weights are kept"
         raise InputError(
-            f"{run.folder}: the loss is no longer a number; the last good weights are kept there; "
-            "train again with a lower --rate into another folder"
+            f"{run.folder}: the loss is no longer a number; {kept}; train again with a lower "
+            "--rate into another folder"
         )
     with written_whole(provenance.sidecar(run.folder / "run")) as aside:
         aside.write_text(provenance.to_json(provenance.record(run.inputs)), encoding="utf-8")
@@ -141,15 +159,15 @@ def fit(
 
 
 class _Stream(keras.utils.PyDataset):
-    """Our batches as Keras takes them, the next ones made ready in a thread.
+    """Our batches of one epoch as Keras takes them.
 
-    A stream that is not `moving` gives its first epoch over and over: the
-    papers validate on one fixed crop a song.
+    The epoch is told by a callback. Keras' own `on_epoch_end` of a data set is
+    called once before the first epoch too, and how often is not documented.
     """
 
-    def __init__(self, batches, *, moving: bool = True):
-        super().__init__(workers=1, use_multiprocessing=False, max_queue_size=8)
-        self._batches, self._moving, self._epoch = batches, moving, 0
+    def __init__(self, batches):
+        super().__init__()
+        self._batches, self._epoch = batches, 0
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -157,8 +175,8 @@ class _Stream(keras.utils.PyDataset):
     def __getitem__(self, number: int):
         return self._batches[self._epoch, number]
 
-    def on_epoch_end(self) -> None:
-        self._epoch += self._moving
+    def go_to(self, epoch: int, logs: dict | None = None) -> None:
+        self._epoch = epoch
 
 
 class _Decay(keras.callbacks.Callback):
@@ -176,7 +194,8 @@ class _Decay(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         now = int(self.model.optimizer.iterations)
         rate = self.model.optimizer.learning_rate
-        rate.assign(rate * (1 + DECAY * self._before) / (1 + DECAY * now))
+        # One product of Python floats: float32 would lose much of a factor so close to 1.
+        rate.assign(float(rate) * ((1 + DECAY * self._before) / (1 + DECAY * now)))
 
 
 class _KeepEncoder(keras.callbacks.Callback):

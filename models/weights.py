@@ -10,10 +10,11 @@ configuration least of all.
 import contextlib
 import csv
 import hashlib
-import io
 import os
 import re
+import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +26,9 @@ import pooch
 
 from common import hdf5, provenance
 from common.errors import InputError
-from common.files import sha256, written_whole
+from common.files import sha256
 from models.basic import build_basic
-from models.encoder import BANDS, BLOCKS, build_encoder
+from models.encoder import BANDS, BLOCKS, FEATURE, build_encoder
 
 # Of the training songs of the released weights (ismir2018's published code).
 RELEASED_MEAN, RELEASED_STD = 0.22620339, 0.25794547
@@ -35,7 +36,20 @@ RELEASED_MEAN, RELEASED_STD = 0.22620339, 0.25794547
 REGISTRY = Path(__file__).with_name("released_weights.csv")
 MIRROR_VARIABLE = "MUSIC_MIRROR"
 _RAW = "https://raw.githubusercontent.com"
-_LARGEST = 1 << 28  # bytes; the largest released model is a hundredth of it
+_KINDS = {(3, 1): "conv", (1, 1, 1, 1): "norm", (2, 1): "dense"}  # by dimensions of the arrays
+_LARGEST = 1 << 28  # bytes of all arrays together; the largest released model has a tenth of it
+# What h5py and zipfile raise over a damaged file, and numpy and we over one that lacks something.
+_DAMAGE = (
+    AttributeError,
+    EOFError,
+    KeyError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)
@@ -130,13 +144,16 @@ def save(path: str | Path, model: keras.Model, *, mean: float, std: float, made_
     """
     layers = [layer for layer in model.get_layer("encoder").layers if layer.weights]
     layers += [layer for layer in model.layers if layer.name == "classes"]
-    with written_whole(path) as aside, h5py.File(aside, "w") as file:
+    with hdf5.written(path) as file:
         file.attrs["mean"], file.attrs["std"] = mean, std
         file.attrs["made_from"] = provenance.to_json(made_from)
         group = file.create_group("model_weights")
         group.attrs["layer_names"] = [layer.name for layer in layers]
         for layer in layers:
-            arrays = {f"{layer.name}/{w.name}:0": np.asarray(w.value) for w in layer.weights}
+            arrays = {
+                f"{layer.name}/{variable.name}:0": keras.ops.convert_to_numpy(variable.value)
+                for variable in layer.weights
+            }
             own = group.create_group(layer.name)
             own.attrs["weight_names"] = list(arrays)
             for name, array in arrays.items():
@@ -148,22 +165,26 @@ def save(path: str | Path, model: keras.Model, *, mean: float, std: float, made_
 
 def _released() -> dict[str, dict]:
     with REGISTRY.open(encoding="utf-8", newline="") as file:
-        return {row["name"]: row for row in csv.DictReader(file)}
+        rows = csv.DictReader(file)
+        return {row["name"]: {**row, "artists": int(row["artists"])} for row in rows}
 
 
 def fetch(name: str, mirror: str | Path | None = None) -> Path:
     """The verified local file of a released model."""
     row = _released()[name]
     mirror = mirror or os.environ.get(MIRROR_VARIABLE)
+    path = Path(mirror) / f"{name}.h5" if mirror else _download(row)
+    if not path.is_file():
+        raise InputError(f"{path}: not in the mirror; copy it there, or leave the mirror out")
+    if git_blob(path) == row["git_blob"]:
+        return path
     if mirror:
-        path = Path(mirror) / f"{name}.h5"
-        if not path.is_file():
-            raise InputError(f"{path}: not in the mirror; copy it there, or leave the mirror out")
-    else:
-        path = _download(row)
-    if git_blob(path) != row["git_blob"]:
-        raise InputError(f"{path}: not the file that was published; delete it and try again")
-    return path
+        raise InputError(f"{path}: not the file that was published; copy that one there")
+    path.unlink()  # or every later call would find it there and fail
+    raise InputError(
+        f"{path}: the download was not the file that was published, and is deleted; try again, or "
+        f"put the file as {name}.h5 in a folder and give it with --mirror"
+    )
 
 
 def git_blob(path: str | Path) -> str:
@@ -174,7 +195,15 @@ def git_blob(path: str | Path) -> str:
 
 def _download(row: dict) -> Path:
     url = f"{_RAW}/{row['repository']}/{row['commit']}/{row['path']}"
-    folder = pooch.os_cache("artist-labels")
+    folder = Path(pooch.os_cache("artist-labels"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot make this folder for downloads ({error.strerror}); name another "
+            "place in XDG_CACHE_HOME, or give the weights with --mirror"
+        ) from error
+    pooch.get_logger().setLevel("ERROR")  # it would print the hash that we had no need to give
     try:
         return Path(
             pooch.retrieve(
@@ -199,13 +228,14 @@ def _read(path: Path) -> Weights:
     with _hdf5_of(path) as file:
         kernels, norms, dense = _by_shape(_layers(file), path)
         inputs, mean, std = _own_attributes(file)
-    released = next((r for r in _released().values() if r["git_blob"] == git_blob(path)), None)
+    blob = git_blob(path)
+    released = next((row for row in _released().values() if row["git_blob"] == blob), None)
     known = released or inputs
     origin = {
         "name": known.get("name") or path.stem,
         "sha256": sha256(path),
         "model": known.get("model"),
-        "artists": int(known["artists"]) if known.get("artists") else None,
+        "artists": known.get("artists"),
         "mean": mean,
         "std": std,
     }
@@ -217,60 +247,98 @@ def _read(path: Path) -> Weights:
 def _hdf5_of(path: Path) -> Iterator[h5py.File]:
     """The HDF5 file itself, or the one inside a .keras archive; damage becomes an InputError."""
     try:
-        if not zipfile.is_zipfile(path):
+        if h5py.is_hdf5(path) or not zipfile.is_zipfile(path):
             with hdf5.open_file(path) as file:
                 yield file
             return
-        with zipfile.ZipFile(path) as archive:
-            if archive.getinfo("model.weights.h5").file_size > _LARGEST:
-                raise InputError(f"{path}: its weights are larger than this encoder's can be")
-            content = io.BytesIO(archive.read("model.weights.h5"))
-        with h5py.File(content, "r") as file:
-            yield file
-    except (KeyError, TypeError, AttributeError, ValueError, OSError, RuntimeError) as error:
+        with tempfile.TemporaryDirectory() as folder:
+            unpacked = Path(folder, "model.weights.h5")
+            unpacked.write_bytes(_archived(path))
+            try:
+                with hdf5.open_file(unpacked) as file:
+                    yield file
+            except InputError as error:  # names what it read, which the user never saw
+                raise InputError(str(error).replace(str(unpacked), str(path))) from error
+    except _DAMAGE as error:
         raise InputError(
             f"{path}: holds no Keras weights, or damaged ones; make or download it again"
         ) from error
-    except zipfile.BadZipFile as error:
-        raise InputError(f"{path}: a damaged .keras archive; make or download it again") from error
+
+
+def _archived(path: Path) -> bytes:
+    """The weights in a .keras archive, of which nothing else is read, and no name followed."""
+    with zipfile.ZipFile(path) as archive:
+        member = archive.getinfo("model.weights.h5")
+        if member.file_size > _LARGEST:
+            raise InputError(f"{path}: its weights are larger than this encoder's can be")
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise InputError(f"{path}: is compressed as Keras never does; save it again with Keras")
+        with archive.open(member) as file:
+            # Asked for all of it, zipfile would not stop at the declared size but unpack 2 GiB.
+            return file.read(member.file_size)
 
 
 def _layers(file: h5py.File) -> list[list[np.ndarray]]:
-    """The arrays of each layer, layers of one kind in their order."""
-    if "model_weights" in file or "layer_names" in file.attrs:
-        paths = _keras2_paths(file)
+    """The float32 arrays of each layer, layers of one kind in their order."""
+    if "model_weights" in list(file):
+        paths = _keras2_paths(file, "model_weights")
+    elif _attributes(file, "layer_names"):
+        paths = _keras2_paths(file, "")
     else:
         paths = _keras3_paths(file)
     layers: dict[str, list[np.ndarray]] = {}
+    room = _LARGEST  # for all: a file of many arrays must not declare that much for each
     for path in paths:
+        if hdf5.dataset(file, path).dtype.kind != "f":
+            raise InputError(f"{file.filename}: {path} holds no floats; it is another network")
+        array = hdf5.values(file, path, room)
+        room -= array.nbytes
+        with np.errstate(over="ignore"):  # a float64 too large becomes inf, which is refused
+            array = array.astype(np.float32)
         # A model inside a model lists its arrays flat: the layer is the folder they lie in.
-        layers.setdefault(path.rpartition("/")[0], []).append(hdf5.values(file, path, _LARGEST))
+        layers.setdefault(path.rpartition("/")[0], []).append(array)
     return list(layers.values())
 
 
-def _keras2_paths(file: h5py.File) -> list[str]:
-    prefix = "model_weights/" if "model_weights" in file else ""
-    group = file[prefix] if prefix else file
+def _keras2_paths(file: h5py.File, root: str) -> list[str]:
+    group = _group(file, root)
     return [
-        f"{prefix}{layer}/{name}"
+        f"{root}/{layer}/{name}"
         for layer in _names(group, "layer_names")
-        for name in _names(group[layer], "weight_names")
+        for name in _names(_group(group, layer), "weight_names")
     ]
 
 
+def _group(group: h5py.Group, path: str) -> h5py.Group:
+    """A group that lies in this very file; see `hdf5.dataset` on links."""
+    for part in path.split("/") if path else []:
+        if group.id.links.get_info(part.encode()).type != h5py.h5l.TYPE_HARD:
+            raise InputError(
+                f"{group.file.filename}: {path} is a link; only values in the file itself are read"
+            )
+        group = group[part]
+    return group
+
+
+def _attributes(group: h5py.Group, attribute: str) -> list[str]:
+    """NAME, or what Keras spreads a list too long for one attribute over: NAME0, NAME1 …"""
+    return sorted(
+        (key for key in group.attrs if re.fullmatch(rf"{attribute}\d*", key)), key=_natural
+    )
+
+
 def _names(group: h5py.Group, attribute: str) -> list[str]:
-    """A list of names; Keras spreads one too long for an attribute over NAME0, NAME1 …"""
-    parts = [key for key in group.attrs if re.fullmatch(rf"{attribute}\d*", key)]
+    parts = _attributes(group, attribute)
     if not parts:
         raise KeyError(attribute)
-    found = [name for key in sorted(parts, key=_natural) for name in group.attrs[key]]
+    found = [name for key in parts for name in group.attrs[key]]
     return [name.decode() if isinstance(name, bytes) else str(name) for name in found]
 
 
 def _keras3_paths(file: h5py.File) -> list[str]:
     """Keras 3 numbers layers by class and variables by number, and keeps no list of them."""
     found: list[str] = []
-    file["layers"].visit(found.append)
+    _group(file, "layers").visit(found.append)
     arrays = (f"layers/{name}" for name in found if re.search(r"/vars/\d+$", name))
     return sorted(arrays, key=_natural)
 
@@ -283,27 +351,34 @@ def _by_shape(layers: list[list[np.ndarray]], path: Path) -> tuple[list, list, l
     """Sort layers into the encoder's convolutions, its normalisations, and a dense layer."""
     kinds = {"conv": [], "norm": [], "dense": []}
     for arrays in layers:
-        shape = [array.ndim for array in arrays]
-        kind = {(3, 1): "conv", (1, 1, 1, 1): "norm", (2, 1): "dense"}.get(tuple(shape))
-        if kind is None or any(array.dtype.kind != "f" for array in arrays):
+        kind = _KINDS.get(tuple(array.ndim for array in arrays))
+        if kind is None:
             raise InputError(f"{path}: has a layer that this encoder lacks; it is another network")
         kinds[kind].append(arrays)
-    bands = (BANDS, *(filters for filters, _, _ in BLOCKS))
-    expected = [
-        (kernel, before, filters)
-        for (filters, kernel, _), before in zip(BLOCKS, bands, strict=False)
-    ]
-    if [arrays[0].shape for arrays in kinds["conv"]] != expected or any(
-        array.shape != (filters,)
-        for norm, (filters, _, _) in zip(kinds["norm"], BLOCKS, strict=False)
-        for array in norm
-    ):
-        raise InputError(f"{path}: its layers have other shapes than this encoder's; see the paper")
-    if len(kinds["norm"]) != len(BLOCKS) or len(kinds["dense"]) > 1:
+    count = len(BLOCKS)
+    if [len(found) for found in kinds.values()] not in ([count, count, 0], [count, count, 1]):
         raise InputError(f"{path}: has another number of layers than this encoder")
+    found = [[array.shape for array in arrays] for found in kinds.values() for arrays in found]
+    if found != _expected_shapes(kinds["dense"]):
+        raise InputError(f"{path}: its layers have other shapes than this encoder's; see the paper")
     if not all(np.isfinite(array).all() for arrays in layers for array in arrays):
         raise InputError(f"{path}: holds weights that are not finite numbers; take an earlier file")
+    if any((variance < 0).any() for *_, variance in kinds["norm"]):
+        raise InputError(f"{path}: holds a negative variance; its arrays are in another order")
     return kinds["conv"], kinds["norm"], next(iter(kinds["dense"]), None)
+
+
+def _expected_shapes(dense: list[list[np.ndarray]]) -> list[list[tuple]]:
+    """Of the convolutions, the normalisations, and of a dense layer with any number of outputs."""
+    filters = [count for count, _, _ in BLOCKS]
+    return [
+        *(
+            [(kernel, before, after), (after,)]
+            for (after, kernel, _), before in zip(BLOCKS, [BANDS, *filters], strict=False)
+        ),
+        *([(count,)] * 4 for count in filters),
+        *([(FEATURE, len(bias)), (len(bias),)] for _, bias in dense),
+    ]
 
 
 def _own_attributes(file: h5py.File) -> tuple[dict, float, float]:
@@ -313,4 +388,10 @@ def _own_attributes(file: h5py.File) -> tuple[dict, float, float]:
     mean, std = float(file.attrs["mean"]), float(file.attrs["std"])
     if not (np.isfinite(mean) and np.isfinite(std) and std > 0):
         raise InputError(f"{file.filename}: its mean and std are no numbers to normalise with")
-    return hdf5.json_attribute(file, "made_from").get("inputs", {}), mean, std
+    inputs = hdf5.json_attribute(file, "made_from").get("inputs")
+    kinds = {"name": str, "model": str, "artists": int}
+    if not isinstance(inputs, dict) or any(
+        not isinstance(inputs[name], kind | None) for name, kind in kinds.items() if name in inputs
+    ):
+        raise InputError(f"{file.filename}: its attribute 'made_from' is damaged; train again")
+    return inputs, mean, std

@@ -7,11 +7,13 @@ import pytest
 
 from common.errors import InputError
 from evaluation.tables import (
-    ours_only,
+    by_features,
+    margins,
     paper_beside_ours,
     read_paper_tables,
     read_results,
     to_markdown,
+    with_footnotes,
 )
 
 RESULT = {
@@ -157,18 +159,16 @@ def test_several_features_for_one_cell_have_a_row_each(write):
 def test_a_result_for_another_label_fills_no_cell(write):
     results = write({"label": "artist"})
     assert paper_beside_ours(results)["ours"].isna().all()
-    assert list(ours_only(results)["label"]) == ["artist"]
 
 
-def test_results_that_no_paper_has_are_sorted_by_map(write):
+def test_features_side_by_side_are_sorted_by_map(write):
     demo = {"dataset": "demo_target"}
-    table = ours_only(
+    table = by_features(
         write(
             demo | {"features": "low", "value": 0.2},
             demo | {"features": "high", "value": 0.9},
             demo | LINEAR | {"features": "low", "value": 0.3},
             demo | KNN | {"features": "unranked", "value": 0.99},
-            {"features": "siamese_5000"},
         )
     )
     assert list(table.columns) == ["dataset", "label", "features", "MAP", "k-NN", "linear"]
@@ -178,12 +178,37 @@ def test_results_that_no_paper_has_are_sorted_by_map(write):
     assert table[["MAP", "k-NN", "linear"]].isna().sum().sum() == 5
 
 
-def test_every_result_is_in_one_of_the_two_tables(write):
-    results = write({}, {"features": "mfcc", "model": "mfcc", "artists": None}, KNN, LINEAR)
-    in_paper = paper_beside_ours(results)["ours"].notna().sum()
-    ours = ours_only(results)
-    assert in_paper == 3
-    assert list(ours["features"]) == ["mfcc"]
+def test_a_tag_model_has_no_artists_and_fills_its_cell(write):
+    table = paper_beside_ours(write({"model": "tag", "features": "tag", "artists": None}))
+    filled = table[table["ours"].notna()]
+    assert list(filled["model"]) == ["tag"]
+    assert list(filled["value"]) == [0.5508]
+
+
+def test_footnotes_tell_each_need_once_and_number_them_from_one(write):
+    table = paper_beside_ours(write({}))
+    text = with_footnotes(table)
+    needs = [need for need in table["needs"].unique() if need]
+    for number, need in enumerate(needs, 1):
+        assert f"\n{number}. {need}\n" in text
+        assert f"| [{number}] |" in text
+    assert f"[{len(needs) + 1}]" not in text
+
+
+def test_margins_say_how_far_trained_features_are_above_each_baseline(write):
+    lines = margins(
+        write(
+            {"features": "siamese", "value": 0.5},
+            LINEAR | {"features": "siamese", "value": 0.75},
+            {"features": "mfcc", "model": "mfcc", "value": 0.625},
+            {"features": "untrained", "model": "untrained", "value": 0.25},
+            LINEAR | {"features": "untrained", "model": "untrained", "value": 0.5},
+        )
+    )
+    assert lines == [
+        "siamese against mfcc: -0.125 MAP",
+        "siamese against untrained: +0.250 MAP, +0.250 linear",
+    ]
 
 
 def test_markdown_is_plain():

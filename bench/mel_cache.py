@@ -1,0 +1,51 @@
+"""How much faster are two workers than one at making a mel cache?
+
+Both sides cache the same tracks, in turn, three times each; the last line is
+the ratio of the median speeds: `two_workers_over_one X`.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+import pandas as pd
+import soundfile
+
+from data_prep import demo_corpus, mel_cache
+
+CLIPS, TRACKS, ROUNDS = 20, 1000, 3
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        table = tracks(Path(folder))
+        seconds: dict[int, list[float]] = {1: [], 2: []}
+        for _ in range(ROUNDS):
+            for workers, measured in seconds.items():
+                out = Path(folder) / "cache.h5"
+                began = time.perf_counter()
+                mel_cache.make(table, folder, out, workers=workers)
+                measured.append(time.perf_counter() - began)
+                out.unlink()
+                print(f"{workers} workers: {TRACKS / measured[-1]:.1f} tracks/s", flush=True)
+    one, two = (statistics.median(seconds[workers]) for workers in (1, 2))
+    print(f"two_workers_over_one {one / two:.2f}")
+
+
+def tracks(folder: Path) -> pd.DataFrame:
+    """Clips of 30 s as WAV files, and a split that lists them over and over."""
+    catalog = demo_corpus.catalog(source_artists=CLIPS, source_songs=1, target_artists=0)
+    for number, path in enumerate(catalog["path"]):
+        waveform = demo_corpus.render(path)
+        soundfile.write(folder / f"{number}.wav", waveform, demo_corpus.RATE)
+    names = [f"{number % CLIPS}.wav" for number in range(TRACKS)]
+    ids = [f"{number}" for number in range(TRACKS)]
+    return pd.DataFrame({"track_id": ids, "path": names, "subset": "train", "artist": ""})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""Do the released weights describe real music, and more artists better?
+
+    python bench/real_clips.py FOLDER --mirror RELEASED_WEIGHTS
+
+FOLDER holds clips named GENRE.NUMBER.wav, ten or more a genre. Retrieval takes
+all of them; k-NN and linear softmax are averaged over ten random splits of 6
+training, 2 validation and 2 test clips a genre. Prints a Markdown table.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+import numpy as np
+import pandas as pd
+
+from common.parallel import usable_cores
+from data_prep import catalogs, mel_cache, split_csv
+from evaluation import classify, retrieval, tables
+from models import features
+
+WEIGHTS = (
+    "siamese_1000_59",
+    "siamese_5000",
+    "siamese_10000_149",
+    "siamese_10000_399",
+    "siamese_10000_final",
+    "mfcc",
+    "untrained",
+)
+SPLITS = 10
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--mirror", type=Path)
+    args = parser.parse_args()
+    table, _ = catalogs.from_folder(args.folder, "{genre}.{}")
+    table["subset"] = "train"
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "cache.h5"
+        mel_cache.make(table, args.folder, out, workers=usable_cores())
+        cache = mel_cache.MelCache(out)
+        rows = [scores(name, table, cache, args.mirror) for name in WEIGHTS]
+    print(tables.to_markdown(pd.DataFrame(rows)))
+
+
+def scores(name: str, table: pd.DataFrame, cache: mel_cache.MelCache, mirror: Path | None) -> dict:
+    """The three measures of one set of features, by the scores' names."""
+    function, _ = features.named(name, mirror=mirror, seed=0, mean_and_std=(cache.mean, cache.std))
+    vectors = np.stack(list(function(cache[track] for track in table["track_id"])))
+    row_of = dict(zip(table["track_id"], vectors, strict=True))
+    nearest, linear = [], []
+    for seed in range(SPLITS):
+        split = catalogs.deal(table, by="genre", songs=10, shares=(6, 2, 2), seed=seed)
+        parts = {
+            subset: (np.stack([row_of[t] for t in part["track_id"]]), part["genre"].to_numpy())
+            for subset, part in split.groupby("subset")
+        }
+        train, valid, test = (parts[subset] for subset in split_csv.SUBSETS)
+        nearest.append(classify.knn_accuracy(*train, *test))
+        linear.append(classify.linear_softmax(*train, *valid, *test).accuracies.mean())
+    return {
+        "features": name,
+        "MAP": retrieval.mean_average_precision(vectors, table["genre"]),
+        "k-NN": np.mean(nearest),
+        "k-NN spread": np.std(nearest),
+        "linear": np.mean(linear),
+        "linear spread": np.std(linear),
+    }
+
+
+if __name__ == "__main__":
+    main()

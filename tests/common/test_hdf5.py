@@ -1,0 +1,184 @@
+"""HDF5 files from anywhere: only numbers and text that lie in the very file come through."""
+
+import os
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+
+from common import hdf5
+from common.errors import InputError
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A file with one of each kind of thing, good and bad."""
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["secret"] = np.arange(4)
+    (tmp_path / "raw").write_bytes(bytes(32))
+    path = tmp_path / "file.h5"
+    with h5py.File(path, "w") as file:
+        file["group/numbers"] = np.arange(6.0).reshape(2, 3)
+        file["text"] = ["a", "ü", "日本"]
+        file["flag"] = np.array([True])
+        file["scalar text"] = "abc"
+        file["bytes"] = np.array([b"\xff\xfe"])
+        file["external link"] = h5py.ExternalLink("other.h5", "secret")
+        file["dead link"] = h5py.ExternalLink("nowhere.h5", "secret")
+        file["soft link"] = h5py.SoftLink("/group/numbers")
+        file["linked group"] = h5py.SoftLink("/group")
+        file.create_dataset("external", (4,), "i8", external=[(str(tmp_path / "raw"), 0, 32)])
+        layout = h5py.VirtualLayout((4,), "i8")
+        layout[:] = h5py.VirtualSource(tmp_path / "other.h5", "secret", (4,))
+        file.create_virtual_dataset("virtual", layout)
+        file.create_dataset("huge", (2**40,), "f8", chunks=(1024,))
+        file.create_dataset("large", (2**28,), "f8", chunks=(1024,))
+        file.create_dataset("huge text", (2**40,), h5py.string_dtype(), chunks=(1024,))
+        file.attrs["json"], file.attrs["list"] = '{"a": 1}', "[1]"
+        file.attrs["broken"], file.attrs["deep"] = '{"a":', "[" * 20000
+        file.attrs["number"], file.attrs["vector"] = 1.5, [1.5, 2.5]
+    return path
+
+
+def test_what_is_good_comes_through(path):
+    with hdf5.open_file(path) as file:
+        assert hdf5.values(file, "group/numbers").tolist() == [[0, 1, 2], [3, 4, 5]]
+        assert hdf5.values(file["group"], "numbers").shape == (2, 3)
+        assert hdf5.strings(file, "text").tolist() == ["a", "ü", "日本"]
+        assert hdf5.json_attribute(file, "json") == {"a": 1}
+        assert hdf5.attribute(file, "number", float) == 1.5
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("external link", "is a link"),
+        ("dead link", "is a link"),
+        ("soft link", "is a link"),
+        ("linked group/numbers", "is a link"),
+        ("external", "lies in another file"),
+        ("virtual", "lies in another file"),
+        ("absent", "is missing"),
+        ("group/absent", "is missing"),
+        ("text/below", "is missing"),
+        ("group", "is not a dataset"),
+        ("huge", "more than it can hold"),
+        ("large", "more than it can hold"),
+        ("flag", "does not hold numbers"),
+        ("text", "does not hold numbers"),
+    ],
+)
+def test_numbers_are_refused(path, name, why):
+    with hdf5.open_file(path) as file, pytest.raises(InputError, match=why) as caught:
+        hdf5.values(file, name)
+    assert str(caught.value).startswith(f"{path}: {name}") and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("group/numbers", "does not hold text"),
+        ("scalar text", "does not hold text"),
+        ("bytes", "is damaged"),
+        ("huge text", "more than it can hold"),
+    ],
+)
+def test_text_is_refused(path, name, why):
+    with hdf5.open_file(path) as file, pytest.raises(InputError, match=why):
+        hdf5.strings(file, name)
+
+
+@pytest.mark.parametrize("name", ["absent", "list", "broken", "deep", "number", "vector"])
+def test_attributes_that_are_no_json_objects_are_refused(path, name):
+    with hdf5.open_file(path) as file, pytest.raises(InputError, match=f"{path}: .*{name}"):
+        hdf5.json_attribute(file, name)
+
+
+def test_a_link_is_refused_without_opening_what_it_names(path, tmp_path):
+    """Opening a pipe would wait for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    with h5py.File(path, "a") as file:
+        file["to a pipe"] = h5py.ExternalLink("pipe", "x")
+    with hdf5.open_file(path) as file, pytest.raises(InputError, match="is a link"):
+        hdf5.values(file, "to a pipe")
+
+
+def test_files_that_are_none(tmp_path, path):
+    whole = path.read_bytes()
+    (tmp_path / "text.h5").write_text("hello")
+    (tmp_path / "empty.h5").write_bytes(b"")
+    (tmp_path / "cut.h5").write_bytes(whole[: len(whole) // 2])
+    os.mkfifo(tmp_path / "fifo.h5")
+    for name, why in (
+        ("text.h5", "not an HDF5 file"),
+        ("empty.h5", "not an HDF5 file"),
+        ("cut.h5", "not an HDF5 file"),
+        ("absent.h5", "no such file"),
+        ("fifo.h5", "not a file"),
+        (".", "not a file"),
+    ):
+        with pytest.raises(InputError, match=why) as caught:
+            hdf5.open_file(tmp_path / name)
+        assert str(caught.value).startswith(str(tmp_path / name))
+
+
+def test_a_truncated_file_is_refused_wherever_it_ends(path, tmp_path):
+    whole = path.read_bytes()
+    cut = tmp_path / "cut.h5"
+    for end in range(0, len(whole), len(whole) // 50):
+        cut.write_bytes(whole[:end])
+        with pytest.raises(InputError, match="not an HDF5 file, or a damaged one"):
+            hdf5.open_file(cut)
+
+
+def test_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "out.h5"
+    with hdf5.written(path) as file:
+        file["x"], file.attrs["a"] = np.arange(100_000), "b"
+        file["s"] = ["ab"] * 1000
+    with hdf5.open_file(path) as file:
+        assert hdf5.values(file, "x").sum() == 4999950000
+        assert hdf5.strings(file, "s")[999] == "ab"
+    with pytest.raises(ValueError, match="stop"), hdf5.written(path) as file:
+        file["y"] = 1
+        raise ValueError("stop")
+    with hdf5.open_file(path) as file:
+        assert "x" in file
+    assert [p.name for p in tmp_path.iterdir()] == ["out.h5"]
+
+
+FULL = """
+import resource, signal, sys
+import h5py, numpy as np
+from common import hdf5
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+for limit in (0, 700, 5_000, 50_000, 500_000):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        with hdf5.written(sys.argv[1]) as file:
+            file.attrs["text"] = "x" * 3000
+            file["names"] = ["some name"] * 2000
+            frames = file.create_dataset("frames", (10_000, 128), np.float16)
+            frames[:5_000] = 1
+            frames[5_000:] = 2
+        print("written")
+    except OSError as error:
+        print(error.errno, error.filename)
+"""
+
+
+def test_a_full_disk_is_one_error_that_names_the_file(tmp_path):
+    """HDF5 itself prints tracebacks here, and crashes when the interpreter ends."""
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, tmp_path / "out.h5"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"27 {tmp_path / 'out.h5'}\n" * 5
+    assert not list(tmp_path.iterdir())

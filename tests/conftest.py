@@ -1,0 +1,47 @@
+"""What the tests of several rooms share: real files where they are, and a small corpus."""
+
+import os
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from data_prep import demo_corpus, mel_cache, split_csv
+
+ROOT = Path(__file__).resolve().parent.parent  # of the project, where the scripts run
+
+
+@pytest.fixture(scope="session")
+def music_data() -> Path:
+    """The folder of real clips, released weights and golden values, or a skip."""
+    folder = os.environ.get("MUSIC_TEST_DATA")
+    if not folder:
+        pytest.skip("MUSIC_TEST_DATA names no folder with golden/ and data/")
+    if not Path(folder, "golden").is_dir():
+        pytest.skip(f"MUSIC_TEST_DATA: {folder} holds no golden/")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def small_corpus(tmp_path_factory) -> tuple[Path, Path, Path]:
+    """(split_path, audio_folder, cache_path): 4 artists of 2 genres with 6 songs of 5 s each.
+
+    Subsets are 3 train, 2 valid and 1 test songs an artist. The songs are the
+    demo corpus's, so artists and genres can be told apart by ear.
+    """
+    folder = tmp_path_factory.mktemp("small_corpus")
+    table = demo_corpus.catalog(source_artists=60, source_songs=6, target_artists=0)
+    genres = table["genre"].unique()[:2]
+    artists = [a for g in genres for a in table.loc[table["genre"] == g, "artist"].unique()[:2]]
+    table = table[table["artist"].isin(artists)].reset_index(drop=True)
+    table["subset"] = ["train", "train", "train", "valid", "valid", "test"] * 4
+    for path in table["path"]:
+        song = demo_corpus.render(path)[10 * demo_corpus.RATE : 15 * demo_corpus.RATE]
+        place = folder / "audio" / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(place, song, demo_corpus.RATE, subtype="PCM_16")
+    table = table[["track_id", "path", "subset", "artist", "genre", "tags"]]
+    split, cache = folder / "small.csv", folder / "small.h5"
+    split_csv.write(table, split, {"inputs": {}})
+    mel_cache.make(split_csv.read(split), folder / "audio", cache, workers=1)
+    return split, folder / "audio", cache

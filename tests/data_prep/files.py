@@ -1,0 +1,109 @@
+"""Audio files that are right, and all the ways in which they are wrong."""
+
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from data_prep import demo_corpus
+
+RATE = 22_050
+SONG = demo_corpus.catalog(source_artists=1, source_songs=1, target_artists=0)["path"][0]
+
+
+def tone(seconds: float, rate: int = RATE, hertz: float = 440.0, level: float = 0.5) -> np.ndarray:
+    """A sine as (n,) float32."""
+    t = np.arange(int(seconds * rate)) / rate
+    return (level * np.sin(2 * np.pi * hertz * t)).astype(np.float32)
+
+
+def song(seconds: float, first: float = 0.0) -> np.ndarray:
+    """Some seconds of a song of the demo corpus."""
+    return demo_corpus.render(SONG)[int(first * RATE) : int((first + seconds) * RATE)]
+
+
+def wav(samples: np.ndarray, rate: int = RATE, declared: int | None = None) -> bytes:
+    """A 16-bit mono WAV file that may declare another number of bytes than it holds."""
+    data = (samples * 32767).astype("<i2").tobytes()
+    size = len(data) if declared is None else declared
+    riff = min(size + 36, 0xFFFFFFFF)
+    head = b"RIFF" + struct.pack("<I", riff) + b"WAVE"
+    head += b"fmt " + struct.pack("<IHHIIHH", 16, 1, 1, rate, 2 * rate, 2, 16)
+    return head + b"data" + struct.pack("<I", size) + data
+
+
+def au(samples: np.ndarray, declared: int | None = None) -> bytes:
+    """A 16-bit mono AU file that may declare another number of bytes than it holds."""
+    data = (samples * 32767).astype(">i2").tobytes()
+    size = len(data) if declared is None else declared
+    return struct.pack(">4sIIIII", b".snd", 24, size, 3, RATE, 1) + data
+
+
+def write_bad(folder: Path) -> dict[str, str]:
+    """Write one file of each bad kind; return what is said of each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    music = song(6.0)
+
+    def put(name: str, content: bytes) -> None:
+        (folder / name).write_bytes(content)
+
+    def encoded(name: str, samples=music, **settings) -> bytes:
+        soundfile.write(folder / name, samples, RATE, **settings)
+        return (folder / name).read_bytes()
+
+    put("text.wav", b"this is no audio, though its name says so. " * 50)
+    put("text.mp3", b"nor is this an MP3 file. " * 50)
+    put("text.flac", b"\0" * 5000)
+    put("playlist.raw", b"raw samples")
+    put("empty.wav", b"")
+    put("empty.mp3", b"")
+    put("cut.wav", wav(music)[: len(music)])
+    put("cut.au", au(music)[: len(music)])
+    for name in ("cut.flac", "cut.mp3"):
+        whole = encoded(name)
+        put(name, whole[: len(whole) // 2])
+    put("header.wav", wav(music)[:30])
+    put("zero samples.wav", wav(music[:0]))
+    put("silent.wav", wav(0 * music))
+    broken = music.copy()
+    broken[1000:1003] = [np.nan, np.inf, -np.inf]
+    encoded("nan.wav", broken, subtype="FLOAT")
+    loud = music.copy()
+    loud[5000] = 3e38
+    encoded("absurd.wav", loud, subtype="FLOAT")
+    put("short.wav", wav(music[: 128 * 512 - 1]))
+    put("slow.wav", wav(music, rate=20))
+    put("huge.wav", wav(music, declared=2**31 - 2**21))
+    put("one sample.wav", wav(music[10_000:10_001]))
+    (folder / "folder.wav").mkdir()
+    os.mkfifo(folder / "pipe.wav")
+    (folder / "loop.wav").symlink_to("loop.wav")
+    return {
+        "text.wav": "is not audio that libsndfile knows",
+        "text.mp3": "is not audio that libsndfile knows",
+        "text.flac": "is not audio that libsndfile knows",
+        "playlist.raw": "has no header",
+        "empty.wav": "is empty (0 bytes)",
+        "empty.mp3": "is empty (0 bytes)",
+        "cut.wav": "is truncated: holds 50% of what it declares",
+        "cut.au": "is truncated: holds 50% of what it declares",
+        "cut.flac": "truncated",
+        "cut.mp3": "is truncated",
+        "header.wav": "is damaged or truncated",
+        "zero samples.wav": "holds no samples",
+        "silent.wav": "is silent",
+        "nan.wav": "3 samples are not finite",
+        "absurd.wav": "1 samples are not finite or absurdly large",
+        "short.wav": "is 2.97 s long, less than one segment",
+        "slow.wav": "declares 20 samples a second",
+        "huge.wav": "is truncated: holds 0%",
+        "one sample.wav": "less than one segment",
+        "folder.wav": "is not a file",
+        "pipe.wav": "is not a file",
+        "loop.wav": "no such file",
+        "absent.wav": "no such file",
+        "nul\0byte.wav": "no such file",
+        "x" * 300 + ".wav": "cannot be opened (File name too long)",
+    }

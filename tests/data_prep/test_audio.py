@@ -1,0 +1,192 @@
+"""Decoding: every format to the same tone, and a reason for all that cannot be used."""
+
+import os
+import pickle
+import resource
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+from data_prep import audio
+from data_prep.audio import SAMPLE_RATE, AudioError
+from tests.conftest import ROOT
+from tests.data_prep.files import au, song, tone, wav, write_bad
+
+MP3_RATES = {8_000, 16_000, 22_050, 44_100, 48_000}
+CASES = [
+    (suffix, rate, channels)
+    for suffix in ("wav", "au", "flac", "ogg", "mp3")
+    for rate in (8_000, 16_000, 22_050, 44_100, 48_000, 96_000, 192_000)
+    for channels in (1, 2, 8)
+    if suffix != "mp3" or (rate in MP3_RATES and channels < 3)
+]
+
+
+def spread(mono, channels):
+    """Channels of different loudness whose mean is `mono`."""
+    levels = np.linspace(0.2, 1.0, channels) if channels > 1 else np.ones(1)
+    return mono[:, None] * (levels / levels.mean()).astype(np.float32)
+
+
+@pytest.mark.parametrize(("suffix", "rate", "channels"), CASES)
+def test_every_format_gives_the_same_tone(tmp_path, suffix, rate, channels):
+    path = tmp_path / f"tone.{suffix}"
+    soundfile.write(path, spread(tone(1.5, rate, 1000.0, 0.4), channels), rate)
+    samples = audio.load(path)
+    assert samples.dtype == np.float32 and samples.ndim == 1
+    # A lossy codec adds up to two of its frames.
+    assert 0 <= len(samples) - 1.5 * SAMPLE_RATE <= (6000 if suffix == "mp3" else 1)
+    middle = samples[SAMPLE_RATE // 4 : SAMPLE_RATE // 4 + 22_050 * 4 // 5]
+    spectrum = np.abs(np.fft.rfft(middle * np.hanning(len(middle))))
+    assert spectrum.argmax() * SAMPLE_RATE / len(middle) == pytest.approx(1000, abs=1.5)
+    tolerance = {"ogg": 0.05, "mp3": 0.1}.get(suffix, 0.002)
+    assert np.sqrt(2 * np.mean(middle**2)) == pytest.approx(0.4, rel=tolerance)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
+def test_sample_formats_keep_the_level(tmp_path, subtype):
+    soundfile.write(tmp_path / "a.wav", tone(1.0), SAMPLE_RATE, subtype=subtype)
+    assert audio.load(tmp_path / "a.wav") == pytest.approx(tone(1.0), abs=0.01)
+
+
+def test_a_file_of_the_right_kind_comes_through_untouched(tmp_path):
+    music = song(4.0)
+    soundfile.write(tmp_path / "a.wav", music, SAMPLE_RATE, subtype="FLOAT")
+    assert np.array_equal(audio.load(tmp_path / "a.wav"), music)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_reading_block_by_block_makes_no_difference(tmp_path, monkeypatch, channels):
+    music = spread(song(4.0), channels)
+    soundfile.write(tmp_path / "a.wav", music, SAMPLE_RATE, subtype="FLOAT")
+    whole = audio.load(tmp_path / "a.wav")
+    assert whole == pytest.approx(music.mean(axis=1), abs=1e-6)
+    monkeypatch.setattr(audio, "_BLOCK", 1000)
+    assert np.array_equal(audio.load(tmp_path / "a.wav"), whole)
+
+
+def test_the_beginning_alone(tmp_path):
+    music = song(4.0)
+    soundfile.write(tmp_path / "a.wav", music, SAMPLE_RATE, subtype="FLOAT")
+    assert np.array_equal(audio.load(tmp_path / "a.wav", 1.5), music[: int(1.5 * SAMPLE_RATE)])
+    assert len(audio.load(tmp_path / "a.wav", 9.0)) == len(music)
+    # A file whose end is missing serves where its beginning is enough.
+    (tmp_path / "cut.wav").write_bytes(wav(music)[: len(music)])
+    assert len(audio.load(tmp_path / "cut.wav", 1.5)) == int(1.5 * SAMPLE_RATE)
+
+
+@pytest.mark.parametrize("name", ["a 'b' \"c\" $(d).wav", "日本 ñ.wav", "two\nlines.wav", "-i.wav"])
+def test_names_are_only_names(tmp_path, name):
+    (tmp_path / name).write_bytes(wav(tone(1.0)))
+    assert len(audio.load(tmp_path / name)) == SAMPLE_RATE
+    with pytest.raises(AudioError):
+        audio.load(tmp_path / f"no {name}")
+
+
+def test_every_bad_file_has_its_reason(tmp_path):
+    reasons = {}
+    wanted = write_bad(tmp_path / "bad")
+    for name in wanted:
+        try:
+            audio.load(tmp_path / "bad" / name)
+            reasons[name] = ""
+        except AudioError as error:
+            reasons[name] = error.reason
+            assert str(error) == f"{tmp_path / 'bad' / name}: {error.reason}"
+            assert "\n" not in error.reason
+    long_enough = {name for name, why in wanted.items() if "one segment" in why}
+    assert {name for name, reason in reasons.items() if not reason} == long_enough
+    for name in wanted.keys() - long_enough:
+        assert wanted[name] in reasons[name], name
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read(tmp_path):
+    (tmp_path / "a.wav").write_bytes(wav(tone(1.0)))
+    (tmp_path / "a.wav").chmod(0)
+    with pytest.raises(AudioError, match="Permission denied"):
+        audio.load(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize(
+    ("make", "declared"),
+    [(wav, 0xFFFFFFFF), (wav, 0x7FFFFFFF), (wav, 0x7FFFF000), (au, 0xFFFFFFFF), (au, 0x7FFFF000)],
+)
+def test_a_stream_whose_size_was_not_known_is_fine(tmp_path, make, declared):
+    """ffmpeg and sox write the largest number into a header that they cannot go back to."""
+    (tmp_path / "a.x").write_bytes(make(tone(1.0), declared=declared))
+    assert audio.load(tmp_path / "a.x") == pytest.approx(tone(1.0), abs=1e-4)
+
+
+def test_a_file_that_is_a_little_short_is_fine(tmp_path):
+    music = tone(2.0)
+    (tmp_path / "a.wav").write_bytes(wav(music)[:-100])
+    assert len(audio.load(tmp_path / "a.wav")) == len(music) - 50
+
+
+def test_declared_sizes_are_not_allocated(tmp_path):
+    """A FLAC header may declare hours; memory is limited to what 10 minutes would need."""
+    soundfile.write(tmp_path / "a.flac", song(4.0), SAMPLE_RATE)
+    content = bytearray((tmp_path / "a.flac").read_bytes())
+    # STREAMINFO: the number of samples is the low 36 bits of bytes 18 to 25 of the file.
+    content[21] |= 0x0F
+    content[22:26] = b"\xff\xff\xff\xff"
+    (tmp_path / "a.flac").write_bytes(content)
+    with soundfile.SoundFile(tmp_path / "a.flac") as file:
+        assert file.frames == 2**36 - 1
+    program = (
+        "import sys, resource; from data_prep import audio\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[2]),) * 2)\n"
+        "try: audio.load(sys.argv[1])\n"
+        "except audio.AudioError as error: print(error.reason)\n"
+    )
+    now = "import resource; from data_prep import audio; print(open('/proc/self/statm').read())"
+    if not os.path.exists("/proc/self/statm"):
+        pytest.skip("the size of a process is read from /proc")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    def output(*words):
+        made = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=60)
+        assert not made.stderr
+        return made.stdout
+
+    pages = int(output(sys.executable, "-c", now).split()[0])
+    limit = pages * resource.getpagesize() + 10 * 60 * SAMPLE_RATE * 4
+    reason = output(sys.executable, "-c", program, tmp_path / "a.flac", str(limit))
+    assert "truncated" in reason
+
+
+def test_an_error_survives_the_way_from_a_worker():
+    error = pickle.loads(pickle.dumps(AudioError("a.wav", "is silent")))
+    assert (error.path, error.reason, str(error)) == ("a.wav", "is silent", "a.wav: is silent")
+
+
+def test_m4a_needs_ffmpeg(tmp_path):
+    path = tmp_path / "a.m4a"
+    ffmpeg = shutil.which("ffmpeg")
+    if ffmpeg is None:
+        path.write_bytes(b"\0\0\0\x20ftypM4A " + bytes(1000))
+        with pytest.raises(AudioError, match="install ffmpeg, or convert it to WAV, FLAC or MP3"):
+            audio.load(path)
+        return
+    (tmp_path / "a.wav").write_bytes(wav(tone(2.0)))
+    subprocess.run([ffmpeg, "-v", "error", "-i", tmp_path / "a.wav", path], check=True)
+    samples = audio.load(path)
+    assert np.sqrt(2 * np.mean(samples[4000:20_000] ** 2)) == pytest.approx(0.5, rel=0.05)
+
+
+def test_ffmpeg_is_not_asked_about_other_names(tmp_path):
+    """A playlist would send it to other files, or to the network."""
+    for name in ("list.m3u8", "list.wav", "list"):
+        (tmp_path / name).write_text("#EXTM3U\n#EXTINF:1,\nfile:///etc/hostname\n")
+        with pytest.raises(AudioError, match="is not audio that libsndfile knows"):
+            audio.load(tmp_path / name)
+
+
+def test_a_real_clip(music_data):
+    samples = audio.load(music_data / "data" / "gtzan_clips" / "blues.00000.au")
+    assert samples.dtype == np.float32 and 29 < len(samples) / SAMPLE_RATE < 31

@@ -1,0 +1,50 @@
+"""Label columns as arrays, and the splits that cannot be trained on."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from common.errors import InputError
+from data_prep.labels import artist_classes, tag_matrix
+
+
+def split(**columns):
+    count = len(next(iter(columns.values())))
+    plain = {"track_id": [f"t{n}" for n in range(count)], "subset": ["train"] * count}
+    return pd.DataFrame({**plain, **columns}, dtype=str)
+
+
+def test_artists_are_numbered_in_the_order_of_their_first_track():
+    names, numbers = artist_classes(split(artist=list("bcabb")), "s.csv")
+    assert names == ["b", "c", "a"] and numbers.tolist() == [0, 1, 2, 0, 0]
+    assert numbers.dtype == np.int32
+
+
+@pytest.mark.parametrize(
+    ("columns", "why"),
+    [
+        ({"artist": ["a", "", "b"]}, r"s.csv: 't1' has no artist"),
+        ({"artist": ["a", "a"]}, r"s.csv: all tracks are by one artist"),
+        (
+            {"artist": ["a", "c", "b", "b"], "subset": ["train", "test", "valid", "test"]},
+            r"s.csv: artist 'b' has no training track \(2 such artists\)",
+        ),
+        ({"genre": ["a", "b"]}, r"s.csv: has no column 'artist'; it has track_id, subset, genre"),
+    ],
+)
+def test_artists_that_cannot_be_trained_on(columns, why):
+    with pytest.raises(InputError, match=why):
+        artist_classes(split(**columns), "s.csv")
+
+
+def test_tags_are_columns_in_alphabetical_order():
+    names, hot = tag_matrix(split(tags=["rock|guitar", "", "guitar", "ambient|rock"]), "s.csv")
+    assert names == ["ambient", "guitar", "rock"] and hot.dtype == np.float32
+    assert hot.tolist() == [[0, 1, 1], [0, 0, 0], [0, 1, 0], [1, 0, 1]]
+
+
+def test_too_few_tags():
+    with pytest.raises(InputError, match=r"s.csv: its tags column holds 1 tags"):
+        tag_matrix(split(tags=["a", ""]), "s.csv")
+    with pytest.raises(InputError, match=r"has no column 'tags'"):
+        tag_matrix(split(artist=["a"]), "s.csv")

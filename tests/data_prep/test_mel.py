@@ -1,0 +1,162 @@
+"""The front end against the papers' values, an own computation, and itself."""
+
+import dataclasses
+
+import librosa
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data_prep import audio, mel
+from data_prep.audio import SAMPLE_RATE, AudioError
+from data_prep.mel import SEGMENT, FrontEnd, log_mel, log_mel_of_file, mfcc, segments
+from tests.data_prep.files import song, tone, wav
+
+SHORT = FrontEnd(max_frames=40)
+ALL = FrontEnd(max_frames=None)
+
+
+@pytest.fixture(scope="module")
+def music():
+    return song(8.0)
+
+
+def slaney(hertz):
+    """Slaney's mel scale: linear to 1000 Hz, then 27 mels for a factor of 6.4."""
+    hertz = np.asarray(hertz, float)
+    above = 15 + 27 * np.log(np.maximum(hertz, 1000) / 1000) / np.log(6.4)
+    return np.where(hertz < 1000, 3 * hertz / 200, above)
+
+
+def reference(waveform):
+    """facts/papers.md section 1 in float64, without librosa."""
+    padded = np.concatenate([waveform[512:0:-1], waveform, waveform[-2:-514:-1]]).astype(float)
+    starts = range(0, len(padded) - 1023, 512)
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(1024) / 1024)
+    magnitude = np.abs(np.fft.rfft([padded[s : s + 1024] * window for s in starts]))
+    hertz = np.arange(513) * 22050 / 1024
+    fine = np.linspace(0, 11025, 2_000_001)
+    edges = np.interp(np.linspace(0, slaney(11025), 130), slaney(fine), fine)
+    filters = np.zeros((128, 513))
+    for band in range(128):
+        low, middle, high = edges[band : band + 3]
+        rise, fall = (hertz - low) / (middle - low), (high - hertz) / (high - middle)
+        filters[band] = np.clip(np.minimum(rise, fall), 0, None) * 2 / (high - low)
+    return np.log10(1 + 10 * magnitude @ filters.T)
+
+
+def test_against_the_papers_front_end(music_data):
+    with np.load(music_data / "golden" / "log_mel.npz") as golden:
+        assert len(golden.files) == 2
+        for name in golden.files:
+            found = log_mel_of_file(music_data / "data" / "gtzan_clips" / name)
+            assert found.shape == golden[name].shape == (1291, 128)
+            assert np.abs(found - golden[name]).max() < 1e-4
+
+
+def test_against_an_own_computation(music):
+    found = log_mel(music, ALL)
+    assert found.dtype == np.float32 and found.shape == (1 + len(music) // 512, 128)
+    assert np.abs(found - reference(music)).max() < 1e-4
+
+
+def test_against_librosa(music):
+    magnitude = librosa.feature.melspectrogram(
+        y=music, sr=SAMPLE_RATE, n_fft=1024, hop_length=512, power=1.0, pad_mode="reflect"
+    )
+    assert np.abs(log_mel(music, ALL) - np.log10(1 + 10 * magnitude.T)).max() < 1e-5
+    filters = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=1024, n_mels=128)
+    assert mel._filters(ALL) == pytest.approx(filters, rel=1e-5, abs=1e-9)
+
+
+def test_a_tone_lies_in_its_band():
+    """At half the amplitude it keeps its place and loses what the compression says."""
+    found = log_mel(tone(2.0, hertz=1000.0, level=0.5))
+    quiet = log_mel(tone(2.0, hertz=1000.0, level=0.25))
+    centre = np.linspace(0, slaney(11025), 130)[1:-1]
+    band = int(found[40].argmax())
+    assert abs(centre[band] - slaney(1000.0)) < centre[1] - centre[0]
+    magnitude, half = (10 ** m[40, band] - 1 for m in (found, quiet))
+    assert magnitude / half == pytest.approx(2, rel=1e-3)
+
+
+@given(st.integers(513, 60_000), st.sampled_from([1, 7, 64]))
+@settings(deadline=None, derandomize=True, max_examples=25)
+def test_blocks_make_no_difference(music, samples, block):
+    waveform = music[:samples]
+    whole = log_mel(waveform)
+    assert len(whole) == 1 + samples // 512
+    before, mel._BLOCK = mel._BLOCK, block
+    try:
+        assert np.abs(log_mel(waveform) - whole).max() < 1e-5
+    finally:
+        mel._BLOCK = before
+
+
+def test_max_frames_keeps_the_first(music):
+    whole = log_mel(music, ALL)
+    assert len(log_mel(music, SHORT)) == 40
+    assert np.abs(log_mel(music, SHORT) - whole[:40]).max() < 1e-5
+    assert len(log_mel(np.resize(music, 30 * SAMPLE_RATE))) == 1291
+    assert len(log_mel(np.resize(music, 30 * SAMPLE_RATE), ALL)) == 1292
+
+
+@pytest.mark.parametrize(("rate", "suffix"), [(22_050, "wav"), (44_100, "flac"), (8_000, "wav")])
+def test_reading_only_the_beginning_gives_the_same_frames(tmp_path, music, rate, suffix):
+    """With a resampler in between, whose filter sees beyond the last sample that counts."""
+    path = tmp_path / f"a.{suffix}"
+    noise = np.random.default_rng(0).normal(0, 0.1, 7 * rate).astype(np.float32)
+    soundfile.write(path, noise, rate)
+    front_end = FrontEnd(max_frames=150)
+    assert front_end.max_seconds < 4
+    from_beginning = log_mel(audio.load(path, front_end.max_seconds), front_end)
+    from_all = log_mel(audio.load(path), front_end)
+    assert from_beginning.shape == from_all.shape == (150, 128)
+    assert np.abs(from_beginning - from_all).max() < 1e-4
+    assert np.array_equal(log_mel_of_file(path, front_end), from_beginning)
+
+
+def test_waveforms_that_cannot_be_transformed():
+    for wrong in (np.zeros(512, np.float32), np.zeros((2, 4000), np.float32), np.zeros(0)):
+        with pytest.raises(ValueError, match="waveform"):
+            log_mel(wrong)
+    assert log_mel(np.zeros(513, np.float32)).shape == (2, 128)
+
+
+def test_a_file_of_one_segment_is_enough(tmp_path):
+    music = song(4.0)
+    (tmp_path / "long.wav").write_bytes(wav(music[: 128 * 512]))
+    (tmp_path / "short.wav").write_bytes(wav(music[: 128 * 512 - 1]))
+    assert len(log_mel_of_file(tmp_path / "long.wav")) == SEGMENT
+    with pytest.raises(AudioError, match="less than one segment"):
+        log_mel_of_file(tmp_path / "short.wav")
+
+
+def test_the_front_end_as_json_and_back():
+    assert FrontEnd(**ALL.to_dict()) == ALL and ALL.max_seconds is None
+    assert 29.9 < FrontEnd().max_seconds < 30.1
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        ALL.hop = 1
+
+
+@pytest.mark.parametrize("frames", [0, 128, 129, 257, 258, 1291])
+def test_segments_follow_each_other_without_the_rest(frames):
+    spectrogram = np.arange(frames * 4, dtype=np.float32).reshape(frames, 4)
+    cut = segments(spectrogram)
+    assert cut.shape == (frames // 129, 129, 4) and not cut.flags.owndata
+    assert np.array_equal(cut.reshape(-1, 4), spectrogram[: frames // 129 * 129])
+
+
+def test_mfcc_against_librosa(music):
+    magnitude = librosa.feature.melspectrogram(
+        y=music, sr=SAMPLE_RATE, n_fft=1024, hop_length=512, power=1.0, pad_mode="reflect"
+    )
+    decibels = librosa.amplitude_to_db(magnitude, ref=1.0, amin=1e-5, top_db=80.0)
+    wanted = librosa.feature.mfcc(S=decibels, n_mfcc=20).T
+    found = mfcc(log_mel(music, ALL))
+    assert found.shape == wanted.shape and found.dtype == np.float32
+    assert np.abs(found - wanted).max() < 0.05
+    # float16, as the cache has it, blurs the quietest bands by some tenths of a decibel.
+    assert np.abs(mfcc(log_mel(music, ALL).astype(np.float16)) - wanted).mean() < 0.5

@@ -1,0 +1,621 @@
+"""The mel cache: right frames whatever happens while it is made, or a clear refusal."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import filelock
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from common.errors import InputError
+from common.parallel import Outcome
+from data_prep import audio, mel_cache, split_csv
+from data_prep.mel import FrontEnd, log_mel_of_file
+from data_prep.mel_cache import MelCache, make
+from tests.conftest import ROOT
+from tests.data_prep.files import song, wav, write_bad
+
+SCRIPT = ROOT / "data_prep" / "2_cache_mels.py"
+TRACKS = 9
+
+
+def table_of(paths, subsets=("train", "train", "valid")):
+    subsets = [subsets[number % len(subsets)] for number in range(len(paths))]
+    return pd.DataFrame({"track_id": paths, "path": paths, "subset": subsets, "artist": "a"})
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """Nine tracks of 3 to 4 s: (table, audio folder)."""
+    folder = tmp_path_factory.mktemp("corpus")
+    for number in range(TRACKS):
+        music = song(3.0 + number / 8, first=2.0 * number)
+        (folder / f"{number}.wav").write_bytes(wav(music))
+    return table_of([f"{number}.wav" for number in range(TRACKS)]), folder
+
+
+@pytest.fixture(scope="module")
+def made(corpus, tmp_path_factory):
+    """The corpus's cache, made in one go."""
+    out = tmp_path_factory.mktemp("made") / "made.h5"
+    report = make(*corpus, out)
+    assert (report.tracks, report.failed, report.was_complete) == (TRACKS, {}, False)
+    return out
+
+
+@pytest.fixture
+def copy(made, tmp_path):
+    """A copy of that cache, to be damaged."""
+    return Path(shutil.copy(made, tmp_path / "copy.h5"))
+
+
+def script(split, folder, out, *options, program=None, **settings):
+    """Run script 2 in a process group of its own; `program` is run in its stead and runs it."""
+    start = [SCRIPT] if program is None else ["-c", program, SCRIPT]
+    return subprocess.Popen(
+        [sys.executable, *start, split, "--audio", folder, "--out", out, *options],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        **settings,
+    )
+
+
+def finished(process):
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+# ---------------------------------------------------------------- what is in it
+
+
+def test_frames_are_the_front_ends(corpus, made):
+    table, folder = corpus
+    cache = MelCache(made)
+    assert len(cache) == TRACKS and cache.track_id.tolist() == table["track_id"].tolist()
+    for track in cache.track_id:
+        wanted = log_mel_of_file(folder / track).astype(np.float16)
+        assert np.array_equal(cache[track], wanted) and cache[track].dtype == np.float16
+    assert isinstance(cache.frames, np.memmap) and not cache.frames.flags.writeable
+    assert cache.frames.shape == (cache.length.sum(), 128) and cache.failed == {}
+    assert cache.front_end == FrontEnd() and cache.made_from["inputs"]["tracks"] == TRACKS
+    assert "0.wav" in cache and "nine.wav" not in cache
+
+
+def test_mean_and_std_are_the_training_tracks(corpus, made):
+    cache = MelCache(made)
+    train = corpus[0].loc[corpus[0]["subset"] == "train", "track_id"]
+    frames = np.concatenate([cache[track] for track in train]).astype(np.float64)
+    assert cache.mean == pytest.approx(frames.mean(), rel=1e-12)
+    assert cache.std == pytest.approx(frames.std(), rel=1e-9)
+    assert abs(cache.mean - cache.frames.astype(np.float64).mean()) > 1e-6
+
+
+def test_without_training_tracks_mean_and_std_are_of_all(corpus, tmp_path):
+    table = corpus[0].iloc[:2].assign(subset="test")
+    make(table, corpus[1], tmp_path / "c.h5")
+    cache = MelCache(tmp_path / "c.h5")
+    assert cache.mean == pytest.approx(cache.frames.astype(np.float64).mean(), rel=1e-12)
+
+
+def test_rows_of_tracks(made):
+    cache = MelCache(made)
+    assert cache.rows(["3.wav", "0.wav"]).tolist() == [3, 0]
+    with pytest.raises(InputError, match=r"lacks 2 of 3 tracks, the first 'x'; cache this split"):
+        cache.rows(np.array(["0.wav", "x", "y"]))
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_the_number_of_workers_changes_no_byte(corpus, made, tmp_path, workers):
+    make(*corpus, tmp_path / "c.h5", workers=workers)
+    assert (tmp_path / "c.h5").read_bytes() == made.read_bytes()
+    assert names(tmp_path) == ["c.h5"]
+
+
+# ---------------------------------------------------------------- made before
+
+
+def test_a_complete_cache_is_left_alone(corpus, copy):
+    before = copy.stat().st_mtime_ns, copy.read_bytes()
+    (copy.parent / "copy.h5.making").mkdir()  # as a kill after the last rename leaves it
+    report = make(*corpus, copy)
+    assert report.was_complete and report.tracks == TRACKS
+    assert (copy.stat().st_mtime_ns, copy.read_bytes()) == before
+    assert names(copy.parent) == ["copy.h5"]
+    # Labels are not in the cache; the audio may be elsewhere by now, or gone.
+    make(corpus[0].assign(artist="b", genre="x"), "/nowhere", copy)
+
+
+def test_other_inputs_are_refused_and_named(corpus, copy):
+    table, folder = corpus
+    for other, front_end, what in (
+        (table, FrontEnd(max_frames=None), "front_end.max_frames: 1291 -> null"),
+        (table.iloc[:5], None, "tracks: 9 -> 5"),
+        (table.assign(subset="train"), None, "split: "),
+        (table.assign(path=table["path"][::-1].to_numpy()), None, "split: "),
+    ):
+        with pytest.raises(InputError, match=what) as caught:
+            make(other, folder, copy, front_end=front_end)
+        assert str(caught.value).startswith(f"{copy}: already there")
+    making = copy.parent / "new.h5.making"
+    making.mkdir()
+    inputs = MelCache(copy).made_from["inputs"]
+    (making / "inputs.json").write_text(json.dumps({**inputs, "tracks": 8}))
+    with pytest.raises(InputError, match=r"new.h5.making: already there.*tracks: 8 -> 9"):
+        make(*corpus, copy.parent / "new.h5")
+
+
+def test_a_run_at_the_same_time_is_refused(corpus, tmp_path):
+    out = tmp_path / "c.h5"
+    (tmp_path / "c.h5.making").mkdir()
+    with (
+        filelock.FileLock(tmp_path / "c.h5.making" / "lock"),
+        pytest.raises(InputError, match=r"c.h5: another run is making it"),
+    ):
+        make(*corpus, out)
+
+
+def test_a_failed_call_does_not_keep_the_lock(corpus, tmp_path):
+    making = tmp_path / "c.h5.making"
+    making.mkdir()
+    (making / "inputs.json").write_text('{"tracks": 1}')
+    for _ in range(2):  # the second is not told of "another run"
+        with pytest.raises(InputError, match="made from other inputs") as caught:
+            make(*corpus, tmp_path / "c.h5")
+    assert caught is not None
+
+
+def test_a_run_that_ends_while_another_begins_is_not_undone(corpus, made, tmp_path, monkeypatch):
+    """The other one puts its cache in place between our look at it and our lock."""
+    out = tmp_path / "c.h5"
+    make_folder = mel_cache.make_folder
+
+    def late(folder):
+        make_folder(folder)
+        shutil.copy(made, out)
+
+    monkeypatch.setattr(mel_cache, "make_folder", late)
+    assert make(*corpus, out).was_complete
+    assert names(tmp_path) == ["c.h5"] and out.read_bytes() == made.read_bytes()
+
+
+# ---------------------------------------------------------------- tracks that fail
+
+
+def test_all_bad_files_among_good_ones(tmp_path):
+    folder = tmp_path / "audio"
+    bad = {name: why for name, why in write_bad(folder).items() if "\0" not in name}
+    good = ['it\'s "a" & b.wav', "日本 ñ.wav", "two\nlines.wav", "sub/a,b.flac"]
+    (folder / "sub").mkdir()
+    for number, name in enumerate(good):
+        soundfile.write(folder / name, song(3.5, first=number), audio.SAMPLE_RATE)
+    paths = sorted([*bad, *good])
+    split = tmp_path / "split.csv"
+    split_csv.write(table_of(paths), split, {"inputs": {}})
+    out = tmp_path / "c.h5"
+    status, said, error = finished(script(split, folder, out, "--workers", "2"))
+    assert (status, error) == (1, "")
+    assert said.startswith(f"{out}: complete, {len(good)} tracks; {len(bad)} failed, see ")
+    cache = MelCache(out)
+    assert cache.track_id.tolist() == sorted(good) and cache.failed.keys() == bad.keys()
+    for name, why in bad.items():
+        assert why in cache.failed[name], name
+    for name in good:
+        assert np.array_equal(cache[name], log_mel_of_file(folder / name).astype(np.float16))
+    listed = pd.read_csv(tmp_path / "c.failures.csv", keep_default_na=False)
+    assert dict(zip(listed["track_id"], listed["reason"], strict=True)) == cache.failed
+    assert names(tmp_path) == ["audio", "c.failures.csv", "c.h5", "split.csv", "split.csv.json"]
+    # The same again: complete, but not all of it worked.
+    status, said, _ = finished(script(split, folder, out))
+    assert status == 1 and "complete already" in said
+    status, said, _ = finished(script(split, folder, out, "--allow-failures"))
+    assert status == 0 and f"{len(bad)} failed" in said
+
+
+def test_nothing_good_is_an_error_and_leaves_nothing_in_the_way(corpus, made, tmp_path):
+    wrong, out = tmp_path / "wrong", tmp_path / "c.h5"
+    wrong.mkdir()
+    with pytest.raises(InputError, match=r"none of the 9 tracks.*first, 0.wav: no such file"):
+        make(*(corpus[0], wrong), out)
+    assert names(tmp_path) == ["c.failures.csv", "wrong"]
+    assert make(*corpus, out).failed == {}
+    assert out.read_bytes() == made.read_bytes() and names(tmp_path) == ["c.h5", "wrong"]
+
+
+def test_a_missing_audio_folder_is_said_at_once(corpus, tmp_path):
+    with pytest.raises(InputError, match="nowhere: no such folder"):
+        make(corpus[0], tmp_path / "nowhere", tmp_path / "c.h5")
+    assert names(tmp_path) == []
+
+
+def test_a_folder_that_goes_away_fails_no_tracks(corpus, made, tmp_path, monkeypatch):
+    """A disk that is unplugged, say: its tracks are not bad."""
+    folder, out = tmp_path / "audio", tmp_path / "c.h5"
+    shutil.copytree(corpus[1], folder)
+    ordered_map = mel_cache.ordered_map
+
+    def unplugged(function, items, *, workers):
+        for number, outcome in enumerate(ordered_map(function, items[:3], workers=workers)):
+            assert number < 3
+            yield outcome
+        folder.rename(tmp_path / "away")
+        yield Outcome(items[3], error=audio.AudioError(items[3], "no such file"))
+
+    monkeypatch.setattr(mel_cache, "ordered_map", unplugged)
+    with pytest.raises(InputError, match="audio: is gone; bring it back"):
+        make(corpus[0], folder, out)
+    monkeypatch.undo()
+    (tmp_path / "away").rename(folder)
+    assert make(corpus[0], folder, out).failed == {}
+    assert out.read_bytes() == made.read_bytes()
+
+
+# ---------------------------------------------------------------- damage
+
+
+def broken(copy, change):
+    with h5py.File(copy, "a") as file:
+        change(file)
+    return copy
+
+
+def replace(name, value):
+    def change(file):
+        del file[name]
+        file[name] = value
+
+    return change
+
+
+def attribute(name, value):
+    def change(file):
+        if value is None:
+            del file.attrs[name]
+        else:
+            file.attrs[name] = value
+
+    return change
+
+
+def shift(name, row, by):
+    def change(file):
+        values = file[name][()]
+        values[row] += by
+        file[name][()] = values
+
+    return change
+
+
+def chunked(file):
+    frames = file["frames"][()]
+    del file["frames"]
+    file.create_dataset("frames", data=frames, chunks=(100, 128))
+
+
+def linked(file):
+    del file["frames"]
+    file["frames"] = h5py.ExternalLink("other.h5", "frames")
+
+
+ROWS = np.zeros(TRACKS, np.int64)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(shift("start", TRACKS - 1, 1), id="start too late"),
+        pytest.param(shift("start", 0, -1), id="start negative"),
+        pytest.param(shift("length", TRACKS - 1, 1), id="length too long"),
+        pytest.param(shift("length", 0, -(10**6)), id="length negative"),
+        pytest.param(shift("start", 1, 2**62), id="start overflows"),
+        pytest.param(shift("length", 1, 2**63 - 1000), id="sum overflows"),
+        pytest.param(replace("start", ROWS[:-1]), id="fewer starts"),
+        pytest.param(replace("length", ROWS[:, None]), id="lengths of two dimensions"),
+        pytest.param(replace("start", ROWS + 0.5), id="starts are floats"),
+        pytest.param(replace("start", ["a"] * TRACKS), id="starts are text"),
+        pytest.param(replace("track_id", ["a"]), id="fewer tracks"),
+        pytest.param(replace("track_id", ROWS), id="tracks are numbers"),
+        pytest.param(replace("frames", np.zeros((5000, 128))), id="frames of float64"),
+        pytest.param(replace("frames", np.zeros((5000, 64), np.float16)), id="64 bands"),
+        pytest.param(replace("frames", np.zeros((0, 128), np.float16)), id="no frames"),
+        pytest.param(replace("frames", np.zeros((5000, 128), ">f2")), id="other byte order"),
+        pytest.param(chunked, id="frames in chunks"),
+        pytest.param(linked, id="frames elsewhere"),
+        pytest.param(attribute("mean", None), id="no mean"),
+        pytest.param(attribute("mean", "x"), id="mean is text"),
+        pytest.param(attribute("mean", [1.0, 2.0]), id="two means"),
+        pytest.param(attribute("mean", np.nan), id="mean is NaN"),
+        pytest.param(attribute("std", 0.0), id="std is zero"),
+        pytest.param(attribute("front_end", '{"hop": 1, "other": 2}'), id="other front end"),
+        pytest.param(attribute("front_end", "{"), id="broken front end"),
+        pytest.param(attribute("made_from", "{}"), id="no inputs"),
+        pytest.param(attribute("made_from", None), id="no provenance"),
+        pytest.param(attribute("format", "mel-cache-9"), id="other format"),
+        pytest.param(attribute("format", [1, 2]), id="format is no text"),
+        pytest.param(attribute("format", None), id="no format"),
+    ],
+)
+def test_damaged_caches_are_refused(copy, change):
+    with pytest.raises(InputError, match=r"copy\.h5: .+; .+|copy\.h5: .* unknown here") as caught:
+        MelCache(broken(copy, change))
+    assert "\n" not in str(caught.value)
+
+
+def test_truncated_and_foreign_files_are_refused(corpus, copy):
+    whole = copy.read_bytes()
+    for content in (b"", whole[:100], whole[: len(whole) // 2], whole[:-1], b"x" * len(whole)):
+        copy.write_bytes(content)
+        for read in (MelCache, lambda path: make(*corpus, path)):
+            with pytest.raises(InputError, match=r"copy.h5: not an HDF5 file, or a damaged one"):
+                read(copy)
+    copy.unlink()
+    with h5py.File(copy, "w") as file:
+        file["weights"] = [1.0]
+    with pytest.raises(InputError, match=r"copy.h5: not a mel cache; make one with"):
+        make(*corpus, copy)
+    with pytest.raises(InputError, match="not a file"):
+        MelCache(copy.parent)
+
+
+# ---------------------------------------------------------------- interruptions
+
+
+@pytest.fixture(scope="module")
+def journal(corpus, made, tmp_path_factory):
+    """NAME.making as a kill after the seventh track leaves it: {file: content}."""
+    return journal_of(MelCache(made), 7)
+
+
+def journal_of(cache, tracks):
+    lines = []
+    for track in cache.track_id[:tracks]:
+        values = cache[track].astype(np.float64).ravel()
+        entry = [len(cache[track]), float(values.sum()), float(values @ values), ""]
+        lines.append(json.dumps(entry).encode() + b"\n")
+    return {
+        "inputs.json": json.dumps(cache.made_from["inputs"]).encode(),
+        "frames": cache.frames[: int(cache.length[:tracks].sum())].tobytes(),
+        "journal": b"".join(lines),
+    }
+
+
+def drop(name):
+    return lambda files: files.pop(name)
+
+
+def put(name, make_content):
+    return lambda files: files.update({name: make_content(files[name])})
+
+
+def after_third(garbage):
+    def content(lines):
+        lines = lines.splitlines(keepends=True)
+        return b"".join([*lines[:3], garbage, *lines[3:]])
+
+    return put("journal", content)
+
+
+@pytest.mark.parametrize(
+    ("change", "kept"),
+    [
+        pytest.param(lambda files: None, 7, id="as it is"),
+        pytest.param(put("journal", lambda lines: lines[:-5]), 6, id="half a last line"),
+        pytest.param(put("journal", lambda lines: lines[:-1]), 6, id="no last line end"),
+        pytest.param(put("frames", lambda frames: frames[:-1]), 6, id="half a last frame"),
+        pytest.param(put("frames", lambda frames: frames + b"x" * 999), 7, id="more frames"),
+        pytest.param(after_third(b"\xff\x00garbage\n"), 3, id="garbage"),
+        pytest.param(after_third(b'[10, "a", 1.0, ""]\n'), 3, id="text for a sum"),
+        pytest.param(after_third(b'[-10, 1.0, 1.0, ""]\n'), 3, id="a negative length"),
+        pytest.param(after_third(b'[0, 0.0, 0.0, ""]\n'), 3, id="nothing and no reason"),
+        pytest.param(after_third(b'[9, NaN, 1.0, ""]\n'), 3, id="a sum that is none"),
+        pytest.param(after_third(b"[1, 2.0]\n"), 3, id="a short line"),
+        pytest.param(after_third(b"7\n"), 3, id="a number"),
+        pytest.param(put("journal", lambda lines: lines * 3), 7, id="more lines than frames"),
+        pytest.param(drop("frames"), 0, id="no frames"),
+        pytest.param(drop("journal"), 0, id="no journal"),
+        pytest.param(drop("inputs.json"), 0, id="no inputs"),
+        pytest.param(put("inputs.json", lambda _: b"{"), 0, id="broken inputs"),
+        pytest.param(put("inputs.json", lambda _: b"[]"), 0, id="inputs of another kind"),
+    ],
+)
+def test_what_the_journal_does_not_vouch_for_is_made_again(
+    corpus, made, journal, tmp_path, monkeypatch, change, kept
+):
+    files = dict(journal)
+    change(files)
+    making = tmp_path / "c.h5.making"
+    making.mkdir()
+    for name, content in files.items():
+        (making / name).write_bytes(content)
+    decoded = []
+
+    def here(function, items, *, workers):  # in this process, for speed
+        for item in items:
+            if len(decoded) == 1 and not stopped:
+                stopped.append(True)
+                raise KeyboardInterrupt
+            decoded.append(Path(item).name)
+            yield Outcome(item, result=function(item))
+
+    stopped = []
+    monkeypatch.setattr(mel_cache, "ordered_map", here)
+    with pytest.raises(KeyboardInterrupt):
+        make(*corpus, tmp_path / "c.h5")
+    make(*corpus, tmp_path / "c.h5")
+    assert decoded == [f"{number}.wav" for number in range(kept, TRACKS)]
+    assert (tmp_path / "c.h5").read_bytes() == made.read_bytes()
+    assert names(tmp_path) == ["c.h5"]
+
+
+def test_lines_of_more_tracks_than_there_are_are_dropped(corpus, made, tmp_path):
+    making = tmp_path / "c.h5.making"
+    making.mkdir()
+    for name, content in journal_of(MelCache(made), TRACKS).items():
+        (making / name).write_bytes(content)
+    with (making / "journal").open("a") as lines:
+        lines.write('[0, 0.0, 0.0, "bad"]\n')
+    assert make(*corpus, tmp_path / "c.h5").failed == {}
+    assert (tmp_path / "c.h5").read_bytes() == made.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory):
+    """150 tracks that take long to decode and little room: (split, folder, cache in one go)."""
+    folder = tmp_path_factory.mktemp("slow")
+    paths = []
+    for number in range(3):
+        music = np.repeat(song(3.1, first=4.0 * number), 8)[:, None].repeat(2, axis=1)
+        soundfile.write(folder / f"{number}.flac", music, 8 * audio.SAMPLE_RATE)
+    for number in range(150):
+        paths.append(f"t{number:03}.flac")
+        os.link(folder / f"{number % 3}.flac", folder / paths[-1])
+    paths[20] = "absent.flac"
+    split, out = folder / "split.csv", folder / "whole.h5"
+    split_csv.write(table_of(paths), split, {"inputs": {}})
+    make(split_csv.read(split), folder, out, workers=2)
+    return split, folder, out
+
+
+def lines_in(journal):
+    return journal.read_bytes().count(b"\n") if journal.exists() else 0
+
+
+def wait_for(condition, process):
+    end = time.monotonic() + 60
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+def test_kills_at_any_moment_cost_nothing_but_time(slow, tmp_path):
+    split, folder, whole = slow
+    out, journal = tmp_path / "c.h5", tmp_path / "c.h5.making" / "journal"
+    moments = np.random.default_rng(0).uniform(0, 0.03, 10)
+    before = 0
+    for number, moment in enumerate(moments):
+        process = script(split, folder, out, "--workers", "2")
+        more = number % 4
+        wait_for(
+            lambda target=before + more: lines_in(journal) >= target and journal.exists(), process
+        )
+        if number == 5:
+            with pytest.raises(InputError, match="another run is making it"):
+                make(split_csv.read(split), folder, out)
+        time.sleep(moment)
+        assert process.poll() is None
+        if number % 2:
+            process.kill()  # the parent alone: its workers must follow, and not write
+        else:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        reached = lines_in(journal)
+        assert before + more <= reached < 150 and not out.exists()
+        before = reached
+    assert before > 10
+    status, said, error = finished(script(split, folder, out, "--workers", "2"))
+    assert (status, error) == (1, "") and "149 tracks; 1 failed" in said
+    assert out.read_bytes() == whole.read_bytes()
+    assert names(tmp_path) == ["c.failures.csv", "c.h5"]
+
+
+PATCHED = """
+import os, runpy, shutil, signal, sys
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+real = os.replace
+def replace(source, target):
+    if str(target).endswith("c.h5"):
+        {replace}
+    real(source, target)
+os.replace = replace
+shutil.rmtree = die
+if __name__ == "__main__":
+    sys.argv = sys.argv[1:]
+    runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_kills_while_the_cache_is_put_in_place(corpus, made, tmp_path):
+    table, folder = corpus
+    split, out = tmp_path / "split.csv", tmp_path / "c.h5"
+    split_csv.write(table, split, {"inputs": {}})
+    process = script(split, folder, out, program=PATCHED.format(replace="die()"))
+    assert finished(process)[0] == -signal.SIGKILL
+    assert not out.exists() and (tmp_path / "c.h5.partial").exists()
+    process = script(split, folder, out, program=PATCHED.format(replace="pass"))
+    assert finished(process)[0] == -signal.SIGKILL
+    assert out.read_bytes() == made.read_bytes() and (tmp_path / "c.h5.making").exists()
+    assert finished(script(split, folder, out)) == (0, f"{out}: complete already, 9 tracks\n", "")
+    assert names(tmp_path) == ["c.h5", "split.csv", "split.csv.json"]
+
+
+def test_ctrl_c_says_that_the_same_command_goes_on(slow, tmp_path):
+    split, folder, _ = slow
+    out, journal = tmp_path / "c.h5", tmp_path / "c.h5.making" / "journal"
+    process = script(split, folder, out, "--workers", "2")
+    wait_for(lambda: lines_in(journal) > 5, process)
+    os.killpg(process.pid, signal.SIGINT)
+    assert finished(process) == (1, "", "error: stopped; run the same command again to finish\n")
+    assert 5 < lines_in(journal) < 150
+
+
+def test_a_full_disk_is_one_line_and_the_same_command_finishes(corpus, made, tmp_path):
+    """Files are limited in size: first the frames hit the limit, then the cache itself."""
+    table, folder = corpus
+    split, out = tmp_path / "split.csv", tmp_path / "c.h5"
+    split_csv.write(table, split, {"inputs": {}})
+    frames = MelCache(made).frames.nbytes
+    for limit, hit in ((frames // 2, "c.h5"), (frames + 100, "c.h5")):
+        program = (
+            "import resource, runpy, sys\n"
+            f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, resource.RLIM_INFINITY))\n"
+            "sys.argv = sys.argv[1:]\n"
+            "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        )
+        status, said, error = finished(script(split, folder, out, program=program))
+        assert (status, said) == (1, "")
+        assert error == (
+            f"error: {tmp_path / hit}: the disk is full; free some space and run the same "
+            "command again\n"
+        )
+        assert not out.exists()
+        assert 0 < lines_in(tmp_path / "c.h5.making" / "journal") <= TRACKS
+    assert lines_in(tmp_path / "c.h5.making" / "journal") == TRACKS
+    assert finished(script(split, folder, out)) == (0, f"{out}: complete, 9 tracks\n", "")
+    assert out.read_bytes() == made.read_bytes()
+
+
+def test_places_that_cannot_be_written(corpus, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot make this folder \(.*\); choose another place"):
+        make(*corpus, tmp_path / "file" / "c.h5")
+    if os.geteuid():
+        (tmp_path / "locked").mkdir(mode=0o500)
+        with pytest.raises(InputError, match=r"cannot make this folder \(Permission denied\)"):
+            make(*corpus, tmp_path / "locked" / "c.h5")
+
+
+def test_the_script_names_what_is_wrong(corpus, tmp_path):
+    split = tmp_path / "absent.csv"
+    status, said, error = finished(script(split, corpus[1], tmp_path / "c.h5"))
+    assert (status, said) == (1, "")
+    assert error == f"error: {split}: no such split; make it with data_prep/1_make_splits.py\n"
+    status, _, error = finished(script(split, corpus[1], tmp_path / "c.h5", "--workers", "0"))
+    assert status == 2 and "0 is below one" in error

@@ -1,0 +1,121 @@
+"""The split CSV: what is written comes back, and each thing wrong with one is said."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from common import provenance
+from common.errors import InputError
+from data_prep import split_csv
+from data_prep.split_csv import leaves_folder
+
+HEAD = b"track_id,path,subset,artist\n"
+NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6)
+LIKELY = st.text("a ,\"'\r\n|é日\t;#", max_size=6)
+
+
+def table(**columns):
+    plain = {"track_id": ["a", "b"], "path": ["a", "b"], "subset": ["train", "test"]}
+    return pd.DataFrame({**plain, "artist": ["x", "y"], **columns}, dtype=str)
+
+
+@given(st.lists(st.tuples(NAMES | LIKELY, NAMES | LIKELY), max_size=4))
+@settings(
+    deadline=None,
+    derandomize=True,
+    max_examples=80,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_any_text_comes_back(tmp_path, pairs):
+    rows = [(f"{number}{name}", label) for number, (name, label) in enumerate(pairs)] or [("a", "")]
+    ids, labels = zip(*rows, strict=True)
+    written = pd.DataFrame({"genre": labels, "artist": ids, "subset": "test", "track_id": ids})
+    written["path"] = ["p/" + label.replace("..", "") + "x" for label in labels]
+    split_csv.write(written, tmp_path / "s.csv", provenance.record({"seed": 1}))
+    found = split_csv.read(tmp_path / "s.csv")
+    assert found.columns.tolist() == ["track_id", "path", "subset", "artist", "genre"]
+    assert found.equals(written[found.columns].astype(found.dtypes))
+    assert all(type(value) is str for value in found.to_numpy().ravel())
+    assert provenance.read_sidecar(tmp_path / "s.csv")["inputs"] == {"seed": 1}
+
+
+def test_the_file_is_plain(tmp_path):
+    split_csv.write(table(genre=["g", ""]), tmp_path / "s.csv", provenance.record({}))
+    text = (tmp_path / "s.csv").read_bytes().decode()
+    assert text == "track_id,path,subset,artist,genre\na,a,train,x,g\nb,b,test,y,\n"
+    assert "versions" in json.loads((tmp_path / "s.csv.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("content", "row"),
+    [
+        (HEAD + b"001,1.0,train,1e5\n", ["001", "1.0", "train", "1e5"]),
+        (HEAD + b"NA,null,test,None\n", ["NA", "null", "test", "None"]),
+        (b"\xef\xbb\xbf" + HEAD + b"a,b,train,\n", ["a", "b", "train", ""]),
+        (HEAD.replace(b"\n", b"\r\n") + b"a,b,train,c\r\n", ["a", "b", "train", "c"]),
+        (HEAD + b"\na,b,train\n\n", ["a", "b", "train", ""]),
+    ],
+)
+def test_files_from_elsewhere(tmp_path, content, row):
+    (tmp_path / "s.csv").write_bytes(content)
+    assert split_csv.read(tmp_path / "s.csv").to_numpy().tolist() == [row]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "not a UTF-8 CSV file"),
+        (b"\x93NUMPY\x00\xff\xfe" * 20, "not a UTF-8 CSV file"),
+        (HEAD + b'"a,b,train,c\n', "not a UTF-8 CSV file"),
+        (HEAD + "é,b,train,c\n".encode("latin-1"), "not a UTF-8 CSV file"),
+        (HEAD + b"a,b,train,c\nd,e,train,f,g,h\n", "not a UTF-8 CSV file"),
+        (HEAD + b"a,b,train,c,d\n", "rows have more fields than its header"),
+        (b"track_id,subset\na,train\n", "lacks the column path, artist"),
+        (HEAD, "lists no track"),
+        (HEAD + b"a,b,train,c\n,b,train,c\n", "row 3: track_id '' is empty"),
+        (HEAD + b"a,b,train,c\na,b,test,c\n", "row 3: track_id 'a' stands twice"),
+        (HEAD + b"a\0b,b,train,c\n", "NUL character"),
+        (HEAD + b"a,b,Train,c\n", "row 2: subset 'Train' is none of train, valid, test"),
+        (HEAD + b"a,,train,c\n", "row 2: path '' does not lie below"),
+        (HEAD + b"a,../b,train,c\n", "row 2: path '../b' does not lie below the audio folder"),
+    ],
+)
+def test_files_that_are_wrong(tmp_path, content, why):
+    (tmp_path / "s.csv").write_bytes(content)
+    with pytest.raises(InputError, match=why) as caught:
+        split_csv.read(tmp_path / "s.csv")
+    assert str(caught.value).startswith(f"{tmp_path / 's.csv'}: ")
+
+
+def test_a_missing_file_and_what_may_not_be_written(tmp_path):
+    with pytest.raises(InputError, match=r"no such split; make it with data_prep/1_make_splits.py"):
+        split_csv.read(tmp_path / "s.csv")
+    with pytest.raises(InputError, match="stands twice"):
+        split_csv.write(table(track_id=["a", "a"]), tmp_path / "s.csv", {})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "path", ["", "/a", "..", "../a", "a/../../b", "a/..", "\\a", "..\\a", "a\\..\\b", "C:a", "a\0"]
+)
+def test_paths_that_leave_the_folder(path):
+    assert leaves_folder(path)
+
+
+@pytest.mark.parametrize("path", ["a", "a/b.wav", "a..b", "...", "./a", "a b/ü", "~/a", "10:30"])
+def test_paths_that_stay(path):
+    assert not leaves_folder(path)
+
+
+def test_columns_and_subsets():
+    made = table(genre=["g", "h"])
+    assert split_csv.column(made, "genre", "s.csv").tolist() == ["g", "h"]
+    with pytest.raises(InputError, match=r"s.csv: has no column 'mood'; it has track_id, path"):
+        split_csv.column(made, "mood", "s.csv")
+    assert np.array_equal(split_csv.subset(made, "test", "s.csv"), [False, True])
+    with pytest.raises(InputError, match=r"s.csv: no track is in the subset valid"):
+        split_csv.subset(made, "valid", "s.csv")

@@ -1,0 +1,76 @@
+"""The encoder against the papers' table of layers."""
+
+import numpy as np
+import pytest
+
+from models.encoder import build_encoder, normalisation
+
+
+def test_takes_a_segment_and_gives_256_numbers(encoder):
+    assert encoder.input_shape == (None, 129, 128)
+    output = encoder.predict_on_batch(np.zeros((2, 129, 128), np.float32))
+    assert output.shape == (2, 256) and output.dtype == np.float32
+
+
+def test_time_shrinks_to_one_frame(encoder):
+    shapes = {layer.name: layer.output.shape[1:] for layer in encoder.layers}
+    assert [shapes[f"conv{n}"] for n in range(1, 6)] == [
+        (129, 128),
+        (32, 128),
+        (8, 128),
+        (2, 128),
+        (1, 256),
+    ]
+    assert [shapes[f"pool{n}"][0] for n in range(1, 5)] == [32, 8, 2, 1]
+    assert "pool5" not in shapes
+
+
+def test_each_block_is_convolution_normalisation_relu_pooling(encoder):
+    kinds = [type(layer).__name__ for layer in encoder.layers]
+    block = ["Conv1D", "BatchNormalization", "ReLU", "MaxPooling1D"]
+    assert kinds == ["InputLayer", *block * 4, *block[:3], "Dropout", "GlobalAveragePooling1D"]
+    for n in range(1, 6):
+        assert encoder.get_layer(f"conv{n}").padding == "same"
+        norm = encoder.get_layer(f"bn{n}")
+        assert (norm.momentum, norm.epsilon) == (0.99, 1e-3)
+
+
+def test_parameter_count_by_hand(encoder):
+    convolutions = 3 * (4 * 128 * 128 + 128) + (2 * 128 * 128 + 128) + (1 * 128 * 256 + 256)
+    gammas_and_betas = 2 * (4 * 128 + 256)
+    assert encoder.count_params() == convolutions + 2 * gammas_and_betas == 265_984
+    trainable = sum(np.prod(variable.shape) for variable in encoder.trainable_weights)
+    assert trainable == convolutions + gammas_and_betas
+
+
+def test_kernels_begin_he_uniform_with_an_l2_penalty():
+    encoder = build_encoder()
+    kernels = [encoder.get_layer(f"conv{n}").get_weights()[0] for n in range(1, 6)]
+    for kernel in kernels:
+        limit = np.sqrt(6 / np.prod(kernel.shape[:2]))
+        assert 0.98 * limit < np.abs(kernel).max() <= limit
+        assert kernel.std() == pytest.approx(limit / np.sqrt(3), rel=0.03)
+    penalty = sum(float(loss) for loss in encoder.losses)
+    assert penalty == pytest.approx(1e-5 * sum((kernel**2).sum() for kernel in kernels), rel=1e-5)
+
+
+def test_dropout_is_off_unless_asked_for():
+    segments = np.random.default_rng(0).random((4, 129, 128), np.float32)
+
+    def two_passes(encoder):
+        return [np.asarray(encoder(segments, training=True)) for _ in range(2)]
+
+    first, second = two_passes(build_encoder())
+    np.testing.assert_array_equal(first, second)
+    first, second = two_passes(build_encoder(dropout=0.5))
+    assert 0.3 < np.mean((first == 0) != (second == 0)) / np.mean((first > 0) | (second > 0)) < 1
+
+
+def test_normalisation_is_minus_mean_over_std():
+    mels = np.random.default_rng(0).normal(0.3, 0.2, (3, 129, 128))
+    for dtype, within in ((np.float32, 1e-6), (np.float16, 1e-6)):
+        given = mels.astype(dtype)
+        expected = (given.astype(np.float64) - 0.22620339) / 0.25794547
+        found = np.asarray(normalisation(0.22620339, 0.25794547)(given))
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, expected, atol=within)
