@@ -52,9 +52,29 @@ def dataset(group: h5py.Group, name: str) -> h5py.Dataset:
     External links, external raw storage and virtual datasets are refused: a
     foreign file could use them to read others on this machine.
     """
+    found = _node(group, name)
     here = f"{group.file.filename}: {name}"
+    if not isinstance(found, h5py.Dataset):
+        raise InputError(f"{here} is not a dataset; make or download it again")
+    if found.external is not None or found.is_virtual:
+        raise InputError(f"{here} lies in another file; only values in the file itself are read")
+    return found
+
+
+def group(parent: h5py.Group, name: str) -> h5py.Group:
+    """A group that lies in this very file; '' is the parent itself."""
+    found = _node(parent, name) if name else parent
+    if not isinstance(found, h5py.Group):
+        raise InputError(
+            f"{parent.file.filename}: {name} is not a group; make or download it again"
+        )
+    return found
+
+
+def _node(parent: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
+    """What stands under a path of names, none of which may be a link to elsewhere."""
+    here, node = f"{parent.file.filename}: {name}", parent
     try:
-        node = group
         for part in name.strip("/").split("/"):
             if not isinstance(node, h5py.Group):
                 raise KeyError(name)
@@ -64,10 +84,6 @@ def dataset(group: h5py.Group, name: str) -> h5py.Dataset:
             node = node[part]
     except (KeyError, RuntimeError, OSError) as error:
         raise InputError(f"{here} is missing or damaged; make or download it again") from error
-    if not isinstance(node, h5py.Dataset):
-        raise InputError(f"{here} is not a dataset; make or download it again")
-    if node.external is not None or node.is_virtual:
-        raise InputError(f"{here} lies in another file; only values in the file itself are read")
     return node
 
 

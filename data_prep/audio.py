@@ -1,6 +1,7 @@
 """Any audio file as a mono waveform at the papers' sample rate."""
 
 import re
+import shutil
 import warnings
 from pathlib import Path
 
@@ -158,6 +159,8 @@ def _truncated(path: Path, share: float) -> AudioError:
 
 
 def _decode_with_ffmpeg(path: Path, max_seconds: float | None) -> tuple[np.ndarray, int]:
+    if shutil.which("ffmpeg") is None:
+        raise AudioError(path, "needs ffmpeg; install it, or convert to WAV, FLAC or MP3")
     try:
         with warnings.catch_warnings():
             # librosa announces the end of this fallback; we pin the version that has it.
@@ -166,8 +169,7 @@ def _decode_with_ffmpeg(path: Path, max_seconds: float | None) -> tuple[np.ndarr
                 path.resolve(), sr=None, mono=True, duration=max_seconds or _LONGEST
             )
     except Exception as error:  # audioread's errors share no base class
-        why = "needs ffmpeg" if "NoBackend" in type(error).__name__ else "cannot be decoded"
         raise AudioError(
-            path, f"{why}; install ffmpeg, or convert it to WAV, FLAC or MP3"
+            path, "is not audio that ffmpeg knows; convert it to WAV, FLAC or MP3"
         ) from error
     return samples, int(rate)

@@ -301,23 +301,12 @@ def _layers(file: h5py.File) -> list[list[np.ndarray]]:
 
 
 def _keras2_paths(file: h5py.File, root: str) -> list[str]:
-    group = _group(file, root)
+    group = hdf5.group(file, root)
     return [
         f"{root}/{layer}/{name}"
         for layer in _names(group, "layer_names")
-        for name in _names(_group(group, layer), "weight_names")
+        for name in _names(hdf5.group(group, layer), "weight_names")
     ]
-
-
-def _group(group: h5py.Group, path: str) -> h5py.Group:
-    """A group that lies in this very file; see `hdf5.dataset` on links."""
-    for part in path.split("/") if path else []:
-        if group.id.links.get_info(part.encode()).type != h5py.h5l.TYPE_HARD:
-            raise InputError(
-                f"{group.file.filename}: {path} is a link; only values in the file itself are read"
-            )
-        group = group[part]
-    return group
 
 
 def _attributes(group: h5py.Group, attribute: str) -> list[str]:
@@ -338,7 +327,7 @@ def _names(group: h5py.Group, attribute: str) -> list[str]:
 def _keras3_paths(file: h5py.File) -> list[str]:
     """Keras 3 numbers layers by class and variables by number, and keeps no list of them."""
     found: list[str] = []
-    _group(file, "layers").visit(found.append)
+    hdf5.group(file, "layers").visit(found.append)
     arrays = (f"layers/{name}" for name in found if re.search(r"/vars/\d+$", name))
     return sorted(arrays, key=_natural)
 

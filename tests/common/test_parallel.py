@@ -149,60 +149,70 @@ if __name__ == "__main__" or {unguarded}:
 """
 
 
-def start(tmp_path, argument=None, *, sleep=0.0, then="", **flags):
-    """Run PROGRAM in a process group of its own."""
-    script = tmp_path / "program.py"
-    flags = {"big": False, "unguarded": False, "slow_start": False, **flags}
-    text = PROGRAM.format(sleep=sleep, then=then, **flags)
-    script.write_text(text, encoding="utf-8")
-    return subprocess.Popen(
-        [sys.executable, script, argument or tmp_path],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        text=True,
-    )
+@pytest.fixture
+def start(tmp_path):
+    """Run PROGRAM in a process group of its own, of which nothing outlives the test."""
+    started = []
+
+    def start(argument=tmp_path, *, sleep=0.0, then="", **flags):
+        script = tmp_path / "program.py"
+        flags = {"big": False, "unguarded": False, "slow_start": False, **flags}
+        script.write_text(PROGRAM.format(sleep=sleep, then=then, **flags), encoding="utf-8")
+        process = subprocess.Popen(
+            [sys.executable, script, argument],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
-def test_workers_die_with_a_killed_parent(tmp_path):
+def test_workers_die_with_a_killed_parent(start, tmp_path):
     pids = tmp_path / "pids"
     pids.mkdir()
-    parent = start(tmp_path, pids, sleep=3600)
-    try:
-        assert comes_true(lambda: len(list(pids.iterdir())) == 2)
-        workers = [int(path.name) for path in pids.iterdir()]
-        assert all(alive(pid) for pid in workers)
-        parent.kill()
-        parent.communicate()
-        assert comes_true(lambda: not any(alive(pid) for pid in workers))
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(parent.pid, signal.SIGKILL)
+    parent = start(pids, sleep=3600)
+    assert comes_true(lambda: len(list(pids.iterdir())) == 2)
+    workers = [int(path.name) for path in pids.iterdir()]
+    assert all(alive(pid) for pid in workers)
+    parent.kill()
+    assert comes_true(lambda: not any(alive(pid) for pid in workers))
 
 
-def test_leaving_while_results_are_on_their_way_does_not_hang(tmp_path):
-    process = start(tmp_path, big=True, then="outcomes.close(); print('left')")
+def test_leaving_while_results_are_on_their_way_does_not_hang(start):
+    process = start(big=True, then="outcomes.close(); print('left')")
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (0, "left\n", "")
 
 
 @pytest.mark.parametrize("slow_start", [False, True])
-def test_ctrl_c_is_left_to_the_parent(tmp_path, slow_start):
+def test_ctrl_c_is_left_to_the_parent(start, tmp_path, slow_start):
     """The terminal sends it to all of the group; workers print no tracebacks of their own."""
     pids = tmp_path / "pids"
     pids.mkdir()
-    process = start(tmp_path, pids, sleep=3600, slow_start=slow_start)
+    process = start(pids, sleep=3600, slow_start=slow_start)
     assert comes_true(lambda: len(list(pids.iterdir())) == 2)
+    workers = [int(path.name) for path in pids.iterdir()]
+    for pid in workers:
+        os.kill(pid, signal.SIGINT)
+    assert not comes_true(lambda: not all(alive(pid) for pid in workers), seconds=0.5)
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert err.count("Traceback") == 1 and err.strip().endswith("KeyboardInterrupt")
-    assert not any(alive(int(path.name)) for path in pids.iterdir())
+    assert not any(alive(pid) for pid in workers)
 
 
-def test_workers_that_cannot_start_are_no_items_fault(tmp_path):
-    process = start(tmp_path, unguarded=True)
+def test_workers_that_cannot_start_are_no_items_fault(start):
+    process = start(unguarded=True)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1 and "worker processes cannot start" in err
 

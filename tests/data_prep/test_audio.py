@@ -170,9 +170,13 @@ def test_m4a_needs_ffmpeg(tmp_path):
     ffmpeg = shutil.which("ffmpeg")
     if ffmpeg is None:
         path.write_bytes(b"\0\0\0\x20ftypM4A " + bytes(1000))
-        with pytest.raises(AudioError, match="install ffmpeg, or convert it to WAV, FLAC or MP3"):
+        with pytest.raises(AudioError, match="needs ffmpeg; install it, or convert"):
             audio.load(path)
         return
+    path.write_bytes(b"\0\0\0\x20ftypM4A " + bytes(1000))
+    with pytest.raises(AudioError, match="is not audio that ffmpeg knows"):
+        audio.load(path)
+    path.unlink()
     (tmp_path / "a.wav").write_bytes(wav(tone(2.0)))
     subprocess.run([ffmpeg, "-v", "error", "-i", tmp_path / "a.wav", path], check=True)
     samples = audio.load(path)

@@ -1,5 +1,6 @@
 """The mel cache: right frames whatever happens while it is made, or a clear refusal."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -58,10 +59,23 @@ def copy(made, tmp_path):
     return Path(shutil.copy(made, tmp_path / "copy.h5"))
 
 
-def script(split, folder, out, *options, program=None, **settings):
+STARTED = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_outlives_its_test():
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def script(split, folder, out, *options, program=None):
     """Run script 2 in a process group of its own; `program` is run in its stead and runs it."""
     start = [SCRIPT] if program is None else ["-c", program, SCRIPT]
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, *start, split, "--audio", folder, "--out", out, *options],
         cwd=ROOT,
         stdout=subprocess.PIPE,
@@ -69,8 +83,9 @@ def script(split, folder, out, *options, program=None, **settings):
         text=True,
         start_new_session=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        **settings,
     )
+    STARTED.append(process)
+    return process
 
 
 def finished(process):
