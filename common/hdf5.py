@@ -15,8 +15,10 @@ _DEFLATE = 1100  # deflate makes at most 1,032 bytes out of one
 
 
 @contextlib.contextmanager
-def written(path: str | Path) -> Iterator[h5py.File]:
+def written(path: str | Path, **settings) -> Iterator[h5py.File]:
     """Yield an HDF5 file to fill, which stands at `path` whole afterwards, or not at all.
+
+    `settings` are h5py.File's.
 
     Raises
     ------
@@ -25,7 +27,11 @@ def written(path: str | Path) -> Iterator[h5py.File]:
     """
     # Through a Python file: on a full disk, HDF5's own prints tracebacks, stays open, and may crash
     # the interpreter when it ends.
-    with written_whole(path) as aside, aside.open("w+b") as plain, h5py.File(plain, "w") as file:
+    with (
+        written_whole(path) as aside,
+        aside.open("w+b") as plain,
+        h5py.File(plain, "w", **settings) as file,
+    ):
         yield file
 
 

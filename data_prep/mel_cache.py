@@ -12,9 +12,11 @@ Datasets of a cache file:
 Root attributes: `format`, `front_end` and `made_from` (JSON), and `mean` and
 `std`, the scalars over all frames of the training tracks.
 
-While a cache is being made, NAME.h5.making/ holds the frames so far as a raw
-file and a journal with a line a track. Both only ever grow, in the order of
-the split, so a kill at any moment costs no more than the tracks in flight.
+While a cache is being made, NAME.h5.making/ holds the frames so far and a
+journal with a line a track. Both only ever grow, in the order of the split, so
+a kill at any moment costs no more than the tracks in flight. The frames stand
+in their file where they will stand in the cache: to finish it, HDF5's own bytes
+are put before and behind them, and nothing is copied, however large it is.
 """
 
 import contextlib
@@ -40,7 +42,7 @@ from data_prep import failures
 from data_prep.mel import FrontEnd, log_mel_of_file
 
 FORMAT = "mel-cache-1"
-_COPY = 1 << 16  # frames copied at a time (16 MiB)
+_FRAMES_AT = 4096  # bytes before the frames: one page, which HDF5's first structures fit in
 
 
 # ---------------------------------------------------------------- reading
@@ -202,13 +204,13 @@ def make(
         try:
             with _Journal(making, inputs) as journal:
                 _decode_rest(table, folder, front_end, workers, journal)
+            failed = _failures(table, journal.entries)
+            failures.write(out, failed)
+            if len(failed) < len(table):
+                _assemble(out, table, journal.entries, making, inputs)
         except OSError as error:
             error.filename = error.filename or str(out)  # writing says not whose write it was
             raise
-        failed = _failures(table, journal.entries)
-        failures.write(out, failed)
-        if len(failed) < len(table):
-            _assemble(out, table, journal.entries, making, inputs)
         # Under the lock: without it, another run may have its frames there by now.
         shutil.rmtree(making, ignore_errors=True)
     _require_some(failed, table, folder)
@@ -319,7 +321,7 @@ def _sound_entries(lines: Path, frames: Path, row_bytes: int, tracks: int) -> li
     """Read the journal back and cut both files to what it vouches for."""
     for file in (lines, frames):
         file.touch()
-    entries, frames_end, lines_end = [], 0, 0
+    entries, frames_end, lines_end = [], _FRAMES_AT, 0
     frames_size = frames.stat().st_size
     with lines.open("rb") as journal:
         for line in journal:
@@ -378,14 +380,17 @@ def _failures(table: pd.DataFrame, entries: list[_Entry]) -> dict[str, str]:
 def _assemble(
     out: Path, table: pd.DataFrame, entries: list[_Entry], folder: Path, inputs: dict
 ) -> None:
-    """Put the raw frames and the index into one HDF5 file, and that in its place."""
+    """Make the file of frames an HDF5 file, index and all, and put it in its place."""
     failed = _failures(table, entries)
     good = np.array([not entry.reason for entry in entries])
     length = np.array([entry.length for entry in entries], np.int64)[good]
-    n_mels = inputs["front_end"]["n_mels"]
-    raw = np.memmap(folder / "frames", np.float16, "r", shape=(int(length.sum()), n_mels))
-    mean, std = _mean_and_std(table["subset"].eq("train").to_numpy(), entries, n_mels)
-    with hdf5.written(out) as file:
+    mean, std = _mean_and_std(
+        table["subset"].eq("train").to_numpy(), entries, inputs["front_end"]["n_mels"]
+    )
+    shell = folder / "shell"
+    # The shell is the finished cache but for the frames, whose place in it is a hole.
+    with hdf5.written(shell, alignment_threshold=_FRAMES_AT, alignment_interval=_FRAMES_AT) as file:
+        end = _reserve_frames(file, int(length.sum()), inputs["front_end"]["n_mels"])
         file.attrs["format"] = FORMAT
         file.attrs["front_end"] = json.dumps(inputs["front_end"], sort_keys=True)
         file.attrs["made_from"] = provenance.to_json(provenance.record(inputs))
@@ -395,13 +400,33 @@ def _assemble(
         file["length"], file["start"] = length, np.cumsum(length) - length
         file.create_dataset("failed_track_id", data=list(failed), dtype=text)
         file.create_dataset("failed_reason", data=list(failed.values()), dtype=text)
-        frames = file.create_dataset("frames", raw.shape, np.float16)
-        for block in _blocks(len(raw)):
-            frames[block] = raw[block]
+    _put_around(shell, folder / "frames", end)
+    os.replace(folder / "frames", out)
 
 
-def _blocks(count: int) -> Iterator[slice]:
-    return (slice(first, first + _COPY) for first in range(0, count, _COPY))
+def _reserve_frames(file: h5py.File, count: int, n_mels: int) -> int:
+    """Give the dataset `frames` its place in an empty file, unwritten; return where it ends."""
+    settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    settings.set_obj_track_times(False)  # as h5py does: the same cache is the same bytes
+    kind = h5py.h5t.py_create(np.dtype(np.float16))
+    space = h5py.h5s.create_simple((count, n_mels))
+    frames = h5py.h5d.create(file.id, b"frames", kind, space, dcpl=settings)
+    if frames.get_offset() != _FRAMES_AT:
+        raise RuntimeError(f"HDF5 put the frames at {frames.get_offset()}, not {_FRAMES_AT}")
+    return _FRAMES_AT + frames.get_storage_size()
+
+
+def _put_around(shell: Path, frames: Path, end: int) -> None:
+    """Write what the shell has before and behind its hole around the frames, synced."""
+    with shell.open("rb") as source, frames.open("r+b") as target:
+        target.write(source.read(_FRAMES_AT))
+        for file in (source, target):
+            file.seek(end)
+        shutil.copyfileobj(source, target)
+        target.flush()
+        os.fsync(target.fileno())
 
 
 def _mean_and_std(train: np.ndarray, entries: list[_Entry], n_mels: int) -> tuple[float, float]:

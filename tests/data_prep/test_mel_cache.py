@@ -405,7 +405,7 @@ def journal_of(cache, tracks):
         lines.append(json.dumps(entry).encode() + b"\n")
     return {
         "inputs.json": json.dumps(cache.made_from["inputs"]).encode(),
-        "frames": cache.frames[: int(cache.length[:tracks].sum())].tobytes(),
+        "frames": bytes(4096) + cache.frames[: int(cache.length[:tracks].sum())].tobytes(),
         "journal": b"".join(lines),
     }
 
@@ -573,7 +573,8 @@ def test_kills_while_the_cache_is_put_in_place(corpus, made, tmp_path):
     split_csv.write(table, split, {"inputs": {}})
     process = script(split, folder, out, program=PATCHED.format(replace="die()"))
     assert finished(process)[0] == -signal.SIGKILL
-    assert not out.exists() and (tmp_path / "c.h5.partial").exists()
+    assert not out.exists()
+    assert (tmp_path / "c.h5.making/frames").stat().st_size == made.stat().st_size  # all but named
     process = script(split, folder, out, program=PATCHED.format(replace="pass"))
     assert finished(process)[0] == -signal.SIGKILL
     assert out.read_bytes() == made.read_bytes() and (tmp_path / "c.h5.making").exists()
@@ -597,7 +598,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_finishes(corpus, made, tmp
     split, out = tmp_path / "split.csv", tmp_path / "c.h5"
     split_csv.write(table, split, {"inputs": {}})
     frames = MelCache(made).frames.nbytes
-    for limit, hit in ((frames // 2, "c.h5"), (frames + 100, "c.h5")):
+    for limit, hit in ((frames // 2, "c.h5"), (4096 + frames + 100, "c.h5.making/shell")):
         program = (
             "import resource, runpy, sys\n"
             f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, resource.RLIM_INFINITY))\n"
