@@ -17,7 +17,7 @@ import soundfile
 
 from data_prep import demo_corpus, mel_cache
 
-CLIPS, TRACKS, ROUNDS = 20, 1000, 3
+CLIPS, TRACKS, ROUNDS = 20, 2000, 3
 
 
 def main() -> None:
