@@ -10,22 +10,22 @@ long-term spectrum says little about a genre; rhythm, envelopes and timbre say
 more.
 """
 
+import contextlib
 import functools
 import itertools
 import zlib
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import astuple, dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import soundfile
 from scipy.signal import butter, oaconvolve, sosfilt
-from tqdm import tqdm
 
+from common import cli, provenance
 from common.errors import InputError
 from common.files import written_whole
+from common.parallel import ordered_map
 
 RATE = 22_050  # Hz
 SAMPLES = 30 * RATE
@@ -317,8 +317,7 @@ def render(path: str, seed: int = 0) -> np.ndarray:
 def write(root: Path, table: pd.DataFrame, seed: int = 0, workers: int = 2) -> int:
     """Write each track of a catalog that is not there yet below `root`.
 
-    Files are 16-bit FLAC, whole or absent. With more than one worker,
-    processes are spawned: call it below `if __name__ == "__main__"`.
+    Files are 16-bit FLAC, whole or absent.
 
     Returns
     -------
@@ -328,21 +327,30 @@ def write(root: Path, table: pd.DataFrame, seed: int = 0, workers: int = 2) -> i
     Raises
     ------
     InputError
-        `workers` is less than 1, `root` cannot be written to, or the table has
-        a path that is in no catalog.
+        `root` cannot be written to or has the corpus of another seed, or the
+        table has a path that is in no catalog.
     """
-    if workers < 1:
-        raise InputError(f"workers: {workers}; choose 1 or more")
+    _require_same_seed(Path(root), seed)
     missing = [path for path in table["path"] if not (Path(root) / path).is_file()]
     task = functools.partial(_write_track, Path(root), seed)
-    bar = functools.partial(tqdm, total=len(missing), desc="music", disable=None, delay=2)
-    if workers == 1 or len(missing) < 2:
-        return sum(bar(map(task, missing)))
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        return sum(bar(pool.map(task, missing, chunksize=8)))
+    with contextlib.closing(ordered_map(task, missing, workers=workers)) as outcomes:
+        for outcome in cli.progress(outcomes, total=len(missing), desc="music", unit="song"):
+            if outcome.error is not None:
+                raise outcome.error
+    return len(missing)
 
 
-def _write_track(root: Path, seed: int, path: str) -> int:
+def _require_same_seed(root: Path, seed: int) -> None:
+    """Names of tracks do not tell the seed, so the folder does."""
+    about, inputs = root / "corpus", {"seed": seed}
+    if found := provenance.read_sidecar(about)["inputs"]:
+        provenance.require_same(root, found, inputs)
+        return
+    with written_whole(provenance.sidecar(about)) as aside:
+        aside.write_text(provenance.to_json(provenance.record(inputs)), encoding="utf-8")
+
+
+def _write_track(root: Path, seed: int, path: str) -> None:
     # FLAC at its lowest level costs 9 ms a song where WAV costs 5, out of some 45 in all,
     # and makes 1.3 GB out of 1.9; a higher level saves at most 4 % of that.
     with written_whole(root / path) as unfinished:
@@ -350,7 +358,6 @@ def _write_track(root: Path, seed: int, path: str) -> int:
         soundfile.write(
             unfinished, samples, RATE, format="FLAC", subtype="PCM_16", compression_level=0.0
         )
-    return 1
 
 
 def _rng(*keys: int | str) -> np.random.Generator:
