@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import h5py
@@ -25,14 +25,51 @@ def written(path: str | Path, **settings) -> Iterator[h5py.File]:
     OSError
         It cannot be written, because the disk is full for example; `filename` is set.
     """
-    # Through a Python file: on a full disk, HDF5's own prints tracebacks, stays open, and may crash
-    # the interpreter when it ends.
-    with (
-        written_whole(path) as aside,
-        aside.open("w+b") as plain,
-        h5py.File(plain, "w", **settings) as file,
-    ):
-        yield file
+    with written_whole(path) as aside, _Sink(aside) as sink:
+        try:
+            with h5py.File(sink, "w", **settings) as file:
+                yield file
+        finally:
+            if sink.error is not None:
+                raise sink.error
+
+
+class _Sink:
+    """A file that keeps its first failed write to itself until HDF5 is done with it.
+
+    HDF5 writes when objects are closed, where it cannot report a full disk:
+    it prints tracebacks, keeps the file open, and may crash the interpreter.
+    """
+
+    def __init__(self, path: Path):
+        self._file, self.error = path.open("w+b", buffering=0), None
+        for name in ("read", "readinto", "seek", "tell", "flush"):
+            setattr(self, name, getattr(self._file, name))
+
+    def __enter__(self) -> "_Sink":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._file.close()
+
+    def write(self, data: memoryview) -> int:
+        self._attempt(self._write_all, data)
+        return len(data)
+
+    def truncate(self, size: int) -> int:
+        self._attempt(self._file.truncate, size)
+        return size
+
+    def _write_all(self, data: memoryview) -> None:
+        while len(data):
+            data = data[self._file.write(data) :]
+
+    def _attempt(self, function: Callable, argument: int | memoryview) -> None:
+        if self.error is None:
+            try:
+                function(argument)
+            except OSError as error:
+                self.error = error
 
 
 def open_file(path: str | Path) -> h5py.File:

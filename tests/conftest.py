@@ -1,12 +1,16 @@
 """What the tests of several rooms share: real files where they are, and a small corpus."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 import soundfile
 
 from data_prep import demo_corpus, mel_cache, split_csv
+
+# Who runs the tests in the background has Ctrl-C ignored, and so would the processes under test.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent  # of the project, where the scripts run
 
