@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,6 +51,12 @@ def make_folder(folder: str | Path) -> None:
         raise InputError(
             f"{folder}: cannot make this folder ({error.strerror}); choose another place"
         ) from error
+
+
+def write_all(file: io.RawIOBase, data: memoryview) -> None:
+    """Write all of `data` to an unbuffered file, which may take less of it at a time."""
+    while len(data):
+        data = data[file.write(data) :]
 
 
 def sha256(path: str | Path) -> str:

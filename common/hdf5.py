@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from common.errors import InputError
-from common.files import written_whole
+from common.files import write_all, written_whole
 
 _DEFLATE = 1100  # deflate makes at most 1,032 bytes out of one
 
@@ -53,21 +53,17 @@ class _Sink:
         self._file.close()
 
     def write(self, data: memoryview) -> int:
-        self._attempt(self._write_all, data)
+        self._attempt(write_all, self._file, data)
         return len(data)
 
     def truncate(self, size: int) -> int:
         self._attempt(self._file.truncate, size)
         return size
 
-    def _write_all(self, data: memoryview) -> None:
-        while len(data):
-            data = data[self._file.write(data) :]
-
-    def _attempt(self, function: Callable, argument: int | memoryview) -> None:
+    def _attempt(self, function: Callable, *arguments) -> None:
         if self.error is None:
             try:
-                function(argument)
+                function(*arguments)
             except OSError as error:
                 self.error = error
 

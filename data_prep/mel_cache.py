@@ -36,7 +36,7 @@ import pandas as pd
 
 from common import cli, hdf5, provenance
 from common.errors import InputError
-from common.files import make_folder, written_whole
+from common.files import make_folder, write_all, written_whole
 from common.parallel import Outcome, ordered_map
 from data_prep import failures
 from data_prep.mel import FrontEnd, log_mel_of_file
@@ -289,14 +289,9 @@ class _Journal:
 
     def append(self, entry: _Entry, frames: np.ndarray | None) -> None:
         if frames is not None:
-            _write_all(self._frames_file, frames.data.cast("B"))
-        _write_all(self._lines_file, memoryview(_line(entry)))
+            write_all(self._frames_file, frames.data.cast("B"))
+        write_all(self._lines_file, memoryview(_line(entry)))
         self.entries.append(entry)
-
-
-def _write_all(file, data: memoryview) -> None:
-    while len(data):
-        data = data[file.write(data) :]
 
 
 def _line(entry: _Entry) -> bytes:
