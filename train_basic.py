@@ -1,5 +1,7 @@
 """Step 3: train the basic model (which artist?) or, with --labels tags, the tag model."""
 
+import numpy as np
+
 from common import cli
 from data_prep import failures, labels, split_csv
 from data_prep.crops import Crops, LabelledBatches
@@ -17,36 +19,32 @@ def main() -> None:
     args = parser.parse_args()
 
     cache = MelCache(args.cache)
-    split = failures.leave_out(split_csv.read(args.split), cache.failed, args.cache)
+    split = split_csv.first_artists(split_csv.read(args.split), args.artists, args.split)
+    split = failures.leave_out(split, cache.failed, args.cache)
     if args.labels == "artist":
         name, activation, loss = "basic", "softmax", "sparse_categorical_crossentropy"
         classes, targets = labels.artist_classes(split, args.split)
     else:
         name, activation, loss = "tag", "sigmoid", "binary_crossentropy"
         classes, targets = labels.tag_matrix(split, args.split)
+    train, valid = (split_csv.subset(split, name, args.split) for name in ("train", "valid"))
+    used = np.flatnonzero(train | valid)
+    crops = Crops(cache, split["track_id"].to_numpy(object)[used])
 
-    def batches(subset: str) -> LabelledBatches:
-        chosen = split_csv.subset(split, subset, args.split)
-        crops = Crops(cache, split["track_id"].to_numpy(object)[chosen])
-        return LabelledBatches(crops, targets[chosen], batch=args.batch, seed=args.seed)
+    def batches(anchors: np.ndarray) -> LabelledBatches:
+        anchors = np.flatnonzero(anchors[used])
+        return LabelledBatches(crops, anchors, args.batch, args.seed, labels=targets[used][anchors])
 
-    train, valid = batches("train"), batches("valid")
+    both = batches(train), batches(valid)
 
     # Keras comes after the arguments, so that --help does not wait for it.
+    from models import training
     from models.basic import build_basic
-    from models.encoder import build_encoder
-    from models.fit import Run, Schedule, fit, inputs_of, set_random_seed
 
-    inputs = inputs_of(args.out, name, split, cache, cli.settings(args))
-    run = Run(args.out, inputs, cache.mean, cache.std)
-    if run.is_complete():
-        print(f"{args.out}: complete already")
-        return
-    set_random_seed(args.seed)
-    encoder = build_encoder(dropout=args.dropout)
-    model = build_basic(encoder, len(classes), activation, mean=cache.mean, std=cache.std)
-    schedule = Schedule(args.rate, args.epochs, args.plateau, args.patience)
-    fit(model, loss, ["accuracy"], train, valid, schedule, run)
+    def build(encoder, **normalised):
+        return build_basic(encoder, len(classes), activation, **normalised)
+
+    training.train(args, name, split, cache, both, build, loss, ["accuracy"])
 
 
 if __name__ == "__main__":

@@ -20,40 +20,34 @@ def main() -> None:
     args = parser.parse_args()
 
     cache = MelCache(args.cache)
-    split = failures.leave_out(split_csv.read(args.split), cache.failed, args.cache)
+    split = split_csv.first_artists(split_csv.read(args.split), args.artists, args.split)
+    split = failures.leave_out(split, cache.failed, args.cache)
     names, numbers = labels.artist_classes(split, args.split)
-    artists = np.array(names, object)[numbers]
+    train, valid = (split_csv.subset(split, name, args.split) for name in ("train", "valid"))
+    used = np.flatnonzero(train | valid)
+    crops = Crops(cache, split["track_id"].to_numpy(object)[used])
+    artists = np.array(names, object)[numbers[used]]
 
-    def batches(subset: str, drawn_from: np.ndarray) -> SiameseBatches:
-        crops = Crops(cache, split["track_id"].to_numpy(object)[drawn_from])
-        sampler = SongSampler.of(artists[drawn_from], args.negatives)
-        anchors = np.flatnonzero(split_csv.subset(split, subset, args.split)[drawn_from])
+    def batches(anchors: np.ndarray, drawn_from: np.ndarray) -> SiameseBatches:
+        anchors, drawn_from = (np.flatnonzero(songs[used]) for songs in (anchors, drawn_from))
+        sampler = SongSampler.of(artists, drawn_from, args.negatives)
         return SiameseBatches(
-            crops, sampler, anchors, negatives=args.negatives, batch=args.batch, seed=args.seed
+            crops, anchors, args.batch, args.seed, sampler=sampler, negatives=args.negatives
         )
 
-    train = batches("train", split_csv.subset(split, "train", args.split))
-    valid_songs = split_csv.subset(split, "valid", args.split)
-    if np.bincount(numbers[valid_songs])[numbers[valid_songs]].min() < 2:
-        # The 10,000-artist set validates on one song an artist: its positive is a training song.
-        valid_songs = valid_songs | split_csv.subset(split, "train", args.split)
-    valid = batches("valid", valid_songs)
+    # The 10,000-artist set validates on one song an artist: its positive is a training song.
+    alone = np.bincount(numbers[valid])[numbers[valid]].min() < 2
+    both = batches(train, train), batches(valid, train | valid if alone else valid)
 
     # Keras comes after the arguments, so that --help does not wait for it.
-    from models.encoder import build_encoder
-    from models.fit import Run, Schedule, fit, inputs_of, set_random_seed
+    from models import training
     from models.siamese import HingeLoss, build_siamese, within_margin
 
-    inputs = inputs_of(args.out, "siamese", split, cache, cli.settings(args))
-    run = Run(args.out, inputs, cache.mean, cache.std)
-    if run.is_complete():
-        print(f"{args.out}: complete already")
-        return
-    set_random_seed(args.seed)
-    encoder = build_encoder(dropout=args.dropout)
-    model = build_siamese(encoder, args.negatives, mean=cache.mean, std=cache.std)
-    schedule = Schedule(args.rate, args.epochs, args.plateau, args.patience)
-    fit(model, HingeLoss(args.margin), [within_margin(args.margin)], train, valid, schedule, run)
+    def build(encoder, **normalised):
+        return build_siamese(encoder, args.negatives, **normalised)
+
+    loss, share = HingeLoss(args.margin), within_margin(args.margin)
+    training.train(args, "siamese", split, cache, both, build, loss, [share])
 
 
 if __name__ == "__main__":

@@ -48,6 +48,36 @@ def training_parser(
         help="epochs without a lower validation loss before the rate is multiplied by 0.2",
     )
     made.add_argument("--patience", type=positive, help="such epochs before training ends early")
+    made.add_argument("--artists", type=positive, metavar="N", help="only the split's first N")
+    made.add_argument(
+        "--start-from",
+        metavar="WEIGHTS",
+        help="fine-tune this encoder, an .h5 or .keras file or a released model's name",
+    )
+    made.add_argument(
+        "--precision",
+        choices=("float32", "mixed"),
+        default="float32",
+        help="of the encoder; mixed computes in bfloat16 and keeps its weights in float32",
+    )
+    made.add_argument(
+        "--data",
+        choices=("auto", "stream", "resident"),
+        default="auto",
+        help="send each step its crops, or keep all frames in the device's memory; "
+        "auto does so on a GPU that has room",
+    )
+    made.add_argument(
+        "--steps-per-call",
+        type=positive,
+        metavar="N",
+        help="steps in one call of the compiled function; 16 on a CPU, 64 on a GPU",
+    )
+    made.add_argument(
+        "--distribute",
+        action="store_true",
+        help="share each batch among all GPUs of this machine (TensorFlow, JAX) or of several (JAX)",
+    )
     add_seed(made)
     return made
 
@@ -55,12 +85,15 @@ def training_parser(
 def settings(args: argparse.Namespace) -> dict:
     """The arguments that decide what comes out: what a record says of how it was made.
 
-    These are no paths, and not how many processes did the work.
+    These are no paths, and not by which means the work was done.
     """
     plain = (str, int, float, bool, type(None))
-    given = {name: value for name, value in vars(args).items() if isinstance(value, plain)}
-    given.pop("workers", None)
-    return given
+    means = ("workers", "data", "steps_per_call", "distribute", "start_from")
+    return {
+        name: value
+        for name, value in vars(args).items()
+        if isinstance(value, plain) and name not in means
+    }
 
 
 def natural(text: str) -> int:
@@ -95,9 +128,9 @@ def share(text: str) -> float:
     return number
 
 
-def progress(items: Iterable | None = None, **settings) -> tqdm:
-    """A progress bar for work of over two seconds, silent where nobody watches."""
-    return tqdm(items, disable=None, delay=2, dynamic_ncols=True, **settings)
+def progress(items: Iterable | None = None, *, shown: bool = True, **settings) -> tqdm:
+    """A progress bar for work of over two seconds, silent where nobody watches or not `shown`."""
+    return tqdm(items, disable=None if shown else True, delay=2, dynamic_ncols=True, **settings)
 
 
 def run(main: Callable[[], int | None]) -> None:

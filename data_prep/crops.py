@@ -5,18 +5,21 @@ is an anchor once an epoch. What is drawn depends on the seed, the epoch and
 the batch's number only, so that any number of readers gives the same batches.
 """
 
+import abc
 import functools
 from dataclasses import dataclass
 
 import numpy as np
 
 from common.errors import InputError
-from data_prep.mel import SEGMENT
+from data_prep.mel import SEGMENT, FrontEnd
 from data_prep.mel_cache import MelCache
 
 
 class Crops:
     """Crops of some tracks of a cache.
+
+    A crop is named by the place of its first frame in the cache.
 
     Parameters
     ----------
@@ -27,8 +30,11 @@ class Crops:
     """
 
     def __init__(self, cache: MelCache, track_ids: np.ndarray):
+        cache.require_front_end(FrontEnd())
         rows = cache.rows(track_ids)
-        self._start, self._places = cache.start[rows], cache.length[rows] - SEGMENT + 1
+        self.cache = cache
+        self._start, self._length = cache.start[rows], cache.length[rows]
+        self._places = self._length - SEGMENT + 1
         if (self._places < 1).any():
             short = str(track_ids[int(np.argmin(self._places))])
             raise InputError(f"{cache.path}: {short!r} is shorter than {SEGMENT} frames; remove it")
@@ -42,65 +48,118 @@ class Crops:
     def __len__(self) -> int:
         return len(self._start)
 
-    def gather(self, tracks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """One random crop of each track: (...,) int positions -> (..., 129, bands) float16."""
-        place = self._start[tracks] + rng.integers(self._places[tracks])
-        return self._runs[place].reshape(*tracks.shape, SEGMENT, self._bands)
+    def places(self, tracks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """A random crop of each track: (...,) positions -> (...,) int64 first frames."""
+        return self._start[tracks] + rng.integers(self._places[tracks])
+
+    def gather(self, places: np.ndarray) -> np.ndarray:
+        """The crops themselves: (...,) first frames -> (..., 129, bands) float16."""
+        return self._runs[places].reshape(*places.shape, SEGMENT, self._bands)
+
+    def spans(self) -> np.ndarray:
+        """(spans, 2) int64: first frame, and frame after the last, of what the tracks occupy.
+
+        Sorted and apart from each other; tracks that follow each other share one.
+        """
+        first, after = self._start, self._start + self._length
+        order = np.argsort(first, kind="stable")
+        first, after = first[order], np.maximum.accumulate(after[order])
+        begins = np.concatenate([[True], first[1:] > after[:-1]])
+        return np.stack([first[begins], after[np.append(begins[1:], True)]], axis=1)
+
+    def damaged(self, places: np.ndarray) -> str | None:
+        """The track of the first of these crops that holds a value which is no finite number."""
+        finite = np.isfinite(self.gather(places.ravel())).all(axis=(1, 2))
+        if finite.all():
+            return None
+        place = places.ravel()[int(np.argmin(finite))]
+        found = (self.cache.start <= place) & (place < self.cache.start + self.cache.length)
+        return str(self.cache.track_id[int(np.argmax(found))])
 
 
-class LabelledBatches:
+@dataclass(frozen=True)
+class Batches(abc.ABC):
+    """What all batches share: which songs are in which, and how their crops are had.
+
+    Indexing with (epoch, number) gives x, (batch, ..., 129, bands) float16
+    crops, and y.
+
+    Attributes
+    ----------
+    crops
+        Where x comes from.
+    anchors
+        (n,) int64 positions in `crops`: the tracks that become an anchor once an epoch.
+    batch
+        Anchors a batch, at most.
+    multiple
+        Each batch holds a multiple of so many anchors, so that as many devices
+        can share it; fewer than this sit out an epoch, others in each.
+    """
+
+    crops: Crops
+    anchors: np.ndarray
+    batch: int
+    seed: int
+    multiple: int = 1
+
+    def __len__(self) -> int:
+        return _batches(len(self.anchors), self.batch, self.multiple)
+
+    @property
+    def in_epoch(self) -> int:
+        """Anchors in an epoch."""
+        return len(self.anchors) // self.multiple * self.multiple
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        places, y = self.places(*key)
+        return self.crops.gather(places), y
+
+    def places(self, epoch: int, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """The same batch, with its crops' first frames, (batch, ...) int64, in their stead."""
+        rng = _rng(self.seed, epoch, number)
+        drawn = _drawn(len(self.anchors), self.batch, self.multiple, self.seed, epoch, number)
+        songs, y = self._songs(drawn, rng)
+        return self.crops.places(songs, rng), y
+
+    @abc.abstractmethod
+    def _songs(self, drawn: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """The songs, (batch, ...) positions in `crops`, and y of the anchors `drawn`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledBatches(Batches):
     """Crops with their labels, for the basic and tag models.
 
-    Indexing with (epoch, number) gives x (batch, 129, bands) float16 and y,
-    the rows of `labels` that belong to it.
+    x is (batch, 129, bands); y the rows of `labels`, one an anchor, that belong to it.
     """
 
-    def __init__(self, crops: Crops, labels: np.ndarray, *, batch: int, seed: int):
-        self.crops, self.labels, self.batch, self.seed = crops, labels, batch, seed
+    labels: np.ndarray
 
-    def __len__(self) -> int:
-        return -(-len(self.crops) // self.batch)
-
-    def __getitem__(self, key: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        epoch, number = key
-        tracks = _anchors(len(self.crops), self.batch, self.seed, epoch, number)
-        return self.crops.gather(tracks, _rng(self.seed, epoch, number)), self.labels[tracks]
+    def _songs(self, drawn, rng):
+        return self.anchors[drawn], self.labels[drawn]
 
 
-class SiameseBatches:
+@dataclass(frozen=True, kw_only=True)
+class SiameseBatches(Batches):
     """Anchors with a positive and negatives, for the siamese model.
 
-    Indexing with (epoch, number) gives x (batch, 2 + negatives, 129, bands)
-    float16 and zeros as y, which the hinge loss does not use.
+    x is (batch, 2 + negatives, 129, bands); y zeros, which the hinge loss does not use.
 
-    Parameters
+    Attributes
     ----------
-    anchors
-        Positions in `crops` of the tracks that become an anchor once an epoch.
+    sampler
+        Of the songs that positives and negatives are drawn from, all anchors among them.
+    negatives
+        For each anchor.
     """
 
-    def __init__(
-        self,
-        crops: Crops,
-        sampler: "SongSampler",
-        anchors: np.ndarray,
-        *,
-        negatives: int,
-        batch: int,
-        seed: int,
-    ):
-        self.crops, self.sampler, self.anchors = crops, sampler, anchors
-        self.negatives, self.batch, self.seed = negatives, batch, seed
+    sampler: "SongSampler"
+    negatives: int
 
-    def __len__(self) -> int:
-        return -(-len(self.anchors) // self.batch)
-
-    def __getitem__(self, key: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        epoch, number = key
-        drawn = _anchors(len(self.anchors), self.batch, self.seed, epoch, number)
-        rng = _rng(self.seed, epoch, number)
+    def _songs(self, drawn, rng):
         songs = self.sampler.draw(self.anchors[drawn], self.negatives, rng)
-        return self.crops.gather(songs, rng), np.zeros(len(songs), np.float32)
+        return songs, np.zeros(len(songs), np.float32)
 
 
 @dataclass(frozen=True)
@@ -115,9 +174,9 @@ class SongSampler:
     order
         (songs,) positions sorted by artist.
     rank
-        (songs,) each position's place in `order`.
+        (positions,) each song's place in `order`; -1 of one that is not drawn from.
     first, count
-        (songs,) where the run of the song's artist begins in `order`, and its length.
+        (positions,) where the run of the song's artist begins in `order`, and its length.
     """
 
     order: np.ndarray
@@ -126,31 +185,39 @@ class SongSampler:
     count: np.ndarray
 
     @classmethod
-    def of(cls, artists: np.ndarray, negatives: int) -> "SongSampler":
-        """Sort songs by their artists, (songs,) of anything comparable.
+    def of(cls, artists: np.ndarray, songs: np.ndarray, negatives: int) -> "SongSampler":
+        """Sort songs by their artists.
+
+        Parameters
+        ----------
+        artists
+            (positions,) of anything comparable.
+        songs
+            The positions to draw from.
 
         Raises
         ------
         InputError
             An artist with one song has no positive; or too few songs of other artists.
         """
-        names, artist, counts = np.unique(artists, return_inverse=True, return_counts=True)
+        names, artist, counts = np.unique(artists[songs], return_inverse=True, return_counts=True)
         if (counts < 2).any():
             lonely = str(names[int(np.argmin(counts))])
             raise InputError(
                 f"artist {lonely!r} has one song, so no positive for it ({(counts < 2).sum()} such "
                 "artists); give each at least two, or take them out of the split"
             )
-        if len(artists) - counts.max() < negatives:
+        if len(songs) - counts.max() < negatives:
             raise InputError(
                 f"too few songs of other artists for {negatives} negatives; "
                 "use a split with more artists, or fewer --negatives"
             )
-        order = np.argsort(artist, kind="stable")
-        rank = np.empty_like(order)
+        order = songs[np.argsort(artist, kind="stable")]
+        rank, first, count = (np.full(len(artists), -1) for _ in range(3))
         rank[order] = np.arange(len(order))
-        first = np.cumsum(counts) - counts
-        return cls(order, rank, first[artist], counts[artist])
+        first[songs] = (np.cumsum(counts) - counts)[artist]
+        count[songs] = counts[artist]
+        return cls(order, rank, first, count)
 
     def draw(self, anchors: np.ndarray, negatives: int, rng: np.random.Generator) -> np.ndarray:
         """(batch,) anchors -> (batch, 2 + negatives) positions: anchor, positive, negatives.
@@ -174,14 +241,18 @@ class SongSampler:
         return self.order[drawn]
 
 
-def _anchors(count: int, batch: int, seed: int, epoch: int, number: int) -> np.ndarray:
-    """The tracks of one batch: a slice of the epoch's own shuffle.
+def _batches(count: int, batch: int, multiple: int) -> int:
+    return -(-(count // multiple) // (batch // multiple))
 
-    Batches differ by at most one track: the statistics of a last batch of one
-    or two would spoil the batch normalisation's running means.
+
+def _drawn(count: int, batch: int, multiple: int, seed: int, epoch: int, number: int) -> np.ndarray:
+    """The anchors of one batch: a slice of the epoch's own shuffle.
+
+    Batches differ by at most `multiple`: the statistics of a last batch of one
+    or two songs would spoil the batch normalisation's running means.
     """
-    batches = -(-count // batch)
-    first, last = (count * n // batches for n in (number, number + 1))
+    batches = _batches(count, batch, multiple)
+    first, last = (count // multiple * n // batches * multiple for n in (number, number + 1))
     return _shuffle(count, seed, epoch)[first:last]
 
 

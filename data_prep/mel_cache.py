@@ -116,6 +116,18 @@ class MelCache:
             )
         return np.fromiter((self._row[track] for track in track_ids), np.int64, len(track_ids))
 
+    def require_front_end(self, wanted: FrontEnd) -> None:
+        """Raise `InputError` unless `wanted` makes such frames, however many of a track it keeps."""
+        kept = {"max_frames": None}
+        changed = provenance.differences(
+            self.front_end.to_dict() | kept, wanted.to_dict() | kept, "front_end."
+        )
+        if changed:
+            raise InputError(
+                f"{self.path}: made with another front end than the networks' ({'; '.join(changed)}"
+                "); make the cache again with data_prep/2_cache_mels.py"
+            )
+
     def _check(self, offset: int | None, shape: tuple, dtype: np.dtype) -> None:
         damaged = InputError(f"{self.path}: a damaged mel cache; delete it and make it again")
         bands = (self.front_end.n_mels,)

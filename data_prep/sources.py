@@ -33,6 +33,7 @@ class CachedTracks:
 
     def __init__(self, path: Path):
         self._cache = MelCache(path)
+        self._cache.require_front_end(FrontEnd())
         if (self._cache.length < SEGMENT).any():
             short = self._cache.track_id[int(np.argmin(self._cache.length))]
             raise InputError(f"{path}: {str(short)!r} is shorter than {SEGMENT} frames; remove it")

@@ -74,6 +74,19 @@ def subset(table: pd.DataFrame, name: str, source: str | Path) -> np.ndarray:
     return chosen
 
 
+def first_artists(table: pd.DataFrame, count: int | None, source: str | Path) -> pd.DataFrame:
+    """The tracks of the first `count` artists, in the order of their first tracks; None: all.
+
+    The papers' smaller sets are the first artists of their list.
+    """
+    names = table["artist"].unique()
+    if count is None:
+        return table
+    if count > len(names):
+        raise InputError(f"{source}: has {len(names)} artists, not {count}; ask for fewer")
+    return table[table["artist"].isin(names[:count])].reset_index(drop=True)
+
+
 def leaves_folder(path: str) -> bool:
     """Whether a relative path, as written, points outside the folder it is relative to."""
     pure = PurePosixPath(path.replace("\\", "/"))

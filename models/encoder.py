@@ -12,7 +12,13 @@ FEATURE = 256  # dimensions of a song's feature
 BLOCKS = ((128, 4, 4), (128, 4, 4), (128, 4, 4), (128, 2, 2), (256, 1, None))
 
 
-def build_encoder(dropout: float = 0.0, l2: float = 1e-5) -> keras.Model:
+def build_encoder(
+    dropout: float = 0.0,
+    l2: float = 1e-5,
+    *,
+    precision: str = "float32",
+    synchronised: bool = False,
+) -> keras.Model:
     """The encoder: one normalised 3 s segment of log-mel to its 256-d feature.
 
     Five blocks of convolution over time (`same` padding, He-uniform), batch
@@ -26,11 +32,18 @@ def build_encoder(dropout: float = 0.0, l2: float = 1e-5) -> keras.Model:
         published training code, which made the released weights, applies none.
     l2
         Weight of the penalty on the convolutions' kernels.
+    precision
+        "float32"; or "mixed": weights in float32, computed with in bfloat16,
+        whose range needs no scaling of the loss.
+    synchronised
+        Take a batch's statistics over all devices that share it: TensorFlow
+        has to be told, JAX always does.
 
     Returns
     -------
     keras.Model, (batch, 129, 128) float32 -> (batch, 256) float32.
     """
+    dtype = "mixed_bfloat16" if precision == "mixed" else "float32"
     segment = x = keras.Input((SEGMENT, BANDS), name="segment")
     for number, (filters, kernel, pool) in enumerate(BLOCKS, start=1):
         x = layers.Conv1D(
@@ -39,14 +52,21 @@ def build_encoder(dropout: float = 0.0, l2: float = 1e-5) -> keras.Model:
             padding="same",
             kernel_initializer="he_uniform",
             kernel_regularizer=regularizers.L2(l2),
+            dtype=dtype,
             name=f"conv{number}",
         )(x)
-        x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"bn{number}")(x)
-        x = layers.ReLU(name=f"relu{number}")(x)
+        x = layers.BatchNormalization(
+            momentum=0.99,
+            epsilon=1e-3,
+            synchronized=synchronised,
+            dtype=dtype,
+            name=f"bn{number}",
+        )(x)
+        x = layers.ReLU(dtype=dtype, name=f"relu{number}")(x)
         if pool:
-            x = layers.MaxPooling1D(pool, name=f"pool{number}")(x)
-    x = layers.Dropout(dropout, name="dropout")(x)
-    feature = layers.GlobalAveragePooling1D(name="feature")(x)
+            x = layers.MaxPooling1D(pool, dtype=dtype, name=f"pool{number}")(x)
+    x = layers.Dropout(dropout, dtype=dtype, name="dropout")(x)
+    feature = layers.GlobalAveragePooling1D(dtype="float32", name="feature")(x)
     return keras.Model(segment, feature, name="encoder")
 
 

@@ -1,0 +1,111 @@
+"""Where the frames lie while a model trains on them, and how many steps a call makes."""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from common.errors import InputError
+from data_prep.crops import Crops
+from data_prep.mel import SEGMENT
+from models.devices import Devices, memory
+
+AUTOMATIC, STREAM, RESIDENT = "auto", "stream", "resident"
+_SHARE = 0.35  # of the device's memory for frames: while they are put together they are there twice
+_STEPS = {"cpu": 16, "gpu": 64, "tpu": 64}  # a call, unless told
+_CHUNK = 1 << 20  # frames that go to the device at a time, so that the host holds no more
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How a training's data come to the device.
+
+    Attributes
+    ----------
+    resident
+        The frames lie on the device, and a step is sent places in them;
+        otherwise it is sent the crops themselves.
+    steps
+        In one call of the compiled function.
+    """
+
+    resident: bool
+    steps: int
+
+    @classmethod
+    def choose(
+        cls, devices: Devices, crops: Crops, data: str = AUTOMATIC, steps: int | None = None
+    ) -> "Placement":
+        """Take what is asked for; else the frames onto an accelerator that has room for them."""
+        torch = keras.backend.backend() == "torch"
+        if torch and (steps or 1) > 1:
+            raise InputError("--steps-per-call: Keras makes one step a call with torch; leave it")
+        room = memory() if devices.kind == "gpu" else None
+        fits = room is not None and Resident.bytes_of(crops) <= _SHARE * room
+        resident = fits if data == AUTOMATIC else data == RESIDENT
+        return cls(resident, 1 if torch else steps or _STEPS[devices.kind])
+
+    def __str__(self) -> str:
+        data = "frames on the device" if self.resident else "crops streamed from the mapped cache"
+        return f"{data}, {self.steps} step{'s' * (self.steps > 1)} a call"
+
+
+class Resident:
+    """The frames of some tracks on the device.
+
+    Parameters
+    ----------
+    crops
+        Of all tracks that will be trained and validated on.
+    """
+
+    def __init__(self, crops: Crops):
+        self._spans = crops.spans()
+        lengths = np.diff(self._spans, axis=1)[:, 0]
+        # What is to be added to a frame's place in the cache to have its place on the device.
+        self._shift = np.cumsum(lengths) - lengths - self._spans[:, 0]
+        self._crops_layer = _Crops(crops.cache.frames, self._spans)
+
+    @staticmethod
+    def bytes_of(crops: Crops) -> int:
+        """What the frames of `crops` will take."""
+        return int(np.diff(crops.spans()).sum()) * crops.cache.frames.shape[1] * 2
+
+    def places(self, places: np.ndarray) -> np.ndarray:
+        """First frames of crops in the cache -> int32 first frames on the device."""
+        span = np.searchsorted(self._spans[:, 0], places, side="right") - 1
+        return (places + self._shift[span]).astype(np.int32)
+
+    def model(self, model: keras.Model) -> keras.Model:
+        """The model on (batch, ...) int32 places that computes what `model` does on the crops."""
+        places = keras.Input(model.input_shape[1:-2], dtype="int32", name="places")
+        return keras.Model(places, model(self._crops_layer(places)), name=model.name)
+
+
+class _Crops(layers.Layer):
+    """(batch, ...) int32 first frames -> (batch, ..., 129, bands) float16 crops."""
+
+    def __init__(self, frames: np.ndarray, spans: np.ndarray):
+        super().__init__(name="resident_crops", dtype="float16")
+        chunks = [
+            ops.convert_to_tensor(frames[first : min(first + _CHUNK, after)])
+            for begin, after in spans
+            for first in range(begin, after, _CHUNK)
+        ]
+        whole = ops.concatenate(chunks) if len(chunks) > 1 else chunks[0]
+        self._frames = self.add_weight(
+            shape=whole.shape,
+            dtype="float16",
+            initializer=lambda shape, dtype: whole,
+            trainable=False,
+            autocast=False,
+            name="frames",
+        )
+
+    def call(self, places):
+        rows = ops.expand_dims(places, -1) + ops.arange(SEGMENT, dtype="int32")
+        return ops.take(self._frames, rows, axis=0)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape, SEGMENT, self._frames.shape[1])

@@ -1,0 +1,167 @@
+"""The folder of one training: what it is made from, what it holds, and how it goes on."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import filelock
+import keras
+import numpy as np
+import pandas as pd
+
+from common import hdf5, provenance
+from common.errors import InputError
+from common.files import make_folder, written_whole
+from data_prep.mel_cache import MelCache
+from models import weights
+
+
+def inputs_of(
+    run: Path,
+    model: str,
+    split: pd.DataFrame,
+    cache: MelCache,
+    settings: dict,
+    start_from: weights.Weights | None = None,
+) -> dict:
+    """What a training is made from, as its weights and features will tell."""
+    inputs = {
+        "name": run.name,
+        "model": model,
+        "artists": None if model == "tag" else split["artist"].nunique(),
+        "split": provenance.digest(split.itertuples(index=False)),
+        "cache": cache.made_from["inputs"],
+        "settings": settings,
+    }
+    return inputs if start_from is None else {**inputs, "start_from": start_from.provenance}
+
+
+@dataclass(frozen=True)
+class State:
+    """A training after some epochs: all that its next epoch depends on.
+
+    Attributes
+    ----------
+    variables
+        Arrays of the model's and then of the optimizer's variables.
+    history
+        What each epoch ended with: {name: one float an epoch}.
+    finished
+        No epoch is to follow.
+    """
+
+    variables: list[np.ndarray]
+    history: dict[str, list[float]]
+    finished: bool
+
+    @property
+    def epochs(self) -> int:
+        """How many there were."""
+        return len(next(iter(self.history.values()), ()))
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folder of one training.
+
+    After every epoch it gets, each written whole: best.h5 if the validation
+    loss was never lower, last.h5 (see `models.weights.save` for both), log.csv,
+    and lastly state.h5, from which the same command goes on after a kill. Once
+    all is done, run.json comes and state.h5 goes.
+
+    Attributes
+    ----------
+    inputs
+        What the training is made from (see `inputs_of`).
+    mean, std
+        What the model's input is normalised with.
+    """
+
+    folder: Path
+    inputs: dict
+    mean: float
+    std: float
+
+    def is_complete(self) -> bool:
+        """Whether a finished training from these inputs is there already.
+
+        Raises
+        ------
+        InputError
+            One from other inputs is there, finished or not.
+        """
+        found = provenance.read_sidecar(self.folder / "run")["inputs"]
+        begun = found or self._begun()
+        if begun:
+            provenance.require_same(self.folder, begun, self.inputs)
+        return bool(found)
+
+    def _begun(self) -> dict:
+        """The inputs of an unfinished training, which must not be written over unasked."""
+        last = self.folder / "last.h5"
+        if not last.exists():
+            return {}
+        with hdf5.open_file(last) as file:
+            return hdf5.json_attribute(file, "made_from").get("inputs", {})
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other trainings out of the folder."""
+        make_folder(self.folder)
+        path = self.folder / "lock"
+        lock = filelock.FileLock(path)
+        try:
+            lock.acquire(blocking=False)
+        except filelock.Timeout as error:
+            raise InputError(
+                f"{self.folder}: another process is training here; wait for it, or choose another "
+                "--out"
+            ) from error
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)  # while it is still ours
+            lock.release()
+
+    def state(self) -> State | None:
+        """What an unfinished training left, or None where it has to begin.
+
+        Raises
+        ------
+        InputError
+            The file is damaged.
+        """
+        path = self.folder / "state.h5"
+        if not path.exists():
+            return None
+        with hdf5.open_file(path) as file:
+            variables, history = (hdf5.group(file, name) for name in ("variables", "history"))
+            return State(
+                [hdf5.values(variables, f"{number:03}") for number in range(len(variables))],
+                {name: hdf5.values(history, name).tolist() for name in history},
+                bool(hdf5.attribute(file, "finished", bool)),
+            )
+
+    def keep(self, model: keras.Model, state: State, *, best: bool) -> None:
+        """Write what there is after an epoch, the state last: it vouches for the others."""
+        about = {"mean": self.mean, "std": self.std, "made_from": provenance.record(self.inputs)}
+        if best:
+            weights.save(self.folder / "best.h5", model, **about)
+        weights.save(self.folder / "last.h5", model, **about)
+        with written_whole(self.folder / "log.csv") as aside:
+            table = pd.DataFrame(state.history)
+            table.insert(0, "epoch", np.arange(1, len(table) + 1))
+            table.to_csv(aside, index=False)
+        with hdf5.written(self.folder / "state.h5") as file:
+            file.attrs["finished"] = state.finished
+            for number, array in enumerate(state.variables):
+                file[f"variables/{number:03}"] = array
+            for name, values in state.history.items():
+                file[f"history/{name}"] = np.array(values)
+
+    def finish(self) -> None:
+        """Declare the training complete."""
+        with written_whole(provenance.sidecar(self.folder / "run")) as aside:
+            aside.write_text(provenance.to_json(provenance.record(self.inputs)), encoding="utf-8")
+        (self.folder / "state.h5").unlink(missing_ok=True)

@@ -1,0 +1,74 @@
+"""What the training scripts do alike, once each has its batches."""
+
+import argparse
+from collections.abc import Callable
+
+import keras
+import pandas as pd
+from keras.utils import set_random_seed
+
+from common import cli
+from data_prep.crops import Batches
+from data_prep.mel_cache import MelCache
+from models import weights
+from models.devices import Devices, devices
+from models.encoder import build_encoder
+from models.fit import Schedule, fit
+from models.placement import Placement
+from models.run import Run, inputs_of
+
+
+def train(
+    args: argparse.Namespace,
+    name: str,
+    split: pd.DataFrame,
+    cache: MelCache,
+    batches: tuple[Batches, Batches],
+    build: Callable[..., keras.Model],
+    loss: keras.losses.Loss | str,
+    metrics: list,
+) -> None:
+    """Train a model as the command line says, or say that it is there already.
+
+    Parameters
+    ----------
+    args
+        What `cli.training_parser` takes, and more.
+    name
+        "basic", "tag" or "siamese".
+    batches
+        Of training and of validation.
+    build
+        From the encoder, and the keywords mean and std, to the model.
+
+    Raises
+    ------
+    InputError
+        The run's folder holds a training from other inputs; or see `fit`.
+    """
+    start = weights.load(args.start_from) if args.start_from else None
+    inputs = inputs_of(args.out, name, split, cache, cli.settings(args), start)
+    mean, std = (start or cache).mean, (start or cache).std
+    run = Run(args.out, inputs, mean, std)
+    if run.is_complete():
+        print(f"{args.out}: complete already")
+        return
+    with devices(args.distribute) as found:
+        placement = Placement.choose(found, batches[0].crops, args.data, args.steps_per_call)
+        if found.writes:
+            print(f"{args.out}: on {found}, {args.precision}, {placement}")
+        set_random_seed(args.seed)
+        model = build(_encoder(args, start, found), mean=mean, std=std)
+        schedule = Schedule(args.rate, args.epochs, args.plateau, args.patience)
+        fit(model, loss, metrics, *batches, schedule, run, placement, found)
+
+
+def _encoder(
+    args: argparse.Namespace, start: weights.Weights | None, found: Devices
+) -> keras.Model:
+    settings = {
+        "dropout": args.dropout,
+        "precision": args.precision,
+        "synchronised": found.count > 1 and keras.backend.backend() == "tensorflow",
+    }
+    return weights.encoder_of(start, **settings) if start else build_encoder(**settings)
