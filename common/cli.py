@@ -76,7 +76,7 @@ def training_parser(
     made.add_argument(
         "--distribute",
         action="store_true",
-        help="share each batch among all GPUs of this machine (TensorFlow, JAX) or of several (JAX)",
+        help="share each batch among all GPUs of this machine or, with JAX, of several",
     )
     add_seed(made)
     return made

@@ -117,7 +117,7 @@ class MelCache:
         return np.fromiter((self._row[track] for track in track_ids), np.int64, len(track_ids))
 
     def require_front_end(self, wanted: FrontEnd) -> None:
-        """Raise `InputError` unless `wanted` makes such frames, however many of a track it keeps."""
+        """Raise `InputError` unless `wanted` makes such frames, of however much of a track."""
         kept = {"max_frames": None}
         changed = provenance.differences(
             self.front_end.to_dict() | kept, wanted.to_dict() | kept, "front_end."

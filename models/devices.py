@@ -5,12 +5,15 @@ each batch over all devices of all processes; on TensorFlow, a mirrored strategy
 does over those of one machine.
 """
 
+import atexit
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 
 from common.errors import InputError
 
@@ -45,6 +48,18 @@ class Devices:
         """This process's rows of an array that all processes share."""
         rows = len(batch) // self.processes
         return batch[self.process * rows : (self.process + 1) * rows]
+
+    def require_same(self, number: int, what: str) -> None:
+        """Raise `InputError` unless all processes have this number."""
+        if self.processes == 1:
+            return
+        from jax.experimental import multihost_utils
+
+        found = multihost_utils.process_allgather(np.array(number)).tolist()
+        if len(set(found)) > 1:
+            raise InputError(
+                f"{what}: the processes see {found}; put the folder where all of them can read it"
+            )
 
     def __str__(self) -> str:
         name = "the CPU" if self.kind == "cpu" else f"one {self.kind.upper()}"
@@ -108,8 +123,12 @@ def _of_jax() -> Iterator[Devices]:
     try:
         yield Devices(_kind(), spread.num_model_replicas, jax.process_index(), jax.process_count())
     except (jax.errors.JaxRuntimeError, ValueError) as error:
-        if jax.process_count() == 1:
+        # Of gloo, which joins CPUs, some failures come as a ValueError.
+        if jax.process_count() == 1 or not (
+            isinstance(error, jax.errors.JaxRuntimeError) or "Gloo" in str(error)
+        ):
             raise
+        atexit.register(_leave)
         raise InputError(
             f"a process of the {jax.process_count()} was lost, or failed "
             f"({str(error).splitlines()[0]}); start all of them again with the same command: they "
@@ -117,6 +136,13 @@ def _of_jax() -> Iterator[Devices]:
         ) from error
     finally:
         keras.distribution.set_distribution(before)
+
+
+def _leave() -> None:
+    """End the process before JAX, at exit, waits a minute and a half for those that are lost."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
 
 
 @contextlib.contextmanager

@@ -38,13 +38,15 @@ class Placement:
         cls, devices: Devices, crops: Crops, data: str = AUTOMATIC, steps: int | None = None
     ) -> "Placement":
         """Take what is asked for; else the frames onto an accelerator that has room for them."""
-        torch = keras.backend.backend() == "torch"
-        if torch and (steps or 1) > 1:
-            raise InputError("--steps-per-call: Keras makes one step a call with torch; leave it")
+        backend = keras.backend.backend()
+        # Keras refuses more with torch; with a mirrored strategy TensorFlow's loop over them fails.
+        single = backend == "torch" or (backend == "tensorflow" and devices.count > 1)
+        if single and (steps or 1) > 1:
+            raise InputError(f"--steps-per-call: can only be 1 on {devices}; leave it out")
         room = memory() if devices.kind == "gpu" else None
         fits = room is not None and Resident.bytes_of(crops) <= _SHARE * room
         resident = fits if data == AUTOMATIC else data == RESIDENT
-        return cls(resident, 1 if torch else steps or _STEPS[devices.kind])
+        return cls(resident, 1 if single else steps or _STEPS[devices.kind])
 
     def __str__(self) -> str:
         data = "frames on the device" if self.resident else "crops streamed from the mapped cache"
@@ -94,14 +96,8 @@ class _Crops(layers.Layer):
             for first in range(begin, after, _CHUNK)
         ]
         whole = ops.concatenate(chunks) if len(chunks) > 1 else chunks[0]
-        self._frames = self.add_weight(
-            shape=whole.shape,
-            dtype="float16",
-            initializer=lambda shape, dtype: whole,
-            trainable=False,
-            autocast=False,
-            name="frames",
-        )
+        # Not add_weight, whose initializer JAX would compile with all frames as a constant in it.
+        self._frames = keras.Variable(whole, trainable=False, autocast=False, name="frames")
 
     def call(self, places):
         rows = ops.expand_dims(places, -1) + ops.arange(SEGMENT, dtype="int32")

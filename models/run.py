@@ -157,8 +157,9 @@ class Run:
             file.attrs["finished"] = state.finished
             for number, array in enumerate(state.variables):
                 file[f"variables/{number:03}"] = array
+            history = file.create_group("history", track_order=True)  # that of the log's columns
             for name, values in state.history.items():
-                file[f"history/{name}"] = np.array(values)
+                history[name] = np.array(values)
 
     def finish(self) -> None:
         """Declare the training complete."""

@@ -1,0 +1,183 @@
+"""What happens between the steps and epochs of a training."""
+
+import math
+from pathlib import Path
+
+import keras
+from tensorboard.summary import Writer
+
+from common import cli
+from common.errors import InputError
+from data_prep.crops import Batches
+from models.devices import Devices
+from models.run import Run, State
+
+DECAY = 1e-6  # of the learning rate, per step
+
+
+class Decay(keras.callbacks.Callback):
+    """Keras 2's decay: rate / (1 + decay * steps).
+
+    Keras 3's optimizers have none, and a schedule in its place would lock out
+    the plateau rule. It is applied once an epoch as a factor, so that it
+    composes with that rule; within an epoch of n steps the rate is at most a
+    part decay * n above Keras 2's.
+    """
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self._before = _number(self.model.optimizer.iterations)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        now = _number(self.model.optimizer.iterations)
+        rate = self.model.optimizer.learning_rate
+        # One product of Python floats: float32 would lose much of a factor so close to 1.
+        rate.assign(_number(rate) * ((1 + DECAY * self._before) / (1 + DECAY * now)))
+
+
+class StopAtNaN(keras.callbacks.Callback):
+    """Ends training at a loss that is no number, and remembers the step.
+
+    Keras' TerminateOnNaN waits for every call's loss on the main thread.
+    """
+
+    async_safe = True  # and so called from several threads, in any order
+    step: int | None = None
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        if not math.isfinite(logs["loss"]):
+            self.step = batch if self.step is None else min(self.step, batch)
+            self.model.stop_training = True
+
+
+class Keep(keras.callbacks.Callback):
+    """Keeps the run's files: reads them at the start, writes them after every epoch.
+
+    On resuming it shows the validation losses so far to the callbacks that
+    watch them, for what these count is kept nowhere else.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        watchers: list[keras.callbacks.Callback],
+        epochs: int,
+        devices: Devices,
+    ):
+        super().__init__()
+        optimizer.build(model.trainable_variables)
+        self._run, self._trained, self._devices = run, model, devices
+        self._rate, self._watchers, self._epochs = optimizer.learning_rate, watchers, epochs
+        counted = {id(variable) for variable in model.metrics_variables}
+        self._variables = [
+            variable
+            for variable in (*model.variables, *optimizer.variables)
+            if id(variable) not in counted
+        ]
+        self._history: dict[str, list[float]] = {}
+        self.finished, self.is_finite = False, True
+        begun = run.state()
+        devices.require_same(begun.epochs if begun else 0, f"{run.folder}: finished epochs")
+        if begun is not None:
+            self._restore(begun)
+
+    @property
+    def epochs(self) -> int:
+        """Finished so far."""
+        return len(self._history.get("val_loss", ()))
+
+    @property
+    def lowest(self) -> float:
+        """The lowest validation loss so far."""
+        return min(self._history.get("val_loss", ()), default=math.inf)
+
+    def _restore(self, begun: State) -> None:
+        shapes = [tuple(variable.shape) for variable in self._variables]
+        if [array.shape for array in begun.variables] != shapes:
+            folder = self._run.folder
+            raise InputError(f"{folder / 'state.h5'}: damaged; delete {folder} to begin anew")
+        for variable, array in zip(self._variables, begun.variables, strict=True):
+            variable.assign(array)
+        self._history, self.finished = begun.history, begun.finished
+        if self._devices.writes and not self.finished:
+            print(f"{self._run.folder}: going on after epoch {self.epochs} of {self._epochs}")
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        rate = _number(self._rate)
+        for epoch, loss in enumerate(self._history.get("val_loss", ())):
+            for watcher in self._watchers:
+                watcher.on_epoch_end(epoch, {"val_loss": loss})
+        self._rate.assign(rate)  # which the watchers have lowered a second time
+        self._board = None
+        if self._devices.writes:
+            # Not Keras' TensorBoard: that needs TensorFlow, and waits for every call's loss.
+            self._board = Writer(str(self._run.folder / "tensorboard"))
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        self.is_finite = math.isfinite(logs["loss"]) and math.isfinite(logs["val_loss"])
+        if not self.is_finite:
+            self.model.stop_training = True
+            return
+        best = logs["val_loss"] < self.lowest
+        for name, value in logs.items():
+            self._history.setdefault(name, []).append(float(value))
+        if not self._devices.writes:
+            return
+        state = State(
+            [keras.ops.convert_to_numpy(variable) for variable in self._variables],
+            self._history,
+            finished=self.model.stop_training or epoch + 1 == self._epochs,
+        )
+        self._run.keep(self._trained, state, best=best)
+        for name, value in logs.items():
+            self._board.add_scalar(name, value, epoch + 1)
+        self._board.flush()
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        if self._board:
+            self._board.close()
+
+
+class Progress(keras.callbacks.Callback):
+    """A bar over the songs of all epochs, with the running loss and metrics beside it."""
+
+    async_safe = True
+
+    def __init__(self, folder: Path, done: int, epochs: int, train: Batches, devices: Devices):
+        super().__init__()
+        self._folder, self._epochs = folder, epochs
+        self._songs, self._steps = train.in_epoch, len(train)
+        self._bar = cli.progress(
+            total=epochs * self._songs,
+            initial=done * self._songs,
+            unit="song",
+            shown=devices.writes,
+        )
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self._epoch = epoch
+        self._bar.set_description(f"{self._folder} {epoch + 1}/{self._epochs}", refresh=False)
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        self._show(self._epoch + (batch + 1) / self._steps, logs)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        self._show(epoch + 1, logs)
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        self._bar.close()
+
+    def _show(self, epochs: float, logs: dict) -> None:
+        ahead = round(epochs * self._songs) - self._bar.n
+        if ahead >= 0:  # calls can be told in another order than they were made
+            shown = {
+                name: f"{value:.3f}" for name, value in logs.items() if name != "learning_rate"
+            }
+            self._bar.set_postfix(shown, refresh=False)
+            self._bar.update(ahead)
+
+
+def _number(variable) -> float:
+    # Not float(variable): one mirrored over devices has no value of its own.
+    return keras.ops.convert_to_numpy(variable).item()
