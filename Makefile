@@ -4,7 +4,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 DEMO_FEATURES := basic siamese tag mfcc untrained
 
-.PHONY: demo test lint clean-demo
+.PHONY: demo test test-jax test-torch lint clean-demo
 .DELETE_ON_ERROR:
 
 # The papers' pipeline on the built-in corpus. Each step skips what is done, so that a stopped
@@ -32,6 +32,10 @@ demo: .venv/installed
 test: .venv/installed-dev
 	$(PY) -m pytest
 
+# What depends on the backend, on the others than TensorFlow.
+test-jax test-torch: test-%: .venv/installed-dev .venv/installed-%
+	KERAS_BACKEND=$* $(PY) -m pytest tests/models
+
 lint: .venv/installed-dev
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -49,4 +53,8 @@ clean-demo:
 
 .venv/installed-dev: requirements-dev.txt .venv/installed
 	$(PY) -m pip install --quiet --requirement requirements-dev.txt
+	touch $@
+
+.venv/installed-jax .venv/installed-torch: .venv/installed-%: requirements-%.txt .venv/installed
+	$(PY) -m pip install --quiet --requirement $<
 	touch $@

@@ -1,7 +1,6 @@
 """The one training loop: every model of the package is trained by `fit`."""
 
 import contextlib
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
