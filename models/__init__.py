@@ -1,5 +1,6 @@
 """The networks of the papers, their weights, the training loop, and the features they give."""
 
+import contextlib
 import os
 import sys
 
@@ -11,6 +12,9 @@ if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "3" and sys.stderr is n
     os.dup2(_nowhere, 2)
     try:
         import keras  # noqa: F401
+
+        with contextlib.suppress(ImportError):
+            import tensorflow  # noqa: F401  (Keras' data adapters would, whatever the backend)
     finally:
         os.dup2(_stderr, 2)
         os.close(_stderr)
