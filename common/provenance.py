@@ -14,7 +14,17 @@ from pathlib import Path
 
 from common.errors import InputError
 
-_PACKAGES = ("numpy", "librosa", "soundfile", "soxr", "keras", "tensorflow", "scikit-learn")
+_PACKAGES = (
+    "numpy",
+    "librosa",
+    "soundfile",
+    "soxr",
+    "keras",
+    "tensorflow",
+    "jax",
+    "torch",
+    "scikit-learn",
+)
 
 
 def record(inputs: dict) -> dict:

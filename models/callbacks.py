@@ -160,7 +160,8 @@ class Progress(keras.callbacks.Callback):
         self._bar.set_description(f"{self._folder} {epoch + 1}/{self._epochs}", refresh=False)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        self._show(self._epoch + (batch + 1) / self._steps, logs)
+        # Keras counts an epoch's last call as if it were full.
+        self._show(self._epoch + min(1, (batch + 1) / self._steps), logs)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         self._show(epoch + 1, logs)

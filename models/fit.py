@@ -134,7 +134,8 @@ def _why_nan(
     if nan.step is None:  # it was the validation's
         asked = [valid.places(0, number)[0] for number in range(len(valid))]
     else:
-        numbers = range(max(0, nan.step + 1 - steps), nan.step + 1)
+        after = nan.step + 1  # of the call's last step, as if it were full
+        numbers = range(max(0, after - steps), min(after, len(train)))
         asked = [train.places(stream.epoch, number)[0] for number in numbers]
     track = next(filter(None, map(train.crops.damaged, asked)), None)
     if track is None:

@@ -145,7 +145,7 @@ class Run:
 
     def keep(self, model: keras.Model, state: State, *, best: bool) -> None:
         """Write what there is after an epoch, the state last: it vouches for the others."""
-        about = {"mean": self.mean, "std": self.std, "made_from": provenance.record(self.inputs)}
+        about = {"mean": self.mean, "std": self.std, "made_from": self._record()}
         if best:
             weights.save(self.folder / "best.h5", model, **about)
         weights.save(self.folder / "last.h5", model, **about)
@@ -164,5 +164,8 @@ class Run:
     def finish(self) -> None:
         """Declare the training complete."""
         with written_whole(provenance.sidecar(self.folder / "run")) as aside:
-            aside.write_text(provenance.to_json(provenance.record(self.inputs)), encoding="utf-8")
+            aside.write_text(provenance.to_json(self._record()), encoding="utf-8")
         (self.folder / "state.h5").unlink(missing_ok=True)
+
+    def _record(self) -> dict:
+        return {**provenance.record(self.inputs), "backend": keras.backend.backend()}
