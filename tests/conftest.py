@@ -1,8 +1,13 @@
 """What the tests of several rooms share: real files where they are, and a small corpus."""
 
 import os
+import re
 import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import soundfile
@@ -13,6 +18,50 @@ from data_prep import demo_corpus, mel_cache, split_csv
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent  # of the project, where the scripts run
+
+# ---------------------------------------------------------------- scripts
+
+
+def start(*arguments, **variables) -> subprocess.Popen:
+    """Start a script from the root, in an environment of which only `variables` is the test's."""
+    clean = {"TF_CPP_MIN_LOG_LEVEL", "MUSIC_MIRROR", "KERAS_BACKEND"}
+    environment = {name: value for name, value in os.environ.items() if name not in clean}
+    return subprocess.Popen(
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        env=environment | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    )
+
+
+def run(*arguments, status: int = 0, **variables) -> SimpleNamespace:
+    """Run a script; it must end with `status`, and on success be silent on stderr."""
+    process = start(*arguments, **variables)
+    out, err = process.communicate()
+    assert process.returncode == status, err + out
+    if status == 0:
+        assert err == ""
+    return SimpleNamespace(out=out, lines=out.splitlines(), err=err)
+
+
+def refused(*arguments, **variables) -> str:
+    """The one line with which a script ends that was given something wrong."""
+    message = run(*arguments, status=1, **variables).err
+    assert re.fullmatch(r"error: .*\n", message), message
+    assert "Traceback" not in message
+    return message
+
+
+def together(function, *commands) -> list:
+    """`function` of each command, two at a time: a start of TensorFlow keeps one core busy."""
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda command: function(*command), commands))
+
+
+# ---------------------------------------------------------------- music
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,12 @@
 """The root scripts as a researcher runs them, on a small corpus."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -20,42 +18,10 @@ from common import feature_file
 from data_prep.mel_cache import MelCache
 from evaluation.retrieval import mean_average_precision
 from models import weights
-from tests.conftest import ROOT
+from tests.conftest import ROOT, refused, run, together
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own callbacks
 SCRIPTS = ("train_basic.py", "train_siamese.py", "extract_features.py", "evaluate.py")
-
-
-def run(*arguments, status: int = 0) -> SimpleNamespace:
-    """Run a script from the root; it must end with `status`, and be silent or say one line why."""
-    clean = {"TF_CPP_MIN_LOG_LEVEL", "MUSIC_MIRROR", "KERAS_BACKEND"}
-    environment = {name: value for name, value in os.environ.items() if name not in clean}
-    ran = subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-    )
-    assert ran.returncode == status, ran.stderr + ran.stdout
-    if status == 0:
-        assert ran.stderr == ""
-    return SimpleNamespace(out=ran.stdout, lines=ran.stdout.splitlines(), err=ran.stderr)
-
-
-def refused(*arguments) -> str:
-    """The one line with which a script ends that was given something wrong."""
-    message = run(*arguments, status=1).err
-    assert re.fullmatch(r"error: .*\n", message), message
-    assert "Traceback" not in message
-    return message
-
-
-def together(function, *commands) -> list:
-    """`function` of each command, two at a time: a start of TensorFlow keeps one core busy."""
-    with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(lambda command: function(*command), commands))
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +48,9 @@ def trained(small_corpus, place) -> Path:
         ),
     )
     for name, one in zip(given, ran, strict=True):
-        said = rf"{runs / name}: complete, lowest validation loss \d+\.\d{{4}}\n"
-        assert re.fullmatch(said, one.out)
+        on = rf"{runs / name}: on .+ \(tensorflow\), float32, .+, \d+ steps a call\n"
+        complete = rf"{runs / name}: complete, lowest validation loss \d+\.\d{{4}}\n"
+        assert re.fullmatch(on + complete, one.out)
     return runs
 
 
@@ -146,14 +113,21 @@ def test_wrong_use_ends_with_2(arguments):
 # ---------------------------------------------------------------- training
 
 
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_run_folder_holds_what_is_promised(basic):
     assert {path.name for path in basic.iterdir()} == {
         "best.h5",
         "last.h5",
         "log.csv",
         "run.json",
+        "tensorboard",
     }
-    assert len(pd.read_csv(basic / "log.csv")) == 2
+    log = pd.read_csv(basic / "log.csv")
+    assert log["epoch"].tolist() == [1, 2] and log["val_loss"].notna().all()
+    assert list((basic / "tensorboard").glob("events.*"))
     inputs = json.loads((basic / "run.json").read_text())["inputs"]
     assert (inputs["name"], inputs["model"], inputs["artists"]) == ("basic", "basic", 4)
     assert inputs["settings"]["batch"] == 6 and inputs["settings"]["labels"] == "artist"
@@ -161,14 +135,14 @@ def test_run_folder_holds_what_is_promised(basic):
 
 def test_second_training_is_complete_already_and_another_refused(basic, small_corpus):
     split, _, cache = small_corpus
-    before = {path: path.read_bytes() for path in basic.iterdir()}
+    before = contents(basic)
     command = ("train_basic.py", split, cache, "--out", basic, "--batch", 6)
     with ThreadPoolExecutor(2) as pool:
         again = pool.submit(run, *command, "--epochs", 2)
         message = refused(*command, "--epochs", 3)
     assert again.result().out == f"{basic}: complete already\n"
     assert str(basic) in message and "settings.epochs: 2 -> 3" in message and "--out" in message
-    assert {path: path.read_bytes() for path in basic.iterdir()} == before
+    assert contents(basic) == before
 
 
 def test_tag_model(trained, small_corpus):
@@ -217,7 +191,7 @@ def test_training_on_what_does_not_fit(small_corpus, place):
     message = with_split(one_song, "train_siamese.py")
     assert f"artist {artist!r} has one song" in message
     message = with_split(table.assign(track_id=table["track_id"].replace("", "").add("x")))
-    assert str(cache) in message and "lacks 12 of 12 tracks" in message
+    assert str(cache) in message and "lacks 20 of 20 tracks" in message
     assert "no column 'tags'" in with_split(
         table.drop(columns="tags"), "train_basic.py", "--labels", "tags"
     )

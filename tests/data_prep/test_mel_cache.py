@@ -20,8 +20,10 @@ import soundfile
 from common.errors import InputError
 from common.parallel import Outcome
 from data_prep import audio, mel_cache, split_csv
+from data_prep.crops import Crops
 from data_prep.mel import FrontEnd, log_mel_of_file
 from data_prep.mel_cache import MelCache, make
+from data_prep.sources import CachedTracks
 from tests.conftest import ROOT
 from tests.data_prep.files import song, wav, write_bad
 
@@ -141,6 +143,44 @@ def test_the_number_of_workers_changes_no_byte(corpus, made, tmp_path, workers):
     make(*corpus, tmp_path / "c.h5", workers=workers)
     assert (tmp_path / "c.h5").read_bytes() == made.read_bytes()
     assert names(tmp_path) == ["c.h5"]
+
+
+# ---------------------------------------------------------------- the front end
+
+
+def test_the_front_end_that_is_wanted(made):
+    """Of however much of a track: the values of a frame do not depend on that."""
+    cache = MelCache(made)
+    for wanted in (FrontEnd(), FrontEnd(max_frames=None), FrontEnd(max_frames=7)):
+        cache.require_front_end(wanted)
+    changed = r"\(front_end\.hop: 512 -> 256; front_end\.pad_mode: \"reflect\" -> \"constant\"\)"
+    with pytest.raises(InputError, match=changed):
+        cache.require_front_end(FrontEnd(hop=256, pad_mode="constant", max_frames=None))
+
+
+@pytest.mark.parametrize("other", [{"hop": 256}, {"n_mels": 64}, {"gain": 1.0}])
+def test_neither_crops_nor_extraction_take_another_front_end(corpus, tmp_path, other):
+    out = tmp_path / "c.h5"
+    make(corpus[0].iloc[:3], corpus[1], out, front_end=FrontEnd(**other))
+    ((name, value),) = other.items()
+    refusal = (
+        f"{out}: made with another front end than the networks' "
+        f"(front_end.{name}: {value} -> {getattr(FrontEnd(), name)}); "
+        "make the cache again with data_prep/2_cache_mels.py"
+    )
+    for use in (CachedTracks, lambda path: Crops(MelCache(path), ["0.wav"])):
+        with pytest.raises(InputError) as caught:
+            use(out)
+        assert str(caught.value) == refusal
+
+
+def test_crops_and_extraction_take_whole_tracks(corpus, made, tmp_path):
+    out = tmp_path / "c.h5"
+    make(*corpus, out, front_end=FrontEnd(max_frames=None))
+    tracks = CachedTracks(out)
+    for ours, first_30_s in zip(tracks.mels(), CachedTracks(made).mels(), strict=True):
+        assert np.array_equal(ours, first_30_s)  # these are shorter than that
+    assert len(Crops(MelCache(out), np.array(tracks.track_id))) == TRACKS
 
 
 # ---------------------------------------------------------------- made before

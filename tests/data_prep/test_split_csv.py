@@ -119,3 +119,16 @@ def test_columns_and_subsets():
     assert np.array_equal(split_csv.subset(made, "test", "s.csv"), [False, True])
     with pytest.raises(InputError, match=r"s.csv: no track is in the subset valid"):
         split_csv.subset(made, "valid", "s.csv")
+
+
+def test_first_artists():
+    """In the order of their first tracks, with all of their tracks, wherever these stand."""
+    artists = ["z", "b", "z", "", "b", "a", "b"]
+    made = pd.DataFrame({"track_id": list("1234567"), "artist": artists})
+    for count, kept in ((1, "13"), (2, "12357"), (3, "123457"), (4, "1234567"), (None, "1234567")):
+        found = split_csv.first_artists(made, count, "s.csv")
+        assert "".join(found["track_id"]) == kept
+        assert found.index.equals(pd.RangeIndex(len(kept)))
+        assert found.columns.equals(made.columns)
+    with pytest.raises(InputError, match=r"^s\.csv: has 4 artists, not 5; ask for fewer$"):
+        split_csv.first_artists(made, 5, "s.csv")

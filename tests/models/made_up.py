@@ -1,4 +1,4 @@
-"""What the tests of training train on: a small cache of noise in three classes, and a model."""
+"""What the tests of training train on: noise in three classes that a loud band tells."""
 
 import json
 from pathlib import Path
@@ -6,11 +6,13 @@ from pathlib import Path
 import h5py
 import keras
 import numpy as np
+import pandas as pd
 
 from common import provenance
-from data_prep.crops import Crops, LabelledBatches
+from data_prep.crops import Batches, Crops, LabelledBatches
 from data_prep.mel import FrontEnd
 from data_prep.mel_cache import FORMAT, MelCache
+from models import weights
 from models.basic import build_basic
 from models.devices import Devices
 from models.encoder import build_encoder
@@ -22,15 +24,16 @@ MEAN, STD = 0.5, 0.3
 CLASSES = 3
 TRACKS = 36
 INPUTS = {"name": "run", "model": "basic", "artists": CLASSES, "settings": {"rate": 0.01}}
-ONE_STEP = keras.backend.backend() == "torch"  # a call is all that Keras can with it
+ONE_CPU = Devices()
+# In a call; with torch, Keras makes no more than one.
+STEPS = 1 if keras.backend.backend() == "torch" else 2
 
 
 def cache(path: Path, spoilt: int | None = None) -> MelCache:
-    """Write and open a cache of tracks t0 to t35, of class number % 3, which a loud band tells.
+    """Write and open a cache of tracks t0 to t35, of class number % 3.
 
-    Between some of them lie frames of no track, and these are no numbers, so
-    that a crop that is not wholly within its track spoils the loss. So are
-    those of the track `spoilt`.
+    Between some lie frames of no track, which are no numbers, so that a crop
+    not wholly within its track would spoil the loss. So are those of `spoilt`.
     """
     rng = np.random.default_rng(11)
     length = rng.integers(129, 180, TRACKS)
@@ -53,24 +56,80 @@ def cache(path: Path, spoilt: int | None = None) -> MelCache:
 
 
 def crops(of: MelCache) -> Crops:
-    """Of all tracks but two, in another order than the cache's."""
+    """Of all tracks but the last two, in another order than the cache's."""
     return Crops(of, np.array([f"t{number}" for number in range(TRACKS - 2)][::-1], object))
 
 
 def batches(
     of: Crops, tracks: range, batch: int, *, shift: int = 0, kind: type = LabelledBatches, **more
 ) -> LabelledBatches:
-    """Batches of some tracks of `crops`, whose classes are told wrong where there is a `shift`."""
-    anchors = TRACKS - 3 - np.array(tracks)
-    labels = (np.array(tracks) + shift) % CLASSES
-    return kind(of, anchors, batch, 5, labels=labels, **more)
+    """Batches of some tracks, whose classes are told wrong where there is a `shift`.
+
+    `more` is what this `kind` of batches takes besides.
+    """
+    anchors = np.arange(TRACKS - 2)[::-1][tracks]
+    return kind(of, anchors, batch, 5, labels=(np.array(tracks) + shift) % CLASSES, **more)
 
 
-def placement(*, resident: bool = False, steps: int = 2) -> Placement:
-    return Placement(resident, 1 if ONE_STEP else steps)
+def encoder(**settings) -> keras.Model:
+    """A random encoder as if trained: its normalisations scale, shift and have statistics.
+
+    The same with all backends, whatever was drawn before.
+    """
+    made = build_encoder(**settings)
+    rng = np.random.default_rng(7)
+    arrays = []
+    for variable in made.weights:
+        if variable.name in ("gamma", "moving_variance"):
+            arrays.append(rng.uniform(0.5, 1.5, variable.shape))
+        elif variable.name in ("bias", "beta", "moving_mean"):
+            arrays.append(rng.normal(0, 0.2, variable.shape))
+        else:
+            arrays.append(rng.normal(0, np.prod(variable.shape[:-1]) ** -0.5, variable.shape))
+    made.set_weights([array.astype(np.float32) for array in arrays])
+    return made
 
 
-def model(**settings) -> keras.Model:
-    """The same basic model each time it is called."""
+def run(folder: Path, **settings) -> Run:
+    """The run of a training in `folder`."""
+    return Run(folder, {**INPUTS, "settings": {**INPUTS["settings"], **settings}}, MEAN, STD)
+
+
+def train(
+    into: Run,
+    train_on: Batches,
+    valid: Batches,
+    *,
+    rate: float = 0.01,
+    epochs: int = 3,
+    plateau: int = 99,
+    patience: int | None = None,
+    loss: keras.losses.Loss | str = "sparse_categorical_crossentropy",
+    dropout: float = 0.0,
+    resident: bool = False,
+    devices: Devices = ONE_CPU,
+) -> keras.Model:
+    """Train a basic model that begins the same each time."""
     keras.utils.set_random_seed(0)
-    return build_basic(build_encoder(**settings), CLASSES, "softmax", mean=MEAN, std=STD)
+    model = build_basic(build_encoder(dropout), CLASSES, "softmax", mean=MEAN, std=STD)
+    schedule, placement = Schedule(rate, epochs, plateau, patience), Placement(resident, STEPS)
+    fit(model, loss, ["accuracy"], train_on, valid, schedule, into, placement, devices)
+    return model
+
+
+def log(folder: Path) -> pd.DataFrame:
+    """The log of a training, a row an epoch."""
+    return pd.read_csv(folder / "log.csv")
+
+
+def same_weights(first: Path, second: Path) -> bool:
+    """Whether two weights files hold the same to the bit."""
+    one, other = (weights.load(str(path)) for path in (first, second))
+    return all(
+        np.array_equal(a, b)
+        for a, b in zip(
+            [*one.encoder_arrays, *(one.head or [])],
+            [*other.encoder_arrays, *(other.head or [])],
+            strict=True,
+        )
+    )

@@ -5,6 +5,7 @@ import pytest
 
 from models.basic import build_basic
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own conversions
 MEAN, STD = 0.2, 0.25
 
 

@@ -1,9 +1,12 @@
 """The encoder against the papers' table of layers."""
 
+import keras
 import numpy as np
 import pytest
 
 from models.encoder import build_encoder, normalisation
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own conversions
 
 
 def test_takes_a_segment_and_gives_256_numbers(encoder):
@@ -50,7 +53,7 @@ def test_kernels_begin_he_uniform_with_an_l2_penalty():
         limit = np.sqrt(6 / np.prod(kernel.shape[:2]))
         assert 0.98 * limit < np.abs(kernel).max() <= limit
         assert kernel.std() == pytest.approx(limit / np.sqrt(3), rel=0.03)
-    penalty = sum(float(loss) for loss in encoder.losses)
+    penalty = sum(keras.ops.convert_to_numpy(loss) for loss in encoder.losses)
     assert penalty == pytest.approx(1e-5 * sum((kernel**2).sum() for kernel in kernels), rel=1e-5)
 
 
@@ -58,7 +61,8 @@ def test_dropout_is_off_unless_asked_for():
     segments = np.random.default_rng(0).random((4, 129, 128), np.float32)
 
     def two_passes(encoder):
-        return [np.asarray(encoder(segments, training=True)) for _ in range(2)]
+        passes = (encoder(segments, training=True) for _ in range(2))
+        return [keras.ops.convert_to_numpy(features) for features in passes]
 
     first, second = two_passes(build_encoder())
     np.testing.assert_array_equal(first, second)
@@ -66,11 +70,26 @@ def test_dropout_is_off_unless_asked_for():
     assert 0.3 < np.mean((first == 0) != (second == 0)) / np.mean((first > 0) | (second > 0)) < 1
 
 
+def test_mixed_precision_computes_in_bfloat16_what_it_keeps_in_float32(encoder):
+    mixed = build_encoder(precision="mixed")
+    names = [layer.name for layer in mixed.layers if layer.name not in ("segment", "feature")]
+    assert {mixed.get_layer(name).compute_dtype for name in names} == {"bfloat16"}
+    assert {variable.dtype for variable in mixed.variables} == {"float32"}
+    assert {layer.compute_dtype for layer in encoder.layers} == {"float32"}
+
+    mixed.set_weights(encoder.get_weights())
+    segments = np.random.default_rng(0).random((4, 129, 128), np.float32)
+    found, expected = (one.predict_on_batch(segments) for one in (mixed, encoder))
+    assert found.dtype == np.float32
+    error = np.abs(found - expected).max() / np.abs(expected).max()
+    assert 1e-4 < error < 0.03, "not in bfloat16, or not the same network"
+
+
 def test_normalisation_is_minus_mean_over_std():
     mels = np.random.default_rng(0).normal(0.3, 0.2, (3, 129, 128))
     for dtype, within in ((np.float32, 1e-6), (np.float16, 1e-6)):
         given = mels.astype(dtype)
         expected = (given.astype(np.float64) - 0.22620339) / 0.25794547
-        found = np.asarray(normalisation(0.22620339, 0.25794547)(given))
+        found = keras.ops.convert_to_numpy(normalisation(0.22620339, 0.25794547)(given))
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected, atol=within)

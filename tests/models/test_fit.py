@@ -1,175 +1,174 @@
-"""The training loop: what it trains on, what it keeps, how the rate falls, when it refuses."""
+"""The training loop: what it trains on, what it keeps, how the rate falls, how it goes on."""
 
-import csv
 import json
 import math
+from dataclasses import dataclass
 
 import keras
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from common.errors import InputError
-from common.provenance import record
-from data_prep import split_csv
-from data_prep.mel_cache import MelCache
-from models import fit as fit_module
-from models import weights
-from models.basic import build_basic
-from models.encoder import build_encoder
-from models.fit import Run, Schedule, fit, inputs_of, set_random_seed
+from data_prep.crops import LabelledBatches
+from models import callbacks, weights
+from models.devices import Devices
+from models.run import Run, State
+from tests.models import made_up
+from tests.models.made_up import batches, log, run, same_weights, train
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own get_weights
-MEAN, STD = 0.5, 0.3
-CLASSES = 3
-INPUTS = {"name": "run", "model": "basic", "artists": CLASSES, "settings": {"rate": 0.01}}
-
-
-class Batches:
-    """Noise, louder in a band that tells the class; keeps the keys that it was asked for."""
-
-    def __init__(self, sizes, *, shift=0, label=None, spoilt=None):
-        self.sizes, self.shift, self.label, self.spoilt = sizes, shift, label, spoilt
-        self.asked = []
-
-    def __len__(self):
-        return len(self.sizes)
-
-    def __getitem__(self, key):
-        self.asked.append(key)
-        epoch, number = key
-        rng = np.random.default_rng([epoch, number, 5])
-        classes = rng.integers(CLASSES, size=self.sizes[number])
-        x = rng.random((len(classes), 129, 128))
-        for row, band in zip(x, classes, strict=True):
-            row[:, 40 * band : 40 * band + 40] += 0.5
-        if epoch == self.spoilt:
-            x[:] = np.nan
-        y = (classes + self.shift) % CLASSES
-        return x.astype(np.float16), y if self.label is None else self.label(epoch, number, y)
-
-
-def train(folder, train_on, valid, *, rate=0.01, epochs=3, plateau=99, patience=None, loss=None):
-    """Train a basic model from seed 0; return it and the rows of its log."""
-    set_random_seed(0)
-    model = build_basic(build_encoder(), CLASSES, "softmax", mean=MEAN, std=STD)
-    schedule = Schedule(rate, epochs, plateau, patience)
-    run = Run(folder, INPUTS, MEAN, STD)
-    fit(
-        model,
-        loss or "sparse_categorical_crossentropy",
-        ["accuracy"],
-        train_on,
-        valid,
-        schedule,
-        run,
-    )
-    return model, read_log(folder)
-
-
-def read_log(folder):
-    with (folder / "log.csv").open(encoding="utf-8", newline="") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+TRAIN, VALID = range(24), range(24, 30)  # tracks
 
 
 @pytest.fixture(scope="module")
-def learnt(tmp_path_factory):
+def crops(tmp_path_factory):
+    return made_up.crops(made_up.cache(tmp_path_factory.mktemp("cache") / "made_up.h5"))
+
+
+@pytest.fixture(scope="module")
+def learnt(crops, tmp_path_factory):
     """A training that goes well: folder, model, log."""
     folder = tmp_path_factory.mktemp("learnt") / "run"
-    return folder, *train(folder, Batches([12, 12, 5]), Batches([6]))
+    model = train(run(folder), batches(crops, TRAIN, 12), batches(crops, VALID, 6))
+    return folder, model, log(folder)
+
+
+UNLEARNT = {"rate": 0.02, "epochs": 30, "plateau": 2, "patience": 5, "dropout": 0.5}
 
 
 @pytest.fixture(scope="module")
-def unlearnt(tmp_path_factory):
-    """One whose validation songs have wrong labels, so that its validation loss rises.
+def wrong(crops):
+    """Validation songs with wrong labels, so that learning makes their loss rise."""
+    return batches(crops, VALID, 4, shift=1)
 
-    The decay is made large enough to see.
-    """
-    folder = tmp_path_factory.mktemp("unlearnt") / "run"
-    valid = Batches([6, 3], shift=1)
+
+@pytest.fixture(scope="module")
+def visible_decay():
+    """Of the rate with the steps, made large enough to see."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fit_module, "DECAY", 0.05)
-        schedule = {"rate": 0.02, "epochs": 30, "plateau": 2, "patience": 5}
-        _, log = train(folder, Batches([12, 12]), valid, **schedule)
-    return folder, valid, log
+        patch.setattr(callbacks, "DECAY", 0.05)
+        yield
+
+
+@pytest.fixture(scope="module")
+def unlearnt(crops, wrong, visible_decay, tmp_path_factory):
+    """A training in which the rules on the validation loss come into play: folder, log."""
+    folder = tmp_path_factory.mktemp("unlearnt") / "run"
+    train(run(folder), batches(crops, TRAIN, 12), wrong, **UNLEARNT)
+    return folder, log(folder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told(LabelledBatches):
+    """Batches that tell which were asked for, and raise at one of them."""
+
+    asked: list
+    fails_at: tuple[int, int] | None = None
+
+    def places(self, epoch, number):
+        self.asked.append((epoch, number))
+        if (epoch, number) == self.fails_at:
+            raise Killed
+        return super().places(epoch, number)
+
+
+class Killed(Exception):
+    """Ends a training as a kill would, at any place."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numbered(Told):
+    """Batches whose labels are their number, and 100 for each epoch; of one epoch no number."""
+
+    nan_epoch: int | None = None
+
+    def places(self, epoch, number):
+        places, y = super().places(epoch, number)
+        named = math.nan if epoch == self.nan_epoch else 100.0 * epoch + number
+        return places, np.full(len(y), named, np.float32)
+
+
+class Label(keras.losses.Loss):
+    """The label itself, so that the log says what was really trained on, not only asked for."""
+
+    def call(self, y_true, y_pred):
+        return y_true + 0 * keras.ops.sum(y_pred, axis=-1)
 
 
 # ---------------------------------------------------------------- what is trained on
 
 
-def test_each_epoch_has_its_own_batches_and_validation_always_the_first(tmp_path):
-    """Keras draws ahead in a thread: neither epochs nor batches may be mixed up by that.
+def test_each_epoch_has_its_own_batches_and_validation_always_the_first(crops, tmp_path):
+    """Keras draws ahead in a thread: neither epochs nor batches may be mixed up by that."""
+    epochs, sizes = 4, [3, 3, 4]
+    train_on = batches(crops, range(10), 4, kind=Numbered, asked=[])
+    valid = batches(crops, VALID, 3, kind=Numbered, asked=[])
+    assert [len(train_on[0, number][1]) for number in range(len(train_on))] == sizes
+    train_on.asked.clear()
+    train(run(tmp_path), train_on, valid, epochs=epochs, rate=1e-9, loss=Label())
 
-    The loss is the label, and the label names the batch: what the log says was
-    really trained on, not only asked for.
-    """
-    sizes, epochs = [4, 4, 2], 4
-
-    def named(epoch, number, y):
-        return np.full(len(y), 100.0 * epoch + number, np.float32)
-
-    class Label(keras.losses.Loss):
-        def call(self, y_true, y_pred):
-            return y_true + 0 * keras.ops.sum(y_pred, axis=-1)
-
-    given = Batches(sizes, label=named), Batches([3, 3], label=named)
-    _, log = train(tmp_path, *given, epochs=epochs, rate=1e-9, loss=Label())
     expected = [(epoch, number) for epoch in range(epochs) for number in range(3)]
-    asked = given[0].asked
     # Keras looks at the first batches to learn their shapes, before the first epoch.
-    assert asked[-len(expected) :] == expected
-    assert {epoch for epoch, _ in asked[: -len(expected)]} <= {0}
-    assert {epoch for epoch, _ in given[1].asked} == {0}
+    assert train_on.asked[-len(expected) :] == expected
+    assert {epoch for epoch, _ in train_on.asked[: -len(expected)]} <= {0}
+    assert {epoch for epoch, _ in valid.asked} == {0}
 
-    penalty = log[0]["loss"] - np.average([0, 1, 2], weights=sizes)
+    found, mean = log(tmp_path), np.average([0, 1, 2], weights=sizes)
+    penalty = found["loss"][0] - mean
     assert 0 < penalty < 0.1
-    for epoch, row in enumerate(log):
-        mean = 100 * epoch + np.average([0, 1, 2], weights=sizes)
-        assert row["loss"] - penalty == pytest.approx(mean, abs=1e-3)
-        assert row["val_loss"] - penalty == pytest.approx(0.5, abs=1e-3)
+    np.testing.assert_allclose(found["loss"] - penalty, 100 * np.arange(epochs) + mean, atol=1e-3)
+    np.testing.assert_allclose(found["val_loss"] - penalty, 0.5, atol=1e-3)
 
 
 def test_loss_falls(learnt):
-    _, _, log = learnt
-    losses = [row["loss"] for row in log]
-    assert losses[-1] < 0.6 * losses[0]
-    assert log[-1]["accuracy"] > log[0]["accuracy"]
+    _, _, found = learnt
+    assert found["loss"].iloc[-1] < 0.6 * found["loss"][0]
+    assert found["accuracy"].iloc[-1] > found["accuracy"][0]
 
 
-def test_same_seed_same_weights(learnt, tmp_path):
-    folder, _, log = learnt
-    _, again = train(tmp_path, Batches([12, 12, 5]), Batches([6]))
-    assert again == log
-    for name in ("best.h5", "last.h5"):
-        first, second = (weights.load(str(place / name)) for place in (folder, tmp_path))
-        for a, b in zip(first.encoder_arrays, second.encoder_arrays, strict=True):
-            np.testing.assert_array_equal(a, b)
+@pytest.mark.parametrize("resident", [False, True])
+def test_same_seed_same_weights_wherever_the_frames_are(resident, learnt, crops, tmp_path):
+    """To the bit on the CPU, whether a step is sent its crops or finds them itself."""
+    given = batches(crops, TRAIN, 12), batches(crops, VALID, 6)
+    train(run(tmp_path), *given, resident=resident)
+    assert ended_alike(learnt[0], tmp_path)
+
+
+def ended_alike(first, second) -> bool:
+    """Whether two trainings left the same log and weights to the last bit."""
+    logs = [(folder / "log.csv").read_bytes() for folder in (first, second)]
+    return logs[0] == logs[1] and all(
+        same_weights(first / name, second / name) for name in ("best.h5", "last.h5")
+    )
 
 
 # ---------------------------------------------------------------- what is kept
 
 
 def test_log_has_a_line_an_epoch(learnt):
-    _, _, log = learnt
-    names = ["epoch", "accuracy", "learning_rate", "loss", "val_accuracy", "val_loss"]
-    assert [list(row) for row in log] == [names] * 3
-    assert [row["epoch"] for row in log] == [0, 1, 2]
+    _, _, found = learnt
+    first, *others = found
+    assert first == "epoch" and list(found["epoch"]) == [1, 2, 3]
+    told = {"loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"}
+    assert set(others) == told and np.isfinite(found).all(axis=None)
 
 
-def validation_loss(path, valid: Batches) -> float:
+def validation_loss(path, valid) -> float:
     """Cross-entropy and L2 penalty over all validation songs of the model read from a file."""
     model = weights.classifier_of(weights.load(str(path)))
     model.compile(loss="sparse_categorical_crossentropy")
-    batches = [valid[0, number] for number in range(len(valid))]
-    x, y = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    drawn = [valid[0, number] for number in range(len(valid))]
+    x, y = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
     return model.evaluate(x.astype(np.float32), y, verbose=0)
 
 
-def test_best_is_of_the_lowest_validation_loss_and_last_of_the_last(unlearnt):
-    folder, valid, log = unlearnt
-    losses = [row["val_loss"] for row in log]
-    assert min(losses) < 0.9 * losses[-1], "best and last too alike to tell"
-    assert validation_loss(folder / "best.h5", valid) == pytest.approx(min(losses), rel=1e-4)
-    assert validation_loss(folder / "last.h5", valid) == pytest.approx(losses[-1], rel=1e-4)
+def test_best_is_of_the_lowest_validation_loss_and_last_of_the_last(unlearnt, wrong):
+    folder, found = unlearnt
+    lowest, last = found["val_loss"].min(), found["val_loss"].iloc[-1]
+    assert lowest < 0.9 * last, "best and last too alike to tell"
+    assert validation_loss(folder / "best.h5", wrong) == pytest.approx(lowest, rel=1e-4)
+    assert validation_loss(folder / "last.h5", wrong) == pytest.approx(last, rel=1e-4)
 
 
 def test_last_is_the_model_as_it_ended(learnt):
@@ -179,98 +178,171 @@ def test_last_is_the_model_as_it_ended(learnt):
     for ours, theirs in zip(found.encoder_arrays, expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     np.testing.assert_array_equal(found.head[0], model.get_layer("classes").get_weights()[0])
-    assert found.provenance["name"] == "run" and (found.mean, found.std) == (MEAN, STD)
+    assert found.provenance["name"] == "run"
+    assert (found.mean, found.std) == (made_up.MEAN, made_up.STD)
 
 
 def test_complete_says_what_it_was_made_from(learnt):
     folder, _, _ = learnt
-    assert json.loads((folder / "run.json").read_text())["inputs"] == INPUTS
-    assert not list(folder.glob("*.partial"))
-    assert Run(folder, INPUTS, MEAN, STD).is_complete()
-
-
-def other_rate(folder) -> Run:
-    return Run(folder, {**INPUTS, "settings": {"rate": 0.1}}, MEAN, STD)
-
-
-def test_run_from_other_settings_is_refused(learnt):
-    folder, _, _ = learnt
-    with pytest.raises(InputError, match=r"settings\.rate: 0\.01 -> 0\.1"):
-        other_rate(folder).is_complete()
-
-
-def test_unfinished_run_from_other_settings_is_refused_too(learnt, tmp_path):
-    folder, _, _ = learnt
-    (tmp_path / "last.h5").write_bytes((folder / "last.h5").read_bytes())
-    with pytest.raises(InputError, match=r"settings\.rate: 0\.01 -> 0\.1"):
-        other_rate(tmp_path).is_complete()
-    assert not Run(tmp_path, INPUTS, MEAN, STD).is_complete()
-    assert not other_rate(tmp_path / "new").is_complete()
-
-
-def test_inputs_tell_split_cache_and_settings(small_corpus, tmp_path):
-    split_path, _, cache_path = small_corpus
-    split, cache = split_csv.read(split_path), MelCache(cache_path)
-    found = inputs_of(tmp_path / "name", "basic", split, cache, {"rate": 1})
-    assert (found["name"], found["model"], found["artists"]) == ("name", "basic", 4)
-    assert found["cache"] == cache.made_from["inputs"]
-    assert record(json.loads(json.dumps(found)))["inputs"] == found  # survives its file
-    other = split.assign(artist=split["artist"][::-1].to_numpy())
-    assert inputs_of(tmp_path / "name", "basic", other, cache, {})["split"] != found["split"]
+    assert json.loads((folder / "run.json").read_text())["inputs"] == made_up.INPUTS
+    assert {path.name for path in folder.iterdir()} == {
+        "best.h5",
+        "last.h5",
+        "log.csv",
+        "run.json",
+        "tensorboard",
+    }
+    assert run(folder).is_complete()
 
 
 # ---------------------------------------------------------------- the rate
 
 
 def test_rate_decays_with_the_steps(learnt):
-    _, _, log = learnt
-    for row in log:
-        steps = 3 * (row["epoch"] + 1)
-        # float32 holds the rate, and so the decay to a few parts in a hundred here.
-        decay = 1 - row["learning_rate"] / np.float32(0.01)
-        assert decay == pytest.approx(1e-6 * steps, abs=1.5e-7)
+    _, _, found = learnt
+    # float32 holds the rate, and so the decay to a few parts in a hundred here.
+    decay = 1 - found["learning_rate"] / np.float32(0.01)
+    np.testing.assert_allclose(decay, 1e-6 * 2 * found["epoch"], atol=1.5e-7)
 
 
 def test_decay_and_plateau_together(unlearnt):
     """The rate of the log, recomputed from its validation losses by the two rules."""
-    _, _, log = unlearnt
+    _, found = unlearnt
     reduced, best, waited = 0, math.inf, 0
-    for row in log:
-        steps = 2 * (row["epoch"] + 1)
-        expected = 0.02 * 0.2**reduced / (1 + 0.05 * steps)
-        assert row["learning_rate"] == pytest.approx(expected, rel=1e-5)
-        if row["val_loss"] < best - 1e-4:
-            best, waited = row["val_loss"], 0
-        else:
-            waited += 1
-            if waited == 2:
-                reduced, waited = reduced + 1, 0
+    for epoch, loss, rate in zip(
+        found["epoch"], found["val_loss"], found["learning_rate"], strict=True
+    ):
+        # Keras notes the rate before its plateau rule lowers it.
+        assert rate == pytest.approx(0.02 * 0.2**reduced / (1 + 0.05 * 2 * epoch), rel=1e-5)
+        waited = 0 if loss < best else waited + 1
+        best = min(best, loss)
+        if waited == 2:
+            reduced, waited = reduced + 1, 0
     assert reduced >= 2, "the plateau rule was not met"
 
 
 def test_patience_ends_the_training(unlearnt):
-    folder, _, log = unlearnt
-    losses = [row["val_loss"] for row in log]
-    assert len(log) < 30
-    assert len(log) == 1 + int(np.argmin(losses)) + 5
-    assert Run(folder, INPUTS, MEAN, STD).is_complete()
+    folder, found = unlearnt
+    assert len(found) == 1 + int(found["val_loss"].argmin()) + 5 < 30
+    assert run(folder).is_complete()
 
 
-# ---------------------------------------------------------------- loss that is no number
+# ---------------------------------------------------------------- going on
 
 
-def test_rate_too_high(tmp_path):
-    with pytest.raises(InputError, match=r"no longer a number; no weights .*lower --rate"):
-        train(tmp_path, Batches([6, 6]), Batches([6]), rate=1e30, epochs=5)
-    assert not list(tmp_path.glob("*.h5")) and not (tmp_path / "run.json").exists()
-    assert len(read_log(tmp_path)) == 1, "went on though nothing could come of it"
+class Dies(Run):
+    """A run in which a kill comes between the files of its last epoch and the state after it."""
+
+    def keep(self, model, state, *, best):
+        before = (self.folder / "state.h5").read_bytes()
+        super().keep(model, state, best=best)
+        (self.folder / "state.h5").write_bytes(before)
+        raise Killed
 
 
-def test_weights_before_the_loss_went_bad_are_kept(tmp_path):
+class DiesAtTheEnd(Run):
+    """A run in which a kill comes after the last epoch, before it is declared complete."""
+
+    def finish(self):
+        raise Killed
+
+
+def test_killed_again_and_again_it_ends_as_undisturbed(
+    unlearnt, crops, wrong, visible_decay, tmp_path, capsys
+):
+    """To the bit, with the rules in the middle of their counting, and a dropout that is random."""
+    folder, found = unlearnt
+    lowest = 1 + int(found["val_loss"].argmin())
+    whole = run(tmp_path)
+
+    def go_on(into=whole, fails_at=None, resident=False) -> list[int]:
+        """Train until it is killed, if it is; the epochs that it drew batches of, from 0."""
+        train_on = batches(crops, TRAIN, 12, kind=Told, asked=[], fails_at=fails_at)
+        try:
+            train(into, train_on, wrong, resident=resident, **UNLEARNT)
+        except Exception as error:  # TensorFlow makes another of it
+            assert "Killed" in str(error) or isinstance(error, Killed), error
+        return sorted({epoch for epoch, _ in train_on.asked} - {0})
+
+    # In the middle of an epoch, where both rules have waited for one and the rate is still whole.
+    assert go_on(fails_at=(lowest + 1, 1)) == list(range(1, lowest + 2))
+    assert len(log(tmp_path)) == lowest + 1 and not whole.is_complete()
+    # While the files of an epoch are written: the rate has fallen once.
+    assert go_on(Dies(whole.folder, whole.inputs, whole.mean, whole.std)) == [lowest + 1]
+    assert len(log(tmp_path)) == lowest + 2
+    # The frames may lie elsewhere from now on.
+    assert go_on(fails_at=(lowest + 3, 0), resident=True)[0] == lowest + 1
+    at_the_end = DiesAtTheEnd(whole.folder, whole.inputs, whole.mean, whole.std)
+    assert go_on(at_the_end)[0] == lowest + 3
+    assert ended_alike(folder, tmp_path) and not whole.is_complete()
+    assert go_on() == [], "trained on after the end"
+    assert ended_alike(folder, tmp_path) and whole.is_complete()
+    assert not (tmp_path / "state.h5").exists()
+    said = capsys.readouterr().out
+    for epoch in (lowest + 1, lowest + 1, lowest + 3):
+        assert f"{tmp_path}: going on after epoch {epoch} of 30\n" in said
+    assert said.endswith(f"complete, lowest validation loss {found['val_loss'].min():.4f}\n")
+
+    board = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    shown = board.Tensors("val_loss")
+    assert [event.step for event in shown] == list(found["epoch"])
+
+
+# ---------------------------------------------------------------- what cannot be trained
+
+
+def test_rate_too_high(crops, tmp_path):
+    train_on = batches(crops, TRAIN, 12, kind=Told, asked=[])
+    with pytest.raises(InputError, match=r"no longer a number; no weights .*lower --rate") as error:
+        train(run(tmp_path), train_on, batches(crops, VALID, 6), rate=1e30, epochs=5)
+    assert str(error.value).startswith(f"{tmp_path}: ")
+    assert {path.name for path in tmp_path.iterdir()} == {"tensorboard"}
+    assert {epoch for epoch, _ in train_on.asked} == {0}, "went on though nothing could come of it"
+
+
+def test_weights_before_the_loss_went_bad_are_kept(crops, tmp_path):
+    train_on = batches(crops, TRAIN, 12, kind=Numbered, asked=[], nan_epoch=2)
+    valid = batches(crops, VALID, 6, kind=Numbered, asked=[])
     with pytest.raises(InputError, match=r"no longer a number; last\.h5 is of the epoch before"):
-        train(tmp_path, Batches([6, 6], spoilt=2), Batches([6]), epochs=5)
-    assert [math.isfinite(row["loss"]) for row in read_log(tmp_path)] == [True, True, False]
+        train(run(tmp_path), train_on, valid, rate=1e-9, epochs=5, loss=Label())
+    assert list(log(tmp_path)["epoch"]) == [1, 2]
+    assert {epoch for epoch, _ in train_on.asked} == {0, 1, 2}
     found = weights.load(str(tmp_path / "last.h5"))
     assert all(np.isfinite(array).all() for array in found.encoder_arrays)
-    assert (tmp_path / "best.h5").exists()
-    assert not Run(tmp_path, INPUTS, MEAN, STD).is_complete()
+    assert (tmp_path / "best.h5").exists() and not run(tmp_path).is_complete()
+
+
+@pytest.mark.parametrize("track", ["t17", "t27"])  # of training, of validation
+def test_track_of_values_that_are_no_numbers_is_named(track, tmp_path):
+    cache = made_up.cache(tmp_path / "cache.h5", spoilt=int(track[1:]))
+    crops = made_up.crops(cache)
+    given = batches(crops, TRAIN, 4), batches(crops, VALID, 2)
+    with pytest.raises(InputError, match=rf"cache\.h5: '{track}' holds .*delete the cache"):
+        train(run(tmp_path / "run"), *given)
+    assert not list((tmp_path / "run").glob("*.h5"))
+
+
+def test_more_devices_than_songs_are_refused(crops, tmp_path):
+    seven = Devices("cpu", 7)
+    for batch, message in ((6, "--batch 6: .* 7 CPUs"), (12, "subset of 6 songs .* 7 CPUs")):
+        given = batches(crops, TRAIN, batch), batches(crops, VALID, batch)
+        with pytest.raises(InputError, match=message):
+            train(run(tmp_path / "run"), *given, devices=seven)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_state_of_another_network_is_refused(learnt, crops, tmp_path):
+    _, model, _ = learnt
+    shapes = [variable.shape for variable in model.variables]
+    given = batches(crops, TRAIN, 12), batches(crops, VALID, 6)
+    for variables in ([np.zeros(3)], [np.zeros(shape, np.float32) for shape in (*shapes, 3)]):
+        run(tmp_path).keep(model, State(variables, {"val_loss": [1.0]}, False), best=False)
+        with pytest.raises(InputError, match=rf"state\.h5: damaged; delete {tmp_path} to begin"):
+            train(run(tmp_path), *given)
+
+
+def test_a_folder_where_another_is_training_is_refused(crops, tmp_path):
+    given = batches(crops, TRAIN, 12), batches(crops, VALID, 6)
+    with run(tmp_path).locked(), pytest.raises(InputError, match="another process is training"):
+        train(run(tmp_path), *given)
+    assert not list(tmp_path.glob("*.*"))
