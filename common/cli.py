@@ -26,7 +26,7 @@ def parser(description: str, example: str) -> argparse.ArgumentParser:
 
 def add_seed(made: argparse.ArgumentParser) -> None:
     """The option that every script with something random takes."""
-    made.add_argument("--seed", type=natural, default=0, help="of everything random")
+    made.add_argument("--seed", type=_seed, default=0, help="of everything random")
 
 
 def training_parser(
@@ -101,6 +101,13 @@ def natural(text: str) -> int:
     number = int(text)
     if number < 0:
         raise argparse.ArgumentTypeError(f"{text} is below zero")
+    return number
+
+
+def _seed(text: str) -> int:
+    number = natural(text)
+    if number >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text} is not below 2^32, which NumPy's seeds are")
     return number
 
 

@@ -8,6 +8,7 @@ the batch's number only, so that any number of readers gives the same batches.
 import abc
 import functools
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -185,7 +186,9 @@ class SongSampler:
     count: np.ndarray
 
     @classmethod
-    def of(cls, artists: np.ndarray, songs: np.ndarray, negatives: int) -> "SongSampler":
+    def of(
+        cls, artists: np.ndarray, songs: np.ndarray, negatives: int, source: str | Path = "split"
+    ) -> "SongSampler":
         """Sort songs by their artists.
 
         Parameters
@@ -199,17 +202,18 @@ class SongSampler:
         ------
         InputError
             An artist with one song has no positive; or too few songs of other artists.
+            `source` names the split.
         """
         names, artist, counts = np.unique(artists[songs], return_inverse=True, return_counts=True)
         if (counts < 2).any():
             lonely = str(names[int(np.argmin(counts))])
             raise InputError(
-                f"artist {lonely!r} has one song, so no positive for it ({(counts < 2).sum()} such "
-                "artists); give each at least two, or take them out of the split"
+                f"{source}: artist {lonely!r} has one song, so no positive for it "
+                f"({(counts < 2).sum()} such artists); give each at least two, or take them out of the split"
             )
         if len(songs) - counts.max() < negatives:
             raise InputError(
-                f"too few songs of other artists for {negatives} negatives; "
+                f"{source}: too few songs of other artists for {negatives} negatives; "
                 "use a split with more artists, or fewer --negatives"
             )
         order = songs[np.argsort(artist, kind="stable")]

@@ -27,7 +27,9 @@ def artist_classes(split: pd.DataFrame, source) -> tuple[list[str], np.ndarray]:
         track = split["track_id"][int(np.flatnonzero(artists == "")[0])]
         raise InputError(f"{source}: {track!r} has no artist; name it, or take the track out")
     if len(names) < 2:
-        raise InputError(f"{source}: all tracks are by one artist; nothing to tell apart")
+        raise InputError(
+            f"{source}: all tracks are by one artist; nothing to tell apart, add others'"
+        )
     untrained = set(names) - set(artists[split["subset"].eq("train")])
     if untrained:
         raise InputError(

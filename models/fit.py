@@ -77,6 +77,11 @@ def fit(
         steps_per_execution=placement.steps,
     )
     with run.locked() if devices.writes else contextlib.nullcontext():
+        complete = run.is_complete()  # by a training that held the lock until now
+        devices.require_same(complete, f"{run.folder}: complete")
+        if complete:
+            print(f"{run.folder}: complete already")
+            return
         stream, watchers = _Stream(train, devices, resident), _watchers(schedule)
         nan = StopAtNaN()
         keep = Keep(run, model, fitted.optimizer, watchers, schedule.epochs, devices)
@@ -98,8 +103,7 @@ def fit(
                 verbose=0,
             )
         if not keep.is_finite:
-            left = "last.h5 is of the epoch before" if keep.epochs else "no weights are kept"
-            raise InputError(_why_nan(nan, stream, valid, placement.steps, run.folder, left))
+            raise InputError(_why_nan(nan, stream, valid, placement.steps, keep.epochs, run.folder))
         if devices.writes:
             run.finish()
             print(f"{run.folder}: complete, lowest validation loss {keep.lowest:.4f}")
@@ -127,7 +131,7 @@ def _watchers(schedule: Schedule) -> list[keras.callbacks.Callback]:
 
 
 def _why_nan(
-    nan: StopAtNaN, stream: "_Stream", valid: Batches, steps: int, folder: Path, left: str
+    nan: StopAtNaN, stream: "_Stream", valid: Batches, steps: int, epochs: int, folder: Path
 ) -> str:
     """What made the loss no number: a damaged track that was just read, or the rate."""
     train = stream.batches
@@ -138,10 +142,12 @@ def _why_nan(
         numbers = range(max(0, after - steps), min(after, len(train)))
         asked = [train.places(stream.epoch, number)[0] for number in numbers]
     track = next(filter(None, map(train.crops.damaged, asked)), None)
+    left = "last.h5 is of the epoch before" if epochs else "no weights are kept"
     if track is None:
+        elsewhere = " into another folder" if epochs else ""
         return (
-            f"{folder}: the loss is no longer a number; {left}; train again with a lower --rate "
-            "into another folder"
+            f"{folder}: the loss is no longer a number; {left}; train again with a lower --rate"
+            + elsewhere
         )
     return (
         f"{train.crops.cache.path}: {track!r} holds values that are no numbers; {left}; delete the "

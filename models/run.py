@@ -95,15 +95,31 @@ class Run:
         begun = found or self._begun()
         if begun:
             provenance.require_same(self.folder, begun, self.inputs)
+        if found:
+            self._tidy()
         return bool(found)
 
     def _begun(self) -> dict:
         """The inputs of an unfinished training, which must not be written over unasked."""
-        last = self.folder / "last.h5"
-        if not last.exists():
-            return {}
-        with hdf5.open_file(last) as file:
-            return hdf5.json_attribute(file, "made_from").get("inputs", {})
+        for path in (self.folder / "state.h5", self.folder / "last.h5"):
+            if path.exists():
+                with self._undamaged(), hdf5.open_file(path) as file:
+                    return hdf5.json_attribute(file, "made_from").get("inputs", {})
+        return {}
+
+    def _tidy(self) -> None:
+        """Take away what a finished training does not need, and a kill at its end can leave."""
+        for name in ("state.h5", "lock"):
+            (self.folder / name).unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _undamaged(self) -> Iterator[None]:
+        """Name the remedy that helps where a file of the run itself is damaged."""
+        try:
+            yield
+        except InputError as error:
+            damage = str(error).partition(";")[0]
+            raise InputError(f"{damage}; delete {self.folder} to begin anew") from error
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -135,7 +151,7 @@ class Run:
         path = self.folder / "state.h5"
         if not path.exists():
             return None
-        with hdf5.open_file(path) as file:
+        with self._undamaged(), hdf5.open_file(path) as file:
             variables, history = (hdf5.group(file, name) for name in ("variables", "history"))
             return State(
                 [hdf5.values(variables, f"{number:03}") for number in range(len(variables))],
@@ -155,6 +171,7 @@ class Run:
             table.to_csv(aside, index=False)
         with hdf5.written(self.folder / "state.h5") as file:
             file.attrs["finished"] = state.finished
+            file.attrs["made_from"] = provenance.to_json(about["made_from"])
             for number, array in enumerate(state.variables):
                 file[f"variables/{number:03}"] = array
             history = file.create_group("history", track_order=True)  # that of the log's columns
@@ -165,7 +182,7 @@ class Run:
         """Declare the training complete."""
         with written_whole(provenance.sidecar(self.folder / "run")) as aside:
             aside.write_text(provenance.to_json(self._record()), encoding="utf-8")
-        (self.folder / "state.h5").unlink(missing_ok=True)
+        self._tidy()
 
     def _record(self) -> dict:
         return {**provenance.record(self.inputs), "backend": keras.backend.backend()}

@@ -183,7 +183,7 @@ def fetch(name: str, mirror: str | Path | None = None) -> Path:
     path.unlink()  # or every later call would find it there and fail
     raise InputError(
         f"{path}: the download was not the file that was published, and is deleted; try again, or "
-        f"put the file as {name}.h5 in a folder and give it with --mirror"
+        f"put the file as {name}.h5 in a folder and name that in MUSIC_MIRROR or with --mirror"
     )
 
 
@@ -201,7 +201,7 @@ def _download(row: dict) -> Path:
     except OSError as error:
         raise InputError(
             f"{folder}: cannot make this folder for downloads ({error.strerror}); name another "
-            "place in XDG_CACHE_HOME, or give the weights with --mirror"
+            "place in XDG_CACHE_HOME, or the weights' in MUSIC_MIRROR or with --mirror"
         ) from error
     pooch.get_logger().setLevel("ERROR")  # it would print the hash that we had no need to give
     try:
@@ -217,7 +217,8 @@ def _download(row: dict) -> Path:
     except Exception as error:  # requests' errors, each with a text of many lines
         raise InputError(
             f"{row['name']}: cannot be downloaded from {url} ({type(error).__name__}); check the "
-            f"network, or put the file as {row['name']}.h5 in a folder and give it with --mirror"
+            f"network, or put the file as {row['name']}.h5 in a folder and name that in "
+            "MUSIC_MIRROR or with --mirror"
         ) from error
 
 
