@@ -209,7 +209,8 @@ class SongSampler:
             lonely = str(names[int(np.argmin(counts))])
             raise InputError(
                 f"{source}: artist {lonely!r} has one song, so no positive for it "
-                f"({(counts < 2).sum()} such artists); give each at least two, or take them out of the split"
+                f"({(counts < 2).sum()} such artists); give each at least two, or take them out "
+                "of the split"
             )
         if len(songs) - counts.max() < negatives:
             raise InputError(
