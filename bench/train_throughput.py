@@ -27,12 +27,15 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-import models  # noqa: F401 (quiets TensorFlow before anything imports it)
+import models  # noqa: F401 (quiets TensorFlow before Keras imports it)
+
+# isort: split
+import keras
+
 from bench import published
 from bench.mel_cache import tracks
 from common.parallel import usable_cores

@@ -16,6 +16,8 @@ from common.errors import InputError
 from data_prep.mel import SEGMENT, FrontEnd
 from data_prep.mel_cache import MelCache
 
+_INFINITY = 0x7C00  # the bits of float16's
+
 
 class Crops:
     """Crops of some tracks of a cache.
@@ -68,14 +70,22 @@ class Crops:
         begins = np.concatenate([[True], first[1:] > after[:-1]])
         return np.stack([first[begins], after[np.append(begins[1:], True)]], axis=1)
 
-    def damaged(self, places: np.ndarray) -> str | None:
-        """The track of the first of these crops that holds a value which is no finite number."""
-        finite = np.isfinite(self.gather(places.ravel())).all(axis=(1, 2))
+    def require_finite(self, crops: np.ndarray, places: np.ndarray) -> None:
+        """Raise `InputError` naming the track if `crops`, from `places`, hold NaN or infinity."""
+        # As integers, NaN and infinity are no smaller than this; so is what is below zero, which
+        # log-mels are not. That takes a fiftieth of the time of isfinite, on every batch.
+        if crops.view(np.uint16).max(initial=0) < _INFINITY:
+            return
+        finite = np.isfinite(crops).all(axis=(-1, -2)).ravel()
         if finite.all():
-            return None
+            return
         place = places.ravel()[int(np.argmin(finite))]
         found = (self.cache.start <= place) & (place < self.cache.start + self.cache.length)
-        return str(self.cache.track_id[int(np.argmax(found))])
+        track = str(self.cache.track_id[int(np.argmax(found))])
+        raise InputError(
+            f"{self.cache.path}: {track!r} holds values that are no numbers; delete the cache and "
+            "make it again, or take the track out of the split"
+        )
 
 
 @dataclass(frozen=True)

@@ -35,17 +35,15 @@ class Decay(keras.callbacks.Callback):
 
 
 class StopAtNaN(keras.callbacks.Callback):
-    """Ends training at a loss that is no number, and remembers the step.
+    """Ends training at a loss that is no number.
 
     Keras' TerminateOnNaN waits for every call's loss on the main thread.
     """
 
-    async_safe = True  # and so called from several threads, in any order
-    step: int | None = None
+    async_safe = True
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         if not math.isfinite(logs["loss"]):
-            self.step = batch if self.step is None else min(self.step, batch)
             self.model.stop_training = True
 
 

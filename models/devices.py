@@ -122,13 +122,13 @@ def _of_jax() -> Iterator[Devices]:
     keras.distribution.set_distribution(spread)
     try:
         yield Devices(_kind(), spread.num_model_replicas, jax.process_index(), jax.process_count())
-    except (jax.errors.JaxRuntimeError, ValueError) as error:
-        # Of gloo, which joins CPUs, some failures come as a ValueError.
-        if jax.process_count() == 1 or not (
-            isinstance(error, jax.errors.JaxRuntimeError) or "Gloo" in str(error)
-        ):
+    except BaseException as error:
+        if jax.process_count() == 1:
             raise
         atexit.register(_leave)
+        # Of gloo, which joins CPUs, some failures come as a ValueError.
+        if not isinstance(error, jax.errors.JaxRuntimeError) and "Gloo" not in str(error):
+            raise
         raise InputError(
             f"a process of the {jax.process_count()} was lost, or failed "
             f"({str(error).splitlines()[0]}); start all of them again with the same command: they "
@@ -139,7 +139,7 @@ def _of_jax() -> Iterator[Devices]:
 
 
 def _leave() -> None:
-    """End the process before JAX, at exit, waits a minute and a half for those that are lost."""
+    """End the process before JAX, at exit, waits minutes for the others: they, or it, are lost."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(1)

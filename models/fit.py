@@ -2,7 +2,6 @@
 
 import contextlib
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -82,28 +81,37 @@ def fit(
         if complete:
             print(f"{run.folder}: complete already")
             return
-        stream, watchers = _Stream(train, devices, resident), _watchers(schedule)
-        nan = StopAtNaN()
+        watchers = _watchers(schedule)
         keep = Keep(run, model, fitted.optimizer, watchers, schedule.epochs, devices)
         if not keep.finished:
-            fitted.fit(
-                stream,
-                validation_data=_Stream(valid, devices, resident),
-                initial_epoch=keep.epochs,
-                epochs=schedule.epochs,
-                callbacks=[
-                    keras.callbacks.LambdaCallback(on_epoch_begin=stream.go_to),
-                    nan,
-                    Decay(),
-                    *watchers,
-                    keep,
-                    Progress(run.folder, keep.epochs, schedule.epochs, train, devices),
-                ],
-                shuffle=False,  # the batches are shuffled already, by the run's seed alone
-                verbose=0,
-            )
+            train_stream, valid_stream = (_Stream(of, devices, resident) for of in (train, valid))
+            try:
+                fitted.fit(
+                    train_stream,
+                    validation_data=valid_stream,
+                    initial_epoch=keep.epochs,
+                    epochs=schedule.epochs,
+                    callbacks=[
+                        keras.callbacks.LambdaCallback(on_epoch_begin=train_stream.go_to),
+                        StopAtNaN(),
+                        Decay(),
+                        *watchers,
+                        keep,
+                        Progress(run.folder, keep.epochs, schedule.epochs, train, devices),
+                    ],
+                    shuffle=False,  # the batches are shuffled already, by the run's seed alone
+                    verbose=0,
+                )
+            except Exception:
+                # TensorFlow makes an error of its own of one in the batches.
+                for error in filter(None, (train_stream.error, valid_stream.error)):
+                    raise InputError(f"{error}; {_left(keep.epochs)}") from None
+                raise
         if not keep.is_finite:
-            raise InputError(_why_nan(nan, stream, valid, placement.steps, keep.epochs, run.folder))
+            raise InputError(
+                f"{run.folder}: the loss is no longer a number; {_left(keep.epochs)}; train again "
+                f"with a lower --rate{' into another folder' * bool(keep.epochs)}"
+            )
         if devices.writes:
             run.finish()
             print(f"{run.folder}: complete, lowest validation loss {keep.lowest:.4f}")
@@ -118,6 +126,10 @@ def _shared(batches: Batches, devices: Devices) -> Batches:
     return replace(batches, multiple=devices.count)
 
 
+def _left(epochs: int) -> str:
+    return "last.h5 is of the epoch before" if epochs else "no weights are kept"
+
+
 def _watchers(schedule: Schedule) -> list[keras.callbacks.Callback]:
     """What acts on the validation loss."""
     watchers = [
@@ -130,31 +142,6 @@ def _watchers(schedule: Schedule) -> list[keras.callbacks.Callback]:
     return watchers
 
 
-def _why_nan(
-    nan: StopAtNaN, stream: "_Stream", valid: Batches, steps: int, epochs: int, folder: Path
-) -> str:
-    """What made the loss no number: a damaged track that was just read, or the rate."""
-    train = stream.batches
-    if nan.step is None:  # it was the validation's
-        asked = [valid.places(0, number)[0] for number in range(len(valid))]
-    else:
-        after = nan.step + 1  # of the call's last step, as if it were full
-        numbers = range(max(0, after - steps), min(after, len(train)))
-        asked = [train.places(stream.epoch, number)[0] for number in numbers]
-    track = next(filter(None, map(train.crops.damaged, asked)), None)
-    left = "last.h5 is of the epoch before" if epochs else "no weights are kept"
-    if track is None:
-        elsewhere = " into another folder" if epochs else ""
-        return (
-            f"{folder}: the loss is no longer a number; {left}; train again with a lower --rate"
-            + elsewhere
-        )
-    return (
-        f"{train.crops.cache.path}: {track!r} holds values that are no numbers; {left}; delete the "
-        "cache and make it again, or take the track out of the split"
-    )
-
-
 class _Stream(keras.utils.PyDataset):
     """Our batches of one epoch as Keras takes them.
 
@@ -165,6 +152,7 @@ class _Stream(keras.utils.PyDataset):
     def __init__(self, batches: Batches, devices: Devices, resident: Resident | None):
         super().__init__()
         self.batches, self.epoch = batches, 0
+        self.error: InputError | None = None
         self._devices, self._resident = devices, resident
 
     def __len__(self) -> int:
@@ -175,7 +163,13 @@ class _Stream(keras.utils.PyDataset):
         places, y = map(self._devices.own_part, self.batches.places(self.epoch, number))
         if self._resident:
             return self._resident.places(places), y
-        return self.batches.crops.gather(places), y
+        crops = self.batches.crops.gather(places)
+        try:
+            self.batches.crops.require_finite(crops, places)
+        except InputError as error:
+            self.error = error
+            raise
+        return crops, y
 
     def go_to(self, epoch: int, logs: dict | None = None) -> None:
         self.epoch = epoch

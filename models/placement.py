@@ -67,7 +67,7 @@ class Resident:
         lengths = np.diff(self._spans, axis=1)[:, 0]
         # What is to be added to a frame's place in the cache to have its place on the device.
         self._shift = np.cumsum(lengths) - lengths - self._spans[:, 0]
-        self._crops_layer = _Crops(crops.cache.frames, self._spans)
+        self._crops_layer = _Crops(crops, self._spans)
 
     @staticmethod
     def bytes_of(crops: Crops) -> int:
@@ -88,13 +88,15 @@ class Resident:
 class _Crops(layers.Layer):
     """(batch, ...) int32 first frames -> (batch, ..., 129, bands) float16 crops."""
 
-    def __init__(self, frames: np.ndarray, spans: np.ndarray):
+    def __init__(self, crops: Crops, spans: np.ndarray):
         super().__init__(name="resident_crops", dtype="float16")
-        chunks = [
-            ops.convert_to_tensor(frames[first : min(first + _CHUNK, after)])
-            for begin, after in spans
-            for first in range(begin, after, _CHUNK)
-        ]
+        chunks = []
+        for begin, after in spans:
+            for first in range(begin, after, _CHUNK):
+                chunk = crops.cache.frames[first : min(first + _CHUNK, after)]
+                # A frame of its own is a crop of one frame here.
+                crops.require_finite(chunk[:, None], np.arange(first, first + len(chunk)))
+                chunks.append(ops.convert_to_tensor(chunk))
         whole = ops.concatenate(chunks) if len(chunks) > 1 else chunks[0]
         # Not add_weight, whose initializer JAX would compile with all frames as a constant in it.
         self._frames = keras.Variable(whole, trainable=False, autocast=False, name="frames")

@@ -396,8 +396,8 @@ def test_a_damaged_track_stops_the_training(unfinished, copies, small_corpus, tm
         strict=True,
     ):
         assert message == (
-            f"error: {file}: {track!r} holds values that are no numbers; {kept}; delete the cache "
-            "and make it again, or take the track out of the split\n"
+            f"error: {file}: {track!r} holds values that are no numbers; delete the cache and make "
+            f"it again, or take the track out of the split; {kept}\n"
         )
     assert contents(going_on) == before
     assert {path.name for path in new.iterdir()} <= {"tensorboard"}

@@ -188,11 +188,23 @@ def test_damaged_names_the_track_of_the_first_bad_crop(tmp_path, value):
     crops = Crops(cache, cache.track_id[[4, 3, 2]])
     last_before, first_with, last_with = STARTS[2] + 300 - np.array([129, 128, 0])
     sound = np.array([STARTS[3], last_before, STARTS[4] + 6])
-    assert crops.damaged(sound) is None
-    assert crops.damaged(np.append(sound, first_with)) == "t2"
-    assert crops.damaged(np.append(sound, last_with)) == "t2"
-    assert crops.damaged(np.array([[STARTS[3], STARTS[4]], [first_with, STARTS[3]]])) == "t4"
-    assert crops.damaged(np.array([[STARTS[3], first_with], [STARTS[4], STARTS[3]]])) == "t2"
+
+    def named(places) -> str:
+        with pytest.raises(InputError, match="values that are no numbers; delete") as caught:
+            crops.require_finite(crops.gather(places), places)
+        return str(caught.value).split("'")[1]
+
+    crops.require_finite(crops.gather(sound), sound)
+    assert named(np.append(sound, first_with)) == "t2"
+    assert named(np.append(sound, last_with)) == "t2"
+    assert named(np.array([[STARTS[3], STARTS[4]], [first_with, STARTS[3]]])) == "t4"
+    assert named(np.array([[STARTS[3], first_with], [STARTS[4], STARTS[3]]])) == "t2"
+
+
+def test_values_below_zero_are_no_damage(tmp_path):
+    cache = write_cache(tmp_path / "c.h5", -numbered_frames(), FrontEnd())
+    crops, places = Crops(cache, cache.track_id), STARTS[:3]
+    crops.require_finite(crops.gather(places), places)
 
 
 # ---------------------------------------------------------------- batches

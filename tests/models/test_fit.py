@@ -184,7 +184,8 @@ def test_last_is_the_model_as_it_ended(learnt):
 
 def test_complete_says_what_it_was_made_from(learnt):
     folder, _, _ = learnt
-    assert json.loads((folder / "run.json").read_text())["inputs"] == made_up.INPUTS
+    told = json.loads((folder / "run.json").read_text())
+    assert told["inputs"] == made_up.INPUTS and told["backend"] == keras.backend.backend()
     assert {path.name for path in folder.iterdir()} == {
         "best.h5",
         "last.h5",
@@ -312,13 +313,16 @@ def test_weights_before_the_loss_went_bad_are_kept(crops, tmp_path):
     assert (tmp_path / "best.h5").exists() and not run(tmp_path).is_complete()
 
 
-@pytest.mark.parametrize("track", ["t17", "t27"])  # of training, of validation
-def test_track_of_values_that_are_no_numbers_is_named(track, tmp_path):
-    cache = made_up.cache(tmp_path / "cache.h5", spoilt=int(track[1:]))
-    crops = made_up.crops(cache)
-    given = batches(crops, TRAIN, 4), batches(crops, VALID, 2)
+@pytest.mark.parametrize(
+    "track, resident",
+    [("t17", False), ("t27", False), ("t27", True)],
+    ids=["train", "valid", "resident"],
+)
+def test_track_of_values_that_are_no_numbers_is_named(track, resident, tmp_path):
+    crops = made_up.crops(made_up.cache(tmp_path / "cache.h5", spoilt=int(track[1:])))
+    given = batches(crops, TRAIN, 12), batches(crops, VALID, 2)
     with pytest.raises(InputError, match=rf"cache\.h5: '{track}' holds .*delete the cache"):
-        train(run(tmp_path / "run"), *given)
+        train(run(tmp_path / "run"), *given, resident=resident)
     assert not list((tmp_path / "run").glob("*.h5"))
 
 

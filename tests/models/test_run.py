@@ -95,7 +95,19 @@ def test_finish_declares_it_complete_and_drops_the_state(unfinished):
 # ---------------------------------------------------------------- what is refused
 
 
+def test_what_a_kill_at_the_end_can_leave_is_taken_away(unfinished):
+    left = {name: unfinished.folder / name for name in ("state.h5", "lock")}
+    state = left["state.h5"].read_bytes()
+    unfinished.finish()
+    for path in left.values():
+        path.write_bytes(state)
+    assert unfinished.is_complete()
+    assert not any(path.exists() for path in left.values())
+
+
 def test_run_from_other_settings_is_refused_finished_or_not(unfinished, tmp_path):
+    """Whichever of its files a kill in the middle of writing them has left there."""
+    (unfinished.folder / "last.h5").rename(unfinished.folder / "best.h5")
     for _ in range(2):
         with pytest.raises(InputError, match=r"run: already .*settings\.rate: 0\.01 -> 0\.1"):
             other(unfinished.folder).is_complete()
@@ -108,8 +120,12 @@ def test_state_cut_short_anywhere_is_refused(unfinished):
     content = path.read_bytes()
     for share in (0, 0.001, 0.3, 0.999):
         path.write_bytes(content[: int(share * len(content))])
-        with pytest.raises(InputError, match=r"state\.h5"):
-            unfinished.state()
+        for read in (unfinished.state, unfinished.is_complete):
+            with pytest.raises(InputError) as error:
+                read()
+            message = str(error.value)
+            assert message.startswith(str(path)) and "\n" not in message
+            assert message.endswith(f"; delete {unfinished.folder} to begin anew")
 
 
 @pytest.mark.parametrize("lost", ["variables", "history", "finished"])
