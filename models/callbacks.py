@@ -42,9 +42,14 @@ class StopAtNaN(keras.callbacks.Callback):
 
     async_safe = True
 
+    def set_model(self, model: keras.Model) -> None:
+        super().set_model(model)
+        self._trained = model
+
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         if not math.isfinite(logs["loss"]):
-            self.model.stop_training = True
+            # Not `self.model`: with JAX, Keras would fetch the weights that a step is using.
+            self._trained.stop_training = True
 
 
 class Keep(keras.callbacks.Callback):

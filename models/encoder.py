@@ -1,5 +1,7 @@
 """The 1-D CNN that all three models of ismir2018 share."""
 
+import random
+
 import keras
 from keras import layers, regularizers
 
@@ -65,7 +67,10 @@ def build_encoder(
         x = layers.ReLU(dtype=dtype, name=f"relu{number}")(x)
         if pool:
             x = layers.MaxPooling1D(pool, dtype=dtype, name=f"pool{number}")(x)
-    x = layers.Dropout(dropout, dtype=dtype, name="dropout")(x)
+    # With a seed of its own: torch draws others from a state that no model holds, and so no
+    # checkpoint. It comes from Python's generator, which Keras' set_random_seed seeds.
+    seed = random.randrange(2**31)
+    x = layers.Dropout(dropout, seed=seed, dtype=dtype, name="dropout")(x)
     feature = layers.GlobalAveragePooling1D(dtype="float32", name="feature")(x)
     return keras.Model(segment, feature, name="encoder")
 
