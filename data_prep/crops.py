@@ -41,12 +41,6 @@ class Crops:
         if (self._places < 1).any():
             short = str(track_ids[int(np.argmin(self._places))])
             raise InputError(f"{cache.path}: {short!r} is shorter than {SEGMENT} frames; remove it")
-        frames, bands = cache.frames.shape
-        # A crop is one contiguous run of the cache, and so one row of this overlapping view.
-        self._runs = np.lib.stride_tricks.as_strided(
-            cache.frames, (frames - SEGMENT + 1, SEGMENT * bands), (2 * bands, 2), writeable=False
-        )
-        self._bands = bands
 
     def __len__(self) -> int:
         return len(self._start)
@@ -55,9 +49,18 @@ class Crops:
         """A random crop of each track: (...,) positions -> (...,) int64 first frames."""
         return self._start[tracks] + rng.integers(self._places[tracks])
 
-    def gather(self, places: np.ndarray) -> np.ndarray:
-        """The crops themselves: (...,) first frames -> (..., 129, bands) float16."""
-        return self._runs[places].reshape(*places.shape, SEGMENT, self._bands)
+    def gather(self, places: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """The crops themselves: (...,) first frames -> (..., 129, bands) float16.
+
+        Written into `out` where that is given.
+        """
+        bands = self.cache.frames.shape[1]
+        if out is None:
+            out = np.empty((*places.shape, SEGMENT, bands), np.float16)
+        # A loop over copies of 32 KB: as fast as fancy indexing, which cannot write into `out`.
+        for crop, place in zip(out.reshape(-1, SEGMENT, bands), places.ravel(), strict=True):
+            crop[:] = self.cache.frames[place : place + SEGMENT]
+        return out
 
     def spans(self) -> np.ndarray:
         """(spans, 2) int64: first frame, and frame after the last, of what the tracks occupy.
