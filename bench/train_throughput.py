@@ -42,7 +42,6 @@ from bench.mel_cache import tracks
 from common.parallel import usable_cores
 from data_prep import mel_cache
 from data_prep.crops import Batches, Crops, LabelledBatches, SiameseBatches, SongSampler
-from evaluation import tables
 from models.basic import build_basic
 from models.devices import devices
 from models.encoder import build_encoder
@@ -257,7 +256,7 @@ def against_published(cache: mel_cache.MelCache, folder: Path, out: Path | None)
         print("{artists} artists: published {published:.1f}, ours {ours:.0f}".format(**rows[-1]))
         sys.stdout.flush()
     table = pd.DataFrame(rows)
-    print(tables.to_markdown(table.round(1)))
+    print(table.round(1).to_string(index=False))
     if out:
         out.mkdir(parents=True, exist_ok=True)
         table.to_csv(out / "train_throughput.csv", index=False)
@@ -284,6 +283,7 @@ def plot(table: pd.DataFrame, path: Path) -> None:
         axes.plot(table["artists"], table[name], marker=marker, label=name)
     axes.set(xscale="log", yscale="log", xlabel="artists", ylabel="examples/s, end to end")
     axes.set_xticks(table["artists"], [f"{number:,}" for number in table["artists"]])
+    axes.set_yticks([20, 50, 100, 200, 500], ["20", "50", "100", "200", "500"])
     axes.minorticks_off()
     axes.legend()
     figure.savefig(path, dpi=200)

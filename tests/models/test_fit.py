@@ -13,6 +13,7 @@ from common.errors import InputError
 from data_prep.crops import LabelledBatches
 from models import callbacks, weights
 from models.devices import Devices
+from models.fit import _Arrays, _Stream
 from models.run import Run, State
 from tests.models import made_up
 from tests.models.made_up import batches, log, run, same_weights, train
@@ -350,3 +351,29 @@ def test_a_folder_where_another_is_training_is_refused(crops, tmp_path):
     with run(tmp_path).locked(), pytest.raises(InputError, match="another process is training"):
         train(run(tmp_path), *given)
     assert not list(tmp_path.glob("*.*"))
+
+
+def test_an_array_is_written_again_only_when_nobody_holds_it():
+    arrays = _Arrays()
+    held = arrays.take((2, 3))
+    view, other = held[0], arrays.take((2, 3))
+    assert not np.shares_memory(held, other)
+    del held
+    assert not np.shares_memory(view, arrays.take((2, 3)))  # a view holds it too
+    place = view.ctypes.data
+    del view, other
+    assert {arrays.take((2, 3)).ctypes.data for _ in range(3)} == {place}
+    assert arrays.take((1, 3)).shape == (1, 3)
+
+
+def test_what_keras_is_fed_are_the_batches_of_the_epoch(crops):
+    stream = _Stream(batches(crops, TRAIN, 5), Devices(), None)
+    for epoch in (0, 1):
+        stream.go_to(epoch)
+        fed = stream.feed()
+        fed = fed if isinstance(fed, _Stream) else fed.as_numpy_iterator()
+        pairs = list(zip(fed, range(len(stream)), strict=False))
+        assert len(pairs) == len(stream) == 5
+        for (x, y), number in pairs:
+            wanted = stream.batches[epoch, number]
+            assert np.array_equal(x, wanted[0]) and np.array_equal(y, wanted[1])
