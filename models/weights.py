@@ -9,8 +9,6 @@ configuration least of all.
 
 import contextlib
 import csv
-import hashlib
-import os
 import re
 import tempfile
 import zipfile
@@ -22,9 +20,9 @@ from pathlib import Path
 import h5py
 import keras
 import numpy as np
-import pooch
 
 from common import hdf5, provenance
+from common.download import blob_id, published_file
 from common.errors import InputError
 from common.files import sha256
 from models.basic import build_basic
@@ -34,8 +32,6 @@ from models.encoder import BANDS, BLOCKS, FEATURE, build_encoder
 RELEASED_MEAN, RELEASED_STD = 0.22620339, 0.25794547
 
 REGISTRY = Path(__file__).with_name("released_weights.csv")
-MIRROR_VARIABLE = "MUSIC_MIRROR"
-_RAW = "https://raw.githubusercontent.com"
 _KINDS = {(3, 1): "conv", (1, 1, 1, 1): "norm", (2, 1): "dense"}  # by dimensions of the arrays
 _LARGEST = 1 << 28  # bytes of all arrays together; the largest released model has a tenth of it
 # What h5py and zipfile raise over a damaged file, and numpy and we over one that lacks something.
@@ -172,54 +168,8 @@ def _released() -> dict[str, dict]:
 def fetch(name: str, mirror: str | Path | None = None) -> Path:
     """The verified local file of a released model."""
     row = _released()[name]
-    mirror = mirror or os.environ.get(MIRROR_VARIABLE)
-    path = Path(mirror) / f"{name}.h5" if mirror else _download(row)
-    if not path.is_file():
-        raise InputError(f"{path}: not in the mirror; copy it there, or leave the mirror out")
-    if git_blob(path) == row["git_blob"]:
-        return path
-    if mirror:
-        raise InputError(f"{path}: not the file that was published; copy that one there")
-    path.unlink()  # or every later call would find it there and fail
-    raise InputError(
-        f"{path}: the download was not the file that was published, and is deleted; try again, or "
-        f"put the file as {name}.h5 in a folder and name that in MUSIC_MIRROR or with --mirror"
-    )
-
-
-def git_blob(path: str | Path) -> str:
-    """Git's content id of a file: sha1 of "blob SIZE", a zero byte and the content."""
-    content = Path(path).read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
-
-
-def _download(row: dict) -> Path:
-    url = f"{_RAW}/{row['repository']}/{row['commit']}/{row['path']}"
-    folder = Path(pooch.os_cache("artist-labels"))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{folder}: cannot make this folder for downloads ({error.strerror}); name another "
-            "place in XDG_CACHE_HOME, or the weights' in MUSIC_MIRROR or with --mirror"
-        ) from error
-    pooch.get_logger().setLevel("ERROR")  # it would print the hash that we had no need to give
-    try:
-        return Path(
-            pooch.retrieve(
-                url,
-                known_hash=None,  # a blob id is no hash of the content alone: `fetch` verifies it
-                fname=f"{row['name']}-{row['git_blob'][:12]}.h5",
-                path=folder,
-                progressbar=False,
-            )
-        )
-    except Exception as error:  # requests' errors, each with a text of many lines
-        raise InputError(
-            f"{row['name']}: cannot be downloaded from {url} ({type(error).__name__}); check the "
-            f"network, or put the file as {row['name']}.h5 in a folder and name that in "
-            "MUSIC_MIRROR or with --mirror"
-        ) from error
+    place = {key: row[key] for key in ("repository", "commit", "path", "git_blob")}
+    return published_file(f"{name}.h5", **place, mirror=mirror)
 
 
 # ---------------------------------------------------------------- reading files
@@ -229,7 +179,7 @@ def _read(path: Path) -> Weights:
     with _hdf5_of(path) as file:
         kernels, norms, dense = _by_shape(_layers(file), path)
         inputs, mean, std = _own_attributes(file)
-    blob = git_blob(path)
+    blob = blob_id(path)
     released = next((row for row in _released().values() if row["git_blob"] == blob), None)
     known = released or inputs
     origin = {

@@ -1,10 +1,7 @@
 """Weights files: the released ones to their golden features, every layout, and hostile ones."""
 
-import contextlib
 import hashlib
-import http.server
 import io
-import threading
 import tracemalloc
 import zipfile
 
@@ -14,12 +11,14 @@ import numpy as np
 import pooch
 import pytest
 
+from common import download
 from common.errors import InputError
 from models import weights
 from models.basic import build_basic
 from models.encoder import build_encoder
 from models.features import song_features
 from models.siamese import build_siamese
+from tests.common.web import server
 from tests.models import layouts
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own get_weights
@@ -93,7 +92,7 @@ def test_registry_rows_are_the_real_files(music_data):
     assert set(RELEASED) < set(registry)
     for name in RELEASED:
         path = music_data / f"data/released_weights/{name}.h5"
-        assert weights.git_blob(path) == registry[name]["git_blob"]
+        assert download.blob_id(path) == registry[name]["git_blob"]
         origin = weights.load(str(path)).provenance
         assert origin["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
         assert origin["model"] == "siamese" and name.startswith(f"siamese_{origin['artists']}")
@@ -101,7 +100,7 @@ def test_registry_rows_are_the_real_files(music_data):
 
 def test_git_blob_is_gits_own(tmp_path):
     (tmp_path / "file").write_bytes(b"hello\n")  # the id that `git hash-object` gives it
-    assert weights.git_blob(tmp_path / "file") == "ce013625030ba8dba906f756967f9e9ca394464a"
+    assert download.blob_id(tmp_path / "file") == "ce013625030ba8dba906f756967f9e9ca394464a"
 
 
 # ---------------------------------------------------------------- layouts
@@ -511,12 +510,12 @@ def one_released(arrays, tmp_path, monkeypatch):
         "repository": "someone/somewhere",
         "commit": "0" * 40,
         "path": "models/tiny/weights.59-12.32.h5",
-        "git_blob": weights.git_blob(tmp_path / "published.h5"),
+        "git_blob": download.blob_id(tmp_path / "published.h5"),
     }
     registry = tmp_path / "registry.csv"
     registry.write_text(",".join(row) + "\n" + ",".join(row.values()) + "\n", encoding="utf-8")
     monkeypatch.setattr(weights, "REGISTRY", registry)
-    monkeypatch.delenv(weights.MIRROR_VARIABLE, raising=False)
+    monkeypatch.delenv(download.MIRROR_VARIABLE, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return (tmp_path / "published.h5").read_bytes()
 
@@ -528,7 +527,7 @@ def test_mirror_by_argument_and_by_variable(one_released, arrays, tmp_path, monk
     found = weights.load("tiny", mirror)
     assert same(found, arrays)
     assert (found.name, found.provenance["artists"]) == ("tiny", 12)
-    monkeypatch.setenv(weights.MIRROR_VARIABLE, str(mirror))
+    monkeypatch.setenv(download.MIRROR_VARIABLE, str(mirror))
     assert same(weights.load("tiny"), arrays)
     with pytest.raises(InputError, match=r"elsewhere.tiny\.h5: not in the mirror"):
         weights.load("tiny", tmp_path / "elsewhere")
@@ -546,33 +545,6 @@ def test_wrong_content_in_the_mirror_is_refused_and_kept(one_released, tmp_path)
     assert (tmp_path / "tiny.h5").exists()
 
 
-@contextlib.contextmanager
-def server(content: bytes):
-    """A web server on this machine that answers every path so; yields address and requests."""
-    asked = []
-
-    class Answer(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path)
-            self.send_response(200 if content else 404)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_):
-            pass
-
-    running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-    thread = threading.Thread(target=running.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{running.server_port}", asked
-    finally:
-        running.shutdown()
-        thread.join()
-        running.server_close()
-
-
 @pytest.fixture
 def direct(monkeypatch):
     """Requests to this machine go past whatever proxy the environment names."""
@@ -585,7 +557,7 @@ def test_downloaded_once_and_quietly(one_released, direct, arrays, monkeypatch):
     for handler in pooch.get_logger().handlers:
         monkeypatch.setattr(handler, "stream", said)
     with server(one_released) as (address, asked):
-        monkeypatch.setattr(weights, "_RAW", address)
+        monkeypatch.setattr(download, "_RAW", address)
         for _ in range(2):
             assert same(weights.load("tiny"), arrays)
     path = "/someone/somewhere/" + "0" * 40 + "/models/tiny/weights.59-12.32.h5"
@@ -597,12 +569,12 @@ def test_corrupted_download_is_refused_and_the_next_one_tried(
     one_released, direct, arrays, tmp_path, monkeypatch
 ):
     with server(one_released[:-1]) as (address, _):
-        monkeypatch.setattr(weights, "_RAW", address)
+        monkeypatch.setattr(download, "_RAW", address)
         with pytest.raises(InputError, match="not the file that was published, and is deleted"):
             weights.load("tiny")
     assert not list((tmp_path / "cache").rglob("*.h5"))
     with server(one_released) as (address, asked):
-        monkeypatch.setattr(weights, "_RAW", address)
+        monkeypatch.setattr(download, "_RAW", address)
         assert same(weights.load("tiny"), arrays)
     assert len(asked) == 1
 
@@ -611,7 +583,7 @@ def test_file_that_went_bad_in_the_cache_is_replaced(
     one_released, direct, arrays, tmp_path, monkeypatch
 ):
     with server(one_released) as (address, asked):
-        monkeypatch.setattr(weights, "_RAW", address)
+        monkeypatch.setattr(download, "_RAW", address)
         weights.load("tiny")
         (cached,) = (tmp_path / "cache").rglob("*.h5")
         cached.write_bytes(b"rot")
@@ -625,11 +597,11 @@ def test_file_that_went_bad_in_the_cache_is_replaced(
 def test_no_network_or_no_such_file(answers, one_released, direct, monkeypatch):
     with server(b"") as (address, _):
         if answers:
-            monkeypatch.setattr(weights, "_RAW", address)
+            monkeypatch.setattr(download, "_RAW", address)
             with pytest.raises(InputError, match="--mirror") as caught:
                 weights.load("tiny")
     if not answers:  # the server is gone, its port closed
-        monkeypatch.setattr(weights, "_RAW", address)
+        monkeypatch.setattr(download, "_RAW", address)
         with pytest.raises(InputError, match="--mirror") as caught:
             weights.load("tiny")
     assert "\n" not in str(caught.value) and address in str(caught.value)
