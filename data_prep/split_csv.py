@@ -6,6 +6,8 @@ is train, valid or test. UTF-8.
 """
 
 import csv
+import posixpath
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -18,6 +20,9 @@ from common.files import written_whole
 COLUMNS = ("track_id", "path", "subset", "artist")
 SUBSETS = ("train", "valid", "test")
 
+# What a path has that leaves its folder; most have none of it, and need no closer look.
+_DOUBTFUL = r"\A\Z|\A/|\.\.|[\\:\0]"
+
 
 def read(path: str | Path) -> pd.DataFrame:
     """Read and check a split CSV; every value is a str, an absent one ''.
@@ -26,7 +31,7 @@ def read(path: str | Path) -> pd.DataFrame:
     ------
     InputError
         Not there, not UTF-8 CSV, a column missing, no rows, a track twice, an
-        unknown subset, or a path that leaves the audio folder.
+        unknown subset, a path that leaves the audio folder, or a file in two subsets.
     """
     path = Path(path)
     try:
@@ -39,14 +44,14 @@ def read(path: str | Path) -> pd.DataFrame:
         raise InputError(f"{path}: not a UTF-8 CSV file ({error}); make it again") from error
     if not isinstance(table.index, pd.RangeIndex):  # pandas took the first column for one
         raise InputError(f"{path}: its rows have more fields than its header; make it again")
-    _check(table, path)
+    check(table, path)
     return table
 
 
 def write(table: pd.DataFrame, path: str | Path, record: dict) -> None:
     """Check `table`, write it whole, and put its provenance beside it."""
     path = Path(path)
-    _check(table, path)
+    check(table, path)
     rest = [name for name in table.columns if name not in COLUMNS]
     # The record goes first: a kill between the two leaves no CSV, and so nothing to mistake.
     with written_whole(provenance.sidecar(path)) as partial:
@@ -94,19 +99,53 @@ def leaves_folder(path: str) -> bool:
     return not path or "\0" in path or pure.is_absolute() or ".." in pure.parts or windows_drive
 
 
-def _check(table: pd.DataFrame, source: Path) -> None:
-    absent = [name for name in COLUMNS if name not in table.columns]
+def normal(paths: pd.Series) -> pd.Series:
+    """The paths without `./` and doubled `/`: equal where they name the same file."""
+    odd = paths.str.contains("./", regex=False) | paths.str.contains("//", regex=False)
+    return paths.mask(odd, paths[odd].map(posixpath.normpath)) if odd.any() else paths
+
+
+def check(table: pd.DataFrame, source: str | Path, columns: Sequence[str] = COLUMNS) -> None:
+    """Raise `InputError` naming the first row, if any, that no split may have.
+
+    `columns` must be there; a catalog that is not dealt yet needs no `subset`.
+    """
+    absent = [name for name in columns if name not in table.columns]
     if absent:
         raise InputError(f"{source}: lacks the column {', '.join(absent)}; make it again")
     if not len(table):
         raise InputError(f"{source}: lists no track; make it again")
-    for name, wrong, why in (
-        ("track_id", table["track_id"].eq(""), "is empty"),
-        ("track_id", table["track_id"].str.contains("\0", regex=False), "holds a NUL character"),
-        ("track_id", table["track_id"].duplicated(), "stands twice; keep one row of it"),
-        ("subset", ~table["subset"].isin(SUBSETS), f"is none of {', '.join(SUBSETS)}"),
-        ("path", table["path"].map(leaves_folder), "does not lie below the audio folder"),
-    ):
+    ids, paths = table["track_id"].fillna(""), table["path"].fillna("")
+    wrongs = [
+        ("track_id", ids.eq(""), "is empty; name each track"),
+        ("track_id", ids.str.contains("\0", regex=False), "holds a NUL character; rename it"),
+        ("track_id", ids.duplicated(), "stands twice; keep one row of it"),
+        ("path", _leaves_folder(paths), "does not lie below the audio folder; correct it"),
+    ]
+    if "subset" in table.columns:
+        no_subset = ~table["subset"].isin(SUBSETS)
+        wrongs += [
+            ("subset", no_subset, f"is none of {', '.join(SUBSETS)}; correct it"),
+            ("path", _in_two_subsets(paths, table["subset"]), "is in two subsets; keep one row"),
+        ]
+    for name, wrong, why in wrongs:
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
-            raise InputError(f"{source}: row {row + 2}: {name} {table[name][row]!r} {why}")
+            raise InputError(f"{source}: row {row + 2}: {name} {table[name].iloc[row]!r} {why}")
+
+
+def _leaves_folder(paths: pd.Series) -> np.ndarray:
+    """(tracks,) bool: `leaves_folder` of each path, asked of those only that could."""
+    leaves = paths.str.contains(_DOUBTFUL, regex=True).to_numpy(dtype=bool, copy=True)
+    leaves[leaves] = [leaves_folder(path) for path in paths[leaves]]
+    return leaves
+
+
+def _in_two_subsets(paths: pd.Series, subset: pd.Series) -> np.ndarray:
+    """(tracks,) bool: the same file stands in another subset further up."""
+    files = normal(paths)
+    wrong = files.duplicated(keep=False).to_numpy(copy=True)
+    if wrong.any():
+        repeated, where = files[wrong], subset[wrong]
+        wrong[wrong] = where.ne(where.groupby(repeated.to_numpy()).transform("first")).to_numpy()
+    return wrong

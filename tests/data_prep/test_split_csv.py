@@ -82,6 +82,8 @@ def test_files_from_elsewhere(tmp_path, content, row):
         (HEAD + b"a,b,Train,c\n", "row 2: subset 'Train' is none of train, valid, test"),
         (HEAD + b"a,,train,c\n", "row 2: path '' does not lie below"),
         (HEAD + b"a,../b,train,c\n", "row 2: path '../b' does not lie below the audio folder"),
+        (HEAD + b"a,x,train,c\nb,y,test,c\nd,x,valid,c\n", "row 4: path 'x' is in two subsets"),
+        (HEAD + b"a,x/y,test,c\nb,x/.//y,train,c\n", "row 3: path 'x/.//y' is in two subsets"),
     ],
 )
 def test_files_that_are_wrong(tmp_path, content, why):
@@ -109,6 +111,30 @@ def test_paths_that_leave_the_folder(path):
 @pytest.mark.parametrize("path", ["a", "a/b.wav", "a..b", "...", "./a", "a b/ü", "~/a", "10:30"])
 def test_paths_that_stay(path):
     assert not leaves_folder(path)
+
+
+@given(st.lists(st.text("/\\.:a\0\nü", max_size=5), min_size=1, max_size=8))
+@settings(deadline=None, derandomize=True, max_examples=200)
+def test_a_table_is_refused_for_the_first_path_that_leaves(paths):
+    ids = [str(number) for number in range(len(paths))]
+    made = pd.DataFrame({"track_id": ids, "path": paths, "subset": "test", "artist": ""}, dtype=str)
+    leaving = [number for number, path in enumerate(paths) if leaves_folder(path)]
+    if leaving:
+        with pytest.raises(InputError, match=f"^s.csv: row {leaving[0] + 2}: path .* below"):
+            split_csv.check(made, "s.csv")
+    else:
+        split_csv.check(made, "s.csv")
+
+
+def test_a_file_may_stand_twice_in_one_subset():
+    made = table(track_id=["a", "b", "c"], path=["x", "./x", "y"], artist="", subset="train")
+    split_csv.check(made, "s.csv")
+    assert split_csv.normal(pd.Series(["a/./b", "a//b", "a./b", "..a"])).tolist() == [
+        *("a/b", "a/b", "a./b", "..a"),
+    ]
+    split_csv.check(made.drop(columns="subset"), "s.csv", ("track_id", "path"))
+    with pytest.raises(InputError, match=r"^s\.csv: lacks the column subset; make it again$"):
+        split_csv.check(made.drop(columns="subset"), "s.csv")
 
 
 def test_columns_and_subsets():
