@@ -12,21 +12,20 @@ Datasets of a cache file:
 Root attributes: `format`, `front_end` and `made_from` (JSON), and `mean` and
 `std`, the scalars over all frames of the training tracks.
 
-While a cache is being made, NAME.h5.making/ holds the frames so far and a
-journal with a line a track. Both only ever grow, in the order of the split, so
-a kill at any moment costs no more than the tracks in flight. The frames stand
-in their file where they will stand in the cache: to finish it, HDF5's own bytes
-are put before and behind them, and nothing is copied, however large it is.
+A large cache may be made in shards (see `data_prep.mel_shards`), which are read
+as one under the name that the one file would have. While a cache NAME.h5 is
+being made, NAME.h5.making/ holds what there is of it (see
+`data_prep.mel_cache_writer`).
 """
 
 import contextlib
-import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator
-from dataclasses import astuple, dataclass
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import islice
 from pathlib import Path
 
 import filelock
@@ -36,14 +35,11 @@ import pandas as pd
 
 from common import cli, hdf5, provenance
 from common.errors import InputError
-from common.files import make_folder, write_all, written_whole
+from common.files import make_folder
 from common.parallel import Outcome, ordered_map
-from data_prep import failures
+from data_prep import mel_shards
 from data_prep.mel import FrontEnd, log_mel_of_file
-
-FORMAT = "mel-cache-1"
-_FRAMES_AT = 4096  # bytes before the frames: one page, which HDF5's first structures fit in
-
+from data_prep.mel_cache_writer import FORMAT, Writer, mean_and_std_of, require_same_start
 
 # ---------------------------------------------------------------- reading
 
@@ -51,10 +47,13 @@ _FRAMES_AT = 4096  # bytes before the frames: one page, which HDF5's first struc
 class MelCache:
     """A finished cache, its frames mapped into memory and read only as they are used.
 
+    Where there is no file `path`, but there are shards of it, these are read as one.
+
     Attributes
     ----------
     frames
-        (total_frames, n_mels) float16, memory-mapped.
+        (total_frames, n_mels) float16, memory-mapped; of a cache in shards
+        only slices can be read, see `data_prep.mel_shards.Frames`.
     track_id
         (tracks,) str, as an object array.
     start, length
@@ -63,58 +62,64 @@ class MelCache:
         Scalars of the training tracks' frames.
     front_end
         The `FrontEnd` that made it.
+    made_from
+        Its provenance; that of shards is what one file in their stead would have.
     failed
         {track_id: reason} of the tracks that could not be cached.
 
     Raises
     ------
     InputError
-        Not a mel cache, or damaged.
+        Not a mel cache, or damaged, or a shard is missing or of another cache.
     """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        with hdf5.open_file(self.path) as file:
-            if not _is_mel_cache(file):
-                raise InputError(
-                    f"{self.path}: not a mel cache; make one with data_prep/2_cache_mels.py"
-                )
-            self.made_from = hdf5.json_attribute(file, "made_from")
-            self.front_end = _front_end(hdf5.json_attribute(file, "front_end"), self.path)
-            self.mean = hdf5.attribute(file, "mean", float)
-            self.std = hdf5.attribute(file, "std", float)
-            self.track_id = hdf5.strings(file, "track_id")
-            self.start = hdf5.values(file, "start")
-            self.length = hdf5.values(file, "length")
-            failed = hdf5.strings(file, "failed_track_id"), hdf5.strings(file, "failed_reason")
-            self.failed = dict(zip(*failed, strict=False))
-            frames = hdf5.dataset(file, "frames")
-            offset, shape, dtype = frames.id.get_offset(), frames.shape, frames.dtype
-        self._check(offset, shape, dtype)
-        self.frames = np.memmap(self.path, dtype, mode="r", offset=offset, shape=shape)
-        self._row = {track: row for row, track in enumerate(self.track_id)}
+        shards = {} if self.path.exists() else mel_shards.found(self.path)
+        files = [_File(file) for file in shards.values() or [self.path]]
+        self.made_from, self.front_end = files[0].made_from, files[0].front_end
+        self.track_id = np.concatenate([file.track_id for file in files])
+        self.length = np.concatenate([file.length for file in files])
+        self.failed = {track: why for file in files for track, why in file.failed.items()}
+        if shards:
+            inputs = {
+                number: {**file.inputs, "front_end": file.front_end.to_dict()}
+                for number, file in zip(shards, files, strict=True)
+            }
+            made_from = mel_shards.require_one_set(self.path, inputs)
+            self.made_from = {**self.made_from, "inputs": made_from}
+            self.frames = mel_shards.Frames([file.frames for file in files])
+            before = np.cumsum([0] + [len(file.frames) for file in files[:-1]])
+            self.start = np.concatenate([f.start + b for f, b in zip(files, before, strict=True)])
+            self.mean, self.std = _mean_and_std_of_all(files)
+        else:
+            self.frames, self.start = files[0].frames, files[0].start
+            self.mean, self.std = files[0].mean, files[0].std
+        self._rows = pd.Index(self.track_id, dtype=object)
+        self._check()
 
     def __len__(self) -> int:
         return len(self.track_id)
 
     def __contains__(self, track_id: str) -> bool:
-        return track_id in self._row
+        return track_id in self._rows
 
     def __getitem__(self, track_id: str) -> np.ndarray:
         """The (length, n_mels) float16 frames of one track, a view."""
-        row = self._row[track_id]
+        row = self._rows.get_loc(track_id)
         return self.frames[self.start[row] : self.start[row] + self.length[row]]
 
     def rows(self, track_ids: Iterable[str]) -> np.ndarray:
         """(n,) int64 positions of the tracks in the cache, or `InputError` naming one it lacks."""
-        track_ids = list(track_ids)
-        absent = [track for track in track_ids if track not in self._row]
-        if absent:
+        wanted = pd.Index(list(track_ids), dtype=object)
+        rows = self._rows.get_indexer(wanted).astype(np.int64)
+        absent = np.flatnonzero(rows < 0)
+        if len(absent):
             raise InputError(
-                f"{self.path}: lacks {len(absent)} of {len(track_ids)} tracks, the first "
-                f"{str(absent[0])!r}; cache this split with data_prep/2_cache_mels.py"
+                f"{self.path}: lacks {len(absent)} of {len(wanted)} tracks, the first "
+                f"{str(wanted[absent[0]])!r}; cache this split with data_prep/2_cache_mels.py"
             )
-        return np.fromiter((self._row[track] for track in track_ids), np.int64, len(track_ids))
+        return rows
 
     def require_front_end(self, wanted: FrontEnd) -> None:
         """Raise `InputError` unless `wanted` makes such frames, of however much of a track."""
@@ -128,14 +133,60 @@ class MelCache:
                 "); make the cache again with data_prep/2_cache_mels.py"
             )
 
+    def _check(self) -> None:
+        if not self._rows.is_unique:
+            twice = str(self._rows[self._rows.duplicated()][0])
+            raise InputError(f"{self.path}: holds {twice!r} twice; delete it and make it again")
+        if not len(self.frames):
+            raise InputError(
+                f"{self.path}: holds no frames, as all of its tracks failed; delete it and make "
+                "it again"
+            )
+        if not self.std > 0:
+            raise _damaged(self.path)
+
+
+class _File:
+    """What one file holds, be it a whole cache or a shard; names are `MelCache`'s."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        with hdf5.open_file(path) as file:
+            if not _is_mel_cache(file):
+                raise InputError(
+                    f"{path}: not a mel cache; make one with data_prep/2_cache_mels.py"
+                )
+            self.made_from = hdf5.json_attribute(file, "made_from")
+            self.front_end = _front_end(hdf5.json_attribute(file, "front_end"), path)
+            self.mean = hdf5.attribute(file, "mean", float)
+            self.std = hdf5.attribute(file, "std", float)
+            self.track_id = hdf5.strings(file, "track_id")
+            self.start = hdf5.values(file, "start")
+            self.length = hdf5.values(file, "length")
+            failed = hdf5.strings(file, "failed_track_id"), hdf5.strings(file, "failed_reason")
+            self.failed = dict(zip(*failed, strict=False))
+            frames = hdf5.dataset(file, "frames")
+            offset, shape, dtype = frames.id.get_offset(), frames.shape, frames.dtype
+            self.inputs = self.made_from.get("inputs")
+            self.is_shard = isinstance(self.inputs, dict) and "shard" in self.inputs
+            names = ("train", "total", "squares") if self.is_shard else ()
+            self.sums = [hdf5.values(file, name) for name in names]
+        self._check(offset, shape, dtype)
+        if shape[0]:
+            self.frames = np.memmap(path, dtype, mode="r", offset=offset, shape=shape)
+        else:
+            self.frames = np.empty(shape, dtype)
+
     def _check(self, offset: int | None, shape: tuple, dtype: np.dtype) -> None:
-        damaged = InputError(f"{self.path}: a damaged mel cache; delete it and make it again")
-        bands = (self.front_end.n_mels,)
-        if offset is None or dtype != np.float16 or len(shape) != 2 or shape[1:] != bands:
+        damaged, bands = _damaged(self.path), (self.front_end.n_mels,)
+        if dtype != np.float16 or len(shape) != 2 or shape[1:] != bands:
             raise damaged
-        if not 0 < shape[0] * shape[1] * 2 <= self.path.stat().st_size - offset:
+        empty = self.is_shard and shape[0] == 0
+        if not empty and (
+            offset is None or not 0 < shape[0] * shape[1] * 2 <= self.path.stat().st_size - offset
+        ):
             raise damaged
-        if not isinstance(self.made_from.get("inputs"), dict):
+        if not isinstance(self.inputs, dict):
             raise damaged
         for index in (self.start, self.length):
             if index.dtype != np.int64 or index.shape != self.track_id.shape:
@@ -144,8 +195,23 @@ class MelCache:
             raise damaged
         if (self.length > shape[0] - self.start).any():
             raise damaged
-        if not (math.isfinite(self.mean) and math.isfinite(self.std) and self.std > 0):
+        if not (math.isfinite(self.mean) and math.isfinite(self.std)):
             raise damaged
+        for values in self.sums:
+            if values.shape != self.track_id.shape or not np.isfinite(values).all():
+                raise damaged
+
+
+def _mean_and_std_of_all(files: list[_File]) -> tuple[float, float]:
+    """To the last bit those that the cache would have in one file."""
+    sums = zip(*(file.sums for file in files), strict=True)
+    train, total, squares = (np.concatenate(of_files) for of_files in sums)
+    length = np.concatenate([file.length for file in files])
+    return mean_and_std_of(train.astype(bool), length, total, squares, files[0].front_end.n_mels)
+
+
+def _damaged(path: Path) -> InputError:
+    return InputError(f"{path}: a damaged mel cache; delete it and make it again")
 
 
 def _is_mel_cache(file: h5py.File) -> bool:
@@ -181,13 +247,15 @@ def make(
     *,
     front_end: FrontEnd | None = None,
     workers: int = 1,
+    shard_tracks: int | None = None,
+    scheduler: str | None = None,
 ) -> Report:
     """Decode every track of a split into the cache file `out`.
 
     Goes on where an earlier, interrupted call stopped; does nothing where
     `out` is complete and made from the same tracks and front end. The
-    datasets come out the same bytes whatever the interruptions and the number
-    of workers.
+    datasets come out the same bytes whatever the interruptions, the number of
+    workers and where they run.
 
     Parameters
     ----------
@@ -195,45 +263,131 @@ def make(
         A split (see `data_prep.split_csv`).
     audio_folder
         What the split's paths are relative to.
+    workers
+        Processes on this machine.
+    shard_tracks
+        Make a file of each so many rows of the split, which `MelCache(out)`
+        reads as one (see `data_prep.mel_shards`); None: one file.
+    scheduler
+        Of a Dask cluster that decodes in their stead; its workers find the
+        audio at the same path.
 
     Raises
     ------
     InputError
         `out` was made from something else, another run is making it, or not
-        one track could be read. Failed tracks are listed beside `out`.
+        one track could be read. Failed tracks are listed beside each file.
     """
     out, folder, front_end = Path(out), Path(audio_folder), front_end or FrontEnd()
     inputs = {"front_end": front_end.to_dict(), "tracks": len(table), "split": _digest(table)}
     making = out.with_name(out.name + ".making")
-    if out.exists():
-        return _complete(out, inputs, making)
+    files = _planned(table, out, making, inputs, shard_tracks)
+    if all(file.out.exists() for file in files):
+        return _complete(files, table, folder, making)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of audio; check the path")
     make_folder(making)
     with _only_run(making, out):
-        if out.exists():  # by now, from a run that has just ended
-            return _complete(out, inputs, making)
+        if all(file.out.exists() for file in files):  # by now, from a run that has just ended
+            return _complete(files, table, folder, making)
         try:
-            with _Journal(making, inputs) as journal:
-                _decode_rest(table, folder, front_end, workers, journal)
-            failed = _failures(table, journal.entries)
-            failures.write(out, failed)
-            if len(failed) < len(table):
-                _assemble(out, table, journal.entries, making, inputs)
+            if shard_tracks is not None:
+                require_same_start(making, {**inputs, "shard_tracks": shard_tracks})
+            function = partial(_float16_frames, front_end=front_end)
+            failed = _make_rest(files, folder, _mapped(function, workers, scheduler))
         except OSError as error:
             error.filename = error.filename or str(out)  # writing says not whose write it was
             raise
         # Under the lock: without it, another run may have its frames there by now.
-        shutil.rmtree(making, ignore_errors=True)
+        _tidy(files, making, all_failed=len(failed) == len(table))
     _require_some(failed, table, folder)
     return Report(len(table) - len(failed), failed, was_complete=False)
 
 
-def _complete(out: Path, inputs: dict, making: Path) -> Report:
-    cache = MelCache(out)
-    provenance.require_same(out, cache.made_from["inputs"], inputs)
+@dataclass(frozen=True)
+class _Planned:
+    """A file that is to be: where, of which rows, made from what, and in which folder."""
+
+    out: Path
+    table: pd.DataFrame
+    inputs: dict
+    folder: Path
+
+    @cached_property
+    def writer(self) -> Writer:
+        return Writer(self.out, self.table, self.inputs, self.folder)
+
+    def done(self) -> int:
+        """Tracks that need not be decoded any more."""
+        if self.out.exists():
+            return len(self.table)
+        return self.writer.done if self.folder.exists() else 0
+
+    def paths(self, folder: Path) -> Iterator[str]:
+        """Of the tracks that are to be decoded still."""
+        root = os.path.abspath(folder)  # a cluster's workers run elsewhere
+        for path in self.table["path"].iloc[self.writer.done :]:
+            yield os.path.join(root, path)
+
+    def failed(self) -> dict[str, str]:
+        """{track_id: reason} of the file that is there; `InputError` if from other inputs."""
+        file = _File(self.out)
+        provenance.require_same(self.out, file.inputs, self.inputs)
+        return file.failed
+
+
+def _planned(
+    table: pd.DataFrame, out: Path, making: Path, inputs: dict, shard_tracks: int | None
+) -> list[_Planned]:
+    """The one file, or each shard; `InputError` if what is there is of the other kind."""
+    shards = mel_shards.found(out)
+    if shard_tracks is None:
+        if shards and not out.exists():
+            raise InputError(
+                f"{next(iter(shards.values()))}: seems a shard of {out.name}; give --shard-tracks "
+                "as when it was made, or choose another --out"
+            )
+        return [_Planned(out, table, inputs, making)]
+    if out.exists():
+        raise InputError(
+            f"{out}: already there, in one file; leave --shard-tracks out, or choose another --out"
+        )
+    count = -(-len(table) // shard_tracks)
+    if count > mel_shards.MOST:
+        raise InputError(f"--shard-tracks: makes {count} files; take more tracks in each")
+    for number, path in shards.items():
+        if number >= count:
+            raise InputError(f"{path}: none of this cache's {count} shards; delete it")
+    whole = {"of": count, "tracks": inputs["tracks"], "split": inputs["split"]}
+    files = []
+    for number in range(count):
+        part = table.iloc[number * shard_tracks : (number + 1) * shard_tracks]
+        of_part = {
+            "tracks": len(part),
+            "split": _digest(part),
+            "shard": {"number": number, **whole},
+        }
+        path = mel_shards.path_of(out, number)
+        files.append(_Planned(path, part, inputs | of_part, making / path.name))
+    return files
+
+
+def _complete(files: list[_Planned], table: pd.DataFrame, folder: Path, making: Path) -> Report:
+    failed = _merged(file.failed() for file in files)
+    _tidy(files, making, all_failed=len(failed) == len(table))
+    _require_some(failed, table, folder)
+    return Report(len(table) - len(failed), failed, was_complete=True)
+
+
+def _merged(failed: Iterable[dict[str, str]]) -> dict[str, str]:
+    return {track: reason for of_file in failed for track, reason in of_file.items()}
+
+
+def _tidy(files: list[_Planned], making: Path, all_failed: bool) -> None:
+    """Remove what is of no use any more; of a cache of which all failed, all."""
+    for file in files if all_failed else ():
+        file.out.unlink(missing_ok=True)
     shutil.rmtree(making, ignore_errors=True)  # a kill after the cache was whole has left it
-    return Report(len(cache), cache.failed, was_complete=True)
 
 
 @contextlib.contextmanager
@@ -257,109 +411,42 @@ def _require_some(failed: dict[str, str], table: pd.DataFrame, folder: Path) -> 
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """A journal line: what became of the track of that row."""
-
-    length: int  # frames; 0 if it failed
-    total: float  # sum of its values
-    squares: float  # sum of their squares
-    reason: str  # why it failed, or ''
-
-    @classmethod
-    def of(cls, line: bytes) -> "_Entry | None":
-        """The entry of a sound line; None for half of one, or what is none of ours."""
-        try:
-            length, total, squares, reason = json.loads(line) if line.endswith(b"\n") else ()
-        except (ValueError, TypeError):
-            return None
-        if [type(length), type(total), type(squares), type(reason)] != [int, float, float, str]:
-            return None
-        if length < 0 or bool(length) == bool(reason) or not math.isfinite(total + squares):
-            return None
-        return cls(length, total, squares, reason)
-
-
-class _Journal:
-    """The raw frames and the lines that say which of them are sound."""
-
-    def __init__(self, folder: Path, inputs: dict):
-        row_bytes = 2 * inputs["front_end"]["n_mels"]
-        self._frames, self._lines = folder / "frames", folder / "journal"
-        _require_same_start(folder / "inputs.json", inputs)
-        self.entries = _sound_entries(self._lines, self._frames, row_bytes, inputs["tracks"])
-
-    def __enter__(self) -> "_Journal":
-        # Unbuffered: when a line is in the journal, the frames are in the file before it.
-        self._frames_file = self._frames.open("ab", buffering=0)
-        self._lines_file = self._lines.open("ab", buffering=0)
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._frames_file.close()
-        self._lines_file.close()
-
-    def append(self, entry: _Entry, frames: np.ndarray | None) -> None:
-        if frames is not None:
-            write_all(self._frames_file, frames.data.cast("B"))
-        write_all(self._lines_file, memoryview(_line(entry)))
-        self.entries.append(entry)
-
-
-def _line(entry: _Entry) -> bytes:
-    return (json.dumps(astuple(entry)) + "\n").encode()
-
-
-def _require_same_start(path: Path, inputs: dict) -> None:
-    found = None
-    if path.exists():
-        with contextlib.suppress(ValueError):
-            found = json.loads(path.read_bytes())
-    if isinstance(found, dict):
-        provenance.require_same(path.parent, found, inputs)
-        return
-    for stale in ("frames", "journal"):
-        (path.parent / stale).unlink(missing_ok=True)
-    with written_whole(path) as aside:
-        aside.write_text(json.dumps(inputs), encoding="utf-8")
-
-
-def _sound_entries(lines: Path, frames: Path, row_bytes: int, tracks: int) -> list[_Entry]:
-    """Read the journal back and cut both files to what it vouches for."""
-    for file in (lines, frames):
-        file.touch()
-    entries, frames_end, lines_end = [], _FRAMES_AT, 0
-    frames_size = frames.stat().st_size
-    with lines.open("rb") as journal:
-        for line in journal:
-            entry = _Entry.of(line)
-            if entry is None or frames_end + entry.length * row_bytes > frames_size:
-                break
-            if len(entries) == tracks:
-                break
-            frames_end += entry.length * row_bytes
-            lines_end += len(line)
-            entries.append(entry)
-    os.truncate(lines, lines_end)
-    os.truncate(frames, frames_end)
-    return entries
-
-
-def _decode_rest(
-    table: pd.DataFrame, folder: Path, front_end: FrontEnd, workers: int, journal: _Journal
-) -> None:
-    done = len(journal.entries)
-    paths = [str(folder / path) for path in table["path"].iloc[done:]]
-    outcomes = ordered_map(partial(_float16_frames, front_end=front_end), paths, workers=workers)
+def _make_rest(
+    files: list[_Planned], folder: Path, mapped: Callable[[Iterable], Iterator[Outcome]]
+) -> dict[str, str]:
+    """Make the files that are not there yet; return {track_id: reason} of all."""
+    failed = {file.out: file.failed() for file in files if file.out.exists()}
+    rest = [file for file in files if file.out not in failed]
+    total, done = sum(len(file.table) for file in files), sum(file.done() for file in files)
+    # One map over all files, so that no worker waits for a file's last track.
+    outcomes = mapped(path for file in rest for path in file.paths(folder))
     with (
         contextlib.closing(outcomes),
-        cli.progress(total=len(table), initial=done, desc="mel cache", unit="track") as bar,
+        cli.progress(total=total, initial=done, desc="mel cache", unit="track") as bar,
     ):
-        for outcome in outcomes:
-            if outcome.error is not None and not folder.is_dir():
-                raise InputError(f"{folder}: is gone; bring it back and run the same command again")
-            journal.append(*_entry(outcome))
-            bar.update()
+        for file in rest:
+            with file.writer as writer:
+                for outcome in islice(outcomes, len(file.table) - writer.done):
+                    if outcome.error is not None and not folder.is_dir():
+                        raise InputError(
+                            f"{folder}: is gone; bring it back and run the same command again"
+                        )
+                    writer.append(outcome)
+                    bar.update()
+            failed[file.out] = writer.finish()
+            shutil.rmtree(file.folder, ignore_errors=True)
+    return _merged(failed[file.out] for file in files)
+
+
+def _mapped(
+    function: Callable, workers: int, scheduler: str | None
+) -> Callable[[Iterable], Iterator[Outcome]]:
+    """The ordered map of `function`, here or on a cluster."""
+    if scheduler is None:
+        return partial(ordered_map, function, workers=workers)
+    from common import cluster  # Dask need not be installed
+
+    return partial(cluster.ordered_map, function, scheduler=scheduler)
 
 
 def _float16_frames(path: str, front_end: FrontEnd) -> tuple[np.ndarray, float, float]:
@@ -367,82 +454,6 @@ def _float16_frames(path: str, front_end: FrontEnd) -> tuple[np.ndarray, float, 
     frames = log_mel_of_file(path, front_end).astype(np.float16)
     rounded = frames.astype(np.float64).ravel()
     return frames, float(rounded.sum()), float(rounded @ rounded)
-
-
-def _entry(outcome: Outcome) -> tuple[_Entry, np.ndarray | None]:
-    if outcome.error is not None:
-        return _Entry(0, 0.0, 0.0, failures.reason(outcome.error)), None
-    frames, total, squares = outcome.result
-    return _Entry(len(frames), total, squares, ""), frames
-
-
-def _failures(table: pd.DataFrame, entries: list[_Entry]) -> dict[str, str]:
-    return {
-        track: entry.reason
-        for track, entry in zip(table["track_id"], entries, strict=True)
-        if entry.reason
-    }
-
-
-def _assemble(
-    out: Path, table: pd.DataFrame, entries: list[_Entry], folder: Path, inputs: dict
-) -> None:
-    """Make the file of frames an HDF5 file, index and all, and put it in its place."""
-    failed = _failures(table, entries)
-    good = np.array([not entry.reason for entry in entries])
-    length = np.array([entry.length for entry in entries], np.int64)[good]
-    mean, std = _mean_and_std(
-        table["subset"].eq("train").to_numpy(), entries, inputs["front_end"]["n_mels"]
-    )
-    shell = folder / "shell"
-    # The shell is the finished cache but for the frames, whose place in it is a hole.
-    with hdf5.written(shell, alignment_threshold=_FRAMES_AT, alignment_interval=_FRAMES_AT) as file:
-        end = _reserve_frames(file, int(length.sum()), inputs["front_end"]["n_mels"])
-        file.attrs["format"] = FORMAT
-        file.attrs["front_end"] = json.dumps(inputs["front_end"], sort_keys=True)
-        file.attrs["made_from"] = provenance.to_json(provenance.record(inputs))
-        file.attrs["mean"], file.attrs["std"] = mean, std
-        text = h5py.string_dtype()
-        file.create_dataset("track_id", data=table["track_id"].to_numpy(object)[good], dtype=text)
-        file["length"], file["start"] = length, np.cumsum(length) - length
-        file.create_dataset("failed_track_id", data=list(failed), dtype=text)
-        file.create_dataset("failed_reason", data=list(failed.values()), dtype=text)
-    _put_around(shell, folder / "frames", end)
-    os.replace(folder / "frames", out)
-
-
-def _reserve_frames(file: h5py.File, count: int, n_mels: int) -> int:
-    """Give the dataset `frames` its place in an empty file, unwritten; return where it ends."""
-    settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    settings.set_obj_track_times(False)  # as h5py does: the same cache is the same bytes
-    kind = h5py.h5t.py_create(np.dtype(np.float16))
-    space = h5py.h5s.create_simple((count, n_mels))
-    frames = h5py.h5d.create(file.id, b"frames", kind, space, dcpl=settings)
-    if frames.get_offset() != _FRAMES_AT:
-        raise RuntimeError(f"HDF5 put the frames at {frames.get_offset()}, not {_FRAMES_AT}")
-    return _FRAMES_AT + frames.get_storage_size()
-
-
-def _put_around(shell: Path, frames: Path, end: int) -> None:
-    """Write what the shell has before and behind its hole around the frames, synced."""
-    with shell.open("rb") as source, frames.open("r+b") as target:
-        target.write(source.read(_FRAMES_AT))
-        for file in (source, target):
-            file.seek(end)
-        shutil.copyfileobj(source, target)
-        target.flush()
-        os.fsync(target.fileno())
-
-
-def _mean_and_std(train: np.ndarray, entries: list[_Entry], n_mels: int) -> tuple[float, float]:
-    """Over the training tracks' frames; over all frames where a split has no training track."""
-    used = [entry for entry, wanted in zip(entries, train, strict=True) if wanted and entry.length]
-    used = used or entries
-    count = n_mels * sum(entry.length for entry in used)
-    mean = math.fsum(entry.total for entry in used) / count
-    return mean, math.sqrt(math.fsum(entry.squares for entry in used) / count - mean**2)
 
 
 def _digest(table: pd.DataFrame) -> str:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import filelock
@@ -23,6 +24,7 @@ from data_prep import audio, mel_cache, split_csv
 from data_prep.crops import Crops
 from data_prep.mel import FrontEnd, log_mel_of_file
 from data_prep.mel_cache import MelCache, make
+from data_prep.mel_cache_writer import Writer
 from data_prep.sources import CachedTracks
 from tests.conftest import ROOT
 from tests.data_prep.files import song, wav, write_bad
@@ -306,6 +308,7 @@ def test_a_folder_that_goes_away_fails_no_tracks(corpus, made, tmp_path, monkeyp
     ordered_map = mel_cache.ordered_map
 
     def unplugged(function, items, *, workers):
+        items = list(items)
         for number, outcome in enumerate(ordered_map(function, items[:3], workers=workers)):
             assert number < 3
             yield outcome
@@ -386,6 +389,7 @@ ROWS = np.zeros(TRACKS, np.int64)
         pytest.param(replace("start", ["a"] * TRACKS), id="starts are text"),
         pytest.param(replace("track_id", ["a"]), id="fewer tracks"),
         pytest.param(replace("track_id", ROWS), id="tracks are numbers"),
+        pytest.param(replace("track_id", ["a"] * TRACKS), id="a track many times"),
         pytest.param(replace("frames", np.zeros((5000, 128))), id="frames of float64"),
         pytest.param(replace("frames", np.zeros((5000, 64), np.float16)), id="64 bands"),
         pytest.param(replace("frames", np.zeros((0, 128), np.float16)), id="no frames"),
@@ -527,6 +531,22 @@ def test_lines_of_more_tracks_than_there_are_are_dropped(corpus, made, tmp_path)
         lines.write('[0, 0.0, 0.0, "bad"]\n')
     assert make(*corpus, tmp_path / "c.h5").failed == {}
     assert (tmp_path / "c.h5").read_bytes() == made.read_bytes()
+
+
+def test_a_long_journal_is_kept_small(tmp_path):
+    """In some bytes a track, and not in Python objects."""
+    tracks, inputs = 20_000, {"front_end": FrontEnd().to_dict()}
+    making = tmp_path / "c.h5.making"
+    making.mkdir()
+    (making / "inputs.json").write_text(json.dumps(inputs))
+    (making / "journal").write_text('[1, 1.5, 2.5, ""]\n' * tracks)
+    with (making / "frames").open("wb") as frames:
+        frames.truncate(4096 + 256 * tracks)
+    tracemalloc.start()
+    writer = Writer(tmp_path / "c.h5", pd.DataFrame(index=range(tracks)), inputs, making)
+    largest = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert writer.done == tracks and largest < 50 * tracks
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,133 @@
+"""Do steps 1 and 2 carry 1,000,000 tracks of 50,000 artists?
+
+Deals a made-up catalog and writes the split, then runs step 2 on it with a
+decoder that gives one frame at once, so that what is left is its bookkeeping;
+kills it near the end, and starts it again. Prints
+
+    split_seconds X       to deal the catalog and write the split
+    split_gb X            the largest size of that process
+    cache_ms_per_track X  of step 2 with one worker, from its start, besides decoding
+    restart_seconds X     from its start after the kill until it decodes again
+    cache_gb X            the largest size of that process
+    open_seconds X        to open the finished cache and find all tracks in it
+    open_gb X             the largest size of that process
+
+It takes a few minutes and 1 GB of the disk.
+"""
+
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+import numpy as np
+import pandas as pd
+
+from data_prep import artist_rule, mel_cache, split_csv
+
+TRACKS, ARTISTS = 1_000_000, 50_000
+LEFT = 2_000  # tracks that are not cached yet when it is killed
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        subprocess.run(stage("split", folder), check=True)
+        began, cached = time.perf_counter(), Lines(folder / "c.h5.making" / "journal")
+        first = subprocess.Popen(stage("cache", folder))
+        cached.wait_for(TRACKS - LEFT, first)
+        seconds = time.perf_counter() - began
+        first.kill()
+        first.wait()
+        print(f"cache_ms_per_track {1000 * seconds / cached.count():.3f}", flush=True)
+        began, before = time.perf_counter(), cached.count()
+        second = subprocess.Popen(stage("cache", folder))
+        cached.wait_for(before + 1, second)
+        print(f"restart_seconds {time.perf_counter() - began:.1f}", flush=True)
+        if second.wait():
+            raise SystemExit(second.returncode)
+        subprocess.run(stage("open", folder), check=True)
+
+
+def stage(name: str, folder: Path) -> list[str]:
+    return [sys.executable, __file__, name, str(folder)]
+
+
+class Lines:
+    """The lines of a file that grows, counted as they come."""
+
+    def __init__(self, path: Path):
+        self._path, self._read, self._lines = path, 0, 0
+
+    def count(self) -> int:
+        if self._path.exists():
+            with self._path.open("rb") as file:
+                file.seek(self._read)
+                while new := file.read(1 << 20):
+                    self._read += len(new)
+                    self._lines += new.count(b"\n")
+        return self._lines
+
+    def wait_for(self, lines: int, process: subprocess.Popen) -> None:
+        while self.count() < lines:
+            if process.poll() is not None:
+                raise SystemExit(f"ended after {self.count()} tracks, status {process.returncode}")
+            time.sleep(0.05)
+
+
+def split(folder: Path) -> None:
+    """Step 1: an artist's songs lie all over the catalog, in four albums."""
+    number = np.random.default_rng(0).permutation(TRACKS)
+    ids = [f"TR{one:016}" for one in number]
+    table = pd.DataFrame(
+        {
+            "track_id": ids,
+            "path": [f"{one[-3:]}/{one}.mp3" for one in ids],
+            "artist": [f"artist {one % ARTISTS}" for one in number],
+            "album": [f"album {one % (4 * ARTISTS)}" for one in number],
+        }
+    )
+    began = time.perf_counter()
+    split_csv.write(artist_rule.deal(table).table, folder / "s.csv", {"inputs": {}})
+    print(f"split_seconds {time.perf_counter() - began:.1f}")
+    print(f"split_gb {largest_size():.2f}")
+
+
+def cache(folder: Path) -> None:
+    """Step 2, as its script does it."""
+    mel_cache._float16_frames = one_frame
+    mel_cache.make(split_csv.read(folder / "s.csv"), folder, folder / "c.h5", workers=1)
+    print(f"cache_gb {largest_size():.2f}")
+
+
+def one_frame(path: str, front_end: object) -> tuple[np.ndarray, float, float]:
+    """In a worker: what decoding gives, without decoding."""
+    value = int(path[-5]) / 8
+    return np.full((1, 128), value, np.float16), 128 * value, 128 * value**2
+
+
+def open_cache(folder: Path) -> None:
+    """What training does first."""
+    tracks = split_csv.read(folder / "s.csv")["track_id"].to_numpy(object)
+    began = time.perf_counter()
+    found = mel_cache.MelCache(folder / "c.h5")
+    if len(found.rows(tracks)) != TRACKS:
+        raise SystemExit("tracks are missing")
+    print(f"open_seconds {time.perf_counter() - began:.1f}")
+    print(f"open_gb {largest_size():.2f}")
+
+
+def largest_size() -> float:
+    """Of this process so far, in GB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 1:
+        main()
+    else:
+        {"split": split, "cache": cache, "open": open_cache}[sys.argv[1]](Path(sys.argv[2]))
