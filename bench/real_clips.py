@@ -18,7 +18,9 @@ import numpy as np
 import pandas as pd
 
 from common.parallel import usable_cores
-from data_prep import catalogs, mel_cache, split_csv
+from data_prep import mel_cache, split_csv
+from data_prep.artist_rule import deal
+from data_prep.catalogs import Request, folder_paths
 from evaluation import classify, retrieval, tables
 from models import features
 
@@ -39,7 +41,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--mirror", type=Path)
     args = parser.parse_args()
-    table, _ = catalogs.from_folder(args.folder, "{genre}.{}")
+    table = folder_paths.read(Request(root=args.folder, pattern="{genre}.{}")).table
     table["subset"] = "train"
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "cache.h5"
@@ -56,7 +58,7 @@ def scores(name: str, table: pd.DataFrame, cache: mel_cache.MelCache, mirror: Pa
     row_of = dict(zip(table["track_id"], vectors, strict=True))
     nearest, linear = [], []
     for seed in range(SPLITS):
-        split = catalogs.deal(table, by="genre", songs=10, shares=(6, 2, 2), seed=seed)
+        split = deal(table, by="genre", songs=10, shares=(6, 2, 2), seed=seed).table
         parts = {
             subset: (np.stack([row_of[t] for t in part["track_id"]]), part["genre"].to_numpy())
             for subset, part in split.groupby("subset")

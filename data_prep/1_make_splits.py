@@ -1,7 +1,8 @@
 """Step 1: one list of tracks, each with its artist, its labels and its subset.
 
-SOURCE is `demo` or `demo_target`, the two parts of the built-in corpus (their
-audio is made below --root), or `folder`, the audio files that are there.
+A dataset's own split is kept where it has one (--split official); else, or with
+--split artists, songs are dealt by the rule of the paper: artists with at least
+--songs tracks, that many of each, over as many albums as possible. SOURCE is
 """
 
 import sys
@@ -11,44 +12,100 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from common import cli, provenance
+from common.errors import InputError
 from common.parallel import usable_cores
-from data_prep import catalogs, split_csv
+from data_prep import artist_rule, audio_archives, split_csv
+from data_prep.catalogs import SOURCES, Request
 
-SOURCES = ("demo", "demo_target", "folder")
+ABOUT = "\n".join(f"  {name:12}{source.about}" for name, source in SOURCES.items())
+EXAMPLE = "python data_prep/1_make_splits.py demo --root corpus --out splits/demo.csv"
 
 
 def main() -> None:
     parser = cli.parser(
-        __doc__, "python data_prep/1_make_splits.py demo --root corpus --out splits/demo.csv"
+        __doc__ + ABOUT,
+        "python data_prep/1_make_splits.py demo --root corpus --out splits/demo.csv",
     )
     parser.add_argument("source", metavar="SOURCE", choices=SOURCES)
-    parser.add_argument("--root", type=Path, required=True, help="folder of the audio")
-    parser.add_argument("--out", type=Path, required=True, help="the split, splits/NAME.csv")
-    parser.add_argument("--pattern", default="{artist}/{album}/{}", help="of a folder's paths")
+    parser.add_argument("--root", type=Path, help="folder of the audio")
+    parser.add_argument("--out", type=Path, help="the split, splits/NAME.csv")
+    parser.add_argument("--metadata", type=Path, help="the dataset's own lists; see --where")
+    parser.add_argument(
+        "--where", action="store_true", help="say where the dataset's files are had, and stop"
+    )
+    parser.add_argument(
+        "--unpack",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="ARCHIVE",
+        help="first verify these downloaded archives and unpack them below --root",
+    )
+    parser.add_argument(
+        "--pattern", help="read a folder's labels off its paths, such as {artist}/{album}/{}"
+    )
+    parser.add_argument("--split", choices=("official", "artists"), default="official")
     parser.add_argument("--by", default="artist", help="label whose values share out their songs")
     parser.add_argument("--artists", type=cli.positive, help="how many (of --by); all by default")
     parser.add_argument("--songs", type=cli.positive, default=20, help="of each artist")
     parser.add_argument("--train", type=cli.natural, default=15, help="of these")
     parser.add_argument("--valid", type=cli.natural, default=3, help="of these")
     parser.add_argument("--test", type=cli.natural, default=2, help="of these")
+    parser.add_argument(
+        "--exclude-artists-of",
+        type=Path,
+        metavar="SPLIT.csv",
+        help="leave out the artists of a split to be judged on",
+    )
     parser.add_argument("--workers", type=cli.positive, default=usable_cores(), help="processes")
     cli.add_seed(parser)
     args = parser.parse_args()
+    if args.where:
+        where(args.source)
+        return
+    if args.root is None or args.out is None:
+        parser.error("the following arguments are required: --root, --out")
 
-    if args.source == "folder":
-        table, left_out = catalogs.from_folder(args.root, args.pattern)
-        if left_out:
-            print(f"{args.root}: {len(left_out)} files do not fit the pattern: {left_out[0]} …")
+    for archive in args.unpack:
+        files = audio_archives.unpack(args.source, archive, args.root, args.metadata)
+        print(f"{archive}: verified, {files} files below {args.root}")
+    request = Request(
+        root=args.root,
+        metadata=args.metadata,
+        seed=args.seed,
+        pattern=args.pattern,
+        workers=args.workers,
+        artists=args.artists,
+    )
+    catalog = SOURCES[args.source].read(request)
+    notes = [*catalog.notes, *artist_rule.check(catalog.table, args.source)]
+    excluded = frozenset()
+    if args.exclude_artists_of:
+        excluded = artist_rule.artists_of(args.exclude_artists_of)
+    if args.split == "official" and "subset" in catalog.table.columns:
+        if args.artists and args.source != "msd":
+            raise InputError("--artists: the dataset has its own split; add --split artists")
+        table, left_out = artist_rule.without_artists(catalog.table, excluded)
+        notes += left_out
     else:
-        part = "target" if args.source == "demo_target" else "source"
-        table = catalogs.demo(args.root, part, args.seed, args.workers)
-    if "subset" not in table.columns:
-        shares = (args.train, args.valid, args.test)
-        table = catalogs.deal(
-            table, by=args.by, groups=args.artists, songs=args.songs, shares=shares, seed=args.seed
+        dealt = artist_rule.deal(
+            catalog.table,
+            by=args.by,
+            groups=args.artists,
+            songs=args.songs,
+            shares=(args.train, args.valid, args.test),
+            seed=args.seed,
+            exclude=excluded,
         )
+        table = dealt.table
+        notes += dealt.report.lines()
+    print(*notes, sep="\n", end="\n" if notes else "")
 
-    inputs = {**cli.settings(args), "tracks": provenance.digest(table.itertuples(index=False))}
+    inputs = {
+        **cli.settings(args),
+        "excluded": provenance.digest([sorted(excluded)]) if excluded else None,
+        "tracks": provenance.digest(table.itertuples(index=False)),
+    }
     if args.out.exists():
         provenance.require_same(args.out, provenance.read_sidecar(args.out)["inputs"], inputs)
         print(f"{args.out}: complete already")
@@ -56,6 +113,17 @@ def main() -> None:
     split_csv.write(table, args.out, provenance.record(inputs))
     counts = table["subset"].value_counts()
     print(f"{args.out}: " + ", ".join(f"{counts.get(s, 0)} {s}" for s in split_csv.SUBSETS))
+
+
+def where(source: str) -> None:
+    """Say where the files of a dataset are had."""
+    archives = audio_archives.of(source)
+    for archive in archives:
+        print(archive.line())
+    if SOURCES[source].metadata:
+        print(f"--metadata: {SOURCES[source].metadata}")
+    if not archives:
+        print(f"{source}: there is no archive of its audio to download")
 
 
 if __name__ == "__main__":
