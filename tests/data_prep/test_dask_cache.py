@@ -1,0 +1,104 @@
+"""A mel cache made on a Dask cluster is the file that one process makes, though a worker dies."""
+
+import os
+import signal
+import threading
+import time
+
+import pandas as pd
+import pytest
+
+from data_prep import mel_cache
+from tests.conftest import refused, run
+from tests.data_prep.files import song, wav
+
+distributed = pytest.importorskip("distributed", reason="needs requirements-dask.txt")
+from tests.common.test_cluster import running  # noqa: E402
+
+TRACKS = 60
+MUSIC = song(12.0)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """(table, audio folder): tracks of 3 to 4 s, of which three cannot be used."""
+    folder = tmp_path_factory.mktemp("audio")
+    paths = [f"{number}.wav" for number in range(TRACKS)]
+    for number, path in enumerate(paths):
+        first = 2_000 * number
+        (folder / path).write_bytes(wav(MUSIC[first : first + 68_000 + 300 * number]))
+    (folder / paths[5]).write_bytes(b"")
+    (folder / paths[30]).write_bytes(b"no audio")
+    (folder / paths[50]).unlink()
+    subset = ["train", "valid"] * (TRACKS // 2)
+    table = {"track_id": paths, "path": paths, "subset": subset, "artist": "a"}
+    return pd.DataFrame(table), folder
+
+
+@pytest.fixture(scope="module")
+def wanted(corpus, tmp_path_factory):
+    """The bytes of the cache made here, and of its list of failures."""
+    out = tmp_path_factory.mktemp("here") / "here.h5"
+    report = mel_cache.make(*corpus, out)
+    assert (report.tracks, len(report.failed)) == (TRACKS - 3, 3)
+    return contents(out)
+
+
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory):
+    """The file of a scheduler with two workers, each a process of its own."""
+    with running(tmp_path_factory.mktemp("cluster"), workers=2) as started:
+        yield str(started.file)
+
+
+def contents(out):
+    return out.read_bytes(), out.with_suffix(".failures.csv").read_bytes()
+
+
+def worker_pids(client):
+    client.wait_for_workers(2, timeout=30)
+    return client.run(os.getpid)
+
+
+def test_two_workers_make_the_file_that_one_process_makes(corpus, wanted, scheduler, tmp_path):
+    with distributed.Client(scheduler_file=scheduler, set_as_default=False) as client:
+        assert len(set(worker_pids(client).values()) - {os.getpid()}) == 2
+    report = mel_cache.make(*corpus, tmp_path / "there.h5", scheduler=scheduler)
+    assert (report.tracks, len(report.failed)) == (TRACKS - 3, 3)
+    assert contents(tmp_path / "there.h5") == wanted
+
+
+def test_a_worker_killed_in_the_middle_costs_nothing(corpus, wanted, scheduler, tmp_path):
+    out = tmp_path / "there.h5"
+    killed = []
+
+    def kill_one():
+        """As soon as the first tracks are there, a worker that has others under way."""
+        making, end = out.with_name(out.name + ".making"), time.monotonic() + 60
+        while not killed and time.monotonic() < end:
+            time.sleep(0.001)
+            if any(journal.stat().st_size for journal in making.rglob("journal")):
+                busy = [pids[name] for name, keys in client.processing().items() if keys]
+                killed.extend(busy[:1])
+                for pid in killed:
+                    os.kill(pid, signal.SIGKILL)
+        unfinished.append(not out.exists())
+
+    with distributed.Client(scheduler_file=scheduler, set_as_default=False) as client:
+        pids, unfinished = worker_pids(client), []
+        killer = threading.Thread(target=kill_one)
+        killer.start()
+        mel_cache.make(*corpus, out, scheduler=scheduler)
+        killer.join()
+        assert unfinished == [True] and killed[0] in pids.values()
+        assert killed[0] not in worker_pids(client).values()
+    assert contents(out) == wanted
+
+
+def test_the_script_takes_a_cluster(corpus, wanted, scheduler, tmp_path):
+    split, out = tmp_path / "split.csv", tmp_path / "there.h5"
+    corpus[0].to_csv(split, index=False)
+    command = "data_prep/2_cache_mels.py", split, "--audio", corpus[1], "--out", out
+    assert "nor a Dask scheduler's file" in refused(*command, "--dask", tmp_path / "absent")
+    run(*command, "--dask", scheduler, "--allow-failures")
+    assert contents(out) == wanted

@@ -1,0 +1,238 @@
+"""Two hundred spoiled audio files: each is cached or has its reason, and none does any harm."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from data_prep import failures
+from data_prep.mel import log_mel_of_file
+from data_prep.mel_cache import MelCache
+from tests.conftest import ROOT
+from tests.data_prep.files import RATE, au, song, wav
+
+FILES = 200
+MEGABYTE = 2**20
+ENCODED = {"flac": {}, "ogg": {}, "mp3": {}, "aiff": {}, "float.wav": {"subtype": "FLOAT"}}
+# Where a header says what it holds, and how much: (after which bytes, how far, how many).
+FIELDS = {
+    "wav": [
+        (b"RIFF", 4, 4),
+        (b"fmt ", 4, 4),
+        *((b"fmt ", at, 2) for at in (8, 10, 20, 22)),
+        (b"fmt ", 12, 4),
+        (b"data", 4, 4),
+    ],
+    "au": [(b".snd", at, 4) for at in (4, 8, 12, 16, 20)],
+    "aiff": [
+        (b"FORM", 4, 4),
+        *((b"COMM", at, 2) for at in (8, 14, 16)),
+        (b"COMM", 10, 4),
+        *((b"SSND", at, 4) for at in (4, 8)),
+    ],
+    "flac": [(b"fLaC", 8, 2), (b"fLaC", 10, 3), (b"fLaC", 18, 3), (b"fLaC", 21, 5)],
+}
+VALUES = (b"\x00", b"\x01", b"\x7f", b"\xff")  # of each of a field's bytes
+
+
+def originals(folder: Path) -> dict[str, bytes]:
+    """{suffix: content} of one song of a little over 3 s in every format."""
+    music = song(3.2)
+    contents = {"wav": wav(music), "au": au(music)}
+    for suffix, settings in ENCODED.items():
+        path = folder / f"original.{suffix}"
+        soundfile.write(path, music, RATE, **settings)
+        contents[suffix] = path.read_bytes()
+        path.unlink()
+    return contents
+
+
+# ---------------------------------------------------------------- ways to spoil a file
+
+
+def declared(content: bytes, field: tuple[bytes, int, int], value: bytes) -> bytes:
+    marker, distance, size = field
+    place = content.index(marker) + distance
+    return content[:place] + value * size + content[place + size :]
+
+
+def flip(content, rng, within=None, most=200):
+    spoiled, bits = bytearray(content), 8 * (within or len(content))
+    for bit in rng.integers(bits, size=rng.integers(1, most)):
+        spoiled[bit // 8] ^= 1 << int(bit % 8)
+    return bytes(spoiled)
+
+
+def flip_header(content, rng):
+    return flip(content, rng, within=64, most=8)
+
+
+def cut(content, rng):
+    return content[: rng.integers(1, len(content))]
+
+
+def cut_header(content, rng):
+    return content[: rng.integers(1, 128)]
+
+
+def leave_out(content, rng):
+    first, last = sorted(rng.integers(len(content), size=2))
+    return content[:first] + content[last:]
+
+
+def repeat(content, rng):
+    first, last = sorted(rng.integers(len(content), size=2))
+    return content[:last] + content[first:]
+
+
+def blank(content, rng):
+    first, last = sorted(rng.integers(len(content), size=2))
+    return content[:first] + bytes([rng.choice([0, 255])]) * (last - first) + content[last:]
+
+
+def overwrite(content, rng):
+    """An extreme number somewhere in the header."""
+    place, size = rng.integers(96), rng.choice([2, 4, 8])
+    return content[:place] + VALUES[rng.integers(4)] * size + content[place + size :]
+
+
+def scramble(content, rng):
+    first = rng.integers(16, 512)
+    return content[:first] + rng.bytes(len(content) - first)
+
+
+MUTATIONS = [flip, flip_header, cut, cut_header, leave_out, repeat, blank, overwrite, scramble]
+
+
+def hopeless(rng) -> dict[str, bytes]:
+    """{name: content} of what holds no audio at all."""
+    playlist = b"#EXTM3U\n#EXTINF:9,\nhttp://127.0.0.1:9/a.ts\n"
+    contents = {f"empty.{suffix}": b"" for suffix in ("wav", "mp3", "m4a")}
+    contents |= {f"text.{suffix}": b"no music. " * 99 for suffix in ("wav", "mp3", "ogg", "m4a")}
+    contents |= {f"noise.{suffix}": rng.bytes(9999) for suffix in ("au", "mp3", "flac", "m4a")}
+    contents |= {f"zeros.{suffix}": bytes(9999) for suffix in ("wav", "mp3", "aiff", "m4a")}
+    return contents | {"playlist.m4a": playlist, "playlist.wav": playlist}
+
+
+def write_fuzzed(folder: Path, seed: int, files: int) -> None:
+    """Fill `folder`: good-*, the untouched files; bad-*, the hopeless ones; and spoiled-*."""
+    rng = np.random.default_rng(seed)
+    whole = originals(folder)
+    bad, spoiled = hopeless(rng), {}
+    for suffix, fields in FIELDS.items():
+        for field in fields:
+            for value in VALUES:
+                name = f"{field[0].decode().strip()}-{field[1]}-{value.hex()}.{suffix}"
+                spoiled[name] = declared(whole[suffix], field, value)
+    suffixes = list(whole)
+    for suffix in suffixes:  # the beginning of one format, the rest of another
+        other = whole[suffixes[rng.integers(len(suffixes))]]
+        size = rng.integers(4, 64)
+        spoiled[f"foreign.{suffix}"] = other[:size] + whole[suffix][size:]
+        spoiled[f"renamed.{suffix}"] = other
+    (folder / "bad-folder.wav").mkdir()
+    for number in range(files - len(spoiled) - len(bad) - 1):
+        # Every way meets every format, as their numbers have no common factor.
+        mutation, suffix = MUTATIONS[number % len(MUTATIONS)], suffixes[number % len(suffixes)]
+        spoiled[f"{number}-{mutation.__name__}.{suffix}"] = mutation(whole[suffix], rng)
+    untouched = {f"original.{suffix}": content for suffix, content in whole.items()}
+    for kind, contents in (("good", untouched), ("bad", bad), ("spoiled", spoiled)):
+        for name, content in contents.items():
+            (folder / f"{kind}-{name}").write_bytes(content)
+
+
+# ---------------------------------------------------------------- what becomes of them
+
+# Prints the largest worker's memory in bytes: after the good tracks, and one for ffmpeg, which
+# needs libraries of its own; and after all of them.
+PROGRAM = """
+import json, resource, sys
+import pandas as pd
+from pathlib import Path
+from data_prep import mel_cache
+
+folder, out = map(Path, sys.argv[1:])
+names = sorted(path.name for path in folder.iterdir())
+unit, peaks = 1 if sys.platform == "darwin" else 1024, []
+for number, wanted in enumerate([("good", "bad-text.m4a"), ""]):
+    tracks = [name for name in names if name.startswith(wanted)]
+    table = pd.DataFrame({"track_id": tracks, "path": tracks, "subset": "train", "artist": "a"})
+    mel_cache.make(table, folder, out / f"{number}.h5", workers=2)
+    peaks.append(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit)
+print(json.dumps(peaks))
+"""
+
+
+def output_of(*words) -> str:
+    """What a process prints that ends well, in time, and leaves none of its children behind."""
+    process = subprocess.Popen(
+        [sys.executable, *map(str, words)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        out, err = process.communicate(timeout=240)  # less than ordered_map waits for one track
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise
+    assert process.returncode == 0 and err == "", err
+    return out
+
+
+@pytest.fixture(scope="module")
+def fuzzed(tmp_path_factory):
+    """(audio folder, cache, table of failures, the workers' memory without and with bad files)."""
+    folder, out = tmp_path_factory.mktemp("fuzzed"), tmp_path_factory.mktemp("out")
+    write_fuzzed(folder, seed=0, files=FILES)
+    peaks = json.loads(output_of("-c", PROGRAM, folder, out))
+    return folder, MelCache(out / "1.h5"), pd.read_csv(failures.listed_in(out / "1.h5")), peaks
+
+
+def test_every_track_is_cached_or_has_failed(fuzzed):
+    folder, cache, failed, _ = fuzzed
+    names = sorted(path.name for path in folder.iterdir())
+    assert len([name for name in names if not name.startswith("good")]) == FILES
+    assert sorted([*cache.track_id, *failed["track_id"]]) == names
+    assert cache.failed == dict(zip(failed["track_id"], failed["reason"], strict=True))
+    # Both happen often enough to say that the spoiling spoils some files, and not all.
+    spoiled = [name for name in names if name.startswith("spoiled")]
+    assert 30 < sum(name in cache for name in spoiled) < len(spoiled) - 60
+
+
+def test_every_reason_is_one_line_that_was_foreseen(fuzzed):
+    for name, reason in fuzzed[2].itertuples(index=False):
+        assert reason == " ".join(reason.split()) and len(reason) < 150, name
+        assert "unforeseen" not in reason and "Traceback" not in reason, f"{name}: {reason}"
+        assert not reason.startswith("its decoder"), f"{name}: {reason}"  # crashed, or hung
+
+
+def test_the_good_are_cached_and_the_hopeless_are_not(fuzzed):
+    folder, cache, failed, _ = fuzzed
+    good = sorted(path.name for path in folder.glob("good-*"))
+    assert len(good) == 7
+    for name in good:
+        assert np.array_equal(cache[name], log_mel_of_file(folder / name).astype(np.float16))
+    hopeless = {path.name for path in folder.glob("bad-*")}
+    assert len(hopeless) > 15 and hopeless <= set(failed["track_id"])
+
+
+def test_what_is_cached_is_finite(fuzzed):
+    assert np.isfinite(fuzzed[1].frames).all()
+
+
+def test_a_bad_file_takes_no_more_memory_than_good_ones_may(fuzzed):
+    """30 s at the highest rate that is believed are 48 MB, twice that to put them together."""
+    without, with_bad = fuzzed[3]
+    assert with_bad - without < 150 * MEGABYTE, f"{without} bytes grew to {with_bad}"
