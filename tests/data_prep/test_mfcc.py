@@ -1,0 +1,79 @@
+"""MFCC frames against librosa, on a made signal."""
+
+import librosa
+import numpy as np
+import pytest
+import scipy.fft
+
+from common.errors import InputError
+from data_prep.audio import SAMPLE_RATE
+from data_prep.mel import FrontEnd, log_mel
+from data_prep.mfcc import mfcc_frames
+from tests.data_prep.files import song
+
+ALL = FrontEnd(max_frames=None)
+
+
+@pytest.fixture(scope="module")
+def music():
+    return song(6.0)
+
+
+@pytest.fixture(scope="module")
+def mel(music):
+    return log_mel(music, ALL)
+
+
+def test_against_librosa(music, mel):
+    magnitude = librosa.feature.melspectrogram(
+        y=music, sr=SAMPLE_RATE, n_fft=1024, hop_length=512, power=1.0, pad_mode="reflect"
+    )
+    decibels = librosa.amplitude_to_db(magnitude, ref=1.0, amin=1e-5, top_db=80.0)
+    wanted = librosa.feature.mfcc(S=decibels, n_mfcc=20).T
+    found = mfcc_frames(mel, ALL)
+    assert found.dtype == np.float32 and found.shape == (len(mel), 20)
+    assert np.abs(found - wanted).max() < 0.05
+    both = mfcc_frames(mel, ALL, deltas=True)
+    np.testing.assert_array_equal(both[:, :20], found)
+    assert np.abs(both[:, 20:] - librosa.feature.delta(wanted.T).T).max() < 0.02
+
+
+def test_against_the_formula(mel):
+    """Without librosa: 20 log10 of the mel magnitude, 80 dB deep, orthonormal DCT-II."""
+    level = 20 * np.log10(np.maximum((10.0 ** mel.astype(float) - 1) / 10, 1e-5))
+    wanted = scipy.fft.dct(np.maximum(level, level.max() - 80), norm="ortho")[:, :13]
+    assert np.abs(mfcc_frames(mel, coefficients=13) - wanted).max() < 0.05
+
+
+def test_the_caches_float16_changes_little(mel):
+    difference = mfcc_frames(mel.astype(np.float16)) - mfcc_frames(mel)
+    assert np.abs(difference).mean() < 0.5
+
+
+def test_frames_far_below_the_loudest_are_left_out(mel):
+    quiet = log_mel(0.001 * song(2.0), ALL)
+    both = np.concatenate([mel, quiet, np.zeros((5, 128), np.float32)])
+    kept = mfcc_frames(both, level_range=40.0)
+    every = mfcc_frames(both)
+    assert len(every) == len(both)
+    assert 0 < len(kept) <= len(mel)
+    np.testing.assert_array_equal(
+        kept, every[: len(mel)][np.isin(every[: len(mel), 0], kept[:, 0])]
+    )
+    assert len(mfcc_frames(both, level_range=1000.0)) == len(both) - 5  # silence never counts
+    assert mfcc_frames(both, level_range=40.0, deltas=True).shape == (len(kept), 40)
+
+
+def test_a_silent_track_has_frames_only_where_they_are_not_chosen():
+    silent = np.zeros((30, 128), np.float16)
+    frames = mfcc_frames(silent)
+    assert np.isfinite(frames).all() and (frames == frames[0]).all()
+    assert mfcc_frames(silent, level_range=30.0).shape == (0, 20)
+    assert mfcc_frames(silent[:0]).shape == (0, 20)
+
+
+def test_tracks_that_cannot_be_used(mel):
+    with pytest.raises(InputError, match="8 frames, deltas need 9"):
+        mfcc_frames(mel[:8], deltas=True)
+    with pytest.raises(InputError, match="NaN"):
+        mfcc_frames(np.full((20, 128), np.nan, np.float32))
