@@ -1,0 +1,480 @@
+"""GMM-UBM: the speaker-recognition baseline of arxiv2017, 256 diagonal Gaussians on MFCCs.
+
+A universal background model (UBM) is trained on the frames of all training
+tracks; an artist's model is the UBM with means adapted to the artist's frames;
+a trial's score is the log-likelihood ratio of the two (Reynolds, Quatieri,
+Dunn: Speaker verification using adapted Gaussian mixture models, 2000).
+
+The joint log-density of frame and mixture is linear in [z², z, 1], z being the
+frame with the mixture model's own mean taken off and its standard deviation
+divided out; without that the squares would cancel badly. So it is one matrix
+product, and the statistics are another. Frames are taken a few at a time: no
+array grows with their number.
+"""
+
+import collections
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import threadpoolctl
+from sklearn.cluster import MiniBatchKMeans
+
+from common.errors import InputError
+from common.parallel import usable_cores
+
+_ROWS = 1024  # frames of one matrix product: its result stays in the processor's cache
+_TASK = 16 * _ROWS  # frames that a thread takes at a time
+_FAINT = -60.0  # log of the least posterior told from 0: denormal numbers would be slow
+_ROUNDING = 1e-4  # nats a frame that single precision may cost; beyond it is not used
+_STARVED = 1e-8  # frames: a mixture that has fewer keeps its mean and variance
+_SAMPLE = 200  # frames for each mixture that the start is made from
+
+Blocks = Callable[[], Iterable[np.ndarray]]
+
+
+@dataclass(frozen=True, eq=False)
+class DiagonalGMM:
+    """A mixture of k Gaussians with diagonal covariances over d dimensions, all float64.
+
+    `weights` (k,) are positive and sum to 1; `means` and `variances` are (k, d),
+    the variances positive.
+
+    Raises
+    ------
+    ValueError
+        Shapes, or values, that no mixture has.
+    """
+
+    weights: np.ndarray
+    means: np.ndarray
+    variances: np.ndarray
+
+    def __post_init__(self):
+        for name in ("weights", "means", "variances"):
+            object.__setattr__(self, name, np.array(getattr(self, name), np.float64))
+        shape = self.means.shape
+        if len(shape) != 2 or self.variances.shape != shape or self.weights.shape != shape[:1]:
+            raise ValueError("weights, means, variances: their shapes are not (k,), (k, d), (k, d)")
+        if not all(np.isfinite(a).all() for a in (self.weights, self.means, self.variances)):
+            raise ValueError("weights, means, variances: hold NaN or infinity")
+        if (self.variances <= 0).any() or (self.weights <= 0).any():
+            raise ValueError("weights, variances: are not all positive")
+        if abs(self.weights.sum() - 1) > 1e-6:
+            raise ValueError("weights: do not sum to 1")
+
+    def log_likelihood(self, frames: np.ndarray) -> np.ndarray:
+        """log p(x), natural, of each row of `frames` (n, d): (n,) float64."""
+        frames, linear = _checked(frames, self), _Linear(self, np.float64)
+        return _joined([_exponentiate(joint)[0] for _, joint in linear.pieces(frames)])
+
+    def posteriors(self, frames: np.ndarray) -> np.ndarray:
+        """Probability of each mixture for each row of `frames` (n, d): (n, k) float64."""
+        frames, linear = _checked(frames, self), _Linear(self, np.float64)
+        found = np.empty((len(frames), len(self.weights)))
+        first = 0
+        for _, joint in linear.pieces(frames):
+            total = _exponentiate(joint)[1]
+            found[first : first + len(total)] = (joint / total).T
+            first += len(total)
+        return found
+
+    def statistics(self, frames: np.ndarray, *, second: bool = False) -> tuple[np.ndarray, ...]:
+        """Baum-Welch statistics of `frames` (n, d): sums over frames of posterior times x^0, x, x².
+
+        Not centred. Of no frames they are zeros.
+
+        Returns
+        -------
+        zeroth (k,), first (k, d), and with `second` also second (k, d), float64.
+        """
+        linear = _Linear(self, np.float64)
+        sums, _ = linear.sums(_checked(frames, self))
+        squares, zs, zeroth = linear.parted(sums)
+        first = linear.scale * zs + linear.centre * zeroth[:, None]
+        if not second:
+            return zeroth, first
+        # x² from x = centre + scale z
+        crossed = linear.centre * (2 * first - linear.centre * zeroth[:, None])
+        return zeroth, first, linear.scale**2 * squares + crossed
+
+
+def train(
+    blocks: Blocks,
+    mixtures: int = 256,
+    *,
+    iterations: int = 20,
+    seed: int,
+    start: str | DiagonalGMM = "kmeans",
+    floor: float = 1e-3,
+    tolerance: float = 1e-4,
+) -> tuple[DiagonalGMM, np.ndarray]:
+    """Fit a mixture to frames by expectation-maximisation, in a pass over them an iteration.
+
+    Matrix products are in single precision where their rounding is below 1e-4
+    nats a frame, in double elsewhere; sums over blocks are double. The result
+    does not depend on the number of threads.
+
+    Parameters
+    ----------
+    blocks
+        Called for each pass; gives the frames anew as (n, d) arrays of any n, the
+        same ones in the same order. A few are held at a time, so each must be an
+        array of its own, or a slice of one that stays.
+    mixtures
+        k; 256 in arxiv2017.
+    iterations
+        At most so many.
+    seed
+        Of the sample and the start.
+    start
+        "kmeans": clusters of 200 frames for each mixture; "random": that many frames as
+        means, with the variance of all frames; or a mixture to go on from.
+    floor
+        Least variance, as a fraction of that of all frames, for each dimension.
+    tolerance
+        Nats a frame: stop when an iteration gains less.
+
+    Returns
+    -------
+    The mixture, and the mean log-likelihoods (iterations done,) float64 of a
+    frame; each is that of the mixture which the iteration began with.
+
+    Raises
+    ------
+    InputError
+        Fewer frames than mixtures, NaN or infinity, or a dimension that is the
+        same in all frames.
+    ValueError
+        `blocks` does not give the same frames again, or a wrong setting.
+    """
+    if mixtures < 1 or iterations < 1 or not 0 < floor < 1:
+        raise ValueError("mixtures, iterations: at least 1; floor: between 0 and 1")
+    data = _survey(blocks, mixtures, seed)
+    gmm = start if isinstance(start, DiagonalGMM) else _begun(data, mixtures, seed, start, floor)
+    if gmm.means.shape != (mixtures, len(data.mean)):
+        raise ValueError(f"start: {gmm.means.shape}, not {(mixtures, len(data.mean))}")
+    history: list[float] = []
+    for _ in range(iterations):
+        linear = _Linear(gmm)
+        sums, total = np.zeros(linear.matrix.shape), 0.0
+        for part, likelihood in _threaded(linear.sums, _tasks(blocks())):
+            sums += part
+            total += likelihood
+        if round(linear.parted(sums)[2].sum()) != data.count:
+            raise ValueError("blocks: other frames than before; it must give them anew each time")
+        gmm = _maximised(gmm, linear, sums, floor * data.variance)
+        history.append(total / data.count)
+        if len(history) > 1 and history[-1] - history[-2] < tolerance:
+            break
+    return gmm, np.array(history)
+
+
+def adapt_means(ubm: DiagonalGMM, frames: np.ndarray, relevance: float = 16.0) -> DiagonalGMM:
+    """MAP adaptation of the means alone (Reynolds et al. 2000, equations 11 to 14).
+
+    Mixture k, with n_k frames of mean E_k, gets the mean a E_k + (1 - a) m_k where
+    a = n_k / (n_k + relevance). Weights and variances stay.
+
+    Raises
+    ------
+    InputError
+        No frames, as a silent track may have; or NaN or infinity among them.
+    """
+    if relevance <= 0:
+        raise ValueError("relevance: must be positive")
+    zeroth, first = ubm.statistics(_some(frames))
+    means = (first + relevance * ubm.means) / (zeroth + relevance)[:, None]
+    return DiagonalGMM(ubm.weights, means, ubm.variances)
+
+
+def llr(model: DiagonalGMM, ubm: DiagonalGMM, frames: np.ndarray) -> float:
+    """Mean over `frames` (n, d) of log p(x | model) - log p(x | ubm), in nats.
+
+    Raises
+    ------
+    InputError
+        No frames, as a silent track may have; or NaN or infinity among them.
+    """
+    frames = _some(frames)
+    return float(np.mean(model.log_likelihood(frames) - ubm.log_likelihood(frames)))
+
+
+def llr_matrix(
+    models: Sequence[DiagonalGMM], ubm: DiagonalGMM, songs: Iterable[np.ndarray]
+) -> np.ndarray:
+    """`llr` of every song against every model that `adapt_means` made from `ubm`.
+
+    All mixtures count, none is passed over. The products are single precision
+    where the UBM allows it (see `train`): scores then differ from `llr` by some 1e-5.
+
+    Parameters
+    ----------
+    songs
+        (n, d) frames each; a few are held at a time.
+
+    Returns
+    -------
+    (songs, models) float64.
+
+    Raises
+    ------
+    InputError
+        A song without frames, or with NaN or infinity.
+    ValueError
+        A model's weights or variances are not the UBM's.
+    """
+    for model in models:
+        if not (
+            np.array_equal(model.weights, ubm.weights)
+            and np.array_equal(model.variances, ubm.variances)
+        ):
+            raise ValueError("models: not made from this ubm by adapt_means")
+    linear = _Linear(ubm)
+    shifts = [linear.shift(model) for model in models]
+
+    def scores(frames: np.ndarray) -> np.ndarray:
+        return linear.ratios(_checked(_some(frames), ubm), shifts)
+
+    found = list(_threaded(scores, songs))
+    return np.array(found).reshape(len(found), len(models))
+
+
+class _Linear:
+    """A mixture made ready for matrix products in one precision; None: the fastest that will do."""
+
+    def __init__(self, gmm: DiagonalGMM, dtype: type | None = None):
+        self.centre = gmm.weights @ gmm.means
+        self.scale = np.sqrt(gmm.weights @ (gmm.variances + (gmm.means - self.centre) ** 2))
+        self.means = (gmm.means - self.centre) / self.scale
+        self.variances = gmm.variances / self.scale**2
+        squares = self.means**2 / self.variances
+        # What is summed up for a frame of each mixture is some (squares + 1) in each dimension.
+        rounding = np.finfo(np.float32).eps * gmm.weights @ (squares + 1).sum(axis=1)
+        self.dtype = dtype or (np.float32 if rounding < _ROUNDING else np.float64)
+        volume = np.log(2 * np.pi * gmm.variances)
+        constant = np.log(gmm.weights) - 0.5 * (squares + volume).sum(axis=1)
+        columns = [-0.5 / self.variances, self.means / self.variances, constant[:, None]]
+        self.matrix = np.concatenate(columns, axis=1).astype(self.dtype)
+
+    def pieces(self, frames: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield [z², z, 1] (rows, 2 d + 1) and the joint log-density (k, rows), rows at most 1024.
+
+        Both are written over by the next. Mixtures come first in the second, since NumPy's
+        maximum and sum over the first axis are several times as fast as over the last.
+        """
+        longest, d = min(_ROWS, len(frames)), len(self.centre)
+        expanded = np.ones((longest, 2 * d + 1), self.dtype)
+        joint = np.empty((len(self.means), longest), self.dtype)
+        for first in range(0, len(frames), _ROWS):
+            piece = frames[first : first + _ROWS]
+            z = expanded[: len(piece)]
+            z[:, d : 2 * d] = (piece - self.centre) / self.scale
+            z[:, :d] = z[:, d : 2 * d] ** 2
+            z[:, 2 * d] = 1
+            yield z, np.matmul(self.matrix, z.T, out=joint[:, : len(piece)])
+
+    def sums(self, frames: np.ndarray) -> tuple[np.ndarray, float]:
+        """Sums over frames of posterior times [z², z, 1], (k, 2 d + 1), and of log p(x)."""
+        sums, likelihood = np.zeros(self.matrix.shape), 0.0
+        for z, joint in self.pieces(frames):
+            log_p, total = _exponentiate(joint)
+            likelihood += log_p.sum()
+            z /= total[:, None]  # rather than the joint density, which is wider
+            sums += joint @ z
+        return sums, likelihood
+
+    def parted(self, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The columns of `sums`: of z² (k, d), of z (k, d), and of 1 (k,)."""
+        d = len(self.centre)
+        return sums[:, :d], sums[:, d : 2 * d], sums[:, 2 * d]
+
+    def shift(self, model: DiagonalGMM) -> np.ndarray:
+        """(k, d + 1): times [z, 1] it is what other means add to the joint log-density."""
+        means = (model.means - self.centre) / self.scale
+        by_frame = (means - self.means) / self.variances
+        constant = -0.5 * ((means**2 - self.means**2) / self.variances).sum(axis=1)
+        return np.concatenate([by_frame, constant[:, None]], axis=1).astype(self.dtype)
+
+    def ratios(self, frames: np.ndarray, shifts: Sequence[np.ndarray]) -> np.ndarray:
+        """(models,) mean over frames of log sum_k posterior_k exp(shift_k): the ratio, directly."""
+        found, d = np.zeros(len(shifts)), len(self.centre)
+        for z, joint in self.pieces(frames):
+            log_p, _ = _exponentiate(shifted := joint.copy())
+            joint -= log_p.astype(self.dtype)
+            for number, shift in enumerate(shifts):
+                np.matmul(shift, z[:, d:].T, out=shifted)
+                shifted += joint
+                found[number] += _exponentiate(shifted)[0].sum()
+        return found / len(frames)
+
+
+def _exponentiate(joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Turn joint log-densities (k, n) into posteriors times a factor for each frame, in place.
+
+    Returns
+    -------
+    log_p (n,) float64, the log of the sums of the densities; total (n,), the factors.
+    """
+    peak = joint.max(axis=0)
+    joint -= peak
+    np.maximum(joint, _FAINT, out=joint)
+    np.exp(joint, out=joint)
+    total = joint.sum(axis=0)
+    return peak + np.log(total, dtype=np.float64), total
+
+
+def _checked(frames: np.ndarray, gmm: DiagonalGMM) -> np.ndarray:
+    frames, d = np.asarray(frames), gmm.means.shape[1]
+    if frames.ndim != 2 or frames.shape[1] != d:
+        raise InputError(f"frames: shape {frames.shape}, not (n, {d}); make them as the UBM's were")
+    if not np.isfinite(frames).all():
+        raise InputError("frames: hold NaN or infinity; make the mel cache again")
+    return frames
+
+
+def _some(frames: np.ndarray) -> np.ndarray:
+    if not len(frames):
+        raise InputError("frames: there are none, is the track silent? Leave it out")
+    return frames
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def _tasks(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """The blocks, long ones in parts."""
+    for block in blocks:
+        for first in range(0, len(block), _TASK):
+            yield block[first : first + _TASK]
+
+
+def _threaded(function: Callable, items: Iterable) -> Iterator:
+    """Yield the function of each item, in order, computed by threads a few items ahead.
+
+    BLAS gets one thread in each: its own threads help the products only, which
+    are half of the work, and get in each other's way on a busy machine.
+    """
+    workers = usable_cores()
+    ahead: collections.deque = collections.deque()
+    with _blas().limit(limits=1), ThreadPoolExecutor(workers) as pool:
+        for item in items:
+            ahead.append(pool.submit(function, item))
+            if len(ahead) > 2 * workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+@functools.cache
+def _blas() -> threadpoolctl.ThreadpoolController:
+    """NumPy's BLAS; looked for once, since that takes longer than a short song's scores."""
+    return threadpoolctl.ThreadpoolController().select(user_api="blas")
+
+
+@dataclass(frozen=True)
+class _Survey:
+    """What the first pass finds: all frames' number, moments (d,), and some of them (s, d)."""
+
+    count: int
+    mean: np.ndarray
+    variance: np.ndarray
+    sample: np.ndarray
+
+
+def _survey(blocks: Blocks, mixtures: int, seed: int) -> _Survey:
+    """Go over the frames once; each has the same chance to be in the sample."""
+    count, mean, squares, low, high = 0, 0.0, 0.0, np.inf, -np.inf
+    sample = _Sample(_SAMPLE * mixtures, seed)
+    for frames in _tasks(blocks()):
+        if not np.isfinite(frames).all():
+            raise InputError("frames: hold NaN or infinity; make the mel cache again")
+        if frames.ndim != 2 or (count and frames.shape[1] != len(mean)):
+            raise InputError(f"frames: shape {frames.shape} among others; make them all alike")
+        frames = frames.astype(np.float64)
+        here = frames.mean(axis=0)
+        away, count = here - mean, count + len(frames)
+        mean = mean + away * len(frames) / count
+        squares = squares + ((frames - here) ** 2).sum(axis=0)
+        squares += away**2 * len(frames) * (count - len(frames)) / count
+        low, high = np.minimum(low, frames.min(axis=0)), np.maximum(high, frames.max(axis=0))
+        sample.offer(frames)
+    if count < mixtures:
+        raise InputError(f"frames: {count} for {mixtures} mixtures; give more tracks")
+    constant = np.flatnonzero(low == high)
+    if len(constant):
+        raise InputError(f"frames: coefficient {constant[0]} is the same in all; leave it out")
+    return _Survey(count, mean, squares / count, sample.drawn())
+
+
+class _Sample:
+    """`size` frames out of a stream, any of them equally likely: those with the least lots."""
+
+    def __init__(self, size: int, seed: int):
+        self._size, self._random = size, np.random.default_rng(seed)
+        self._frames: list[np.ndarray] = []
+        self._lots: list[np.ndarray] = []
+        self._held, self._limit = 0, np.inf
+
+    def offer(self, frames: np.ndarray) -> None:
+        lots = self._random.random(len(frames))
+        low = lots < self._limit
+        self._frames.append(frames[low])
+        self._lots.append(lots[low])
+        self._held += int(low.sum())
+        if self._held > 2 * self._size:
+            self.drawn()
+
+    def drawn(self) -> np.ndarray:
+        """(size, d), or all there are if fewer; in the stream's order."""
+        frames, lots = np.concatenate(self._frames), np.concatenate(self._lots)
+        if len(lots) > self._size:
+            kept = np.sort(np.argpartition(lots, self._size)[: self._size])
+            frames, lots = frames[kept], lots[kept]
+            self._limit = lots.max()
+        self._frames, self._lots, self._held = [frames], [lots], len(lots)
+        return frames
+
+
+def _begun(data: _Survey, mixtures: int, seed: int, start: str, floor: float) -> DiagonalGMM:
+    """The mixture that training starts from."""
+    deviation = np.sqrt(data.variance)
+    z = (data.sample - data.mean) / deviation
+    if start == "random":
+        chosen = np.random.default_rng(seed).choice(len(z), mixtures, replace=False)
+        means, spread = z[chosen], np.ones((mixtures, z.shape[1]))
+        counts = np.ones(mixtures)
+    elif start == "kmeans":
+        # On one thread, so that the sums come in one order and the seed fixes the result.
+        with threadpoolctl.threadpool_limits(1):
+            clusters = MiniBatchKMeans(mixtures, n_init=1, batch_size=4096, random_state=seed)
+            owner = clusters.fit(z).labels_
+        means = clusters.cluster_centers_
+        # One frame of the overall variance is added, for the clusters of one frame or none.
+        counts = np.bincount(owner, minlength=mixtures) + 1.0
+        distance = (z - means[owner]) ** 2
+        spread = np.array([np.bincount(owner, d, minlength=mixtures) for d in distance.T]).T
+        spread = (spread + 1) / counts[:, None]
+    else:
+        raise ValueError(f"start: {start!r} is none of kmeans, random")
+    variances = np.maximum(spread, floor) * data.variance
+    return DiagonalGMM(counts / counts.sum(), data.mean + deviation * means, variances)
+
+
+def _maximised(
+    gmm: DiagonalGMM, linear: _Linear, sums: np.ndarray, floor: np.ndarray
+) -> DiagonalGMM:
+    """The M-step; a mixture that hardly has a frame keeps its mean and variance."""
+    squares, zs, zeroth = linear.parted(sums)
+    starved = (zeroth < _STARVED)[:, None]
+    count = np.where(starved, 1, zeroth[:, None])
+    mean = zs / count
+    variance = np.maximum(linear.scale**2 * (squares / count - mean**2), floor)
+    return DiagonalGMM(
+        zeroth / zeroth.sum(),
+        np.where(starved, gmm.means, linear.centre + linear.scale * mean),
+        np.where(starved, gmm.variances, variance),
+    )
