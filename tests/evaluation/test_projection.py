@@ -1,0 +1,163 @@
+"""LDA against scikit-learn's own transform and known clouds; its file; t-SNE's checks."""
+
+import h5py
+import numpy as np
+import pytest
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+from common.errors import InputError
+from evaluation.projection import Projection, fit_lda, load, save, tsne
+
+
+def clouds(artists=6, songs=8, d=5, seed=0):
+    """Features and artists: a Gaussian an artist, with unlike scales and a constant column."""
+    random = np.random.default_rng(seed)
+    names = np.repeat([f"artist {number}" for number in range(artists)], songs)
+    centres = random.normal(size=(artists, d)).repeat(songs, axis=0)
+    features = (centres + 0.3 * random.normal(size=centres.shape)) * 10.0 ** np.arange(-2, d - 2)
+    return np.pad(features, ((0, 0), (0, 1)), constant_values=7), names
+
+
+def test_lda_projects_as_scikit_learn_does():
+    features, names = clouds()
+    lda = LinearDiscriminantAnalysis(n_components=3).fit(features, names)
+    others = clouds(seed=1)[0]
+    found = fit_lda(features, names, 3).apply(others)
+    assert found.shape == (48, 3)
+    np.testing.assert_allclose(found, lda.transform(others))
+
+
+def test_lda_finds_what_tells_artists_apart():
+    # The artists differ in the second column only, which is small beside the first.
+    random = np.random.default_rng(0)
+    names = np.tile(["a", "b", "c"], 40)
+    small = np.tile([0.0, 1.0, 2.0], 40) + 0.05 * random.normal(size=120)
+    features = np.stack([1000 * random.normal(size=120), small], axis=1)
+    projected = fit_lda(features, names, 1).apply(features)[:, 0]
+    assert abs(np.corrcoef(projected, small)[0, 1]) > 0.999
+
+
+def test_lda_does_not_know_the_order_or_names_of_the_songs():
+    features, names = clouds()
+    order = np.random.default_rng(1).permutation(len(names))
+    one = fit_lda(features, names, 3).apply(features)
+    renamed = np.array([f"x{name}" for name in names[order]])
+    other = fit_lda(features[order], renamed, 3).apply(features)
+    np.testing.assert_allclose(np.abs(one), np.abs(other), rtol=1e-6, atol=1e-8)
+
+
+def test_lda_takes_artists_of_one_song_among_others():
+    features, names = clouds()
+    names[0] = "alone"
+    assert fit_lda(features, names, 3).matrix.shape == (6, 3)
+
+
+@pytest.mark.parametrize("dimensions", [0, 6, 100])
+def test_lda_of_more_dimensions_than_artists_give_is_refused(dimensions):
+    message = f"{dimensions} dimensions from 6 artists and features of 6; take from 1 to 5"
+    with pytest.raises(InputError, match=message):
+        fit_lda(*clouds(), dimensions)
+
+
+def test_lda_of_more_dimensions_than_the_features_have_is_refused():
+    # Six columns, of which one is constant.
+    with pytest.raises(InputError, match=r"differ in 5 independent dimensions.*not in 6"):
+        fit_lda(*clouds(artists=9), 6)
+
+
+def test_lda_of_artists_who_are_alike_is_refused():
+    features = np.tile(np.random.default_rng(0).integers(0, 9, (4, 3)), (3, 1))
+    with pytest.raises(InputError, match="mean features of all artists are the same"):
+        fit_lda(features, np.repeat(["a", "b", "c"], 4), 1)
+
+
+@pytest.mark.parametrize(
+    ("features", "names", "message"),
+    [
+        (np.eye(3), ["a"] * 3, "every song is by 'a'; give"),
+        (np.eye(3), ["a", "b", "c"], "one song of each of 3 artists"),
+        (np.repeat(np.eye(3), 2, axis=0), list("aabbcc"), "each artist have the same features"),
+        (np.eye(3), ["a", None, "a"], "1 of 3 songs have no label"),
+        (np.full((2, 2), np.nan), ["a", "b"], "NaN or infinity"),
+    ],
+)
+def test_lda_of_too_little_is_refused(features, names, message):
+    with pytest.raises(InputError, match=message):
+        fit_lda(features, names, 1)
+
+
+def test_a_projection_refuses_other_features():
+    projection = fit_lda(*clouds(), 2)
+    with pytest.raises(InputError, match="fitted to 6 dimensions, the features have 3"):
+        projection.apply(np.eye(3))
+    with pytest.raises(InputError, match="NaN or infinity"):
+        projection.apply(np.full((1, 6), np.inf))
+
+
+# The file
+
+
+def test_a_projection_comes_back_from_its_file_with_what_made_it(tmp_path):
+    made, inputs = fit_lda(*clouds(), 3), {"weights": {"name": "basic_500"}, "dimensions": 3}
+    save(tmp_path / "lda" / "basic.h5", made, inputs)
+    found, found_inputs = load(tmp_path / "lda" / "basic.h5")
+    np.testing.assert_array_equal(found.mean, made.mean)
+    np.testing.assert_array_equal(found.matrix, made.matrix)
+    assert found_inputs == inputs
+
+
+@pytest.mark.parametrize(
+    "projection",
+    [
+        Projection(np.zeros(3), np.eye(2)),
+        Projection(np.zeros((2, 1)), np.eye(2)),
+        Projection(np.zeros(2), np.full((2, 1), np.nan)),
+        Projection(np.zeros(0), np.zeros((0, 0))),
+    ],
+)
+def test_a_damaged_file_is_refused(tmp_path, projection):
+    save(tmp_path / "p.h5", projection, {})
+    with pytest.raises(InputError, match=r"p\.h5: a damaged projection file; make it again"):
+        load(tmp_path / "p.h5")
+
+
+def test_a_file_of_something_else_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        load(tmp_path / "p.h5")
+    with h5py.File(tmp_path / "p.h5", "w") as file:
+        file["mean"] = np.zeros(2)
+    with pytest.raises(InputError, match="matrix is missing"):
+        load(tmp_path / "p.h5")
+    with h5py.File(tmp_path / "p.h5", "a") as file:
+        file["matrix"] = np.eye(2)
+        file.attrs["made_from"] = "{}"
+    with pytest.raises(InputError, match="does not say what it was made from"):
+        load(tmp_path / "p.h5")
+
+
+# t-SNE
+
+
+def test_tsne_keeps_neighbours_together_and_is_the_same_for_a_seed():
+    features, names = clouds(artists=3, songs=12, d=4)
+    features = features / features.std(axis=0).clip(1e-9)
+    plane = tsne(features, perplexity=5, seed=1)
+    assert plane.shape == (36, 2) and plane.dtype == np.float64 and np.isfinite(plane).all()
+    np.testing.assert_array_equal(plane, tsne(features, perplexity=5, seed=1))
+    distance = np.linalg.norm(plane[:, None] - plane, axis=-1)
+    np.fill_diagonal(distance, np.inf)
+    assert np.mean(names[distance.argmin(axis=1)] == names) > 0.9
+
+
+@pytest.mark.parametrize("perplexity", [0, -1, 10, 30, float("nan")])
+def test_tsne_refuses_a_perplexity_that_the_songs_do_not_give(perplexity):
+    message = f"perplexity {perplexity:g} for 10 songs; take one above 0 and below 10"
+    with pytest.raises(InputError, match=message):
+        tsne(np.random.default_rng(0).normal(size=(10, 3)), perplexity)
+
+
+def test_tsne_of_features_without_a_plane_is_refused():
+    with pytest.raises(InputError, match="features of 1 dimension"):
+        tsne(np.arange(10.0)[:, None], 2)
+    with pytest.raises(InputError, match="all songs have the same features"):
+        tsne(np.ones((10, 3)), 2)
