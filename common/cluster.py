@@ -40,6 +40,7 @@ except ImportError:  # it is wanted on clusters only
 
 _REACH = 10.0  # seconds for the scheduler to answer, and for its first worker to be there
 _GONE = 60.0  # seconds without any worker, in the middle of the work; a nanny needs some for a new
+_TRIES = 2  # alone, of an item that may have killed its worker
 _TICK = 1.0  # seconds between two looks at what the cluster does
 _LOOK = 5.0  # seconds after which workers are counted anew
 
@@ -98,14 +99,14 @@ class _Task:
         """Wait for what comes of it; `others` are all tasks that may be under way beside it."""
         with contextlib.suppress(distributed.KilledWorker):
             return self._answer()
-        # Dask blames a worker's death on all tasks that it had. Of these, only the guilty one
-        # dies again when it is alone.
-        self._cluster.wait_for([other._future for other in others])
-        self._future = self._cluster.submit(self._order)
-        try:
-            return self._answer()
-        except distributed.KilledWorker:
-            return Outcome(self._item, error=WorkerLost("its decoder crashed"))
+        # Dask blames a worker's death on all tasks that it had, whether it had begun them or not.
+        # Of these, only the guilty one dies alone, and once may be due to something else.
+        for _ in range(_TRIES):
+            self._cluster.wait_for([other._future for other in others])
+            self._future = self._cluster.submit(self._order)
+            with contextlib.suppress(distributed.KilledWorker):
+                return self._answer()
+        return Outcome(self._item, error=WorkerLost("its decoder crashed"))
 
     def _answer(self) -> Outcome:
         try:
