@@ -27,7 +27,6 @@ _DAMAGE = (
     ArithmeticError,
     EOFError,
     LookupError,
-    NotImplementedError,
     RuntimeError,
     ValueError,
     struct.error,

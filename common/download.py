@@ -11,7 +11,6 @@ from common.errors import InputError
 
 MIRROR_VARIABLE = "MUSIC_MIRROR"
 _RAW = "https://raw.githubusercontent.com"
-_ELSEWHERE = f"in a folder and name that in {MIRROR_VARIABLE} or with --mirror"
 
 
 def published_file(
@@ -22,13 +21,14 @@ def published_file(
     path: str,
     git_blob: str,
     mirror: str | Path | None = None,
+    option: str = "--mirror",
 ) -> Path:
     """The verified local file that was published as `path` at `commit` of a GitHub repository.
 
     It is looked up in the mirror folder (this argument, or the environment
     variable MUSIC_MIRROR), as `name` or as the last part of `name`; without a
     mirror it is downloaded once into the user's cache folder. Either way its
-    content must have the id `git_blob`.
+    content must have the id `git_blob`. Messages name the script's `option` for it.
 
     Raises
     ------
@@ -36,10 +36,13 @@ def published_file(
         Not in the mirror, no network, or another content than published.
     """
     mirror = mirror or os.environ.get(MIRROR_VARIABLE)
+    remedy = (
+        f"put the file as {name} in a folder and name that in {MIRROR_VARIABLE} or with {option}"
+    )
     if mirror:
         found = _in_mirror(Path(mirror), name)
     else:
-        found = _download(name, f"{_RAW}/{repository}/{commit}/{path}", git_blob)
+        found = _download(name, f"{_RAW}/{repository}/{commit}/{path}", git_blob, remedy)
     if blob_id(found) == git_blob:
         return found
     if mirror:
@@ -47,7 +50,7 @@ def published_file(
     found.unlink()  # or every later call would find it there and fail
     raise InputError(
         f"{found}: the download was not the file that was published, and is deleted; try again, or "
-        f"put the file as {name} {_ELSEWHERE}"
+        f"{remedy}"
     )
 
 
@@ -68,14 +71,14 @@ def _in_mirror(mirror: Path, name: str) -> Path:
     raise InputError(f"{places[0]}: not in the mirror; copy it there, or leave the mirror out")
 
 
-def _download(name: str, url: str, git_blob: str) -> Path:
+def _download(name: str, url: str, git_blob: str, remedy: str) -> Path:
     folder = Path(pooch.os_cache("artist-labels"))
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
             f"{folder}: cannot make this folder for downloads ({error.strerror}); name another "
-            f"place in XDG_CACHE_HOME, or the file's in {MIRROR_VARIABLE} or with --mirror"
+            f"place in XDG_CACHE_HOME, or {remedy}"
         ) from error
     pooch.get_logger().setLevel("ERROR")  # it would print the hash that we had no need to give
     plain = PurePosixPath(name)
@@ -93,5 +96,5 @@ def _download(name: str, url: str, git_blob: str) -> Path:
     except Exception as error:  # requests' errors, each with a text of many lines
         raise InputError(
             f"{name}: cannot be downloaded from {url} ({type(error).__name__}); check the "
-            f"network, or put the file as {name} {_ELSEWHERE}"
+            f"network, or {remedy}"
         ) from error

@@ -25,4 +25,4 @@ def file(name: str, mirror: str | Path | None = None) -> Path:
         rows = {row.pop("name"): row for row in csv.DictReader(registry)}
     if name not in rows:
         raise InputError(f"{name}: not a published split file; there are {', '.join(rows)}")
-    return published_file(name, **rows[name], mirror=mirror)
+    return published_file(name, **rows[name], mirror=mirror, option="--metadata")

@@ -120,7 +120,7 @@ def check(table: pd.DataFrame, source: str | Path, columns: Sequence[str] = COLU
         ("track_id", ids.eq(""), "is empty; name each track"),
         ("track_id", ids.str.contains("\0", regex=False), "holds a NUL character; rename it"),
         ("track_id", ids.duplicated(), "stands twice; keep one row of it"),
-        ("path", _leaves_folder(paths), "does not lie below the audio folder; correct it"),
+        ("path", leaving_folder(paths), "does not lie below the audio folder; correct it"),
     ]
     if "subset" in table.columns:
         no_subset = ~table["subset"].isin(SUBSETS)
@@ -134,7 +134,7 @@ def check(table: pd.DataFrame, source: str | Path, columns: Sequence[str] = COLU
             raise InputError(f"{source}: row {row + 2}: {name} {table[name].iloc[row]!r} {why}")
 
 
-def _leaves_folder(paths: pd.Series) -> np.ndarray:
+def leaving_folder(paths: pd.Series) -> np.ndarray:
     """(tracks,) bool: `leaves_folder` of each path, asked of those only that could."""
     leaves = paths.str.contains(_DOUBTFUL, regex=True).to_numpy(dtype=bool, copy=True)
     leaves[leaves] = [leaves_folder(path) for path in paths[leaves]]

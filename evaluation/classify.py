@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from common.checks import checked, checked_features, checked_subsets
 from common.errors import InputError
-from evaluation.checks import checked, checked_features
 from evaluation.similarity import ranked_blocks
 
 
@@ -144,26 +144,13 @@ def linear_softmax(
         subset, a single class in training, constant training features, or no
         validation song with a label of training.
     """
-    train_x, train_y = checked(train_x, train_y, "linear softmax, train subset")
-    valid_x, valid_y = checked(valid_x, valid_y, "linear softmax, valid subset")
-    test_x, test_y = checked(test_x, test_y, "linear softmax, test subset")
-    train_y, classes = pd.factorize(train_y)
-    if len(classes) < 2:
-        raise InputError(
-            f"linear softmax, train subset: every song has the label {classes[0]}, and a "
-            "classifier needs two; choose another column with --label"
-        )
-    valid_y, test_y = (pd.Index(classes).get_indexer(y) for y in (valid_y, test_y))
-    known = valid_y >= 0
-    if not known.any():
-        raise InputError(
-            "linear softmax, valid subset: no song has a label of the train subset; "
-            "check the subset column of the split"
-        )
-    train_x, valid_x, test_x = _standardised(train_x, valid_x[known], test_x)
+    features, (train_y, valid_y, test_y) = checked_subsets(
+        (train_x, train_y), (valid_x, valid_y), (test_x, test_y), "linear softmax"
+    )
+    train_x, valid_x, test_x = _standardised(*features)
     weights, epochs_run = fit_softmax(
         (train_x, train_y),
-        (valid_x, valid_y[known]),
+        (valid_x, valid_y),
         [np.random.default_rng(np.random.SeedSequence([seed, i])) for i in range(trials)],
         epochs=epochs,
         patience=patience,

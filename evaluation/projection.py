@@ -11,8 +11,8 @@ from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
 from common import hdf5, provenance
+from common.checks import checked, checked_features
 from common.errors import InputError
-from evaluation.checks import checked, checked_features
 
 
 @dataclass(frozen=True)

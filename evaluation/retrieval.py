@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from common.checks import checked
 from common.errors import InputError
-from evaluation.checks import checked
 from evaluation.similarity import ranked_blocks
 
 

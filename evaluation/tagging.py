@@ -9,7 +9,6 @@ networks do; only their early stopping is ours, as theirs splits the training so
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, roc_auc_score
@@ -18,8 +17,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from threadpoolctl import threadpool_limits
 
+from common.checks import checked_features, checked_subsets
 from common.errors import InputError
-from evaluation.checks import checked, checked_features
 
 # The paper does not say how wide its layers are.
 HIDDEN = (512, 512)
@@ -201,24 +200,9 @@ def transfer(
         empty subset, a single label in training, or no validation song with one of
         training.
     """
-    train_x, train_y = checked(*train, "transfer, train subset")
-    valid_x, valid_y = checked(*valid, "transfer, valid subset")
-    test_x, test_y = checked(*test, "transfer, test subset")
-    train_y, classes = pd.factorize(train_y)
-    if len(classes) < 2:
-        raise InputError(
-            f"transfer, train subset: every song has the label {classes[0]}, and a classifier "
-            "needs two; choose another column with --label"
-        )
-    valid_y, test_y = (pd.Index(classes).get_indexer(y) for y in (valid_y, test_y))
-    known = valid_y >= 0
-    if not known.any():
-        raise InputError(
-            "transfer, valid subset: no song has a label of the train subset; "
-            "check the subset column of the split"
-        )
-    train_x, valid_x, test_x = _standardised("transfer", train_x, valid_x[known], test_x)
-    train, valid = (train_x, train_y), (valid_x, valid_y[known])
+    features, (train_y, valid_y, test_y) = checked_subsets(train, valid, test, "transfer")
+    train_x, valid_x, test_x = _standardised("transfer", *features)
+    train, valid = (train_x, train_y), (valid_x, valid_y)
     logistic = [LogisticRegression(C=c, max_iter=1000).fit(*train) for c in PENALTIES]
     networks = [_fit_network(train, valid, hidden, seed) for hidden in NETWORKS]
     chosen = {

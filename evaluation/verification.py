@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from common.checks import checked_features
 from common.errors import InputError
-from evaluation.checks import checked_features
 from evaluation.similarity import unit_rows
 
 # Enrolment songs of the one-shot protocol.

@@ -19,6 +19,7 @@ import threadpoolctl
 from numpy.typing import ArrayLike
 
 from common import cli
+from common.checks import checked_features
 from common.errors import InputError
 from common.parallel import usable_cores
 
@@ -305,7 +306,7 @@ class Whitening:
         InputError
             NaN or infinity, or a covariance that is singular.
         """
-        x = _checked_vectors(x)
+        x = checked_features(x, "i-vectors")
         mean = x.mean(axis=0)
         variances, directions = np.linalg.eigh(np.atleast_2d(np.cov(x, rowvar=False, bias=True)))
         spanned = np.sum(variances > _SINGULAR * variances[-1])
@@ -318,7 +319,7 @@ class Whitening:
 
     def apply(self, x: ArrayLike) -> np.ndarray:
         """Vectors (n, d) whitened, float64."""
-        x = _checked_vectors(x)
+        x = checked_features(x, "i-vectors")
         if x.shape[1] != len(self.mean):
             raise InputError(
                 f"whitening: vectors of {x.shape[1]} dimensions, fitted to {len(self.mean)}; "
@@ -333,19 +334,6 @@ def length_normalised(x: ArrayLike) -> np.ndarray:
     It makes i-vectors nearly normal, which PLDA takes them to be. Garcia-Romero,
     Espy-Wilson: *Analysis of i-vector Length Normalization*, Interspeech 2011.
     """
-    x = _checked_vectors(x)
+    x = checked_features(x, "i-vectors")
     length = np.linalg.norm(x, axis=1, keepdims=True)
     return x / np.where(length > 0, length, 1)
-
-
-def _checked_vectors(x: ArrayLike) -> np.ndarray:
-    x = np.asarray(x, dtype=np.float64)
-    if x.ndim != 2 or not x.size:
-        raise InputError(f"vectors of shape {x.shape}; give at least one row a song, (n, d)")
-    bad = np.flatnonzero(~np.isfinite(x).all(axis=1))
-    if bad.size:
-        raise InputError(
-            f"vectors: {bad.size} of {len(x)} rows have NaN or infinity, the first is row "
-            f"{bad[0]}; extract them again"
-        )
-    return x

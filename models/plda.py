@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import linalg
 
+from common.checks import checked_features
 from common.errors import InputError
 
 # Below this share of the largest variance a direction is rounding: float32 keeps 7 digits.
@@ -114,7 +115,7 @@ class PLDA:
         return scores
 
     def _checked(self, vectors: ArrayLike, what: str) -> np.ndarray:
-        vectors = _finite(vectors, what)
+        vectors = checked_features(vectors, f"PLDA, {what} vectors")
         if vectors.shape[1] != len(self.mean):
             raise InputError(
                 f"PLDA: {what} vectors of {vectors.shape[1]} dimensions for a model of "
@@ -147,7 +148,7 @@ class _Songs(NamedTuple):
 
     @classmethod
     def of(cls, vectors: ArrayLike, artists: ArrayLike) -> "_Songs":
-        vectors, artists = _finite(vectors, "training"), np.asarray(artists)
+        vectors, artists = checked_features(vectors, "PLDA, training vectors"), np.asarray(artists)
         if artists.shape != (len(vectors),) or pd.isna(artists).any():
             raise InputError(
                 f"PLDA: {len(vectors)} vectors but artists of shape {artists.shape} or some "
@@ -205,21 +206,6 @@ class _Songs(NamedTuple):
 def _symmetric(matrix: np.ndarray) -> np.ndarray:
     """Without the asymmetry that rounding leaves."""
     return (matrix + matrix.T) / 2
-
-
-def _finite(vectors: ArrayLike, what: str) -> np.ndarray:
-    vectors = np.asarray(vectors, dtype=np.float64)
-    if vectors.ndim != 2 or not vectors.size:
-        raise InputError(
-            f"PLDA: {what} vectors of shape {vectors.shape}; give at least one row, (n, d)"
-        )
-    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-    if bad.size:
-        raise InputError(
-            f"PLDA: {bad.size} of {len(vectors)} {what} vectors have NaN or infinity, the first "
-            f"is row {bad[0]}; extract them again"
-        )
-    return vectors
 
 
 def _checked_counts(counts: ArrayLike, artists: int) -> np.ndarray:

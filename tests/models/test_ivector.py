@@ -228,7 +228,7 @@ def test_length_normalised():
 
 @pytest.mark.parametrize("function", [Whitening.fit, length_normalised])
 def test_broken_vectors_are_refused(function):
-    with pytest.raises(InputError, match=r"1 of 3 rows have NaN .* row 1; extract them again"):
+    with pytest.raises(InputError, match=r"1 of 3 rows of features have NaN .* row 1; extract"):
         function([[1, 2], [np.nan, 1], [2, 3]])
     with pytest.raises(InputError, match=r"shape \(3,\); give"):
         function([1, 2, 3])

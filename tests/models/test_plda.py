@@ -216,7 +216,7 @@ def test_what_cannot_be_trained_is_refused():
         PLDA.fit(songs, [None, *artists[1:]])
     broken = songs.copy()
     broken[2, 1] = np.nan
-    with pytest.raises(InputError, match=r"1 of 9 training vectors .* row 2; extract them again"):
+    with pytest.raises(InputError, match=r"training vectors: 1 of 9 rows .* row 2; extract"):
         PLDA.fit(broken, artists)
 
 
@@ -225,7 +225,7 @@ def test_what_cannot_be_scored_is_refused():
     model, songs = made_up_model(rng, 3), rng.normal(size=(4, 3))
     with pytest.raises(InputError, match="test vectors of 2 dimensions for a model of 3; extract"):
         model.score(songs, 1, songs[:, :2])
-    with pytest.raises(InputError, match="4 of 4 enrolment vectors have NaN"):
+    with pytest.raises(InputError, match="enrolment vectors: 4 of 4 rows of features have NaN"):
         model.score(songs * np.nan, 1, songs)
     for counts in (0, [1, 2], [1, 2, 3, np.nan]):
         with pytest.raises(InputError, match="each of the 4 enrolled artists"):

@@ -1,4 +1,4 @@
-"""Checks that every measure makes on what it is given, before any number comes out."""
+"""Checks that measures and models make on features, before any number comes out."""
 
 import numpy as np
 import pandas as pd
@@ -55,3 +55,44 @@ def checked_features(features: ArrayLike, name: str) -> np.ndarray:
             f"the first is row {bad[0]}; extract them again"
         )
     return features
+
+
+def checked_subsets(
+    train: tuple[ArrayLike, ArrayLike],
+    valid: tuple[ArrayLike, ArrayLike],
+    test: tuple[ArrayLike, ArrayLike],
+    name: str,
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Features and whole-number labels of the three subsets, for a classifier called `name`.
+
+    Labels are numbered as the train subset has them; a label that it lacks is -1 in
+    test, and leaves its song out of valid.
+
+    Returns
+    -------
+    Three (n, d) float64, and three (n,) int.
+
+    Raises
+    ------
+    InputError
+        As `checked`; a single class in training; no validation song with one of training.
+    """
+    pairs = [
+        checked(*part, f"{name}, {subset} subset")
+        for part, subset in ((train, "train"), (valid, "valid"), (test, "test"))
+    ]
+    (train_x, train_y), (valid_x, valid_y), (test_x, test_y) = pairs
+    train_y, classes = pd.factorize(train_y)
+    if len(classes) < 2:
+        raise InputError(
+            f"{name}, train subset: every song has the label {classes[0]}, and a classifier "
+            "needs two; choose another column with --label"
+        )
+    valid_y, test_y = (pd.Index(classes).get_indexer(y) for y in (valid_y, test_y))
+    known = valid_y >= 0
+    if not known.any():
+        raise InputError(
+            f"{name}, valid subset: no song has a label of the train subset; "
+            "check the subset column of the split"
+        )
+    return [train_x, valid_x[known], test_x], [train_y, valid_y[known], test_y]
