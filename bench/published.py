@@ -8,14 +8,15 @@ their layers, each run for itself. Written anew from the papers' description.
 import random
 from pathlib import Path
 
-import keras
 import numpy as np
-from keras import layers, ops
 
 from data_prep.mel import SEGMENT
 from data_prep.mel_cache import MelCache
 from models.encoder import BANDS, build_encoder, normalisation
+from models.quiet_keras import keras
 from models.siamese import HingeLoss
+
+layers, ops = keras.layers, keras.ops
 
 
 def write_songs(cache: MelCache, folder: Path) -> list[Path]:

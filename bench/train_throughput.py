@@ -32,11 +32,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-import models  # noqa: F401 (quiets TensorFlow before Keras imports it)
-
-# isort: split
-import keras
-
 from bench import published
 from bench.mel_cache import tracks
 from common.parallel import usable_cores
@@ -47,6 +42,7 @@ from models.devices import devices
 from models.encoder import build_encoder
 from models.fit import Schedule, fit
 from models.placement import Placement
+from models.quiet_keras import keras
 from models.run import Run
 from models.siamese import HingeLoss, build_siamese, within_margin
 

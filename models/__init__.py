@@ -1,21 +1,4 @@
-"""The networks of the papers, their weights, the training loop, and the features they give."""
+"""The models of the papers: their networks, weights and training loop; and the baselines beside.
 
-import contextlib
-import os
-import sys
-
-if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "3" and sys.stderr is not None:
-    # TensorFlow greets the terminal with notes on its own build before it reads this variable, so
-    # its first import happens with the C library's stderr turned away. Python's errors still show.
-    sys.stderr.flush()
-    _stderr, _nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(_nowhere, 2)
-    try:
-        import keras  # noqa: F401
-
-        with contextlib.suppress(ImportError):
-            import tensorflow  # noqa: F401  (Keras' data adapters would, whatever the backend)
-    finally:
-        os.dup2(_stderr, 2)
-        os.close(_stderr)
-        os.close(_nowhere)
+The baselines (GMM-UBM, i-vector, PLDA) need no network: only modules with one import Keras.
+"""

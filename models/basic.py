@@ -1,10 +1,10 @@
 """The basic model: which artist is it?  And the tag model, the same with tags."""
 
-import keras
-from keras import layers
-
 from data_prep.mel import SEGMENT
 from models.encoder import BANDS, normalisation
+from models.quiet_keras import keras
+
+layers = keras.layers
 
 
 def build_basic(

@@ -3,13 +3,13 @@
 import math
 from pathlib import Path
 
-import keras
 from tensorboard.summary import Writer
 
 from common import cli
 from common.errors import InputError
 from data_prep.crops import Batches
 from models.devices import Devices
+from models.quiet_keras import keras
 from models.run import Run, State
 
 DECAY = 1e-6  # of the learning rate, per step

@@ -12,10 +12,10 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import keras
 import numpy as np
 
 from common.errors import InputError
+from models.quiet_keras import keras
 
 PROCESSES = "KERAS_DISTRIBUTION_NUM_PROCESSES"  # set by who launches several; Keras reads it
 

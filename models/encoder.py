@@ -2,10 +2,10 @@
 
 import random
 
-import keras
-from keras import layers, regularizers
-
 from data_prep.mel import SEGMENT
+from models.quiet_keras import keras
+
+layers, regularizers = keras.layers, keras.regularizers
 
 BANDS = 128  # mel bands of the input
 FEATURE = 256  # dimensions of a song's feature

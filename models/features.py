@@ -5,12 +5,12 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from data_prep.mel import SEGMENT, mfcc, segments
 from models import weights
 from models.encoder import BANDS, FEATURE, build_encoder, normalisation
+from models.quiet_keras import keras
 
 _BATCH = 256  # segments
 _AHEAD = 4  # batches made ready while the encoder works

@@ -5,7 +5,6 @@ import sys
 from dataclasses import dataclass, replace
 from typing import Any
 
-import keras
 import numpy as np
 
 from common.errors import InputError
@@ -14,6 +13,7 @@ from data_prep.mel import SEGMENT
 from models.callbacks import Decay, Keep, Progress, StopAtNaN
 from models.devices import Devices
 from models.placement import Placement, Resident
+from models.quiet_keras import keras
 from models.run import Run
 
 MOMENTUM = 0.9

@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass
 
-import keras
 import numpy as np
-from keras import layers, ops
 
 from common.errors import InputError
 from data_prep.crops import Crops
 from data_prep.mel import SEGMENT
 from models.devices import Devices, memory
+from models.quiet_keras import keras
+
+layers, ops = keras.layers, keras.ops
 
 AUTOMATIC, STREAM, RESIDENT = "auto", "stream", "resident"
 _SHARE = 0.35  # of the device's memory for frames: while they are put together they are there twice

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import filelock
-import keras
 import numpy as np
 import pandas as pd
 
@@ -15,6 +14,7 @@ from common.errors import InputError
 from common.files import make_folder, written_whole
 from data_prep.mel_cache import MelCache
 from models import weights
+from models.quiet_keras import keras
 
 
 def inputs_of(

@@ -1,10 +1,10 @@
 """The siamese model: are two songs by the same artist?"""
 
-import keras
-from keras import layers, ops
-
 from data_prep.mel import SEGMENT
 from models.encoder import BANDS, FEATURE, normalisation
+from models.quiet_keras import keras
+
+layers, ops = keras.layers, keras.ops
 
 NEGATIVES = 4
 MARGIN = 0.4

@@ -3,9 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-import keras
 import pandas as pd
-from keras.utils import set_random_seed
 
 from common import cli
 from data_prep.crops import Batches
@@ -15,6 +13,7 @@ from models.devices import Devices, devices
 from models.encoder import build_encoder
 from models.fit import Schedule, fit
 from models.placement import Placement
+from models.quiet_keras import keras
 from models.run import Run, inputs_of
 
 
@@ -57,7 +56,7 @@ def train(
         placement = Placement.choose(found, batches[0].crops, args.data, args.steps_per_call)
         if found.writes:
             print(f"{args.out}: on {found}, {args.precision}, {placement}")
-        set_random_seed(args.seed)
+        keras.utils.set_random_seed(args.seed)
         model = build(_encoder(args, start, found), mean=mean, std=std)
         schedule = Schedule(args.rate, args.epochs, args.plateau, args.patience)
         fit(model, loss, metrics, *batches, schedule, run, placement, found)

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
-import keras
 import numpy as np
 
 from common import hdf5, provenance
@@ -27,6 +26,7 @@ from common.errors import InputError
 from common.files import sha256
 from models.basic import build_basic
 from models.encoder import BANDS, BLOCKS, FEATURE, build_encoder
+from models.quiet_keras import keras
 
 # Of the training songs of the released weights (ismir2018's published code).
 RELEASED_MEAN, RELEASED_STD = 0.22620339, 0.25794547

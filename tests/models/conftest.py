@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-import models  # noqa: F401 (quiets TensorFlow before anything imports it)
+import models.quiet_keras  # noqa: F401 (before anything else imports TensorFlow)
 from tests.models import made_up
 
 # Only the CPU gives the same bits twice; and two processes could not both have the whole GPU.
