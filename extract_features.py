@@ -1,8 +1,9 @@
 """Step 4: one vector a song, by released weights, your own, or a baseline.
 
-WEIGHTS is a released model (siamese_5000), an .h5 or .keras file, or a
-baseline: `mfcc`, or `untrained` (the encoder with random weights). INPUT is a
-mel cache (.h5), an audio file, or a folder of audio files.
+WEIGHTS is a released model (siamese_5000), an .h5 or .keras file, an i-vector
+extractor (ivector.h5 of train_ivector.py), or a baseline: `mfcc`, or `untrained`
+(the encoder with random weights). INPUT is a mel cache (.h5), an audio file, or a
+folder of audio files.
 """
 
 from pathlib import Path
@@ -15,6 +16,7 @@ from common.files import make_folder
 from common.parallel import usable_cores
 from data_prep import failures
 from data_prep.mel import FrontEnd
+from data_prep.mfcc import SILENT
 from data_prep.sources import AudioTracks, CachedTracks
 
 
@@ -50,7 +52,7 @@ def main() -> int:
 
     from models import features  # imports Keras, which neither --help nor the decoders need
 
-    function, origin = features.named(
+    function, origin, trained_on = features.named(
         args.weights, mirror=args.mirror, seed=args.seed, mean_and_std=source.mean_and_std
     )
     inputs = {"weights": origin, "input": source.inputs}
@@ -62,8 +64,16 @@ def main() -> int:
             args.out, len(found.track_id), failed, args.allow_failures, "complete already"
         )
 
+    kept, rows = [], []
     with cli.progress(source.mels(), total=len(source.track_id), unit="track") as mels:
-        rows = list(function(mels))
+        # What failed before a row comes is in `failed` by then.
+        decoded = (track for track in source.track_id if track not in source.failed)
+        for track, row in zip(decoded, function(mels), strict=False):
+            if row is None:
+                source.failed[track] = SILENT
+            else:
+                kept.append(track)
+                rows.append(row)
     failures.write(args.out, source.failed)
     if not rows:
         track, reason = next(iter(source.failed.items()))
@@ -71,9 +81,9 @@ def main() -> int:
             f"{args.input}: none of the {len(source.failed)} tracks could be used; the first, "
             f"{track}: {reason}"
         )
-    kept = [track for track in source.track_id if track not in source.failed]
     failed = {**source.failed_before, **source.failed}
-    feature_file.write(args.out, feature_file.Features(np.stack(rows), kept, failed, inputs))
+    made = feature_file.Features(np.stack(rows), kept, failed, inputs, trained_on)
+    feature_file.write(args.out, made)
     return failures.close(args.out, len(kept), source.failed, args.allow_failures, origin["name"])
 
 

@@ -70,7 +70,7 @@ def main() -> None:
 
 def judged(weights: str, seed: int, split: pd.DataFrame, cache: MelCache) -> dict[str, float]:
     """MAP and k-NN accuracy of these weights' features on the genres of the target songs."""
-    function, _ = features.named(
+    function, *_ = features.named(
         weights, mirror=None, seed=seed, mean_and_std=(cache.mean, cache.std)
     )
     vectors = np.stack(list(function(cache[track] for track in split["track_id"])))

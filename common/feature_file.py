@@ -1,14 +1,15 @@
 """The feature file: one vector a song, and what made it.
 
 Datasets `features` (n, d) float32 and `track_id` (n,) str; `failed_track_id` and
-`failed_reason` of the songs that could not be used; the root attribute
-`made_from` (JSON) with the weights, the front end and the versions.
+`failed_reason` of the songs that could not be used; `trained_on`, the artists whose
+songs trained what made it, where that is known; the root attribute `made_from`
+(JSON) with the weights, the front end and the versions.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from common import hdf5, provenance
@@ -19,13 +20,15 @@ from common.errors import InputError
 class Features:
     """Features of n songs: (n, d) float32, (n,) str, and the inputs that made them.
 
-    `failed` is {track_id: reason} of the songs that could not be used.
+    `failed` is {track_id: reason} of the songs that could not be used. `trained_on` is
+    (a,) str: the artists whose songs trained the model, none where they are not known.
     """
 
     features: np.ndarray
     track_id: np.ndarray
     failed: dict[str, str]
     inputs: dict
+    trained_on: Sequence[str] = ()
 
     def of(self, track_ids: np.ndarray, source: str | Path) -> np.ndarray:
         """The rows of these tracks in their order; `source` names the file in the error.
@@ -52,6 +55,7 @@ def read(path: str | Path) -> Features:
         track_id = hdf5.strings(file, "track_id")
         failed = hdf5.strings(file, "failed_track_id"), hdf5.strings(file, "failed_reason")
         inputs = hdf5.json_attribute(file, "made_from").get("inputs", {})
+        trained_on = hdf5.strings(file, "trained_on")
     if features.ndim != 2 or len(features) != len(track_id) or features.dtype.kind != "f":
         raise InputError(f"{path}: a damaged feature file; delete it and extract again")
     return Features(
@@ -59,15 +63,16 @@ def read(path: str | Path) -> Features:
         track_id,
         dict(zip(*failed, strict=False)),
         inputs,
+        trained_on,
     )
 
 
 def write(path: str | Path, made: Features) -> None:
     """Write a feature file whole."""
-    text = h5py.string_dtype()
     with hdf5.written(path) as file:
         file["features"] = np.asarray(made.features, np.float32)
-        file.create_dataset("track_id", data=list(made.track_id), dtype=text)
-        file.create_dataset("failed_track_id", data=list(made.failed), dtype=text)
-        file.create_dataset("failed_reason", data=list(made.failed.values()), dtype=text)
+        hdf5.write_strings(file, "track_id", made.track_id)
+        hdf5.write_strings(file, "failed_track_id", made.failed)
+        hdf5.write_strings(file, "failed_reason", made.failed.values())
+        hdf5.write_strings(file, "trained_on", made.trained_on)
         file.attrs["made_from"] = provenance.to_json(provenance.record(made.inputs))

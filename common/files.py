@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import filelock
+
 from common.errors import InputError
 
 
@@ -51,6 +53,32 @@ def make_folder(folder: str | Path) -> None:
         raise InputError(
             f"{folder}: cannot make this folder ({error.strerror}); choose another place"
         ) from error
+
+
+@contextlib.contextmanager
+def only_process_in(folder: str | Path) -> Iterator[None]:
+    """Hold a training's folder, which is made, so that no other process trains there.
+
+    Raises
+    ------
+    InputError
+        Another one does.
+    """
+    folder = Path(folder)
+    make_folder(folder)
+    path = folder / "lock"
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout as error:
+        raise InputError(
+            f"{folder}: another process is training here; wait for it, or choose another --out"
+        ) from error
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # while it is still ours
+        lock.release()
 
 
 def write_all(file: io.RawIOBase, data: memoryview) -> None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import h5py
@@ -150,6 +150,11 @@ def strings(group: h5py.Group, name: str) -> np.ndarray:
         return found.asstr()[()]
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(f"{group.file.filename}: {name} is damaged; make it again") from error
+
+
+def write_strings(group: h5py.Group, name: str, values: Iterable[str]) -> None:
+    """Keep strings as a dataset that `strings` reads."""
+    group.create_dataset(name, data=list(values), dtype=h5py.string_dtype())
 
 
 def attribute(file: h5py.File, name: str, kind: type) -> str | float:

@@ -1,7 +1,8 @@
-"""A parallel map that keeps the order, bounds its memory and outlives its workers."""
+"""Parallel maps that keep the order and bound their memory; one outlives its workers."""
 
 import collections
 import contextlib
+import functools
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -10,6 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
@@ -88,6 +90,34 @@ def ordered_map(
                 return
     finally:
         crew.close()
+
+
+def threaded(function: Callable[[Any], Any], items: Iterable) -> Iterator:
+    """Yield the function of each item, in order, computed by threads a few items ahead.
+
+    For work that NumPy does without Python's lock. BLAS gets one thread in each: its
+    own threads help the products only, and get in each other's way on a busy machine.
+    """
+    workers = usable_cores()
+    ahead: collections.deque = collections.deque()
+    with one_blas_thread(), ThreadPoolExecutor(workers) as pool:
+        for item in items:
+            ahead.append(pool.submit(function, item))
+            if len(ahead) > 2 * workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def one_blas_thread() -> contextlib.AbstractContextManager:
+    """Keep NumPy's BLAS to one thread: with more, some processors round products otherwise."""
+    return _blas().limit(limits=1)
+
+
+@functools.cache
+def _blas() -> threadpoolctl.ThreadpoolController:
+    """NumPy's BLAS; looked for once, since that takes longer than a short song's scores."""
+    return threadpoolctl.ThreadpoolController().select(user_api="blas")
 
 
 def usable_cores() -> int:

@@ -10,6 +10,7 @@ import librosa
 import numpy as np
 import scipy.fft
 
+from common.parallel import one_blas_thread
 from data_prep import audio
 
 SEGMENT = 129  # frames, about 3 s: the input of the 1-D CNN (ismir2018 section 4)
@@ -75,9 +76,10 @@ def log_mel(waveform: np.ndarray, front_end: FrontEnd | None = None) -> np.ndarr
     samples = np.lib.stride_tricks.sliding_window_view(padded, front_end.n_fft)[:: front_end.hop]
     window, filters = _hann(front_end.n_fft), _filters(front_end).T
     mel = np.empty((frames, front_end.n_mels), np.float32)
-    for first in range(0, frames, _BLOCK):
-        block = slice(first, min(first + _BLOCK, frames))
-        mel[block] = np.abs(scipy.fft.rfft(samples[block] * window)) @ filters
+    with one_blas_thread():  # the same bits in any process
+        for first in range(0, frames, _BLOCK):
+            block = slice(first, min(first + _BLOCK, frames))
+            mel[block] = np.abs(scipy.fft.rfft(samples[block] * window)) @ filters
     return np.log10(1 + np.float32(front_end.gain) * mel)
 
 

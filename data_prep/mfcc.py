@@ -1,12 +1,115 @@
-"""MFCC frames of a track for the speaker-recognition baselines, out of its cached log-mel."""
+"""MFCC frames of tracks for the speaker-recognition baselines, out of their cached log-mels."""
+
+import dataclasses
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import librosa
 import numpy as np
 
+from common import cli
 from common.errors import InputError
+from common.files import write_all
+from common.parallel import threaded
 from data_prep.mel import FrontEnd, mfcc
+from data_prep.mel_cache import MelCache
 
 DELTA_WIDTH = 9  # frames, of librosa's smoothed difference
+SILENT = "has no frame that is loud enough; it may be silent"
+
+
+@dataclass(frozen=True)
+class MfccSettings:
+    """What `mfcc_frames` takes beside the track; arxiv2017 has 20 coefficients and no more."""
+
+    coefficients: int = 20
+    deltas: bool = False
+    level_range: float | None = None
+
+    def to_dict(self) -> dict:
+        """The settings as JSON values."""
+        return dataclasses.asdict(self)
+
+    @property
+    def dimensions(self) -> int:
+        """Of a frame."""
+        return self.coefficients * (2 if self.deltas else 1)
+
+    def frames(self, mel: np.ndarray, front_end: FrontEnd) -> np.ndarray:
+        """`mfcc_frames` of one track, (kept frames, dimensions) float32."""
+        return mfcc_frames(mel, front_end, **self.to_dict())
+
+
+@dataclass(frozen=True)
+class TrackFrames:
+    """The MFCC frames of tracks, end to end in a file without a name that is mapped into memory.
+
+    A pass over them costs no more than reading them, however often it is made; the
+    file is gone when this is, or when the process is.
+
+    Attributes
+    ----------
+    frames
+        (total, dimensions) float32.
+    track_id
+        (tracks,) str, those that have frames.
+    start
+        (tracks + 1,) int64: track i has frames[start[i] : start[i + 1]].
+    failed
+        {track_id: reason} of the others.
+    """
+
+    frames: np.ndarray
+    track_id: np.ndarray
+    start: np.ndarray
+    failed: dict[str, str]
+
+    @classmethod
+    def of(
+        cls, cache: MelCache, track_ids: np.ndarray, settings: MfccSettings, folder: Path
+    ) -> "TrackFrames":
+        """Make them from a cache; `folder` is where the disk has room.
+
+        Raises
+        ------
+        InputError
+            A track that the cache lacks, or one with NaN or infinity; no frame at all.
+        """
+        cache.rows(track_ids)  # all are there
+        lengths, kept, failed = [], [], {}
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+            made = threaded(lambda track: _frames_of(cache, track, settings), track_ids)
+            with cli.progress(made, total=len(track_ids), desc="MFCC", unit="track") as progress:
+                for track, frames in zip(track_ids, progress, strict=True):
+                    if not len(frames):
+                        failed[track] = SILENT
+                        continue
+                    write_all(file, memoryview(frames).cast("B"))
+                    kept.append(track)
+                    lengths.append(len(frames))
+            if not kept:
+                raise InputError(
+                    f"{cache.path}: none of {len(track_ids)} tracks has a frame that is loud "
+                    "enough; raise --level-range, or leave it out"
+                )
+            shape = (sum(lengths), settings.dimensions)
+            frames = np.memmap(file, np.float32, mode="r", shape=shape)  # keeps the file open
+        start = np.cumsum([0, *lengths])
+        return cls(frames, np.array(kept, object), start, failed)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """The (frames, dimensions) of one track after the other."""
+        for first, after in zip(self.start, self.start[1:], strict=False):
+            yield self.frames[first:after]
+
+
+def _frames_of(cache: MelCache, track: str, settings: MfccSettings) -> np.ndarray:
+    try:
+        return np.ascontiguousarray(settings.frames(cache[track], cache.front_end))
+    except InputError as error:
+        raise InputError(f"{cache.path}: {track!r}: {error}") from error
 
 
 def mfcc_frames(

@@ -12,18 +12,17 @@ product, and the statistics are another. Frames are taken a few at a time: no
 array grows with their number.
 """
 
-import collections
-import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import threadpoolctl
+from numpy.typing import ArrayLike
 from sklearn.cluster import MiniBatchKMeans
 
+from common import cli
 from common.errors import InputError
-from common.parallel import usable_cores
+from common.parallel import threaded
 
 _ROWS = 1024  # frames of one matrix product: its result stays in the processor's cache
 _TASK = 16 * _ROWS  # frames that a thread takes at a time
@@ -91,7 +90,7 @@ class DiagonalGMM:
         zeroth (k,), first (k, d), and with `second` also second (k, d), float64.
         """
         linear = _Linear(self, np.float64)
-        sums, _ = linear.sums(_checked(frames, self))
+        sums, *_ = linear.sums(_checked(frames, self))
         squares, zs, zeroth = linear.parted(sums)
         first = linear.scale * zs + linear.centre * zeroth[:, None]
         if not second:
@@ -110,6 +109,8 @@ def train(
     start: str | DiagonalGMM = "kmeans",
     floor: float = 1e-3,
     tolerance: float = 1e-4,
+    begun: tuple[DiagonalGMM, ArrayLike] | None = None,
+    after: Callable[[DiagonalGMM, np.ndarray], None] = lambda gmm, history: None,
 ) -> tuple[DiagonalGMM, np.ndarray]:
     """Fit a mixture to frames by expectation-maximisation, in a pass over them an iteration.
 
@@ -136,6 +137,11 @@ def train(
         Least variance, as a fraction of that of all frames, for each dimension.
     tolerance
         Nats a frame: stop when an iteration gains less.
+    begun
+        What an earlier call with the same arguments gave to `after`: training goes on
+        from there, to the very end that it would have come to.
+    after
+        Called with the mixture and the likelihoods so far, after each iteration.
 
     Returns
     -------
@@ -153,23 +159,44 @@ def train(
     if mixtures < 1 or iterations < 1 or not 0 < floor < 1:
         raise ValueError("mixtures, iterations: at least 1; floor: between 0 and 1")
     data = _survey(blocks, mixtures, seed)
-    gmm = start if isinstance(start, DiagonalGMM) else _begun(data, mixtures, seed, start, floor)
+    gmm, history = begun or (_begun(data, mixtures, seed, start, floor), [])
     if gmm.means.shape != (mixtures, len(data.mean)):
         raise ValueError(f"start: {gmm.means.shape}, not {(mixtures, len(data.mean))}")
-    history: list[float] = []
-    for _ in range(iterations):
-        linear = _Linear(gmm)
-        sums, total = np.zeros(linear.matrix.shape), 0.0
-        for part, likelihood in _threaded(linear.sums, _tasks(blocks())):
-            sums += part
-            total += likelihood
-        if round(linear.parted(sums)[2].sum()) != data.count:
-            raise ValueError("blocks: other frames than before; it must give them anew each time")
-        gmm = _maximised(gmm, linear, sums, floor * data.variance)
-        history.append(total / data.count)
-        if len(history) > 1 and history[-1] - history[-2] < tolerance:
-            break
+    history = list(history)
+
+    def ended() -> bool:
+        slow = len(history) > 1 and history[-1] - history[-2] < tolerance
+        return slow or len(history) >= iterations
+
+    left = data.count * (iterations - len(history))
+    with cli.progress(total=left, desc="UBM", unit="frame", unit_scale=True) as bar:
+        while not ended():
+            linear = _Linear(gmm)
+            sums, total, seen = np.zeros(linear.matrix.shape), 0.0, 0
+            for part, likelihood, count in threaded(linear.sums, _tasks(blocks())):
+                sums += part
+                total += likelihood
+                seen += count
+                bar.update(count)
+            if seen != data.count:
+                raise ValueError("blocks: other frames than before; it must give the same anew")
+            gmm = _maximised(gmm, linear, sums, floor * data.variance)
+            history.append(total / data.count)
+            after(gmm, np.array(history))
     return gmm, np.array(history)
+
+
+def statistics(ubm: DiagonalGMM, songs: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, ...]]:
+    """`DiagonalGMM.statistics` of each song's frames (n, d), in order: (k,) and (k, d) float64.
+
+    Threads work a few songs ahead.
+
+    Raises
+    ------
+    InputError
+        A song without frames, or with NaN or infinity.
+    """
+    return threaded(lambda frames: ubm.statistics(_some(frames)), songs)
 
 
 def adapt_means(ubm: DiagonalGMM, frames: np.ndarray, relevance: float = 16.0) -> DiagonalGMM:
@@ -238,7 +265,7 @@ def llr_matrix(
     def scores(frames: np.ndarray) -> np.ndarray:
         return linear.ratios(_checked(_some(frames), ubm), shifts)
 
-    found = list(_threaded(scores, songs))
+    found = list(threaded(scores, songs))
     return np.array(found).reshape(len(found), len(models))
 
 
@@ -276,15 +303,15 @@ class _Linear:
             z[:, 2 * d] = 1
             yield z, np.matmul(self.matrix, z.T, out=joint[:, : len(piece)])
 
-    def sums(self, frames: np.ndarray) -> tuple[np.ndarray, float]:
-        """Sums over frames of posterior times [z², z, 1], (k, 2 d + 1), and of log p(x)."""
+    def sums(self, frames: np.ndarray) -> tuple[np.ndarray, float, int]:
+        """Sums over frames of posterior times [z², z, 1], (k, 2 d + 1); of log p(x); and of 1."""
         sums, likelihood = np.zeros(self.matrix.shape), 0.0
         for z, joint in self.pieces(frames):
             log_p, total = _exponentiate(joint)
             likelihood += log_p.sum()
             z /= total[:, None]  # rather than the joint density, which is wider
             sums += joint @ z
-        return sums, likelihood
+        return sums, likelihood, len(frames)
 
     def parted(self, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The columns of `sums`: of z² (k, d), of z (k, d), and of 1 (k,)."""
@@ -352,29 +379,6 @@ def _tasks(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
             yield block[first : first + _TASK]
 
 
-def _threaded(function: Callable, items: Iterable) -> Iterator:
-    """Yield the function of each item, in order, computed by threads a few items ahead.
-
-    BLAS gets one thread in each: its own threads help the products only, which
-    are half of the work, and get in each other's way on a busy machine.
-    """
-    workers = usable_cores()
-    ahead: collections.deque = collections.deque()
-    with _blas().limit(limits=1), ThreadPoolExecutor(workers) as pool:
-        for item in items:
-            ahead.append(pool.submit(function, item))
-            if len(ahead) > 2 * workers:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-
-
-@functools.cache
-def _blas() -> threadpoolctl.ThreadpoolController:
-    """NumPy's BLAS; looked for once, since that takes longer than a short song's scores."""
-    return threadpoolctl.ThreadpoolController().select(user_api="blas")
-
-
 @dataclass(frozen=True)
 class _Survey:
     """What the first pass finds: all frames' number, moments (d,), and some of them (s, d)."""
@@ -439,8 +443,12 @@ class _Sample:
         return frames
 
 
-def _begun(data: _Survey, mixtures: int, seed: int, start: str, floor: float) -> DiagonalGMM:
+def _begun(
+    data: _Survey, mixtures: int, seed: int, start: str | DiagonalGMM, floor: float
+) -> DiagonalGMM:
     """The mixture that training starts from."""
+    if isinstance(start, DiagonalGMM):
+        return start
     deviation = np.sqrt(data.variance)
     z = (data.sample - data.mean) / deviation
     if start == "random":

@@ -9,19 +9,18 @@ standard normal before its frames are seen. The i-vector is the mean of w after.
 Everywhere: k mixtures, d dimensions of a frame, R dimensions of an i-vector.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import collections
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import threadpoolctl
 from numpy.typing import ArrayLike
 
 from common import cli
 from common.checks import checked_features
 from common.errors import InputError
-from common.parallel import usable_cores
+from common.parallel import threaded
 
 # Numbers held of the songs' packed R × R matrices at a time; 256 MiB.
 _BLOCK_CELLS = 2**25
@@ -73,6 +72,8 @@ def fit(
     dimensions: int,
     iterations: int = 10,
     seed: int = 0,
+    begun: tuple[TotalVariability, ArrayLike] | None = None,
+    after: Callable[[TotalVariability, np.ndarray], None] = lambda model, gains: None,
 ) -> tuple[TotalVariability, np.ndarray]:
     """Train T from a seeded random start; the UBM stays as it is.
 
@@ -86,6 +87,11 @@ def fit(
         The UBM's.
     dimensions : int
         R.
+    begun
+        What an earlier call with the same arguments gave to `after`: training goes on
+        from there, to the very end that it would have come to.
+    after
+        Called with the model and the gains so far, after each iteration.
 
     Returns
     -------
@@ -98,11 +104,14 @@ def fit(
         Shapes that do not fit one another, NaN or infinity, negative counts, a
         song without a frame, variances not above zero, or R not from 1 to k d.
     """
-    model = random_start(means, variances, dimensions, seed)
-    gains = np.empty(iterations)
-    for iteration in cli.progress(range(iterations), desc="i-vector", unit="iteration"):
-        model, gains[iteration] = em_step(model, zeroth, first)
-    return model, gains
+    model, gains = begun or (random_start(means, variances, dimensions, seed), [])
+    gains = list(gains)
+    left = range(len(gains), iterations)
+    for _ in cli.progress(left, desc="total variability", unit="iteration"):
+        model, gain = em_step(model, zeroth, first)
+        gains.append(gain)
+        after(model, np.array(gains))
+    return model, np.array(gains)
 
 
 def random_start(
@@ -157,7 +166,8 @@ def em_step(
         matrix[c] = np.linalg.solve(triangle.unpacked(second[c]), cross[c].T).T
 
     # A mixture without frames keeps its T_c.
-    _threaded(update, np.flatnonzero(zeroth.sum(axis=0, dtype=np.float64) > _NO_FRAMES))
+    seen = np.flatnonzero(zeroth.sum(axis=0, dtype=np.float64) > _NO_FRAMES)
+    collections.deque(threaded(update, seen), maxlen=0)
     # Minimum divergence: w fits a normal of covariance P better than the standard one, and
     # T w with such a w is T P^(1/2) times a standard w.
     spread = np.linalg.cholesky(triangle.unpacked(total / len(zeroth)))
@@ -228,17 +238,7 @@ def _solve(triangle: "_Triangle", precision: np.ndarray, b: np.ndarray, moments:
         precision[some], b[some] = triangle.packed(covariance), mean
         return gain
 
-    return sum(_threaded(solve, range(0, len(b), _TASK)))
-
-
-def _threaded(function: Callable, items: Iterable) -> list:
-    """The function of each item, by a thread a core.
-
-    NumPy's linear algebra lets other threads run. BLAS gets one thread in each: its own
-    are of no use to matrices as small as R × R, and a great hindrance on a busy machine.
-    """
-    with threadpoolctl.threadpool_limits(1, "blas"), ThreadPoolExecutor(usable_cores()) as pool:
-        return list(pool.map(function, items))
+    return sum(threaded(solve, range(0, len(b), _TASK)))
 
 
 class _Triangle:

@@ -1,40 +1,18 @@
 """The folder of one training: what it is made from, what it holds, and how it goes on."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import filelock
 import numpy as np
 import pandas as pd
 
 from common import hdf5, provenance
 from common.errors import InputError
-from common.files import make_folder, written_whole
-from data_prep.mel_cache import MelCache
+from common.files import only_process_in, written_whole
 from models import weights
 from models.quiet_keras import keras
-
-
-def inputs_of(
-    run: Path,
-    model: str,
-    split: pd.DataFrame,
-    cache: MelCache,
-    settings: dict,
-    start_from: weights.Weights | None = None,
-) -> dict:
-    """What a training is made from, as its weights and features will tell."""
-    inputs = {
-        "name": run.name,
-        "model": model,
-        "artists": None if model == "tag" else split["artist"].nunique(),
-        "split": provenance.digest(split.itertuples(index=False)),
-        "cache": cache.made_from["inputs"],
-        "settings": settings,
-    }
-    return inputs if start_from is None else {**inputs, "start_from": start_from.provenance}
 
 
 @dataclass(frozen=True)
@@ -73,15 +51,18 @@ class Run:
     Attributes
     ----------
     inputs
-        What the training is made from (see `inputs_of`).
+        What the training is made from (see `models.made_from`).
     mean, std
         What the model's input is normalised with.
+    trained_on
+        The names of the artists whose songs it hears.
     """
 
     folder: Path
     inputs: dict
     mean: float
     std: float
+    trained_on: Sequence[str] = ()
 
     def is_complete(self) -> bool:
         """Whether a finished training from these inputs is there already.
@@ -121,24 +102,9 @@ class Run:
             damage = str(error).partition(";")[0]
             raise InputError(f"{damage}; delete {self.folder} to begin anew") from error
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> contextlib.AbstractContextManager[None]:
         """Keep other trainings out of the folder."""
-        make_folder(self.folder)
-        path = self.folder / "lock"
-        lock = filelock.FileLock(path)
-        try:
-            lock.acquire(blocking=False)
-        except filelock.Timeout as error:
-            raise InputError(
-                f"{self.folder}: another process is training here; wait for it, or choose another "
-                "--out"
-            ) from error
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)  # while it is still ours
-            lock.release()
+        return only_process_in(self.folder)
 
     def state(self) -> State | None:
         """What an unfinished training left, or None where it has to begin.
@@ -161,7 +127,12 @@ class Run:
 
     def keep(self, model: keras.Model, state: State, *, best: bool) -> None:
         """Write what there is after an epoch, the state last: it vouches for the others."""
-        about = {"mean": self.mean, "std": self.std, "made_from": self._record()}
+        about = {
+            "mean": self.mean,
+            "std": self.std,
+            "made_from": self._record(),
+            "trained_on": self.trained_on,
+        }
         if best:
             weights.save(self.folder / "best.h5", model, **about)
         weights.save(self.folder / "last.h5", model, **about)

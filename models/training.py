@@ -12,9 +12,10 @@ from models import weights
 from models.devices import Devices, devices
 from models.encoder import build_encoder
 from models.fit import Schedule, fit
+from models.made_from import artists_heard, inputs_of
 from models.placement import Placement
 from models.quiet_keras import keras
-from models.run import Run, inputs_of
+from models.run import Run
 
 
 def train(
@@ -46,9 +47,10 @@ def train(
         The run's folder holds a training from other inputs; or see `fit`.
     """
     start = weights.load(args.start_from) if args.start_from else None
-    inputs = inputs_of(args.out, name, split, cache, cli.settings(args), start)
+    inputs = inputs_of(args.out, name, split, cache, cli.settings(args), start and start.provenance)
     mean, std = (start or cache).mean, (start or cache).std
-    run = Run(args.out, inputs, mean, std)
+    heard = {*artists_heard(split), *(start.trained_on if start else ())}
+    run = Run(args.out, inputs, mean, std, sorted(heard))
     if run.is_complete():
         print(f"{args.out}: complete already")
         return

@@ -13,7 +13,7 @@ import re
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +64,9 @@ class Weights:
         The scalars that its input is normalised with.
     provenance
         What a feature file says of it: name, sha256, model, artists.
+    trained_on
+        The names of the artists that it was trained on; none where they are not known,
+        as of the released files.
     """
 
     name: str
@@ -72,6 +75,7 @@ class Weights:
     mean: float
     std: float
     provenance: dict
+    trained_on: Sequence[str] = ()
 
 
 def load(name_or_path: str, mirror: str | Path | None = None) -> Weights:
@@ -132,17 +136,27 @@ def classifier_of(weights: Weights) -> keras.Model:
     return model
 
 
-def save(path: str | Path, model: keras.Model, *, mean: float, std: float, made_from: dict) -> None:
+def save(
+    path: str | Path,
+    model: keras.Model,
+    *,
+    mean: float,
+    std: float,
+    made_from: dict,
+    trained_on: Sequence[str] = (),
+) -> None:
     """Write a trained model's encoder, and its dense layer if it has one, whole.
 
     The layout is the released files' own; what they lack stands in root
-    attributes: `mean`, `std` and the provenance record `made_from`.
+    attributes: `mean`, `std` and the provenance record `made_from`; and in the dataset
+    `trained_on`, the artists' names.
     """
     layers = [layer for layer in model.get_layer("encoder").layers if layer.weights]
     layers += [layer for layer in model.layers if layer.name == "classes"]
     with hdf5.written(path) as file:
         file.attrs["mean"], file.attrs["std"] = mean, std
         file.attrs["made_from"] = provenance.to_json(made_from)
+        hdf5.write_strings(file, "trained_on", trained_on)
         group = file.create_group("model_weights")
         group.attrs["layer_names"] = [layer.name for layer in layers]
         for layer in layers:
@@ -179,6 +193,8 @@ def _read(path: Path) -> Weights:
     with _hdf5_of(path) as file:
         kernels, norms, dense = _by_shape(_layers(file), path)
         inputs, mean, std = _own_attributes(file)
+        own = file.id.links.exists(b"trained_on")
+        trained_on = hdf5.strings(file, "trained_on") if own else ()
     blob = blob_id(path)
     released = next((row for row in _released().values() if row["git_blob"] == blob), None)
     known = released or inputs
@@ -191,7 +207,7 @@ def _read(path: Path) -> Weights:
         "std": std,
     }
     blocks = [array for pair in zip(kernels, norms, strict=True) for both in pair for array in both]
-    return Weights(origin["name"], blocks, dense, mean, std, origin)
+    return Weights(origin["name"], blocks, dense, mean, std, origin, trained_on)
 
 
 @contextlib.contextmanager

@@ -45,8 +45,9 @@ _MIRROR = "a folder of the published lists, else they are downloaded"
 _FMA = "the folder of fma_metadata.zip's tracks.csv and genres.csv"
 
 SOURCES = {
-    "demo": Source(partial(demo.read, part="source"), "the built-in corpus, for training"),
-    "demo_target": Source(partial(demo.read, part="target"), "its other artists, for judging"),
+    "demo": Source(demo.source, "the built-in corpus, for training"),
+    "demo_target": Source(demo.target, "its other artists, for judging"),
+    "demo_unseen": Source(demo.unseen, "those with more songs each, to recognise by them"),
     "msd": Source(msd.read, "Million Song Dataset, the papers' artist sets", _MIRROR),
     "msd_tags": Source(msd.read_tags, "its songs with the 50 Last.fm tags", _MIRROR),
     "gtzan": Source(gtzan.read, "GTZAN, fault-filtered: 10 genres", _MIRROR),

@@ -1,4 +1,4 @@
-"""The built-in corpus, whose two parts are rendered where they are not there yet."""
+"""The built-in corpus, whose songs are rendered where they are not there yet."""
 
 import numpy as np
 import pandas as pd
@@ -6,23 +6,39 @@ import pandas as pd
 from data_prep import demo_corpus
 from data_prep.catalogs.catalog import Catalog, Request
 
-# The target part: artists of each genre for train, valid and test.
-_TARGET_ARTISTS, _TARGET_SONGS, _TARGET_SHARES = 40, 8, (3, 1, 1)
+_TARGET_ARTISTS = 40
+_JUDGED_SONGS, _JUDGED_SHARES = 8, (3, 1, 1)  # artists of each genre for train, valid and test
+_UNSEEN_SONGS = 20  # as arxiv2017: 15 enrol an artist, 5 test
 
 
-def read(request: Request, part: str) -> Catalog:
-    """One part of the corpus, its audio below `root`.
+def source(request: Request) -> Catalog:
+    """60 artists with 20 songs each, for training; the audio lies below `root`."""
+    return _rendered(request, demo_corpus.catalog(request.seed, target_artists=0))
 
-    `source` has 60 artists with 20 songs each, for training. `target` has 40
-    other artists with 8 songs each, for judging, and comes with its subsets:
-    artist-disjoint, 3/1/1 artists of each genre.
-    """
-    table = demo_corpus.catalog(
-        request.seed, target_artists=_TARGET_ARTISTS, target_songs=_TARGET_SONGS
-    ).query("part == @part", engine="python")
-    table = table.drop(columns="part").reset_index(drop=True)
+
+def target(request: Request) -> Catalog:
+    """40 other artists with 8 songs each, for judging, with their own artist-disjoint subsets."""
+    catalog = _rendered(request, _target(request, _JUDGED_SONGS))
+    genres = catalog.table.groupby("genre")["artist"]
+    number = genres.transform(lambda names: pd.factorize(names)[0])
+    catalog.table["subset"] = np.repeat(["train", "valid", "test"], _JUDGED_SHARES)[number]
+    return catalog
+
+
+def unseen(request: Request) -> Catalog:
+    """The same 40 artists with 20 songs each, to recognise; all are for testing."""
+    catalog = _rendered(request, _target(request, _UNSEEN_SONGS))
+    catalog.table["subset"] = "test"
+    return catalog
+
+
+def _target(request: Request, songs: int) -> pd.DataFrame:
+    return demo_corpus.catalog(
+        request.seed, source_artists=0, target_artists=_TARGET_ARTISTS, target_songs=songs
+    )
+
+
+def _rendered(request: Request, table: pd.DataFrame) -> Catalog:
+    table = table.drop(columns="part")
     demo_corpus.write(request.root, table, request.seed, request.workers)
-    if part == "target":
-        number = table.groupby("genre")["artist"].transform(lambda names: pd.factorize(names)[0])
-        table["subset"] = np.repeat(["train", "valid", "test"], _TARGET_SHARES)[number]
     return Catalog(table, [])

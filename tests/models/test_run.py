@@ -14,7 +14,8 @@ from data_prep import split_csv
 from data_prep.mel_cache import MelCache
 from models import weights
 from models.basic import build_basic
-from models.run import State, inputs_of
+from models.made_from import inputs_of
+from models.run import State
 from tests.models.made_up import CLASSES, MEAN, STD, run
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own get_weights
@@ -185,8 +186,11 @@ def test_inputs_tell_the_weights_it_starts_from(small_corpus, encoder, tmp_path)
     inputs = {"name": "first", "model": "basic", "artists": CLASSES}
     weights.save(path, model, mean=0.1, std=0.4, made_from={"inputs": inputs})
     start = weights.load(str(path))
-    bare, found = (inputs_of(tmp_path / "run", "tag", split, cache, {}, w) for w in (None, start))
+    bare, found = (
+        inputs_of(tmp_path / "run", "tag", split, cache, {}, about)
+        for about in (None, start.provenance)
+    )
     assert found == {**bare, "start_from": start.provenance}
     moved = path.rename(tmp_path / "moved.h5")
     again = weights.load(str(moved))
-    assert inputs_of(tmp_path / "run", "tag", split, cache, {}, again) == found
+    assert inputs_of(tmp_path / "run", "tag", split, cache, {}, again.provenance) == found

@@ -1,0 +1,158 @@
+"""The i-vector extractor: all that takes a song's log-mel to its i-vector, in one HDF5 file.
+
+| in the file | shape, dtype | what |
+|---|---|---|
+| ubm/weights, ubm/means, ubm/variances | (k,), (k, d), (k, d) float64 | the background model |
+| total_variability | (k, d, R) float64 | T |
+| whitening/mean, whitening/matrix | (R,), (R, R) float64 | of the training songs' i-vectors |
+| trained_on | (artists,) str | whose songs it was trained on |
+
+Root attributes: `format`; `mfcc` and `front_end`, the settings of its frames, and
+`made_from`, as JSON.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from common import hdf5, provenance
+from common.errors import InputError
+from common.files import sha256
+from common.parallel import threaded
+from data_prep.mel import FrontEnd
+from data_prep.mfcc import MfccSettings
+from models.gmm_ubm import DiagonalGMM
+from models.ivector import TotalVariability, Whitening, length_normalised
+
+FORMAT = "artist labels i-vector 1"
+
+
+@dataclass(frozen=True, eq=False)
+class Extractor:
+    """A trained i-vector extractor.
+
+    Attributes
+    ----------
+    mfcc, front_end
+        What its frames are made with.
+    ubm, total_variability, whitening
+        The three models, in the order in which a song passes them.
+    trained_on
+        (artists,) str, the names of the artists whose songs trained it.
+    inputs
+        What it was made from, JSON values.
+    """
+
+    mfcc: MfccSettings
+    front_end: FrontEnd
+    ubm: DiagonalGMM
+    total_variability: TotalVariability
+    whitening: Whitening
+    trained_on: np.ndarray
+    inputs: dict
+
+    def frames(self, mel: np.ndarray) -> np.ndarray:
+        """The MFCC frames of a (frames, n_mels) log-mel, as the UBM takes them, float32."""
+        return self.mfcc.frames(mel, self.front_end)
+
+    def features(self, mels: Iterable[np.ndarray]) -> Iterator[np.ndarray | None]:
+        """The i-vector of each log-mel in order, whitened and at length 1: (R,) float32.
+
+        None for a song without a frame that is loud enough, where only such are taken.
+        """
+
+        def statistics(mel: np.ndarray) -> tuple | None:
+            frames = self.frames(mel)
+            return self.ubm.statistics(frames) if len(frames) else None
+
+        for found in threaded(statistics, mels):
+            if found is None:
+                yield None
+                continue
+            vector = self.total_variability.extract(*(each[None] for each in found))
+            yield length_normalised(self.whitening.apply(vector))[0].astype(np.float32)
+
+
+def save(path: str | Path, extractor: Extractor) -> None:
+    """Write an extractor whole."""
+    with hdf5.written(path) as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["mfcc"] = provenance.to_json(extractor.mfcc.to_dict())
+        file.attrs["front_end"] = provenance.to_json(extractor.front_end.to_dict())
+        file.attrs["made_from"] = provenance.to_json(provenance.record(extractor.inputs))
+        write_ubm(file, extractor.ubm)
+        file["total_variability"] = extractor.total_variability.matrix
+        file["whitening/mean"] = extractor.whitening.mean
+        file["whitening/matrix"] = extractor.whitening.matrix
+        hdf5.write_strings(file, "trained_on", extractor.trained_on)
+
+
+def is_extractor(path: str | Path) -> bool:
+    """Whether a file says of itself that it holds an extractor."""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            return file.attrs.get("format") == FORMAT
+    except (OSError, RuntimeError, TypeError, ValueError):
+        return False
+
+
+def load(path: str | Path) -> Extractor:
+    """Read an extractor.
+
+    Raises
+    ------
+    InputError
+        No such file, a file of something else, or a damaged one.
+    """
+    with hdf5.open_file(path) as file:
+        if hdf5.attribute(file, "format", str) != FORMAT:
+            raise InputError(f"{path}: not an i-vector extractor; make one with train_ivector.py")
+        try:
+            ubm = read_ubm(file)
+            matrix = hdf5.values(file, "total_variability")
+            whitening = Whitening(
+                hdf5.values(file, "whitening/mean"), hdf5.values(file, "whitening/matrix")
+            )
+            mfcc = MfccSettings(**hdf5.json_attribute(file, "mfcc"))
+            front_end = FrontEnd(**hdf5.json_attribute(file, "front_end"))
+            trained_on = hdf5.strings(file, "trained_on")
+            inputs = hdf5.json_attribute(file, "made_from").get("inputs")
+            rank = matrix.shape[-1]
+            fits = (
+                matrix.shape[:-1] == ubm.means.shape
+                and whitening.mean.shape == (rank,)
+                and whitening.matrix.shape == (rank, rank)
+                and ubm.means.shape[1] == mfcc.dimensions
+                and isinstance(inputs, dict)
+                and all(np.isfinite(a).all() for a in (matrix, whitening.mean, whitening.matrix))
+            )
+        except (TypeError, ValueError, IndexError) as error:
+            raise _damaged(path) from error
+    if not fits:
+        raise _damaged(path)
+    model = TotalVariability(matrix.astype(np.float64), ubm.means, ubm.variances)
+    return Extractor(mfcc, front_end, ubm, model, whitening, trained_on, inputs)
+
+
+def origin(path: str | Path, extractor: Extractor) -> dict:
+    """What a feature file says of the extractor that made it."""
+    known = {key: extractor.inputs.get(key) for key in ("name", "model", "artists")}
+    return {**known, "sha256": sha256(path)}
+
+
+def write_ubm(file: h5py.File, ubm: DiagonalGMM) -> None:
+    """Put a mixture into the group `ubm` of a file."""
+    for name in ("weights", "means", "variances"):
+        file[f"ubm/{name}"] = getattr(ubm, name)
+
+
+def read_ubm(file: h5py.File) -> DiagonalGMM:
+    """The mixture in the group `ubm` of a file; `ValueError` if it is none."""
+    return DiagonalGMM(*(hdf5.values(file, f"ubm/{n}") for n in ("weights", "means", "variances")))
+
+
+def _damaged(path: str | Path) -> InputError:
+    return InputError(f"{path}: a damaged i-vector extractor; train it again")

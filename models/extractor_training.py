@@ -1,0 +1,190 @@
+"""How an i-vector extractor is trained: background model, statistics, total variability, whitening.
+
+Every pass over the songs ends in a state file, so that a killed training goes on
+from there, to the same end.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from common import cli, hdf5, provenance
+from common.errors import InputError
+from common.files import only_process_in, written_whole
+from data_prep.mel_cache import MelCache
+from data_prep.mfcc import MfccSettings, TrackFrames
+from models import extractor, gmm_ubm, ivector
+from models.extractor import Extractor
+from models.gmm_ubm import DiagonalGMM
+from models.ivector import TotalVariability, Whitening
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Sizes of the models, and how long they are trained.
+
+    Attributes
+    ----------
+    mixtures, start, ubm_iterations
+        Of the background model (see `gmm_ubm.train`), iterations at the most.
+    dimensions, iterations
+        Of the i-vectors, and of the total variability (see `ivector.fit`).
+    seed
+        Of both.
+    """
+
+    mixtures: int
+    start: str
+    ubm_iterations: int
+    dimensions: int
+    iterations: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folder of one training: ivector.h5 and log.csv at its end, state.h5 until then."""
+
+    folder: Path
+    inputs: dict
+
+    @property
+    def out(self) -> Path:
+        """The extractor."""
+        return self.folder / "ivector.h5"
+
+    @property
+    def _state(self) -> Path:
+        return self.folder / "state.h5"
+
+    def is_complete(self) -> bool:
+        """Whether an extractor from these inputs is there already.
+
+        Raises
+        ------
+        InputError
+            One from other inputs is there, finished or not.
+        """
+        for path in (self.out, self._state):
+            if path.exists():
+                with hdf5.open_file(path) as file:
+                    found = hdf5.json_attribute(file, "made_from").get("inputs", {})
+                provenance.require_same(self.folder, found, self.inputs)
+        if self.out.exists():
+            self._state.unlink(missing_ok=True)  # a kill at the end can leave it
+        return self.out.exists()
+
+    def keep(self, ubm: tuple, model: tuple | None) -> None:
+        """Write what there is after an iteration: (mixture, history) and (T, gains) or None."""
+        with hdf5.written(self._state) as file:
+            file.attrs["made_from"] = provenance.to_json(provenance.record(self.inputs))
+            extractor.write_ubm(file, ubm[0])
+            file["ubm/history"] = ubm[1]
+            if model:
+                file["total_variability"], file["gains"] = model[0].matrix, model[1]
+
+    def state(self) -> tuple[tuple | None, tuple | None]:
+        """What `keep` wrote last, or (None, None)."""
+        if not self._state.exists():
+            return None, None
+        with hdf5.open_file(self._state) as file:
+            try:
+                ubm, model = extractor.read_ubm(file), None
+                if "total_variability" in set(file):
+                    matrix = hdf5.values(file, "total_variability")
+                    model = (
+                        TotalVariability(matrix, ubm.means, ubm.variances),
+                        hdf5.values(file, "gains"),
+                    )
+                return (ubm, hdf5.values(file, "ubm/history")), model
+            except ValueError as error:
+                raise InputError(
+                    f"{self._state}: damaged; delete {self.folder} to begin anew"
+                ) from error
+
+    def finish(self, made: Extractor, likelihoods: np.ndarray, gains: np.ndarray) -> None:
+        """Write the log and the extractor, which ends the training."""
+        log = pd.concat(
+            [
+                pd.DataFrame({"model": "ubm", "log_likelihood": likelihoods}),
+                pd.DataFrame({"model": "total variability", "log_likelihood": gains}),
+            ]
+        )
+        log.insert(1, "iteration", log.groupby("model").cumcount() + 1)
+        with written_whole(self.folder / "log.csv") as aside:
+            log.to_csv(aside, index=False)
+        extractor.save(self.out, made)
+        self._state.unlink(missing_ok=True)
+
+
+def train(
+    run: Run,
+    cache: MelCache,
+    track_ids: np.ndarray,
+    artists: np.ndarray,
+    mfcc: MfccSettings,
+    schedule: Schedule,
+) -> None:
+    """Train an extractor on tracks (n,) of a cache by `artists` (n,), or say that it is there.
+
+    Raises
+    ------
+    InputError
+        The run's folder holds a training from other inputs, or another process is at
+        it; a track that the cache lacks or that holds NaN; fewer frames than mixtures;
+        or no more songs than dimensions.
+    """
+    with only_process_in(run.folder):
+        if run.is_complete():
+            print(f"{run.out}: complete already")
+            return
+        if schedule.dimensions >= len(track_ids):
+            raise InputError(
+                f"--dimensions {schedule.dimensions}: i-vectors of {len(track_ids)} songs cannot "
+                f"be whitened in so many; take fewer than {len(track_ids)}, or more songs"
+            )
+        songs = TrackFrames.of(cache, track_ids, mfcc, run.folder)
+        if songs.failed:
+            print(f"{cache.path}: {len(songs.failed)} tracks without a loud frame left out")
+        ubm_so_far, model_so_far = run.state()
+        ubm, likelihoods = gmm_ubm.train(
+            lambda: [songs.frames],
+            schedule.mixtures,
+            iterations=schedule.ubm_iterations,
+            seed=schedule.seed,
+            start=schedule.start,
+            begun=ubm_so_far,
+            after=lambda gmm, history: run.keep((gmm, history), None),
+        )
+        zeroth, first = _statistics(ubm, songs)
+        model, gains = ivector.fit(
+            zeroth,
+            first,
+            ubm.means,
+            ubm.variances,
+            dimensions=schedule.dimensions,
+            iterations=schedule.iterations,
+            seed=schedule.seed,
+            begun=model_so_far,
+            after=lambda model, gains: run.keep((ubm, likelihoods), (model, gains)),
+        )
+        whitening = Whitening.fit(model.extract(zeroth, first))
+        names = np.array(sorted(set(artists[np.isin(track_ids, songs.track_id)])), object)
+        made = Extractor(mfcc, cache.front_end, ubm, model, whitening, names, run.inputs)
+        run.finish(made, likelihoods, gains)
+        print(
+            f"{run.out}: complete, {len(songs.track_id)} songs of {len(names)} artists, "
+            f"{len(songs.frames)} frames, log-likelihood of a frame {likelihoods[-1]:.3f}"
+        )
+
+
+def _statistics(ubm: DiagonalGMM, songs: TrackFrames) -> tuple[np.ndarray, np.ndarray]:
+    """(songs, k) and (songs, k, d) float32: in double they would be 1.2 GB for 30,000 songs."""
+    count, (k, d) = len(songs.track_id), ubm.means.shape
+    zeroth, first = np.empty((count, k), np.float32), np.empty((count, k, d), np.float32)
+    found = gmm_ubm.statistics(ubm, songs)
+    for song, both in enumerate(cli.progress(found, total=count, desc="statistics", unit="song")):
+        zeroth[song], first[song] = both
+    return zeroth, first
