@@ -1,10 +1,13 @@
-"""Step 5: judge features on genre (or another label), and lay out what came of it.
+"""Step 5: judge features by the papers' protocols, and lay out what came of it.
 
-`retrieval`, `knn` and `linear` judge one feature file; the last line printed is
-the measure and its value, and --json keeps it. `tables` puts such results
-beside the papers' numbers, `summary` compares the features on each dataset.
+Each protocol judges one feature file; the last line printed is the measure and its
+value, and --json keeps it. `tables` puts such results beside the papers' numbers,
+`summary` compares the features on each dataset, `figures` draws artist recognition
+against the number of training artists. `lda` makes features out of features.
 """
 
+import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +16,20 @@ import pandas as pd
 from common import cli, feature_file, provenance
 from common.errors import InputError
 from common.files import written_whole
-from data_prep import failures, split_csv
-from evaluation import classify, figures, retrieval, tables
+from evaluation import figures, protocols, songs, tables, verification
+
+# The column that each protocol judges by, and how many trials it is the mean of.
+JUDGED = {
+    "retrieval": (protocols.judge_retrieval, "genre", None),
+    "knn": (protocols.judge_knn, "genre", None),
+    "linear": (protocols.judge_linear, "genre", 10),
+    "transfer": (protocols.judge_transfer, "genre", 1),
+    "tagging": (protocols.judge_tagging, "tags", 1),
+}
+RECOGNISED = {
+    "verification": "Is a song by the artist claimed? Equal error rate of artists never heard.",
+    "identification": "Whose song is it? Accuracy among artists never heard.",
+}
 
 
 def main() -> None:
@@ -22,103 +37,251 @@ def main() -> None:
         __doc__,
         "python evaluate.py retrieval features/siamese.h5 splits/gtzan.csv --label genre",
     )
-    protocols = parser.add_subparsers(dest="protocol", metavar="PROTOCOL", required=True)
-    alike = {
-        "formatter_class": parser.formatter_class,
-        "epilog": parser.epilog,
-        "allow_abbrev": False,
-    }
-    for name, judge in (
-        ("retrieval", judge_retrieval),
-        ("knn", judge_knn),
-        ("linear", judge_linear),
-    ):
-        made = protocols.add_parser(name, help=judge.__doc__, description=judge.__doc__, **alike)
+    commands = parser.add_subparsers(dest="protocol", metavar="PROTOCOL", required=True)
+
+    def command(name: str, run: Callable, text: str, example: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(
+            name,
+            help=text.partition("\n")[0],
+            description=text,
+            formatter_class=parser.formatter_class,
+            epilog=f"example:\n  python evaluate.py {name} {example}",
+            allow_abbrev=False,
+        )
+        made.set_defaults(run=run)
+        return made
+
+    for name, (judge, label, trials) in JUDGED.items():
+        example = f"features/siamese.h5 splits/demo_target.csv --label {label}"
+        made = command(name, judge_songs, judge.__doc__, example)
         made.add_argument("features", metavar="FEATURES.h5", type=Path)
         made.add_argument("split", metavar="SPLIT.csv", type=Path)
-        made.add_argument("--label", default="genre", help="column of the split")
-        made.add_argument("--json", type=Path, help="keep the result in this file")
-        cli.add_seed(made)
-        made.set_defaults(run=lambda args, judge=judge: judge_features(args, judge))
+        made.add_argument("--label", default=label, help="column of the split")
+        if trials:
+            made.add_argument("--trials", type=cli.positive, default=trials, help="averaged")
         if name == "knn":
             made.add_argument("-k", type=cli.positive, default=20, help="neighbours")
-        if name == "linear":
-            made.add_argument("--trials", type=cli.positive, default=10, help="trainings averaged")
-    for name, lay_out in (("tables", lay_out_tables), ("summary", lay_out_summary)):
-        text = lay_out.__doc__
-        made = protocols.add_parser(name, help=text, description=text, **alike)
+        add_result(made)
+    for name, text in RECOGNISED.items():
+        example = "features/basic.h5 splits/demo_unseen.csv"
+        made = command(name, judge_artists, text, example)
+        add_recognition(made)
+        add_result(made)
+    made = command(
+        "lda",
+        project,
+        project.__doc__,
+        "features/basic_train.h5 splits/demo.csv features/basic.h5 --out features/basic_lda.h5",
+    )
+    made.add_argument("train", metavar="TRAIN_FEATURES.h5", type=Path)
+    made.add_argument("train_split", metavar="TRAIN_SPLIT.csv", type=Path)
+    made.add_argument("features", metavar="FEATURES.h5", type=Path)
+    made.add_argument("--out", type=Path, required=True, help="the projected features")
+    made.add_argument("--dimensions", type=cli.positive, default=100, help="that are left")
+    made.add_argument("--train-artists", type=cli.positive, metavar="N", help="only its first N")
+    for lay_out in (lay_out_tables, lay_out_summary, lay_out_figures):
+        name = lay_out.__name__.removeprefix("lay_out_")
+        made = command(name, lay_out, lay_out.__doc__, "--results results/demo")
         made.add_argument("--results", type=Path, default=Path("results"), help="folder of --json")
-        made.set_defaults(run=lay_out)
     args = parser.parse_args()
+    if args.protocol in RECOGNISED:
+        require_recognisable(parser, args)
     args.run(args)
 
 
-def judge_features(args, judge) -> None:
-    """Read what is to be judged, judge it, print and keep the result."""
-    found = feature_file.read(args.features)
-    split = failures.leave_out(split_csv.read(args.split), found.failed, args.features)
-    labels = split_csv.column(split, args.label, args.split)
-    if (labels == "").any():
-        print(
-            f"{args.split}: {np.count_nonzero(labels == '')} tracks without {args.label} left out"
-        )
-    split, labels = split[labels != ""], labels[labels != ""]
-    features = found.of(split["track_id"], args.features)
-    subsets = {
-        name: (features[chosen], labels[chosen])
-        for name in split_csv.SUBSETS
-        for chosen in [split["subset"].eq(name).to_numpy()]
-    }
-    metric, values, n_songs = judge(args, features, labels, subsets)
-    weights = found.inputs.get("weights", {})
+def add_result(made: argparse.ArgumentParser) -> None:
+    """What every protocol takes."""
+    made.add_argument("--json", type=Path, help="keep the result in this file")
+    cli.add_seed(made)
+
+
+def keep_result(
+    args: argparse.Namespace, judged: protocols.Judged, about: dict, inputs: dict
+) -> None:
+    """Print a result, its measure last, and write it where --json says."""
+    for name, value in judged.details.items():
+        for line, number in value.items() if isinstance(value, dict) else [(name, value)]:
+            if isinstance(number, float | int):
+                print(f"{line} {number:.4f}" if isinstance(number, float) else f"{line} {number}")
+    several = len(judged.values) > 1
     result = {
         "protocol": args.protocol,
-        "metric": metric,
-        "value": float(np.mean(values)),
-        "spread": float(np.std(values)) if len(values) > 1 else None,
-        "trials": len(values) if len(values) > 1 else None,
-        "n_songs": n_songs,
+        "metric": judged.metric,
+        "value": float(np.mean(judged.values)),
+        "spread": float(np.std(judged.values)) if several else None,
+        "trials": len(judged.values) if several else None,
+        "n_songs": judged.n_songs,
         "dataset": args.split.stem,
         "label": args.label,
-        "features": weights.get("name", args.features.stem),
-        "model": weights.get("model") or "unknown",
-        "artists": weights.get("artists"),
-        "made_from": provenance.record({**found.inputs, "settings": cli.settings(args)}),
+        **about,
+        "details": judged.details,
+        "made_from": provenance.record({**inputs, "settings": cli.settings(args)}),
     }
     if args.json:
         with written_whole(args.json) as aside:
             aside.write_text(provenance.to_json(result), encoding="utf-8")
-    print(f"{metric} {result['value']:.4f}")
+    print(f"{judged.metric} {result['value']:.4f}")
 
 
-def judge_retrieval(args, features, labels, subsets):
-    """MAP: each song a query, all others ranked by cosine."""
-    return "map", [retrieval.mean_average_precision(features, labels)], len(labels)
+# ---------------------------------------------------------------- genres, tags
 
 
-def judge_knn(args, features, labels, subsets):
-    """Accuracy on the test songs of the majority among the 20 nearest training songs."""
-    value = classify.knn_accuracy(*subsets["train"], *subsets["test"], k=args.k)
-    return "accuracy", [value], len(subsets["test"][1])
-
-
-def judge_linear(args, features, labels, subsets):
-    """Accuracy on the test songs of a softmax layer, mean over 10 trainings."""
-    result = classify.linear_softmax(
-        *subsets["train"], *subsets["valid"], *subsets["test"], trials=args.trials, seed=args.seed
+def judge_songs(args: argparse.Namespace) -> None:
+    """Judge the songs of a split by one of its columns."""
+    judge, *_ = JUDGED[args.protocol]
+    # A song without genre cannot be judged; one without tags can.
+    found = songs.read(
+        args.features, args.split, None if args.protocol == "tagging" else args.label
     )
-    return "accuracy", result.accuracies, len(subsets["test"][1])
+    options = {name: getattr(args, name) for name in ("k", "trials") if hasattr(args, name)}
+    if "trials" in options:
+        options["seed"] = args.seed
+    judged = judge(found, args.label, **options)
+    about = {
+        "features": found.weights.get("name", args.features.stem),
+        "model": found.weights.get("model") or "unknown",
+        "artists": found.weights.get("artists"),
+    }
+    keep_result(args, judged, about, found.made.inputs)
 
 
-def lay_out_tables(args) -> None:
+# ---------------------------------------------------------------- artists
+
+
+def add_recognition(made: argparse.ArgumentParser) -> None:
+    """What verification and identification take; the defaults are arxiv2017's."""
+    made.add_argument(
+        "features", metavar="FEATURES.h5", type=Path, help="or ivector.h5, with --scorer llr"
+    )
+    made.add_argument("split", metavar="SPLIT.csv", type=Path, help="of artists never trained on")
+    made.add_argument("--label", default="artist", help="column of the split")
+    made.add_argument("--enrol", type=cli.positive, default=15, help="songs that enrol an artist")
+    made.add_argument("--tests", type=cli.positive, default=5, help="other songs of his that test")
+    made.add_argument("--trials", type=cli.positive, default=1, help="draws of both, averaged")
+    made.add_argument(
+        "--one-shot", action="store_true", help="tell too what 1, 2, 5 and 10 enrolment songs give"
+    )
+    made.add_argument(
+        "--scorer",
+        choices=("cosine", "plda", "llr"),
+        default="cosine",
+        help="of the features; or llr, the GMM-UBM's log-likelihood ratio",
+    )
+    made.add_argument(
+        "--train",
+        nargs=2,
+        type=Path,
+        metavar=("FEATURES.h5", "SPLIT.csv"),
+        help="songs that PLDA learns from: those that the weights were trained on",
+    )
+    made.add_argument("--train-artists", type=cli.positive, metavar="N", help="only its first N")
+    made.add_argument("--lda", type=cli.positive, metavar="N", help="LDA to N dimensions first")
+    made.add_argument(
+        "--fuse", choices=("early", "late"), help="features side by side, or mean of both scores"
+    )
+    made.add_argument(
+        "--with",
+        dest="other",
+        nargs="+",
+        type=Path,
+        metavar="FEATURES.h5",
+        help="features to fuse with, and for PLDA those of the training songs",
+    )
+    made.add_argument("--cache", type=Path, metavar="CACHE.h5", help="of the songs, for llr")
+    made.add_argument(
+        "--relevance", type=cli.positive_float, default=16.0, help="of the adaptation, for llr"
+    )
+
+
+def require_recognisable(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """End with wrong use where options do not go together."""
+    plda, llr = args.scorer == "plda", args.scorer == "llr"
+    learns = any((args.train, args.train_artists, args.lda))
+    files = 1 + plda
+    wrongs = {
+        "--scorer plda needs --train, the features and the split that it learns from": (
+            plda and not args.train
+        ),
+        "--train, --train-artists and --lda go with --scorer plda": learns and not plda,
+        "--scorer llr needs --cache": llr and not args.cache,
+        "--cache goes with --scorer llr": args.cache and not llr,
+        "--fuse and --with go together": bool(args.fuse) != bool(args.other),
+        "--fuse does not go with --scorer llr": args.fuse and llr,
+        f"--with takes {files} feature file{'s' * plda} here": len(args.other or [0] * files)
+        != files,
+    }
+    for message, wrong in wrongs.items():
+        if wrong:
+            parser.error(message)
+
+
+def judge_artists(args: argparse.Namespace) -> None:
+    """Enrol artists by some of their songs, and recognise them by others."""
+    from evaluation import recognition, systems  # which --help does not wait for
+
+    if args.scorer == "llr":
+        system = systems.of_frames(
+            args.features, args.split, args.label, args.cache, args.relevance
+        )
+    else:
+        system = systems.of_features(
+            args.features,
+            args.split,
+            args.label,
+            scorer=args.scorer,
+            train=args.train,
+            train_artists=args.train_artists,
+            lda=args.lda,
+            fuse=args.fuse,
+            other=args.other,
+        )
+    judge = getattr(recognition, f"judge_{args.protocol}")
+    judged = recognition.judged(
+        judge,
+        system.scorer,
+        [
+            verification.enrol(system.artists, args.enrol, args.tests, seed=args.seed + trial)
+            for trial in range(args.trials)
+        ],
+        one_shot=args.one_shot,
+    )
+    keep_result(args, judged, system.about, system.inputs)
+
+
+def project(args: argparse.Namespace) -> None:
+    """Linear discriminant analysis: features in the dimensions that tell artists apart best.
+
+    It is fitted to the songs that the weights were trained on, with their artists. The
+    projected features say so, and are taken like any others.
+    """
+    from evaluation import projection  # which --help does not wait for
+
+    train = songs.read_training(args.train, args.train_split, args.train_artists)
+    found = feature_file.read(args.features)
+    songs.require_same_weights(train.made, found, (args.train, args.features))
+    inputs = projection.inputs_of(train, found, args.dimensions)
+    if args.out.exists():
+        provenance.require_same(args.out, feature_file.read(args.out).inputs, inputs)
+        print(f"{args.out}: complete already")
+        return
+    made = projection.projected(train, found, args.dimensions, inputs)
+    feature_file.write(args.out, made)
+    print(f"{args.out}: {len(made.track_id)} tracks in {args.dimensions} dimensions")
+
+
+# ---------------------------------------------------------------- layouts
+
+
+def lay_out_tables(args: argparse.Namespace) -> None:
     """Every number of the papers' tables beside ours, or what an empty cell needs."""
     table = tables.paper_beside_ours(tables.read_results(args.results))
     keep_table(table, tables.with_footnotes(table), args.results / "tables")
 
 
-def lay_out_summary(args) -> None:
+def lay_out_summary(args: argparse.Namespace) -> None:
     """The features side by side on each dataset, as a table and a figure."""
     results = tables.read_results(args.results)
+    results = results[results["protocol"].isin(tables.SCORES)]
     if not len(results):
         raise InputError(f"{args.results}: holds no results; make some with --json")
     table = tables.by_features(results)
@@ -127,6 +290,22 @@ def lay_out_summary(args) -> None:
         figures.scores_by_features(of_one, args.results / f"{dataset}_{label}.png")
         for line in tables.margins(of_one):
             print(line)
+
+
+def lay_out_figures(args: argparse.Namespace) -> None:
+    """Figures 2 and 3 of arxiv2017: error and accuracy against the number of training artists."""
+    results = tables.read_results(args.results)
+    for protocol in RECOGNISED:
+        of_one = results[results["protocol"].eq(protocol)]
+        if not len(of_one):
+            raise InputError(
+                f"{args.results}: holds no result of {protocol}; make some with "
+                f"evaluate.py {protocol} --json"
+            )
+        table = tables.by_artists(of_one)
+        keep_table(table, tables.to_markdown(table), args.results / protocol)
+        figures.scores_by_artists(of_one, args.results / f"{protocol}.png")
+        print()
 
 
 def keep_table(table: pd.DataFrame, text: str, path: Path) -> None:

@@ -50,9 +50,9 @@ def main() -> int:
         front_end = FrontEnd(max_frames=None) if args.whole_tracks else FrontEnd()
         source = AudioTracks(args.input, front_end, args.workers)
 
-    from models import features  # imports Keras, which neither --help nor the decoders need
+    from models.named import named  # which --help does not wait for
 
-    function, origin, trained_on = features.named(
+    function, origin, trained_on = named(
         args.weights, mirror=args.mirror, seed=args.seed, mean_and_std=source.mean_and_std
     )
     inputs = {"weights": origin, "input": source.inputs}

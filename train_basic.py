@@ -26,7 +26,7 @@ def main() -> None:
         classes, targets = labels.artist_classes(split, args.split)
     else:
         name, activation, loss = "tag", "sigmoid", "binary_crossentropy"
-        classes, targets = labels.tag_matrix(split, args.split)
+        classes, targets = labels.tag_matrix(split, "tags", args.split)
     train, valid = (split_csv.subset(split, name, args.split) for name in ("train", "valid"))
     used = np.flatnonzero(train | valid)
     crops = Crops(cache, split["track_id"].to_numpy(object)[used])

@@ -25,7 +25,7 @@ import pandas as pd
 from data_prep import split_csv
 from data_prep.mel_cache import MelCache
 from evaluation import classify, retrieval, tables
-from models import features
+from models.named import named
 
 ARTISTS, SEEDS = (10, 20, 40, 60), (0, 1, 2)
 # The paper's siamese rate of 0.1 is noisy on so few songs; the demo takes 0.03 too.
@@ -70,9 +70,7 @@ def main() -> None:
 
 def judged(weights: str, seed: int, split: pd.DataFrame, cache: MelCache) -> dict[str, float]:
     """MAP and k-NN accuracy of these weights' features on the genres of the target songs."""
-    function, *_ = features.named(
-        weights, mirror=None, seed=seed, mean_and_std=(cache.mean, cache.std)
-    )
+    function, *_ = named(weights, mirror=None, seed=seed, mean_and_std=(cache.mean, cache.std))
     vectors = np.stack(list(function(cache[track] for track in split["track_id"])))
     genres = split["genre"].to_numpy(object)
     train, test = (split["subset"].eq(name).to_numpy() for name in ("train", "test"))

@@ -22,7 +22,7 @@ from data_prep import mel_cache, split_csv
 from data_prep.artist_rule import deal
 from data_prep.catalogs import Request, folder_paths
 from evaluation import classify, retrieval, tables
-from models import features
+from models.named import named
 
 WEIGHTS = (
     "siamese_1000_59",
@@ -53,7 +53,7 @@ def main() -> None:
 
 def scores(name: str, table: pd.DataFrame, cache: mel_cache.MelCache, mirror: Path | None) -> dict:
     """The three measures of one set of features, by the scores' names."""
-    function, *_ = features.named(name, mirror=mirror, seed=0, mean_and_std=(cache.mean, cache.std))
+    function, *_ = named(name, mirror=mirror, seed=0, mean_and_std=(cache.mean, cache.std))
     vectors = np.stack(list(function(cache[track] for track in table["track_id"])))
     row_of = dict(zip(table["track_id"], vectors, strict=True))
     nearest, linear = [], []

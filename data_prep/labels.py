@@ -39,7 +39,7 @@ def artist_classes(split: pd.DataFrame, source) -> tuple[list[str], np.ndarray]:
     return list(names), numbers.astype(np.int32)
 
 
-def tag_matrix(split: pd.DataFrame, source) -> tuple[list[str], np.ndarray]:
+def tag_matrix(split: pd.DataFrame, label: str, source) -> tuple[list[str], np.ndarray]:
     """Tags as a multi-hot matrix.
 
     Returns
@@ -49,10 +49,12 @@ def tag_matrix(split: pd.DataFrame, source) -> tuple[list[str], np.ndarray]:
     Raises
     ------
     InputError
-        No `tags` column, or fewer than two tags in it. `source` names the split.
+        No column `label`, or fewer than two tags in it. `source` names the split.
     """
-    column = pd.Series(split_csv.column(split, "tags", source))
+    column = pd.Series(split_csv.column(split, label, source))
     hot = column.str.get_dummies("|")
     if hot.shape[1] < 2:
-        raise InputError(f"{source}: its tags column holds {hot.shape[1]} tags; needs two or more")
+        raise InputError(
+            f"{source}: its column {label!r} holds {hot.shape[1]} tags; needs two or more"
+        )
     return list(hot.columns), hot.to_numpy(np.float32)

@@ -1,7 +1,6 @@
 """Features in fewer dimensions: LDA for scoring, t-SNE for the eye (arxiv2017)."""
 
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -10,9 +9,11 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from common import hdf5, provenance
+from common import provenance
 from common.checks import checked, checked_features
 from common.errors import InputError
+from common.feature_file import Features
+from evaluation.songs import Songs
 
 
 @dataclass(frozen=True)
@@ -103,34 +104,31 @@ def _require_artists(features: np.ndarray, codes: np.ndarray, names: np.ndarray)
         raise InputError("LDA: the mean features of all artists are the same; extract them again")
 
 
-def save(path: str | Path, projection: Projection, inputs: dict) -> None:
-    """Write a projection whole, as HDF5: `mean`, `matrix`, and the attribute `made_from` (JSON).
+def inputs_of(train: Songs, found: Features, dimensions: int) -> dict:
+    """What features are made from that `projected` gives: these, and LDA of those songs."""
+    weights = found.inputs.get("weights", {})
+    rows = train.split[["track_id", "artist"]].itertuples(index=False)
+    return {
+        **found.inputs,
+        "weights": {
+            **weights,
+            "name": f"{weights.get('name', 'unknown')}_lda",
+            "model": f"{weights.get('model') or 'unknown'} with LDA",
+        },
+        "lda": {
+            "dimensions": dimensions,
+            "songs": provenance.digest(rows),
+            "input": train.made.inputs.get("input"),
+        },
+    }
 
-    `inputs` says what it was fitted to (`common.provenance`); JSON values only.
-    """
-    with hdf5.written(path) as file:
-        file["mean"] = projection.mean
-        file["matrix"] = projection.matrix
-        file.attrs["made_from"] = provenance.to_json(provenance.record(inputs))
 
-
-def load(path: str | Path) -> tuple[Projection, dict]:
-    """A projection that `save` wrote, and its `inputs`.
-
-    Raises
-    ------
-    InputError
-        No such file, or a damaged one, or one of something else.
-    """
-    with hdf5.open_file(path) as file:
-        mean, matrix = hdf5.values(file, "mean"), hdf5.values(file, "matrix")
-        inputs = hdf5.json_attribute(file, "made_from").get("inputs")
-    fits = mean.ndim == 1 and matrix.ndim == 2 and len(mean) == len(matrix) and matrix.size
-    if not fits or not np.isfinite(mean).all() or not np.isfinite(matrix).all():
-        raise InputError(f"{path}: a damaged projection file; make it again")
-    if not isinstance(inputs, dict):
-        raise InputError(f"{path}: does not say what it was made from; make it again")
-    return Projection(mean.astype(np.float64), matrix.astype(np.float64)), inputs
+def projected(train: Songs, found: Features, dimensions: int, inputs: dict) -> Features:
+    """Features in the dimensions that tell the artists of other, training songs apart."""
+    artists = train.labels("artist")
+    lda = fit_lda(train.features, artists, dimensions)
+    heard = sorted({*found.trained_on, *artists})
+    return replace(found, features=lda.apply(found.features), inputs=inputs, trained_on=heard)
 
 
 # One thread: with more, some hundred songs take longer, and a seed would not give the same map.

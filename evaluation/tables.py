@@ -49,6 +49,17 @@ BASELINES = ("mfcc", "untrained")
 
 SCORES = {"retrieval": "MAP", "knn": "k-NN", "linear": "linear"}
 
+# The systems of arxiv2017's figures 2 and 3.
+SYSTEMS = (
+    "GMM-UBM",
+    "i-vector + cosine",
+    "i-vector + PLDA",
+    "DeepArtistID + cosine",
+    "DeepArtistID + PLDA",
+    "early fusion + PLDA",
+    "late fusion + PLDA",
+)
+
 AUDIO = {
     "gtzan": "GTZAN audio (930 clips)",
     "fma_small": "FMA small audio (8,000 clips)",
@@ -228,6 +239,49 @@ def by_features(results: pd.DataFrame, column: str = "value") -> pd.DataFrame:
         ["dataset", "label", "MAP", "features"],
         ascending=[True, True, False, True],
         ignore_index=True,
+    )
+
+
+def by_artists(results: pd.DataFrame) -> pd.DataFrame:
+    """Artist recognition, a row for each system, a column for each number of training artists.
+
+    Parameters
+    ----------
+    results
+        From `read_results`, of one protocol. Several of a system and number, such as of
+        models of other seeds, are averaged.
+
+    Returns
+    -------
+    DataFrame
+        `dataset`, `system`, and for each number a column of "mean ± deviation" (over
+        trainings, or else over trials), or the one value; "" where not measured.
+    """
+    columns = sorted(results["artists"].dropna().unique())
+    rows = []
+    for (dataset, system), of_one in in_order(results).groupby(["dataset", "model"], sort=False):
+        cells = {n: _mean_and_spread(of_one[of_one["artists"].eq(n)]) for n in columns}
+        rows.append({"dataset": dataset, "system": system, **cells})
+    return pd.DataFrame(rows).rename(columns={n: f"{n} artists" for n in columns})
+
+
+def _mean_and_spread(results: pd.DataFrame) -> str:
+    if not len(results):
+        return ""
+    spread = results["value"].std(ddof=0) if len(results) > 1 else results["spread"].iloc[0]
+    mean = f"{results['value'].mean():.4f}"
+    return mean if pd.isna(spread) else f"{mean} ± {spread:.4f}"
+
+
+def in_order(results: pd.DataFrame) -> pd.DataFrame:
+    """The systems in the order in which the paper names them, others after."""
+    place = {system: number for number, system in enumerate(SYSTEMS)}
+    return results.sort_values(
+        ["dataset", "model", "artists"],
+        key=lambda column: (
+            column.map(place).fillna(len(place)) if column.name == "model" else column
+        ),
+        kind="stable",
     )
 
 

@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike
 
 from common.checks import checked_features
 from common.errors import InputError
+from data_prep.artist_rule import name_key
 from evaluation.similarity import unit_rows
 
 # Enrolment songs of the one-shot protocol.
@@ -122,9 +123,13 @@ def _require_enough(names: np.ndarray, counts: np.ndarray, enrolment: int, tests
 
 
 def require_unseen(artists: ArrayLike, training_artists: ArrayLike) -> None:
-    """Raise `InputError` if the model was trained on any of the artists to verify."""
+    """Raise `InputError` if the model was trained on any of the artists to verify.
+
+    Case, accents and spaces of the names do not count.
+    """
     unseen = pd.unique(_labels(artists, "verification"))
-    seen = unseen[pd.Index(unseen).isin(np.asarray(training_artists, dtype=object))]
+    known = {name_key(str(name)) for name in training_artists}
+    seen = unseen[[name_key(str(name)) in known for name in unseen]]
     if seen.size:
         raise InputError(
             f"verification: the model was trained on {seen.size} of {len(unseen)} artists, the "

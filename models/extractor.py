@@ -11,6 +11,7 @@ Root attributes: `format`; `mfcc` and `front_end`, the settings of its frames, a
 `made_from`, as JSON.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from models.gmm_ubm import DiagonalGMM
 from models.ivector import TotalVariability, Whitening, length_normalised
 
 FORMAT = "artist labels i-vector 1"
+_SONGS = 256  # whose statistics are held at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,12 +70,17 @@ class Extractor:
             frames = self.frames(mel)
             return self.ubm.statistics(frames) if len(frames) else None
 
-        for found in threaded(statistics, mels):
-            if found is None:
-                yield None
-                continue
-            vector = self.total_variability.extract(*(each[None] for each in found))
-            yield length_normalised(self.whitening.apply(vector))[0].astype(np.float32)
+        found = threaded(statistics, mels)
+        # Some songs at a time: what the extraction prepares costs as much as several of them.
+        while some := list(itertools.islice(found, _SONGS)):
+            loud = [both for both in some if both is not None]
+            vectors = iter(self._vectors(*map(np.stack, zip(*loud, strict=True))) if loud else ())
+            yield from (None if both is None else next(vectors) for both in some)
+
+    def _vectors(self, zeroth: np.ndarray, first: np.ndarray) -> np.ndarray:
+        """(songs, R) float32 from statistics (songs, k) and (songs, k, d)."""
+        vectors = self.total_variability.extract(zeroth, first)
+        return length_normalised(self.whitening.apply(vectors)).astype(np.float32)
 
 
 def save(path: str | Path, extractor: Extractor) -> None:
@@ -108,7 +115,7 @@ def load(path: str | Path) -> Extractor:
         No such file, a file of something else, or a damaged one.
     """
     with hdf5.open_file(path) as file:
-        if hdf5.attribute(file, "format", str) != FORMAT:
+        if file.attrs.get("format") != FORMAT:
             raise InputError(f"{path}: not an i-vector extractor; make one with train_ivector.py")
         try:
             ubm = read_ubm(file)

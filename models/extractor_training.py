@@ -136,15 +136,15 @@ def train(
         it; a track that the cache lacks or that holds NaN; fewer frames than mixtures;
         or no more songs than dimensions.
     """
+    if schedule.dimensions >= len(track_ids):
+        raise InputError(
+            f"--dimensions {schedule.dimensions}: i-vectors of {len(track_ids)} songs cannot be "
+            f"whitened in so many; take fewer than {len(track_ids)}, or more songs"
+        )
     with only_process_in(run.folder):
         if run.is_complete():
             print(f"{run.out}: complete already")
             return
-        if schedule.dimensions >= len(track_ids):
-            raise InputError(
-                f"--dimensions {schedule.dimensions}: i-vectors of {len(track_ids)} songs cannot "
-                f"be whitened in so many; take fewer than {len(track_ids)}, or more songs"
-            )
         songs = TrackFrames.of(cache, track_ids, mfcc, run.folder)
         if songs.failed:
             print(f"{cache.path}: {len(songs.failed)} tracks without a loud frame left out")

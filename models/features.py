@@ -1,16 +1,13 @@
-"""From log-mels to one vector a song: the encoder's feature, and the baselines' beside it."""
+"""From log-mels to one vector a song: the encoder's feature."""
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from data_prep.mel import SEGMENT, mfcc, segments
-from models import extractor, weights
-from models.encoder import BANDS, FEATURE, build_encoder, normalisation
+from data_prep.mel import SEGMENT, segments
+from models.encoder import BANDS, FEATURE, normalisation
 from models.quiet_keras import keras
 
 _BATCH = 256  # segments
@@ -52,54 +49,6 @@ def song_features(encoder: keras.Model, mean: float, std: float) -> Callable:
             yield total / counts.pop(song)
 
     return features
-
-
-class Named(NamedTuple):
-    """A feature function; what a feature file says of it; and the artists it was trained on."""
-
-    function: Callable
-    origin: dict
-    trained_on: Sequence[str] = ()
-
-
-def named(
-    name: str, *, mirror: str | Path | None, seed: int, mean_and_std: tuple[float, float] | None
-) -> Named:
-    """The feature function behind a name, and what a feature file says of it.
-
-    The function takes an iterable of log-mels, and yields a (d,) float32 feature for each
-    in order, or None where a song has none.
-
-    Parameters
-    ----------
-    name
-        `mfcc` or `untrained` for the baselines, an i-vector extractor's file, else as
-        `models.weights.load` takes it.
-    seed, mean_and_std
-        Of the untrained encoder's random weights, and of its input; None takes the
-        released weights' own.
-    """
-    if name == "mfcc":
-        return Named(mfcc_features, {"name": "mfcc", "model": "mfcc", "artists": None})
-    if name == "untrained":
-        keras.utils.set_random_seed(seed)
-        mean, std = mean_and_std or (weights.RELEASED_MEAN, weights.RELEASED_STD)
-        function = song_features(build_encoder(), mean, std)
-        about = {"name": "untrained", "model": "untrained", "artists": None, "seed": seed}
-        return Named(function, about)
-    if extractor.is_extractor(name):
-        made = extractor.load(name)
-        return Named(made.features, extractor.origin(name, made), made.trained_on)
-    loaded = weights.load(name, mirror)
-    function = song_features(weights.encoder_of(loaded), loaded.mean, loaded.std)
-    return Named(function, loaded.provenance, loaded.trained_on)
-
-
-def mfcc_features(mels: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Baseline: mean and standard deviation over a song of 20 MFCCs, (40,) float32 each."""
-    for mel in mels:
-        coefficients = mfcc(mel)
-        yield np.concatenate([coefficients.mean(axis=0), coefficients.std(axis=0)])
 
 
 def _batches(

@@ -407,7 +407,9 @@ def _survey(blocks: Blocks, mixtures: int, seed: int) -> _Survey:
         low, high = np.minimum(low, frames.min(axis=0)), np.maximum(high, frames.max(axis=0))
         sample.offer(frames)
     if count < mixtures:
-        raise InputError(f"frames: {count} for {mixtures} mixtures; give more tracks")
+        raise InputError(
+            f"frames: {count} for {mixtures} mixtures; take fewer --mixtures, or more tracks"
+        )
     constant = np.flatnonzero(low == high)
     if len(constant):
         raise InputError(f"frames: coefficient {constant[0]} is the same in all; leave it out")

@@ -7,7 +7,8 @@ import pytest
 
 from data_prep.mel import log_mel, log_mel_of_file, mfcc
 from models import features, weights
-from models.features import mfcc_features, song_features
+from models.features import song_features
+from models.named import mfcc_features, named
 from models.siamese import build_siamese
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own get_weights
@@ -141,9 +142,7 @@ def test_mfcc_hears_pitch_and_not_loudness_alone():
 
 
 def untrained(seed: int, mean_and_std=None) -> np.ndarray:
-    extract, origin, _ = features.named(
-        "untrained", mirror=None, seed=seed, mean_and_std=mean_and_std
-    )
+    extract, origin, _ = named("untrained", mirror=None, seed=seed, mean_and_std=mean_and_std)
     assert origin == {"name": "untrained", "model": "untrained", "artists": None, "seed": seed}
     return np.stack(list(extract(songs(1, 2))))
 
@@ -155,13 +154,13 @@ def test_untrained_is_the_same_for_the_same_seed():
 
 
 def test_named_mfcc_and_named_file(encoder, extract, tmp_path):
-    function, origin, _ = features.named("mfcc", mirror=None, seed=0, mean_and_std=None)
+    function, origin, _ = named("mfcc", mirror=None, seed=0, mean_and_std=None)
     assert (function, origin["model"], origin["artists"]) == (mfcc_features, "mfcc", None)
     path = tmp_path / "best.h5"
     inputs = {"name": "run", "model": "siamese", "artists": 4}
     model = build_siamese(encoder, 4, mean=MEAN, std=STD)
     weights.save(path, model, mean=MEAN, std=STD, made_from={"inputs": inputs})
-    function, origin, _ = features.named(str(path), mirror=None, seed=0, mean_and_std=(9.0, 9.0))
+    function, origin, _ = named(str(path), mirror=None, seed=0, mean_and_std=(9.0, 9.0))
     assert origin["name"] == "run" and (origin["mean"], origin["std"]) == (MEAN, STD)
     np.testing.assert_allclose(
         np.stack(list(function(songs(1, 2)))), np.stack(list(extract(songs(1, 2)))), rtol=1e-5
@@ -181,7 +180,7 @@ def clips(music_data, golden) -> list[np.ndarray]:
 def test_features_of_real_clips(name, clips, golden, music_data):
     folder = "golden" if name.startswith("basic") else "data/released_weights"
     path = music_data / folder / f"{name}.h5"
-    extract, *_ = features.named(str(path), mirror=None, seed=0, mean_and_std=None)
+    extract, *_ = named(str(path), mirror=None, seed=0, mean_and_std=None)
     expected = golden[name]
     found = np.stack(list(extract(clips)))
     assert np.abs(found - expected).max() <= 1e-3 * np.abs(expected).max()

@@ -1,0 +1,79 @@
+"""The protocols that judge songs by a label: each from songs to what `evaluate.py` keeps."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from common.errors import InputError
+from data_prep import labels
+from evaluation import classify, retrieval, tagging
+from evaluation.songs import Songs
+
+
+class Judged(NamedTuple):
+    """What a protocol found.
+
+    metric : name of the measure
+    values : its value in each trial
+    n_songs : how many songs were judged
+    details : what else is worth keeping, JSON values; numbers are printed
+    """
+
+    metric: str
+    values: list[float]
+    n_songs: int
+    details: dict
+
+
+def judge_retrieval(songs: Songs, label: str) -> Judged:
+    """MAP: each song a query, all others ranked by cosine."""
+    value = retrieval.mean_average_precision(songs.features, songs.labels(label))
+    return Judged("map", [value], len(songs.split), {})
+
+
+def judge_knn(songs: Songs, label: str, *, k: int) -> Judged:
+    """Accuracy on the test songs of the majority among the 20 nearest training songs."""
+    train, _, test = songs.subsets(songs.labels(label))
+    return Judged("accuracy", [classify.knn_accuracy(*train, *test, k=k)], len(test[1]), {})
+
+
+def judge_linear(songs: Songs, label: str, *, trials: int, seed: int) -> Judged:
+    """Accuracy on the test songs of a softmax layer, mean over 10 trainings."""
+    train, valid, test = songs.subsets(songs.labels(label))
+    result = classify.linear_softmax(*train, *valid, *test, trials=trials, seed=seed)
+    return Judged("accuracy", list(result.accuracies), len(test[1]), {})
+
+
+def judge_transfer(songs: Songs, label: str, *, trials: int, seed: int) -> Judged:
+    """Accuracy on the test songs of logistic regression or a network, as validation chooses."""
+    subsets = songs.subsets(songs.labels(label))
+    ran = [tagging.transfer(*subsets, seed=seed + trial) for trial in range(trials)]
+    kinds = ("logistic regression", "neural network")
+    means = {name: float(np.mean([one[name] for one in ran])) for name in kinds}
+    return Judged("accuracy", [one["best"] for one in ran], len(subsets[2][1]), means)
+
+
+def judge_tagging(songs: Songs, label: str, *, trials: int, seed: int) -> Judged:
+    """Area under the ROC curve of each tag, and their mean, from two fully connected layers.
+
+    Tags that no test song has, or all have, are not judged.
+    """
+    names, tags = labels.tag_matrix(songs.split, label, songs.source)
+    train, valid, test = songs.subsets(tags)
+    for name, (features, _) in zip(("train", "valid", "test"), (train, valid, test), strict=True):
+        if not len(features):
+            raise InputError(
+                f"{songs.source}: no track is in the subset {name}; make the split with some"
+            )
+    ran = [
+        tagging.tag_scores(tagging.predict_tags(train, valid, test[0], seed=seed + n), test[1])
+        for n in range(trials)
+    ]
+    areas = np.mean([one.auc for one in ran], axis=0)
+    judged = {tag: float(auc) for tag, auc in zip(names, areas, strict=True) if auc == auc}
+    details = {
+        "auc of each tag": dict(sorted(judged.items(), key=lambda item: -item[1])),
+        "tags left out": ran[0].left_out,
+        "average precision": float(np.mean([one.mean_average_precision for one in ran])),
+    }
+    return Judged("auc", [one.mean_auc for one in ran], len(test[1]), details)

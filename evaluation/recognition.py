@@ -1,0 +1,157 @@
+"""The artist-recognition systems of arxiv2017: features, or frames, and how they are scored.
+
+A *scorer* is a function of an `Enrolment` (`evaluation.verification.enrol`) that
+gives the scores of all its trials, (artists, tests) float64. What it has to learn it
+has learnt when it is made, so that it may be asked again for another enrolment.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from common import cli
+from common.errors import InputError
+from evaluation import verification
+from evaluation.projection import fit_lda
+from evaluation.protocols import Judged
+from evaluation.verification import Enrolment
+from models.extractor import Extractor
+from models.gmm_ubm import adapt_means, llr_matrix
+from models.ivector import Whitening, length_normalised
+from models.plda import PLDA
+
+Scorer = Callable[[Enrolment], np.ndarray]
+
+
+def by_cosine(features: ArrayLike) -> Scorer:
+    """Cosine of an artist's mean feature with the test song's; features (n, d) of all songs."""
+
+    def scores(who: Enrolment) -> np.ndarray:
+        models = verification.artist_models(features, who)
+        return verification.cosine_scores(models, np.asarray(features)[who.test])
+
+    return scores
+
+
+def by_plda(features: ArrayLike, train: ArrayLike, artists: ArrayLike, lda: int | None) -> Scorer:
+    """PLDA behind LDA, whitening and length normalisation, as in the paper's toolbox.
+
+    All of it is trained on other songs. An artist is scored as so many songs as enrol
+    him, not as one.
+
+    Parameters
+    ----------
+    features, train : (n, d) and (m, d) float, finite
+    artists : (m,) labels of the training songs
+    lda : int or None
+        Dimensions that LDA leaves; None: no LDA.
+
+    Raises
+    ------
+    InputError
+        Features of other dimensions than the training songs', songs that do not span
+        all dimensions, or what `fit_lda` and `PLDA.fit` refuse.
+    """
+    features, train = np.asarray(features), np.asarray(train)
+    if features.shape[1:] != train.shape[1:]:
+        raise InputError(
+            f"PLDA: features of {features.shape[1]} dimensions, trained on those of "
+            f"{train.shape[1]}; extract both with the same weights"
+        )
+    if lda is not None:
+        projection = fit_lda(train, artists, lda)
+        features, train = projection.apply(features), projection.apply(train)
+    whitening = Whitening.fit(train)
+    features, train = (length_normalised(whitening.apply(x)) for x in (features, train))
+    model = PLDA.fit(train, artists)
+
+    def scores(who: Enrolment) -> np.ndarray:
+        means = verification.artist_models(features, who)
+        return model.score(means, who.enrolment.shape[1], features[who.test])
+
+    return scores
+
+
+def by_llr(extractor: Extractor, mel: Callable[[int], np.ndarray], relevance: float) -> Scorer:
+    """GMM-UBM: log-likelihood ratio of the artist's adapted mixture and the UBM, exactly.
+
+    Parameters
+    ----------
+    extractor
+        Its background model and front end are used.
+    mel
+        The (frames, n_mels) log-mel of a song by its row.
+    relevance
+        Of the adaptation (see `models.gmm_ubm.adapt_means`).
+    """
+
+    def frames(song: int) -> np.ndarray:
+        found = extractor.frames(mel(song))
+        if not len(found):
+            raise InputError(
+                f"GMM-UBM: song {song + 1} of the split has no frame that is loud enough; "
+                "leave it out"
+            )
+        return found
+
+    def scores(who: Enrolment) -> np.ndarray:
+        models = [
+            adapt_means(extractor.ubm, np.concatenate([frames(song) for song in songs]), relevance)
+            for songs in cli.progress(who.enrolment, desc="adaptation", unit="artist")
+        ]
+        tests = cli.progress(who.test, desc="scores", unit="song")
+        return llr_matrix(models, extractor.ubm, map(frames, tests)).T
+
+    return scores
+
+
+def judged(judge: Callable, scorer: Scorer, draws: Sequence[Enrolment], one_shot: bool) -> Judged:
+    """What a system is worth: `judge_verification` or `judge_identification` of its scores.
+
+    Parameters
+    ----------
+    draws
+        Enrolments, a trial each; details are those of the first.
+    one_shot
+        Judge it too where fewer of these songs enrol each artist (`ONE_SHOT`): means
+        over the trials, in the details.
+    """
+    found = [judge(scorer(who), who) for who in draws]
+    values, details = [value for value, _ in found], found[0][1]
+    metric = "eer" if judge is judge_verification else "accuracy"
+    if one_shot:
+        most = draws[0].enrolment.shape[1]
+        details[f"{metric} by enrolment songs"] = {
+            f"{metric} enrolled by {n}": float(
+                np.mean([judge(scorer(who.by(n)), who)[0] for who in draws])
+            )
+            for n in verification.ONE_SHOT
+            if n <= most
+        }
+    first = draws[0]
+    return Judged(metric, values, first.enrolment.size + len(first.test), details)
+
+
+def judge_verification(scores: np.ndarray, who: Enrolment) -> tuple[float, dict]:
+    """Equal error rate over all trials: every test song against every artist."""
+    target, impostor = verification.trials(scores, who.truth)
+    false_alarm, miss = verification.det_curve(target, impostor, points=200)
+    return verification.eer(target, impostor), {
+        "minDCF": verification.min_dcf(target, impostor),
+        "target trials": len(target),
+        "impostor trials": len(impostor),
+        "DET": {"false alarm": false_alarm.tolist(), "miss": miss.tolist()},
+    }
+
+
+def judge_identification(scores: np.ndarray, who: Enrolment) -> tuple[float, dict]:
+    """Share of the test songs whose own artist scores best."""
+    several = min(5, len(scores))
+    found = verification.identification(scores, who.truth, (1, several))
+    return found[1], {f"top-{several} accuracy": found[several], "artists": len(scores)}
+
+
+def fused(scorers: Sequence[Scorer]) -> Scorer:
+    """Late fusion: the mean of the systems' z-normalised scores (`verification.fused`)."""
+    return lambda who: verification.fused([scorer(who) for scorer in scorers])

@@ -1,0 +1,148 @@
+"""The artist-recognition systems of arxiv2017, out of the files that they are made of.
+
+A system scores all trials of an enrolment: see `evaluation.recognition`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import InputError
+from data_prep import failures, split_csv
+from data_prep.mel_cache import MelCache
+from evaluation import recognition, songs, verification
+from evaluation.recognition import Scorer
+from evaluation.songs import Songs
+from models import extractor
+
+# What the paper calls the features of these models, and the ways to score them.
+FEATURES = {"ivector": "i-vector", "basic": "DeepArtistID"}
+SCORERS = {"cosine": "cosine", "plda": "PLDA", "llr": "GMM-UBM"}
+
+
+@dataclass(frozen=True)
+class System:
+    """A system with the songs that it is to recognise.
+
+    scorer : of an `Enrolment` of these songs
+    artists : (n,) labels of the songs
+    about : features, model, artists: what names its result
+    inputs : what it was made from, JSON values
+    """
+
+    scorer: Scorer
+    artists: np.ndarray
+    about: dict
+    inputs: dict
+
+
+def of_features(
+    features: Path,
+    split: Path,
+    label: str,
+    *,
+    scorer: str,
+    train: tuple[Path, Path] | None = None,
+    train_artists: int | None = None,
+    lda: int | None = None,
+    fuse: str | None = None,
+    other: list[Path] | None = None,
+) -> System:
+    """The system that scores feature files by cosine or PLDA, of one kind or of two fused.
+
+    Parameters
+    ----------
+    features, split, label
+        The songs to recognise, and the column that says whose they are.
+    scorer
+        "cosine" or "plda".
+    train, train_artists
+        For PLDA: features and split of the training songs, and how many artists of it.
+    lda
+        Dimensions left before PLDA; None: all.
+    fuse, other
+        "early" or "late", with which features, and for PLDA which of the training songs.
+
+    Raises
+    ------
+    InputError
+        Files that are wrong or do not fit one another; an artist who is recognised
+        and was trained on.
+    """
+    files = [features, *(other or [])[:1]]
+    parts = [songs.read(file, split, label) for file in files]
+    parts = _same_songs(parts)
+    artists = parts[0].labels(label)
+    learnt = []
+    if scorer == "plda":
+        paths = [train[0], *(other or [])[1:]]
+        learnt = [songs.read_training(path, train[1], train_artists) for path in paths]
+        learnt = _same_songs(learnt)
+        for part, one, *names in zip(parts, learnt, files, paths, strict=True):
+            songs.require_same_weights(part.made, one.made, names)
+    if label == "artist":
+        heard = [name for part in parts for name in part.made.trained_on]
+        heard += [name for one in learnt[:1] for name in one.labels("artist")]
+        verification.require_unseen(artists, heard)
+
+    def scored(part: np.ndarray, train_part: np.ndarray | None) -> Scorer:
+        if scorer == "cosine":
+            return recognition.by_cosine(part)
+        return recognition.by_plda(part, train_part, learnt[0].labels("artist"), lda)
+
+    arrays = [part.features for part in parts]
+    train_arrays = [one.features for one in learnt] or [None] * len(parts)
+    if fuse == "early":
+        arrays, train_arrays = [_beside(parts)], [_beside(learnt) if learnt else None]
+    scorers = [scored(*both) for both in zip(arrays, train_arrays, strict=True)]
+    models = [part.weights.get("model") or "unknown" for part in parts]
+    kind = f"{fuse} fusion" if fuse else FEATURES.get(models[0], models[0])
+    names = [part.weights.get("name", file.stem) for part, file in zip(parts, files, strict=True)]
+    about = {
+        "features": " ".join([" and ".join(names), *([fuse] if fuse else []), scorer]),
+        "model": f"{kind} + {SCORERS[scorer]}",
+        "artists": parts[0].weights.get("artists"),
+    }
+    inputs = {
+        "features": [part.made.inputs for part in parts],
+        "train": [one.made.inputs for one in learnt],
+    }
+    return System(
+        recognition.fused(scorers) if fuse == "late" else scorers[0], artists, about, inputs
+    )
+
+
+def of_frames(path: Path, split: Path, label: str, cache: Path, relevance: float) -> System:
+    """GMM-UBM: the background model of an i-vector extractor on the frames of a mel cache."""
+    made, mels = extractor.load(path), MelCache(cache)
+    mels.require_front_end(made.front_end)
+    table = failures.leave_out(split_csv.read(split), mels.failed, cache)
+    artists = split_csv.column(table, label, split)
+    tracks = table["track_id"].to_numpy(object)
+    mels.rows(tracks)  # all are there
+    if label == "artist":
+        verification.require_unseen(artists, made.trained_on)
+    origin = extractor.origin(path, made)
+    about = {
+        "features": f"{origin['name']} llr",
+        "model": SCORERS["llr"],
+        "artists": origin["artists"],
+    }
+    inputs = {"weights": origin, "cache": mels.made_from["inputs"]}
+    scorer = recognition.by_llr(made, lambda row: mels[tracks[row]], relevance)
+    return System(scorer, artists, about, inputs)
+
+
+def _same_songs(parts: list[Songs]) -> list[Songs]:
+    """The songs that each part has, in one order: another's extraction may have failed on some."""
+    common = set.intersection(*(set(part.split["track_id"]) for part in parts))
+    if not common:
+        raise InputError(f"{parts[0].source}: no song has all of the features; extract them again")
+    return [part.of_tracks(common) for part in parts]
+
+
+def _beside(parts: list[Songs]) -> np.ndarray:
+    return verification.side_by_side(
+        [part.features for part in parts], [part.split["track_id"] for part in parts]
+    )

@@ -1,0 +1,63 @@
+"""What a name on the command line gives features: released or own weights, or a baseline."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from data_prep.mel import mfcc
+from models import extractor
+
+
+class Named(NamedTuple):
+    """A feature function; what a feature file says of it; and the artists it was trained on."""
+
+    function: Callable
+    origin: dict
+    trained_on: Sequence[str] = ()
+
+
+def named(
+    name: str, *, mirror: str | Path | None, seed: int, mean_and_std: tuple[float, float] | None
+) -> Named:
+    """The feature function behind a name, and what a feature file says of it.
+
+    The function takes an iterable of log-mels, and yields a (d,) float32 feature for each
+    in order, or None where a song has none.
+
+    Parameters
+    ----------
+    name
+        `mfcc` or `untrained` for the baselines, an i-vector extractor's file, else as
+        `models.weights.load` takes it.
+    seed, mean_and_std
+        Of the untrained encoder's random weights, and of its input; None takes the
+        released weights' own.
+    """
+    if name == "mfcc":
+        return Named(mfcc_features, {"name": "mfcc", "model": "mfcc", "artists": None})
+    if extractor.is_extractor(name):
+        made = extractor.load(name)
+        return Named(made.features, extractor.origin(name, made), made.trained_on)
+
+    # Keras is for networks only: an i-vector does not wait for it.
+    from models import encoder, features, weights
+    from models.quiet_keras import keras
+
+    if name == "untrained":
+        keras.utils.set_random_seed(seed)
+        mean, std = mean_and_std or (weights.RELEASED_MEAN, weights.RELEASED_STD)
+        function = features.song_features(encoder.build_encoder(), mean, std)
+        about = {"name": "untrained", "model": "untrained", "artists": None, "seed": seed}
+        return Named(function, about)
+    loaded = weights.load(name, mirror)
+    function = features.song_features(weights.encoder_of(loaded), loaded.mean, loaded.std)
+    return Named(function, loaded.provenance, loaded.trained_on)
+
+
+def mfcc_features(mels: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Baseline: mean and standard deviation over a song of 20 MFCCs, (40,) float32 each."""
+    for mel in mels:
+        coefficients = mfcc(mel)
+        yield np.concatenate([coefficients.mean(axis=0), coefficients.std(axis=0)])
