@@ -95,14 +95,24 @@ def add_result(made: argparse.ArgumentParser) -> None:
     cli.add_seed(made)
 
 
+def complete(args: argparse.Namespace, inputs: dict) -> bool:
+    """Whether --json holds this very result already; if so, prints its measure."""
+    if not args.json or not args.json.exists():
+        return False
+    result = tables.read_result(args.json)
+    if result["made_from"].get("inputs") != made_from(args, inputs):
+        return False
+    print(f"{args.json}: complete already")
+    print(f"{result['metric']} {result['value']:.4f}")
+    return True
+
+
 def keep_result(
     args: argparse.Namespace, judged: protocols.Judged, about: dict, inputs: dict
 ) -> None:
     """Print a result, its measure last, and write it where --json says."""
-    for name, value in judged.details.items():
-        for line, number in value.items() if isinstance(value, dict) else [(name, value)]:
-            if isinstance(number, float | int):
-                print(f"{line} {number:.4f}" if isinstance(number, float) else f"{line} {number}")
+    for line in judged.lines():
+        print(line)
     several = len(judged.values) > 1
     result = {
         "protocol": args.protocol,
@@ -115,12 +125,17 @@ def keep_result(
         "label": args.label,
         **about,
         "details": judged.details,
-        "made_from": provenance.record({**inputs, "settings": cli.settings(args)}),
+        "made_from": provenance.record(made_from(args, inputs)),
     }
     if args.json:
         with written_whole(args.json) as aside:
             aside.write_text(provenance.to_json(result), encoding="utf-8")
     print(f"{judged.metric} {result['value']:.4f}")
+
+
+def made_from(args: argparse.Namespace, inputs: dict) -> dict:
+    """What a result is made from: files, and how they were judged."""
+    return {**inputs, "settings": cli.settings(args)}
 
 
 # ---------------------------------------------------------------- genres, tags
@@ -133,6 +148,9 @@ def judge_songs(args: argparse.Namespace) -> None:
     found = songs.read(
         args.features, args.split, None if args.protocol == "tagging" else args.label
     )
+    inputs = {**found.made.inputs, "split": found.digest}
+    if complete(args, inputs):
+        return
     options = {name: getattr(args, name) for name in ("k", "trials") if hasattr(args, name)}
     if "trials" in options:
         options["seed"] = args.seed
@@ -142,7 +160,7 @@ def judge_songs(args: argparse.Namespace) -> None:
         "model": found.weights.get("model") or "unknown",
         "artists": found.weights.get("artists"),
     }
-    keep_result(args, judged, about, found.made.inputs)
+    keep_result(args, judged, about, inputs)
 
 
 # ---------------------------------------------------------------- artists
@@ -235,6 +253,8 @@ def judge_artists(args: argparse.Namespace) -> None:
             fuse=args.fuse,
             other=args.other,
         )
+    if complete(args, system.inputs):
+        return
     judge = getattr(recognition, f"judge_{args.protocol}")
     judged = recognition.judged(
         judge,
@@ -293,7 +313,10 @@ def lay_out_summary(args: argparse.Namespace) -> None:
 
 
 def lay_out_figures(args: argparse.Namespace) -> None:
-    """Figures 2 and 3 of arxiv2017: error and accuracy against the number of training artists."""
+    """Figures 2 and 3 of arxiv2017: error and accuracy against the number of training artists.
+
+    And, of the most artists, the DET curves, and what fewer enrolment songs give.
+    """
     results = tables.read_results(args.results)
     for protocol in RECOGNISED:
         of_one = results[results["protocol"].eq(protocol)]
@@ -305,7 +328,16 @@ def lay_out_figures(args: argparse.Namespace) -> None:
         table = tables.by_artists(of_one)
         keep_table(table, tables.to_markdown(table), args.results / protocol)
         figures.scores_by_artists(of_one, args.results / f"{protocol}.png")
-        print()
+        most = of_one[of_one["artists"].eq(of_one["artists"].max())]
+        if protocol == "verification":
+            figures.det_curves(most, args.results / "det.png")
+        shots = tables.by_enrolment(most)
+        if len(shots):
+            path = args.results / f"{protocol}_by_enrolment"
+            wide = shots.pivot_table(index="system", columns="songs", values="value", sort=False)
+            wide = wide.rename(columns="enrolled by {}".format).reset_index()
+            keep_table(wide, tables.to_markdown(wide), path)
+            figures.scores_by_enrolment(shots, of_one["metric"].iloc[0], path.with_suffix(".png"))
 
 
 def keep_table(table: pd.DataFrame, text: str, path: Path) -> None:

@@ -1,11 +1,14 @@
 """Figures of the results: layout only, no measure is computed here."""
 
+import itertools
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.stats import norm
 
 from common.errors import InputError
 from common.files import written_whole
@@ -17,6 +20,8 @@ COLOURS = {"MAP": "#0072B2", "k-NN": "#E69F00", "linear": "#009E73"}
 SERIES = ("#000000", "#56B4E9", "#0072B2", "#E69F00", "#D55E00", "#CC79A7", "#009E73")
 MARKERS = "sov^DPX"
 MEASURES = {"eer": "equal error rate", "accuracy": "accuracy"}
+DET_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
+DET_LIMITS = 1e-6, 1 - 1e-6
 
 COLUMN_WIDTH = 3.4  # inches, one column of a two-column paper
 DPI = 300
@@ -91,33 +96,92 @@ def scores_by_artists(results: pd.DataFrame, path: str | Path) -> None:
             f"{path}: the figure shows one dataset, the results have {datasets or 'none'}; "
             "keep those of each in a folder of their own"
         )
-    figure = Figure(figsize=(COLUMN_WIDTH, 3.6), dpi=DPI, layout="constrained")
-    axes = figure.add_subplot()
-    for number, (system, of_one) in enumerate(results.groupby("model", sort=False)):
+    figure, axes = _panel(f"{results['protocol'].iloc[0]} on {datasets[0]}")
+    for (system, of_one), style in zip(
+        results.groupby("model", sort=False), _styles(), strict=False
+    ):
         by_count = of_one.groupby("artists")
         several = by_count["value"].std(ddof=0).where(by_count.size() > 1)
         axes.errorbar(
             by_count["value"].mean().index.astype(int),
             by_count["value"].mean(),
             several.fillna(by_count["spread"].first()).fillna(0),
-            color=SERIES[number % len(SERIES)],
-            marker=MARKERS[number % len(MARKERS)],
-            markersize=4,
-            linewidth=1.2,
             capsize=2,
             label=system,
+            **style,
         )
-    counts = sorted(results["artists"].astype(int).unique())
-    axes.set_xscale("log")
-    axes.set_xticks(counts, [f"{count:,}" for count in counts])
-    axes.minorticks_off()
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel("artists trained on", fontsize=8)
-    axes.set_ylabel(MEASURES[results["metric"].iloc[0]], fontsize=8)
-    axes.set_title(f"{results['protocol'].iloc[0]} on {datasets[0]}", fontsize=9)
+    _counts_below(axes, results["artists"].astype(int), "artists trained on")
+    _measure_beside(axes, results["metric"].iloc[0])
+    _save(figure, path)
+
+
+def scores_by_enrolment(table: pd.DataFrame, metric: str, path: str | Path) -> None:
+    """Draw a measure against the number of enrolment songs as a PNG, a line a system.
+
+    `table` is `evaluation.tables.by_enrolment`'s, of one number of training artists.
+    """
+    figure, axes = _panel("few songs to know an artist by")
+    for (system, of_one), style in zip(
+        table.groupby("system", sort=False), _styles(), strict=False
+    ):
+        axes.plot(of_one["songs"], of_one["value"], label=system, **style)
+    _counts_below(axes, table["songs"], "enrolment songs")
+    _measure_beside(axes, metric)
+    _save(figure, path)
+
+
+def det_curves(results: pd.DataFrame, path: str | Path) -> None:
+    """Draw detection error trade-offs as a PNG, a line a system, on normal-deviate axes.
+
+    `results` is from `evaluation.tables.read_results`, of verification.
+    """
+    figure, axes = _panel("verification errors")
+    for (_, result), style in zip(in_order(results).iterrows(), _styles(), strict=False):
+        curve = result["details"]["DET"]
+        # A rate of 0 or 1 lies infinitely far out.
+        rates = np.clip([curve["false alarm"], curve["miss"]], *DET_LIMITS)
+        axes.plot(*norm.ppf(rates), label=result["model"], **{**style, "marker": ""})
+    places, names = norm.ppf(DET_TICKS), [f"{100 * tick:g}" for tick in DET_TICKS]
+    axes.set_xticks(places, names)
+    axes.set_yticks(places, names)
+    axes.set_xlim(*norm.ppf([DET_TICKS[0] / 2, 0.6]))
+    axes.set_ylim(*norm.ppf([DET_TICKS[0] / 2, 0.6]))
+    axes.set_xlabel("false alarms, %", fontsize=8)
+    axes.set_ylabel("misses, %", fontsize=8)
+    _save(figure, path)
+
+
+def _panel(title: str) -> tuple[Figure, Axes]:
+    """A figure at column width with one panel for lines."""
+    figure = Figure(figsize=(COLUMN_WIDTH, 3.6), dpi=DPI, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(title, fontsize=9)
     axes.tick_params(labelsize=7)
     axes.grid(alpha=0.3, linewidth=0.5)
     axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _styles() -> Iterator[dict]:
+    """Of one line after the other, told apart by colour and by marker."""
+    for colour, marker in zip(itertools.cycle(SERIES), itertools.cycle(MARKERS), strict=False):
+        yield {"color": colour, "marker": marker, "markersize": 4, "linewidth": 1.2}
+
+
+def _counts_below(axes: Axes, counts: Iterable[int], name: str) -> None:
+    counts = sorted(set(counts))
+    axes.set_xscale("log")
+    axes.set_xticks(counts, [f"{count:,}" for count in counts])
+    axes.minorticks_off()
+    axes.set_xlabel(name, fontsize=8)
+
+
+def _measure_beside(axes: Axes, metric: str) -> None:
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel(MEASURES[metric], fontsize=8)
+
+
+def _save(figure: Figure, path: str | Path) -> None:
     figure.legend(loc="outside lower center", ncols=2, fontsize=7, frameon=False)
     with written_whole(path) as partial:
         figure.savefig(partial, format="png")

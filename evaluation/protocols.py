@@ -24,6 +24,17 @@ class Judged(NamedTuple):
     n_songs: int
     details: dict
 
+    def lines(self) -> list[str]:
+        """The details that are numbers, or tables of numbers, a line each."""
+        lines = []
+        for name, value in self.details.items():
+            for line, number in value.items() if isinstance(value, dict) else [(name, value)]:
+                if isinstance(number, float):
+                    lines.append(f"{line} {number:.4f}")
+                elif isinstance(number, int):
+                    lines.append(f"{line} {number:,}")
+        return lines
+
 
 def judge_retrieval(songs: Songs, label: str) -> Judged:
     """MAP: each song a query, all others ranked by cosine."""

@@ -12,12 +12,13 @@ from numpy.typing import ArrayLike
 
 from common import cli
 from common.errors import InputError
+from data_prep.mfcc import SILENT
 from evaluation import verification
 from evaluation.projection import fit_lda
 from evaluation.protocols import Judged
 from evaluation.verification import Enrolment
+from models import gmm_ubm
 from models.extractor import Extractor
-from models.gmm_ubm import adapt_means, llr_matrix
 from models.ivector import Whitening, length_normalised
 from models.plda import PLDA
 
@@ -73,35 +74,48 @@ def by_plda(features: ArrayLike, train: ArrayLike, artists: ArrayLike, lda: int 
     return scores
 
 
-def by_llr(extractor: Extractor, mel: Callable[[int], np.ndarray], relevance: float) -> Scorer:
-    """GMM-UBM: log-likelihood ratio of the artist's adapted mixture and the UBM, exactly.
+def by_llr(extractor: Extractor, mels: Sequence[np.ndarray], relevance: float) -> Scorer:
+    """GMM-UBM: log-likelihood ratio of the artist's adapted mixture and the UBM.
 
     Parameters
     ----------
     extractor
         Its background model and front end are used.
-    mel
-        The (frames, n_mels) log-mel of a song by its row.
+    mels
+        The (frames, n_mels) log-mel of each song.
     relevance
         Of the adaptation (see `models.gmm_ubm.adapt_means`).
+
+    Raises
+    ------
+    InputError
+        A song without a frame that is loud enough, where only such are taken.
     """
+    ubm = extractor.ubm
 
     def frames(song: int) -> np.ndarray:
-        found = extractor.frames(mel(song))
+        found = extractor.frames(mels[song])
         if not len(found):
-            raise InputError(
-                f"GMM-UBM: song {song + 1} of the split has no frame that is loud enough; "
-                "leave it out"
-            )
+            raise InputError(f"GMM-UBM: song {song + 1} of the split {SILENT}; leave it out")
         return found
+
+    # Of all songs once: any enrolment is a sum of some.
+    zeroth = np.empty((len(mels), *ubm.weights.shape), np.float32)
+    first = np.empty((len(mels), *ubm.means.shape), np.float32)
+    found = gmm_ubm.statistics(ubm, map(frames, range(len(mels))))
+    found = cli.progress(found, total=len(mels), desc="statistics", unit="song")
+    for song, both in enumerate(found):
+        zeroth[song], first[song] = both
 
     def scores(who: Enrolment) -> np.ndarray:
         models = [
-            adapt_means(extractor.ubm, np.concatenate([frames(song) for song in songs]), relevance)
-            for songs in cli.progress(who.enrolment, desc="adaptation", unit="artist")
+            gmm_ubm.adapt_means_by(
+                ubm, *(s[songs].sum(axis=0, dtype=np.float64) for s in (zeroth, first)), relevance
+            )
+            for songs in who.enrolment
         ]
         tests = cli.progress(who.test, desc="scores", unit="song")
-        return llr_matrix(models, extractor.ubm, map(frames, tests)).T
+        return gmm_ubm.llr_matrix(models, ubm, map(frames, tests)).T
 
     return scores
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from common import feature_file
+from common import feature_file, provenance
 from common.errors import InputError
 from common.feature_file import Features
 from data_prep import failures, split_csv
@@ -31,6 +31,11 @@ class Songs:
     def weights(self) -> dict:
         """What made the features: name, model, artists, …; JSON values."""
         return self.made.inputs.get("weights", {})
+
+    @property
+    def digest(self) -> str:
+        """Identifies the songs with their labels and subsets."""
+        return provenance.digest(self.split.itertuples(index=False))
 
     def labels(self, column: str) -> np.ndarray:
         """(n,) labels, or `InputError` naming the columns that there are."""

@@ -3,11 +3,13 @@
 A system scores all trials of an enrolment: see `evaluation.recognition`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from common import provenance
 from common.errors import InputError
 from data_prep import failures, split_csv
 from data_prep.mel_cache import MelCache
@@ -106,7 +108,9 @@ def of_features(
     }
     inputs = {
         "features": [part.made.inputs for part in parts],
+        "split": parts[0].digest,
         "train": [one.made.inputs for one in learnt],
+        "train_split": learnt[0].digest if learnt else None,
     }
     return System(
         recognition.fused(scorers) if fuse == "late" else scorers[0], artists, about, inputs
@@ -129,9 +133,23 @@ def of_frames(path: Path, split: Path, label: str, cache: Path, relevance: float
         "model": SCORERS["llr"],
         "artists": origin["artists"],
     }
-    inputs = {"weights": origin, "cache": mels.made_from["inputs"]}
-    scorer = recognition.by_llr(made, lambda row: mels[tracks[row]], relevance)
+    rows = provenance.digest(table.itertuples(index=False))
+    inputs = {"weights": origin, "cache": mels.made_from["inputs"], "split": rows}
+    scorer = recognition.by_llr(made, _Mels(mels, tracks), relevance)
     return System(scorer, artists, about, inputs)
+
+
+class _Mels(Sequence):
+    """The log-mels of tracks of a cache, read as they are asked for."""
+
+    def __init__(self, cache: MelCache, tracks: np.ndarray):
+        self._cache, self._tracks = cache, tracks
+
+    def __len__(self) -> int:
+        return len(self._tracks)
+
+    def __getitem__(self, song: int) -> np.ndarray:
+        return self._cache[self._tracks[song]]
 
 
 def _same_songs(parts: list[Songs]) -> list[Songs]:

@@ -2,12 +2,14 @@
 
 A *result* is one JSON file in a results folder, a dict with the keys of `FIELDS`:
 
-    protocol  "retrieval", "knn" or "linear"     metric    "map" or "accuracy"
+    protocol  "retrieval", "knn", "linear", …    metric    "map", "accuracy", "auc" or "eer"
     value     the score                          spread    standard deviation over trials, or null
     trials    how many, or null                  n_songs   how many songs were judged
     dataset   the split file's stem              label     the split's column, such as "genre"
     features  the features' name                 model     "siamese", "basic", "tag", "mfcc", ...
     artists   artists trained on, or null        made_from what the number was made from, a dict
+
+and, where there is more to tell, `details`, a dict.
 """
 
 import json
@@ -45,6 +47,7 @@ DTYPES = {
 CELL = ["protocol", "dataset", "model", "artists", "metric"]
 RESULT = ["protocol", "metric", "dataset", "label", "features"]
 
+WITHOUT_LDA = "basic without LDA"
 BASELINES = ("mfcc", "untrained")
 
 SCORES = {"retrieval": "MAP", "knn": "k-NN", "linear": "linear"}
@@ -71,6 +74,7 @@ AUDIO = {
 # The released weights for each column of ismir2018's tables. Which of several the paper
 # measured is not known, so that every one counts.
 WEIGHTS = {
+    ("basic", 1000): ["basic_1000_149"],
     ("basic", 5000): ["basic_5000"],
     ("siamese", 5000): ["siamese_5000", "siamese_5000_best"],
     ("basic", 10000): ["basic_10000_889", "basic_10000_999"],
@@ -84,7 +88,12 @@ MEASURE = (
     "python extract_features.py {weights} cache/{dataset}.h5 "
     "--out features/{name}_{dataset}.h5; "
     "python evaluate.py {protocol} features/{name}_{dataset}.h5 splits/{dataset}.csv "
-    "--label genre --json results/{protocol}_{name}_{dataset}.json"
+    "--label {label} --json results/{protocol}_{name}_{dataset}.json"
+)
+REPRODUCE = (
+    "MSD previews to train on: python reproduce.py arxiv2017 --train splits/msd.csv cache/msd.h5 "
+    "--unseen splits/unseen.csv cache/unseen.h5 --{kind} splits/{dataset}.csv cache/{dataset}.h5 "
+    "--artists {artists} --out results/arxiv2017"
 )
 TRAIN_TAGS = (
     "MSD previews with Last.fm tags, as the tag model was not released: "
@@ -92,13 +101,14 @@ TRAIN_TAGS = (
 )
 
 NOT_YET = "not yet in this package: "
-ON_MSD = "; {audio}, and MSD previews to train on"
 
 # What an empty cell needs: the first line whose columns all match the paper's row.
 NEEDS = [
     ({"note": "quoted by the paper"}, "nothing to run: the paper quotes this number from others"),
-    ({"model": "basic with LDA"}, NOT_YET + "LDA before the {protocol} protocol" + ON_MSD),
-    ({"paper": "arxiv2017"}, NOT_YET + "the {protocol} protocol of arxiv2017" + ON_MSD),
+    ({"model": "basic with LDA"}, "{audio}, and " + REPRODUCE),
+    ({"paper": "arxiv2017", "artists": 1000}, "{audio}: " + CACHE + MEASURE),
+    ({"paper": "arxiv2017", "artists": 5000}, "{audio}: " + CACHE + MEASURE),
+    ({"paper": "arxiv2017"}, "{audio}, and " + REPRODUCE),
     ({"paper": "agf2018"}, NOT_YET + "the artist group factors of agf2018; {audio}"),
     ({"model": "tag"}, "{audio}; " + TRAIN_TAGS + CACHE + MEASURE),
     ({"paper": "ismir2018"}, "{audio}: " + CACHE + MEASURE),
@@ -106,7 +116,7 @@ NEEDS = [
 
 
 def read_results(folder: str | Path) -> pd.DataFrame:
-    """All results of a folder: one row a `*.json` file, the columns of `FIELDS` and `file`.
+    """All results of a folder, a row a `*.json` file: `FIELDS`, `details` and `file`.
 
     Keys beyond `FIELDS` are left out, and so are files of other names. An empty
     folder gives an empty table.
@@ -120,8 +130,8 @@ def read_results(folder: str | Path) -> pd.DataFrame:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; name the one that evaluate.py --json wrote to")
-    rows = [{**_read_result(path), "file": path.name} for path in sorted(folder.glob("*.json"))]
-    results = pd.DataFrame(rows, columns=[*FIELDS, "file"]).astype(DTYPES)
+    rows = [{**read_result(path), "file": path.name} for path in sorted(folder.glob("*.json"))]
+    results = pd.DataFrame(rows, columns=[*FIELDS, "details", "file"]).astype(DTYPES)
     for _, same in results.groupby(RESULT):
         if len(same) > 1:
             raise InputError(
@@ -131,8 +141,8 @@ def read_results(folder: str | Path) -> pd.DataFrame:
     return results
 
 
-def _read_result(path: Path) -> dict:
-    """The result in one file, or an error that says what is wrong with it."""
+def read_result(path: Path) -> dict:
+    """The result in one file, `FIELDS` and `details`, or an `InputError` that says what is wrong."""
     remedy = "move it out of the folder, or make it again with evaluate.py --json"
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
@@ -149,7 +159,10 @@ def _read_result(path: Path) -> dict:
         wrong = isinstance(value, bool) or not isinstance(value, kinds)
         if wrong or (isinstance(value, float) and not math.isfinite(value)):
             raise InputError(f"{path}: not a result, {key!r} is {value!r}; {remedy}")
-    return {key: result[key] for key in FIELDS}
+    details = result.get("details", {})
+    if not isinstance(details, dict):
+        raise InputError(f"{path}: not a result, 'details' is {details!r}; {remedy}")
+    return {**{key: result[key] for key in FIELDS}, "details": details}
 
 
 def read_paper_tables() -> pd.DataFrame:
@@ -169,8 +182,8 @@ def paper_beside_ours(results: pd.DataFrame) -> pd.DataFrame:
     """Every cell of the papers' tables with what this package measured for it.
 
     A result fills a cell of the same protocol, dataset, model, number of artists
-    and metric, where its label is genre. A cell that several features fill has a
-    row for each, in the order of their names.
+    and metric, where its label is genre, or tags for tagging. A cell that several
+    features fill has a row for each, in the order of their names.
 
     Parameters
     ----------
@@ -185,7 +198,11 @@ def paper_beside_ours(results: pd.DataFrame) -> pd.DataFrame:
         no result, the data and commands that would make it, else empty.
     """
     paper = read_paper_tables()
-    ours = results[results["label"] == "genre"].rename(columns={"value": "ours"})
+    asked = results["protocol"].eq("tagging").map({True: "tags", False: "genre"})
+    ours = results[results["label"] == asked].rename(columns={"value": "ours"})
+    # arxiv2017's Table 2 calls the basic model so, to tell it from that with LDA.
+    plain = ours[ours["model"].eq("basic")].assign(model=WITHOUT_LDA)
+    ours = pd.concat([ours, plain])
     ours = ours.sort_values("features")[[*CELL, "ours", "spread", "n_songs", "features"]]
     table = paper.merge(ours, on=CELL, how="left")
     table.insert(table.columns.get_loc("ours") + 1, "difference", table["ours"] - table["value"])
@@ -200,16 +217,22 @@ def _needs(cell: dict) -> str:
     template = next(
         text for columns, text in NEEDS if all(cell[c] == value for c, value in columns.items())
     )
-    names = WEIGHTS.get((cell["model"], cell["artists"]), [cell["model"]])
+    model = "basic" if cell["model"] == WITHOUT_LDA else cell["model"]
+    names = WEIGHTS.get((model, cell["artists"]), [cell["model"]])
     weights = "runs/tag/best.h5" if cell["model"] == "tag" else names[0]
     text = template.format(
         audio=AUDIO[cell["dataset"]],
         dataset=cell["dataset"],
         protocol=cell["protocol"],
+        kind="tags" if cell["protocol"] == "tagging" else "genres",
+        label="tags" if cell["protocol"] == "tagging" else "genre",
+        artists=cell["artists"],
         weights=weights,
         name=names[0],
     )
-    others = f" (likewise {', '.join(names[1:])})" if len(names) > 1 else ""
+    others = (
+        f" (likewise {', '.join(names[1:])})" if len(names) > 1 and "{weights}" in template else ""
+    )
     return text + others
 
 
@@ -263,6 +286,23 @@ def by_artists(results: pd.DataFrame) -> pd.DataFrame:
         cells = {n: _mean_and_spread(of_one[of_one["artists"].eq(n)]) for n in columns}
         rows.append({"dataset": dataset, "system": system, **cells})
     return pd.DataFrame(rows).rename(columns={n: f"{n} artists" for n in columns})
+
+
+def by_enrolment(results: pd.DataFrame) -> pd.DataFrame:
+    """The one-shot protocol: the measure of each system by the number of enrolment songs.
+
+    Returns
+    -------
+    DataFrame
+        `system`, `artists` (of training), `songs`, `value`; of the results that tell it.
+    """
+    rows = []
+    for _, result in in_order(results).iterrows():
+        told = result["details"].get(f"{result['metric']} by enrolment songs", {})
+        for name, value in told.items():
+            songs = int(name.rpartition(" ")[2])
+            rows.append((result["model"], result["artists"], songs, value))
+    return pd.DataFrame(rows, columns=["system", "artists", "songs", "value"])
 
 
 def _mean_and_spread(results: pd.DataFrame) -> str:

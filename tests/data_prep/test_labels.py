@@ -38,13 +38,15 @@ def test_artists_that_cannot_be_trained_on(columns, why):
 
 
 def test_tags_are_columns_in_alphabetical_order():
-    names, hot = tag_matrix(split(tags=["rock|guitar", "", "guitar", "ambient|rock"]), "s.csv")
+    names, hot = tag_matrix(
+        split(tags=["rock|guitar", "", "guitar", "ambient|rock"]), "tags", "s.csv"
+    )
     assert names == ["ambient", "guitar", "rock"] and hot.dtype == np.float32
     assert hot.tolist() == [[0, 1, 1], [0, 0, 0], [0, 1, 0], [1, 0, 1]]
 
 
 def test_too_few_tags():
-    with pytest.raises(InputError, match=r"s.csv: its tags column holds 1 tags"):
-        tag_matrix(split(tags=["a", ""]), "s.csv")
+    with pytest.raises(InputError, match=r"s.csv: its column 'tags' holds 1 tags"):
+        tag_matrix(split(tags=["a", ""]), "tags", "s.csv")
     with pytest.raises(InputError, match=r"has no column 'tags'"):
-        tag_matrix(split(artist=["a"]), "s.csv")
+        tag_matrix(split(artist=["a"]), "tags", "s.csv")

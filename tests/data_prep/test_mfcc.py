@@ -8,8 +8,10 @@ import scipy.fft
 from common.errors import InputError
 from data_prep.audio import SAMPLE_RATE
 from data_prep.mel import FrontEnd, log_mel
-from data_prep.mfcc import mfcc_frames
+from data_prep.mel_cache import MelCache
+from data_prep.mfcc import SILENT, MfccSettings, TrackFrames, mfcc_frames
 from tests.data_prep.files import song
+from tests.models import made_up
 
 ALL = FrontEnd(max_frames=None)
 
@@ -77,3 +79,36 @@ def test_tracks_that_cannot_be_used(mel):
         mfcc_frames(mel[:8], deltas=True)
     with pytest.raises(InputError, match="NaN"):
         mfcc_frames(np.full((20, 128), np.nan, np.float32))
+
+
+# ---------------------------------------------------------------- of a cache
+
+
+def test_frames_of_tracks_end_to_end(small_corpus, tmp_path):
+    cache = MelCache(small_corpus[2])
+    tracks = cache.track_id[[5, 0, 3]]
+    for settings in (MfccSettings(), MfccSettings(13, deltas=True, level_range=20.0)):
+        found = TrackFrames.of(cache, tracks, settings, tmp_path)
+        assert list(found.track_id) == list(tracks) and not found.failed
+        assert found.frames.dtype == np.float32 and found.frames.shape[1] == settings.dimensions
+        assert found.start[-1] == len(found.frames)
+        for track, frames in zip(tracks, found, strict=True):
+            np.testing.assert_array_equal(
+                frames, mfcc_frames(cache[track], cache.front_end, **settings.to_dict())
+            )
+        assert list(tmp_path.iterdir()) == []  # the file has no name, so that nothing can stay
+
+
+def test_tracks_without_a_loud_frame_are_told_and_spoilt_ones_named(tmp_path):
+    cache = made_up.cache(tmp_path / "cache.h5", spoilt=2)
+    cache.frames = np.array(cache.frames)
+    cache.frames[cache.start[1] :][: cache.length[1]] = 0
+    loud = MfccSettings(level_range=40.0)
+    found = TrackFrames.of(cache, np.array(["t1", "t0"], object), loud, tmp_path)
+    assert found.failed == {"t1": SILENT} and list(found.track_id) == ["t0"]
+    with pytest.raises(InputError, match="none of 1 tracks has a frame that is loud enough"):
+        TrackFrames.of(cache, np.array(["t1"], object), loud, tmp_path)
+    with pytest.raises(InputError, match=r"cache.h5: 't2': log-mel: holds NaN"):
+        TrackFrames.of(cache, np.array(["t0", "t2"], object), MfccSettings(), tmp_path)
+    with pytest.raises(InputError, match="lacks 1 of 2 tracks, the first 'x'"):
+        TrackFrames.of(cache, np.array(["t0", "x"], object), MfccSettings(), tmp_path)

@@ -1,12 +1,16 @@
-"""LDA against scikit-learn's own transform and known clouds; its file; t-SNE's checks."""
+"""LDA against scikit-learn's own transform and known clouds; its features; t-SNE's checks."""
 
-import h5py
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from common.errors import InputError
-from evaluation.projection import Projection, fit_lda, load, save, tsne
+from common.feature_file import Features
+from evaluation.projection import fit_lda, inputs_of, projected, tsne
+from evaluation.songs import Songs
 
 
 def clouds(artists=6, songs=8, d=5, seed=0):
@@ -94,45 +98,28 @@ def test_a_projection_refuses_other_features():
         projection.apply(np.full((1, 6), np.inf))
 
 
-# The file
+# Feature files
 
 
-def test_a_projection_comes_back_from_its_file_with_what_made_it(tmp_path):
-    made, inputs = fit_lda(*clouds(), 3), {"weights": {"name": "basic_500"}, "dimensions": 3}
-    save(tmp_path / "lda" / "basic.h5", made, inputs)
-    found, found_inputs = load(tmp_path / "lda" / "basic.h5")
-    np.testing.assert_array_equal(found.mean, made.mean)
-    np.testing.assert_array_equal(found.matrix, made.matrix)
-    assert found_inputs == inputs
-
-
-@pytest.mark.parametrize(
-    "projection",
-    [
-        Projection(np.zeros(3), np.eye(2)),
-        Projection(np.zeros((2, 1)), np.eye(2)),
-        Projection(np.zeros(2), np.full((2, 1), np.nan)),
-        Projection(np.zeros(0), np.zeros((0, 0))),
-    ],
-)
-def test_a_damaged_file_is_refused(tmp_path, projection):
-    save(tmp_path / "p.h5", projection, {})
-    with pytest.raises(InputError, match=r"p\.h5: a damaged projection file; make it again"):
-        load(tmp_path / "p.h5")
-
-
-def test_a_file_of_something_else_is_refused(tmp_path):
-    with pytest.raises(InputError, match="no such file"):
-        load(tmp_path / "p.h5")
-    with h5py.File(tmp_path / "p.h5", "w") as file:
-        file["mean"] = np.zeros(2)
-    with pytest.raises(InputError, match="matrix is missing"):
-        load(tmp_path / "p.h5")
-    with h5py.File(tmp_path / "p.h5", "a") as file:
-        file["matrix"] = np.eye(2)
-        file.attrs["made_from"] = "{}"
-    with pytest.raises(InputError, match="does not say what it was made from"):
-        load(tmp_path / "p.h5")
+def test_projected_features_say_what_they_were_projected_by():
+    features, names = clouds()
+    ids = np.array([f"t{number}" for number in range(len(names))], object)
+    inputs = {"weights": {"name": "run", "model": "basic", "artists": 6}, "input": "train"}
+    made = Features(features.astype(np.float32), ids, {}, inputs, ["artist 0", "other"])
+    split = pd.DataFrame({"track_id": ids, "artist": names})
+    train = Songs(split, "train.csv", made.features, made)
+    target = replace(made, features=2 * made.features, inputs={**inputs, "input": "target"})
+    about = inputs_of(train, target, 3)
+    found = projected(train, target, 3, about)
+    expected = fit_lda(made.features, names, 3).apply(target.features)
+    np.testing.assert_array_equal(found.features, expected)
+    assert list(found.track_id) == list(ids) and found.inputs == about
+    assert set(found.trained_on) == {*names, "other"}
+    assert about["weights"] == {"name": "run_lda", "model": "basic with LDA", "artists": 6}
+    assert about["input"] == "target" and about["lda"]["dimensions"] == 3
+    assert inputs_of(train, target, 2) != about
+    others = replace(train, split=split.assign(artist=names[::-1]))
+    assert inputs_of(others, target, 3)["lda"] != about["lda"]
 
 
 # t-SNE

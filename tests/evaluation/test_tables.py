@@ -7,6 +7,8 @@ import pytest
 
 from common.errors import InputError
 from evaluation.tables import (
+    SYSTEMS,
+    by_artists,
     by_features,
     margins,
     paper_beside_ours,
@@ -130,7 +132,16 @@ def test_needs_are_the_commands_and_data_of_the_cell(tmp_path):
     assert "siamese_10000_149" in many and "likewise siamese_10000_399" in many
     quoted = cells[cells["note"] == "quoted by the paper"]
     assert quoted["needs"].str.startswith("nothing to run").all()
-    later = cells[cells["paper"].isin(["arxiv2017", "agf2018"]) & (cells["note"] == "")]
+    few = needs(cells, paper="arxiv2017", dataset="mtat", model="basic", artists=100)
+    assert "--tags splits/mtat.csv cache/mtat.h5 --artists 100 --out" in few
+    released = needs(cells, paper="arxiv2017", dataset="mtat", model="basic", artists=1000)
+    assert "basic_1000_149 cache/mtat.h5" in released and "evaluate.py tagging" in released
+    assert "--label tags" in released
+    plain = needs(cells, paper="arxiv2017", dataset="gtzan", model="basic without LDA")
+    assert "basic_5000 cache/gtzan.h5" in plain and "evaluate.py transfer" in plain
+    lda = needs(cells, paper="arxiv2017", dataset="gtzan", model="basic with LDA")
+    assert "reproduce.py arxiv2017" in lda and "--genres splits/gtzan.csv" in lda
+    later = cells[cells["paper"].eq("agf2018") & (cells["note"] == "")]
     assert later["needs"].str.startswith("not yet in this package").all()
 
 
@@ -226,4 +237,56 @@ def test_markdown_is_plain():
         "| --- | ---: | ---: | ---: |",
         r"| a\|b | 0.1235 | 5000 | 0.0000 |",
         "| two lines |  |  | -0.5000 |",
+    ]
+
+
+# ---------------------------------------------------------------- artist recognition
+
+
+EER = {"protocol": "verification", "metric": "eer", "label": "artist", "dataset": "unseen"}
+
+
+def recognised(model, artists, value, **more):
+    features = f"{model} {artists} {more.pop('seed', 0)}"
+    return {**EER, "model": model, "artists": artists, "value": value, "features": features, **more}
+
+
+def test_systems_stand_in_the_papers_order_against_the_number_of_artists(write):
+    results = write(
+        recognised("late fusion + PLDA", 100, 0.05),
+        recognised("my system", 100, 0.5),
+        recognised("GMM-UBM", 1000, 0.2, spread=0.03, trials=3),
+        recognised("GMM-UBM", 100, 0.3),
+        recognised("i-vector + PLDA", 100, 0.1, seed=0, spread=0.5, trials=3),
+        recognised("i-vector + PLDA", 100, 0.2, seed=1, spread=0.5, trials=3),
+    )
+    table = by_artists(results)
+    assert table.to_dict("list") == {
+        "dataset": ["unseen"] * 4,
+        "system": ["GMM-UBM", "i-vector + PLDA", "late fusion + PLDA", "my system"],
+        "100 artists": ["0.3000", "0.1500 ± 0.0500", "0.0500", "0.5000"],
+        "1000 artists": ["0.2000 ± 0.0300", "", "", ""],
+    }
+    assert len(SYSTEMS) == 7
+
+
+def test_tags_fill_the_cells_of_tagging_and_the_basic_model_those_without_lda(write):
+    tagging = {"protocol": "tagging", "metric": "auc", "dataset": "mtat", "model": "basic"}
+    transfer = {"protocol": "transfer", "metric": "accuracy", "model": "basic"}
+    cells = paper_beside_ours(
+        write(
+            {**tagging, "label": "tags", "value": 0.91},
+            {**tagging, "label": "genre", "value": 0.11, "features": "other"},
+            {**transfer, "value": 0.81},
+            {**transfer, "value": 0.82, "model": "basic with LDA", "features": "lda"},
+        )
+    )
+    ours = cells[cells["paper"].eq("arxiv2017")].dropna(subset="ours")
+    found = ours[["table", "protocol", "model", "ours"]].to_numpy().tolist()
+    assert found == [
+        [1, "transfer", "basic", 0.81],
+        [1, "tagging", "basic", 0.91],
+        [2, "transfer", "basic without LDA", 0.81],
+        [2, "tagging", "basic without LDA", 0.91],
+        [2, "transfer", "basic with LDA", 0.82],
     ]

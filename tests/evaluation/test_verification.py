@@ -271,6 +271,8 @@ def test_artists_seen_in_training_are_counted():
     v.require_unseen(["a", "b", "a"], ["c"])
     with pytest.raises(InputError, match="trained on 2 of 3 artists, the first 'b'; leave"):
         v.require_unseen(["a", "b", "b", "c"], ["c", "b", "d"])
+    with pytest.raises(InputError, match="trained on 1 of 1 artists, the first 'Björk'; leave"):
+        v.require_unseen(["Björk"], ["  BJORK "])
 
 
 # Scores

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.mixture import GaussianMixture
 
+from common import parallel
 from common.errors import InputError
 from models import gmm_ubm
 from models.gmm_ubm import DiagonalGMM, adapt_means, llr, llr_matrix, train
@@ -161,6 +162,18 @@ def test_how_the_frames_are_cut_into_blocks_makes_no_difference():
     np.testing.assert_allclose(again, history, atol=1e-5)
 
 
+@pytest.mark.parametrize("stopped", [1, 3, 6])
+def test_training_goes_on_where_it_was_stopped(stopped):
+    frames, kept = drawn(mixture(), 3000), []
+    whole, history = trained(
+        frames, 4, iterations=6, after=lambda gmm, so_far: kept.append((gmm, so_far))
+    )
+    assert len(kept) == len(history) == 6
+    again, other = trained(frames, 4, iterations=6, begun=kept[stopped - 1])
+    np.testing.assert_array_equal(again.means, whole.means)
+    np.testing.assert_array_equal(other, history)
+
+
 def trained_start(frames):
     return trained(frames, 4, iterations=1)[0]
 
@@ -168,7 +181,7 @@ def trained_start(frames):
 def test_the_same_seed_gives_the_same_mixture_whatever_the_threads():
     frames = drawn(mixture(), 40_000)
     one, _ = trained(frames, 4, iterations=3)
-    with mock.patch.object(gmm_ubm, "usable_cores", lambda: 5):
+    with mock.patch.object(parallel, "usable_cores", lambda: 5):
         other, _ = trained(frames, 4, iterations=3)
     np.testing.assert_array_equal(one.means, other.means)
 
@@ -214,7 +227,7 @@ def test_mixtures_without_frames_of_their_own_do_no_harm(start):
 
 def test_training_says_what_is_wrong_with_the_frames():
     frames = drawn(mixture(), 100)
-    with pytest.raises(InputError, match="100 for 101 mixtures; give more"):
+    with pytest.raises(InputError, match="100 for 101 mixtures; take fewer --mixtures"):
         trained(frames, 101)
     with pytest.raises(InputError, match="coefficient 1 is the same in all"):
         trained(np.where([False, True, False], 0.1, frames), 4)
@@ -286,10 +299,32 @@ def test_every_trial_at_once_scores_as_each_alone():
     found = llr_matrix(models, ubm, iter(songs))
     assert found.dtype == np.float64
     np.testing.assert_allclose(found, wanted, atol=2e-5)
-    with mock.patch.object(gmm_ubm, "_ROUNDING", 0.0):
+    with mock.patch.multiple(gmm_ubm, _ROUNDING=0.0, _NEAR=-np.inf):
         np.testing.assert_allclose(llr_matrix(models, ubm, songs), wanted, atol=1e-8)
     assert llr_matrix(models, ubm, []).shape == (0, 5)
     assert llr_matrix([], ubm, songs).shape == (4, 0)
+
+
+def test_mixtures_that_are_passed_over_hardly_matter():
+    """Of many mixtures, of which a frame is near few, as on music."""
+    ubm = mixture(64, 12)
+    models = [adapt_means(ubm, drawn(mixture(64, 12, seed), 2000)) for seed in range(3)]
+    songs = [drawn(ubm, 500, seed=5), drawn(mixture(64, 12, 1), 500)]
+    wanted = np.array([[brute_llr(model, ubm, song) for model in models] for song in songs])
+    near = np.mean(ubm.posteriors(songs[0]) > np.exp(gmm_ubm._NEAR))
+    assert near < 0.5  # else nothing is passed over
+    found = llr_matrix(models, ubm, songs)
+    assert np.abs(found - wanted).max() < 1e-2 * np.ptp(wanted)
+
+
+def test_adaptation_by_statistics_is_that_by_frames():
+    """Of two songs, whose statistics are summed."""
+    ubm, songs = mixture(), [drawn(mixture(seed=9), n) for n in (80, 30)]
+    sums = [sum(each) for each in zip(*gmm_ubm.statistics(ubm, songs), strict=True)]
+    whole = adapt_means(ubm, np.concatenate(songs))
+    np.testing.assert_allclose(gmm_ubm.adapt_means_by(ubm, *sums).means, whole.means, atol=1e-12)
+    with pytest.raises(ValueError, match="relevance"):
+        gmm_ubm.adapt_means_by(ubm, *sums, relevance=0)
 
 
 def test_a_model_far_from_the_ubm_still_scores():

@@ -145,6 +145,18 @@ def test_training_is_the_seeds():
     assert gains.shape == (2,)
 
 
+@pytest.mark.parametrize("stopped", [1, 4])
+def test_training_goes_on_where_it_was_stopped(stopped):
+    model, zeroth, first = case()
+    kept, ubm = [], (model.means, model.variances)
+    whole, gains = fit(
+        zeroth, first, *ubm, dimensions=2, iterations=4, after=lambda *both: kept.append(both)
+    )
+    again, other = fit(zeroth, first, *ubm, dimensions=2, iterations=4, begun=kept[stopped - 1])
+    np.testing.assert_array_equal(again.matrix, whole.matrix)
+    np.testing.assert_array_equal(other, gains)
+
+
 def test_a_mixture_without_frames_changes_nothing():
     model, zeroth, first = case(8)
     zeroth[:, 1], first[:, 1] = 0, 0

@@ -140,7 +140,7 @@ def test_tags_come_back_from_their_texts(values):
 
 
 def test_networks_can_be_trained_with_it(published):
-    names, hot = labels.tag_matrix(published.catalog().table, "source")
+    names, hot = labels.tag_matrix(published.catalog().table, "tags", "source")
     assert names == sorted(TAGS)
     assert hot.tolist() == [row for subset in VALUES.values() for row in subset]
 

@@ -1,0 +1,56 @@
+"""Feature files and splits of made-up artists, for what reads them."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from common import feature_file
+from data_prep import split_csv
+
+SONGS = 6  # an artist: three train, one valid, two test
+
+
+def artists(names: str, seed: int = 0, *, d: int = 4, spread: float = 0.5):
+    """Songs of one-letter artists as (table of a split, features (n, d)): a cloud an artist."""
+    random = np.random.default_rng(seed)
+    centres = {name: np.random.default_rng([ord(name), seed]).normal(size=d) for name in names}
+    rows = [(name, song) for name in names for song in range(SONGS)]
+    features = [centres[name] + spread * random.normal(size=d) for name, _ in rows]
+    ids = [f"{name}{song}" for name, song in rows]
+    table = pd.DataFrame(
+        {
+            "track_id": ids,
+            "path": ids,
+            "subset": [("train", "train", "train", "valid", "test", "test")[s] for _, s in rows],
+            "artist": [name for name, _ in rows],
+            "genre": ["rock" if ord(name) % 2 else "folk" for name, _ in rows],
+            "tags": ["loud|fast" if ord(name) % 2 else "fast" * (s % 2) for name, s in rows],
+        }
+    )
+    return table, np.array(features, np.float32)
+
+
+def write(
+    folder: Path,
+    name: str,
+    table: pd.DataFrame,
+    features: np.ndarray,
+    *,
+    model: str = "basic",
+    failed: tuple[str, ...] = (),
+    trained_on: tuple[str, ...] = (),
+) -> tuple[Path, Path]:
+    """NAME.h5 and NAME.csv; the features are as by `model`, and some tracks may have failed."""
+    kept = ~table["track_id"].isin(failed).to_numpy()
+    weights = {"name": f"{model}_run", "model": model, "artists": 3, "sha256": model}
+    made = feature_file.Features(
+        features[kept],
+        table["track_id"].to_numpy(object)[kept],
+        dict.fromkeys(failed, "is silent"),
+        {"weights": weights, "input": name},
+        trained_on,
+    )
+    feature_file.write(folder / f"{name}.h5", made)
+    split_csv.write(table, folder / f"{name}.csv", {"inputs": {}})
+    return folder / f"{name}.h5", folder / f"{name}.csv"

@@ -1,0 +1,91 @@
+"""Songs out of files, and the protocols that judge them."""
+
+import numpy as np
+import pytest
+
+from common.errors import InputError
+from evaluation import classify, protocols, retrieval, songs, tagging
+from tests.evaluation import made_up
+
+
+@pytest.fixture
+def files(tmp_path):
+    return made_up.write(tmp_path, "songs", *made_up.artists("abcdef", spread=0.8), failed=("c1",))
+
+
+@pytest.fixture
+def found(files):
+    return songs.read(*files, "genre")
+
+
+def test_songs_stand_beside_their_features(files, capsys):
+    table, features = made_up.artists("abcdef", spread=0.8)
+    table.loc[4, "genre"] = ""
+    shuffled = table.sample(frac=1, random_state=0)
+    shuffled.to_csv(files[1], index=False)
+    found = songs.read(*files, "genre")
+    out = capsys.readouterr().out
+    assert "1 tracks left out" in out and "1 tracks without genre left out" in out
+    assert len(found.split) == 34
+    place = {track: row for row, track in enumerate(table["track_id"])}
+    expected = features[[place[track] for track in found.split["track_id"]]]
+    np.testing.assert_array_equal(found.features, expected)
+    assert found.weights["model"] == "basic" and found.weights["name"] == "basic_run"
+    train, valid, test = found.subsets(found.labels("artist"))
+    assert [len(part[1]) for part in (train, valid, test)] == [17, 6, 11]
+    with pytest.raises(InputError, match=r"has no column 'mood'; it has track_id"):
+        found.labels("mood")
+    assert songs.read(*files, None).digest != found.digest  # of other songs
+
+
+def test_training_songs_are_those_of_the_first_artists(files):
+    found = songs.read_training(*files, 3)
+    assert set(found.split["artist"]) == set("abc") and len(found.split) == 8
+    assert set(found.split["subset"]) == {"train"}
+    with pytest.raises(InputError, match="has 6 artists, not 7"):
+        songs.read_training(*files, 7)
+
+
+def test_each_protocol_judges_as_its_function_does(found):
+    genres = found.labels("genre")
+    train, valid, test = found.subsets(genres)
+    assert protocols.judge_retrieval(found, "genre") == (
+        "map",
+        [retrieval.mean_average_precision(found.features, genres)],
+        35,
+        {},
+    )
+    judged = protocols.judge_knn(found, "genre", k=3)
+    assert judged == ("accuracy", [classify.knn_accuracy(*train, *test, k=3)], 12, {})
+    judged = protocols.judge_linear(found, "genre", trials=2, seed=4)
+    expected = classify.linear_softmax(*train, *valid, *test, trials=2, seed=4)
+    assert judged == ("accuracy", list(expected.accuracies), 12, {})
+
+
+def test_transfer_is_of_the_best_and_tells_both(found, monkeypatch):
+    monkeypatch.setattr(tagging, "NETWORKS", ((4,),))
+    judged = protocols.judge_transfer(found, "genre", trials=2, seed=3)
+    each = [tagging.transfer(*found.subsets(found.labels("genre")), seed=s) for s in (3, 4)]
+    assert judged.values == [one["best"] for one in each] and judged.metric == "accuracy"
+    assert judged.details["neural network"] == np.mean([one["neural network"] for one in each])
+    assert len(judged.lines()) == 2
+
+
+def test_tagging_tells_the_area_of_each_tag(files):
+    found = songs.read(*files)
+    judged = protocols.judge_tagging(found, "tags", trials=1, seed=0)
+    assert (judged.metric, judged.n_songs) == ("auc", 12)
+    areas = judged.details["auc of each tag"]
+    assert set(areas) == {"fast", "loud"} and judged.details["tags left out"] == 0
+    assert judged.values == [pytest.approx(np.mean(list(areas.values())))]
+    assert list(areas.values()) == sorted(areas.values(), reverse=True)
+    assert len(judged.lines()) == 4 and "tags left out 0" in judged.lines()
+
+
+def test_tags_without_a_subset_are_refused(files):
+    table, _ = made_up.artists("abcdef")
+    table[table["subset"].ne("valid")].to_csv(files[1], index=False)
+    with pytest.raises(InputError, match=r"songs\.csv: no track is in the subset valid"):
+        protocols.judge_tagging(songs.read(*files), "tags", trials=1, seed=0)
+    with pytest.raises(InputError, match="no column 'mood'"):
+        protocols.judge_tagging(songs.read(*files), "mood", trials=1, seed=0)
