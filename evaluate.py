@@ -30,6 +30,8 @@ RECOGNISED = {
     "verification": "Is a song by the artist claimed? Equal error rate of artists never heard.",
     "identification": "Whose song is it? Accuracy among artists never heard.",
 }
+# What arxiv2017 measures against the number of training artists.
+BY_ARTISTS = (*RECOGNISED, "transfer", "tagging")
 
 
 def main() -> None:
@@ -83,6 +85,8 @@ def main() -> None:
         name = lay_out.__name__.removeprefix("lay_out_")
         made = command(name, lay_out, lay_out.__doc__, "--results results/demo")
         made.add_argument("--results", type=Path, default=Path("results"), help="folder of --json")
+        if name == "tables":
+            made.add_argument("--paper", choices=tables.PAPERS, help="of this one only")
     args = parser.parse_args()
     if args.protocol in RECOGNISED:
         require_recognisable(parser, args)
@@ -295,6 +299,8 @@ def project(args: argparse.Namespace) -> None:
 def lay_out_tables(args: argparse.Namespace) -> None:
     """Every number of the papers' tables beside ours, or what an empty cell needs."""
     table = tables.paper_beside_ours(tables.read_results(args.results))
+    if args.paper:
+        table = table[table["paper"].eq(args.paper)]
     keep_table(table, tables.with_footnotes(table), args.results / "tables")
 
 
@@ -313,31 +319,41 @@ def lay_out_summary(args: argparse.Namespace) -> None:
 
 
 def lay_out_figures(args: argparse.Namespace) -> None:
-    """Figures 2 and 3 of arxiv2017: error and accuracy against the number of training artists.
+    """arxiv2017's measures against the number of training artists, as tables and figures.
 
-    And, of the most artists, the DET curves, and what fewer enrolment songs give.
+    Verification and identification are its Figures 2 and 3, transfer and tagging its
+    Table 1. And of the most artists the DET curves, and what fewer enrolment songs give.
     """
-    results = tables.read_results(args.results)
-    for protocol in RECOGNISED:
+    results = tables.read_results(args.results).dropna(subset="artists")
+    found = [name for name in BY_ARTISTS if results["protocol"].eq(name).any()]
+    if not found:
+        raise InputError(
+            f"{args.results}: holds no result of {', '.join(BY_ARTISTS)}; make some with --json"
+        )
+    for protocol in found:
         of_one = results[results["protocol"].eq(protocol)]
-        if not len(of_one):
-            raise InputError(
-                f"{args.results}: holds no result of {protocol}; make some with "
-                f"evaluate.py {protocol} --json"
-            )
-        table = tables.by_artists(of_one)
-        keep_table(table, tables.to_markdown(table), args.results / protocol)
-        figures.scores_by_artists(of_one, args.results / f"{protocol}.png")
+        keep_by_artists(of_one, args.results / protocol)
         most = of_one[of_one["artists"].eq(of_one["artists"].max())]
         if protocol == "verification":
             figures.det_curves(most, args.results / "det.png")
-        shots = tables.by_enrolment(most)
-        if len(shots):
-            path = args.results / f"{protocol}_by_enrolment"
-            wide = shots.pivot_table(index="system", columns="songs", values="value", sort=False)
-            wide = wide.rename(columns="enrolled by {}".format).reset_index()
-            keep_table(wide, tables.to_markdown(wide), path)
-            figures.scores_by_enrolment(shots, of_one["metric"].iloc[0], path.with_suffix(".png"))
+        if tables.by_enrolment(most).size:
+            keep_by_enrolment(most, args.results / f"{protocol}_by_enrolment")
+
+
+def keep_by_artists(results: pd.DataFrame, path: Path) -> None:
+    """One protocol against the number of training artists."""
+    table = tables.by_artists(results)
+    keep_table(table, tables.to_markdown(table), path)
+    figures.scores_by_artists(results, path.with_suffix(".png"))
+
+
+def keep_by_enrolment(results: pd.DataFrame, path: Path) -> None:
+    """One protocol against the number of enrolment songs."""
+    table = tables.by_enrolment(results)
+    wide = table.pivot_table(index="system", columns="songs", values="value", sort=False)
+    wide = wide[sorted(wide)].rename(columns="enrolled by {}".format).reset_index()
+    keep_table(wide, tables.to_markdown(wide), path)
+    figures.scores_by_enrolment(table, results["metric"].iloc[0], path.with_suffix(".png"))
 
 
 def keep_table(table: pd.DataFrame, text: str, path: Path) -> None:

@@ -82,7 +82,7 @@ def arxiv2017(args: argparse.Namespace) -> Iterator[list[str]]:
         yield from _recognition(args, artists)
         yield from _transfer(args, artists)
     yield ["evaluate.py", "figures", "--results", str(args.out)]
-    yield ["evaluate.py", "tables", "--results", str(args.out)]
+    yield ["evaluate.py", "tables", "--results", str(args.out), "--paper", "arxiv2017"]
 
 
 def _training(args: argparse.Namespace, artists: int) -> Iterator[list[str]]:
@@ -137,6 +137,7 @@ def _recognition(args: argparse.Namespace, artists: int) -> Iterator[list[str]]:
 def _transfer(args: argparse.Namespace, artists: int) -> Iterator[list[str]]:
     of_train, split = str(_of(args, "basic", artists, "train")), str(args.train[0])
     lda = ["--train-artists", str(artists), "--dimensions", str(min(LDA, artists - 1))]
+    draws = ["--trials", str(args.trials), "--seed", str(args.seed)]
     for part, given, protocol in (
         ("genres", args.genres, "transfer"),
         ("tags", args.tags, "tagging"),
@@ -147,7 +148,7 @@ def _transfer(args: argparse.Namespace, artists: int) -> Iterator[list[str]]:
         yield ["evaluate.py", "lda", of_train, split, str(plain), "--out", str(projected), *lda]
         for features in (plain, projected):
             json = str(args.out / f"{protocol}_{features.stem}.json")
-            judged = [protocol, str(features), str(given[0]), "--seed", str(args.seed)]
+            judged = [protocol, str(features), str(given[0]), *draws]
             yield ["evaluate.py", *judged, "--json", json]
 
 

@@ -19,7 +19,7 @@ COLOURS = {"MAP": "#0072B2", "k-NN": "#E69F00", "linear": "#009E73"}
 
 SERIES = ("#000000", "#56B4E9", "#0072B2", "#E69F00", "#D55E00", "#CC79A7", "#009E73")
 MARKERS = "sov^DPX"
-MEASURES = {"eer": "equal error rate", "accuracy": "accuracy"}
+MEASURES = {"eer": "equal error rate", "accuracy": "accuracy", "auc": "mean ROC area of the tags"}
 DET_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 DET_LIMITS = 1e-6, 1 - 1e-6
 
@@ -137,7 +137,9 @@ def det_curves(results: pd.DataFrame, path: str | Path) -> None:
     """
     figure, axes = _panel("verification errors")
     for (_, result), style in zip(in_order(results).iterrows(), _styles(), strict=False):
-        curve = result["details"]["DET"]
+        curve = result["details"].get("DET")
+        if curve is None:
+            continue
         # A rate of 0 or 1 lies infinitely far out.
         rates = np.clip([curve["false alarm"], curve["miss"]], *DET_LIMITS)
         axes.plot(*norm.ppf(rates), label=result["model"], **{**style, "marker": ""})

@@ -43,6 +43,8 @@ DTYPES = {
     "artists": "Int64",
 }
 
+PAPERS = ("ismir2018", "arxiv2017", "agf2018")
+
 # What names a cell of a paper's table, and what names a result.
 CELL = ["protocol", "dataset", "model", "artists", "metric"]
 RESULT = ["protocol", "metric", "dataset", "label", "features"]
@@ -142,7 +144,7 @@ def read_results(folder: str | Path) -> pd.DataFrame:
 
 
 def read_result(path: Path) -> dict:
-    """The result in one file, `FIELDS` and `details`, or an `InputError` that says what is wrong."""
+    """`FIELDS` and `details` of the result in one file, or an `InputError` that says why not."""
     remedy = "move it out of the folder, or make it again with evaluate.py --json"
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
@@ -299,9 +301,9 @@ def by_enrolment(results: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for _, result in in_order(results).iterrows():
         told = result["details"].get(f"{result['metric']} by enrolment songs", {})
-        for name, value in told.items():
-            songs = int(name.rpartition(" ")[2])
-            rows.append((result["model"], result["artists"], songs, value))
+        counted = {int(name.rpartition(" ")[2]): value for name, value in told.items()}
+        for songs in sorted(counted):  # JSON has them in the order of the alphabet
+            rows.append((result["model"], result["artists"], songs, counted[songs]))
     return pd.DataFrame(rows, columns=["system", "artists", "songs", "value"])
 
 

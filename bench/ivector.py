@@ -1,0 +1,70 @@
+"""Is the i-vector baseline practical at the paper's size: 2,000 artists with 15 songs each?
+
+    python bench/ivector.py [--artists 2000]
+
+Trains an extractor as train_ivector.py does by default (256 mixtures, 20 iterations of
+the UBM, 256 dimensions, 10 iterations) on 30 s songs, of which 400 are distinct. In a
+process of its own; prints its log, and
+
+    ivector_minutes X    from the mel cache to the finished file, 39 million frames
+    ivector_gb X         the largest size of the process, which counts pages of mapped files
+    ivector_mfcc_gb X    what its MFCC frames take on the disk meanwhile
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+import numpy as np
+
+from common.parallel import usable_cores
+from data_prep import demo_corpus, mel_cache
+from data_prep.mfcc import MfccSettings
+from models import extractor_training
+
+DISTINCT, SONGS, FRAMES = 400, 15, 1291
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--artists", type=int, default=2000)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.folder:
+        train(args.folder, args.artists)
+        return
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        table = demo_corpus.catalog(target_artists=0)[:DISTINCT].assign(subset="train")
+        demo_corpus.write(folder, table, workers=usable_cores())
+        mel_cache.make(table, folder, folder / "cache.h5", workers=usable_cores())
+        command = [sys.executable, __file__, "--artists", str(args.artists), "--folder", name]
+        subprocess.run(command, check=True)
+
+
+def train(folder: Path, artists: int) -> None:
+    cache = mel_cache.MelCache(folder / "cache.h5")
+    ids = cache.track_id[np.arange(artists * SONGS) % DISTINCT]
+    names = np.repeat([f"artist {number}" for number in range(artists)], SONGS).astype(object)
+    schedule = extractor_training.Schedule(256, "kmeans", 20, 256, 10, seed=0)
+    run = extractor_training.Run(folder / "run", {})
+    began = time.perf_counter()
+    extractor_training.train(run, cache, ids, names, MfccSettings(), schedule)
+    print((folder / "run/log.csv").read_text())
+    unit = 1 if sys.platform == "darwin" else 1024
+    gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+    print(f"ivector_minutes {(time.perf_counter() - began) / 60:.1f}")
+    print(f"ivector_gb {gb:.2f}")
+    print(f"ivector_mfcc_gb {len(ids) * FRAMES * 20 * 4 / 1e9:.2f}")
+
+
+if __name__ == "__main__":
+    main()
