@@ -4,7 +4,9 @@ PYTHON ?= python3
 PY := .venv/bin/python
 DEMO_FEATURES := basic siamese tag mfcc untrained
 
-.PHONY: demo test test-jax test-torch lint clean-demo
+ARXIV := results/arxiv2017_demo
+
+.PHONY: demo demo-arxiv2017 test test-jax test-torch lint clean-demo
 .DELETE_ON_ERROR:
 
 # The papers' pipeline on the built-in corpus. Each step skips what is done, so that a stopped
@@ -29,6 +31,18 @@ demo: .venv/installed
 	$(PY) evaluate.py tables --results results/demo > /dev/null
 	$(PY) evaluate.py summary --results results/demo
 
+# The 2017 paper on it: artists by the CNN, by i-vectors and a GMM-UBM, and by both.
+demo-arxiv2017: .venv/installed
+	for part in demo demo_unseen demo_target; do \
+		$(PY) data_prep/1_make_splits.py $$part --root corpus --out splits/$$part.csv && \
+		$(PY) data_prep/2_cache_mels.py splits/$$part.csv --audio corpus --out cache/$$part.h5 \
+			|| exit; done
+	$(PY) reproduce.py arxiv2017 --out $(ARXIV) --artists 10 20 40 60 --epochs 30 \
+		--dimensions 64 --trials 3 --train splits/demo.csv cache/demo.h5 \
+		--unseen splits/demo_unseen.csv cache/demo_unseen.h5 \
+		--genres splits/demo_target.csv cache/demo_target.h5 \
+		--tags splits/demo_target.csv cache/demo_target.h5
+
 test: .venv/installed-dev
 	$(PY) -m pytest
 
@@ -41,7 +55,7 @@ lint: .venv/installed-dev
 	$(PY) -m ruff format --check .
 
 clean-demo:
-	rm -rf corpus cache/demo* runs/basic runs/siamese runs/tag results/demo splits/demo*.csv* \
+	rm -rf corpus cache/demo* runs/basic runs/siamese runs/tag results/demo $(ARXIV) splits/demo*.csv* \
 		$(DEMO_FEATURES:%=features/%.h5)
 
 .venv/installed: requirements.txt

@@ -16,7 +16,7 @@ import pandas as pd
 from common import cli, feature_file, provenance
 from common.errors import InputError
 from common.files import written_whole
-from evaluation import figures, protocols, songs, tables, verification
+from evaluation import protocols, songs, tables, verification
 
 # The column that each protocol judges by, and how many trials it is the mean of.
 JUDGED = {
@@ -306,6 +306,8 @@ def lay_out_tables(args: argparse.Namespace) -> None:
 
 def lay_out_summary(args: argparse.Namespace) -> None:
     """The features side by side on each dataset, as a table and a figure."""
+    from evaluation import figures  # Matplotlib, which the protocols do not wait for
+
     results = tables.read_results(args.results)
     results = results[results["protocol"].isin(tables.SCORES)]
     if not len(results):
@@ -324,6 +326,8 @@ def lay_out_figures(args: argparse.Namespace) -> None:
     Verification and identification are its Figures 2 and 3, transfer and tagging its
     Table 1. And of the most artists the DET curves, and what fewer enrolment songs give.
     """
+    from evaluation import figures  # Matplotlib, which the protocols do not wait for
+
     results = tables.read_results(args.results).dropna(subset="artists")
     found = [name for name in BY_ARTISTS if results["protocol"].eq(name).any()]
     if not found:
@@ -331,29 +335,19 @@ def lay_out_figures(args: argparse.Namespace) -> None:
             f"{args.results}: holds no result of {', '.join(BY_ARTISTS)}; make some with --json"
         )
     for protocol in found:
-        of_one = results[results["protocol"].eq(protocol)]
-        keep_by_artists(of_one, args.results / protocol)
+        of_one, path = results[results["protocol"].eq(protocol)], args.results / protocol
+        table = tables.by_artists(of_one)
+        keep_table(table, tables.to_markdown(table), path)
+        figures.scores_by_artists(of_one, path.with_suffix(".png"))
         most = of_one[of_one["artists"].eq(of_one["artists"].max())]
         if protocol == "verification":
             figures.det_curves(most, args.results / "det.png")
-        if tables.by_enrolment(most).size:
-            keep_by_enrolment(most, args.results / f"{protocol}_by_enrolment")
-
-
-def keep_by_artists(results: pd.DataFrame, path: Path) -> None:
-    """One protocol against the number of training artists."""
-    table = tables.by_artists(results)
-    keep_table(table, tables.to_markdown(table), path)
-    figures.scores_by_artists(results, path.with_suffix(".png"))
-
-
-def keep_by_enrolment(results: pd.DataFrame, path: Path) -> None:
-    """One protocol against the number of enrolment songs."""
-    table = tables.by_enrolment(results)
-    wide = table.pivot_table(index="system", columns="songs", values="value", sort=False)
-    wide = wide[sorted(wide)].rename(columns="enrolled by {}".format).reset_index()
-    keep_table(wide, tables.to_markdown(wide), path)
-    figures.scores_by_enrolment(table, results["metric"].iloc[0], path.with_suffix(".png"))
+        table = tables.by_enrolment(most)
+        if len(table):
+            path = path.with_name(f"{protocol}_by_enrolment")
+            wide = tables.enrolment_side_by_side(table)
+            keep_table(wide, tables.to_markdown(wide), path)
+            figures.scores_by_enrolment(table, of_one["metric"].iloc[0], path.with_suffix(".png"))
 
 
 def keep_table(table: pd.DataFrame, text: str, path: Path) -> None:

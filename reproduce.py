@@ -35,7 +35,12 @@ def main() -> int:
     )
     both = {"nargs": 2, "type": Path, "metavar": ("SPLIT.csv", "CACHE.h5")}
     made.add_argument("--train", required=True, **both, help="artists to train on")
-    made.add_argument("--unseen", required=True, **both, help="other artists, 20 songs each")
+    made.add_argument(
+        "--unseen",
+        required=True,
+        **both,
+        help="500 others with 20 songs each (script 1: --split artists --exclude-artists-of)",
+    )
     made.add_argument("--genres", **both, help="songs with genres, the paper's GTZAN")
     made.add_argument("--tags", **both, help="songs with tags, the paper's MagnaTagATune")
     made.add_argument("--out", type=Path, required=True, help="folder of all that is made")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from common.errors import InputError
 from common.files import written_whole
@@ -142,12 +142,12 @@ def det_curves(results: pd.DataFrame, path: str | Path) -> None:
             continue
         # A rate of 0 or 1 lies infinitely far out.
         rates = np.clip([curve["false alarm"], curve["miss"]], *DET_LIMITS)
-        axes.plot(*norm.ppf(rates), label=result["model"], **{**style, "marker": ""})
-    places, names = norm.ppf(DET_TICKS), [f"{100 * tick:g}" for tick in DET_TICKS]
+        axes.plot(*ndtri(rates), label=result["model"], **{**style, "marker": ""})
+    places, names = ndtri(DET_TICKS), [f"{100 * tick:g}" for tick in DET_TICKS]
     axes.set_xticks(places, names)
     axes.set_yticks(places, names)
-    axes.set_xlim(*norm.ppf([DET_TICKS[0] / 2, 0.6]))
-    axes.set_ylim(*norm.ppf([DET_TICKS[0] / 2, 0.6]))
+    axes.set_xlim(*ndtri([DET_TICKS[0] / 2, 0.6]))
+    axes.set_ylim(*ndtri([DET_TICKS[0] / 2, 0.6]))
     axes.set_xlabel("false alarms, %", fontsize=8)
     axes.set_ylabel("misses, %", fontsize=8)
     _save(figure, path)

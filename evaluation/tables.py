@@ -307,6 +307,13 @@ def by_enrolment(results: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["system", "artists", "songs", "value"])
 
 
+def enrolment_side_by_side(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of `by_enrolment`, a row a system, a column for each number of songs."""
+    wide = table.pivot_table(index="system", columns="songs", values="value", sort=False)
+    names = {songs: f"enrolled by {songs}" for songs in sorted(wide)}
+    return wide[list(names)].rename(columns=names).rename_axis(columns=None).reset_index()
+
+
 def _mean_and_spread(results: pd.DataFrame) -> str:
     if not len(results):
         return ""
