@@ -1,13 +1,17 @@
 """What the tests of several rooms share: real files where they are, and a small corpus."""
 
+import contextlib
+import io
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 import soundfile
@@ -52,6 +56,35 @@ def refused(*arguments, **variables) -> str:
     message = run(*arguments, status=1, **variables).err
     assert re.fullmatch(r"error: .*\n", message), message
     assert "Traceback" not in message
+    return message
+
+
+def run_here(*arguments, status: int = 0) -> SimpleNamespace:
+    """`run` within this process, which has the libraries loaded already."""
+    streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2)]
+    with (
+        mock.patch.object(sys, "argv", [str(argument) for argument in arguments]),
+        contextlib.redirect_stdout(streams[0]),
+        contextlib.redirect_stderr(streams[1]),
+        pytest.raises(SystemExit) as ended,
+    ):
+        runpy.run_path(str(ROOT / arguments[0]), run_name="__main__")
+    out, err = (_written(stream) for stream in streams)
+    assert ended.value.code == status, err + out
+    if status == 0:
+        assert err == ""
+    return SimpleNamespace(out=out, lines=out.splitlines(), err=err)
+
+
+def _written(stream: io.TextIOWrapper) -> str:
+    stream.flush()
+    return stream.buffer.getvalue().decode()
+
+
+def refused_here(*arguments) -> str:
+    """`refused` within this process."""
+    message = run_here(*arguments, status=1).err
+    assert re.fullmatch(r"error: .*\n", message), message
     return message
 
 

@@ -2,18 +2,23 @@
 
 import json
 import re
+import sys
 
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
 
+import reproduce
 from common import feature_file
 from data_prep import split_csv
 from data_prep.mel_cache import MelCache
 from models import extractor
-from tests.conftest import refused, run, together
+from tests import conftest
+from tests.conftest import refused_here as refused
+from tests.conftest import run_here as run
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own callbacks
 UBM = ("--mixtures", 4, "--dimensions", 3, "--ubm-iterations", 4, "--iterations", 2)
 FEW = ("--enrol", 4, "--tests", 2)
 
@@ -89,8 +94,8 @@ def test_each_system_by_each_protocol(features, ivector, splits, small_corpus, p
         for protocol in ("verification", "identification")
         for number, given in enumerate(systems.values())
     ]
-    ran = together(run, *commands)
-    for command, one in zip(commands, ran, strict=True):
+    for command in commands:
+        one = run(*command)
         found = json.loads(command[-1].read_text())
         metric = "eer" if command[1] == "verification" else "accuracy"
         assert one.lines[-1] == f"{metric} {found['value']:.4f}" and 0 <= found["value"] <= 1
@@ -187,7 +192,8 @@ def test_what_does_not_fit_is_refused(features, ivector, splits, small_corpus, p
     table.loc[0, "artist"] = ""
     table.to_csv(place / "nameless.csv", index=False)
     cases["evaluate.py", "verification", features, place / "nameless.csv", *FEW] = "fewer than 4"
-    for expected, message in zip(cases.values(), together(refused, *cases), strict=True):
+    for case, expected in cases.items():
+        message = refused(*case)
         assert expected in message, message
     assert not (place / "runs/never").exists()
 
@@ -235,8 +241,10 @@ def test_the_plan_is_every_command_in_its_order():
     assert sum("evaluate.py transfer" in line and "g.csv" in line for line in lines) == 2
 
 
-def test_the_papers_commands_come_to_its_tables_and_figures(splits, small_corpus, place):
-    """On three songs an artist to train with; the protocol's 20 songs are not there."""
+def test_the_papers_commands_come_to_its_tables_and_figures(
+    splits, small_corpus, place, monkeypatch
+):
+    """On three songs an artist to train with, and each to recognise by four times over."""
     train, unseen = splits
     cache, out = small_corpus[2], place / "paper"
     table = split_csv.read(unseen)
@@ -257,9 +265,28 @@ def test_the_papers_commands_come_to_its_tables_and_figures(splits, small_corpus
     command = ("reproduce.py", "arxiv2017", "--train", train, cache, "--out", out)
     command += ("--unseen", place / "many.csv", place / "many.h5", "--artists", 2)
     command += ("--epochs", 1, "--mixtures", 4, "--dimensions", 3)
-    ran = run(*command)
-    assert sum(line.startswith("python ") for line in ran.lines) == 22
+    commands = []
+
+    def run_it(arguments):
+        commands.append(arguments)
+        run(*arguments)
+
+    monkeypatch.setattr(reproduce, "run", run_it)
+    monkeypatch.setattr(sys, "argv", [str(argument) for argument in command])
+    reproduce.main()
+    assert len(commands) == 22
     assert len(list(out.glob("verification_*.json"))) == 7
     assert "| DeepArtistID + PLDA |" in (out / "verification.md").read_text()
-    message = run(*command[:-1], 99, status=1).err
-    assert "train_ivector.py ended with 1; see above" in message.splitlines()[-1]
+
+
+def test_a_command_that_fails_ends_the_run():
+    given = ("--train", "no.csv", "no.h5", "--unseen", "u.csv", "u.h5", "--out", "o")
+    ran = conftest.run("reproduce.py", "arxiv2017", *given, status=1)
+    assert ran.lines == [
+        "python train_basic.py no.csv no.h5 --out o/runs/basic_100 --epochs 1000 --artists 100 "
+        "--seed 0"
+    ]
+    assert ran.err.splitlines() == [
+        "error: no.h5: no such file; check the path",
+        "error: train_basic.py ended with 1; see above, then run this again",
+    ]

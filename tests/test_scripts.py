@@ -18,7 +18,7 @@ from common import feature_file
 from data_prep.mel_cache import MelCache
 from evaluation.retrieval import mean_average_precision
 from models import weights
-from tests.conftest import ROOT, refused, run, together
+from tests.conftest import ROOT, refused, refused_here, run, run_here, together
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own callbacks
 SCRIPTS = (
@@ -308,7 +308,7 @@ def test_protocols_and_layouts(features, small_corpus, place):
         ("linear", "accuracy", "--trials", 2),
     ):
         path = results / f"{protocol}.json"
-        ran = run("evaluate.py", protocol, features, split, *more, "--json", path)
+        ran = run_here("evaluate.py", protocol, features, split, *more, "--json", path)
         name, value = ran.lines[-1].split(" ")
         found = json.loads(path.read_text(encoding="utf-8"))
         assert name == found["metric"] == metric
@@ -330,12 +330,12 @@ def test_protocols_and_layouts(features, small_corpus, place):
     found = json.loads((results / "retrieval.json").read_text())["value"]
     assert found == pytest.approx(mean_average_precision(rows, table["genre"]))
 
-    ran = run("evaluate.py", "summary", "--results", results)
+    ran = run_here("evaluate.py", "summary", "--results", results)
     assert "basic" in ran.out
     written = {path.name for path in results.iterdir()}
     assert {"summary.md", "summary.csv", f"{split.stem}_genre.png"} < written
     assert f"{found:.4f}" in (results / "summary.md").read_text()
-    ran = run("evaluate.py", "tables", "--results", results)
+    ran = run_here("evaluate.py", "tables", "--results", results)
     assert "0.5508" in ran.out  # a number of the paper's
     assert {"tables.md", "tables.csv"} < {path.name for path in results.iterdir()}
 
@@ -345,13 +345,13 @@ def test_songs_in_another_order_or_without_label(features, small_corpus, place):
     table = pd.read_csv(small_corpus[0], dtype=str, keep_default_na=False)
     table[::-1].to_csv(place / "reversed.csv", index=False)
     values = [
-        run("evaluate.py", "retrieval", features, split).lines[-1]
+        run_here("evaluate.py", "retrieval", features, split).lines[-1]
         for split in (small_corpus[0], place / "reversed.csv")
     ]
     assert values[0] == values[1]
     table.loc[[0, 7], "genre"] = ""
     table.to_csv(place / "unlabelled.csv", index=False)
-    ran = run("evaluate.py", "retrieval", features, place / "unlabelled.csv")
+    ran = run_here("evaluate.py", "retrieval", features, place / "unlabelled.csv")
     assert "2 tracks without genre left out" in ran.lines[0]
     assert ran.lines[-1].startswith("map ")
 
@@ -360,20 +360,20 @@ def test_evaluation_of_what_does_not_fit(features, small_corpus, place):
     split, _, cache = small_corpus
     table = pd.read_csv(split, dtype=str, keep_default_na=False)
     changed = place / "changed.csv"
-    message = refused("evaluate.py", "retrieval", features, split, "--label", "mood")
+    message = refused_here("evaluate.py", "retrieval", features, split, "--label", "mood")
     assert str(split) in message and "'mood'" in message and "genre" in message
     table.assign(track_id=table["track_id"] + "x").to_csv(changed, index=False)
-    assert str(features) in refused("evaluate.py", "retrieval", features, changed)
+    assert str(features) in refused_here("evaluate.py", "retrieval", features, changed)
     table[table["subset"].ne("test")].to_csv(changed, index=False)
-    assert "test subset" in refused("evaluate.py", "knn", features, changed, "-k", 3)
-    assert "k = 20" in refused("evaluate.py", "knn", features, split)
+    assert "test subset" in refused_here("evaluate.py", "knn", features, changed, "-k", 3)
+    assert "k = 20" in refused_here("evaluate.py", "knn", features, split)
     table.assign(genre="").to_csv(changed, index=False)
-    refused("evaluate.py", "retrieval", features, changed)
-    assert str(cache) in refused("evaluate.py", "retrieval", cache, split)
-    assert "no such file" in refused("evaluate.py", "retrieval", place / "no.h5", split)
-    assert "no such folder" in refused("evaluate.py", "summary", "--results", place / "no")
+    refused_here("evaluate.py", "retrieval", features, changed)
+    assert str(cache) in refused_here("evaluate.py", "retrieval", cache, split)
+    assert "no such file" in refused_here("evaluate.py", "retrieval", place / "no.h5", split)
+    assert "no such folder" in refused_here("evaluate.py", "summary", "--results", place / "no")
     (place / "empty").mkdir()
-    assert "--json" in refused("evaluate.py", "summary", "--results", place / "empty")
+    assert "--json" in refused_here("evaluate.py", "summary", "--results", place / "empty")
 
 
 # ---------------------------------------------------------------- a corpus with a bad file
@@ -393,4 +393,4 @@ def test_a_track_that_failed_is_left_out_to_the_end(small_corpus, place):
     note = "1 tracks left out"
     assert note in run("train_basic.py", holed, cache, "--out", runs, "--epochs", 1).out
     assert "23 tracks\n" in run("extract_features.py", "mfcc", cache, "--out", features).out
-    assert note in run("evaluate.py", "retrieval", features, holed).out
+    assert note in run_here("evaluate.py", "retrieval", features, holed).out

@@ -61,18 +61,19 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 LATE = """
 import runpy, shutil, sys
-from models import run
+from common import files
 
 finished, *sys.argv = sys.argv[1:]
-make_folder = run.make_folder
+make_folder = files.make_folder
 
 
 def late(folder):
+    files.make_folder = make_folder
     shutil.copytree(finished, folder)
     make_folder(folder)
 
 
-run.make_folder = late
+files.make_folder = late
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 

@@ -29,7 +29,7 @@ TIMEOUT = 120  # seconds for what takes ten, on a machine that is busy
 
 TWO_CPUS = """
 import sys
-import models
+import models.quiet_keras
 import tensorflow as tf
 from common import cli
 import train_siamese

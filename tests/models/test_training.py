@@ -13,7 +13,7 @@ from tests.models import made_up
 from tests.models.made_up import CLASSES, batches, log
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own get_weights
-SPLIT = pd.DataFrame({"track_id": ["t0", "t1"], "artist": ["a", "b"]})
+SPLIT = pd.DataFrame({"track_id": ["t0", "t1"], "artist": ["a", "b"], "subset": ["train", "valid"]})
 
 
 @pytest.fixture(scope="module")
