@@ -23,6 +23,7 @@ from sklearn.cluster import MiniBatchKMeans
 from common import cli
 from common.errors import InputError
 from common.parallel import threaded
+from common.sample import Sample
 
 _ROWS = 1024  # frames of one matrix product: its result stays in the processor's cache
 _TASK = 16 * _ROWS  # frames that a thread takes at a time
@@ -429,7 +430,7 @@ class _Survey:
 def _survey(blocks: Blocks, mixtures: int, seed: int) -> _Survey:
     """Go over the frames once; each has the same chance to be in the sample."""
     count, mean, squares, low, high = 0, 0.0, 0.0, np.inf, -np.inf
-    sample = _Sample(_SAMPLE * mixtures, seed)
+    sample = Sample(_SAMPLE * mixtures, seed)
     for frames in _tasks(blocks()):
         if not np.isfinite(frames).all():
             raise InputError("frames: hold NaN or infinity; make the mel cache again")
@@ -451,35 +452,6 @@ def _survey(blocks: Blocks, mixtures: int, seed: int) -> _Survey:
     if len(constant):
         raise InputError(f"frames: coefficient {constant[0]} is the same in all; leave it out")
     return _Survey(count, mean, squares / count, sample.drawn())
-
-
-class _Sample:
-    """`size` frames out of a stream, any of them equally likely: those with the least lots."""
-
-    def __init__(self, size: int, seed: int):
-        self._size, self._random = size, np.random.default_rng(seed)
-        self._frames: list[np.ndarray] = []
-        self._lots: list[np.ndarray] = []
-        self._held, self._limit = 0, np.inf
-
-    def offer(self, frames: np.ndarray) -> None:
-        lots = self._random.random(len(frames))
-        low = lots < self._limit
-        self._frames.append(frames[low])
-        self._lots.append(lots[low])
-        self._held += int(low.sum())
-        if self._held > 2 * self._size:
-            self.drawn()
-
-    def drawn(self) -> np.ndarray:
-        """(size, d), or all there are if fewer; in the stream's order."""
-        frames, lots = np.concatenate(self._frames), np.concatenate(self._lots)
-        if len(lots) > self._size:
-            kept = np.sort(np.argpartition(lots, self._size)[: self._size])
-            frames, lots = frames[kept], lots[kept]
-            self._limit = lots.max()
-        self._frames, self._lots, self._held = [frames], [lots], len(lots)
-        return frames
 
 
 def _begun(

@@ -186,15 +186,6 @@ def test_the_same_seed_gives_the_same_mixture_whatever_the_threads():
     np.testing.assert_array_equal(one.means, other.means)
 
 
-def test_the_sample_is_no_larger_than_it_should_be_and_fair():
-    sample = gmm_ubm._Sample(100, seed=0)
-    for first in range(0, 10_000, 70):
-        sample.offer(np.arange(first, min(first + 70, 10_000), dtype=float)[:, None])
-    drawn_ = sample.drawn()[:, 0]
-    assert len(np.unique(drawn_)) == 100 and (np.diff(drawn_) > 0).all()
-    assert 3800 < drawn_.mean() < 6200
-
-
 def test_variances_stop_at_the_floor():
     random = np.random.default_rng(0)
     frames = np.concatenate([np.full((500, 2), 7.0), random.normal(size=(500, 2))])

@@ -1,0 +1,179 @@
+"""Artist groups (agf2018): soft labels of artists, out of the words that their tracks are made of.
+
+A *word* is a way to describe a track by symbols: `m`, clusters of MFCC frames; `d`,
+clusters of their first difference; `e`, clusters of Essentia's song descriptors; `s`,
+sub-genre labels. An artist is the bag of all symbols of his tracks, and latent
+Dirichlet allocation over the artists gives each a distribution over groups (topics):
+the target of each of his tracks.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import threadpoolctl
+from numpy.typing import ArrayLike
+from sklearn.cluster import MiniBatchKMeans
+from sklearn.decomposition import LatentDirichletAllocation
+
+from common.errors import InputError
+from common.sample import Sample
+
+CLUSTERS = 2048
+GROUPS = 40
+_SAMPLE = 50  # vectors for each cluster that the clusters are learnt from
+_ROWS = 4096  # vectors whose distances are held at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Codebook:
+    """Clusters of vectors, each coordinate over its deviation so that all count alike.
+
+    centres : (clusters, d) float32, of vectors so scaled
+    scale : (d,) float32, what a vector is divided by
+    """
+
+    centres: np.ndarray
+    scale: np.ndarray
+
+    def assign(self, vectors: ArrayLike) -> np.ndarray:
+        """The nearest cluster of each vector (n, d): (n,) int64; the first of equals.
+
+        Some thousand vectors at a time: no array grows as vectors times clusters.
+        """
+        vectors = np.asarray(vectors, np.float32)
+        if vectors.ndim != 2 or vectors.shape[1] != len(self.scale):
+            raise InputError(
+                f"words: vectors of shape {vectors.shape}, clustered ones had "
+                f"{len(self.scale)} dimensions; make both alike"
+            )
+        # |v - c|² less |v|², which is the same for all clusters.
+        offset = 0.5 * (self.centres.astype(np.float64) ** 2).sum(axis=1)
+        found = np.empty(len(vectors), np.int64)
+        for first in range(0, len(vectors), _ROWS):
+            some = slice(first, first + _ROWS)
+            scaled = vectors[some] / self.scale
+            found[some] = (offset - scaled @ self.centres.T).argmin(axis=1)
+        return found
+
+
+def learn_codebook(
+    vectors: Iterable[np.ndarray], clusters: int = CLUSTERS, *, seed: int = 0
+) -> Codebook:
+    """K-means on a sample of the vectors of all tracks, each (n, d); scikit-learn's mini-batches.
+
+    Raises
+    ------
+    InputError
+        Fewer vectors than clusters, or NaN or infinity.
+    """
+    fair, count = Sample(_SAMPLE * clusters, seed), 0
+    for some in vectors:
+        if not np.isfinite(some).all():
+            raise InputError("words: a track holds NaN or infinity; make the mel cache again")
+        fair.offer(np.asarray(some, np.float32))
+        count += len(some)
+    sample = fair.drawn() if count else np.zeros((0, 1), np.float32)
+    if count < clusters:
+        raise InputError(
+            f"words: {count} vectors for {clusters} clusters; take fewer --clusters, or more tracks"
+        )
+    deviation = sample.std(axis=0)
+    scale = np.where(deviation > 0, deviation, 1).astype(np.float32)
+    with threadpoolctl.threadpool_limits(1):  # so that the seed decides, not the threads
+        means = MiniBatchKMeans(clusters, n_init=1, batch_size=4096, random_state=seed)
+        means.fit(sample / scale)
+    return Codebook(means.cluster_centers_.astype(np.float32), scale)
+
+
+def bags(
+    symbols: Iterable[np.ndarray], artists: ArrayLike, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """How often each artist's tracks have each symbol.
+
+    Parameters
+    ----------
+    symbols
+        (n,) int of each track, from 0 to `size` - 1.
+    artists : (tracks,) labels
+
+    Returns
+    -------
+    counts : (artists, size) int64
+    names : (artists,) in the order of their first tracks
+    """
+    codes, names = pd.factorize(np.asarray(artists, dtype=object))
+    counts = np.zeros((len(names), size), np.int64)
+    for artist, of_track in zip(codes, symbols, strict=True):
+        counts[artist] += np.bincount(of_track, minlength=size)
+    return counts, names
+
+
+def label_symbols(labels: ArrayLike) -> tuple[Iterator[np.ndarray], list[str]]:
+    """The word `s`: labels joined by "|" as symbols of each track, and the labels' names.
+
+    Raises
+    ------
+    InputError
+        No label at all.
+    """
+    hot = pd.Series(np.asarray(labels, dtype=object)).str.get_dummies("|")
+    if not hot.shape[1]:
+        raise InputError("words: no track has a sub-genre; leave the word s out")
+    rows = hot.to_numpy(bool)
+    return (np.flatnonzero(row) for row in rows), list(hot.columns)
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Artists over groups, and groups over symbols; every row sums to 1.
+
+    artists : (a,) names
+    shares : (a, groups) float64, the soft label of each artist's tracks
+    symbols : (groups, size) float64, what each group is made of
+    """
+
+    artists: np.ndarray
+    shares: np.ndarray
+    symbols: np.ndarray
+
+    def of(self, artists: ArrayLike) -> np.ndarray:
+        """(n, groups) float32, the target of tracks by these artists.
+
+        Raises
+        ------
+        InputError
+            An artist without groups.
+        """
+        rows = pd.Index(self.artists).get_indexer(np.asarray(artists, dtype=object))
+        if (rows < 0).any():
+            name = np.asarray(artists, dtype=object)[int(np.argmin(rows))]
+            raise InputError(
+                f"artist groups: {str(name)!r} has none; make the groups of this split"
+            )
+        return self.shares[rows].astype(np.float32)
+
+
+def learn_groups(
+    counts: np.ndarray, names: np.ndarray, groups: int = GROUPS, *, seed: int = 0
+) -> Groups:
+    """Latent Dirichlet allocation over artists' bags (artists, size); scikit-learn's, in batch.
+
+    Raises
+    ------
+    InputError
+        Fewer than two artists, or one whose tracks have no symbol.
+    """
+    if len(names) < 2:
+        raise InputError(f"artist groups: {len(names)} artists; take a split with two or more")
+    empty = counts.sum(axis=1) == 0
+    if empty.any():
+        raise InputError(
+            f"artist groups: {empty.sum()} artists without a symbol, the first is "
+            f"{str(names[int(np.argmax(empty))])!r}; leave them out"
+        )
+    model = LatentDirichletAllocation(groups, random_state=seed, learning_method="batch", n_jobs=1)
+    shares = model.fit_transform(counts)
+    symbols = model.components_ / model.components_.sum(axis=1, keepdims=True)
+    return Groups(np.asarray(names, object), shares / shares.sum(axis=1, keepdims=True), symbols)
