@@ -171,7 +171,7 @@ def judge_songs(args: argparse.Namespace) -> None:
 
 
 def add_recognition(made: argparse.ArgumentParser) -> None:
-    """What verification and identification take; the defaults are arxiv2017's."""
+    """What verification and identification take; so many songs are the paper's."""
     made.add_argument(
         "features", metavar="FEATURES.h5", type=Path, help="or ivector.h5, with --scorer llr"
     )
@@ -262,14 +262,21 @@ def judge_artists(args: argparse.Namespace) -> None:
     judge = getattr(recognition, f"judge_{args.protocol}")
     judged = recognition.judged(
         judge,
-        system.scorer,
+        system.scorer(),
         [
             verification.enrol(system.artists, args.enrol, args.tests, seed=args.seed + trial)
             for trial in range(args.trials)
         ],
         one_shot=args.one_shot,
     )
-    keep_result(args, judged, system.about, system.inputs)
+    about = {**system.about, "features": " ".join([system.about["features"], *variant(args)])}
+    keep_result(args, judged, about, system.inputs)
+
+
+def variant(args: argparse.Namespace) -> list[str]:
+    """What sets a result apart from that of the paper's protocol: options with other values."""
+    paper = {"enrol": 15, "tests": 5, "relevance": 16.0, "lda": None, "train_artists": None}
+    return [f"{k}={getattr(args, k)}" for k, v in paper.items() if getattr(args, k) != v]
 
 
 def project(args: argparse.Namespace) -> None:

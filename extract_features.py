@@ -66,9 +66,9 @@ def main() -> int:
 
     kept, rows = [], []
     with cli.progress(source.mels(), total=len(source.track_id), unit="track") as mels:
-        # What failed before a row comes is in `failed` by then.
+        # The row first: by the time that it is there, `failed` has all that failed before it.
         decoded = (track for track in source.track_id if track not in source.failed)
-        for track, row in zip(decoded, function(mels), strict=False):
+        for row, track in zip(function(mels), decoded, strict=False):
             if row is None:
                 source.failed[track] = SILENT
             else:

@@ -6,6 +6,7 @@ in --out: runs, features, results, and the figures and tables.
 """
 
 import argparse
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -60,7 +61,7 @@ def main() -> int:
     cli.add_seed(made)
     args = parser.parse_args()
     for command in arxiv2017(args):
-        print("python", *command, flush=True)
+        print("python", shlex.join(command), flush=True)
         if not args.plan:
             run(command)
     return 0
@@ -116,19 +117,21 @@ def _recognition(args: argparse.Namespace, artists: int) -> Iterator[list[str]]:
     cnn_train, ivector_train = (
         str(_of(args, model, artists, "train")) for model in ("basic", "ivector")
     )
-    plda = ["--train-artists", str(artists), "--lda", str(min(LDA, artists - 1))]
-    plda = ["--scorer", "plda", *plda, "--train"]
+    plda, plda_ivector = (
+        ["--scorer", "plda", "--train-artists", str(artists), "--lda", str(lda), "--train"]
+        for lda in (min(LDA, artists - 1), min(LDA, artists - 1, args.dimensions))
+    )
     train = str(args.train[0])
     fusion = ["--with", ivector, ivector_train]
     ubm = str(_run(args, "ivector", artists) / "ivector.h5")
     systems = {
         "ubm": [ubm, unseen, "--scorer", "llr", "--cache", cache],
         "ivector_cosine": [ivector, unseen],
-        "ivector_plda": [ivector, unseen, *plda, ivector_train, train],
+        "ivector_plda": [ivector, unseen, *plda_ivector, ivector_train, train],
         "basic_cosine": [cnn, unseen],
         "basic_plda": [cnn, unseen, *plda, cnn_train, train],
         "early": [cnn, unseen, *plda, cnn_train, train, "--fuse", "early", *fusion],
-        "late": [cnn, unseen, *plda, cnn_train, train, "--fuse", "late", *fusion],
+        "late": [cnn, unseen, *plda_ivector, cnn_train, train, "--fuse", "late", *fusion],
     }
     draws = ["--trials", str(args.trials), "--seed", str(args.seed)]
     if artists == max(args.artists):

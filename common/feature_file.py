@@ -55,8 +55,11 @@ def read(path: str | Path) -> Features:
         track_id = hdf5.strings(file, "track_id")
         failed = hdf5.strings(file, "failed_track_id"), hdf5.strings(file, "failed_reason")
         inputs = hdf5.json_attribute(file, "made_from").get("inputs", {})
-        trained_on = hdf5.strings(file, "trained_on")
-    if features.ndim != 2 or len(features) != len(track_id) or features.dtype.kind != "f":
+        known = file.id.links.exists(b"trained_on")
+        trained_on = hdf5.strings(file, "trained_on") if known else ()
+    weights = inputs.get("weights", {}) if isinstance(inputs, dict) else None
+    fits = features.ndim == 2 and len(features) == len(track_id) and features.dtype.kind == "f"
+    if not fits or not provenance.names_a_model(weights):
         raise InputError(f"{path}: a damaged feature file; delete it and extract again")
     return Features(
         features.astype(np.float32, copy=False),

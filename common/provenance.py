@@ -65,6 +65,14 @@ def require_same(path: str | Path, old: dict, new: dict) -> None:
         )
 
 
+def names_a_model(made: object) -> bool:
+    """Whether a record read from a file says what made it in the types that are relied upon."""
+    kinds = {"name": str, "model": str, "artists": int}
+    return isinstance(made, dict) and all(
+        isinstance(made.get(name), kind | None) for name, kind in kinds.items()
+    )
+
+
 def sidecar(path: str | Path) -> Path:
     """Where the record of a file that has no attributes of its own stands."""
     path = Path(path)

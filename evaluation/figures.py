@@ -18,7 +18,7 @@ from evaluation.tables import SCORES, by_features, in_order
 COLOURS = {"MAP": "#0072B2", "k-NN": "#E69F00", "linear": "#009E73"}
 
 SERIES = ("#000000", "#56B4E9", "#0072B2", "#E69F00", "#D55E00", "#CC79A7", "#009E73")
-MARKERS = "sov^DPX"
+MARKERS = "sov^DPX*"  # one more than colours, so that no pair of both comes again soon
 MEASURES = {"eer": "equal error rate", "accuracy": "accuracy", "auc": "mean ROC area of the tags"}
 DET_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 DET_LIMITS = 1e-6, 1 - 1e-6
@@ -87,16 +87,16 @@ def scores_by_artists(results: pd.DataFrame, path: str | Path) -> None:
     Raises
     ------
     InputError
-        Results of several datasets, or none that says its number of artists.
+        Results of several datasets or labels, or none that says its number of artists.
     """
     results = in_order(results.dropna(subset="artists"))
-    datasets = sorted(set(results["dataset"]))
-    if len(datasets) != 1:
+    kinds = sorted(set(zip(results["dataset"], results["label"], strict=True)))
+    if len(kinds) != 1:
         raise InputError(
-            f"{path}: the figure shows one dataset, the results have {datasets or 'none'}; "
+            f"{path}: the figure shows one dataset and label, the results have {kinds or 'none'}; "
             "keep those of each in a folder of their own"
         )
-    figure, axes = _panel(f"{results['protocol'].iloc[0]} on {datasets[0]}")
+    figure, axes = _panel(f"{results['protocol'].iloc[0]} on {kinds[0][0]}")
     for (system, of_one), style in zip(
         results.groupby("model", sort=False), _styles(), strict=False
     ):
@@ -124,7 +124,8 @@ def scores_by_enrolment(table: pd.DataFrame, metric: str, path: str | Path) -> N
     for (system, of_one), style in zip(
         table.groupby("system", sort=False), _styles(), strict=False
     ):
-        axes.plot(of_one["songs"], of_one["value"], label=system, **style)
+        by_songs = of_one.groupby("songs")["value"].mean()
+        axes.plot(by_songs.index, by_songs, label=system, **style)
     _counts_below(axes, table["songs"], "enrolment songs")
     _measure_beside(axes, metric)
     _save(figure, path)
@@ -133,10 +134,12 @@ def scores_by_enrolment(table: pd.DataFrame, metric: str, path: str | Path) -> N
 def det_curves(results: pd.DataFrame, path: str | Path) -> None:
     """Draw detection error trade-offs as a PNG, a line a system, on normal-deviate axes.
 
-    `results` is from `evaluation.tables.read_results`, of verification.
+    `results` is from `evaluation.tables.read_results`, of verification; the first of
+    a system is drawn.
     """
     figure, axes = _panel("verification errors")
-    for (_, result), style in zip(in_order(results).iterrows(), _styles(), strict=False):
+    systems = in_order(results).drop_duplicates("model")
+    for (_, result), style in zip(systems.iterrows(), _styles(), strict=False):
         curve = result["details"].get("DET")
         if curve is None:
             continue
@@ -180,7 +183,7 @@ def _counts_below(axes: Axes, counts: Iterable[int], name: str) -> None:
 
 def _measure_beside(axes: Axes, metric: str) -> None:
     axes.set_ylim(bottom=0)
-    axes.set_ylabel(MEASURES[metric], fontsize=8)
+    axes.set_ylabel(MEASURES.get(metric, metric), fontsize=8)
 
 
 def _save(figure: Figure, path: str | Path) -> None:

@@ -63,7 +63,10 @@ def by_plda(features: ArrayLike, train: ArrayLike, artists: ArrayLike, lda: int 
     if lda is not None:
         projection = fit_lda(train, artists, lda)
         features, train = projection.apply(features), projection.apply(train)
-    whitening = Whitening.fit(train)
+    try:
+        whitening = Whitening.fit(train)
+    except InputError as error:
+        raise InputError(f"PLDA, {error}, by --lda for one") from error
     features, train = (length_normalised(whitening.apply(x)) for x in (features, train))
     model = PLDA.fit(train, artists)
 
@@ -74,15 +77,17 @@ def by_plda(features: ArrayLike, train: ArrayLike, artists: ArrayLike, lda: int 
     return scores
 
 
-def by_llr(extractor: Extractor, mels: Sequence[np.ndarray], relevance: float) -> Scorer:
+def by_llr(
+    extractor: Extractor, mels: Sequence[np.ndarray], tracks: Sequence[str], relevance: float
+) -> Scorer:
     """GMM-UBM: log-likelihood ratio of the artist's adapted mixture and the UBM.
 
     Parameters
     ----------
     extractor
         Its background model and front end are used.
-    mels
-        The (frames, n_mels) log-mel of each song.
+    mels, tracks
+        The (frames, n_mels) log-mel of each song, and its name for errors.
     relevance
         Of the adaptation (see `models.gmm_ubm.adapt_means`).
 
@@ -96,7 +101,7 @@ def by_llr(extractor: Extractor, mels: Sequence[np.ndarray], relevance: float) -
     def frames(song: int) -> np.ndarray:
         found = extractor.frames(mels[song])
         if not len(found):
-            raise InputError(f"GMM-UBM: song {song + 1} of the split {SILENT}; leave it out")
+            raise InputError(f"GMM-UBM: {tracks[song]!r} {SILENT}; take it out of the split")
         return found
 
     # Of all songs once: any enrolment is a sum of some.
@@ -136,12 +141,14 @@ def judged(judge: Callable, scorer: Scorer, draws: Sequence[Enrolment], one_shot
     metric = "eer" if judge is judge_verification else "accuracy"
     if one_shot:
         most = draws[0].enrolment.shape[1]
-        details[f"{metric} by enrolment songs"] = {
-            f"{metric} enrolled by {n}": float(
-                np.mean([judge(scorer(who.by(n)), who)[0] for who in draws])
-            )
+        by = {
+            n: [judge(scorer(who.by(n)), who)[0] for who in draws]
             for n in verification.ONE_SHOT
-            if n <= most
+            if n < most
+        }
+        details[f"{metric} by enrolment songs"] = {
+            f"{metric} enrolled by {n}": float(np.mean(each))
+            for n, each in {**by, most: values}.items()
         }
     first = draws[0]
     return Judged(metric, values, first.enrolment.size + len(first.test), details)

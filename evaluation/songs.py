@@ -71,11 +71,16 @@ def read(features: Path, split: Path, label: str | None = None) -> Songs:
     made = feature_file.read(features)
     table = failures.leave_out(split_csv.read(split), made.failed, features)
     if label is not None:
-        empty = split_csv.column(table, label, split) == ""
-        if empty.any():
-            print(f"{split}: {empty.sum()} tracks without {label} left out")
-        table = table[~empty].reset_index(drop=True)
+        table = labelled(table, label, split)
     return _of(table, split, made, features)
+
+
+def labelled(table: pd.DataFrame, label: str, split: Path) -> pd.DataFrame:
+    """The tracks of a split that have a label; says how many have none."""
+    empty = split_csv.column(table, label, split) == ""
+    if empty.any():
+        print(f"{split}: {empty.sum()} tracks without {label} left out")
+    return table[~empty].reset_index(drop=True)
 
 
 def read_training(features: Path, split: Path, artists: int | None = None) -> Songs:

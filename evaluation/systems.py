@@ -3,7 +3,7 @@
 A system scores all trials of an enrolment: see `evaluation.recognition`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,13 +27,13 @@ SCORERS = {"cosine": "cosine", "plda": "PLDA", "llr": "GMM-UBM"}
 class System:
     """A system with the songs that it is to recognise.
 
-    scorer : of an `Enrolment` of these songs
+    scorer : makes what scores an `Enrolment` of these songs, which may take its time
     artists : (n,) labels of the songs
     about : features, model, artists: what names its result
     inputs : what it was made from, JSON values
     """
 
-    scorer: Scorer
+    scorer: Callable[[], Scorer]
     artists: np.ndarray
     about: dict
     inputs: dict
@@ -83,10 +83,9 @@ def of_features(
         learnt = _same_songs(learnt)
         for part, one, *names in zip(parts, learnt, files, paths, strict=True):
             songs.require_same_weights(part.made, one.made, names)
-    if label == "artist":
-        heard = [name for part in parts for name in part.made.trained_on]
-        heard += [name for one in learnt[:1] for name in one.labels("artist")]
-        verification.require_unseen(artists, heard)
+    heard = [name for part in parts for name in part.made.trained_on]
+    heard += [name for one in learnt[:1] for name in one.labels("artist")]
+    verification.require_unseen(artists, heard)
 
     def scored(part: np.ndarray, train_part: np.ndarray | None) -> Scorer:
         if scorer == "cosine":
@@ -97,13 +96,16 @@ def of_features(
     train_arrays = [one.features for one in learnt] or [None] * len(parts)
     if fuse == "early":
         arrays, train_arrays = [_beside(parts)], [_beside(learnt) if learnt else None]
-    scorers = [scored(*both) for both in zip(arrays, train_arrays, strict=True)]
+
+    def scorer_of_all() -> Scorer:
+        scorers = [scored(*both) for both in zip(arrays, train_arrays, strict=True)]
+        return recognition.fused(scorers) if fuse == "late" else scorers[0]
+
     models = [part.weights.get("model") or "unknown" for part in parts]
-    kind = f"{fuse} fusion" if fuse else FEATURES.get(models[0], models[0])
     names = [part.weights.get("name", file.stem) for part, file in zip(parts, files, strict=True)]
     about = {
         "features": " ".join([" and ".join(names), *([fuse] if fuse else []), scorer]),
-        "model": f"{kind} + {SCORERS[scorer]}",
+        "model": f"{_kind(models, fuse)} + {SCORERS[scorer]}",
         "artists": parts[0].weights.get("artists"),
     }
     inputs = {
@@ -112,21 +114,20 @@ def of_features(
         "train": [one.made.inputs for one in learnt],
         "train_split": learnt[0].digest if learnt else None,
     }
-    return System(
-        recognition.fused(scorers) if fuse == "late" else scorers[0], artists, about, inputs
-    )
+    return System(scorer_of_all, artists, about, inputs)
 
 
 def of_frames(path: Path, split: Path, label: str, cache: Path, relevance: float) -> System:
     """GMM-UBM: the background model of an i-vector extractor on the frames of a mel cache."""
     made, mels = extractor.load(path), MelCache(cache)
     mels.require_front_end(made.front_end)
-    table = failures.leave_out(split_csv.read(split), mels.failed, cache)
+    table = songs.labelled(
+        failures.leave_out(split_csv.read(split), mels.failed, cache), label, split
+    )
     artists = split_csv.column(table, label, split)
     tracks = table["track_id"].to_numpy(object)
     mels.rows(tracks)  # all are there
-    if label == "artist":
-        verification.require_unseen(artists, made.trained_on)
+    verification.require_unseen(artists, made.trained_on)
     origin = extractor.origin(path, made)
     about = {
         "features": f"{origin['name']} llr",
@@ -135,8 +136,21 @@ def of_frames(path: Path, split: Path, label: str, cache: Path, relevance: float
     }
     rows = provenance.digest(table.itertuples(index=False))
     inputs = {"weights": origin, "cache": mels.made_from["inputs"], "split": rows}
-    scorer = recognition.by_llr(made, _Mels(mels, tracks), relevance)
-    return System(scorer, artists, about, inputs)
+    return System(
+        lambda: recognition.by_llr(made, _Mels(mels, tracks), tracks, relevance),
+        artists,
+        about,
+        inputs,
+    )
+
+
+def _kind(models: list[str], fuse: str | None) -> str:
+    """What the paper calls features by these models; of a fusion that it has not, of which."""
+    names = [FEATURES.get(model, model) for model in models]
+    if not fuse:
+        return names[0]
+    own = sorted(models) == sorted(FEATURES)
+    return f"{fuse} fusion" if own else f"{fuse} fusion of {' and '.join(names)}"
 
 
 class _Mels(Sequence):

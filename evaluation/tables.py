@@ -13,8 +13,8 @@ and, where there is more to tell, `details`, a dict.
 """
 
 import json
-import math
-from pathlib import Path
+import re
+from pathlib import Path, PurePath
 
 import pandas as pd
 
@@ -35,6 +35,7 @@ FIELDS = {
     "artists": COUNT + MAYBE,
     "made_from": (dict,),
 }
+LARGEST = 1e12  # of any number in a result
 DTYPES = {
     "value": "float64",
     "spread": "float64",
@@ -148,7 +149,7 @@ def read_result(path: Path) -> dict:
     remedy = "move it out of the folder, or make it again with evaluate.py --json"
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, RecursionError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: cannot be read as JSON ({reason}); {remedy}") from error
     if not isinstance(result, dict):
@@ -159,12 +160,35 @@ def read_result(path: Path) -> dict:
         value = result[key]
         # Python counts True among the integers and reads NaN from JSON; neither is a score.
         wrong = isinstance(value, bool) or not isinstance(value, kinds)
-        if wrong or (isinstance(value, float) and not math.isfinite(value)):
-            raise InputError(f"{path}: not a result, {key!r} is {value!r}; {remedy}")
+        if wrong or (isinstance(value, NUMBER) and not abs(value) < LARGEST):
+            raise InputError(f"{path}: not a result, {key!r} is {str(value)[:40]!r}; {remedy}")
+    for key in ("dataset", "label"):  # which files are named by
+        if PurePath(result[key]).name != result[key] or "\\" in result[key]:
+            raise InputError(f"{path}: not a result, {key!r} is {result[key]!r}; {remedy}")
     details = result.get("details", {})
-    if not isinstance(details, dict):
-        raise InputError(f"{path}: not a result, 'details' is {details!r}; {remedy}")
+    if not isinstance(details, dict) or not _as_told(details, result["metric"]):
+        raise InputError(f"{path}: not a result, its details are damaged; {remedy}")
     return {**{key: result[key] for key in FIELDS}, "details": details}
+
+
+def _as_told(details: dict, metric: str) -> bool:
+    """Whether the details that tables and figures use are what `evaluate.py` writes."""
+    curve = details.get("DET", {"false alarm": [], "miss": []})
+    by = details.get(f"{metric} by enrolment songs", {})
+    return (
+        isinstance(by, dict)
+        and all(re.fullmatch(r".* \d{1,6}", name) for name in by)
+        and all(isinstance(value, float) for value in by.values())
+        and isinstance(curve, dict)
+        and all(_rates(curve.get(name)) for name in ("false alarm", "miss"))
+        and len(curve["false alarm"]) == len(curve["miss"])
+    )
+
+
+def _rates(values: object) -> bool:
+    return isinstance(values, list) and all(
+        isinstance(value, float) and 0 <= value <= 1 for value in values
+    )
 
 
 def read_paper_tables() -> pd.DataFrame:
@@ -279,14 +303,14 @@ def by_artists(results: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `dataset`, `system`, and for each number a column of "mean ± deviation" (over
+        `dataset`, `label`, `system`, and for each number a column of "mean ± deviation" (over
         trainings, or else over trials), or the one value; "" where not measured.
     """
     columns = sorted(results["artists"].dropna().unique())
     rows = []
-    for (dataset, system), of_one in in_order(results).groupby(["dataset", "model"], sort=False):
+    for names, of_one in in_order(results).groupby(["dataset", "label", "model"], sort=False):
         cells = {n: _mean_and_spread(of_one[of_one["artists"].eq(n)]) for n in columns}
-        rows.append({"dataset": dataset, "system": system, **cells})
+        rows.append({**dict(zip(("dataset", "label", "system"), names, strict=True)), **cells})
     return pd.DataFrame(rows).rename(columns={n: f"{n} artists" for n in columns})
 
 
@@ -326,7 +350,7 @@ def in_order(results: pd.DataFrame) -> pd.DataFrame:
     """The systems in the order in which the paper names them, others after."""
     place = {system: number for number, system in enumerate(SYSTEMS)}
     return results.sort_values(
-        ["dataset", "model", "artists"],
+        ["dataset", "label", "model", "artists"],
         key=lambda column: (
             column.map(place).fillna(len(place)) if column.name == "model" else column
         ),

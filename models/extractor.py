@@ -101,7 +101,8 @@ def is_extractor(path: str | Path) -> bool:
     """Whether a file says of itself that it holds an extractor."""
     try:
         with h5py.File(path, "r", locking=False) as file:
-            return file.attrs.get("format") == FORMAT
+            found = file.attrs.get("format")
+            return isinstance(found, str) and found == FORMAT
     except (OSError, RuntimeError, TypeError, ValueError):
         return False
 
@@ -115,11 +116,11 @@ def load(path: str | Path) -> Extractor:
         No such file, a file of something else, or a damaged one.
     """
     with hdf5.open_file(path) as file:
-        if file.attrs.get("format") != FORMAT:
+        if not is_extractor(path):
             raise InputError(f"{path}: not an i-vector extractor; make one with train_ivector.py")
         try:
             ubm = read_ubm(file)
-            matrix = hdf5.values(file, "total_variability")
+            matrix = read_matrix(file, ubm)
             whitening = Whitening(
                 hdf5.values(file, "whitening/mean"), hdf5.values(file, "whitening/matrix")
             )
@@ -129,19 +130,31 @@ def load(path: str | Path) -> Extractor:
             inputs = hdf5.json_attribute(file, "made_from").get("inputs")
             rank = matrix.shape[-1]
             fits = (
-                matrix.shape[:-1] == ubm.means.shape
-                and whitening.mean.shape == (rank,)
+                whitening.mean.shape == (rank,)
                 and whitening.matrix.shape == (rank, rank)
+                and np.isfinite(whitening.mean).all()
+                and np.isfinite(whitening.matrix).all()
                 and ubm.means.shape[1] == mfcc.dimensions
-                and isinstance(inputs, dict)
-                and all(np.isfinite(a).all() for a in (matrix, whitening.mean, whitening.matrix))
+                and isinstance(mfcc.level_range, float | int | None)
+                and isinstance(front_end.gain, float | int)
+                and provenance.names_a_model(inputs)
             )
-        except (TypeError, ValueError, IndexError) as error:
+        except (TypeError, ValueError) as error:
             raise _damaged(path) from error
     if not fits:
         raise _damaged(path)
-    model = TotalVariability(matrix.astype(np.float64), ubm.means, ubm.variances)
+    model = TotalVariability(matrix, ubm.means, ubm.variances)
     return Extractor(mfcc, front_end, ubm, model, whitening, trained_on, inputs)
+
+
+def read_matrix(file: h5py.File, ubm: DiagonalGMM) -> np.ndarray:
+    """(k, d, R) float64, T over a mixture; `ValueError` if it is none."""
+    matrix = hdf5.values(file, "total_variability")
+    if matrix.dtype != np.float64 or matrix.ndim != 3 or matrix.shape[:2] != ubm.means.shape:
+        raise ValueError("total_variability: not (k, d, R) float64")
+    if not np.isfinite(matrix).all():
+        raise ValueError("total_variability: holds NaN or infinity")
+    return matrix
 
 
 def origin(path: str | Path, extractor: Extractor) -> dict:

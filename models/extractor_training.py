@@ -4,9 +4,12 @@ Every pass over the songs ends in a state file, so that a killed training goes o
 from there, to the same end.
 """
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 
@@ -45,7 +48,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Run:
-    """The folder of one training: ivector.h5 and log.csv at its end, state.h5 until then."""
+    """One training: ivector.h5 and ivector.csv of its folder, until its end ivector_state.h5."""
 
     folder: Path
     inputs: dict
@@ -57,7 +60,7 @@ class Run:
 
     @property
     def _state(self) -> Path:
-        return self.folder / "state.h5"
+        return self.folder / "ivector_state.h5"
 
     def is_complete(self) -> bool:
         """Whether an extractor from these inputs is there already.
@@ -67,12 +70,14 @@ class Run:
         InputError
             One from other inputs is there, finished or not.
         """
-        for path in (self.out, self._state):
-            if path.exists():
-                with hdf5.open_file(path) as file:
-                    found = hdf5.json_attribute(file, "made_from").get("inputs", {})
-                provenance.require_same(self.folder, found, self.inputs)
+        if self._state.exists():
+            with self._undamaged(), hdf5.open_file(self._state) as file:
+                found = hdf5.json_attribute(file, "made_from").get("inputs")
+                if not isinstance(found, dict):
+                    raise ValueError("it does not say what it was made from")
+            provenance.require_same(self.folder, found, self.inputs)
         if self.out.exists():
+            provenance.require_same(self.folder, extractor.load(self.out).inputs, self.inputs)
             self._state.unlink(missing_ok=True)  # a kill at the end can leave it
         return self.out.exists()
 
@@ -89,20 +94,32 @@ class Run:
         """What `keep` wrote last, or (None, None)."""
         if not self._state.exists():
             return None, None
-        with hdf5.open_file(self._state) as file:
-            try:
-                ubm, model = extractor.read_ubm(file), None
-                if "total_variability" in set(file):
-                    matrix = hdf5.values(file, "total_variability")
-                    model = (
-                        TotalVariability(matrix, ubm.means, ubm.variances),
-                        hdf5.values(file, "gains"),
-                    )
-                return (ubm, hdf5.values(file, "ubm/history")), model
-            except ValueError as error:
-                raise InputError(
-                    f"{self._state}: damaged; delete {self.folder} to begin anew"
-                ) from error
+        with self._undamaged(), hdf5.open_file(self._state) as file:
+            ubm, model = extractor.read_ubm(file), None
+            if file.id.links.exists(b"total_variability"):
+                matrix = extractor.read_matrix(file, ubm)
+                model = (
+                    TotalVariability(matrix, ubm.means, ubm.variances),
+                    self._series(file, "gains"),
+                )
+            return (ubm, self._series(file, "ubm/history")), model
+
+    @staticmethod
+    def _series(file: h5py.File, name: str) -> np.ndarray:
+        found = hdf5.values(file, name)
+        if found.ndim != 1 or not np.isfinite(found).all():
+            raise ValueError(f"{name}: not a row of numbers")
+        return found
+
+    @contextlib.contextmanager
+    def _undamaged(self) -> Iterator[None]:
+        """Name the remedy that helps where the state is damaged."""
+        try:
+            yield
+        except (InputError, ValueError) as error:
+            raise InputError(
+                f"{self._state}: damaged ({str(error).partition(';')[0]}); delete it to begin anew"
+            ) from error
 
     def finish(self, made: Extractor, likelihoods: np.ndarray, gains: np.ndarray) -> None:
         """Write the log and the extractor, which ends the training."""
@@ -113,7 +130,7 @@ class Run:
             ]
         )
         log.insert(1, "iteration", log.groupby("model").cumcount() + 1)
-        with written_whole(self.folder / "log.csv") as aside:
+        with written_whole(self.folder / "ivector.csv") as aside:
             log.to_csv(aside, index=False)
         extractor.save(self.out, made)
         self._state.unlink(missing_ok=True)
@@ -140,6 +157,17 @@ def train(
         raise InputError(
             f"--dimensions {schedule.dimensions}: i-vectors of {len(track_ids)} songs cannot be "
             f"whitened in so many; take fewer than {len(track_ids)}, or more songs"
+        )
+    if mfcc.coefficients > cache.front_end.n_mels:
+        raise InputError(
+            f"--coefficients {mfcc.coefficients}: of {cache.front_end.n_mels} mel bands; take at "
+            "most so many"
+        )
+    supervector = schedule.mixtures * mfcc.dimensions
+    if schedule.dimensions > supervector:
+        raise InputError(
+            f"--dimensions {schedule.dimensions}: {schedule.mixtures} mixtures of "
+            f"{mfcc.dimensions} coefficients have {supervector}; take fewer, or more --mixtures"
         )
     with only_process_in(run.folder):
         if run.is_complete():

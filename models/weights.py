@@ -345,9 +345,6 @@ def _own_attributes(file: h5py.File) -> tuple[dict, float, float]:
     if not (np.isfinite(mean) and np.isfinite(std) and std > 0):
         raise InputError(f"{file.filename}: its mean and std are no numbers to normalise with")
     inputs = hdf5.json_attribute(file, "made_from").get("inputs")
-    kinds = {"name": str, "model": str, "artists": int}
-    if not isinstance(inputs, dict) or any(
-        not isinstance(inputs[name], kind | None) for name, kind in kinds.items() if name in inputs
-    ):
+    if not provenance.names_a_model(inputs):
         raise InputError(f"{file.filename}: its attribute 'made_from' is damaged; train again")
     return inputs, mean, std

@@ -86,7 +86,7 @@ def test_each_system_by_each_protocol(features, ivector, splits, small_corpus, p
         "i-vector + cosine": (features, splits[1]),
         "i-vector + PLDA": (features, splits[1], *plda, "--lda", 1),
         "GMM-UBM": (ivector, splits[1], "--scorer", "llr", "--cache", small_corpus[2]),
-        "late fusion + cosine": (features, splits[1], "--fuse", "late", "--with", features),
+        "late fusion of i-vector and i-vector + cosine": (features, splits[1], "--fuse", "late", "--with", features),
     }
     results = place / "results"
     commands = [
@@ -101,6 +101,7 @@ def test_each_system_by_each_protocol(features, ivector, splits, small_corpus, p
         assert one.lines[-1] == f"{metric} {found['value']:.4f}" and 0 <= found["value"] <= 1
         assert found["protocol"] == command[1] and found["label"] == "artist"
         assert found["n_songs"] == 12 and found["artists"] == 2
+        assert "enrol=4 tests=2" in found["features"]
     named = [json.loads(command[-1].read_text())["model"] for command in commands]
     assert named == [*systems, *systems]
     found = json.loads((results / "verification_0.json").read_text())["details"]
@@ -234,6 +235,9 @@ def test_the_plan_is_every_command_in_its_order():
     )
     assert "--lda 99" in lines[10] and "--one-shot" not in lines[10]
     assert "--lda 100" in lines[90] and "--one-shot" in lines[90]
+    small = run("reproduce.py", "arxiv2017", *given, "--artists", "200", "--dimensions", "64").lines
+    of_ivectors = [line for line in small if "--lda 64" in line]
+    assert len(of_ivectors) == 4 and all("ivector_200" in line for line in of_ivectors)
     more = (*given, "--genres", "g.csv", "g.h5", "--tags", "m.csv", "m.h5", "--artists", "7")
     lines = run("reproduce.py", "arxiv2017", *more).lines
     assert sum("evaluate.py lda" in line for line in lines) == 2

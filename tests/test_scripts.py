@@ -267,6 +267,26 @@ def test_folder_with_a_bad_file(features, basic, small_corpus, place):
     assert out.read_bytes() == before
 
 
+@pytest.mark.parametrize("bad", [0, 1, 2])
+def test_features_stay_with_their_songs_wherever_one_fails(bad, small_corpus, tmp_path):
+    """`mfcc` makes each row as it is asked for, so that nothing is known ahead."""
+    audio, music = small_corpus[1], tmp_path / "music"
+    songs = [path for path in sorted(audio.rglob("*")) if path.is_file()][:3]
+    music.mkdir()
+    for number, song in enumerate(songs):
+        shutil.copy(song, music / f"{number}{song.suffix}")
+    whole, holed = tmp_path / "whole.h5", tmp_path / "holed.h5"
+    run_here("extract_features.py", "mfcc", music, "--out", whole, "--workers", 1)
+    names = sorted(path.name for path in music.iterdir())
+    (music / names[bad]).write_bytes(b"no music")
+    command = ("extract_features.py", "mfcc", music, "--out", holed, "--workers", 1)
+    assert "2 tracks; 1 failed" in run_here(*command, status=1).out
+    found, expected = feature_file.read(holed), feature_file.read(whole)
+    kept = [name for name in names if name != names[bad]]
+    assert list(found.track_id) == kept and list(found.failed) == [names[bad]]
+    np.testing.assert_array_equal(found.features, expected.of(np.array(kept, object), whole))
+
+
 def test_one_file(small_corpus, place):
     _, audio, _ = small_corpus
     song = next(path for path in sorted(audio.rglob("*")) if path.is_file())

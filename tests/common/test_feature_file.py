@@ -9,7 +9,11 @@ from common.errors import InputError
 
 TRACKS = np.array(["a/1.wav", "日本.mp3", "c"], object)
 MADE = feature_file.Features(
-    np.arange(6).reshape(3, 2), TRACKS, {"d.mp3": "is silent"}, {"weights": "w"}, ["Björk"]
+    np.arange(6).reshape(3, 2),
+    TRACKS,
+    {"d.mp3": "is silent"},
+    {"weights": {"name": "w"}},
+    ["Björk"],
 )
 
 
@@ -24,7 +28,7 @@ def test_what_is_written_comes_back(path):
     found = feature_file.read(path)
     assert found.features.tolist() == [[0, 1], [2, 3], [4, 5]]
     assert found.features.dtype == np.float32
-    assert found.track_id.tolist() == TRACKS.tolist() and found.inputs == {"weights": "w"}
+    assert found.track_id.tolist() == TRACKS.tolist() and found.inputs == {"weights": {"name": "w"}}
     assert found.failed == {"d.mp3": "is silent"} and list(found.trained_on) == ["Björk"]
 
 

@@ -43,7 +43,7 @@ def test_cosine_of_one_file(files):
     }
     who = verification.enrol(found.artists, 3, 2, seed=0)
     expected = recognition.by_cosine(made_up.artists("abc")[1])(who)
-    np.testing.assert_array_equal(found.scorer(who), expected)
+    np.testing.assert_array_equal(found.scorer()(who), expected)
 
 
 def test_plda_learns_from_the_training_songs_of_the_first_artists(files):
@@ -53,7 +53,7 @@ def test_plda_learns_from_the_training_songs_of_the_first_artists(files):
     who = verification.enrol(found.artists, 3, 2, seed=0)
     artists = table["artist"].to_numpy(object)[used]
     expected = recognition.by_plda(made_up.artists("abc")[1], features[used], artists, None)
-    np.testing.assert_array_equal(found.scorer(who), expected(who))
+    np.testing.assert_array_equal(found.scorer()(who), expected(who))
     assert found.about["model"] == "DeepArtistID + PLDA"
     fewer = system(files, scorer="plda", train=files["cnn_train"], train_artists=5)
     assert fewer.inputs != found.inputs  # so that a result is not taken for another
@@ -86,7 +86,13 @@ def test_fusion_is_of_the_songs_that_both_have(files, fuse, capsys):
             for both in zip(*parts, strict=True)
         )
         expected = recognition.by_plda(x, y, artists, None)(who)
-    np.testing.assert_allclose(found.scorer(who), expected, atol=1e-5)
+    np.testing.assert_allclose(found.scorer()(who), expected, atol=1e-5)
+
+
+def test_a_fusion_that_the_paper_has_not_says_of_what(files, tmp_path):
+    other = made_up.write(tmp_path, "siamese", *made_up.artists("abc"), model="siamese")
+    found = system(files, fuse="late", other=[other[0]])
+    assert found.about["model"] == "late fusion of DeepArtistID and siamese + cosine"
 
 
 def test_early_fusion_by_cosine_is_the_mean_cosine(files):
@@ -95,14 +101,14 @@ def test_early_fusion_by_cosine_is_the_mean_cosine(files):
     who = verification.enrol(found.artists, 1, 1, seed=0)
     kept = np.flatnonzero(~made_up.artists("abc")[0]["track_id"].eq("b4"))
     expected = sum(recognition.by_cosine(part[kept])(who) for part in (one, other)) / 2
-    np.testing.assert_allclose(found.scorer(who), expected, atol=1e-6)
+    np.testing.assert_allclose(found.scorer()(who), expected, atol=1e-6)
 
 
 def test_artists_that_were_trained_on_are_refused(files, tmp_path):
     seen = made_up.write(tmp_path, "seen", *made_up.artists("abc"), trained_on=("B", "z"))
     with pytest.raises(InputError, match="trained on 1 of 3 artists, the first 'b'"):
         systems.of_features(*seen, "artist", scorer="cosine")
-    systems.of_features(*seen, "genre", scorer="cosine")  # of which nothing was learnt
+    systems.of_features(*seen, "genre", scorer="cosine")  # no names of artists
     # What PLDA learns from counts too, though the weights were trained on others.
     with pytest.raises(InputError, match="trained on 3 of 3 artists, the first 'a'"):
         system(files, scorer="plda", train=(files["cnn"][0], files["cnn"][1]))

@@ -71,10 +71,19 @@ def test_the_folder_holds_other_files_too(write, tmp_path):
         ("[1, 2]", "not a result but a list"),
         ('{"protocol": "retrieval"}', "lacks 'metric'"),
         (json.dumps(RESULT | {"value": "high"}), "'value' is 'high'"),
-        (json.dumps(RESULT | {"value": None}), "'value' is None"),
-        (json.dumps(RESULT | {"value": float("nan")}), "'value' is nan"),
-        (json.dumps(RESULT | {"value": True}), "'value' is True"),
-        (json.dumps(RESULT | {"artists": 5000.5}), "'artists' is 5000.5"),
+        (json.dumps(RESULT | {"value": None}), "'value' is 'None'"),
+        (json.dumps(RESULT | {"value": float("nan")}), "'value' is 'nan'"),
+        (json.dumps(RESULT | {"value": True}), "'value' is 'True'"),
+        (json.dumps(RESULT | {"artists": 5000.5}), "'artists' is '5000.5'"),
+        (json.dumps(RESULT | {"artists": 10**30}), "'artists' is '1000"),
+        (json.dumps(RESULT | {"value": 10**400}), "'value' is '1000"),
+        ("[" * 100_000, "cannot be read as JSON"),
+        (json.dumps(RESULT | {"dataset": "../x"}), "'dataset' is '../x'"),
+        (json.dumps(RESULT | {"label": "/etc/x"}), "'label' is '/etc/x'"),
+        (json.dumps(RESULT | {"details": [1]}), "details are damaged"),
+        (json.dumps(RESULT | {"details": {"DET": {"miss": [0.1]}}}), "details are damaged"),
+        (json.dumps(RESULT | {"details": {"map by enrolment songs": [1]}}), "details are damaged"),
+        (json.dumps(RESULT | {"details": {"map by enrolment songs": {"x": 0.1}}}), "damaged"),
     ],
 )
 def test_a_json_file_that_is_no_result_is_refused_by_name(write, tmp_path, text, reason):
@@ -263,11 +272,14 @@ def test_systems_stand_in_the_papers_order_against_the_number_of_artists(write):
     table = by_artists(results)
     assert table.to_dict("list") == {
         "dataset": ["unseen"] * 4,
+        "label": ["artist"] * 4,
         "system": ["GMM-UBM", "i-vector + PLDA", "late fusion + PLDA", "my system"],
         "100 artists": ["0.3000", "0.1500 ± 0.0500", "0.0500", "0.5000"],
         "1000 artists": ["0.2000 ± 0.0300", "", "", ""],
     }
     assert len(SYSTEMS) == 7
+    others = by_artists(write(recognised("a", 5, 0.1), recognised("a", 5, 0.3, label="genre")))
+    assert others["5 artists"].tolist()[-2:] == ["0.1000", "0.3000"]
 
 
 def test_tags_fill_the_cells_of_tagging_and_the_basic_model_those_without_lda(write):

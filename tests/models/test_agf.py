@@ -43,7 +43,7 @@ def test_numbers_of_weights(network):
     rest += (9 * 128 + 1) * 256 + (256 + 1) * 256
     norms = 4 * (32 + 64 + 256 + 256 + 256)
     dense = (256 + 1) * 256 + (256 + 1) * 16
-    assert network.count_params() == first + rest + norms + dense == 563_376
+    assert network.count_params() == first + rest + norms + dense == 568_656
     for outputs, width in ((16, 1.0), (40, 1.0), (16, 1.37), (16, 0.1)):
         built = agf.build_network(outputs, width=width)
         assert agf.parameters(outputs, width) == built.count_params()

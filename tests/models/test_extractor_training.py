@@ -47,10 +47,10 @@ def test_it_is_made_of_the_three_trainings(undisturbed, cache, tmp_path):
     np.testing.assert_allclose(np.cov(vectors.T, bias=True), np.eye(3), atol=1e-6)
     assert list(found.trained_on) == ["artist 0", "artist 1", "artist 2"]
     assert found.inputs == INPUTS
-    log = pd.read_csv(undisturbed.folder / "log.csv")
+    log = pd.read_csv(undisturbed.folder / "ivector.csv")
     assert log["iteration"].tolist() == [1, 2, 3, 4, 1, 2, 3]
     np.testing.assert_allclose(log["log_likelihood"], [*likelihoods, *gains])
-    assert {path.name for path in undisturbed.folder.iterdir()} == {"ivector.h5", "log.csv"}
+    assert {path.name for path in undisturbed.folder.iterdir()} == {"ivector.h5", "ivector.csv"}
 
 
 def test_killed_after_any_iteration_it_comes_to_the_same_end(
@@ -69,12 +69,12 @@ def test_killed_after_any_iteration_it_comes_to_the_same_end(
             train(run, cache, TRACKS, ARTISTS, MFCC, SCHEDULE)
         except KeyboardInterrupt:
             kills += 1
-            assert {path.name for path in run.folder.iterdir()} == {"state.h5"}
+            assert {path.name for path in run.folder.iterdir()} == {"ivector_state.h5"}
     assert kills == 7
     assert run.out.read_bytes() == undisturbed.out.read_bytes()
-    log = (run.folder / "log.csv").read_bytes()
-    assert log == (undisturbed.folder / "log.csv").read_bytes()
-    assert {path.name for path in run.folder.iterdir()} == {"ivector.h5", "log.csv"}
+    log = (run.folder / "ivector.csv").read_bytes()
+    assert log == (undisturbed.folder / "ivector.csv").read_bytes()
+    assert {path.name for path in run.folder.iterdir()} == {"ivector.h5", "ivector.csv"}
 
 
 def test_complete_already_and_other_inputs_refused(undisturbed, cache, capsys):
@@ -96,8 +96,8 @@ def test_an_unfinished_training_is_not_spoilt(cache, tmp_path):
         train(other, cache, TRACKS, ARTISTS, MFCC, SCHEDULE)
     with only_process_in(run.folder), pytest.raises(InputError, match="another process"):
         train(run, cache, TRACKS, ARTISTS, MFCC, SCHEDULE)
-    (run.folder / "state.h5").write_bytes(b"no HDF5")
-    with pytest.raises(InputError, match=r"state\.h5: not an HDF5 file"):
+    (run.folder / "ivector_state.h5").write_bytes(b"no HDF5")
+    with pytest.raises(InputError, match=r"_state\.h5: damaged \(.*not an HDF5 file"):
         train(run, cache, TRACKS, ARTISTS, MFCC, SCHEDULE)
 
 
@@ -106,7 +106,7 @@ def test_a_state_whose_mixture_is_none_is_refused(cache, tmp_path):
     gmm = gmm_ubm.DiagonalGMM(np.ones(1), np.zeros((1, 5)), np.ones((1, 5)))
     object.__setattr__(gmm, "variances", np.zeros((1, 5)))
     run.keep((gmm, np.array([-1.0])), None)
-    with pytest.raises(InputError, match=rf"state\.h5: damaged; delete {run.folder}"):
+    with pytest.raises(InputError, match=r"_state\.h5: damaged \(.*not all positive\); delete"):
         train(run, cache, TRACKS, ARTISTS, MFCC, SCHEDULE)
 
 
@@ -131,5 +131,9 @@ def test_what_cannot_be_trained_is_refused(cache, tmp_path):
 
     assert "--dimensions 12: i-vectors of 12 songs" in refusal(dimensions=12)
     assert "for 99999 mixtures; take fewer --mixtures" in refusal(mixtures=99999)
-    assert "6 dimensions of 5 UBM means" in refusal(mixtures=1, dimensions=6)
+    assert "--dimensions 6: 1 mixtures of 5 coefficients have 5" in refusal(
+        mixtures=1, dimensions=6
+    )
+    assert "--coefficients 129: of 128 mel bands" in refusal(mfcc=MfccSettings(129))
+    assert list(tmp_path.iterdir()) == [] or not any(run.folder.iterdir())
     assert "'t20': log-mel: holds NaN" in refusal(tracks=np.append(TRACKS[1:], "t20"))
