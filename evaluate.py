@@ -7,6 +7,7 @@ against the number of training artists. `lda` makes features out of features.
 """
 
 import argparse
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def main() -> None:
         made = commands.add_parser(
             name,
             help=text.partition("\n")[0],
-            description=text,
+            description=inspect.cleandoc(text),
             formatter_class=parser.formatter_class,
             epilog=f"example:\n  python evaluate.py {name} {example}",
             allow_abbrev=False,
@@ -178,7 +179,7 @@ def add_recognition(made: argparse.ArgumentParser) -> None:
     made.add_argument("split", metavar="SPLIT.csv", type=Path, help="of artists never trained on")
     made.add_argument("--label", default="artist", help="column of the split")
     made.add_argument("--enrol", type=cli.positive, default=15, help="songs that enrol an artist")
-    made.add_argument("--tests", type=cli.positive, default=5, help="other songs of his that test")
+    made.add_argument("--tests", type=cli.positive, default=5, help="other songs of each that test")
     made.add_argument("--trials", type=cli.positive, default=1, help="draws of both, averaged")
     made.add_argument(
         "--one-shot", action="store_true", help="tell too what 1, 2, 5 and 10 enrolment songs give"

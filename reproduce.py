@@ -6,6 +6,7 @@ in --out: runs, features, results, and the figures and tables.
 """
 
 import argparse
+import inspect
 import shlex
 import subprocess
 import sys
@@ -29,7 +30,7 @@ def main() -> int:
     made = papers.add_parser(
         "arxiv2017",
         help=arxiv2017.__doc__.partition("\n")[0],
-        description=arxiv2017.__doc__,
+        description=inspect.cleandoc(arxiv2017.__doc__),
         formatter_class=parser.formatter_class,
         epilog=parser.epilog,
         allow_abbrev=False,

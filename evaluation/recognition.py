@@ -38,8 +38,8 @@ def by_cosine(features: ArrayLike) -> Scorer:
 def by_plda(features: ArrayLike, train: ArrayLike, artists: ArrayLike, lda: int | None) -> Scorer:
     """PLDA behind LDA, whitening and length normalisation, as in the paper's toolbox.
 
-    All of it is trained on other songs. An artist is scored as so many songs as enrol
-    him, not as one.
+    All of it is trained on other songs. An artist counts as the number of songs enrolled,
+    not as one.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ from common.sample import Sample
 
 _ROWS = 1024  # frames of one matrix product: its result stays in the processor's cache
 _TASK = 16 * _ROWS  # frames that a thread takes at a time
-_NEAR = -20.0  # log of the least posterior of a mixture that a trial's score is made of
+_NEAR = -16.0  # log of the least posterior of a mixture that a trial's score is made of
 _FAINT = -60.0  # log of the least posterior told from 0: denormal numbers would be slow
 _ROUNDING = 1e-4  # nats a frame that single precision may cost; beyond it is not used
 _STARVED = 1e-8  # frames: a mixture that has fewer keeps its mean and variance
@@ -242,8 +242,8 @@ def llr_matrix(
 ) -> np.ndarray:
     """`llr` of every song against every model that `adapt_means` made from `ubm`.
 
-    Mixtures to which the UBM gives a posterior below e^-20 for a frame are passed over
-    there; Reynolds et al. keep the best five. On music that changes a score by 1e-4 and
+    Mixtures to which the UBM gives a posterior below e^-16 for a frame are passed over
+    there; Reynolds et al. keep the best five. On music that changes a score by 1e-3 and
     seldom by up to 4e-3, where scores spread by 0.7. The products are single precision
     where the UBM allows it (see `train`), which changes them by 1e-6.
 
@@ -357,7 +357,7 @@ class _Linear:
 def _near_sums(x: np.ndarray, posterior: np.ndarray, shifts: np.ndarray) -> np.ndarray:
     """(rows, models) sums over mixtures of posterior times exp(shift), those near the row only.
 
-    A frame is near some 50 of 256 mixtures; taken a mixture at a time, all models
+    A frame is near some 30 of 256 mixtures; taken a mixture at a time, all models
     share one matrix product.
 
     Parameters

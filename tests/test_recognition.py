@@ -86,7 +86,14 @@ def test_each_system_by_each_protocol(features, ivector, splits, small_corpus, p
         "i-vector + cosine": (features, splits[1]),
         "i-vector + PLDA": (features, splits[1], *plda, "--lda", 1),
         "GMM-UBM": (ivector, splits[1], "--scorer", "llr", "--cache", small_corpus[2]),
-        "late fusion of i-vector and i-vector + cosine": (features, splits[1], "--fuse", "late", "--with", features),
+        "late fusion of i-vector and i-vector + cosine": (
+            features,
+            splits[1],
+            "--fuse",
+            "late",
+            "--with",
+            features,
+        ),
     }
     results = place / "results"
     commands = [
