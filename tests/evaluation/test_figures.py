@@ -1,6 +1,8 @@
-"""The figure of scores: whole, at column width, with values that can be read."""
+"""The figures: whole, at column width, with values and names that can be read."""
 
+import math
 from itertools import combinations
+from statistics import NormalDist
 from unittest import mock
 
 import pandas as pd
@@ -8,7 +10,15 @@ import pytest
 from matplotlib.figure import Figure
 
 from common.errors import InputError
-from evaluation.figures import COLUMN_WIDTH, DPI, scores_by_features
+from evaluation.figures import (
+    COLUMN_WIDTH,
+    DPI,
+    det_curves,
+    scores_by_artists,
+    scores_by_enrolment,
+    scores_by_features,
+)
+from evaluation.tables import SYSTEMS, by_enrolment
 
 
 def made_up(features=5, dataset="demo_target"):
@@ -94,3 +104,91 @@ def test_several_datasets_or_none_are_refused(tmp_path):
         scores_by_features(both, tmp_path / "scores.png")
     with pytest.raises(InputError, match="none"):
         scores_by_features(made_up().iloc[:0], tmp_path / "scores.png")
+
+
+# ---------------------------------------------------------------- artist recognition
+
+
+def recognised(seeds=1):
+    """Results of every system with 100 and 1,000 artists, a DET curve and the one-shot protocol."""
+    rows = []
+    for number, system in enumerate(SYSTEMS):
+        for artists in (100, 1000):
+            for seed in range(seeds):
+                value = 0.3 - 0.03 * number - 0.02 * seed - artists / 1e5
+                by = {f"eer enrolled by {n}": value + 0.1 / n for n in (1, 2, 5, 10, 15)}
+                details = {
+                    "DET": {"false alarm": [1.0, 0.3, 0.1, 0.0], "miss": [0.0, 0.1, value, 1.0]},
+                    "eer by enrolment songs": by,
+                }
+                row = ("verification", "eer", value, 0.01, "unseen", "artist", system, artists)
+                rows.append((*row, details))
+    columns = ["protocol", "metric", "value", "spread", "dataset", "label", "model", "artists"]
+    return pd.DataFrame(rows, columns=[*columns, "details"])
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Draw by a function to a PNG; the figure that was saved."""
+
+    def draw(function, *given):
+        path, save = tmp_path / "figure.png", Figure.savefig
+        with mock.patch.object(Figure, "savefig", autospec=True, side_effect=save) as saving:
+            function(*given, path)
+        assert path.read_bytes().endswith(b"IEND\xaeB`\x82")
+        return saving.call_args.args[0]
+
+    return draw
+
+
+def lines_of(figure):
+    return {handle.get_label(): handle for handle in figure.axes[0].get_legend_handles_labels()[0]}
+
+
+def readable(figure):
+    """No name covers another or leaves the figure."""
+    axes = figure.axes[0]
+    texts = [*axes.get_xticklabels(), *axes.get_yticklabels(), axes.title]
+    texts += [axes.xaxis.label, axes.yaxis.label, *figure.legends[0].texts]
+    boxes = [text.get_window_extent() for text in texts if text.get_text()]
+    inside = [box for box in boxes if figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1]
+    return len(inside) == len(boxes) and not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+
+
+def test_systems_against_the_number_of_artists(saved):
+    results = recognised(seeds=2)
+    figure = saved(scores_by_artists, results)
+    assert readable(figure)
+    assert [text.get_text() for text in figure.legends[0].texts] == list(SYSTEMS)
+    for container, system in zip(figure.axes[0].containers, SYSTEMS, strict=True):
+        of_one = results[results["model"].eq(system)].groupby("artists")["value"].mean()
+        assert container.lines[0].get_ydata() == pytest.approx(of_one.to_numpy())
+        assert list(container.lines[0].get_xdata()) == [100, 1000]
+    styles = {(c.lines[0].get_color(), c.lines[0].get_marker()) for c in figure.axes[0].containers}
+    assert len(styles) == len(SYSTEMS)
+    for column in ("dataset", "label"):
+        both = pd.concat([results, results.assign(**{column: "other"})])
+        with pytest.raises(InputError, match="keep those of each in a folder"):
+            scores_by_artists(both, "figure.png")
+
+
+def test_fewer_enrolment_songs(saved):
+    table = by_enrolment(recognised(seeds=2).query("artists == 1000"))
+    figure = saved(scores_by_enrolment, table, "eer")
+    assert readable(figure)
+    lines = lines_of(figure)
+    for system, of_one in table.groupby("system"):
+        expected = of_one.groupby("songs")["value"].mean()
+        assert list(lines[system].get_xdata()) == [1, 2, 5, 10, 15]
+        assert list(lines[system].get_ydata()) == pytest.approx(expected.tolist())
+
+
+def test_det_curves_are_on_normal_deviate_axes(saved):
+    results = recognised(seeds=2).query("artists == 1000")
+    figure = saved(det_curves, results)
+    assert readable(figure) and list(lines_of(figure)) == list(SYSTEMS)
+    line = lines_of(figure)["GMM-UBM"]
+    curve = results.iloc[0]["details"]["DET"]
+    assert NormalDist().cdf(line.get_xdata()[1]) == pytest.approx(curve["false alarm"][1])
+    assert NormalDist().cdf(line.get_ydata()[2]) == pytest.approx(curve["miss"][2])
+    assert all(map(math.isfinite, [*line.get_xdata(), *line.get_ydata()]))
