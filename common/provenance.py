@@ -16,6 +16,7 @@ from common.errors import InputError
 
 _PACKAGES = (
     "numpy",
+    "scipy",
     "librosa",
     "soundfile",
     "soxr",

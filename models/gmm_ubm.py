@@ -431,7 +431,8 @@ def _survey(blocks: Blocks, mixtures: int, seed: int) -> _Survey:
     """Go over the frames once; each has the same chance to be in the sample."""
     count, mean, squares, low, high = 0, 0.0, 0.0, np.inf, -np.inf
     sample = Sample(_SAMPLE * mixtures, seed)
-    for frames in _tasks(blocks()):
+    tasks = cli.progress(_tasks(blocks()), desc="UBM, start", unit_scale=_TASK, unit="frame")
+    for frames in tasks:
         if not np.isfinite(frames).all():
             raise InputError("frames: hold NaN or infinity; make the mel cache again")
         if frames.ndim != 2 or (count and frames.shape[1] != len(mean)):
