@@ -58,7 +58,7 @@ def train(folder: Path, artists: int) -> None:
     run = extractor_training.Run(folder / "run", {})
     began = time.perf_counter()
     extractor_training.train(run, cache, ids, names, MfccSettings(), schedule)
-    print((folder / "run/log.csv").read_text())
+    print((folder / "run/ivector.csv").read_text())
     unit = 1 if sys.platform == "darwin" else 1024
     gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
     print(f"ivector_minutes {(time.perf_counter() - began) / 60:.1f}")
