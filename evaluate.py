@@ -31,6 +31,8 @@ RECOGNISED = {
     "verification": "Is a song by the artist claimed? Equal error rate of artists never heard.",
     "identification": "Whose song is it? Accuracy among artists never heard.",
 }
+# Songs that enrol an artist and that test, and more that a result is told by where it differs.
+PROTOCOL = {"enrol": 15, "tests": 5, "relevance": 16.0, "lda": None, "train_artists": None}
 # What arxiv2017 measures against the number of training artists.
 BY_ARTISTS = (*RECOGNISED, "transfer", "tagging")
 
@@ -178,8 +180,12 @@ def add_recognition(made: argparse.ArgumentParser) -> None:
     )
     made.add_argument("split", metavar="SPLIT.csv", type=Path, help="of artists never trained on")
     made.add_argument("--label", default="artist", help="column of the split")
-    made.add_argument("--enrol", type=cli.positive, default=15, help="songs that enrol an artist")
-    made.add_argument("--tests", type=cli.positive, default=5, help="other songs of each that test")
+    made.add_argument("--enrol", type=cli.positive, help="songs that enrol an artist")
+    made.add_argument(
+        "--tests",
+        type=cli.positive,
+        help="other songs of each that test",
+    )
     made.add_argument("--trials", type=cli.positive, default=1, help="draws of both, averaged")
     made.add_argument(
         "--one-shot", action="store_true", help="tell too what 1, 2, 5 and 10 enrolment songs give"
@@ -212,7 +218,9 @@ def add_recognition(made: argparse.ArgumentParser) -> None:
     )
     made.add_argument("--cache", type=Path, metavar="CACHE.h5", help="of the songs, for llr")
     made.add_argument(
-        "--relevance", type=cli.positive_float, default=16.0, help="of the adaptation, for llr"
+        "--relevance",
+        type=cli.positive_float,
+        help="of the adaptation, for llr",
     )
 
 
@@ -260,9 +268,8 @@ def judge_artists(args: argparse.Namespace) -> None:
         )
     if complete(args, system.inputs):
         return
-    judge = getattr(recognition, f"judge_{args.protocol}")
     judged = recognition.judged(
-        judge,
+        args.protocol,
         system.scorer(),
         [
             verification.enrol(system.artists, args.enrol, args.tests, seed=args.seed + trial)
@@ -276,8 +283,8 @@ def judge_artists(args: argparse.Namespace) -> None:
 
 def variant(args: argparse.Namespace) -> list[str]:
     """What sets a result apart from that of the paper's protocol: options with other values."""
-    paper = {"enrol": 15, "tests": 5, "relevance": 16.0, "lda": None, "train_artists": None}
-    return [f"{k}={getattr(args, k)}" for k, v in paper.items() if getattr(args, k) != v]
+    given = {name: getattr(args, name) for name in PROTOCOL}
+    return [f"{name}={value}" for name, value in given.items() if value != PROTOCOL[name]]
 
 
 def project(args: argparse.Namespace) -> None:

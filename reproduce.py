@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent
 LDA = 100  # dimensions, where there are so many artists to tell apart
 
 
-def main() -> int:
+def main() -> None:
     parser = cli.parser(
         __doc__,
         "python reproduce.py arxiv2017 --train splits/msd.csv cache/msd.h5 "
@@ -65,7 +65,6 @@ def main() -> int:
         print("python", shlex.join(command), flush=True)
         if not args.plan:
             run(command)
-    return 0
 
 
 def run(command: list[str]) -> None:

@@ -2,12 +2,12 @@
 
 A *word* is a way to describe a track by symbols: `m`, clusters of MFCC frames; `d`,
 clusters of their first difference; `e`, clusters of Essentia's song descriptors; `s`,
-sub-genre labels. An artist is the bag of all symbols of his tracks, and latent
-Dirichlet allocation over the artists gives each a distribution over groups (topics):
-the target of each of his tracks.
+sub-genre labels (`labels.tag_matrix`). An artist is the bag of all symbols of the tracks,
+and latent Dirichlet allocation over the artists gives each a distribution over groups
+(topics): the target of each of those tracks.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,21 +108,6 @@ def bags(
     for artist, of_track in zip(codes, symbols, strict=True):
         counts[artist] += np.bincount(of_track, minlength=size)
     return counts, names
-
-
-def label_symbols(labels: ArrayLike) -> tuple[Iterator[np.ndarray], list[str]]:
-    """The word `s`: labels joined by "|" as symbols of each track, and the labels' names.
-
-    Raises
-    ------
-    InputError
-        No label at all.
-    """
-    hot = pd.Series(np.asarray(labels, dtype=object)).str.get_dummies("|")
-    if not hot.shape[1]:
-        raise InputError("words: no track has a sub-genre; leave the word s out")
-    rows = hot.to_numpy(bool)
-    return (np.flatnonzero(row) for row in rows), list(hot.columns)
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,11 +28,11 @@ class Judged(NamedTuple):
         """The details that are numbers, or tables of numbers, a line each."""
         lines = []
         for name, value in self.details.items():
-            for line, number in value.items() if isinstance(value, dict) else [(name, value)]:
-                if isinstance(number, float):
-                    lines.append(f"{line} {number:.4f}")
-                elif isinstance(number, int):
-                    lines.append(f"{line} {number:,}")
+            table = value if isinstance(value, dict) else {"": value}
+            for row, number in table.items():
+                if isinstance(number, float | int):
+                    told = f"{number:.4f}" if isinstance(number, float) else f"{number:,}"
+                    lines.append(" ".join([name, *([row] if row else []), told]))
         return lines
 
 

@@ -5,7 +5,7 @@ gives the scores of all its trials, (artists, tests) float64. What it has to lea
 has learnt when it is made, so that it may be asked again for another enrolment.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,6 +16,7 @@ from data_prep.mfcc import SILENT
 from evaluation import verification
 from evaluation.projection import fit_lda
 from evaluation.protocols import Judged
+from evaluation.tables import BY_ENROLMENT
 from evaluation.verification import Enrolment
 from models import gmm_ubm
 from models.extractor import Extractor
@@ -78,7 +79,7 @@ def by_plda(features: ArrayLike, train: ArrayLike, artists: ArrayLike, lda: int 
 
 
 def by_llr(
-    extractor: Extractor, mels: Sequence[np.ndarray], tracks: Sequence[str], relevance: float
+    extractor: Extractor, mels: Mapping[str, np.ndarray], tracks: ArrayLike, relevance: float
 ) -> Scorer:
     """GMM-UBM: log-likelihood ratio of the artist's adapted mixture and the UBM.
 
@@ -86,8 +87,10 @@ def by_llr(
     ----------
     extractor
         Its background model and front end are used.
-    mels, tracks
-        The (frames, n_mels) log-mel of each song, and its name for errors.
+    mels
+        The (frames, n_mels) log-mel of a track; a mel cache, for one.
+    tracks
+        (n,) str, of all songs.
     relevance
         Of the adaptation (see `models.gmm_ubm.adapt_means`).
 
@@ -96,21 +99,16 @@ def by_llr(
     InputError
         A song without a frame that is loud enough, where only such are taken.
     """
-    ubm = extractor.ubm
 
-    def frames(song: int) -> np.ndarray:
-        found = extractor.frames(mels[song])
+    def frames(track: str) -> np.ndarray:
+        found = extractor.frames(mels[track])
         if not len(found):
-            raise InputError(f"GMM-UBM: {tracks[song]!r} {SILENT}; take it out of the split")
+            raise InputError(f"GMM-UBM: {str(track)!r} {SILENT}; take it out of the split")
         return found
 
     # Of all songs once: any enrolment is a sum of some.
-    zeroth = np.empty((len(mels), *ubm.weights.shape), np.float32)
-    first = np.empty((len(mels), *ubm.means.shape), np.float32)
-    found = gmm_ubm.statistics(ubm, map(frames, range(len(mels))))
-    found = cli.progress(found, total=len(mels), desc="statistics", unit="song")
-    for song, both in enumerate(found):
-        zeroth[song], first[song] = both
+    ubm, tracks = extractor.ubm, np.asarray(tracks, dtype=object)
+    zeroth, first = gmm_ubm.statistics(ubm, map(frames, tracks), len(tracks))
 
     def scores(who: Enrolment) -> np.ndarray:
         models = [
@@ -119,46 +117,28 @@ def by_llr(
             )
             for songs in who.enrolment
         ]
-        tests = cli.progress(who.test, desc="scores", unit="song")
+        tests = cli.progress(tracks[who.test], desc="scores", unit="song")
         return gmm_ubm.llr_matrix(models, ubm, map(frames, tests)).T
 
     return scores
 
 
-def judged(judge: Callable, scorer: Scorer, draws: Sequence[Enrolment], one_shot: bool) -> Judged:
-    """What a system is worth: `judge_verification` or `judge_identification` of its scores.
-
-    Parameters
-    ----------
-    draws
-        Enrolments, a trial each; details are those of the first.
-    one_shot
-        Judge it too where fewer of these songs enrol each artist (`ONE_SHOT`): means
-        over the trials, in the details.
-    """
-    found = [judge(scorer(who), who) for who in draws]
-    values, details = [value for value, _ in found], found[0][1]
-    metric = "eer" if judge is judge_verification else "accuracy"
-    if one_shot:
-        most = draws[0].enrolment.shape[1]
-        by = {
-            n: [judge(scorer(who.by(n)), who)[0] for who in draws]
-            for n in verification.ONE_SHOT
-            if n < most
-        }
-        details[f"{metric} by enrolment songs"] = {
-            f"{metric} enrolled by {n}": float(np.mean(each))
-            for n, each in {**by, most: values}.items()
-        }
-    first = draws[0]
-    return Judged(metric, values, first.enrolment.size + len(first.test), details)
+def fused(scorers: Sequence[Scorer]) -> Scorer:
+    """Late fusion: the mean of the systems' z-normalised scores (`verification.fused`)."""
+    return lambda who: verification.fused([scorer(who) for scorer in scorers])
 
 
-def judge_verification(scores: np.ndarray, who: Enrolment) -> tuple[float, dict]:
-    """Equal error rate over all trials: every test song against every artist."""
+# ---------------------------------------------------------------- measures
+
+
+def _equal_error_rate(scores: np.ndarray, who: Enrolment) -> float:
+    return verification.eer(*verification.trials(scores, who.truth))
+
+
+def _of_verification(scores: np.ndarray, who: Enrolment) -> dict:
     target, impostor = verification.trials(scores, who.truth)
     false_alarm, miss = verification.det_curve(target, impostor, points=200)
-    return verification.eer(target, impostor), {
+    return {
         "minDCF": verification.min_dcf(target, impostor),
         "target trials": len(target),
         "impostor trials": len(impostor),
@@ -166,13 +146,46 @@ def judge_verification(scores: np.ndarray, who: Enrolment) -> tuple[float, dict]
     }
 
 
-def judge_identification(scores: np.ndarray, who: Enrolment) -> tuple[float, dict]:
-    """Share of the test songs whose own artist scores best."""
+def _accuracy(scores: np.ndarray, who: Enrolment) -> float:
+    return verification.identification(scores, who.truth, (1,))[1]
+
+
+def _of_identification(scores: np.ndarray, who: Enrolment) -> dict:
     several = min(5, len(scores))
-    found = verification.identification(scores, who.truth, (1, several))
-    return found[1], {f"top-{several} accuracy": found[several], "artists": len(scores)}
+    found = verification.identification(scores, who.truth, (several,))
+    return {f"top-{several} accuracy": found[several], "artists": len(scores)}
 
 
-def fused(scorers: Sequence[Scorer]) -> Scorer:
-    """Late fusion: the mean of the systems' z-normalised scores (`verification.fused`)."""
-    return lambda who: verification.fused([scorer(who) for scorer in scorers])
+# Of each protocol: its measure's name, the measure, and what else is told of the first trial.
+MEASURES = {
+    "verification": ("eer", _equal_error_rate, _of_verification),
+    "identification": ("accuracy", _accuracy, _of_identification),
+}
+
+
+def judged(protocol: str, scorer: Scorer, draws: Sequence[Enrolment], one_shot: bool) -> Judged:
+    """What a system is worth by one of the protocols, "verification" or "identification".
+
+    Parameters
+    ----------
+    draws
+        Enrolments, a trial each.
+    one_shot
+        Judge it too where fewer of these songs enrol each artist (`ONE_SHOT`): means
+        over the trials, in the details.
+    """
+    metric, measure, more = MEASURES[protocol]
+    first, scores = draws[0], scorer(draws[0])
+    details = more(scores, first)
+    values = [measure(scores, first), *(measure(scorer(who), who) for who in draws[1:])]
+    if one_shot:
+        most = first.enrolment.shape[1]
+        by = {
+            n: [measure(scorer(who.by(n)), who) for who in draws]
+            for n in verification.ONE_SHOT
+            if n < most
+        }
+        details[BY_ENROLMENT] = {
+            str(n): float(np.mean(each)) for n, each in {**by, most: values}.items()
+        }
+    return Judged(metric, values, first.enrolment.size + len(first.test), details)

@@ -3,7 +3,7 @@
 A system scores all trials of an enrolment: see `evaluation.recognition`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,18 +87,16 @@ def of_features(
     heard += [name for one in learnt[:1] for name in one.labels("artist")]
     verification.require_unseen(artists, heard)
 
-    def scored(part: np.ndarray, train_part: np.ndarray | None) -> Scorer:
+    def make() -> Scorer:
+        arrays, train_arrays = ([one.features for one in each] for each in (parts, learnt))
+        if fuse == "early":
+            arrays, train_arrays = ([_beside(each)] if each else [] for each in (parts, learnt))
         if scorer == "cosine":
-            return recognition.by_cosine(part)
-        return recognition.by_plda(part, train_part, learnt[0].labels("artist"), lda)
-
-    arrays = [part.features for part in parts]
-    train_arrays = [one.features for one in learnt] or [None] * len(parts)
-    if fuse == "early":
-        arrays, train_arrays = [_beside(parts)], [_beside(learnt) if learnt else None]
-
-    def scorer_of_all() -> Scorer:
-        scorers = [scored(*both) for both in zip(arrays, train_arrays, strict=True)]
+            scorers = [recognition.by_cosine(one) for one in arrays]
+        else:
+            of_songs = learnt[0].labels("artist")
+            pairs = zip(arrays, train_arrays, strict=True)
+            scorers = [recognition.by_plda(*pair, of_songs, lda) for pair in pairs]
         return recognition.fused(scorers) if fuse == "late" else scorers[0]
 
     models = [part.weights.get("model") or "unknown" for part in parts]
@@ -114,7 +112,7 @@ def of_features(
         "train": [one.made.inputs for one in learnt],
         "train_split": learnt[0].digest if learnt else None,
     }
-    return System(scorer_of_all, artists, about, inputs)
+    return System(make, artists, about, inputs)
 
 
 def of_frames(path: Path, split: Path, label: str, cache: Path, relevance: float) -> System:
@@ -137,7 +135,7 @@ def of_frames(path: Path, split: Path, label: str, cache: Path, relevance: float
     rows = provenance.digest(table.itertuples(index=False))
     inputs = {"weights": origin, "cache": mels.made_from["inputs"], "split": rows}
     return System(
-        lambda: recognition.by_llr(made, _Mels(mels, tracks), tracks, relevance),
+        lambda: recognition.by_llr(made, mels, tracks, relevance),
         artists,
         about,
         inputs,
@@ -151,19 +149,6 @@ def _kind(models: list[str], fuse: str | None) -> str:
         return names[0]
     own = sorted(models) == sorted(FEATURES)
     return f"{fuse} fusion" if own else f"{fuse} fusion of {' and '.join(names)}"
-
-
-class _Mels(Sequence):
-    """The log-mels of tracks of a cache, read as they are asked for."""
-
-    def __init__(self, cache: MelCache, tracks: np.ndarray):
-        self._cache, self._tracks = cache, tracks
-
-    def __len__(self) -> int:
-        return len(self._tracks)
-
-    def __getitem__(self, song: int) -> np.ndarray:
-        return self._cache[self._tracks[song]]
 
 
 def _same_songs(parts: list[Songs]) -> list[Songs]:

@@ -35,6 +35,7 @@ FIELDS = {
     "artists": COUNT + MAYBE,
     "made_from": (dict,),
 }
+BY_ENROLMENT = "by enrolment songs"  # the details of the one-shot protocol
 LARGEST = 1e12  # of any number in a result
 DTYPES = {
     "value": "float64",
@@ -166,18 +167,18 @@ def read_result(path: Path) -> dict:
         if PurePath(result[key]).name != result[key] or "\\" in result[key]:
             raise InputError(f"{path}: not a result, {key!r} is {result[key]!r}; {remedy}")
     details = result.get("details", {})
-    if not isinstance(details, dict) or not _as_told(details, result["metric"]):
+    if not isinstance(details, dict) or not _as_told(details):
         raise InputError(f"{path}: not a result, its details are damaged; {remedy}")
     return {**{key: result[key] for key in FIELDS}, "details": details}
 
 
-def _as_told(details: dict, metric: str) -> bool:
+def _as_told(details: dict) -> bool:
     """Whether the details that tables and figures use are what `evaluate.py` writes."""
     curve = details.get("DET", {"false alarm": [], "miss": []})
-    by = details.get(f"{metric} by enrolment songs", {})
+    by = details.get(BY_ENROLMENT, {})
     return (
         isinstance(by, dict)
-        and all(re.fullmatch(r".* \d{1,6}", name) for name in by)
+        and all(re.fullmatch(r"[0-9]{1,6}", songs) for songs in by)
         and all(isinstance(value, float) for value in by.values())
         and isinstance(curve, dict)
         and all(_rates(curve.get(name)) for name in ("false alarm", "miss"))
@@ -320,15 +321,15 @@ def by_enrolment(results: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `system`, `artists` (of training), `songs`, `value`; of the results that tell it.
+        `system`, `songs`, `value`; of the results that tell it.
     """
     rows = []
     for _, result in in_order(results).iterrows():
-        told = result["details"].get(f"{result['metric']} by enrolment songs", {})
-        counted = {int(name.rpartition(" ")[2]): value for name, value in told.items()}
-        for songs in sorted(counted):  # JSON has them in the order of the alphabet
-            rows.append((result["model"], result["artists"], songs, counted[songs]))
-    return pd.DataFrame(rows, columns=["system", "artists", "songs", "value"])
+        told = result["details"].get(BY_ENROLMENT, {})
+        rows += [(result["model"], int(songs), value) for songs, value in told.items()]
+    # JSON has the numbers of songs in the order of the alphabet.
+    table = pd.DataFrame(rows, columns=["system", "songs", "value"])
+    return table.sort_values("songs", kind="stable", ignore_index=True)
 
 
 def enrolment_side_by_side(table: pd.DataFrame) -> pd.DataFrame:

@@ -101,10 +101,17 @@ def is_extractor(path: str | Path) -> bool:
     """Whether a file says of itself that it holds an extractor."""
     try:
         with h5py.File(path, "r", locking=False) as file:
-            found = file.attrs.get("format")
-            return isinstance(found, str) and found == FORMAT
+            return _says_so(file)
+    except OSError:
+        return False
+
+
+def _says_so(file: h5py.File) -> bool:
+    try:
+        found = file.attrs.get("format")
     except (OSError, RuntimeError, TypeError, ValueError):
         return False
+    return isinstance(found, str) and found == FORMAT
 
 
 def load(path: str | Path) -> Extractor:
@@ -116,7 +123,7 @@ def load(path: str | Path) -> Extractor:
         No such file, a file of something else, or a damaged one.
     """
     with hdf5.open_file(path) as file:
-        if not is_extractor(path):
+        if not _says_so(file):
             raise InputError(f"{path}: not an i-vector extractor; make one with train_ivector.py")
         try:
             ubm = read_ubm(file)

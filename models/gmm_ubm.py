@@ -188,17 +188,27 @@ def train(
     return gmm, np.array(history)
 
 
-def statistics(ubm: DiagonalGMM, songs: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, ...]]:
-    """`DiagonalGMM.statistics` of each song's frames (n, d), in order: (k,) and (k, d) float64.
+def statistics(
+    ubm: DiagonalGMM, songs: Iterable[np.ndarray], count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """`DiagonalGMM.statistics` of the frames (n, d) of `count` songs.
 
-    Threads work a few songs ahead.
+    Returns
+    -------
+    (count, k) and (count, k, d) float32: in double they would be 1.2 GB for 30,000 songs.
 
     Raises
     ------
     InputError
         A song without frames, or with NaN or infinity.
     """
-    return threaded(lambda frames: ubm.statistics(_some(frames)), songs)
+    zeroth = np.empty((count, *ubm.weights.shape), np.float32)
+    first = np.empty((count, *ubm.means.shape), np.float32)
+    found = threaded(lambda frames: ubm.statistics(_some(frames)), songs)
+    found = cli.progress(found, total=count, desc="statistics", unit="song")
+    for song, both in enumerate(found):
+        zeroth[song], first[song] = both
+    return zeroth, first
 
 
 def adapt_means(ubm: DiagonalGMM, frames: np.ndarray, relevance: float = 16.0) -> DiagonalGMM:

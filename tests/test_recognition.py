@@ -128,7 +128,7 @@ def test_a_result_is_not_made_again_unless_something_changed(features, splits, p
     path = place / "again/one.json"
     command = ("evaluate.py", "verification", features, splits[1], *FEW, "--json", path)
     first = run(*command, "--one-shot", "--trials", 3)
-    assert "eer enrolled by 2 " in first.out
+    assert "by enrolment songs 2 " in first.out
     before = path.read_bytes()
     again = run(*command, "--one-shot", "--trials", 3)
     assert again.lines == [f"{path}: complete already", first.lines[-1]]

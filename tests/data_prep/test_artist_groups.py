@@ -6,7 +6,7 @@ from sklearn.metrics import pairwise_distances_argmin
 
 from common.errors import InputError
 from data_prep import artist_groups
-from data_prep.artist_groups import Codebook, bags, label_symbols, learn_codebook, learn_groups
+from data_prep.artist_groups import Codebook, bags, learn_codebook, learn_groups
 
 
 def tracks(count=30, d=4, seed=0):
@@ -62,13 +62,6 @@ def test_bags_count_the_symbols_of_all_tracks_of_an_artist():
     symbols = [np.array([0, 0, 2]), np.array([1]), np.array([2]), np.zeros(0, int)]
     counts, names = bags(symbols, ["b", "a", "b", "a"], 3)
     assert list(names) == ["b", "a"] and counts.tolist() == [[2, 0, 2], [0, 1, 0]]
-
-
-def test_labels_are_symbols():
-    rows, names = label_symbols(["rock|folk", "", "folk"])
-    assert names == ["folk", "rock"] and [list(row) for row in rows] == [[0, 1], [], [0]]
-    with pytest.raises(InputError, match="no track has a sub-genre; leave the word s out"):
-        label_symbols(["", ""])
 
 
 def made_up_bags():

@@ -116,10 +116,10 @@ def recognised(seeds=1):
         for artists in (100, 1000):
             for seed in range(seeds):
                 value = 0.3 - 0.03 * number - 0.02 * seed - artists / 1e5
-                by = {f"eer enrolled by {n}": value + 0.1 / n for n in (1, 2, 5, 10, 15)}
+                by = {str(n): value + 0.1 / n for n in (1, 10, 15, 2, 5)}
                 details = {
                     "DET": {"false alarm": [1.0, 0.3, 0.1, 0.0], "miss": [0.0, 0.1, value, 1.0]},
-                    "eer by enrolment songs": by,
+                    "by enrolment songs": by,
                 }
                 row = ("verification", "eer", value, 0.01, "unseen", "artist", system, artists)
                 rows.append((*row, details))
