@@ -222,6 +222,7 @@ def add_recognition(made: argparse.ArgumentParser) -> None:
         type=cli.positive_float,
         help="of the adaptation, for llr",
     )
+    made.set_defaults(**PROTOCOL)
 
 
 def require_recognisable(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
