@@ -64,6 +64,36 @@ def judge_transfer(songs: Songs, label: str, *, trials: int, seed: int) -> Judge
     return Judged("accuracy", [one["best"] for one in ran], len(subsets[2][1]), means)
 
 
+def judge_genre(songs: Songs, label: str) -> Judged:
+    """Log loss and macro F1 of the networks' own class probabilities on the test songs.
+
+    Of networks that were trained to tell these labels apart (agf2018, section 4). A test
+    song with a label that they never learnt has no finite loss and is left out.
+    """
+    truth, classes = songs.labels(label), np.asarray(songs.made.classes, object)
+    probabilities, test = songs.probabilities, songs.split["subset"].eq("test").to_numpy()
+    judged = test & np.isin(truth, classes)
+    if judged.sum() < test.sum():
+        print(
+            f"{songs.source}: {test.sum() - judged.sum()} test songs left out, the networks never "
+            f"learnt their {label}"
+        )
+    if not judged.any():
+        raise InputError(
+            f"{songs.source}: no test song has a {label} that the networks learnt; judge the split "
+            f"that they were trained on, by its {label}"
+        )
+    truth, probabilities = truth[judged], probabilities[judged]
+    predicted = classes[probabilities.argmax(axis=1)]
+    details = {
+        "macro_f1": classify.macro_f1(predicted, truth),
+        "accuracy": classify.accuracy(predicted, truth),
+        "F1 of each genre": classify.f1_by_class(predicted, truth),
+    }
+    loss = classify.log_loss(probabilities, truth, classes)
+    return Judged("log_loss", [loss], len(truth), details)
+
+
 def judge_tagging(songs: Songs, label: str, *, trials: int, seed: int) -> Judged:
     """Area under the ROC curve of each tag, and their mean, from two fully connected layers.
 

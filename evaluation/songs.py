@@ -20,17 +20,24 @@ class Songs:
     source : the file that it is from
     features : (n, d) float32
     made : what the feature file says of itself
+    file : the feature file
     """
 
     split: pd.DataFrame
     source: Path
     features: np.ndarray
     made: Features
+    file: Path
 
     @property
     def weights(self) -> dict:
         """What made the features: name, model, artists, …; JSON values."""
         return self.made.inputs.get("weights", {})
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """(n, classes) float32 of `made.classes`, or `InputError` of a file that holds none."""
+        return self.made.probabilities_of(self.split["track_id"].to_numpy(object), self.file)
 
     @property
     def digest(self) -> str:
@@ -93,7 +100,8 @@ def read_training(features: Path, split: Path, artists: int | None = None) -> So
 
 
 def _of(table: pd.DataFrame, split: Path, made: Features, features: Path) -> Songs:
-    return Songs(table, split, made.of(table["track_id"].to_numpy(object), features), made)
+    of_table = made.of(table["track_id"].to_numpy(object), features)
+    return Songs(table, split, of_table, made, features)
 
 
 def require_same_weights(one: Features, other: Features, names: tuple[Path, Path]) -> None:

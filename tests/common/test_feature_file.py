@@ -1,5 +1,7 @@
 """The feature file: what is written comes back; what is none is refused."""
 
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pytest
@@ -57,3 +59,67 @@ def test_damaged_files_are_refused(path):
         file.attrs["made_from"] = provenance.to_json(provenance.record({}))
     with pytest.raises(InputError, match="features is missing"):
         feature_file.read(path)
+
+
+# ---------------------------------------------------------------- class probabilities
+
+SHARES = np.array([[0.25, 0.75], [1, 0], [0.5, 0.5]], np.float32)
+TOLD = replace(MADE, classes=["rock", "日本"], probabilities=SHARES)
+
+
+def test_probabilities_come_back_with_their_classes(path):
+    assert feature_file.read(path).probabilities is None
+    assert list(feature_file.read(path).classes) == []
+    with pytest.raises(InputError, match=r"split.csv: holds no class probabilities; extract"):
+        feature_file.read(path).probabilities_of(TRACKS, "split.csv")
+    feature_file.write(path, TOLD)
+    found = feature_file.read(path)
+    assert found.probabilities.dtype == np.float32 and list(found.classes) == ["rock", "日本"]
+    np.testing.assert_array_equal(found.probabilities, SHARES)
+    np.testing.assert_array_equal(found.probabilities_of(TRACKS[[2, 0]], path), SHARES[[2, 0]])
+    with pytest.raises(InputError, match="lacks 1 of 1 tracks, the first 'x'"):
+        found.probabilities_of(np.array(["x"]), path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("probabilities", SHARES[:2]),  # fewer than tracks
+        ("probabilities", SHARES[:, :1]),  # than classes
+        ("probabilities", SHARES[:, 0]),
+        ("probabilities", SHARES.astype(np.int64)),
+        ("probabilities", SHARES * 1.002),
+        ("probabilities", SHARES + [[1, -1]] * 3),
+        ("probabilities", SHARES * [[np.nan], [1], [1]]),
+        ("probabilities", SHARES * [[np.inf], [1], [1]]),
+        ("probabilities", ["a", "b", "c"]),
+        ("probabilities", None),
+        ("classes", ["rock"]),
+        ("classes", ["rock", "rock"]),
+        ("classes", [1, 2]),
+        ("classes", None),
+    ],
+)
+def test_probabilities_that_are_none_are_refused(path, name, value):
+    feature_file.write(path, TOLD)
+    with h5py.File(path, "a") as file:
+        del file[name]
+        if value is not None:
+            file[name] = value
+    with pytest.raises(InputError, match=str(path)):
+        feature_file.read(path)
+
+
+def test_probabilities_of_another_file_are_not_followed(path, tmp_path):
+    feature_file.write(tmp_path / "other.h5", TOLD)
+    feature_file.write(path, TOLD)
+    with h5py.File(path, "a") as file:
+        del file["probabilities"]
+        file["probabilities"] = h5py.ExternalLink(tmp_path / "other.h5", "probabilities")
+    with pytest.raises(InputError, match="probabilities is a link"):
+        feature_file.read(path)
+
+
+def test_float32_rounding_is_no_damage(path):
+    feature_file.write(path, replace(TOLD, probabilities=SHARES * np.float32(1 - 4e-4)))
+    assert feature_file.read(path).probabilities.sum() == pytest.approx(3, abs=2e-3)

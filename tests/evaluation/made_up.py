@@ -40,17 +40,31 @@ def write(
     model: str = "basic",
     failed: tuple[str, ...] = (),
     trained_on: tuple[str, ...] = (),
+    run: str | None = None,
+    classes: tuple[str, ...] = (),
+    probabilities: np.ndarray | None = None,
 ) -> tuple[Path, Path]:
     """NAME.h5 and NAME.csv; the features are as by `model`, and some tracks may have failed."""
     kept = ~table["track_id"].isin(failed).to_numpy()
-    weights = {"name": f"{model}_run", "model": model, "artists": 3, "sha256": model}
+    weights = {"name": run or f"{model}_run", "model": model, "artists": 3, "sha256": model}
     made = feature_file.Features(
         features[kept],
         table["track_id"].to_numpy(object)[kept],
         dict.fromkeys(failed, "is silent"),
         {"weights": weights, "input": name},
         trained_on,
+        classes,
+        None if probabilities is None else probabilities[kept],
     )
     feature_file.write(folder / f"{name}.h5", made)
     split_csv.write(table, folder / f"{name}.csv", {"inputs": {}})
     return folder / f"{name}.h5", folder / f"{name}.csv"
+
+
+def telling(table: pd.DataFrame, label: str, seed: int = 0, skill: float = 1.0) -> dict:
+    """`classes` and `probabilities` for `write`, more certain of the labels with more skill."""
+    classes = sorted(set(table[label]))
+    random = np.random.default_rng(seed).gumbel(size=(len(table), len(classes)))
+    logits = random + skill * (table[label].to_numpy()[:, None] == np.array(classes))
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return {"classes": tuple(classes), "probabilities": shares.astype(np.float32)}

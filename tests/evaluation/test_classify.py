@@ -1,19 +1,25 @@
 """k-NN against exact recomputation; linear softmax against a plain loop."""
 
+import math
 from collections import Counter
 
 import numpy as np
 import pytest
+import sklearn.metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
 from common.errors import InputError
 from evaluation.classify import (
     accuracy,
+    f1_by_class,
     fit_softmax,
     knn_accuracy,
     knn_predict,
     linear_softmax,
+    log_loss,
+    macro_f1,
 )
 from tests.evaluation import exact
 
@@ -36,6 +42,67 @@ def test_accuracy_is_the_share_that_agrees():
 def test_accuracy_of_what_does_not_fit_is_refused(predicted, truth):
     with pytest.raises(InputError, match="accuracy"):
         accuracy(predicted, truth)
+    with pytest.raises(InputError, match="F1"):
+        macro_f1(predicted, truth)
+
+
+# log loss and F1
+
+LABELS = ["rock", "folk", "Björk", "a"]  # in no order
+
+
+@st.composite
+def told(draw):
+    """(probabilities (n, 4) float32, true labels)."""
+    n = draw(st.integers(1, 12))
+    logits = draw(arrays.arrays(np.float64, (n, 4), elements=st.floats(-40, 0)))
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    truth = draw(st.lists(st.sampled_from(LABELS), min_size=n, max_size=n))
+    return shares.astype(np.float32), truth
+
+
+@FIXED
+@given(told())
+def test_log_loss_is_the_explicit_sum_and_scikit_learns(case):
+    probabilities, truth = case
+    found = log_loss(probabilities, truth, LABELS)
+    costs = []
+    for row, label in zip(probabilities, truth, strict=True):
+        costs.append(-math.log(min(max(float(row[LABELS.index(label)]), 2**-23), 1 - 2**-23)))
+    assert found == pytest.approx(sum(costs) / len(costs), rel=1e-9)
+    order = sorted(range(4), key=LABELS.__getitem__)
+    theirs = sklearn.metrics.log_loss(truth, probabilities[:, order], labels=sorted(LABELS))
+    assert found == pytest.approx(theirs, rel=1e-5, abs=1e-7)
+
+
+def test_log_loss_of_certainty_and_of_its_contrary_is_finite():
+    certain = np.array([[1, 0], [1, 0]], np.float32)
+    assert log_loss(certain, ["a", "a"], ["a", "b"]) == pytest.approx(2**-23, rel=1e-6)
+    assert log_loss(certain, ["b", "b"], ["a", "b"]) == pytest.approx(23 * math.log(2))
+
+
+def test_log_loss_of_what_does_not_fit_is_refused():
+    for probabilities, truth in (([[0.5, 0.5]], ["a", "b"]), ([[1.0]], ["a"]), ([], [])):
+        with pytest.raises(InputError, match="log loss: probabilities of shape"):
+            log_loss(probabilities, truth, ["a", "b"])
+    with pytest.raises(InputError, match="log loss: 'c' is none of the 2 classes"):
+        log_loss([[0.5, 0.5]] * 2, ["a", "c"], ["a", "b"])
+
+
+@FIXED
+@given(st.lists(st.tuples(st.sampled_from(LABELS), st.sampled_from(LABELS)), min_size=1))
+def test_macro_f1_is_recomputed_from_counts(pairs):
+    predicted, truth = zip(*pairs, strict=True)
+    expected = {}
+    for label in {*predicted, *truth}:
+        hits = sum(p == t == label for p, t in pairs)
+        expected[label] = 2 * hits / (predicted.count(label) + truth.count(label))
+    assert f1_by_class(predicted, truth) == pytest.approx(expected)
+    assert list(f1_by_class(predicted, truth)) == sorted(expected)
+    found = macro_f1(np.array(predicted, object), np.array(truth, object))
+    assert found == pytest.approx(sum(expected.values()) / len(expected))
+    theirs = sklearn.metrics.f1_score(truth, predicted, average="macro", zero_division=0)
+    assert found == pytest.approx(theirs)
 
 
 # k-NN

@@ -107,7 +107,7 @@ def test_projected_features_say_what_they_were_projected_by():
     inputs = {"weights": {"name": "run", "model": "basic", "artists": 6}, "input": "train"}
     made = Features(features.astype(np.float32), ids, {}, inputs, ["artist 0", "other"])
     split = pd.DataFrame({"track_id": ids, "artist": names})
-    train = Songs(split, "train.csv", made.features, made)
+    train = Songs(split, "train.csv", made.features, made, "train.h5")
     target = replace(made, features=2 * made.features, inputs={**inputs, "input": "target"})
     about = inputs_of(train, target, 3)
     found = projected(train, target, 3, about)

@@ -89,3 +89,51 @@ def test_tags_without_a_subset_are_refused(files):
         protocols.judge_tagging(songs.read(*files), "tags", trials=1, seed=0)
     with pytest.raises(InputError, match="no column 'mood'"):
         protocols.judge_tagging(songs.read(*files), "mood", trials=1, seed=0)
+
+
+# ---------------------------------------------------------------- probabilities of genres
+
+
+def judged_as(tmp_path, table, split=None, **told):
+    """The songs of `split` (or of `table`), whose networks gave the probabilities `told`."""
+    features = np.zeros((len(table), 2), np.float32)
+    paths = made_up.write(tmp_path, "told", table, features, **told)
+    if split is not None:
+        split.to_csv(paths[1], index=False)
+    return songs.read(*paths, "genre")
+
+
+def test_genre_judges_the_probabilities_of_the_test_songs(tmp_path, capsys):
+    table, _ = made_up.artists("abcdef")
+    told = made_up.telling(table, "genre")
+    shuffled = table.sample(frac=1, random_state=1)
+    judged = protocols.judge_genre(judged_as(tmp_path, table, shuffled, **told), "genre")
+    test = table["subset"].eq("test").to_numpy()
+    shares, truth = told["probabilities"][test], table["genre"].to_numpy()[test]
+    predicted = np.array(told["classes"])[shares.argmax(axis=1)]
+    assert (judged.metric, judged.n_songs) == ("log_loss", 12)
+    assert judged.values == [pytest.approx(classify.log_loss(shares, truth, told["classes"]))]
+    assert judged.details["macro_f1"] == pytest.approx(classify.macro_f1(predicted, truth))
+    assert judged.details["accuracy"] == pytest.approx(np.mean(predicted == truth))
+    assert set(judged.details["F1 of each genre"]) == {"rock", "folk"}
+    assert len(judged.lines()) == 4 and capsys.readouterr().out == ""
+
+
+def test_a_genre_never_learnt_has_no_loss_and_is_told(tmp_path, capsys):
+    table, _ = made_up.artists("abcdef")
+    told = made_up.telling(table, "genre")
+    later = table.copy()
+    later.loc[later["artist"].eq("a"), "genre"] = "polka"  # two songs of it test
+    judged = protocols.judge_genre(judged_as(tmp_path, table, later, **told), "genre")
+    assert judged.n_songs == 10
+    out = capsys.readouterr().out
+    assert out.endswith("2 test songs left out, the networks never learnt their genre\n")
+    with pytest.raises(InputError, match=r"told\.csv: no test song has a genre that the net"):
+        protocols.judge_genre(
+            judged_as(tmp_path, table, table.assign(genre="polka"), **told), "genre"
+        )
+
+
+def test_features_without_probabilities_are_refused(found, files):
+    with pytest.raises(InputError, match=f"{files[0]}: holds no class probabilities; extract"):
+        protocols.judge_genre(found, "genre")
