@@ -22,7 +22,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,10 +37,11 @@ from bench.mel_cache import tracks
 from common.parallel import usable_cores
 from data_prep import mel_cache
 from data_prep.crops import Batches, Crops, LabelledBatches, SiameseBatches, SongSampler
+from models import weights
 from models.basic import build_basic
 from models.devices import devices
 from models.encoder import build_encoder
-from models.fit import Schedule, fit
+from models.fit import Schedule, Task, fit
 from models.placement import Placement
 from models.quiet_keras import keras
 from models.run import Run
@@ -130,6 +131,11 @@ def model_of(kind: str, cache: mel_cache.MelCache, precision: str = "float32"):
 RUNS = itertools.count()
 
 
+def save(path: Path, models: Sequence[keras.Model], made_from: dict) -> None:
+    """Write an encoder as the scripts do."""
+    weights.save(path, models[0], mean=0.0, std=1.0, made_from=made_from)
+
+
 def fit_seconds(
     kind: str,
     cache: mel_cache.MelCache,
@@ -152,9 +158,10 @@ def fit_seconds(
     )
     with devices(False) as found:
         placement = Placement.choose(found, train.crops, data)
-        run = Run(folder / f"run{next(RUNS)}", {"name": "bench"}, cache.mean, cache.std)
-        schedule = Schedule(1e-4, rounds + 1, rounds + 1, None)
-        fit(*model_of(kind, cache, precision), watched, valid, schedule, run, placement, found)
+        run = Run(folder / f"run{next(RUNS)}", {"name": "bench"}, save)
+        schedule = Schedule(1e-4, rounds + 1)
+        task = Task(*model_of(kind, cache, precision), watched, valid)
+        fit([task], schedule, run, placement, found)
     ended[rounds] = time.perf_counter()
     return [ended[epoch] - began[epoch] for epoch in range(1, rounds + 1)]
 

@@ -1,7 +1,7 @@
 """Batches of random crops out of a mel cache.
 
-A crop is one segment of 129 frames at a random place of a track. Every track
-is an anchor once an epoch. What is drawn depends on the seed, the epoch and
+A crop is one segment, 129 frames but for agf2018, at a random place of a track.
+Every track is an anchor once an epoch. What is drawn depends on the seed, the epoch and
 the batch's number only, so that any number of readers gives the same batches.
 """
 
@@ -30,17 +30,19 @@ class Crops:
         Where the frames are.
     track_ids
         The tracks, at least one segment long each; positions below refer to these.
+    segment
+        Frames of a crop.
     """
 
-    def __init__(self, cache: MelCache, track_ids: np.ndarray):
+    def __init__(self, cache: MelCache, track_ids: np.ndarray, segment: int = SEGMENT):
         cache.require_front_end(FrontEnd())
         rows = cache.rows(track_ids)
-        self.cache = cache
+        self.cache, self.segment = cache, segment
         self._start, self._length = cache.start[rows], cache.length[rows]
-        self._places = self._length - SEGMENT + 1
+        self._places = self._length - segment + 1
         if (self._places < 1).any():
             short = str(track_ids[int(np.argmin(self._places))])
-            raise InputError(f"{cache.path}: {short!r} is shorter than {SEGMENT} frames; remove it")
+            raise InputError(f"{cache.path}: {short!r} is shorter than {segment} frames; remove it")
 
     def __len__(self) -> int:
         return len(self._start)
@@ -50,16 +52,16 @@ class Crops:
         return self._start[tracks] + rng.integers(self._places[tracks])
 
     def gather(self, places: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """The crops themselves: (...,) first frames -> (..., 129, bands) float16.
+        """The crops themselves: (...,) first frames -> (..., segment, bands) float16.
 
         Written into `out` where that is given.
         """
         bands = self.cache.frames.shape[1]
         if out is None:
-            out = np.empty((*places.shape, SEGMENT, bands), np.float16)
+            out = np.empty((*places.shape, self.segment, bands), np.float16)
         # A loop over copies of 32 KB: as fast as fancy indexing, which cannot write into `out`.
-        for crop, place in zip(out.reshape(-1, SEGMENT, bands), places.ravel(), strict=True):
-            crop[:] = self.cache.frames[place : place + SEGMENT]
+        for crop, place in zip(out.reshape(-1, self.segment, bands), places.ravel(), strict=True):
+            crop[:] = self.cache.frames[place : place + self.segment]
         return out
 
     def spans(self) -> np.ndarray:
@@ -95,8 +97,8 @@ class Crops:
 class Batches(abc.ABC):
     """What all batches share: which songs are in which, and how their crops are had.
 
-    Indexing with (epoch, number) gives x, (batch, ..., 129, bands) float16
-    crops, and y.
+    Indexing with (epoch, number) gives x, (batch, ..., segment, bands)
+    float16 crops, and y.
 
     Attributes
     ----------
@@ -143,9 +145,9 @@ class Batches(abc.ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledBatches(Batches):
-    """Crops with their labels, for the basic and tag models.
+    """Crops with their labels, for all models but the siamese one.
 
-    x is (batch, 129, bands); y the rows of `labels`, one an anchor, that belong to it.
+    x is (batch, segment, bands); y the rows of `labels`, one an anchor, that belong to it.
     """
 
     labels: np.ndarray

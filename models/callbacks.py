@@ -1,8 +1,10 @@
 """What happens between the steps and epochs of a training."""
 
 import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 from tensorboard.summary import Writer
 
 from common import cli
@@ -57,28 +59,40 @@ class Keep(keras.callbacks.Callback):
 
     On resuming it shows the validation losses so far to the callbacks that
     watch them, for what these count is kept nowhere else.
+
+    Parameters
+    ----------
+    models, optimizers
+        As many of both. Of several models one is trained in each epoch, the one whose
+        number `turn` gives, which the log then names.
     """
 
     def __init__(
         self,
         run: Run,
-        model: keras.Model,
-        optimizer: keras.optimizers.Optimizer,
+        models: Sequence[keras.Model],
+        optimizers: Sequence[keras.optimizers.Optimizer],
         watchers: list[keras.callbacks.Callback],
         epochs: int,
         devices: Devices,
+        turn: Callable[[int], int],
     ):
         super().__init__()
-        optimizer.build(model.trainable_variables)
-        self._run, self._trained, self._devices = run, model, devices
-        self._rate, self._watchers, self._epochs = optimizer.learning_rate, watchers, epochs
-        counted = {id(variable) for variable in model.metrics_variables}
+        for model, optimizer in zip(models, optimizers, strict=True):
+            optimizer.build(model.trainable_variables)
+        self._run, self._trained, self._devices = run, models, devices
+        self._rate, self._watchers, self._epochs = optimizers[0].learning_rate, watchers, epochs
+        self._turn = turn
+        counted = {id(variable) for model in models for variable in model.metrics_variables}
+        every = (variable for one in (*models, *optimizers) for variable in one.variables)
+        # Models may share some.
         self._variables = [
             variable
-            for variable in (*model.variables, *optimizer.variables)
-            if id(variable) not in counted
+            for number, variable in {id(variable): variable for variable in every}.items()
+            if number not in counted
         ]
         self._history: dict[str, list[float]] = {}
+        self._board = None
         self.finished, self.is_finite = False, True
         begun = run.state()
         devices.require_same(begun.epochs if begun else 0, f"{run.folder}: finished epochs")
@@ -88,12 +102,19 @@ class Keep(keras.callbacks.Callback):
     @property
     def epochs(self) -> int:
         """Finished so far."""
-        return len(self._history.get("val_loss", ()))
+        return len(self._history.get("loss", ()))
 
     @property
     def lowest(self) -> float:
         """The lowest validation loss so far."""
         return min(self._history.get("val_loss", ()), default=math.inf)
+
+    @property
+    def outcome(self) -> str:
+        """The loss to tell the training by, in words."""
+        if "val_loss" in self._history:
+            return f"lowest validation loss {self.lowest:.4f}"
+        return f"last loss {self._history['loss'][-1]:.4f}"
 
     def _restore(self, begun: State) -> None:
         shapes = [tuple(variable.shape) for variable in self._variables]
@@ -112,17 +133,18 @@ class Keep(keras.callbacks.Callback):
             for watcher in self._watchers:
                 watcher.on_epoch_end(epoch, {"val_loss": loss})
         self._rate.assign(rate)  # which the watchers have lowered a second time
-        self._board = None
-        if self._devices.writes:
+        if self._devices.writes and self._board is None:
             # Not Keras' TensorBoard: that needs TensorFlow, and waits for every call's loss.
             self._board = Writer(str(self._run.folder / "tensorboard"))
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        self.is_finite = math.isfinite(logs["loss"]) and math.isfinite(logs["val_loss"])
+        self.is_finite = math.isfinite(logs["loss"]) and math.isfinite(logs.get("val_loss", 0))
         if not self.is_finite:
             self.model.stop_training = True
             return
-        best = logs["val_loss"] < self.lowest
+        best = logs.get("val_loss", math.inf) < self.lowest
+        if len(self._trained) > 1:
+            logs = {"network": self._turn(epoch), **logs}
         for name, value in logs.items():
             self._history.setdefault(name, []).append(float(value))
         if not self._devices.writes:
@@ -137,43 +159,50 @@ class Keep(keras.callbacks.Callback):
             self._board.add_scalar(name, value, epoch + 1)
         self._board.flush()
 
-    def on_train_end(self, logs: dict | None = None) -> None:
+    def close(self) -> None:
+        """After the last epoch, however it ended."""
         if self._board:
             self._board.close()
 
 
 class Progress(keras.callbacks.Callback):
-    """A bar over the songs of all epochs, with the running loss and metrics beside it."""
+    """A bar over the songs of all epochs, with the running loss and metrics beside it.
+
+    `train` has the batches of each epoch.
+    """
 
     async_safe = True
 
-    def __init__(self, folder: Path, done: int, epochs: int, train: Batches, devices: Devices):
+    def __init__(self, folder: Path, done: int, train: Sequence[Batches], devices: Devices):
         super().__init__()
-        self._folder, self._epochs = folder, epochs
-        self._songs, self._steps = train.in_epoch, len(train)
+        self._folder = folder
+        self._steps = [len(of_epoch) for of_epoch in train]
+        self._songs = np.cumsum([0, *(of_epoch.in_epoch for of_epoch in train)])
         self._bar = cli.progress(
-            total=epochs * self._songs,
-            initial=done * self._songs,
+            total=int(self._songs[-1]),
+            initial=int(self._songs[done]),
             unit="song",
             shown=devices.writes,
         )
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._epoch = epoch
-        self._bar.set_description(f"{self._folder} {epoch + 1}/{self._epochs}", refresh=False)
+        self._bar.set_description(f"{self._folder} {epoch + 1}/{len(self._steps)}", refresh=False)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         # Keras counts an epoch's last call as if it were full.
-        self._show(self._epoch + min(1, (batch + 1) / self._steps), logs)
+        self._show(min(1, (batch + 1) / self._steps[self._epoch]), logs)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        self._show(epoch + 1, logs)
+        self._show(1, logs)
 
-    def on_train_end(self, logs: dict | None = None) -> None:
+    def close(self) -> None:
+        """After the last epoch, however it ended."""
         self._bar.close()
 
-    def _show(self, epochs: float, logs: dict) -> None:
-        ahead = round(epochs * self._songs) - self._bar.n
+    def _show(self, share: float, logs: dict) -> None:
+        before, after = self._songs[self._epoch : self._epoch + 2]
+        ahead = round(before + share * (after - before)) - self._bar.n
         if ahead >= 0:  # calls can be told in another order than they were made
             shown = {
                 name: f"{value:.3f}" for name, value in logs.items() if name != "learning_rate"

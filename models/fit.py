@@ -1,7 +1,9 @@
 """The one training loop: every model of the package is trained by `fit`."""
 
 import contextlib
+import itertools
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,7 +11,6 @@ import numpy as np
 
 from common.errors import InputError
 from data_prep.crops import Batches
-from data_prep.mel import SEGMENT
 from models.callbacks import Decay, Keep, Progress, StopAtNaN
 from models.devices import Devices
 from models.placement import Placement, Resident
@@ -28,89 +29,120 @@ class Schedule:
     Attributes
     ----------
     rate
-        Initial learning rate of SGD with Nesterov momentum 0.9.
+        Initial learning rate of SGD with Nesterov momentum 0.9, or of Adam.
     epochs
         At the most.
     plateau
-        Epochs without a lower validation loss before the rate is multiplied by 0.2.
+        Epochs without a lower validation loss before the rate is multiplied by 0.2;
+        None: never.
     patience
         Epochs without a lower validation loss before training ends; None: never.
+    adam
+        As agf2018, in the place of SGD and its decay.
     """
 
     rate: float
     epochs: int
-    plateau: int
-    patience: int | None
+    plateau: int | None = None
+    patience: int | None = None
+    adam: bool = False
+
+    def optimizer(self) -> keras.optimizers.Optimizer:
+        """A new one."""
+        if self.adam:
+            return keras.optimizers.Adam(self.rate)
+        return keras.optimizers.SGD(self.rate, momentum=MOMENTUM, nesterov=True)
+
+    def watchers(self) -> list[keras.callbacks.Callback]:
+        """What acts on the validation loss."""
+        watchers = []
+        if self.plateau is not None:
+            watchers.append(
+                keras.callbacks.ReduceLROnPlateau(
+                    factor=PLATEAU_FACTOR, patience=self.plateau, min_delta=0
+                )
+            )
+        if self.patience is not None:
+            watchers.append(keras.callbacks.EarlyStopping(patience=self.patience))
+        return watchers
+
+
+@dataclass(frozen=True)
+class Task:
+    """A model, and what it is trained on.
+
+    Attributes
+    ----------
+    loss, metrics
+        As Keras takes them.
+    train, valid
+        Batches; validation has those of epoch 0 each time, for the papers
+        validate on one fixed crop a song. Without `valid` there is none.
+    """
+
+    model: keras.Model
+    loss: keras.losses.Loss | str
+    metrics: list
+    train: Batches
+    valid: Batches | None = None
+
+    def shared_by(self, devices: Devices) -> "Task":
+        """The task with batches that all devices can take an equal part of."""
+        train, valid = (each and _shared(each, devices) for each in (self.train, self.valid))
+        return replace(self, train=train, valid=valid)
 
 
 def fit(
-    model: keras.Model,
-    loss: keras.losses.Loss | str,
-    metrics: list,
-    train: Batches,
-    valid: Batches,
+    tasks: Sequence[Task],
     schedule: Schedule,
     run: Run,
     placement: Placement,
     devices: Devices,
+    turn: Callable[[int], int] = lambda epoch: 0,
 ) -> None:
-    """Train `model` and leave its encoder in the run's folder.
+    """Train the models of one or more tasks and leave their weights in the run's folder.
 
     Where the folder holds an unfinished training, goes on after its last
     finished epoch, to the very end that it would have come to undisturbed.
 
     Parameters
     ----------
-    train, valid
-        Batches; validation has those of epoch 0 each time, for the papers
-        validate on one fixed crop a song.
+    tasks
+        Several if models share weights: each epoch trains one of them. Each has an
+        optimizer of its own; the crops of all are the same object.
+    turn
+        From the number of an epoch to that of its task.
 
     Raises
     ------
     InputError
         The loss became NaN or infinite; or the batches cannot be shared by the devices.
     """
-    train, valid = (_shared(batches, devices) for batches in (train, valid))
-    resident = Resident(train.crops) if placement.resident else None
-    fitted = resident.model(model) if resident else model
-    fitted.compile(
-        keras.optimizers.SGD(schedule.rate, momentum=MOMENTUM, nesterov=True),
-        loss=loss,
-        metrics=metrics,
-        steps_per_execution=placement.steps,
-    )
+    tasks = [task.shared_by(devices) for task in tasks]
+    resident = Resident(tasks[0].train.crops) if placement.resident else None
     with run.locked() if devices.writes else contextlib.nullcontext():
         complete = run.is_complete()  # by a training that held the lock until now
         devices.require_same(complete, f"{run.folder}: complete")
         if complete:
             print(f"{run.folder}: complete already")
             return
-        watchers = _watchers(schedule)
-        keep = Keep(run, model, fitted.optimizer, watchers, schedule.epochs, devices)
+        fitted = [_compiled(task, schedule, placement, resident) for task in tasks]
+        watchers, models = schedule.watchers(), [task.model for task in tasks]
+        optimizers = [model.optimizer for model in fitted]
+        keep = Keep(run, models, optimizers, watchers, schedule.epochs, devices, turn)
         if not keep.finished:
-            train_stream, valid_stream = (_Stream(of, devices, resident) for of in (train, valid))
-            try:
-                fitted.fit(
-                    train_stream.feed(),
-                    validation_data=valid_stream.feed(),
-                    initial_epoch=keep.epochs,
-                    epochs=schedule.epochs,
-                    callbacks=[
-                        keras.callbacks.LambdaCallback(on_epoch_begin=train_stream.go_to),
-                        StopAtNaN(),
-                        Decay(),
-                        *watchers,
-                        keep,
-                        Progress(run.folder, keep.epochs, schedule.epochs, train, devices),
-                    ],
-                    shuffle=False,  # the batches are shuffled already, by the run's seed alone
-                    verbose=0,
-                )
-            except Exception:
-                # TensorFlow makes an error of its own of one in the batches.
-                for error in filter(None, (train_stream.error, valid_stream.error)):
-                    raise InputError(f"{error}; {_left(keep.epochs)}") from None
-                raise
+            of_epochs = [tasks[turn(epoch)].train for epoch in range(schedule.epochs)]
+            progress = Progress(run.folder, keep.epochs, of_epochs, devices)
+            callbacks = [StopAtNaN(), *([] if schedule.adam else [Decay()]), *watchers]
+            trainings = [
+                _Training(task, model, devices, resident, [*callbacks, keep, progress])
+                for task, model in zip(tasks, fitted, strict=True)
+            ]
+            with contextlib.closing(keep), contextlib.closing(progress):
+                for number, first, after in _stretches(keep.epochs, schedule.epochs, turn):
+                    trainings[number].go_on(first, after)
+                    if not keep.is_finite:
+                        break
         if not keep.is_finite:
             raise InputError(
                 f"{run.folder}: the loss is no longer a number; {_left(keep.epochs)}; train again "
@@ -118,7 +150,7 @@ def fit(
             )
         if devices.writes:
             run.finish()
-            print(f"{run.folder}: complete, lowest validation loss {keep.lowest:.4f}")
+            print(f"{run.folder}: complete, {keep.outcome}")
 
 
 def _shared(batches: Batches, devices: Devices) -> Batches:
@@ -130,20 +162,70 @@ def _shared(batches: Batches, devices: Devices) -> Batches:
     return replace(batches, multiple=devices.count)
 
 
+def _compiled(
+    task: Task, schedule: Schedule, placement: Placement, resident: Resident | None
+) -> keras.Model:
+    """The model as it is fitted: on crops, or on their places among the resident frames."""
+    model = resident.model(task.model) if resident else task.model
+    model.compile(
+        schedule.optimizer(),
+        loss=task.loss,
+        metrics=task.metrics,
+        steps_per_execution=placement.steps,
+    )
+    return model
+
+
+def _stretches(
+    first: int, after: int, turn: Callable[[int], int]
+) -> Iterator[tuple[int, int, int]]:
+    """Epochs of one task in a row: its number, the first of them, and the one after the last."""
+    for number, epochs in itertools.groupby(range(first, after), turn):
+        stretch = list(epochs)
+        yield number, stretch[0], stretch[-1] + 1
+
+
 def _left(epochs: int) -> str:
     return "last.h5 is of the epoch before" if epochs else "no weights are kept"
 
 
-def _watchers(schedule: Schedule) -> list[keras.callbacks.Callback]:
-    """What acts on the validation loss."""
-    watchers = [
-        keras.callbacks.ReduceLROnPlateau(
-            factor=PLATEAU_FACTOR, patience=schedule.plateau, min_delta=0
+class _Training:
+    """One task's part in `fit`."""
+
+    def __init__(
+        self,
+        task: Task,
+        model: keras.Model,
+        devices: Devices,
+        resident: Resident | None,
+        callbacks: list[keras.callbacks.Callback],
+    ):
+        self._model = model
+        self._train, self._valid = (
+            of and _Stream(of, devices, resident) for of in (task.train, task.valid)
         )
-    ]
-    if schedule.patience is not None:
-        watchers.append(keras.callbacks.EarlyStopping(patience=schedule.patience))
-    return watchers
+        begin = keras.callbacks.LambdaCallback(on_epoch_begin=self._train.go_to)
+        self._callbacks = [begin, *callbacks]
+
+    def go_on(self, first: int, after: int) -> None:
+        """Train in the epochs from `first` up to, but not, `after`."""
+        try:
+            self._model.fit(
+                self._train.feed(),
+                validation_data=self._valid and self._valid.feed(),
+                initial_epoch=first,
+                epochs=after,
+                callbacks=self._callbacks,
+                shuffle=False,  # the batches are shuffled already, by the run's seed alone
+                verbose=0,
+            )
+        except Exception:
+            # TensorFlow makes an error of its own of one in the batches.
+            left = _left(max(first, self._train.epoch))
+            for stream in (self._train, self._valid):
+                if stream and stream.error:
+                    raise InputError(f"{stream.error}; {left}") from None
+            raise
 
 
 class _Stream(keras.utils.PyDataset):
@@ -168,10 +250,11 @@ class _Stream(keras.utils.PyDataset):
         places, y = map(self._devices.own_part, self.batches.places(self.epoch, number))
         if self._resident:
             return self._resident.places(places), y
-        shape = (*places.shape, SEGMENT, self.batches.crops.cache.frames.shape[1])
-        crops = self.batches.crops.gather(places, self._arrays.take(shape))
+        cut = self.batches.crops
+        shape = (*places.shape, cut.segment, cut.cache.frames.shape[1])
+        crops = cut.gather(places, self._arrays.take(shape))
         try:
-            self.batches.crops.require_finite(crops, places)
+            cut.require_finite(crops, places)
         except InputError as error:
             self.error = error
             raise

@@ -6,7 +6,6 @@ import numpy as np
 
 from common.errors import InputError
 from data_prep.crops import Crops
-from data_prep.mel import SEGMENT
 from models.devices import Devices, memory
 from models.quiet_keras import keras
 
@@ -87,10 +86,11 @@ class Resident:
 
 
 class _Crops(layers.Layer):
-    """(batch, ...) int32 first frames -> (batch, ..., 129, bands) float16 crops."""
+    """(batch, ...) int32 first frames -> (batch, ..., segment, bands) float16 crops."""
 
     def __init__(self, crops: Crops, spans: np.ndarray):
         super().__init__(name="resident_crops", dtype="float16")
+        self._segment = crops.segment
         chunks = []
         for begin, after in spans:
             for first in range(begin, after, _CHUNK):
@@ -103,8 +103,8 @@ class _Crops(layers.Layer):
         self._frames = keras.Variable(whole, trainable=False, autocast=False, name="frames")
 
     def call(self, places):
-        rows = ops.expand_dims(places, -1) + ops.arange(SEGMENT, dtype="int32")
+        rows = ops.expand_dims(places, -1) + ops.arange(self._segment, dtype="int32")
         return ops.take(self._frames, rows, axis=0)
 
     def compute_output_shape(self, input_shape):
-        return (*input_shape, SEGMENT, self._frames.shape[1])
+        return (*input_shape, self._segment, self._frames.shape[1])

@@ -1,7 +1,7 @@
 """The folder of one training: what it is made from, what it holds, and how it goes on."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,6 @@ import pandas as pd
 from common import hdf5, provenance
 from common.errors import InputError
 from common.files import only_process_in, written_whole
-from models import weights
 from models.quiet_keras import keras
 
 
@@ -44,25 +43,22 @@ class Run:
     """The folder of one training.
 
     After every epoch it gets, each written whole: best.h5 if the validation
-    loss was never lower, last.h5 (see `models.weights.save` for both), log.csv,
-    and lastly state.h5, from which the same command goes on after a kill. Once
-    all is done, run.json comes and state.h5 goes.
+    loss was never lower, last.h5, log.csv, and lastly state.h5, from which the
+    same command goes on after a kill. Once all is done, run.json comes and
+    state.h5 goes.
 
     Attributes
     ----------
     inputs
         What the training is made from (see `models.made_from`).
-    mean, std
-        What the model's input is normalised with.
-    trained_on
-        The names of the artists whose songs it hears.
+    save
+        Writes weights whole, given the path, the models, and the record to put into the
+        attribute `made_from`.
     """
 
     folder: Path
     inputs: dict
-    mean: float
-    std: float
-    trained_on: Sequence[str] = ()
+    save: Callable[[Path, Sequence[keras.Model], dict], None]
 
     def is_complete(self) -> bool:
         """Whether a finished training from these inputs is there already.
@@ -125,24 +121,19 @@ class Run:
                 bool(hdf5.attribute(file, "finished", bool)),
             )
 
-    def keep(self, model: keras.Model, state: State, *, best: bool) -> None:
+    def keep(self, models: Sequence[keras.Model], state: State, *, best: bool) -> None:
         """Write what there is after an epoch, the state last: it vouches for the others."""
-        about = {
-            "mean": self.mean,
-            "std": self.std,
-            "made_from": self._record(),
-            "trained_on": self.trained_on,
-        }
+        made_from = self._record()
         if best:
-            weights.save(self.folder / "best.h5", model, **about)
-        weights.save(self.folder / "last.h5", model, **about)
+            self.save(self.folder / "best.h5", models, made_from)
+        self.save(self.folder / "last.h5", models, made_from)
         with written_whole(self.folder / "log.csv") as aside:
             table = pd.DataFrame(state.history)
             table.insert(0, "epoch", np.arange(1, len(table) + 1))
             table.to_csv(aside, index=False)
         with hdf5.written(self.folder / "state.h5") as file:
             file.attrs["finished"] = state.finished
-            file.attrs["made_from"] = provenance.to_json(about["made_from"])
+            file.attrs["made_from"] = provenance.to_json(made_from)
             for number, array in enumerate(state.variables):
                 file[f"variables/{number:03}"] = array
             history = file.create_group("history", track_order=True)  # that of the log's columns

@@ -1,7 +1,8 @@
 """What the training scripts do alike, once each has its batches."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -11,7 +12,7 @@ from data_prep.mel_cache import MelCache
 from models import weights
 from models.devices import Devices, devices
 from models.encoder import build_encoder
-from models.fit import Schedule, fit
+from models.fit import Schedule, Task, fit
 from models.made_from import artists_heard, inputs_of
 from models.placement import Placement
 from models.quiet_keras import keras
@@ -50,7 +51,12 @@ def train(
     inputs = inputs_of(args.out, name, split, cache, cli.settings(args), start and start.provenance)
     mean, std = (start or cache).mean, (start or cache).std
     heard = {*artists_heard(split), *(start.trained_on if start else ())}
-    run = Run(args.out, inputs, mean, std, sorted(heard))
+
+    def save(path: Path, models: Sequence[keras.Model], made_from: dict) -> None:
+        about = {"made_from": made_from, "trained_on": sorted(heard)}
+        weights.save(path, models[0], mean=mean, std=std, **about)
+
+    run = Run(args.out, inputs, save)
     if run.is_complete():
         print(f"{args.out}: complete already")
         return
@@ -61,7 +67,7 @@ def train(
         keras.utils.set_random_seed(args.seed)
         model = build(_encoder(args, start, found), mean=mean, std=std)
         schedule = Schedule(args.rate, args.epochs, args.plateau, args.patience)
-        fit(model, loss, metrics, *batches, schedule, run, placement, found)
+        fit([Task(model, loss, metrics, *batches)], schedule, run, placement, found)
 
 
 def _encoder(

@@ -16,7 +16,7 @@ from models import weights
 from models.basic import build_basic
 from models.devices import Devices
 from models.encoder import build_encoder
-from models.fit import Schedule, fit
+from models.fit import Schedule, Task, fit
 from models.placement import Placement
 from models.run import Run
 
@@ -92,7 +92,11 @@ def encoder(**settings) -> keras.Model:
 
 def run(folder: Path, **settings) -> Run:
     """The run of a training in `folder`."""
-    return Run(folder, {**INPUTS, "settings": {**INPUTS["settings"], **settings}}, MEAN, STD)
+
+    def save(path, models, made_from):
+        weights.save(path, models[0], mean=MEAN, std=STD, made_from=made_from)
+
+    return Run(folder, {**INPUTS, "settings": {**INPUTS["settings"], **settings}}, save)
 
 
 def train(
@@ -113,7 +117,8 @@ def train(
     keras.utils.set_random_seed(0)
     model = build_basic(build_encoder(dropout), CLASSES, "softmax", mean=MEAN, std=STD)
     schedule, placement = Schedule(rate, epochs, plateau, patience), Placement(resident, STEPS)
-    fit(model, loss, ["accuracy"], train_on, valid, schedule, into, placement, devices)
+    task = Task(model, loss, ["accuracy"], train_on, valid)
+    fit([task], schedule, into, placement, devices)
     return model
 
 

@@ -49,7 +49,8 @@ def first_losses(name: str, folder: Path, *, margin: float = 0.4, precision: str
         both = (siamese_batches(crops, artists, np.array(tracks)) for tracks in (TRAIN, VALID))
     schedule = fit.Schedule(RATES[name], STEPS, plateau=99, patience=None)
     run = made_up.run(folder / "run")
-    fit.fit(model, loss, [], *both, schedule, run, Placement(False, 1), ONE_CPU)
+    task = fit.Task(model, loss, [], *both)
+    fit.fit([task], schedule, run, Placement(False, 1), ONE_CPU)
     return log(run.folder)[["loss", "val_loss"]].to_dict("list")
 
 

@@ -70,7 +70,7 @@ def test_bar_counts_the_songs_of_all_epochs_in_whatever_order_they_are_told(monk
 
     # Where nobody watches, the real one draws nothing and counts nothing.
     monkeypatch.setattr(callbacks.cli, "progress", visible)
-    bar = callbacks.Progress(tmp_path, 2, 4, Songs(), Devices())
+    bar = callbacks.Progress(tmp_path, 2, [Songs()] * 4, Devices())
     counted = []
     for epoch in (2, 3):
         bar.on_epoch_begin(epoch)
@@ -78,7 +78,7 @@ def test_bar_counts_the_songs_of_all_epochs_in_whatever_order_they_are_told(monk
             bar.on_train_batch_end(batch, {"loss": 1.23456, "learning_rate": 0.1})
             counted.append(bar._bar.n)
         bar.on_epoch_end(epoch, {"loss": 1.23456, "learning_rate": 0.1})
-    bar.on_train_end()
+    bar.close()
     assert counted == [23, 30, 30, 33, 40, 40] and bar._bar.n == 40
     assert f"{tmp_path} 4/4" in drawn.getvalue() and "loss=1.235" in drawn.getvalue()
     assert "learning_rate" not in drawn.getvalue()

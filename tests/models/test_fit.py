@@ -235,9 +235,9 @@ def test_patience_ends_the_training(unlearnt):
 class Dies(Run):
     """A run in which a kill comes between the files of its last epoch and the state after it."""
 
-    def keep(self, model, state, *, best):
+    def keep(self, models, state, *, best):
         before = (self.folder / "state.h5").read_bytes()
-        super().keep(model, state, best=best)
+        super().keep(models, state, best=best)
         (self.folder / "state.h5").write_bytes(before)
         raise Killed
 
@@ -270,11 +270,11 @@ def test_killed_again_and_again_it_ends_as_undisturbed(
     assert go_on(fails_at=(lowest + 1, 1)) == list(range(1, lowest + 2))
     assert len(log(tmp_path)) == lowest + 1 and not whole.is_complete()
     # While the files of an epoch are written: the rate has fallen once.
-    assert go_on(Dies(whole.folder, whole.inputs, whole.mean, whole.std)) == [lowest + 1]
+    assert go_on(Dies(whole.folder, whole.inputs, whole.save)) == [lowest + 1]
     assert len(log(tmp_path)) == lowest + 2
     # The frames may lie elsewhere from now on.
     assert go_on(fails_at=(lowest + 3, 0), resident=True)[0] == lowest + 1
-    at_the_end = DiesAtTheEnd(whole.folder, whole.inputs, whole.mean, whole.std)
+    at_the_end = DiesAtTheEnd(whole.folder, whole.inputs, whole.save)
     assert go_on(at_the_end)[0] == lowest + 3
     assert ended_alike(folder, tmp_path) and not whole.is_complete()
     assert go_on() == [], "trained on after the end"
@@ -341,7 +341,7 @@ def test_a_state_of_another_network_is_refused(learnt, crops, tmp_path):
     shapes = [variable.shape for variable in model.variables]
     given = batches(crops, TRAIN, 12), batches(crops, VALID, 6)
     for variables in ([np.zeros(3)], [np.zeros(shape, np.float32) for shape in (*shapes, 3)]):
-        run(tmp_path).keep(model, State(variables, {"val_loss": [1.0]}, False), best=False)
+        run(tmp_path).keep([model], State(variables, {"loss": [1.0]}, False), best=False)
         with pytest.raises(InputError, match=rf"state\.h5: damaged; delete {tmp_path} to begin"):
             train(run(tmp_path), *given)
 

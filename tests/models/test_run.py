@@ -37,7 +37,7 @@ def model(encoder):
 def unfinished(model, tmp_path):
     """A run of which two epochs are done."""
     made = run(tmp_path / "run")
-    made.keep(model, STATE, best=True)
+    made.keep([model], STATE, best=True)
     return made
 
 
@@ -51,7 +51,7 @@ def other(folder):
 
 @pytest.mark.parametrize("finished", [False, True])
 def test_state_comes_back_as_it_was(finished, model, unfinished):
-    unfinished.keep(model, replace(STATE, finished=finished), best=False)
+    unfinished.keep([model], replace(STATE, finished=finished), best=False)
     found = unfinished.state()
     assert list(found.history.items()) == list(HISTORY.items())
     assert (found.finished, found.epochs) == (finished, 2)
@@ -76,9 +76,9 @@ def test_log_has_the_columns_in_their_order_after_the_epoch(unfinished):
 
 def test_best_is_written_when_told_and_last_always(model, tmp_path):
     folder = tmp_path / "run"
-    run(folder).keep(model, STATE, best=False)
+    run(folder).keep([model], STATE, best=False)
     assert {path.name for path in folder.iterdir()} == {"last.h5", "log.csv", "state.h5"}
-    run(folder).keep(model, STATE, best=True)
+    run(folder).keep([model], STATE, best=True)
     for name in ("best.h5", "last.h5"):
         found = weights.load(str(folder / name))
         assert (found.name, found.mean, found.std) == ("run", MEAN, STD)
