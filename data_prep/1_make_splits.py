@@ -2,7 +2,8 @@
 
 A dataset's own split is kept where it has one (--split official); else, or with
 --split artists, songs are dealt by the rule of the paper: artists with at least
---songs tracks, that many of each, over as many albums as possible. SOURCE is
+--songs tracks, that many of each, over as many albums as possible. With --split
+stratified, songs of each genre are dealt to training and test. SOURCE is
 """
 
 import sys
@@ -14,7 +15,7 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 from common import cli, provenance
 from common.errors import InputError
 from common.parallel import usable_cores
-from data_prep import artist_rule, audio_archives, split_csv
+from data_prep import artist_rule, audio_archives, split_csv, stratified
 from data_prep.catalogs import SOURCES, Request
 
 ABOUT = "\n".join(f"  {name:12}{source.about}" for name, source in SOURCES.items())
@@ -22,10 +23,7 @@ EXAMPLE = "python data_prep/1_make_splits.py demo --root corpus --out splits/dem
 
 
 def main() -> None:
-    parser = cli.parser(
-        __doc__ + ABOUT,
-        "python data_prep/1_make_splits.py demo --root corpus --out splits/demo.csv",
-    )
+    parser = cli.parser(__doc__ + ABOUT, EXAMPLE)
     parser.add_argument("source", metavar="SOURCE", choices=SOURCES)
     parser.add_argument("--root", type=Path, help="folder of the audio")
     parser.add_argument("--out", type=Path, help="the split, splits/NAME.csv")
@@ -44,13 +42,23 @@ def main() -> None:
     parser.add_argument(
         "--pattern", help="read a folder's labels off its paths, such as {artist}/{album}/{}"
     )
-    parser.add_argument("--split", choices=("official", "artists"), default="official")
-    parser.add_argument("--by", default="artist", help="label whose values share out their songs")
+    parser.add_argument(
+        "--split", choices=("official", "artists", "stratified"), default="official"
+    )
+    parser.add_argument(
+        "--by",
+        help="label whose values share out their songs; artist, or genre of --split stratified",
+    )
     parser.add_argument("--artists", type=cli.positive, help="how many (of --by); all by default")
     parser.add_argument("--songs", type=cli.positive, default=20, help="of each artist")
     parser.add_argument("--train", type=cli.natural, default=15, help="of these")
     parser.add_argument("--valid", type=cli.natural, default=3, help="of these")
     parser.add_argument("--test", type=cli.natural, default=2, help="of these")
+    parser.add_argument(
+        "--test-share",
+        type=cli.share,
+        help=f"of each genre's songs, with --split stratified; {stratified.TEST_SHARE}",
+    )
     parser.add_argument(
         "--exclude-artists-of",
         type=Path,
@@ -65,6 +73,15 @@ def main() -> None:
         return
     if args.root is None or args.out is None:
         parser.error("the following arguments are required: --root, --out")
+    dealt_by_genre = args.split == "stratified"
+    # Not the parser's defaults, since what a split says of itself names those that made it.
+    args.by = args.by or ("genre" if dealt_by_genre else "artist")
+    if dealt_by_genre and args.artists:
+        raise InputError("--artists: all are taken with --split stratified; leave it out")
+    if dealt_by_genre:
+        args.test_share = stratified.TEST_SHARE if args.test_share is None else args.test_share
+    elif args.test_share is not None:
+        raise InputError("--test-share: only genres are dealt so; add --split stratified")
 
     for archive in args.unpack:
         files = audio_archives.unpack(args.source, archive, args.root, args.metadata)
@@ -86,6 +103,15 @@ def main() -> None:
         if args.artists and args.source != "msd":
             raise InputError("--artists: the dataset has its own split; add --split artists")
         table, left_out = artist_rule.without_artists(catalog.table, excluded)
+        notes += left_out
+    elif dealt_by_genre:
+        table, left_out = stratified.deal(
+            catalog.table,
+            by=args.by,
+            test_share=args.test_share,
+            seed=args.seed,
+            exclude=excluded,
+        )
         notes += left_out
     else:
         dealt = artist_rule.deal(

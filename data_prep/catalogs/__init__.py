@@ -48,6 +48,7 @@ SOURCES = {
     "demo": Source(demo.source, "the built-in corpus, for training"),
     "demo_target": Source(demo.target, "its other artists, for judging"),
     "demo_unseen": Source(demo.unseen, "those with more songs each, to recognise by them"),
+    "demo_genres": Source(demo.genres, "songs of the first to learn genres from, others' to judge"),
     "msd": Source(msd.read, "Million Song Dataset, the papers' artist sets", _MIRROR),
     "msd_tags": Source(msd.read_tags, "its songs with the 50 Last.fm tags", _MIRROR),
     "gtzan": Source(gtzan.read, "GTZAN, fault-filtered: 10 genres", _MIRROR),

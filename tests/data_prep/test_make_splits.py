@@ -150,6 +150,46 @@ def test_a_list_of_ones_own_by_its_subsets_or_by_the_rule(library, tmp_path):
     assert status == 1 and "add --split artists" in error
 
 
+def test_songs_of_each_genre_are_dealt_whatever_the_lists_own_subsets(library, tmp_path):
+    rows = [
+        {"path": path.relative_to(library).as_posix(), "artist": path.parts[-3], "subset": "valid"}
+        for path in sorted(library.rglob("*/*/*.wav"))
+    ]
+    listed, out = tmp_path / "list.csv", tmp_path / "genres.csv"
+    genres = ["rock"] * 12 + ["folk"] * 6 + ["polka", ""]
+    pd.DataFrame(rows).assign(genre=genres, mood="calm").to_csv(listed, index=False)
+    command = ("csv", "--metadata", listed, "--root", library, "--split", "stratified", "--out")
+    status, said, error = make_splits(*command, out)
+    assert (status, error) == (0, "")
+    assert said.splitlines()[1:] == [
+        "left out: 1 tracks with no genre",
+        "1 genres have one track, which is for training",
+        f"{out}: 16 train, 0 valid, 3 test",
+    ]
+    assert split_csv.read(out).groupby("genre")["subset"].value_counts().to_dict() == {
+        ("rock", "train"): 10,
+        ("rock", "test"): 2,
+        ("folk", "train"): 5,
+        ("folk", "test"): 1,
+        ("polka", "train"): 1,
+    }
+    inputs = provenance.read_sidecar(out)["inputs"]
+    assert (inputs["by"], inputs["test_share"]) == ("genre", 0.15)
+    status, said, _ = make_splits(*command, out)
+    assert status == 0 and said.endswith("complete already\n")
+    status, _, error = make_splits(*command, out, "--test-share", 0.5)
+    assert status == 1 and "test_share: 0.15 -> 0.5" in error
+    half = ("--by", "mood", "--test-share", 0.5, "--exclude-artists-of", out)
+    status, _, error = make_splits(*command, tmp_path / "half.csv", *half)
+    assert status == 1 and "leaves no track" in error
+    status, said, _ = make_splits(*command, tmp_path / "half.csv", *half[:4])
+    assert status == 0 and said.endswith("10 train, 0 valid, 10 test\n")
+    status, _, error = make_splits(*command, tmp_path / "x.csv", "--artists", 2)
+    assert status == 1 and "--artists: all are taken with --split stratified" in error
+    status, _, error = make_splits(*command[:-3], "--test-share", 0.5, "--out", tmp_path / "x.csv")
+    assert status == 1 and "add --split stratified" in error
+
+
 def test_gtzan_whole_on_the_clips_that_are_here(music_data, tmp_path):
     """Script 1 and 2 on the real clips and the published lists."""
     out, root = tmp_path / "gtzan.csv", music_data / "data" / "gtzan_clips"

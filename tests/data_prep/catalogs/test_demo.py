@@ -1,5 +1,6 @@
 """The built-in corpus as sources of script 1; nothing is rendered here."""
 
+import pandas as pd
 import pytest
 
 from data_prep import demo_corpus
@@ -34,3 +35,18 @@ def test_parts_have_their_artists_and_songs(read):
     by_subset = target.groupby("subset")["artist"].nunique()
     assert by_subset.to_dict() == {"train": 24, "valid": 8, "test": 8}
     assert target.groupby("artist")["subset"].nunique().eq(1).all()
+
+
+def test_genres_are_learnt_and_judged_on_songs_that_are_there_already(read):
+    source, target, genres = (read(name) for name in ("demo", "demo_target", "demo_genres"))
+    counts = genres.groupby("subset")["artist"].value_counts()
+    assert set(counts["train"]) == {4} and len(counts["train"]) == 60
+    assert set(counts["test"]) == {8} and len(counts["test"]) == 40
+    assert set(genres["subset"]) == {"train", "test"}
+    # The very songs, with the same labels: an artist's first four, and all of the others'.
+    songs = pd.concat([source.groupby("artist").head(4), target]).drop(columns="subset")
+    columns = songs.columns.tolist()
+    assert {"genre", "subgenres"} < set(columns)
+    assert set(genres[columns].itertuples(index=False, name=None)) == set(
+        songs.itertuples(index=False, name=None)
+    )
