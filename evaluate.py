@@ -3,7 +3,8 @@
 Each protocol judges one feature file; the last line printed is the measure and its
 value, and --json keeps it. `tables` puts such results beside the papers' numbers,
 `summary` compares the features on each dataset, `figures` draws artist recognition
-against the number of training artists. `lda` makes features out of features.
+against the number of training artists, `combinations` lays out what networks of
+several tasks know of genre. `lda` makes features out of features.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import pandas as pd
 from common import cli, feature_file, provenance
 from common.errors import InputError
 from common.files import written_whole
-from evaluation import protocols, songs, tables, verification
+from evaluation import combinations, protocols, songs, tables, verification
 
 # The column that each protocol judges by, and how many trials it is the mean of.
 JUDGED = {
@@ -26,6 +27,7 @@ JUDGED = {
     "linear": (protocols.judge_linear, "genre", 10),
     "transfer": (protocols.judge_transfer, "genre", 1),
     "tagging": (protocols.judge_tagging, "tags", 1),
+    "genre": (protocols.judge_genre, "genre", None),
 }
 RECOGNISED = {
     "verification": "Is a song by the artist claimed? Equal error rate of artists never heard.",
@@ -57,7 +59,8 @@ def main() -> None:
         return made
 
     for name, (judge, label, trials) in JUDGED.items():
-        example = f"features/siamese.h5 splits/demo_target.csv --label {label}"
+        judges = "mtn_gs_0.h5 splits/demo" if name == "genre" else "siamese.h5 splits/demo_target"
+        example = f"features/{judges}.csv --label {label}"
         made = command(name, judge_songs, judge.__doc__, example)
         made.add_argument("features", metavar="FEATURES.h5", type=Path)
         made.add_argument("split", metavar="SPLIT.csv", type=Path)
@@ -84,7 +87,7 @@ def main() -> None:
     made.add_argument("--out", type=Path, required=True, help="the projected features")
     made.add_argument("--dimensions", type=cli.positive, default=100, help="that are left")
     made.add_argument("--train-artists", type=cli.positive, metavar="N", help="only its first N")
-    for lay_out in (lay_out_tables, lay_out_summary, lay_out_figures):
+    for lay_out in (lay_out_tables, lay_out_summary, lay_out_figures, lay_out_combinations):
         name = lay_out.__name__.removeprefix("lay_out_")
         made = command(name, lay_out, lay_out.__doc__, "--results results/demo")
         made.add_argument("--results", type=Path, default=Path("results"), help="folder of --json")
@@ -364,6 +367,31 @@ def lay_out_figures(args: argparse.Namespace) -> None:
             wide = tables.enrolment_side_by_side(table)
             keep_table(wide, tables.to_markdown(wide), path)
             figures.scores_by_enrolment(table, of_one["metric"].iloc[0], path.with_suffix(".png"))
+
+
+def lay_out_combinations(args: argparse.Namespace) -> None:
+    """agf2018's log loss and F1 of genre by combination of tasks, beside the paper's numbers.
+
+    Its tables 4, 3 and 5, which are combinations, with_and_without_genre and by_tasks,
+    and both measures against the number of tasks, drawn and told.
+    """
+    from evaluation import figures  # Matplotlib, which the protocols do not wait for
+
+    results, paper = tables.read_results(args.results), tables.read_paper_tables()
+    results = results[results["protocol"].eq("genre")]
+    found = combinations.trainings(results)
+    if not len(found):
+        raise InputError(
+            f"{args.results}: holds no result of networks of agf2018; make some with "
+            "evaluate.py genre --json"
+        )
+    tables.require_one_dataset(results, args.results)
+    for name, table in combinations.side_by_side(found, paper).items():
+        keep_table(table, tables.to_markdown(table), args.results / name)
+    title = f"{results['label'].iloc[0]} on {results['dataset'].iloc[0]}"
+    figures.scores_by_tasks(combinations.by_number(found), title, args.results / "by_tasks.png")
+    for line in (*combinations.trends(found, paper), combinations.missing(found)):
+        print(line)
 
 
 def keep_table(table: pd.DataFrame, text: str, path: Path) -> None:

@@ -12,7 +12,8 @@ from scipy.special import ndtri
 
 from common.errors import InputError
 from common.files import written_whole
-from evaluation.tables import SCORES, by_features, in_order
+from evaluation.combinations import GENRE, KINDS
+from evaluation.tables import SCORES, by_features, in_order, require_one_dataset
 
 # Okabe and Ito's colours, told apart with any colour vision.
 COLOURS = {"MAP": "#0072B2", "k-NN": "#E69F00", "linear": "#009E73"}
@@ -20,6 +21,11 @@ COLOURS = {"MAP": "#0072B2", "k-NN": "#E69F00", "linear": "#009E73"}
 SERIES = ("#000000", "#56B4E9", "#0072B2", "#E69F00", "#D55E00", "#CC79A7", "#009E73")
 MARKERS = "sov^DPX*"  # one more than colours, so that no pair of both comes again soon
 MEASURES = {"eer": "equal error rate", "accuracy": "accuracy", "auc": "mean ROC area of the tags"}
+MEASURES |= {"log_loss": "log loss", "macro_f1": "macro F1"}
+# Of agf2018's networks; without genre their lines are broken and their markers hollow.
+# They stand a little aside of each other, so that their whiskers can be told apart.
+NETWORKS = {"stn": ("#0072B2", "o", -0.1), "mtn": ("#D55E00", "s", 0.1)}
+NETWORKS |= {"wstn": ("#009E73", "^", 0)}
 DET_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 DET_LIMITS = 1e-6, 1 - 1e-6
 
@@ -90,13 +96,8 @@ def scores_by_artists(results: pd.DataFrame, path: str | Path) -> None:
         Results of several datasets or labels, or none that says its number of artists.
     """
     results = in_order(results.dropna(subset="artists"))
-    kinds = sorted(set(zip(results["dataset"], results["label"], strict=True)))
-    if len(kinds) != 1:
-        raise InputError(
-            f"{path}: the figure shows one dataset and label, the results have {kinds or 'none'}; "
-            "keep those of each in a folder of their own"
-        )
-    figure, axes = _panel(f"{results['protocol'].iloc[0]} on {kinds[0][0]}")
+    require_one_dataset(results, path)
+    figure, axes = _panel(f"{results['protocol'].iloc[0]} on {results['dataset'].iloc[0]}")
     for (system, of_one), style in zip(
         results.groupby("model", sort=False), _styles(), strict=False
     ):
@@ -156,15 +157,54 @@ def det_curves(results: pd.DataFrame, path: str | Path) -> None:
     _save(figure, path)
 
 
-def _panel(title: str) -> tuple[Figure, Axes]:
-    """A figure at column width with one panel for lines."""
-    figure = Figure(figsize=(COLUMN_WIDTH, 3.6), dpi=DPI, layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_title(title, fontsize=9)
-    axes.tick_params(labelsize=7)
-    axes.grid(alpha=0.3, linewidth=0.5)
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
+def scores_by_tasks(table: pd.DataFrame, title: str, path: str | Path) -> None:
+    """Draw log loss and macro F1 against the number of tasks as a PNG, a panel each.
+
+    A line for each kind of networks (agf2018, Figure 3), with genre among the tasks or
+    without; whiskers are the spread over combinations. `table` is
+    `evaluation.combinations.by_number`'s, of one dataset.
+    """
+    figure, axes = _panel(title, rows=2, height=4.8)
+    for panel, metric in zip(axes, ("log_loss", "macro_f1"), strict=True):
+        of_metric = table[table["metric"].eq(metric)].sort_values("number")
+        by_line = dict(list(of_metric.groupby(["kind", "genre"])))
+        for kind, genre in itertools.product(NETWORKS, reversed(GENRE)):
+            if (kind, genre) not in by_line:
+                continue
+            of_one, (colour, marker, aside) = by_line[kind, genre], NETWORKS[kind]
+            broken = genre == GENRE[0]
+            panel.errorbar(
+                of_one["number"] + aside,
+                of_one["value"],
+                of_one["spread"].fillna(0),
+                capsize=1.5,
+                elinewidth=0.8,
+                color=colour,
+                marker=marker,
+                markersize=4,
+                markerfacecolor="white" if broken else colour,
+                linestyle="--" if broken else "-",
+                linewidth=1.2,
+                label=KINDS[kind] if kind == "wstn" else f"{KINDS[kind]} {genre}",
+            )
+        panel.set_ylabel(MEASURES[metric], fontsize=8)
+    numbers = sorted(table["number"].unique())
+    axes[-1].set_xticks(numbers)
+    axes[-1].set_xlim(numbers[0] - 0.5, numbers[-1] + 0.5)
+    axes[-1].set_xlabel("number of tasks", fontsize=8)
+    _save(figure, path, columns=3)
+
+
+def _panel(title: str, rows: int = 1, height: float = 3.6) -> tuple[Figure, Axes]:
+    """A figure at column width with one panel for lines, or an array of them."""
+    figure = Figure(figsize=(COLUMN_WIDTH, height), dpi=DPI, layout="constrained")
+    panels = figure.subplots(rows, sharex=True, squeeze=False)[:, 0]
+    panels[0].set_title(title, fontsize=9)
+    for axes in panels:
+        axes.tick_params(labelsize=7)
+        axes.grid(alpha=0.3, linewidth=0.5)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, panels if rows > 1 else panels[0]
 
 
 def _styles() -> Iterator[dict]:
@@ -186,8 +226,11 @@ def _measure_beside(axes: Axes, metric: str) -> None:
     axes.set_ylabel(MEASURES.get(metric, metric), fontsize=8)
 
 
-def _save(figure: Figure, path: str | Path) -> None:
-    figure.legend(loc="outside lower center", ncols=2, fontsize=7, frameon=False)
+def _save(figure: Figure, path: str | Path, columns: int = 2) -> None:
+    # Once, though every panel has the same lines.
+    names = dict(zip(*reversed(figure.axes[0].get_legend_handles_labels()), strict=True))
+    place = {"loc": "outside lower center", "ncols": columns, "fontsize": 7, "frameon": False}
+    figure.legend(names.values(), names.keys(), **place)
     with written_whole(path) as partial:
         figure.savefig(partial, format="png")
 

@@ -19,6 +19,7 @@ from pathlib import Path, PurePath
 import pandas as pd
 
 from common.errors import InputError
+from evaluation import combinations
 
 NUMBER, COUNT, MAYBE = (int, float), (int,), (type(None),)
 FIELDS = {
@@ -104,7 +105,10 @@ TRAIN_TAGS = (
     "python train_basic.py splits/msd_tags.csv cache/msd_tags.h5 --out runs/tag --labels tags; "
 )
 
-NOT_YET = "not yet in this package: "
+TRAIN_GROUPS = (
+    "{audio}: python reproduce.py agf2018 --songs splits/{dataset}.csv cache/{dataset}.h5 "
+    "--audio DIR --subgenres genres --out results/agf2018"
+)
 
 # What an empty cell needs: the first line whose columns all match the paper's row.
 NEEDS = [
@@ -113,7 +117,7 @@ NEEDS = [
     ({"paper": "arxiv2017", "artists": 1000}, "{audio}: " + CACHE + MEASURE),
     ({"paper": "arxiv2017", "artists": 5000}, "{audio}: " + CACHE + MEASURE),
     ({"paper": "arxiv2017"}, "{audio}, and " + REPRODUCE),
-    ({"paper": "agf2018"}, NOT_YET + "the artist group factors of agf2018; {audio}"),
+    ({"paper": "agf2018"}, TRAIN_GROUPS),
     ({"model": "tag"}, "{audio}; " + TRAIN_TAGS + CACHE + MEASURE),
     ({"paper": "ismir2018"}, "{audio}: " + CACHE + MEASURE),
 ]
@@ -177,7 +181,8 @@ def _as_told(details: dict) -> bool:
     curve = details.get("DET", {"false alarm": [], "miss": []})
     by = details.get(BY_ENROLMENT, {})
     return (
-        isinstance(by, dict)
+        _rates([details.get("macro_f1", 0.0)])
+        and isinstance(by, dict)
         and all(re.fullmatch(r"[0-9]{1,6}", songs) for songs in by)
         and all(isinstance(value, float) for value in by.values())
         and isinstance(curve, dict)
@@ -210,7 +215,8 @@ def paper_beside_ours(results: pd.DataFrame) -> pd.DataFrame:
 
     A result fills a cell of the same protocol, dataset, model, number of artists
     and metric, where its label is genre, or tags for tagging. A cell that several
-    features fill has a row for each, in the order of their names.
+    features fill has a row for each, in the order of their names. Those of agf2018 are
+    filled by `combinations.cells`: means over seeds and combinations, and the best.
 
     Parameters
     ----------
@@ -226,10 +232,12 @@ def paper_beside_ours(results: pd.DataFrame) -> pd.DataFrame:
     """
     paper = read_paper_tables()
     asked = results["protocol"].eq("tagging").map({True: "tags", False: "genre"})
-    ours = results[results["label"] == asked].rename(columns={"value": "ours"})
+    ours = results[results["label"] == asked]
+    by_tasks = combinations.cells(combinations.trainings(ours)).assign(protocol="genre")
+    ours = ours[ours["protocol"].ne("genre")]
     # arxiv2017's Table 2 calls the basic model so, to tell it from that with LDA.
     plain = ours[ours["model"].eq("basic")].assign(model=WITHOUT_LDA)
-    ours = pd.concat([ours, plain])
+    ours = pd.concat([ours, plain, by_tasks]).rename(columns={"value": "ours"})
     ours = ours.sort_values("features")[[*CELL, "ours", "spread", "n_songs", "features"]]
     table = paper.merge(ours, on=CELL, how="left")
     table.insert(table.columns.get_loc("ours") + 1, "difference", table["ours"] - table["value"])
@@ -337,6 +345,16 @@ def enrolment_side_by_side(table: pd.DataFrame) -> pd.DataFrame:
     wide = table.pivot_table(index="system", columns="songs", values="value", sort=False)
     names = {songs: f"enrolled by {songs}" for songs in sorted(wide)}
     return wide[list(names)].rename(columns=names).rename_axis(columns=None).reset_index()
+
+
+def require_one_dataset(results: pd.DataFrame, source: str | Path) -> None:
+    """Raise `InputError`, naming `source`, unless all results are of one dataset and label."""
+    kinds = sorted(set(zip(results["dataset"], results["label"], strict=True)))
+    if len(kinds) != 1:
+        raise InputError(
+            f"{source}: one dataset and label are shown at a time, the results have "
+            f"{kinds or 'none'}; keep those of each in a folder of their own"
+        )
 
 
 def _mean_and_spread(results: pd.DataFrame) -> str:

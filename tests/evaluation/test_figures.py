@@ -1,7 +1,7 @@
 """The figures: whole, at column width, with values and names that can be read."""
 
+import itertools
 import math
-from itertools import combinations
 from statistics import NormalDist
 from unittest import mock
 
@@ -10,6 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from common.errors import InputError
+from evaluation import combinations
 from evaluation.figures import (
     COLUMN_WIDTH,
     DPI,
@@ -17,8 +18,9 @@ from evaluation.figures import (
     scores_by_artists,
     scores_by_enrolment,
     scores_by_features,
+    scores_by_tasks,
 )
-from evaluation.tables import SYSTEMS, by_enrolment
+from evaluation.tables import SYSTEMS, by_enrolment, read_paper_tables
 
 
 def made_up(features=5, dataset="demo_target"):
@@ -66,7 +68,7 @@ def test_no_text_covers_another_or_leaves_the_figure(drawn, features):
     texts += [axes.title, axes.xaxis.label, axes.yaxis.label, *figure.legends[0].texts]
     boxes = [text.get_window_extent() for text in texts]
     assert len(axes.texts) == 3 * features
-    for a, b in combinations(boxes, 2):
+    for a, b in itertools.combinations(boxes, 2):
         assert not a.overlaps(b)
     for box in boxes:
         assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1
@@ -147,12 +149,19 @@ def lines_of(figure):
 
 def readable(figure):
     """No name covers another or leaves the figure."""
-    axes = figure.axes[0]
-    texts = [*axes.get_xticklabels(), *axes.get_yticklabels(), axes.title]
-    texts += [axes.xaxis.label, axes.yaxis.label, *figure.legends[0].texts]
-    boxes = [text.get_window_extent() for text in texts if text.get_text()]
+    texts = [text for legend in figure.legends for text in legend.texts]
+    for axes in figure.axes:
+        texts += [axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())  # beyond which ticks are not drawn
+            texts += [
+                tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high
+            ]
+    boxes = [text.get_window_extent() for text in texts if text.get_text() and text.get_visible()]
     inside = [box for box in boxes if figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1]
-    return len(inside) == len(boxes) and not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+    return len(inside) == len(boxes) and not any(
+        a.overlaps(b) for a, b in itertools.combinations(boxes, 2)
+    )
 
 
 def test_systems_against_the_number_of_artists(saved):
@@ -192,3 +201,35 @@ def test_det_curves_are_on_normal_deviate_axes(saved):
     assert NormalDist().cdf(line.get_xdata()[1]) == pytest.approx(curve["false alarm"][1])
     assert NormalDist().cdf(line.get_ydata()[2]) == pytest.approx(curve["miss"][2])
     assert all(map(math.isfinite, [*line.get_xdata(), *line.get_ydata()]))
+
+
+# ---------------------------------------------------------------- combinations of tasks
+
+
+def test_both_measures_against_the_number_of_tasks(saved):
+    table = combinations.by_number(combinations.of_paper(read_paper_tables()))
+    figure = saved(scores_by_tasks, table, "genre on fma_medium")
+    assert readable(figure)
+    names = ["STN with g", "STN without g", "MTN with g", "MTN without g", "wSTN"]
+    assert [text.get_text() for text in figure.legends[0].texts] == names
+    for axes, metric in zip(figure.axes, ("log_loss", "macro_f1"), strict=True):
+        for container, name in zip(axes.containers, names, strict=True):
+            kind, _, genre = name.lower().partition(" ")
+            of_one = table[
+                table["kind"].eq(kind)
+                & table["metric"].eq(metric)
+                & table["genre"].eq(genre or "with g")
+            ]
+            line = container.lines[0]
+            assert line.get_ydata() == pytest.approx(of_one["value"].to_numpy())
+            assert line.get_xdata() == pytest.approx(of_one["number"].to_numpy(), abs=0.2)
+    looks = [c.lines[0] for c in figure.axes[0].containers]
+    assert len({(each.get_color(), each.get_linestyle()) for each in looks}) == len(names)
+
+
+def test_one_number_of_tasks_is_drawn_too(saved):
+    table = combinations.by_number(combinations.of_paper(read_paper_tables()))
+    figure = saved(scores_by_tasks, table[table["number"].eq(5)], "genre on demo")
+    assert readable(figure)
+    names = [text.get_text() for text in figure.legends[0].texts]
+    assert names == ["STN with g", "MTN with g", "wSTN"]

@@ -83,6 +83,8 @@ def test_the_folder_holds_other_files_too(write, tmp_path):
         (json.dumps(RESULT | {"details": [1]}), "details are damaged"),
         (json.dumps(RESULT | {"details": {"DET": {"miss": [0.1]}}}), "details are damaged"),
         (json.dumps(RESULT | {"details": {"by enrolment songs": [1]}}), "details are damaged"),
+        (json.dumps(RESULT | {"details": {"macro_f1": "high"}}), "details are damaged"),
+        (json.dumps(RESULT | {"details": {"macro_f1": float("nan")}}), "details are damaged"),
         (json.dumps(RESULT | {"details": {"by enrolment songs": {"x": 0.1}}}), "damaged"),
     ],
 )
@@ -150,8 +152,9 @@ def test_needs_are_the_commands_and_data_of_the_cell(tmp_path):
     assert "basic_5000 cache/gtzan.h5" in plain and "evaluate.py transfer" in plain
     lda = needs(cells, paper="arxiv2017", dataset="gtzan", model="basic with LDA")
     assert "reproduce.py arxiv2017" in lda and "--genres splits/gtzan.csv" in lda
-    later = cells[cells["paper"].eq("agf2018") & (cells["note"] == "")]
-    assert later["needs"].str.startswith("not yet in this package").all()
+    groups = needs(cells, paper="agf2018", model="mtn gse", metric="macro_f1")
+    assert groups.startswith("FMA medium audio (25,000 clips)")
+    assert "python reproduce.py agf2018 --songs splits/fma_medium.csv cache/fma_medium.h5" in groups
 
 
 def test_a_result_fills_its_cell_only(write):
