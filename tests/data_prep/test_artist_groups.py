@@ -88,6 +88,7 @@ def test_groups_are_distributions_that_tell_the_kinds_apart():
     np.testing.assert_array_equal(of_tracks[0], of_tracks[2])
     assert of_tracks.dtype == np.float32
     np.testing.assert_allclose(of_tracks.sum(axis=1), 1, rtol=1e-6)
+    assert groups.knows(["x", "artist 8", "artist 0"]).tolist() == [False, True, True]
     with pytest.raises(InputError, match="'x' has none"):
         groups.of(["artist 0", "x"])
 
