@@ -4,7 +4,8 @@ Each protocol judges one feature file; the last line printed is the measure and 
 value, and --json keeps it. `tables` puts such results beside the papers' numbers,
 `summary` compares the features on each dataset, `figures` draws artist recognition
 against the number of training artists, `combinations` lays out what networks of
-several tasks know of genre. `lda` makes features out of features.
+several tasks know of genre. `groups` says what artist groups are made of, and `lda`
+makes features out of features.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import pandas as pd
 from common import cli, feature_file, provenance
 from common.errors import InputError
 from common.files import written_whole
+from data_prep import split_csv
 from evaluation import combinations, protocols, songs, tables, verification
 
 # The column that each protocol judges by, and how many trials it is the mean of.
@@ -46,7 +48,11 @@ def main() -> None:
     )
     commands = parser.add_subparsers(dest="protocol", metavar="PROTOCOL", required=True)
 
-    def command(name: str, run: Callable, text: str, example: str) -> argparse.ArgumentParser:
+    def command(
+        name: str, run: Callable, example: str, files: str = "", text: str | None = None
+    ) -> argparse.ArgumentParser:
+        """One that takes these files, "FEATURES.h5 SPLIT.csv"; `text` is by default `run`'s own."""
+        text = text or run.__doc__
         made = commands.add_parser(
             name,
             help=text.partition("\n")[0],
@@ -55,15 +61,15 @@ def main() -> None:
             epilog=f"example:\n  python evaluate.py {name} {example}",
             allow_abbrev=False,
         )
+        for file in files.split():
+            made.add_argument(Path(file).stem.lower(), metavar=file, type=Path)
         made.set_defaults(run=run)
         return made
 
     for name, (judge, label, trials) in JUDGED.items():
-        judges = "mtn_gs_0.h5 splits/demo" if name == "genre" else "siamese.h5 splits/demo_target"
-        example = f"features/{judges}.csv --label {label}"
-        made = command(name, judge_songs, judge.__doc__, example)
-        made.add_argument("features", metavar="FEATURES.h5", type=Path)
-        made.add_argument("split", metavar="SPLIT.csv", type=Path)
+        file, split = ("mtn_gs_0", "demo_genres") if name == "genre" else ("siamese", "demo_target")
+        example = f"features/{file}.h5 splits/{split}.csv --label {label}"
+        made = command(name, judge_songs, example, "FEATURES.h5 SPLIT.csv", judge.__doc__)
         made.add_argument("--label", default=label, help="column of the split")
         if trials:
             made.add_argument("--trials", type=cli.positive, default=trials, help="averaged")
@@ -71,25 +77,20 @@ def main() -> None:
             made.add_argument("-k", type=cli.positive, default=20, help="neighbours")
         add_result(made)
     for name, text in RECOGNISED.items():
-        example = "features/basic.h5 splits/demo_unseen.csv"
-        made = command(name, judge_artists, text, example)
+        made = command(name, judge_artists, "features/basic.h5 splits/demo_unseen.csv", text=text)
         add_recognition(made)
         add_result(made)
-    made = command(
-        "lda",
-        project,
-        project.__doc__,
-        "features/basic_train.h5 splits/demo.csv features/basic.h5 --out features/basic_lda.h5",
-    )
-    made.add_argument("train", metavar="TRAIN_FEATURES.h5", type=Path)
-    made.add_argument("train_split", metavar="TRAIN_SPLIT.csv", type=Path)
-    made.add_argument("features", metavar="FEATURES.h5", type=Path)
+    example = "features/basic_train.h5 splits/demo.csv features/basic.h5 --out features/lda.h5"
+    made = command("lda", project, example, "TRAIN_FEATURES.h5 TRAIN_SPLIT.csv FEATURES.h5")
     made.add_argument("--out", type=Path, required=True, help="the projected features")
     made.add_argument("--dimensions", type=cli.positive, default=100, help="that are left")
     made.add_argument("--train-artists", type=cli.positive, metavar="N", help="only its first N")
+    example = "groups/demo_genres.h5 splits/demo_genres.csv --out results/groups"
+    made = command("groups", describe_groups, example, "GROUPS.h5 SPLIT.csv")
+    made.add_argument("--out", type=Path, required=True, help="folder of the tables and figures")
     for lay_out in (lay_out_tables, lay_out_summary, lay_out_figures, lay_out_combinations):
         name = lay_out.__name__.removeprefix("lay_out_")
-        made = command(name, lay_out, lay_out.__doc__, "--results results/demo")
+        made = command(name, lay_out, "--results results/demo")
         made.add_argument("--results", type=Path, default=Path("results"), help="folder of --json")
         if name == "tables":
             made.add_argument("--paper", choices=tables.PAPERS, help="of this one only")
@@ -184,11 +185,7 @@ def add_recognition(made: argparse.ArgumentParser) -> None:
     made.add_argument("split", metavar="SPLIT.csv", type=Path, help="of artists never trained on")
     made.add_argument("--label", default="artist", help="column of the split")
     made.add_argument("--enrol", type=cli.positive, help="songs that enrol an artist")
-    made.add_argument(
-        "--tests",
-        type=cli.positive,
-        help="other songs of each that test",
-    )
+    made.add_argument("--tests", type=cli.positive, help="other songs of each that test")
     made.add_argument("--trials", type=cli.positive, default=1, help="draws of both, averaged")
     made.add_argument(
         "--one-shot", action="store_true", help="tell too what 1, 2, 5 and 10 enrolment songs give"
@@ -220,11 +217,7 @@ def add_recognition(made: argparse.ArgumentParser) -> None:
         help="features to fuse with, and for PLDA those of the training songs",
     )
     made.add_argument("--cache", type=Path, metavar="CACHE.h5", help="of the songs, for llr")
-    made.add_argument(
-        "--relevance",
-        type=cli.positive_float,
-        help="of the adaptation, for llr",
-    )
+    made.add_argument("--relevance", type=cli.positive_float, help="of the adaptation, for llr")
     made.set_defaults(**PROTOCOL)
 
 
@@ -299,9 +292,9 @@ def project(args: argparse.Namespace) -> None:
     """
     from evaluation import projection  # which --help does not wait for
 
-    train = songs.read_training(args.train, args.train_split, args.train_artists)
+    train = songs.read_training(args.train_features, args.train_split, args.train_artists)
     found = feature_file.read(args.features)
-    songs.require_same_weights(train.made, found, (args.train, args.features))
+    songs.require_same_weights(train.made, found, (args.train_features, args.features))
     inputs = projection.inputs_of(train, found, args.dimensions)
     if args.out.exists():
         provenance.require_same(args.out, feature_file.read(args.out).inputs, inputs)
@@ -392,6 +385,33 @@ def lay_out_combinations(args: argparse.Namespace) -> None:
     figures.scores_by_tasks(combinations.by_number(found), title, args.results / "by_tasks.png")
     for line in (*combinations.trends(found, paper), combinations.missing(found)):
         print(line)
+
+
+def describe_groups(args: argparse.Namespace) -> None:
+    """What artist groups are: top genres and artists of each, and a map of groups and genres.
+
+    A table and a figure for each word that they were made by (agf2018), of the split
+    that they were made of, by data_prep/2b_artist_groups.py.
+    """
+    from data_prep import groups_file
+    from evaluation import figures, groups  # Matplotlib, which the protocols do not wait for
+
+    prepared, split = groups_file.load(args.groups), split_csv.read(args.split)
+    for word, found in prepared.groups.items():
+        given = found.shares, found.artists, split
+        strangers = set(found.artists) - set(split["artist"])
+        if strangers:
+            raise InputError(
+                f"{args.split}: has no track by {min(strangers)!r}, of whom {args.groups} has "
+                "groups; name the split that they were made of"
+            )
+        subgenres = {"symbols": found.symbols, "names": prepared.names} if word == "s" else {}
+        table, path = groups.interpretation(*given, **subgenres), args.out / f"groups_{word}"
+        print(f"the word {word}:")
+        keep_table(table, tables.to_markdown(table), path)
+        of_genres = groups.genres_of_groups(*given)
+        title = f"genres of artist groups by the word {word}"
+        figures.genres_by_group(of_genres, title, path.with_suffix(".png"))
 
 
 def keep_table(table: pd.DataFrame, text: str, path: Path) -> None:

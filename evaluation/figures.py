@@ -32,6 +32,8 @@ DET_LIMITS = 1e-6, 1 - 1e-6
 COLUMN_WIDTH = 3.4  # inches, one column of a two-column paper
 DPI = 300
 BAR = 0.15  # inches, enough for a 7-point value
+CELL = 0.11  # inches, a line of a heat map
+LONGEST, LETTER = 24, 0.06  # letters of a name beside it, and inches of one
 
 
 def scores_by_features(
@@ -160,8 +162,8 @@ def det_curves(results: pd.DataFrame, path: str | Path) -> None:
 def scores_by_tasks(table: pd.DataFrame, title: str, path: str | Path) -> None:
     """Draw log loss and macro F1 against the number of tasks as a PNG, a panel each.
 
-    A line for each kind of networks (agf2018, Figure 3), with genre among the tasks or
-    without; whiskers are the spread over combinations. `table` is
+    A line for each kind of networks, with genre among the tasks or without: what Figure 3
+    of agf2018 is taken to be. Whiskers are the spread over combinations. `table` is
     `evaluation.combinations.by_number`'s, of one dataset.
     """
     figure, axes = _panel(title, rows=2, height=4.8)
@@ -193,6 +195,37 @@ def scores_by_tasks(table: pd.DataFrame, title: str, path: str | Path) -> None:
     axes[-1].set_xlim(numbers[0] - 0.5, numbers[-1] + 0.5)
     axes[-1].set_xlabel("number of tasks", fontsize=8)
     _save(figure, path, columns=3)
+
+
+def genres_by_group(table: pd.DataFrame, title: str, path: str | Path) -> None:
+    """Draw what genres artist groups are of as a PNG: a heat map, a line a group.
+
+    Groups of one main genre stand together, in the order of the genres, the purest on
+    top. `table` is `evaluation.groups.genres_of_groups`'s, (groups, genres) of shares.
+    """
+    main, purity = table.to_numpy().argmax(axis=1), table.max(axis=1)
+    table = table.iloc[np.lexsort((-purity, main))]
+    genres, groups = (
+        [f"{name:.{LONGEST}}" for name in map(str, axis)] for axis in table.axes[::-1]
+    )
+    height = 1.2 + len(groups) * CELL + max(map(len, genres)) * LETTER
+    figure = Figure(figsize=(COLUMN_WIDTH, height), dpi=DPI, layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(table, cmap="cividis", vmin=0, aspect="auto", interpolation="nearest")
+    for axis, names, width in (
+        (axes.xaxis, genres, (COLUMN_WIDTH - 0.9) / len(genres)),
+        (axes.yaxis, groups, CELL),
+    ):
+        axis.set_ticks(range(len(names)), names, fontsize=min(7, 60 * width), parse_math=False)
+    axes.tick_params(length=0)
+    axes.tick_params(axis="x", rotation=90)
+    axes.set_title(title, fontsize=9)
+    axes.set_ylabel(table.index.name, fontsize=8)
+    bar = figure.colorbar(image, location="bottom", shrink=0.8, aspect=30)
+    bar.set_label("part of the group", fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+    with written_whole(path) as partial:
+        figure.savefig(partial, format="png")
 
 
 def _panel(title: str, rows: int = 1, height: float = 3.6) -> tuple[Figure, Axes]:

@@ -67,8 +67,8 @@ def judge_transfer(songs: Songs, label: str, *, trials: int, seed: int) -> Judge
 def judge_genre(songs: Songs, label: str) -> Judged:
     """Log loss and macro F1 of the networks' own class probabilities on the test songs.
 
-    Of networks that were trained to tell these labels apart (agf2018, section 4). A test
-    song with a label that they never learnt has no finite loss and is left out.
+    Of networks that were trained to tell these labels apart (agf2018). A test song with a
+    label that they never learnt has no finite loss and is left out.
     """
     truth, classes = songs.labels(label), np.asarray(songs.made.classes, object)
     probabilities, test = songs.probabilities, songs.split["subset"].eq("test").to_numpy()

@@ -5,6 +5,7 @@ import math
 from statistics import NormalDist
 from unittest import mock
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
@@ -15,6 +16,7 @@ from evaluation.figures import (
     COLUMN_WIDTH,
     DPI,
     det_curves,
+    genres_by_group,
     scores_by_artists,
     scores_by_enrolment,
     scores_by_features,
@@ -233,3 +235,25 @@ def test_one_number_of_tasks_is_drawn_too(saved):
     assert readable(figure)
     names = [text.get_text() for text in figure.legends[0].texts]
     assert names == ["STN with g", "MTN with g", "wSTN"]
+
+
+# ---------------------------------------------------------------- artist groups
+
+
+@pytest.mark.parametrize(("groups", "genres"), [(40, 16), (1, 1), (8, 30)])
+def test_groups_stand_by_their_main_genre(saved, groups, genres):
+    names = [f"a genre of a long name, $_{n}$" for n in range(genres)]
+    shares = np.random.default_rng(0).dirichlet(np.full(genres, 0.2), groups)
+    table = pd.DataFrame(shares, columns=names).rename_axis("group")
+    figure = saved(genres_by_group, table, "genres of artist groups by the word s")
+    assert readable(figure)
+    axes = figure.axes[0]
+    drawn = np.asarray(axes.images[0].get_array())
+    order = [int(label.get_text()) for label in axes.get_yticklabels()]
+    assert sorted(order) == list(range(groups))
+    np.testing.assert_array_equal(drawn, shares[order])
+    main = drawn.argmax(axis=1)
+    assert (np.diff(main) >= 0).all()
+    of_one = [drawn[main == genre].max(axis=1) for genre in set(main)]
+    assert all((np.diff(purity) <= 0).all() for purity in of_one)
+    assert [label.get_text() for label in axes.get_xticklabels()] == [name[:24] for name in names]

@@ -1,0 +1,60 @@
+"""`evaluate.py groups` as a researcher runs it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from data_prep import groups_file
+from data_prep.artist_groups import Codebook, Groups
+from evaluation import groups
+from tests.conftest import refused_here, run_here
+from tests.evaluation import made_up
+
+ARTISTS = np.array(list("abcd"), object)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Three groups by the words m and s, and the split that they are of."""
+    random = np.random.default_rng(0)
+    by_word = {
+        word: Groups(ARTISTS, random.dirichlet(np.ones(3), 4), random.dirichlet(np.ones(size), 3))
+        for word, size in (("m", 5), ("s", 2))
+    }
+    codebook = Codebook(np.zeros((5, 25), np.float32), np.ones(25, np.float32))
+    mean, std = np.zeros(128), np.ones(128)
+    made = groups_file.Prepared(mean, std, by_word, ["ska", "oi"], {}, {"m": codebook})
+    groups_file.save(tmp_path / "groups.h5", made)
+    _, split = made_up.write(tmp_path, "songs", *made_up.artists("abcd"))
+    return tmp_path / "groups.h5", split, by_word
+
+
+def test_each_word_has_a_table_and_a_map(files, tmp_path):
+    *given, by_word = files
+    out = tmp_path / "out"
+    ran = run_here("evaluate.py", "groups", *given, "--out", out)
+    assert {path.name for path in out.iterdir()} == {
+        f"groups_{word}.{kind}" for word in "ms" for kind in ("md", "csv", "png")
+    }
+    assert [line for line in ran.lines if line.startswith("the word")] == [
+        "the word m:",
+        "the word s:",
+    ]
+    split = pd.read_csv(given[1], dtype=str, keep_default_na=False)
+    for word, found in by_word.items():
+        table = pd.read_csv(out / f"groups_{word}.csv")
+        expected = groups.interpretation(found.shares, ARTISTS, split)
+        columns = ["genres", "artists"]
+        assert table[columns].to_numpy().tolist() == expected[columns].to_numpy().tolist()
+        assert ("subgenres" in table) == (word == "s")
+        assert (out / f"groups_{word}.md").read_text() in ran.out
+    assert "ska" in pd.read_csv(out / "groups_s.csv")["subgenres"].iloc[0]
+
+
+def test_another_split_or_no_file_of_groups_is_refused(files, tmp_path):
+    path, *_ = files
+    other = made_up.write(tmp_path, "other", *made_up.artists("abcx"))
+    message = refused_here("evaluate.py", "groups", path, other[1], "--out", tmp_path / "out")
+    assert f"{other[1]}: has no track by 'd', of whom {path} has groups" in message
+    message = refused_here("evaluate.py", "groups", *other, "--out", tmp_path / "out")
+    assert f"{other[0]}: " in message and not (tmp_path / "out").exists()
