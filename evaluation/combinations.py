@@ -3,7 +3,7 @@
 A *combination* is a kind of networks and the tasks that they learn, such as `mtn gse`: `g`
 is genre; `s`, `e`, `d` and `m` are artist groups out of sub-genres, Essentia's descriptors,
 differences of MFCC, and MFCC. STN learn each task apart, an MTN learns them together, and
-`wstn N=3` is one network of genre alone, as wide as three of an STN. Here results of
+`wstn N=3` is one network of genre alone, with the weights of three. Here results of
 `evaluate.py genre` become the numbers of the paper's tables 3 to 5.
 
 Functions take *trainings*: DataFrames with a row for each training and measure, and
@@ -48,12 +48,12 @@ def trainings(results: pd.DataFrame) -> pd.DataFrame:
     """
     found = results[results["protocol"].eq("genre") & results["metric"].eq("log_loss")]
     f1 = pd.Series([told.get("macro_f1", np.nan) for told in found["details"]], found.index, float)
-    both = [found, found.assign(metric="macro_f1", value=f1)]
-    return _known(pd.concat(both).assign(seed=lambda all: all["features"].str.split("_").str[-1]))
+    both = pd.concat([found, found.assign(metric="macro_f1", value=f1)])
+    return _known(both.assign(seed=both["features"].str.split("_").str[-1]))
 
 
 def of_paper(paper: pd.DataFrame) -> pd.DataFrame:
-    """The paper's own trainings, out of `tables.read_paper_tables`: tables 4, and of wSTN 5."""
+    """The paper's own trainings, out of `tables.read_paper_tables`: table 4, and of wSTN 5."""
     wide = paper["model"].str.startswith("wstn")
     found = paper[paper["paper"].eq("agf2018") & (paper["table"].eq(4) | wide)]
     return _known(found.assign(seed="the paper's", features="the paper's", n_songs=0))
