@@ -186,7 +186,7 @@ def test_a_kill_costs_the_chunk_under_way(essentia, tmp_path, monkeypatch):
     for number, path in enumerate(paths):
         soundfile.write(path, song(6.0, first=number), RATE)
     folder = tmp_path / "made"
-    process = start("-c", _MAKE, folder, *paths)
+    process = start("-c", _MAKE, folder, *paths, TMPDIR=str(tmp_path))  # a copy is left there
     first = folder / "0000000.h5"
     while not first.exists():
         assert process.poll() is None, process.communicate()
