@@ -5,8 +5,9 @@ PY := .venv/bin/python
 DEMO_FEATURES := basic siamese tag mfcc untrained
 
 ARXIV := results/arxiv2017_demo
+AGF := results/agf2018_demo
 
-.PHONY: demo demo-arxiv2017 test test-jax test-torch lint clean-demo
+.PHONY: demo demo-arxiv2017 demo-agf2018 test test-jax test-torch lint clean-demo
 .DELETE_ON_ERROR:
 
 # The papers' pipeline on the built-in corpus. Each step skips what is done, so that a stopped
@@ -43,6 +44,15 @@ demo-arxiv2017: .venv/installed
 		--genres splits/demo_target.csv cache/demo_target.h5 \
 		--tags splits/demo_target.csv cache/demo_target.h5
 
+# The 2018 paper of artist groups on it: genres by all sets of networks.
+demo-agf2018: .venv/installed .venv/installed-essentia
+	$(PY) data_prep/1_make_splits.py demo_genres --root corpus --out splits/demo_genres.csv
+	$(PY) data_prep/2_cache_mels.py splits/demo_genres.csv --audio corpus \
+		--out cache/demo_genres.h5
+	$(PY) reproduce.py agf2018 --songs splits/demo_genres.csv cache/demo_genres.h5 \
+		--audio corpus --subgenres subgenres --clusters 64 --groups 8 --epochs 10 --batch 16 \
+		--out $(AGF)
+
 test: .venv/installed-dev
 	$(PY) -m pytest
 
@@ -55,7 +65,7 @@ lint: .venv/installed-dev
 	$(PY) -m ruff format --check .
 
 clean-demo:
-	rm -rf corpus cache/demo* runs/basic runs/siamese runs/tag results/demo $(ARXIV) splits/demo*.csv* \
+	rm -rf corpus cache/demo* runs/basic runs/siamese runs/tag results/demo $(ARXIV) $(AGF) splits/demo*.csv* \
 		$(DEMO_FEATURES:%=features/%.h5)
 
 .venv/installed: requirements.txt
@@ -69,6 +79,6 @@ clean-demo:
 	$(PY) -m pip install --quiet --requirement requirements-dev.txt
 	touch $@
 
-.venv/installed-jax .venv/installed-torch: .venv/installed-%: requirements-%.txt .venv/installed
+.venv/installed-jax .venv/installed-torch .venv/installed-essentia: .venv/installed-%: requirements-%.txt .venv/installed
 	$(PY) -m pip install --quiet --requirement $<
 	touch $@

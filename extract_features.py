@@ -1,9 +1,9 @@
 """Step 4: one vector a song, by released weights, your own, or a baseline.
 
 WEIGHTS is a released model (siamese_5000), an .h5 or .keras file, an i-vector
-extractor (ivector.h5 of train_ivector.py), or a baseline: `mfcc`, or `untrained`
-(the encoder with random weights). INPUT is a mel cache (.h5), an audio file, or a
-folder of audio files.
+extractor (ivector.h5 of train_ivector.py), networks of agf2018 (model.h5 of
+train_agf.py), or a baseline: `mfcc`, or `untrained` (the encoder with random
+weights). INPUT is a mel cache (.h5), an audio file, or a folder of audio files.
 """
 
 from pathlib import Path
@@ -52,7 +52,7 @@ def main() -> int:
 
     from models.named import named  # which --help does not wait for
 
-    function, origin, trained_on = named(
+    function, origin, trained_on, classes = named(
         args.weights, mirror=args.mirror, seed=args.seed, mean_and_std=source.mean_and_std
     )
     inputs = {"weights": origin, "input": source.inputs}
@@ -82,7 +82,11 @@ def main() -> int:
             f"{track}: {reason}"
         )
     failed = {**source.failed_before, **source.failed}
-    made = feature_file.Features(np.stack(rows), kept, failed, inputs, trained_on)
+    width = len(rows[0]) - len(classes)
+    features, probabilities = np.split(np.stack(rows), [width], axis=1)
+    made = feature_file.Features(
+        features, kept, failed, inputs, trained_on, classes, probabilities if classes else None
+    )
     feature_file.write(args.out, made)
     return failures.close(args.out, len(kept), source.failed, args.allow_failures, origin["name"])
 

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from common import cli
 from common.errors import InputError
+from data_prep import groups_file
+from models import agf_runs
 
 ROOT = Path(__file__).resolve().parent
 LDA = 100  # dimensions, where there are so many artists to tell apart
@@ -27,14 +29,37 @@ def main() -> None:
         "--unseen splits/unseen.csv cache/unseen.h5 --out results/arxiv2017",
     )
     papers = parser.add_subparsers(dest="paper", metavar="PAPER", required=True)
-    made = papers.add_parser(
-        "arxiv2017",
-        help=arxiv2017.__doc__.partition("\n")[0],
-        description=inspect.cleandoc(arxiv2017.__doc__),
-        formatter_class=parser.formatter_class,
-        epilog=parser.epilog,
-        allow_abbrev=False,
-    )
+    for paper, add_arguments in ((arxiv2017, add_arxiv2017), (agf2018, add_agf2018)):
+        made = papers.add_parser(
+            paper.__name__,
+            help=paper.__doc__.partition("\n")[0],
+            description=inspect.cleandoc(paper.__doc__),
+            formatter_class=parser.formatter_class,
+            allow_abbrev=False,
+        )
+        made.set_defaults(commands=paper)
+        add_arguments(made)
+        made.add_argument("--out", type=Path, required=True, help="folder of all that is made")
+        made.add_argument("--plan", action="store_true", help="print the commands, run nothing")
+    args = parser.parse_args()
+    for command in args.commands(args):
+        print("python", shlex.join(command), flush=True)
+        if not args.plan:
+            run(command)
+
+
+def run(command: list[str]) -> None:
+    """Run one of the scripts, and stop if it did not come to a good end."""
+    status = subprocess.run([sys.executable, ROOT / command[0], *command[1:]]).returncode
+    if status:
+        raise InputError(f"{command[0]} ended with {status}; see above, then run this again")
+
+
+# ---------------------------------------------------------------- arxiv2017
+
+
+def add_arxiv2017(made: argparse.ArgumentParser) -> None:
+    """Its songs, and how much is trained on them."""
     both = {"nargs": 2, "type": Path, "metavar": ("SPLIT.csv", "CACHE.h5")}
     made.add_argument("--train", required=True, **both, help="artists to train on")
     made.add_argument(
@@ -45,7 +70,6 @@ def main() -> None:
     )
     made.add_argument("--genres", **both, help="songs with genres, the paper's GTZAN")
     made.add_argument("--tags", **both, help="songs with tags, the paper's MagnaTagATune")
-    made.add_argument("--out", type=Path, required=True, help="folder of all that is made")
     made.add_argument(
         "--artists",
         type=cli.positive,
@@ -58,20 +82,7 @@ def main() -> None:
     made.add_argument("--mixtures", type=cli.positive, default=256, help="of the UBM")
     made.add_argument("--dimensions", type=cli.positive, default=256, help="of an i-vector")
     made.add_argument("--trials", type=cli.positive, default=1, help="draws of songs, averaged")
-    made.add_argument("--plan", action="store_true", help="print the commands, run nothing")
     cli.add_seed(made)
-    args = parser.parse_args()
-    for command in arxiv2017(args):
-        print("python", shlex.join(command), flush=True)
-        if not args.plan:
-            run(command)
-
-
-def run(command: list[str]) -> None:
-    """Run one of the scripts, and stop if it did not come to a good end."""
-    status = subprocess.run([sys.executable, ROOT / command[0], *command[1:]]).returncode
-    if status:
-        raise InputError(f"{command[0]} ended with {status}; see above, then run this again")
 
 
 def arxiv2017(args: argparse.Namespace) -> Iterator[list[str]]:
@@ -166,6 +177,65 @@ def _run(args: argparse.Namespace, model: str, artists: int) -> Path:
 
 def _of(args: argparse.Namespace, model: str, artists: int, part: str) -> Path:
     return args.out / "features" / f"{model}_{artists}_{part}.h5"
+
+
+# ---------------------------------------------------------------- agf2018
+
+
+def add_agf2018(made: argparse.ArgumentParser) -> None:
+    """Its songs, the size of the groups, and how much is trained."""
+    made.add_argument(
+        "--songs",
+        required=True,
+        nargs=2,
+        type=Path,
+        metavar=("SPLIT.csv", "CACHE.h5"),
+        help="with genres and artists; the subset test is judged on",
+    )
+    made.add_argument("--audio", type=Path, help="folder of the split's paths, for the word e")
+    made.add_argument("--subgenres", metavar="COLUMN", default="genres", help="for the word s")
+    made.add_argument("--clusters", type=cli.positive, default=2048, help="of m, d and e")
+    made.add_argument("--groups", type=cli.positive, default=40, help="of each word")
+    made.add_argument("--epochs", type=cli.positive, default=200, help="an mtn has 5 for each")
+    made.add_argument("--batch", type=cli.positive, default=64, help="anchors a step")
+    made.add_argument(
+        "--seeds", type=cli.natural, nargs="+", default=[0], help="of all runs, one after another"
+    )
+
+
+def agf2018(args: argparse.Namespace) -> Iterator[list[str]]:
+    """Genres by networks that learn artist groups, alone and together.
+
+    Tables 3 to 5: log loss and macro F1 of single-task, multi-task and wide networks, for
+    all combinations of the genre with groups out of four words. Without --audio, or without
+    Essentia, the word e is left out.
+    """
+    split, cache = (str(path) for path in args.songs)
+    groups = args.out / "groups.h5"
+    sizes = ["--clusters", str(args.clusters), "--groups", str(args.groups)]
+    words = ["--audio", str(args.audio)] if args.audio else ["--words", "m", "d", "s"]
+    words += ["--subgenres", args.subgenres]
+    yield ["data_prep/2b_artist_groups.py", split, cache, "--out", str(groups), *words, *sizes]
+    amount = ["--epochs", str(args.epochs), "--batch", str(args.batch)]
+    runs = args.out / "runs"
+    for seed in args.seeds:
+        trained = [split, cache, str(groups), "--out", str(runs)]
+        yield ["train_agf.py", *trained, *amount, "--seed", str(seed)]
+        for name in _agf_runs(groups, words):
+            features, json = runs / f"{name}_{seed}" / "features.h5", args.out / f"{name}_{seed}"
+            yield ["evaluate.py", "genre", str(features), split, "--json", f"{json}.json"]
+    yield ["evaluate.py", "groups", str(groups), split, "--out", str(args.out / "groups")]
+    yield ["evaluate.py", "combinations", "--results", str(args.out)]
+    yield ["evaluate.py", "tables", "--results", str(args.out), "--paper", "agf2018"]
+
+
+def _agf_runs(groups: Path, words: list[str]) -> list[str]:
+    """The names of all runs that these groups allow; before they are made, that they may."""
+    found = list(groups_file.load(groups).groups) if groups.exists() else "sedm"
+    if not groups.exists() and "--words" in words:
+        found = "sdm"
+    sets = agf_runs.all_sets(agf_runs.in_order(["g", *found]))
+    return [run.name for run in agf_runs.all_runs(agf_runs.KINDS, sets)]
 
 
 if __name__ == "__main__":

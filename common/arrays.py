@@ -1,11 +1,14 @@
-"""NumPy's .npy files, read as numbers only."""
+"""Arrays in files: NumPy's .npy, read as numbers only, and what is too large for memory."""
 
+import tempfile
 import tokenize
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from common.errors import InputError
+from common.files import write_all
 
 _MAGIC = b"\x93NUMPY"
 # What NumPy raises over a header that is no header, or claims what the file does not hold.
@@ -51,3 +54,32 @@ def load_npy(path: str | Path, *, ndim: int | None = None) -> np.ndarray:
             f"{path}: its array has {mapped.ndim} dimensions, not {ndim}; use the published file"
         )
     return np.array(mapped)
+
+
+def end_to_end(arrays: Iterable[np.ndarray], folder: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """Put arrays one after the other into a file without a name, which is mapped into memory.
+
+    A pass over them costs no more than reading them, however often it is made; the
+    file is gone when the array is, or when the process is.
+
+    Parameters
+    ----------
+    arrays
+        (n, d) float32 each, of one d; at least one row in all.
+    folder
+        Where the disk has room.
+
+    Returns
+    -------
+    rows : (total, d) float32, mapped
+    start : (arrays + 1,) int64; array i is rows[start[i] : start[i + 1]]
+    """
+    lengths, width = [], 0
+    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+        for array in arrays:
+            if len(array):  # Python casts no memory of none
+                write_all(file, memoryview(np.ascontiguousarray(array, np.float32)).cast("B"))
+            lengths.append(len(array))
+            width = array.shape[1]
+        start = np.cumsum([0, *lengths])
+        return np.memmap(file, np.float32, mode="r", shape=(start[-1], width)), start

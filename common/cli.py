@@ -38,8 +38,7 @@ def training_parser(
     made.add_argument("cache", metavar="CACHE.h5", type=Path)
     made.add_argument("--out", type=Path, required=True, help="folder of the run, runs/NAME")
     made.add_argument("--epochs", type=positive, default=1000, help="at the most")
-    made.add_argument("--batch", type=positive, default=batch, help="anchors a step")
-    made.add_argument("--rate", type=positive_float, default=learning_rate, help="of learning")
+    add_steps(made, learning_rate=learning_rate, batch=batch)
     made.add_argument("--dropout", type=share, default=0.0, help="after the last activation")
     made.add_argument(
         "--plateau",
@@ -61,6 +60,19 @@ def training_parser(
         help="of the encoder; mixed computes in bfloat16 and keeps its weights in float32",
     )
     made.add_argument(
+        "--distribute",
+        action="store_true",
+        help="share each batch among all GPUs of this machine or, with JAX, of several",
+    )
+    add_seed(made)
+    return made
+
+
+def add_steps(made: argparse.ArgumentParser, *, learning_rate: float, batch: int) -> None:
+    """How every network is trained, step by step."""
+    made.add_argument("--batch", type=positive, default=batch, help="anchors a step")
+    made.add_argument("--rate", type=positive_float, default=learning_rate, help="of learning")
+    made.add_argument(
         "--data",
         choices=("auto", "stream", "resident"),
         default="auto",
@@ -73,13 +85,6 @@ def training_parser(
         metavar="N",
         help="steps in one call of the compiled function; 16 on a CPU, 64 on a GPU",
     )
-    made.add_argument(
-        "--distribute",
-        action="store_true",
-        help="share each batch among all GPUs of this machine or, with JAX, of several",
-    )
-    add_seed(made)
-    return made
 
 
 def settings(args: argparse.Namespace) -> dict:

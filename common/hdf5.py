@@ -85,6 +85,16 @@ def open_file(path: str | Path) -> h5py.File:
         ) from error
 
 
+def format_of(path: str | Path) -> str | None:
+    """What a file says in its root attribute `format`; None of one that says nothing."""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            found = file.attrs.get("format")
+    except (OSError, RuntimeError, TypeError, ValueError):
+        return None
+    return found if isinstance(found, str) else None
+
+
 def dataset(group: h5py.Group, name: str) -> h5py.Dataset:
     """A dataset whose values lie in this very file.
 

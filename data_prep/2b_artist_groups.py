@@ -4,7 +4,6 @@ The tracks are described by words: m, clusters of MFCC frames; d, clusters of th
 differences over time; e, clusters of Essentia's song descriptors; s, sub-genre labels. Each
 word makes a distribution over groups of each artist, which networks are trained to tell.
 """
-# ruff: noqa: E402 (the root is put on the path before the imports)
 
 import argparse
 import importlib.util

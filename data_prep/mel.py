@@ -101,15 +101,15 @@ def log_mel_of_file(path: str | Path, front_end: FrontEnd | None = None) -> np.n
     return log_mel(waveform, front_end)
 
 
-def segments(mel: np.ndarray) -> np.ndarray:
+def segments(mel: np.ndarray, segment: int = SEGMENT) -> np.ndarray:
     """Cut (frames, n_mels) into consecutive segments; a remainder is dropped.
 
     Returns
     -------
-    (frames // 129, 129, n_mels), a view: a 30 s clip of 1,291 frames gives 10.
+    (frames // segment, segment, n_mels), a view: a 30 s clip of 1,291 frames gives 10.
     """
-    count = len(mel) // SEGMENT
-    return mel[: count * SEGMENT].reshape(count, SEGMENT, mel.shape[1])
+    count = len(mel) // segment
+    return mel[: count * segment].reshape(count, segment, mel.shape[1])
 
 
 def mfcc(mel: np.ndarray, front_end: FrontEnd | None = None, coefficients: int = 20) -> np.ndarray:

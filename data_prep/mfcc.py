@@ -1,7 +1,6 @@
 """MFCC frames of tracks for the speaker-recognition baselines, out of their cached log-mels."""
 
 import dataclasses
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,8 @@ import librosa
 import numpy as np
 
 from common import cli
+from common.arrays import end_to_end
 from common.errors import InputError
-from common.files import write_all
 from common.parallel import threaded
 from data_prep.mel import FrontEnd, mfcc
 from data_prep.mel_cache import MelCache
@@ -44,10 +43,7 @@ class MfccSettings:
 
 @dataclass(frozen=True)
 class TrackFrames:
-    """The MFCC frames of tracks, end to end in a file without a name that is mapped into memory.
-
-    A pass over them costs no more than reading them, however often it is made; the
-    file is gone when this is, or when the process is.
+    """The MFCC frames of tracks, mapped from a file without a name (`arrays.end_to_end`).
 
     Attributes
     ----------
@@ -78,25 +74,24 @@ class TrackFrames:
             A track that the cache lacks, or one with NaN or infinity; no frame at all.
         """
         cache.rows(track_ids)  # all are there
-        lengths, kept, failed = [], [], {}
-        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+        kept, failed = [], {}
+
+        def loud() -> Iterator[np.ndarray]:
             made = threaded(lambda track: _frames_of(cache, track, settings), track_ids)
             with cli.progress(made, total=len(track_ids), desc="MFCC", unit="track") as progress:
                 for track, frames in zip(track_ids, progress, strict=True):
-                    if not len(frames):
+                    if len(frames):
+                        kept.append(track)
+                        yield frames
+                    else:
                         failed[track] = SILENT
-                        continue
-                    write_all(file, memoryview(frames).cast("B"))
-                    kept.append(track)
-                    lengths.append(len(frames))
             if not kept:
                 raise InputError(
                     f"{cache.path}: none of {len(track_ids)} tracks has a frame that is loud "
                     "enough; raise --level-range, or leave it out"
                 )
-            shape = (sum(lengths), settings.dimensions)
-            frames = np.memmap(file, np.float32, mode="r", shape=shape)  # keeps the file open
-        start = np.cumsum([0, *lengths])
+
+        frames, start = end_to_end(loud(), folder)
         return cls(frames, np.array(kept, object), start, failed)
 
     def __iter__(self) -> Iterator[np.ndarray]:

@@ -6,7 +6,8 @@ single-task network (wSTN) learns genre alone, with as many weights as the set o
 networks that it stands against.
 """
 
-from collections.abc import Mapping
+import random
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -30,6 +31,7 @@ REST = (
 )
 DROPOUT = 0.5  # before and after the dense layer, and in the MLP
 MLP_UNITS = 1024
+LOSS = "categorical_crossentropy"  # with soft targets, too
 
 # Of the mel magnitudes: what librosa floors a level at, so that silence has one.
 _SILENCE = 1e-5
@@ -87,13 +89,13 @@ def build_network(
         image = _block(image, block, width, number)
     x = layers.GlobalAveragePooling2D(name="average")(image)
     x = layers.BatchNormalization(name="bn_average")(x)
-    x = layers.Dropout(DROPOUT, name="dropout_average")(x)
+    x = _dropout(DROPOUT, "dropout_average")(x)
     x = layers.Dense(FEATURE, name="dense")(x)
     x = layers.BatchNormalization(name="bn_dense")(x)
     x = layers.ELU(name="feature")(x)
-    x = layers.Dropout(DROPOUT, name="dropout_feature")(x)
+    x = _dropout(DROPOUT, "dropout_feature")(x)
     classes = layers.Dense(outputs, activation="softmax", name="classes")(x)
-    return keras.Model(spectrogram, classes)
+    return keras.Model(spectrogram, classes, name="network")
 
 
 def build_mtn(outputs: Mapping[str, int]) -> dict[str, keras.Model]:
@@ -105,10 +107,40 @@ def build_mtn(outputs: Mapping[str, int]) -> dict[str, keras.Model]:
 def build_mlp(inputs: int, classes: int) -> keras.Model:
     """The classifier on the features of several tasks side by side."""
     features = x = keras.Input((inputs,), name="features")
-    x = layers.Dropout(DROPOUT)(x)
-    x = layers.Dense(MLP_UNITS, activation="elu")(x)
-    x = layers.Dropout(DROPOUT)(x)
+    x = _dropout(DROPOUT, "dropout_features")(x)
+    x = layers.Dense(MLP_UNITS, activation="elu", name="dense")(x)
+    x = _dropout(DROPOUT, "dropout_dense")(x)
     return keras.Model(features, layers.Dense(classes, activation="softmax", name="classes")(x))
+
+
+def on_log_mel(network: keras.Model, mean: np.ndarray, std: np.ndarray) -> keras.Model:
+    """The network on log-mel crops, (batch, 43, 128) of any float, as it is trained."""
+    crop = keras.Input((FRAMES, BANDS), name="crop")
+    return keras.Model(crop, network(Decibels(mean, std, name="decibels")(crop)), name="on_log_mel")
+
+
+def features_of(
+    networks: Sequence[keras.Model],
+    mean: np.ndarray,
+    std: np.ndarray,
+    mlp: keras.Model | None = None,
+) -> keras.Model:
+    """What the networks say of log-mel crops (batch, 43, 128).
+
+    Returns
+    -------
+    A model with the output (batch, 256 networks), their features side by side; and with
+    an MLP the probabilities of its classes beside them.
+    """
+    crop = keras.Input((FRAMES, BANDS), name="crop")
+    spectrogram = Decibels(mean, std, name="decibels")(crop)
+    each = [
+        keras.Model(one.input, one.get_layer("feature").output)(spectrogram) for one in networks
+    ]
+    side_by_side = ops.concatenate(each, axis=-1) if len(each) > 1 else each[0]
+    if mlp is None:
+        return keras.Model(crop, side_by_side)
+    return keras.Model(crop, ops.concatenate([side_by_side, mlp(side_by_side)], axis=-1))
 
 
 def parameters(outputs: int, width: float = 1.0) -> int:
@@ -135,6 +167,11 @@ def width_of(weights: int, outputs: int) -> float:
     return min(low, high, key=lambda width: abs(parameters(outputs, width) - weights))
 
 
+def filters(width: float) -> list[int]:
+    """Of the seven convolutions, at a width."""
+    return [_filters(count, width) for count, *_ in (FIRST, *REST)]
+
+
 def _filters(count: int, width: float) -> int:
     return max(1, round(count * width))
 
@@ -150,4 +187,9 @@ def _block(image, block: tuple, width: float, number: int):
     image = layers.ELU(name=f"elu{number}")(image)
     if pool:
         image = layers.MaxPooling2D(pool, name=f"pool{number}")(image)
-    return layers.Dropout(dropout, name=f"dropout{number}")(image) if dropout else image
+    return _dropout(dropout, f"dropout{number}")(image) if dropout else image
+
+
+def _dropout(rate: float, name: str) -> layers.Layer:
+    """With a seed of its own, as in `encoder.build_encoder`, so that a resumed run has it too."""
+    return layers.Dropout(rate, seed=random.randrange(2**31), name=name)

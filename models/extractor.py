@@ -97,23 +97,6 @@ def save(path: str | Path, extractor: Extractor) -> None:
         hdf5.write_strings(file, "trained_on", extractor.trained_on)
 
 
-def is_extractor(path: str | Path) -> bool:
-    """Whether a file says of itself that it holds an extractor."""
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            return _says_so(file)
-    except OSError:
-        return False
-
-
-def _says_so(file: h5py.File) -> bool:
-    try:
-        found = file.attrs.get("format")
-    except (OSError, RuntimeError, TypeError, ValueError):
-        return False
-    return isinstance(found, str) and found == FORMAT
-
-
 def load(path: str | Path) -> Extractor:
     """Read an extractor.
 
@@ -123,7 +106,7 @@ def load(path: str | Path) -> Extractor:
         No such file, a file of something else, or a damaged one.
     """
     with hdf5.open_file(path) as file:
-        if not _says_so(file):
+        if hdf5.format_of(path) != FORMAT:
             raise InputError(f"{path}: not an i-vector extractor; make one with train_ivector.py")
         try:
             ubm = read_ubm(file)

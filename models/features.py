@@ -1,4 +1,4 @@
-"""From log-mels to one vector a song: the encoder's feature."""
+"""From log-mels to one vector a song: the mean over its segments of what a network says."""
 
 import queue
 import threading
@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from data_prep.mel import SEGMENT, segments
-from models.encoder import BANDS, FEATURE, normalisation
+from models.encoder import BANDS, normalisation
 from models.quiet_keras import keras
 
 _BATCH = 256  # segments
-_AHEAD = 4  # batches made ready while the encoder works
+_AHEAD = 4  # batches made ready while the network works
 
 
 def song_features(encoder: keras.Model, mean: float, std: float) -> Callable:
@@ -33,38 +33,59 @@ def song_features(encoder: keras.Model, mean: float, std: float) -> Callable:
     float32, that yields a (256,) float32 feature for each, in order.
     """
     segment = keras.Input((SEGMENT, BANDS))
-    network = keras.Model(segment, encoder(normalisation(mean, std)(segment)))
+    return song_means(keras.Model(segment, encoder(normalisation(mean, std)(segment))))
 
-    def features(mels: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        total, song = np.zeros(FEATURE, np.float32), 0
-        counts: dict[int, int] = {}
-        for batch, songs in _ahead(_batches(mels, counts)):
+
+def song_means(network: keras.Model) -> Callable:
+    """Make the function from log-mels to the mean of `segment_outputs` in each: (d,) float32."""
+    outputs = segment_outputs(network)
+    return lambda mels: (of_song.mean(axis=0) for of_song in outputs(mels))
+
+
+def segment_outputs(network: keras.Model) -> Callable:
+    """Make the function from log-mels to what a network says of each of their segments.
+
+    Parameters
+    ----------
+    network
+        (batch, segment, bands) plain log-mel -> (batch, d).
+
+    Returns
+    -------
+    A function of an iterable of (frames, bands) log-mels, float16 or float32, of a
+    segment or more, that yields (segments, d) float32 for each, in order.
+    """
+    shape = tuple(network.input_shape[1:])
+
+    def outputs(mels: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        rows: list[np.ndarray] = []
+        song = 0
+        for batch, songs in _ahead(_batches(mels, shape)):
             output = keras.ops.convert_to_numpy(network.predict_on_batch(batch))
             for row, owner in zip(output, songs, strict=False):
                 if owner != song:
-                    yield total / counts.pop(song)
-                    total, song = np.zeros(FEATURE, np.float32), owner
-                total += row
-        if counts:
-            yield total / counts.pop(song)
+                    yield np.stack(rows)
+                    rows, song = [], owner
+                rows.append(row)
+        if rows:
+            yield np.stack(rows)
 
-    return features
+    return outputs
 
 
 def _batches(
-    mels: Iterable[np.ndarray], counts: dict[int, int]
+    mels: Iterable[np.ndarray], shape: tuple[int, int]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pack the segments of song after song into batches of one shape.
+    """Pack the segments, each of `shape`, of song after song into batches of one shape.
 
-    Yields (batch, 129, bands) float32, the last one filled up with zeros, and
-    the song number of each segment in it; `counts` gets each song's segments.
+    Yields (batch, segment, bands) float32, the last one filled up with zeros, and
+    the song number of each segment in it.
     """
-    batch, owners = np.zeros((_BATCH, SEGMENT, BANDS), np.float32), []
+    batch, owners = np.zeros((_BATCH, *shape), np.float32), []
     for song, mel in enumerate(mels):
-        cut = segments(mel)
+        cut = segments(mel, shape[0])
         if not len(cut):
-            raise ValueError(f"log-mel number {song}: {len(mel)} frames, needs {SEGMENT}")
-        counts[song] = len(cut)
+            raise ValueError(f"log-mel number {song}: {len(mel)} frames, needs {shape[0]}")
         while len(cut):
             room = _BATCH - len(owners)
             batch[len(owners) : len(owners) + len(cut[:room])] = cut[:room]

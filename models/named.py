@@ -6,16 +6,24 @@ from typing import NamedTuple
 
 import numpy as np
 
+from common import hdf5
 from data_prep.mel import mfcc
 from models import extractor
 
 
 class Named(NamedTuple):
-    """A feature function; what a feature file says of it; and the artists it was trained on."""
+    """A feature function, and what a feature file says of it.
+
+    function : log-mels to vectors, see `named`
+    origin : what made the features
+    trained_on : the artists that it was trained on
+    classes : the last so many numbers of a vector are the probabilities of these
+    """
 
     function: Callable
     origin: dict
     trained_on: Sequence[str] = ()
+    classes: Sequence[str] = ()
 
 
 def named(
@@ -29,21 +37,27 @@ def named(
     Parameters
     ----------
     name
-        `mfcc` or `untrained` for the baselines, an i-vector extractor's file, else as
-        `models.weights.load` takes it.
+        `mfcc` or `untrained` for the baselines, an i-vector extractor's file, one of
+        networks of agf2018, else as `models.weights.load` takes it.
     seed, mean_and_std
         Of the untrained encoder's random weights, and of its input; None takes the
         released weights' own.
     """
     if name == "mfcc":
         return Named(mfcc_features, {"name": "mfcc", "model": "mfcc", "artists": None})
-    if extractor.is_extractor(name):
+    if hdf5.format_of(name) == extractor.FORMAT:
         made = extractor.load(name)
         return Named(made.features, extractor.origin(name, made), made.trained_on)
 
     # Keras is for networks only: an i-vector does not wait for it.
-    from models import encoder, features, weights
+    from models import agf_weights, encoder, features, weights
     from models.quiet_keras import keras
+
+    if hdf5.format_of(name) == agf_weights.FORMAT:
+        networks = agf_weights.load(name)
+        function = features.song_means(networks.model)
+        classes = networks.genres if networks.mlp else ()
+        return Named(function, agf_weights.origin(name), networks.trained_on, classes)
 
     if name == "untrained":
         keras.utils.set_random_seed(seed)

@@ -6,6 +6,7 @@ Python's errors still show.
 """
 
 import contextlib
+import logging
 import os
 import sys
 
@@ -24,5 +25,9 @@ if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "3" and sys.stderr is n
         os.close(_nowhere)
 else:
     import keras
+
+# It warns that functions are compiled again and again, as they are on purpose where many networks
+# are trained one after another.
+logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 __all__ = ["keras"]

@@ -9,7 +9,7 @@ from data_prep.catalogs.catalog import Catalog, Request
 _TARGET_ARTISTS = 40
 _JUDGED_SONGS, _JUDGED_SHARES = 8, (3, 1, 1)  # artists of each genre for train, valid and test
 _UNSEEN_SONGS = 20  # as arxiv2017: 15 enrol an artist, 5 test
-_HEARD_SONGS = 4  # of each artist to learn genres from
+_GENRE_SONGS = 4  # of each artist: few, for many networks are to learn from them
 
 
 def source(request: Request) -> Catalog:
@@ -34,15 +34,15 @@ def unseen(request: Request) -> Catalog:
 
 
 def genres(request: Request) -> Catalog:
-    """The first 4 songs of each of the 60 artists for training, 8 of each of the 40 for testing.
+    """The first 4 songs of each artist: of the 60 for training, of the 40 others for testing.
 
     They are songs of `source` and `target`: where those are, nothing is rendered.
     """
     table = demo_corpus.catalog(
         request.seed,
-        source_songs=_HEARD_SONGS,
+        source_songs=_GENRE_SONGS,
         target_artists=_TARGET_ARTISTS,
-        target_songs=_JUDGED_SONGS,
+        target_songs=_GENRE_SONGS,
     )
     subset = table["part"].map({"source": "train", "target": "test"})
     return _rendered(request, table.assign(subset=subset))

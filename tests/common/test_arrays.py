@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.arrays import load_npy
+from common.arrays import end_to_end, load_npy
 from common.errors import InputError
 
 
@@ -120,3 +120,13 @@ def test_text_and_other_dimensions(tmp_path):
     stream = io.BytesIO()
     np.savez(stream, a=np.arange(3))
     assert "not an .npy" in refused(tmp_path, stream.getvalue())
+
+
+def test_arrays_end_to_end_are_what_was_put_in(tmp_path):
+    random = np.random.default_rng(0)
+    arrays = [random.random((count, 3)).astype(np.float32) for count in (4, 0, 1, 7)]
+    rows, start = end_to_end(iter(arrays), tmp_path)
+    assert start.tolist() == [0, 4, 4, 5, 12] and rows.dtype == np.float32
+    for array, first, after in zip(arrays, start, start[1:], strict=False):
+        np.testing.assert_array_equal(rows[first:after], array)
+    assert not list(tmp_path.iterdir()), "the file has no name"

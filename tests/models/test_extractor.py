@@ -90,7 +90,7 @@ def test_an_extractor_comes_back_from_its_file(made, tmp_path):
     np.testing.assert_array_equal(list(found.features(songs(2))), list(made.features(songs(2))))
     assert (found.mfcc, found.front_end, found.inputs) == (made.mfcc, made.front_end, made.inputs)
     assert list(found.trained_on) == ["Ärzte", "b"]
-    function, origin, trained_on = named(str(path), mirror=None, seed=0, mean_and_std=None)
+    function, origin, trained_on, _ = named(str(path), mirror=None, seed=0, mean_and_std=None)
     np.testing.assert_array_equal(list(function(songs(2))), list(made.features(songs(2))))
     assert (origin["name"], origin["model"], origin["artists"]) == ("run", "ivector", 2)
     assert len(origin["sha256"]) == 64 and list(trained_on) == ["Ärzte", "b"]
@@ -151,6 +151,6 @@ def test_files_of_something_else_are_none(tmp_path):
         file["features"] = np.ones(3)
     text.write_text("no HDF5")
     for path in (other, text, tmp_path / "none.h5", tmp_path):
-        assert not extractor.is_extractor(path)
+        assert hdf5.format_of(path) is None
         with pytest.raises(InputError, match=str(path)):
             load(path)

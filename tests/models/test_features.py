@@ -142,7 +142,7 @@ def test_mfcc_hears_pitch_and_not_loudness_alone():
 
 
 def untrained(seed: int, mean_and_std=None) -> np.ndarray:
-    extract, origin, _ = named("untrained", mirror=None, seed=seed, mean_and_std=mean_and_std)
+    extract, origin, *_ = named("untrained", mirror=None, seed=seed, mean_and_std=mean_and_std)
     assert origin == {"name": "untrained", "model": "untrained", "artists": None, "seed": seed}
     return np.stack(list(extract(songs(1, 2))))
 
@@ -154,13 +154,13 @@ def test_untrained_is_the_same_for_the_same_seed():
 
 
 def test_named_mfcc_and_named_file(encoder, extract, tmp_path):
-    function, origin, _ = named("mfcc", mirror=None, seed=0, mean_and_std=None)
+    function, origin, *_ = named("mfcc", mirror=None, seed=0, mean_and_std=None)
     assert (function, origin["model"], origin["artists"]) == (mfcc_features, "mfcc", None)
     path = tmp_path / "best.h5"
     inputs = {"name": "run", "model": "siamese", "artists": 4}
     model = build_siamese(encoder, 4, mean=MEAN, std=STD)
     weights.save(path, model, mean=MEAN, std=STD, made_from={"inputs": inputs})
-    function, origin, _ = named(str(path), mirror=None, seed=0, mean_and_std=(9.0, 9.0))
+    function, origin, *_ = named(str(path), mirror=None, seed=0, mean_and_std=(9.0, 9.0))
     assert origin["name"] == "run" and (origin["mean"], origin["std"]) == (MEAN, STD)
     np.testing.assert_allclose(
         np.stack(list(function(songs(1, 2)))), np.stack(list(extract(songs(1, 2)))), rtol=1e-5

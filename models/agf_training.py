@@ -1,0 +1,305 @@
+"""The runs of agf2018: networks of single tasks, of several, wide ones; and the MLP on each set.
+
+A *run* is a kind of network with a set of tasks, such as an MTN of `gs`. Its folder gets
+model.h5, its networks with the classifier on their features, and features.h5, what they
+say of all tracks of the cache. The networks themselves are trained in its folder
+`networks`; an STN run of several tasks takes those of the single ones.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from common import cli, feature_file, provenance
+from common.arrays import end_to_end
+from common.errors import InputError
+from data_prep.crops import Crops, LabelledBatches
+from data_prep.groups_file import Prepared
+from data_prep.mel_cache import MelCache
+from models import agf, agf_weights
+from models.agf_runs import Combination
+from models.agf_transfer import Segments, judged, train_mlp
+from models.agf_weights import GroupNetworks
+from models.devices import Devices
+from models.features import segment_outputs
+from models.fit import Schedule, Task, fit
+from models.made_from import artists_heard, inputs_of
+from models.placement import Placement
+from models.quiet_keras import keras
+from models.run import Run
+
+MTN_EPOCHS = 5  # for each of an STN: agf2018's 1,000 and 200, whatever the number of tasks
+
+
+class Targets(NamedTuple):
+    """What a task is trained towards: (n,) int64 training tracks, and (n, outputs) float32."""
+
+    tracks: np.ndarray
+    shares: np.ndarray
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the networks and the MLP are trained; the paper's values.
+
+    Attributes
+    ----------
+    epochs
+        Of an STN and a wSTN; an MTN has five times as many.
+    mlp_epochs
+        Of the MLP.
+    batch, rate, seed
+        Of both.
+    """
+
+    epochs: int = 200
+    mlp_epochs: int = 50
+    batch: int = 64
+    rate: float = 1e-3
+    seed: int = 0
+
+    def of_networks(self, kind: str) -> dict:
+        """What decides how networks come out."""
+        epochs = self.epochs * (MTN_EPOCHS if kind == "mtn" else 1)
+        return {"epochs": epochs, "batch": self.batch, "rate": self.rate, "seed": self.seed}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """All runs on one split.
+
+    Attributes
+    ----------
+    out
+        Folder of the runs' folders.
+    split
+        All tracks; those of the subset train are learnt from.
+    source
+        Names the split in messages.
+    prepared
+        The artist groups, and the bands' mean and deviation, of the same split.
+    data, steps
+        See `Placement.choose`.
+    """
+
+    out: Path
+    split: pd.DataFrame
+    source: Path
+    cache: MelCache
+    prepared: Prepared
+    settings: Settings
+    devices: Devices
+    data: str = "auto"
+    steps: int | None = None
+
+    @cached_property
+    def _train(self) -> pd.DataFrame:
+        return self.split[self.split["subset"].eq("train")].reset_index(drop=True)
+
+    @cached_property
+    def _crops(self) -> Crops:
+        return Crops(self.cache, self._train["track_id"].to_numpy(object), agf.FRAMES)
+
+    @cached_property
+    def genres(self) -> list[str]:
+        """Of the training tracks, in alphabetical order."""
+        found = sorted(set(self._train["genre"]) - {""})
+        if len(found) < 2:
+            raise InputError(
+                f"{self.source}: its training tracks have {len(found)} genres; needs two or more"
+            )
+        return found
+
+    def targets(self, task: str) -> Targets:
+        """Of the training tracks that have some: the genre, or the groups of the artist."""
+        if task == "g":
+            known = self._train["genre"].ne("").to_numpy()
+            codes = pd.Index(self.genres).get_indexer(self._train["genre"][known])
+            return Targets(np.flatnonzero(known), np.eye(len(self.genres), dtype=np.float32)[codes])
+        groups, artists = self.prepared.groups[task], self._train["artist"].to_numpy(object)
+        known = groups.knows(artists)
+        return Targets(np.flatnonzero(known), groups.of(artists[known]))
+
+    def report(self) -> list[str]:
+        """How many training tracks a task has to do without, a line each where there are some."""
+        lacking = {
+            task: len(self._train) - len(self.targets(task).tracks)
+            for task in ("g", *self.prepared.groups)
+        }
+        what = {"g": "genre"}
+        return [
+            f"{self.source}: {count} training tracks without {what.get(task, 'artist groups')} "
+            f"take no part in the task {task}"
+            for task, count in lacking.items()
+            if count
+        ]
+
+    def make(self, runs: Sequence[Combination]) -> None:
+        """Make all these runs, passing over those that are complete."""
+        segments: dict[str, Segments] = {}  # of STNs, which several runs take
+        for run in runs:
+            for one in run.of_networks:
+                self._train_networks(one)
+            if self._is_complete(run):
+                print(f"{self._folder(run)}: complete already")
+                continue
+            networks = self._networks(run)
+            if run.kind != "stn":
+                segments = {}
+            parts = []
+            for task, network in networks.networks.items():
+                if task not in segments or run.kind != "stn":
+                    segments[task] = self._segments(networks, network)
+                parts.append(segments[task])
+            self._transfer(run, networks, parts)
+            keras.utils.clear_session()
+
+    # ------------------------------------------------------------ networks
+
+    def _folder(self, run: Combination) -> Path:
+        return self.out / f"{run.name}_{self.settings.seed}"
+
+    def _inputs(self, run: Combination, settings: dict) -> dict:
+        train = self._train
+        made = inputs_of(self._folder(run), run.model, train, self.cache, settings)
+        return {**made, "groups": self.prepared.inputs}
+
+    def _train_networks(self, run: Combination) -> None:
+        inputs = self._inputs(run, self.settings.of_networks(run.kind))
+        width = self._width(run)
+        tasks = "g" if run.kind == "wstn" else run.tasks
+
+        def save(path: Path, models: Sequence[keras.Model], made_from: dict) -> None:
+            inside = (model.get_layer("network") for model in models)
+            networks = dict(zip(tasks, inside, strict=True))
+            agf_weights.save(path, self._made(networks, width), made_from)
+
+        folder = Run(self._folder(run) / "networks", inputs, save)
+        if folder.is_complete():
+            return
+        keras.utils.set_random_seed(self.settings.seed)
+        targets = {task: self.targets(task) for task in tasks}
+        outputs = {task: found.shares.shape[1] for task, found in targets.items()}
+        first = agf.first_block(width)
+        fitted = [
+            Task(
+                agf.on_log_mel(
+                    agf.build_network(outputs[task], width=width, first=first),
+                    self.prepared.mean,
+                    self.prepared.std,
+                ),
+                agf.LOSS,
+                [],
+                LabelledBatches(
+                    self._crops,
+                    targets[task].tracks,
+                    self.settings.batch,
+                    self.settings.seed,
+                    labels=targets[task].shares,
+                ),
+            )
+            for task in tasks
+        ]
+        epochs = inputs["settings"]["epochs"]
+        # agf2018: "each epoch trains one task drawn at random".
+        turns = np.random.default_rng([self.settings.seed, len(tasks)]).integers(
+            len(tasks), size=epochs
+        )
+        placement = Placement.choose(self.devices, self._crops, self.data, self.steps)
+        schedule = Schedule(self.settings.rate, epochs, adam=True)
+        fit(fitted, schedule, folder, placement, self.devices, turn=lambda epoch: int(turns[epoch]))
+        keras.utils.clear_session()
+
+    def _width(self, run: Combination) -> float:
+        """Of a wSTN: that at which it has as many weights as the STNs of the tasks."""
+        if run.kind != "wstn":
+            return 1.0
+        genres, groups = len(self.genres), len(next(iter(self.prepared.groups.values())).symbols)
+        others = (len(run.tasks) - 1) * agf.parameters(groups)
+        return agf.width_of(agf.parameters(genres) + others, genres)
+
+    def _made(self, networks: dict[str, keras.Model], width: float) -> GroupNetworks:
+        mean, std = self.prepared.mean, self.prepared.std
+        heard = artists_heard(self.split)
+        return GroupNetworks(networks, width, mean, std, self.genres, heard)
+
+    def _networks(self, run: Combination) -> GroupNetworks:
+        found = [agf_weights.load(path) for path in self._files(run)]
+        together = {task: net for one in found for task, net in one.networks.items()}
+        return replace(found[0], networks=together)
+
+    def _files(self, run: Combination) -> list[Path]:
+        return [self._folder(one) / "networks" / "last.h5" for one in run.of_networks]
+
+    # ------------------------------------------------------------ transfer
+
+    def _segments(self, networks: GroupNetworks, network: keras.Model) -> Segments:
+        """The features of a network in all segments of all tracks of the cache."""
+        model = agf.features_of([network], networks.mean, networks.std)
+        mels = (self.cache[track] for track in self.cache.track_id)
+        found = segment_outputs(model)(mels)
+        with cli.progress(found, total=len(self.cache), desc="features", unit="track") as rows:
+            return Segments(*end_to_end(rows, self.out))
+
+    def _model_inputs(self, run: Combination) -> dict:
+        settings = self.settings.of_networks(run.kind) | {"mlp_epochs": self.settings.mlp_epochs}
+        made = [agf_weights.inputs_of(path) for path in self._files(run)]
+        return {**self._inputs(run, settings), "networks": made}
+
+    def _feature_inputs(self, model: Path) -> dict:
+        cache = {"cache": self.cache.made_from["inputs"]}
+        return {"weights": agf_weights.origin(model), "input": cache}
+
+    def _is_complete(self, run: Combination) -> bool:
+        model, features = (self._folder(run) / name for name in ("model.h5", "features.h5"))
+        if not model.exists():
+            return False
+        provenance.require_same(model, agf_weights.inputs_of(model), self._model_inputs(run))
+        if not features.exists():
+            return False
+        found = feature_file.read(features).inputs
+        provenance.require_same(features, found, self._feature_inputs(model))
+        return True
+
+    def _transfer(
+        self, run: Combination, networks: GroupNetworks, parts: Sequence[Segments]
+    ) -> None:
+        """Train the MLP on the networks' features; write model.h5, then features.h5."""
+        model, features = (self._folder(run) / name for name in ("model.h5", "features.h5"))
+        genre = self.targets("g")
+        tracks = self.cache.rows(self._train["track_id"].to_numpy(object)[genre.tracks])
+        mlp, loss = train_mlp(
+            parts,
+            tracks,
+            genre.shares,
+            epochs=self.settings.mlp_epochs,
+            batch=self.settings.batch,
+            rate=self.settings.rate,
+            seed=self.settings.seed,
+            name=run.model,
+        )
+        if not np.isfinite(loss):
+            raise InputError(
+                f"{self._folder(run)}: the loss of the MLP is no longer a number; train with a "
+                "lower --rate into another folder"
+            )
+        agf_weights.save(
+            model, replace(networks, mlp=mlp), provenance.record(self._model_inputs(run))
+        )
+        rows, probabilities = judged(parts, mlp)
+        made = feature_file.Features(
+            rows,
+            self.cache.track_id,
+            self.cache.failed,
+            self._feature_inputs(model),
+            networks.trained_on,
+            networks.genres,
+            probabilities,
+        )
+        feature_file.write(features, made)
+        print(f"{self._folder(run)}: complete, last loss of the MLP {loss:.4f}")

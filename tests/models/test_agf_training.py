@@ -1,0 +1,274 @@
+"""The runs of agf2018: which there are, what each makes, how they go on, what they refuse."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from common import feature_file
+from common.errors import InputError
+from data_prep.artist_groups import Groups
+from data_prep.groups_file import Prepared
+from models import agf, agf_training, agf_transfer, agf_weights
+from models.agf_runs import KINDS, Combination, all_runs, all_sets
+from models.agf_training import Experiment, Settings
+from models.agf_transfer import Segments
+from models.devices import Devices
+from models.named import named
+from models.run import Run
+from tests.models import made_up
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own get_weights
+SETTINGS = Settings(epochs=2, mlp_epochs=3, batch=8, rate=1e-3, seed=0)
+NAMES = ["artist 0", "artist 1", "artist 2", "artist 3"]
+RUNS = all_runs(KINDS, all_sets("gs"))
+
+
+def split() -> pd.DataFrame:
+    """Of the made-up cache: genre by class, the last six tracks to test, one without genre."""
+    numbers = np.arange(made_up.TRACKS)
+    table = pd.DataFrame(
+        {
+            "track_id": [f"t{number}" for number in numbers],
+            "path": [f"{number}.wav" for number in numbers],
+            "subset": np.where(numbers < 30, "train", "test"),
+            "artist": [f"artist {number % 5}" for number in numbers],
+            "genre": np.array(["jazz", "polka", "rock"], object)[numbers % 3],
+        }
+    )
+    table.loc[4, "genre"] = ""
+    return table
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return made_up.cache(tmp_path_factory.mktemp("cache") / "made_up.h5")
+
+
+def experiment(cache, out, **changed) -> Experiment:
+    """Groups of four artists; the fifth has none."""
+    random = np.random.default_rng(0)
+    groups = Groups(np.array(NAMES, object), random.dirichlet(np.ones(4), 4), np.full((4, 2), 0.5))
+    prepared = Prepared(np.full(128, -10.0), np.full(128, 8.0), {"s": groups}, ["a", "b"], {"x": 1})
+    steps = made_up.STEPS
+    settings = replace(SETTINGS, **changed)
+    of_split = split(), "split.csv", cache, prepared
+    return Experiment(out, *of_split, settings, Devices(), "stream", steps)
+
+
+@pytest.fixture(scope="module")
+def made(cache, tmp_path_factory) -> Experiment:
+    made = experiment(cache, tmp_path_factory.mktemp("agf"))
+    made.make(RUNS)
+    return made
+
+
+def networks(folder) -> agf_weights.GroupNetworks:
+    return agf_weights.load(folder / "networks" / "last.h5")
+
+
+def arrays(network) -> list[np.ndarray]:
+    return [np.array(weight) for weight in network.weights]
+
+
+def same(one, other) -> bool:
+    pairs = zip(arrays(one), arrays(other), strict=True)
+    return all(np.array_equal(ours, theirs) for ours, theirs in pairs)
+
+
+def test_runs_of_the_paper():
+    tasks = all_sets("gsedm")
+    assert len(tasks) == 31 and tasks[:6] == ["g", "s", "e", "d", "m", "gs"]
+    runs = all_runs(KINDS, tasks)
+    kinds = [run.kind for run in runs]
+    # An MTN of one task would be the STN of it.
+    assert [kinds.count(kind) for kind in KINDS] == [31, 26, 4]
+    assert runs[-1] == Combination("wstn", "gsedm") and runs[-1].name == "wstn_5"
+    assert (
+        Combination("mtn", "gd").model == "mtn gd" and Combination("wstn", "gs").model == "wstn N=2"
+    )
+    assert Combination("stn", "gd").of_networks == [
+        Combination("stn", "g"),
+        Combination("stn", "d"),
+    ]
+    assert all_runs(["wstn"], ["ged", "gsd", "g"]) == [Combination("wstn", "ged")]
+
+
+def test_each_run_has_its_folder(made):
+    found = {path.name for path in made.out.iterdir()}
+    assert found == {"stn_g_0", "stn_s_0", "stn_gs_0", "mtn_gs_0", "wstn_2_0"}
+    for name in found:
+        files = {path.name for path in (made.out / name).iterdir()}
+        own = set() if name == "stn_gs_0" else {"networks"}
+        assert files == {"model.h5", "features.h5"} | own
+
+
+def test_an_stn_of_several_tasks_takes_the_networks_of_the_single_ones(made):
+    together = agf_weights.load(made.out / "stn_gs_0" / "model.h5").networks
+    for task in "gs":
+        alone = networks(made.out / f"stn_{task}_0").networks[task]
+        assert same(together[task], alone)
+
+
+def test_an_mtn_shares_its_first_block_and_trains_one_task_an_epoch(made):
+    both = networks(made.out / "mtn_gs_0").networks
+    first = {task: arrays(network.get_layer("first")) for task, network in both.items()}
+    for ours, theirs in zip(first["g"], first["s"], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    kernels = [np.array(network.get_layer("conv2").kernel) for network in both.values()]
+    assert (kernels[0] != kernels[1]).any()
+    log = pd.read_csv(made.out / "mtn_gs_0" / "networks" / "log.csv")
+    assert len(log) == 10 and set(log["network"]) == {0, 1}
+
+
+def test_a_wide_network_has_the_weights_of_the_set(made):
+    wide = networks(made.out / "wstn_2_0")
+    wanted = agf.parameters(3) + agf.parameters(4)
+    assert list(wide.networks) == ["g"]
+    assert wide.networks["g"].count_params() == pytest.approx(wanted, rel=0.01)
+    assert 1 < wide.width < 2
+
+
+@pytest.mark.parametrize("name", ["stn_gs_0", "wstn_2_0"])
+def test_features_are_those_that_the_networks_give(name, made, cache):
+    found = feature_file.read(made.out / name / "features.h5")
+    function, origin, trained_on, classes = named(
+        str(made.out / name / "model.h5"), mirror=None, seed=0, mean_and_std=None
+    )
+    expected = np.stack(list(function(cache[track] for track in cache.track_id)))
+    both = np.concatenate([found.features, found.probabilities], axis=1)
+    np.testing.assert_allclose(both, expected, atol=2e-4)
+    assert list(found.classes) == list(classes) == ["jazz", "polka", "rock"]
+    assert found.inputs == {"weights": origin, "input": {"cache": {"made": "up"}}}
+    assert list(found.trained_on) == list(trained_on) == [*NAMES, "artist 4"]
+    assert list(found.track_id) == list(cache.track_id)
+
+
+def test_what_is_complete_is_passed_over(made, monkeypatch, capsys):
+    for name in ("fit", "train_mlp"):
+        monkeypatch.setattr(agf_training, name, lambda *_, **__: pytest.fail("made again"))
+    made.make(RUNS)
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 5 and all(line.endswith(": complete already") for line in said)
+
+
+def test_killed_before_its_features_are_whole_it_makes_the_same(made, monkeypatch):
+    path = made.out / "stn_gs_0" / "features.h5"
+    before = feature_file.read(path)
+    path.unlink()
+    made.make([Combination("stn", "gs")])
+    after = feature_file.read(path)
+    np.testing.assert_array_equal(after.features, before.features)
+    np.testing.assert_allclose(after.probabilities, before.probabilities, atol=1e-6)
+
+
+class Killed(Exception):
+    """Ends a training as a kill would."""
+
+
+def test_an_mtn_killed_between_epochs_comes_to_the_same_end(made, cache, tmp_path, monkeypatch):
+    """What a kill would lose: which task's turn it is, and each one's own moments."""
+    keep = Run.keep
+
+    def dies(run, models, state, *, best):
+        keep(run, models, state, best=best)
+        if state.epochs in (3, 4):
+            raise Killed
+
+    again = experiment(cache, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "keep", dies)
+        for _ in range(2):
+            with pytest.raises(Exception, match=r"Killed|^$"):
+                again.make([Combination("mtn", "gs")])
+    again.make([Combination("mtn", "gs")])
+    ours, theirs = (networks(each.out / "mtn_gs_0").networks for each in (again, made))
+    for task in "gs":
+        assert same(ours[task], theirs[task])
+
+
+def test_other_settings_are_refused_but_not_those_of_the_classifier_alone(made, cache):
+    with pytest.raises(InputError, match=r"stn_g_0.*settings\.rate: 0\.001 -> 0\.1"):
+        experiment(cache, made.out, rate=0.1).make([Combination("stn", "g")])
+    with pytest.raises(InputError, match=r"model\.h5: already there.*mlp_epochs: 3 -> 4"):
+        experiment(cache, made.out, mlp_epochs=4).make([Combination("stn", "g")])
+    assert (made.out / "stn_g_0" / "features.h5").exists()
+
+
+def test_tracks_without_a_target_take_no_part(made):
+    genre, groups = made.targets("g"), made.targets("s")
+    assert genre.tracks.tolist() == [*range(4), *range(5, 30)]
+    np.testing.assert_array_equal(genre.shares[4], [0, 0, 1])  # t5 is rock
+    assert groups.tracks.tolist() == [n for n in range(30) if n % 5 != 4]
+    np.testing.assert_allclose(groups.shares.sum(axis=1), 1, rtol=1e-6)
+    assert made.report() == [
+        "split.csv: 1 training tracks without genre take no part in the task g",
+        "split.csv: 6 training tracks without artist groups take no part in the task s",
+    ]
+
+
+def test_a_split_of_one_genre_is_refused(made, tmp_path):
+    alone = made.split.assign(genre="jazz")
+    with pytest.raises(InputError, match=r"split\.csv: its training tracks have 1 genres; needs"):
+        replace(made, split=alone, out=tmp_path).make([Combination("stn", "g")])
+
+
+# ---------------------------------------------------------------- the classifier
+
+
+def parts() -> list[Segments]:
+    """Two networks' features of four tracks; a row tells its track and segment."""
+    start = np.array([0, 3, 4, 6, 11])
+    tracks = np.repeat(np.arange(4), np.diff(start))
+    rows = np.tile((100 * tracks + np.arange(11) - start[tracks])[:, None], (1, 256))
+    return [Segments(rows.astype(np.float32) + shift, start) for shift in (0, 1000)]
+
+
+def test_the_classifier_draws_a_segment_of_each_track_an_epoch():
+    tracks, shares = np.array([3, 0, 2]), np.eye(3, dtype=np.float32)
+    given = agf_transfer.random_segments(parts(), tracks, shares, epochs=200, batch=2, seed=0)
+    batches = list(given)
+    assert [len(x) for x, _ in batches] == [2, 1] * 200
+    x, y = (np.concatenate(each) for each in zip(*batches, strict=True))
+    np.testing.assert_array_equal(x[:, 256:], x[:, :256] + 1000)
+    track, segment = np.divmod(x[:, 0].astype(int), 100)
+    np.testing.assert_array_equal(track, tracks[y.argmax(axis=1)])
+    assert (track.reshape(200, 3).sum(axis=1) == 5).all(), "each track once an epoch"
+    for one, count in ((3, 5), (0, 3), (2, 2)):
+        drawn = np.bincount(segment[track == one], minlength=count)
+        assert len(drawn) == count and drawn.min() > 0.6 * 200 / count
+    assert len({tuple(of_epoch) for of_epoch in track.reshape(200, 3)}) == 6, "shuffled"
+
+
+def test_tracks_are_judged_by_the_mean_of_their_segments(monkeypatch):
+    mlp = agf.build_mlp(512, 3)
+    both = np.concatenate([part.rows for part in parts()], axis=1)
+    of_segments = np.array(mlp(both))
+    for at_a_time in (1, 3, 256):
+        monkeypatch.setattr(agf_transfer, "_TRACKS", at_a_time)
+        features, probabilities = agf_transfer.judged(parts(), mlp)
+        for track, (first, after) in enumerate(((0, 3), (3, 4), (4, 6), (6, 11))):
+            np.testing.assert_allclose(features[track], both[first:after].mean(axis=0))
+            expected = of_segments[first:after].mean(axis=0)
+            np.testing.assert_allclose(probabilities[track], expected, atol=1e-5)
+
+
+def test_a_classifier_learns_what_features_tell():
+    random = np.random.default_rng(0)
+    start = np.arange(0, 61, 3)
+    classes = np.repeat(np.arange(20) % 2, 3)
+    rows = random.normal(size=(60, 256)).astype(np.float32) + 2 * classes[:, None]
+    mlp, loss = agf_transfer.train_mlp(
+        [Segments(rows, start)],
+        np.arange(20),
+        np.eye(2, dtype=np.float32)[classes[::3]],
+        epochs=30,
+        batch=8,
+        rate=1e-3,
+        seed=0,
+        name="test",
+    )
+    assert loss < 0.1
+    _, probabilities = agf_transfer.judged([Segments(rows, start)], mlp)
+    assert (probabilities.argmax(axis=1) == np.arange(20) % 2).all()

@@ -1,0 +1,91 @@
+"""Step 3: train the networks of agf2018, and the genre classifier on the features of each set.
+
+A task is the genre (g), or the artist groups by sub-genres (s), Essentia's descriptors
+(e), differences of MFCCs (d) or MFCCs (m). A network for each task (stn), networks with
+their first block in common (mtn), or one wide network for genre alone (wstn): the bare
+command makes all runs of the paper, passing over those that are complete.
+"""
+
+from pathlib import Path
+
+from common import cli, provenance
+from common.errors import InputError
+from data_prep import failures, groups_file, split_csv
+from data_prep.mel_cache import MelCache
+from models import agf_runs
+
+
+def main() -> None:
+    parser = cli.parser(
+        __doc__,
+        "python train_agf.py splits/demo_genres.csv cache/demo_genres.h5 groups/demo_genres.h5 "
+        "--out runs/agf --kinds mtn --tasks gs gsd",
+    )
+    parser.add_argument("split", metavar="SPLIT.csv", type=Path)
+    parser.add_argument("cache", metavar="CACHE.h5", type=Path)
+    parser.add_argument(
+        "groups", metavar="GROUPS.h5", type=Path, help="of data_prep/2b_artist_groups.py"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of all runs, runs/NAME")
+    parser.add_argument("--kinds", nargs="+", choices=agf_runs.KINDS, default=agf_runs.KINDS)
+    parser.add_argument(
+        "--tasks",
+        nargs="+",
+        metavar="LETTERS",
+        help="sets of tasks, such as g gs gsedm; by default all that the groups allow. "
+        "A wstn has as many weights as its set",
+    )
+    parser.add_argument(
+        "--epochs", type=cli.positive, default=200, help="of stn and wstn; an mtn has 5 for each"
+    )
+    parser.add_argument("--mlp-epochs", type=cli.positive, default=50, help="of the classifier")
+    cli.add_steps(parser, learning_rate=1e-3, batch=64)
+    cli.add_seed(parser)
+    args = parser.parse_args()
+
+    cache, prepared = MelCache(args.cache), groups_file.load(args.groups)
+    split = failures.leave_out(split_csv.read(args.split), cache.failed, args.cache)
+    split_csv.subset(split, "train", args.split)  # there are some
+    split_csv.column(split, "genre", args.split)
+    made_of = {
+        "split": provenance.digest(split.itertuples(index=False)),
+        "cache": cache.made_from["inputs"],
+    }
+    provenance.require_same(
+        args.groups, {name: prepared.inputs.get(name) for name in made_of}, made_of
+    )
+
+    allowed = agf_runs.in_order(["g", *prepared.groups])
+    for tasks in args.tasks or ():
+        if not tasks or tasks != agf_runs.in_order(set(tasks) & set(allowed)):
+            raise InputError(
+                f"--tasks {tasks}: not a set of {allowed}, in this order; {args.groups} has "
+                f"the words {' '.join(prepared.groups)}"
+            )
+
+    # Keras comes after the arguments, so that --help does not wait for it.
+    from models import agf_training
+    from models.devices import devices
+
+    settings = agf_training.Settings(args.epochs, args.mlp_epochs, args.batch, args.rate, args.seed)
+    runs = agf_runs.all_runs(args.kinds, args.tasks or agf_runs.all_sets(allowed))
+    if not runs:
+        raise InputError("--tasks: an mtn or wstn has two or more; add one")
+    with devices(False) as found:
+        experiment = agf_training.Experiment(
+            args.out,
+            split,
+            args.split,
+            cache,
+            prepared,
+            settings,
+            found,
+            args.data,
+            args.steps_per_call,
+        )
+        print(*experiment.report(), sep="\n", end="\n" if experiment.report() else "")
+        experiment.make(runs)
+
+
+if __name__ == "__main__":
+    cli.run(main)
