@@ -225,8 +225,8 @@ def agf2018(args: argparse.Namespace) -> Iterator[list[str]]:
             features, json = runs / f"{name}_{seed}" / "features.h5", args.out / f"{name}_{seed}"
             yield ["evaluate.py", "genre", str(features), split, "--json", f"{json}.json"]
     yield ["evaluate.py", "groups", str(groups), split, "--out", str(args.out / "groups")]
-    yield ["evaluate.py", "combinations", "--results", str(args.out)]
     yield ["evaluate.py", "tables", "--results", str(args.out), "--paper", "agf2018"]
+    yield ["evaluate.py", "combinations", "--results", str(args.out)]
 
 
 def _agf_runs(groups: Path, words: list[str]) -> list[str]:

@@ -37,7 +37,8 @@ from bench.mel_cache import tracks
 from common.parallel import usable_cores
 from data_prep import mel_cache
 from data_prep.crops import Batches, Crops, LabelledBatches, SiameseBatches, SongSampler
-from models import weights
+from data_prep.mel import SEGMENT
+from models import agf, weights
 from models.basic import build_basic
 from models.devices import devices
 from models.encoder import build_encoder
@@ -51,8 +52,10 @@ CACHED = 1000  # distinct songs in the cache
 SONGS, VALID = 15, 3  # of an artist, for training and for validation
 ARTISTS = 5000
 SIZES = (500, 1000, 2000, 5000, 10000)  # artists of the comparison with the published way
-BATCH, NEGATIVES = 15, 4
-STEPS = {"siamese": 400, "basic": 1000}  # an epoch here; with 5,000 artists the paper's has 5,000
+BATCH, NEGATIVES = {"siamese": 15, "basic": 15, "agf": 64}, 4
+STEPS = {"siamese": 400, "basic": 1000, "agf": 150}  # an epoch here; the papers' have 330 to 5,000
+GENRES = 16
+VALIDATED = {"siamese": True, "basic": True, "agf": False}  # as the papers do
 ROUNDS = 9
 
 
@@ -73,7 +76,7 @@ def main() -> None:
             if args.only in (None, "accelerator") and found.kind != "cpu":
                 accelerator(cache, folder)
             if args.only in (None, "bare"):
-                for kind in ("siamese", "basic"):
+                for kind in STEPS:
                     ratio = against_bare(kind, cache, folder)
                     lines.append(f"{kind}_of_bare_step {ratio:.3f}")
             if args.only in (None, "published"):
@@ -111,8 +114,11 @@ def batches_of(
     """Some steps' worth of anchors among all songs of so many artists."""
     artist = np.repeat(np.arange(artists), songs)
     ids = cache.track_id[np.arange(len(artist)) % CACHED]
-    crops = Crops(cache, ids)
+    crops = Crops(cache, ids, agf.FRAMES if kind == "agf" else SEGMENT)
     anchors = np.random.default_rng(0).permutation(len(artist))[: steps * batch]
+    if kind == "agf":
+        labels = np.eye(GENRES, dtype=np.float32)[artist[anchors] % GENRES]
+        return LabelledBatches(crops, anchors, batch, 0, labels=labels)
     if kind == "basic":
         return LabelledBatches(crops, anchors, batch, 0, labels=artist[anchors])
     sampler = SongSampler.of(artist, np.arange(len(artist)), NEGATIVES)
@@ -121,6 +127,9 @@ def batches_of(
 
 def model_of(kind: str, cache: mel_cache.MelCache, precision: str = "float32"):
     """A model, its loss and its metrics."""
+    if kind == "agf":
+        mean, std = (np.full(agf.BANDS, value) for value in (-40, 20))
+        return agf.on_log_mel(agf.build_network(GENRES), mean, std), agf.LOSS, []
     encoder, norm = build_encoder(precision=precision), {"mean": cache.mean, "std": cache.std}
     if kind == "basic":
         model = build_basic(encoder, ARTISTS, "softmax", **norm)
@@ -144,14 +153,17 @@ def fit_seconds(
     artists: int,
     steps: int,
     rounds: int,
-    batch: int = BATCH,
+    batch: int | None = None,
     data: str = "auto",
     precision: str = "float32",
     between: Callable[[int], None] = lambda epoch: None,
 ) -> list[float]:
     """Seconds of each epoch of `fit` but the first, which compiles."""
+    batch = batch or BATCH[kind]
     train = batches_of(kind, cache, artists, SONGS, steps, batch)
-    valid = batches_of(kind, cache, artists, VALID, steps * VALID // SONGS, batch)
+    valid = None
+    if VALIDATED[kind]:
+        valid = batches_of(kind, cache, artists, VALID, steps * VALID // SONGS, batch)
     began, ended = {}, {}
     watched = Watched(
         train.crops, train.anchors, batch, 0, of=train, between=between, began=began, ended=ended
@@ -159,7 +171,7 @@ def fit_seconds(
     with devices(False) as found:
         placement = Placement.choose(found, train.crops, data)
         run = Run(folder / f"run{next(RUNS)}", {"name": "bench"}, save)
-        schedule = Schedule(1e-4, rounds + 1)
+        schedule = Schedule(1e-4, rounds + 1, adam=kind == "agf")
         task = Task(*model_of(kind, cache, precision), watched, valid)
         fit([task], schedule, run, placement, found)
     ended[rounds] = time.perf_counter()
@@ -178,7 +190,8 @@ def against_bare(kind: str, cache: mel_cache.MelCache, folder: Path) -> float:
     def between(epoch: int) -> None:
         began = time.perf_counter()
         train(steps if epoch else 3)
-        test(steps * VALID // SONGS if epoch else 3)
+        if VALIDATED[kind]:
+            test(steps * VALID // SONGS if epoch else 3)
         if epoch:
             bare.append(time.perf_counter() - began)
 
@@ -187,8 +200,8 @@ def against_bare(kind: str, cache: mel_cache.MelCache, folder: Path) -> float:
     )
     for ours_now, bare_now in zip(ours, bare, strict=True):
         print(
-            f"{kind}: fit {steps * BATCH / ours_now:.0f} examples/s with its validation, "
-            f"bare steps {steps * BATCH / bare_now:.0f}",
+            f"{kind}: fit {steps * BATCH[kind] / ours_now:.0f} examples/s with its validation, "
+            f"bare steps {steps * BATCH[kind] / bare_now:.0f}",
             flush=True,
         )
     return statistics.median(np.divide(bare, ours))
@@ -197,8 +210,9 @@ def against_bare(kind: str, cache: mel_cache.MelCache, folder: Path) -> float:
 def bare_steps(kind: str, cache: mel_cache.MelCache) -> tuple[Callable, Callable]:
     """Functions that run n compiled train steps, and n test steps, on one resident batch."""
     model, loss, metrics = model_of(kind, cache)
-    model.compile(keras.optimizers.SGD(1e-4, momentum=0.9, nesterov=True), loss, metrics=metrics)
-    x, y = batches_of(kind, cache, ARTISTS, SONGS, 1, BATCH)[0, 0]
+    optimizer = Schedule(1e-4, 1, adam=kind == "agf").optimizer()
+    model.compile(optimizer, loss, metrics=metrics)
+    x, y = batches_of(kind, cache, ARTISTS, SONGS, 1, BATCH[kind])[0, 0]
     x, y = keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(y)
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -253,7 +267,7 @@ def against_published(cache: mel_cache.MelCache, folder: Path, out: Path | None)
         theirs = published_speeds(towers, files, artists)
         seconds = fit_seconds("siamese", cache, folder, artists=artists, steps=100, rounds=3)
         theirs += published_speeds(towers, files, artists)
-        ours = 100 * BATCH / statistics.median(seconds)
+        ours = 100 * BATCH["siamese"] / statistics.median(seconds)
         row = {"artists": artists, "published": statistics.median(theirs), "ours": ours}
         rows.append({**row, "ratio": ours / row["published"]})
         print("{artists} artists: published {published:.1f}, ours {ours:.0f}".format(**rows[-1]))
@@ -270,13 +284,13 @@ def against_published(cache: mel_cache.MelCache, folder: Path, out: Path | None)
 def published_speeds(towers: keras.Model, files: list[Path], artists: int) -> list[float]:
     """Examples/s of two epochs of a few steps, after one that compiles; two loading processes."""
     steps = max(8, 32 * 500 // artists)
-    data = published.Songs(files, artists, SONGS, batch=BATCH, steps=steps, workers=2)
+    data = published.Songs(files, artists, SONGS, batch=BATCH["siamese"], steps=steps, workers=2)
     seconds = []
     for _ in range(3):
         began = time.perf_counter()
         towers.fit(data, verbose=0, shuffle=False)
         seconds.append(time.perf_counter() - began)
-    return [steps * BATCH / once for once in seconds[1:]]
+    return [steps * BATCH["siamese"] / once for once in seconds[1:]]
 
 
 def plot(table: pd.DataFrame, path: Path) -> None:

@@ -25,6 +25,7 @@ _PACKAGES = (
     "jax",
     "torch",
     "scikit-learn",
+    "essentia",
 )
 
 

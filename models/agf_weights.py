@@ -112,7 +112,7 @@ def load(path: str | Path) -> GroupNetworks:
                 raise _damaged(path)
         if not 0 < width <= _WIDEST or (std <= 0).any():
             raise _damaged(path)
-        genres, trained_on = (hdf5.strings(file, name) for name in ("genres", "trained_on"))
+        genres, trained_on = (list(hdf5.strings(file, name)) for name in ("genres", "trained_on"))
         networks = {task: _network(hdf5.group(file, f"networks/{task}"), width) for task in tasks}
         mlp = None
         if file.id.links.exists(b"mlp"):
