@@ -10,7 +10,7 @@ from pathlib import Path
 
 from common import cli, provenance
 from common.errors import InputError
-from data_prep import failures, groups_file, split_csv
+from data_prep import failures, groups_file, labels, split_csv
 from data_prep.mel_cache import MelCache
 from models import agf_runs
 
@@ -45,8 +45,7 @@ def main() -> None:
 
     cache, prepared = MelCache(args.cache), groups_file.load(args.groups)
     split = failures.leave_out(split_csv.read(args.split), cache.failed, args.cache)
-    split_csv.subset(split, "train", args.split)  # there are some
-    split_csv.column(split, "genre", args.split)
+    train = split[split_csv.subset(split, "train", args.split)].reset_index(drop=True)
     made_of = {
         "split": provenance.digest(split.itertuples(index=False)),
         "cache": cache.made_from["inputs"],
@@ -63,19 +62,22 @@ def main() -> None:
                 f"the words {' '.join(prepared.groups)}"
             )
 
+    runs = agf_runs.all_runs(args.kinds, args.tasks or agf_runs.all_sets(allowed))
+    if not runs:
+        raise InputError("--tasks: an mtn or wstn has two or more; add one")
+    genres, targets = labels.agf_targets(train, prepared.groups, args.split)
+
     # Keras comes after the arguments, so that --help does not wait for it.
     from models import agf_training
     from models.devices import devices
 
     settings = agf_training.Settings(args.epochs, args.mlp_epochs, args.batch, args.rate, args.seed)
-    runs = agf_runs.all_runs(args.kinds, args.tasks or agf_runs.all_sets(allowed))
-    if not runs:
-        raise InputError("--tasks: an mtn or wstn has two or more; add one")
     with devices(False) as found:
         experiment = agf_training.Experiment(
             args.out,
-            split,
-            args.split,
+            train,
+            genres,
+            targets,
             cache,
             prepared,
             settings,
@@ -83,7 +85,6 @@ def main() -> None:
             args.data,
             args.steps_per_call,
         )
-        print(*experiment.report(), sep="\n", end="\n" if experiment.report() else "")
         experiment.make(runs)
 
 

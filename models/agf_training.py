@@ -6,11 +6,10 @@ say of all tracks of the cache. The networks themselves are trained in its folde
 `networks`; an STN run of several tasks takes those of the single ones.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,6 +19,7 @@ from common.arrays import end_to_end
 from common.errors import InputError
 from data_prep.crops import Crops, LabelledBatches
 from data_prep.groups_file import Prepared
+from data_prep.labels import Targets
 from data_prep.mel_cache import MelCache
 from models import agf, agf_weights
 from models.agf_runs import Combination
@@ -34,13 +34,6 @@ from models.quiet_keras import keras
 from models.run import Run
 
 MTN_EPOCHS = 5  # for each of an STN: agf2018's 1,000 and 200, whatever the number of tasks
-
-
-class Targets(NamedTuple):
-    """What a task is trained towards: (n,) int64 training tracks, and (n, outputs) float32."""
-
-    tracks: np.ndarray
-    shares: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -77,10 +70,10 @@ class Experiment:
     ----------
     out
         Folder of the runs' folders.
-    split
-        All tracks; those of the subset train are learnt from.
-    source
-        Names the split in messages.
+    train
+        The tracks to learn from, rows of a split.
+    genres, targets
+        See `labels.agf_targets`.
     prepared
         The artist groups, and the bands' mean and deviation, of the same split.
     data, steps
@@ -88,8 +81,9 @@ class Experiment:
     """
 
     out: Path
-    split: pd.DataFrame
-    source: Path
+    train: pd.DataFrame
+    genres: Sequence[str]
+    targets: Mapping[str, Targets]
     cache: MelCache
     prepared: Prepared
     settings: Settings
@@ -98,50 +92,12 @@ class Experiment:
     steps: int | None = None
 
     @cached_property
-    def _train(self) -> pd.DataFrame:
-        return self.split[self.split["subset"].eq("train")].reset_index(drop=True)
-
-    @cached_property
     def _crops(self) -> Crops:
-        return Crops(self.cache, self._train["track_id"].to_numpy(object), agf.FRAMES)
-
-    @cached_property
-    def genres(self) -> list[str]:
-        """Of the training tracks, in alphabetical order."""
-        found = sorted(set(self._train["genre"]) - {""})
-        if len(found) < 2:
-            raise InputError(
-                f"{self.source}: its training tracks have {len(found)} genres; needs two or more"
-            )
-        return found
-
-    def targets(self, task: str) -> Targets:
-        """Of the training tracks that have some: the genre, or the groups of the artist."""
-        if task == "g":
-            known = self._train["genre"].ne("").to_numpy()
-            codes = pd.Index(self.genres).get_indexer(self._train["genre"][known])
-            return Targets(np.flatnonzero(known), np.eye(len(self.genres), dtype=np.float32)[codes])
-        groups, artists = self.prepared.groups[task], self._train["artist"].to_numpy(object)
-        known = groups.knows(artists)
-        return Targets(np.flatnonzero(known), groups.of(artists[known]))
-
-    def report(self) -> list[str]:
-        """How many training tracks a task has to do without, a line each where there are some."""
-        lacking = {
-            task: len(self._train) - len(self.targets(task).tracks)
-            for task in ("g", *self.prepared.groups)
-        }
-        what = {"g": "genre"}
-        return [
-            f"{self.source}: {count} training tracks without {what.get(task, 'artist groups')} "
-            f"take no part in the task {task}"
-            for task, count in lacking.items()
-            if count
-        ]
+        return Crops(self.cache, self.train["track_id"].to_numpy(object), agf.FRAMES)
 
     def make(self, runs: Sequence[Combination]) -> None:
         """Make all these runs, passing over those that are complete."""
-        segments: dict[str, Segments] = {}  # of STNs, which several runs take
+        of_single_tasks: dict[str, Segments] = {}  # which several runs take
         for run in runs:
             for one in run.of_networks:
                 self._train_networks(one)
@@ -149,14 +105,11 @@ class Experiment:
                 print(f"{self._folder(run)}: complete already")
                 continue
             networks = self._networks(run)
-            if run.kind != "stn":
-                segments = {}
-            parts = []
+            found = of_single_tasks if run.kind == "stn" else {}
             for task, network in networks.networks.items():
-                if task not in segments or run.kind != "stn":
-                    segments[task] = self._segments(networks, network)
-                parts.append(segments[task])
-            self._transfer(run, networks, parts)
+                if task not in found:
+                    found[task] = self._segments(networks, network)
+            self._transfer(run, networks, [found[task] for task in networks.networks])
             keras.utils.clear_session()
 
     # ------------------------------------------------------------ networks
@@ -165,7 +118,7 @@ class Experiment:
         return self.out / f"{run.name}_{self.settings.seed}"
 
     def _inputs(self, run: Combination, settings: dict) -> dict:
-        train = self._train
+        train = self.train
         made = inputs_of(self._folder(run), run.model, train, self.cache, settings)
         return {**made, "groups": self.prepared.inputs}
 
@@ -183,13 +136,11 @@ class Experiment:
         if folder.is_complete():
             return
         keras.utils.set_random_seed(self.settings.seed)
-        targets = {task: self.targets(task) for task in tasks}
-        outputs = {task: found.shares.shape[1] for task, found in targets.items()}
         first = agf.first_block(width)
         fitted = [
             Task(
                 agf.on_log_mel(
-                    agf.build_network(outputs[task], width=width, first=first),
+                    agf.build_network(shares.shape[1], width=width, first=first),
                     self.prepared.mean,
                     self.prepared.std,
                 ),
@@ -197,13 +148,13 @@ class Experiment:
                 [],
                 LabelledBatches(
                     self._crops,
-                    targets[task].tracks,
+                    tracks,
                     self.settings.batch,
                     self.settings.seed,
-                    labels=targets[task].shares,
+                    labels=shares,
                 ),
             )
-            for task in tasks
+            for tracks, shares in (self.targets[task] for task in tasks)
         ]
         epochs = inputs["settings"]["epochs"]
         # agf2018: "each epoch trains one task drawn at random".
@@ -225,7 +176,7 @@ class Experiment:
 
     def _made(self, networks: dict[str, keras.Model], width: float) -> GroupNetworks:
         mean, std = self.prepared.mean, self.prepared.std
-        heard = artists_heard(self.split)
+        heard = artists_heard(self.train)
         return GroupNetworks(networks, width, mean, std, self.genres, heard)
 
     def _networks(self, run: Combination) -> GroupNetworks:
@@ -271,8 +222,8 @@ class Experiment:
     ) -> None:
         """Train the MLP on the networks' features; write model.h5, then features.h5."""
         model, features = (self._folder(run) / name for name in ("model.h5", "features.h5"))
-        genre = self.targets("g")
-        tracks = self.cache.rows(self._train["track_id"].to_numpy(object)[genre.tracks])
+        genre = self.targets["g"]
+        tracks = self.cache.rows(self.train["track_id"].to_numpy(object)[genre.tracks])
         mlp, loss = train_mlp(
             parts,
             tracks,

@@ -10,6 +10,7 @@ from common import feature_file
 from common.errors import InputError
 from data_prep.artist_groups import Groups
 from data_prep.groups_file import Prepared
+from data_prep.labels import agf_targets
 from models import agf, agf_training, agf_transfer, agf_weights
 from models.agf_runs import KINDS, Combination, all_runs, all_sets
 from models.agf_training import Experiment, Settings
@@ -47,14 +48,16 @@ def cache(tmp_path_factory):
 
 
 def experiment(cache, out, **changed) -> Experiment:
-    """Groups of four artists; the fifth has none."""
+    """Groups of four artists; the fifth has none, and one track no genre."""
     random = np.random.default_rng(0)
     groups = Groups(np.array(NAMES, object), random.dirichlet(np.ones(4), 4), np.full((4, 2), 0.5))
     prepared = Prepared(np.full(128, -10.0), np.full(128, 8.0), {"s": groups}, ["a", "b"], {"x": 1})
     steps = made_up.STEPS
     settings = replace(SETTINGS, **changed)
-    of_split = split(), "split.csv", cache, prepared
-    return Experiment(out, *of_split, settings, Devices(), "stream", steps)
+    train = split()[split()["subset"].eq("train")].reset_index(drop=True)
+    genres, targets = agf_targets(train, prepared.groups, "split.csv")
+    given = train, genres, targets, cache, prepared
+    return Experiment(out, *given, settings, Devices(), "stream", steps)
 
 
 @pytest.fixture(scope="module")
@@ -194,24 +197,6 @@ def test_other_settings_are_refused_but_not_those_of_the_classifier_alone(made, 
     with pytest.raises(InputError, match=r"model\.h5: already there.*mlp_epochs: 3 -> 4"):
         experiment(cache, made.out, mlp_epochs=4).make([Combination("stn", "g")])
     assert (made.out / "stn_g_0" / "features.h5").exists()
-
-
-def test_tracks_without_a_target_take_no_part(made):
-    genre, groups = made.targets("g"), made.targets("s")
-    assert genre.tracks.tolist() == [*range(4), *range(5, 30)]
-    np.testing.assert_array_equal(genre.shares[4], [0, 0, 1])  # t5 is rock
-    assert groups.tracks.tolist() == [n for n in range(30) if n % 5 != 4]
-    np.testing.assert_allclose(groups.shares.sum(axis=1), 1, rtol=1e-6)
-    assert made.report() == [
-        "split.csv: 1 training tracks without genre take no part in the task g",
-        "split.csv: 6 training tracks without artist groups take no part in the task s",
-    ]
-
-
-def test_a_split_of_one_genre_is_refused(made, tmp_path):
-    alone = made.split.assign(genre="jazz")
-    with pytest.raises(InputError, match=r"split\.csv: its training tracks have 1 genres; needs"):
-        replace(made, split=alone, out=tmp_path).make([Combination("stn", "g")])
 
 
 # ---------------------------------------------------------------- the classifier
