@@ -57,7 +57,7 @@ class Decibels(layers.Layer):
     def call(self, log_mel):
         magnitude = (ops.exp(ops.cast(log_mel, "float32") * np.log(10)) - 1) / self._gain
         decibels = _DECIBELS * ops.log(ops.maximum(magnitude, _SILENCE))
-        return (decibels - self._mean) / self._std
+        return ops.divide(ops.subtract(decibels, self._mean), self._std)
 
 
 def first_block(width: float = 1.0) -> keras.Model:

@@ -17,6 +17,7 @@ from models.agf_training import Experiment, Settings
 from models.agf_transfer import Segments
 from models.devices import Devices
 from models.named import named
+from models.quiet_keras import keras
 from models.run import Run
 from tests.models import made_up
 
@@ -62,9 +63,19 @@ def experiment(cache, out, **changed) -> Experiment:
 
 @pytest.fixture(scope="module")
 def made(cache, tmp_path_factory) -> Experiment:
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("JAX compiles so many networks for minutes; one MTN is made with each backend")
     made = experiment(cache, tmp_path_factory.mktemp("agf"))
     made.make(RUNS)
     return made
+
+
+def test_an_mtn_is_made_with_any_backend(cache, tmp_path):
+    again = experiment(cache, tmp_path, epochs=1)
+    again.make([Combination("mtn", "gs")])
+    found = feature_file.read(tmp_path / "mtn_gs_0" / "features.h5")
+    assert found.features.shape == (made_up.TRACKS, 512) and found.probabilities.shape[1] == 3
+    assert len(pd.read_csv(tmp_path / "mtn_gs_0" / "networks" / "log.csv")) == 5
 
 
 def networks(folder) -> agf_weights.GroupNetworks:
@@ -229,7 +240,7 @@ def test_the_classifier_draws_a_segment_of_each_track_an_epoch():
 def test_tracks_are_judged_by_the_mean_of_their_segments(monkeypatch):
     mlp = agf.build_mlp(512, 3)
     both = np.concatenate([part.rows for part in parts()], axis=1)
-    of_segments = np.array(mlp(both))
+    of_segments = keras.ops.convert_to_numpy(mlp(both))
     for at_a_time in (1, 3, 256):
         monkeypatch.setattr(agf_transfer, "_TRACKS", at_a_time)
         features, probabilities = agf_transfer.judged(parts(), mlp)

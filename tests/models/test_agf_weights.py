@@ -49,7 +49,7 @@ def test_networks_come_back_as_they_were(made, path):
     ours, theirs = (
         keras.ops.convert_to_numpy(each.model.predict_on_batch(crops)) for each in (made, found)
     )
-    np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)  # compiled twice, JAX rounds otherwise
     assert agf_weights.inputs_of(path) == INPUTS
 
 
