@@ -194,7 +194,8 @@ def add_agf2018(made: argparse.ArgumentParser) -> None:
     )
     made.add_argument("--audio", type=Path, help="folder of the split's paths, for the word e")
     made.add_argument("--subgenres", metavar="COLUMN", default="genres", help="for the word s")
-    made.add_argument("--clusters", type=cli.positive, default=2048, help="of m, d and e")
+    made.add_argument("--clusters", type=cli.positive, default=2048, help="of m and d")
+    made.add_argument("--track-clusters", type=cli.positive, default=2048, help="of e")
     made.add_argument("--groups", type=cli.positive, default=40, help="of each word")
     made.add_argument("--epochs", type=cli.positive, default=200, help="an mtn has 5 for each")
     made.add_argument("--batch", type=cli.positive, default=64, help="anchors a step")
@@ -212,7 +213,8 @@ def agf2018(args: argparse.Namespace) -> Iterator[list[str]]:
     """
     split, cache = (str(path) for path in args.songs)
     groups = args.out / "groups.h5"
-    sizes = ["--clusters", str(args.clusters), "--groups", str(args.groups)]
+    sizes = ["--clusters", str(args.clusters), "--track-clusters", str(args.track_clusters)]
+    sizes += ["--groups", str(args.groups)]
     words = ["--audio", str(args.audio)] if args.audio else ["--words", "m", "d", "s"]
     words += ["--subgenres", args.subgenres]
     yield ["data_prep/2b_artist_groups.py", split, cache, "--out", str(groups), *words, *sizes]

@@ -27,6 +27,11 @@ from data_prep.mel import FrontEnd
 from data_prep.mel_cache import MelCache
 from data_prep.mfcc import DELTA_WIDTH, TrackFrames
 
+ALIKE = 0.05  # variety of groups that are no more than one
+REMEDIES = {word: "try other --clusters" for word in "md"} | {
+    "e": "try fewer --track-clusters",
+    "s": "take a column with more labels for --subgenres",
+}
 SYMBOLS = {"m": "a frame", "d": f"{DELTA_WIDTH} frames", "e": "descriptors", "s": "a sub-genre"}
 
 
@@ -44,7 +49,13 @@ def main() -> None:
     )
     parser.add_argument("--audio", type=Path, help="folder of the split's paths, for the word e")
     parser.add_argument(
-        "--clusters", type=cli.positive, default=artist_groups.CLUSTERS, help="of m, d and e"
+        "--clusters", type=cli.positive, default=artist_groups.CLUSTERS, help="of m and d"
+    )
+    parser.add_argument(
+        "--track-clusters",
+        type=cli.positive,
+        default=artist_groups.CLUSTERS,
+        help="of e, of which a track has one; so many that they have ten tracks each, or more",
     )
     parser.add_argument(
         "--groups", type=cli.positive, default=artist_groups.GROUPS, help="of each word"
@@ -65,10 +76,7 @@ def main() -> None:
     inputs = {
         "split": provenance.digest(split.itertuples(index=False)),
         "cache": cache.made_from["inputs"],
-        "settings": {
-            "words": " ".join(made_of),
-            **{name: getattr(args, name) for name in ("clusters", "groups", "subgenres", "seed")},
-        },
+        "settings": {**cli.settings(args), "words": " ".join(made_of)},
     }
     making, verb = args.out.with_name(args.out.name + ".making"), "complete already"
     if args.out.exists():
@@ -125,10 +133,10 @@ def require_audio(args: argparse.Namespace, tracks: int) -> None:
         raise InputError("--audio: the word e needs it; give its folder, or --words m d s")
     if not args.audio.is_dir():
         raise InputError(f"{args.audio}: no such folder of audio; check the path")
-    if tracks < args.clusters:
+    if tracks < args.track_clusters:
         raise InputError(
-            f"--clusters {args.clusters}: more than the {tracks} training tracks, of which each "
-            "makes one symbol of the word e; take fewer"
+            f"--track-clusters {args.track_clusters}: more than the {tracks} training tracks, of "
+            "which each makes one symbol of the word e; take fewer"
         )
 
 
@@ -142,7 +150,7 @@ def made(
     inputs: dict,
 ) -> Prepared:
     """The groups by each word; says which artists have none."""
-    settings = words.Settings(args.clusters, args.groups, args.seed)
+    settings = words.Settings(args.clusters, args.track_clusters, args.groups, args.seed)
     tracks, artists = (train[name].to_numpy(object) for name in ("track_id", "artist"))
     make_folder(args.out.parent)
     groups, codebooks, names = {}, {}, []
@@ -167,6 +175,11 @@ def made(
             print(
                 f"{args.split}: {len(without)} artists without {SYMBOLS[word]}: no groups of the "
                 f"word {word} for them, the first is {without[0]!r}"
+            )
+        if groups[word].variety < ALIKE:
+            print(
+                f"{args.out}: by the word {word} all artists have nearly the same groups, of which "
+                f"nothing can be learnt; {REMEDIES[word]}"
             )
     return Prepared(mean, std, groups, names, inputs, codebooks)
 

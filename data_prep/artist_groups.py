@@ -23,6 +23,7 @@ from common.sample import Sample
 
 CLUSTERS = 2048
 GROUPS = 40
+_ROUNDING = 1e-5  # deviation of a constant float32 coordinate, as a part of it, at the most
 _SAMPLE = 50  # vectors for each cluster that the clusters are learnt from
 _ROWS = 256  # vectors whose distances are held at a time: they stay in the processor's cache
 
@@ -87,8 +88,9 @@ def learn_codebook(
         raise InputError(
             f"words: {count} vectors for {clusters} clusters; take fewer --clusters, or more tracks"
         )
-    deviation = sample.std(axis=0)
-    scale = np.where(deviation > 0, deviation, 1).astype(np.float32)
+    deviation, largest = sample.std(axis=0, dtype=np.float64), np.abs(sample).max(axis=0)
+    # What is no more than float32's rounding must not be blown up to count like the others.
+    scale = np.where(deviation > _ROUNDING * largest, deviation, 1).astype(np.float32)
     with threadpoolctl.threadpool_limits(1):  # so that the seed decides, not the threads
         means = MiniBatchKMeans(clusters, n_init=1, batch_size=4096, random_state=seed)
         means.fit(sample / scale)
@@ -146,6 +148,14 @@ class Groups:
                 f"artist groups: {str(name)!r} has none; make the groups of this split"
             )
         return self.shares[rows].astype(np.float32)
+
+    @property
+    def variety(self) -> float:
+        """How much artists differ: the mean distance of their shares from the mean shares.
+
+        In total variation, so from 0, where all artists have the same, to near 1.
+        """
+        return float(np.abs(self.shares - self.shares.mean(axis=0)).sum(axis=1).mean() / 2)
 
     def knows(self, artists: ArrayLike) -> np.ndarray:
         """(n,) bool: which of these artists have groups."""

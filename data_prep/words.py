@@ -24,9 +24,10 @@ _SILENCE = 1e-5  # of a magnitude, -100 dB
 
 @dataclass(frozen=True)
 class Settings:
-    """How many clusters (of `m`, `d` and `e`) and groups there are to be, and the seed."""
+    """How many clusters of frames (`m`, `d`), of tracks (`e`) and groups; and the seed."""
 
     clusters: int
+    track_clusters: int
     groups: int
     seed: int
 
@@ -76,9 +77,9 @@ def of_descriptors(
     InputError
         Fewer tracks than clusters, or fewer than two artists.
     """
-    codebook = learn_codebook([values], settings.clusters, seed=settings.seed)
+    codebook = learn_codebook([values], settings.track_clusters, seed=settings.seed)
     symbols = codebook.assign(values)[:, None]
-    return _grouped("e", symbols, artists, settings.clusters, settings), codebook
+    return _grouped("e", symbols, artists, settings.track_clusters, settings), codebook
 
 
 def of_labels(hot: np.ndarray, artists: np.ndarray, settings: Settings) -> Groups:

@@ -6,7 +6,7 @@ from sklearn.metrics import pairwise_distances_argmin
 
 from common.errors import InputError
 from data_prep import artist_groups
-from data_prep.artist_groups import Codebook, bags, learn_codebook, learn_groups
+from data_prep.artist_groups import Codebook, Groups, bags, learn_codebook, learn_groups
 
 
 def tracks(count=30, d=4, seed=0):
@@ -38,6 +38,17 @@ def test_clusters_find_what_lies_apart_whatever_the_scales():
     assert all(len(symbols) == 1 for symbols in found)
     assert [symbols[0] for symbols in found[:6]] == [symbols[0] for symbols in found[:3]] * 2
     assert len({symbols[0] for symbols in found[:3]}) == 3
+
+
+def test_a_coordinate_of_rounding_errors_decides_nothing():
+    vectors = np.concatenate(tracks(d=2))
+    noise = np.float32(5.1993) + np.float32(1e-7) * np.arange(len(vectors), dtype=np.float32)
+    with_noise = np.column_stack([vectors, noise]).astype(np.float32)
+    assert 0 < with_noise[:, 2].std() < 1e-3
+    alone, beside = (learn_codebook([given], 3, seed=0) for given in (vectors, with_noise))
+    one, other = alone.assign(vectors), beside.assign(with_noise)
+    assert len(set(one)) == 3
+    assert len({(a, b) for a, b in zip(one, other, strict=True)}) == 3, "the same three clusters"
 
 
 def test_the_seed_decides_the_clusters():
@@ -100,3 +111,12 @@ def test_artists_that_cannot_be_grouped_are_refused():
         learn_groups(counts, names, 2)
     with pytest.raises(InputError, match="1 artists; take a split with two or more"):
         learn_groups(counts[:1], names[:1], 2)
+
+
+def test_variety_tells_groups_that_are_no_more_than_one():
+    """Artists whose tracks are all of one symbol leave nothing to group by."""
+    names = np.array([f"artist {number}" for number in range(12)], object)
+    assert learn_groups(np.full((12, 1), 4), names, 4, seed=0).variety < 0.05
+    assert learn_groups(*made_up_bags(), 2, seed=0).variety > 0.4
+    shares = np.array([[1, 0], [0, 1], [1, 0], [0, 1]], float)
+    assert Groups(names[:4], shares, shares[:2]).variety == 0.5

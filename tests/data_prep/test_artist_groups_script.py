@@ -14,7 +14,7 @@ from data_prep.words import band_statistics
 from tests.conftest import refused_here, run_here
 
 SCRIPT = "data_prep/2b_artist_groups.py"
-FEW = ("--clusters", 5, "--groups", 2)
+FEW = ("--clusters", 5, "--track-clusters", 5, "--groups", 2)
 
 
 @pytest.fixture
@@ -63,8 +63,9 @@ def test_groups_of_the_training_artists_made_once(corpus):
     assert prepared.codebooks["m"].centres.shape == (5, 25)
     assert prepared.inputs["cache"] == mels.made_from["inputs"]
     assert prepared.inputs["settings"] == {
-        "words": "m d s", "clusters": 5, "groups": 2, "subgenres": "subgenres", "seed": 0
-    }  # fmt: skip
+        **{"words": "m d s", "clusters": 5, "track_clusters": 5, "groups": 2},
+        **{"subgenres": "subgenres", "seed": 0},
+    }
     before = out.read_bytes()
     assert run_here(*command).lines == [
         f"{out}: complete already, words m d s of 4 artists in 2 groups"
@@ -137,8 +138,8 @@ def test_splits_that_make_no_groups_are_refused(corpus, small_corpus):
     assert f"{frames} vectors for {frames + 1} clusters; take fewer --clusters" in refused_here(
         *command, "m", "--clusters", frames + 1
     )
-    message = refused_here(*command, "e", "--clusters", 13, "--audio", audio)
-    assert "--clusters 13: more than the 12 training tracks" in message
+    message = refused_here(*command, "e", "--track-clusters", 13, "--audio", audio)
+    assert "--track-clusters 13: more than the 12 training tracks" in message
     change(split, slice(1, None), subgenres="")
     message = refused_here(*command, "s", "--subgenres", "subgenres")
     assert "the word s: artist groups: 1 artists" in message

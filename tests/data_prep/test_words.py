@@ -16,7 +16,7 @@ from data_prep.mel_cache import FORMAT, MelCache
 from data_prep.mfcc import TrackFrames, mfcc_frames
 from data_prep.words import Settings, band_statistics, decibels, difference
 
-SETTINGS = Settings(clusters=6, groups=2, seed=0)
+SETTINGS = Settings(clusters=6, track_clusters=3, groups=2, seed=0)
 ARTISTS = np.array(["a", "b", "a", "c", "b"], object)
 
 
@@ -140,18 +140,18 @@ def test_descriptors_make_one_symbol_a_track():
     random = np.random.default_rng(0)
     values = np.repeat(np.eye(3), 4, axis=0) + 0.01 * random.normal(size=(12, 3))
     artists = np.repeat(["a", "b", "c"], 4).astype(object)
-    groups, codebook = words.of_descriptors(values, artists, Settings(3, 2, 0))
+    groups, codebook = words.of_descriptors(values, artists, SETTINGS)
     assert codebook.centres.shape == (3, 3)
     found = codebook.assign(values).reshape(3, 4)
     assert (found == found[:, :1]).all() and len(set(found[:, 0])) == 3
     assert groups.shares.shape == (3, 2) and groups.symbols.shape == (2, 3)
     with pytest.raises(InputError, match="12 vectors for 13 clusters; take fewer --clusters"):
-        words.of_descriptors(values, artists, Settings(13, 2, 0))
+        words.of_descriptors(values, artists, Settings(6, 13, 2, 0))
 
 
 def test_labels_are_symbols_themselves():
     hot = np.array([[1, 1, 0], [0, 0, 0], [1, 0, 0], [0, 0, 1], [0, 0, 0]], np.float32)
-    groups = words.of_labels(hot, ARTISTS, Settings(99, 2, 0))
+    groups = words.of_labels(hot, ARTISTS, Settings(99, 99, 2, 0))
     assert list(groups.artists) == ["a", "c"] and groups.symbols.shape == (2, 3)
     assert (groups.shares.argmax(axis=1)[:1] != groups.shares.argmax(axis=1)[1:]).all()
     with pytest.raises(InputError, match="the word s: artist groups: 1 artists"):
