@@ -134,8 +134,8 @@ def knn_predict(
         )
     codes, classes = pd.factorize(train_y)
     predicted = np.empty(len(test_x), dtype=np.int64)
-    for rows, order in ranked_blocks(test_x, train_x):
-        predicted[rows] = _majority(codes[order[:, :k]], len(classes))
+    for rows, order in ranked_blocks(test_x, train_x, k=k):
+        predicted[rows] = _majority(codes[order], len(classes))
     return classes[predicted]
 
 

@@ -26,10 +26,14 @@ def average_precision(relevant: ArrayLike) -> float | np.ndarray:
         In (0, 1]; NaN where nothing is relevant.
     """
     relevant = np.asarray(relevant, dtype=bool)
-    precision = np.cumsum(relevant, axis=-1) / np.arange(1, relevant.shape[-1] + 1)
-    total = np.sum(precision, axis=-1, where=relevant)
-    count = relevant.sum(axis=-1)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)[()]
+    rows = np.atleast_2d(relevant)
+    count = np.count_nonzero(rows, axis=1)
+    # Of the relevant items only, which are few: their row, and their place among all in it.
+    row, place = np.divmod(np.flatnonzero(rows), max(1, rows.shape[1]))
+    nth = np.arange(1, len(row) + 1) - np.repeat(np.cumsum(count) - count, count)
+    total = np.bincount(row, nth / (place + 1), minlength=len(rows))
+    mean = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return mean.reshape(relevant.shape[:-1])[()]
 
 
 def average_precisions(features: ArrayLike, labels: ArrayLike) -> np.ndarray:
@@ -58,10 +62,12 @@ def average_precisions(features: ArrayLike, labels: ArrayLike) -> np.ndarray:
     """
     features, labels = checked(features, labels, "retrieval")
     codes, _ = pd.factorize(labels)
-    scores = np.empty(len(features))
-    for rows, order in ranked_blocks(features):
-        scores[rows] = average_precision(codes[order] == codes[rows, None])
-    return scores
+    codes = codes.astype(np.min_scalar_type(codes.max()))  # small ones are looked up faster
+
+    def precision(query: int, order: np.ndarray) -> float:
+        return average_precision(codes[order] == codes[query])
+
+    return np.concatenate([found for _, found in ranked_blocks(features, measure=precision)])
 
 
 def mean_average_precision(features: ArrayLike, labels: ArrayLike) -> float:

@@ -1,5 +1,7 @@
 """Average precision and its mean, against exact recomputation and known rankings."""
 
+from unittest import mock
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import InputError
+from evaluation import similarity
 from evaluation.retrieval import (
     average_precision,
     average_precisions,
@@ -56,6 +59,8 @@ def test_ap_lies_between_the_worst_and_the_perfect_ranking(relevant):
 def test_ap_of_several_rankings_is_that_of_each():
     rankings = np.array([[1, 0, 1], [0, 0, 0], [0, 1, 0]], dtype=bool)
     np.testing.assert_allclose(average_precision(rankings), [5 / 6, np.nan, 1 / 2])
+    assert average_precision(rankings[:0]).shape == (0,)
+    assert np.isnan(average_precision(rankings[0, :0]))
 
 
 @FIXED
@@ -72,6 +77,26 @@ def test_aps_and_map_are_the_recomputed_ones(case):
     if queries:
         expected_map = sum(queries) / len(queries)
         assert mean_average_precision(features, labels) == pytest.approx(expected_map, rel=1e-13)
+
+
+@FIXED
+@given(st.integers(2, 300), st.integers(1, 8), st.integers(1, 300), st.integers(0, 2**32 - 1))
+def test_aps_are_those_of_the_definition_where_most_cosines_tie(n, directions, labels, seed):
+    """Few directions at many lengths, blocks of a few queries: ties across labels and blocks."""
+    random = np.random.default_rng(seed)
+    kinds = random.integers(-1, 2, size=(directions, 3))
+    features = kinds[random.integers(directions, size=n)] * random.uniform(0.1, 9, (n, 1))
+    genres = random.integers(labels, size=n)
+    cosines = np.rint(similarity.unit_rows(features) @ similarity.unit_rows(features).T * 1e10)
+    with mock.patch.object(similarity, "BLOCK_CELLS", 3 * n):
+        found = average_precisions(features, genres)
+    for query in range(n):
+        others = np.delete(np.arange(n), query)
+        order = others[np.argsort(-cosines[query, others], kind="stable")]
+        relevant = genres[order] == genres[query]
+        precision = np.cumsum(relevant) / np.arange(1, n)
+        expected = precision[relevant].sum() / relevant.sum() if relevant.any() else np.nan
+        np.testing.assert_allclose(found[query], expected, rtol=1e-13)
 
 
 @FIXED

@@ -59,6 +59,25 @@ def test_the_size_of_the_blocks_changes_nothing(n, cells, seed):
     np.testing.assert_array_equal(covered, np.arange(n))
 
 
+@settings(derandomize=True, deadline=None, max_examples=40)
+@given(st.integers(2, 60), st.integers(1, 60), st.booleans(), st.integers(0, 2**32 - 1))
+def test_the_nearest_k_are_the_first_of_the_whole_ranking(n, k, alone, seed):
+    features = np.random.default_rng(seed).integers(-2, 3, size=(n, 3)).astype(float)
+    items, k = None if alone else features, min(k, n - alone)
+    whole = whole_order(features, items)
+    nearest = [order for _, order in ranked_blocks(features, items, k=k)]
+    np.testing.assert_array_equal(np.concatenate(nearest), whole[:, :k])
+
+
+def test_a_measure_is_told_each_query_with_its_order():
+    features = np.random.default_rng(0).normal(size=(7, 3))
+    with mock.patch.object(similarity, "BLOCK_CELLS", 21):  # three queries a block
+        found = list(ranked_blocks(features, measure=lambda query, order: 100 * query + order[0]))
+    assert [rows for rows, _ in found] == [slice(0, 3), slice(3, 6), slice(6, 7)]
+    expected = 100 * np.arange(7) + whole_order(features)[:, 0]
+    np.testing.assert_array_equal(np.concatenate([each for _, each in found]), expected)
+
+
 def test_other_dimensions_are_refused():
     with pytest.raises(InputError, match=r"3 and of 2 dimensions.*same weights"):
         list(ranked_blocks(np.ones((1, 3)), np.ones((1, 2))))
