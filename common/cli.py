@@ -93,7 +93,7 @@ def settings(args: argparse.Namespace) -> dict:
     These are no paths, and not by which means the work was done.
     """
     plain = (str, int, float, bool, type(None))
-    means = ("workers", "data", "steps_per_call", "distribute", "start_from", "where")
+    means = ("audio", "workers", "data", "steps_per_call", "distribute", "start_from", "where")
     return {
         name: value
         for name, value in vars(args).items()
