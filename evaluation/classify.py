@@ -163,12 +163,17 @@ def knn_accuracy(
 class LinearResult:
     """What `linear_softmax` found, one entry a trial.
 
-    accuracies : (trials,) float64, test accuracy from 0 to 1
+    right : (trials, n) bool, whether the label of each test song was found
     epochs : (trials,) int64, epochs run until early stopping
     """
 
-    accuracies: np.ndarray
+    right: np.ndarray
     epochs: np.ndarray
+
+    @property
+    def accuracies(self) -> np.ndarray:
+        """(trials,) float64, test accuracy from 0 to 1."""
+        return self.right.mean(axis=1)
 
 
 def linear_softmax(
@@ -228,7 +233,7 @@ def linear_softmax(
         decay=decay,
     )
     predicted = np.argmax(test_x @ weights, axis=-1)
-    return LinearResult(np.mean(predicted == test_y, axis=1), epochs_run)
+    return LinearResult(predicted == test_y, epochs_run)
 
 
 def _standardised(train_x: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:

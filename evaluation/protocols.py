@@ -7,7 +7,9 @@ import numpy as np
 from common.errors import InputError
 from data_prep import labels
 from evaluation import classify, retrieval, tagging
+from evaluation.retrieval import by_label
 from evaluation.songs import Songs
+from evaluation.tables import EACH_GENRE
 
 
 class Judged(NamedTuple):
@@ -44,15 +46,22 @@ def judge_retrieval(songs: Songs, label: str) -> Judged:
 
 def judge_knn(songs: Songs, label: str, *, k: int) -> Judged:
     """Accuracy on the test songs of the majority among the 20 nearest training songs."""
-    train, _, test = songs.subsets(songs.labels(label))
-    return Judged("accuracy", [classify.knn_accuracy(*train, *test, k=k)], len(test[1]), {})
+    train, _, (test, truth) = songs.subsets(songs.labels(label))
+    right = classify.knn_predict(*train, test, k) == truth
+    return Judged("accuracy", [float(right.mean())], len(truth), _of_each(right, truth))
 
 
 def judge_linear(songs: Songs, label: str, *, trials: int, seed: int) -> Judged:
     """Accuracy on the test songs of a softmax layer, mean over 10 trainings."""
     train, valid, test = songs.subsets(songs.labels(label))
     result = classify.linear_softmax(*train, *valid, *test, trials=trials, seed=seed)
-    return Judged("accuracy", list(result.accuracies), len(test[1]), {})
+    details = _of_each(result.right.mean(axis=0), test[1])
+    return Judged("accuracy", list(result.accuracies), len(test[1]), details)
+
+
+def _of_each(right: np.ndarray, truth: np.ndarray) -> dict:
+    """The details that tell the accuracy of each label (ismir2018, Figure 5)."""
+    return {EACH_GENRE: {str(name): value for name, value in by_label(right, truth).items()}}
 
 
 def judge_transfer(songs: Songs, label: str, *, trials: int, seed: int) -> Judged:

@@ -37,6 +37,7 @@ FIELDS = {
     "made_from": (dict,),
 }
 BY_ENROLMENT = "by enrolment songs"  # the details of the one-shot protocol
+EACH_GENRE = "accuracy of each genre"  # those of knn and linear; or of each of another label
 LARGEST = 1e12  # of any number in a result
 DTYPES = {
     "value": "float64",
@@ -54,6 +55,9 @@ RESULT = ["protocol", "metric", "dataset", "label", "features"]
 
 WITHOUT_LDA = "basic without LDA"
 BASELINES = ("mfcc", "untrained")
+
+# Who is compared genre by genre in ismir2018's figure 5.
+COMPARED = ("basic", "siamese")
 
 SCORES = {"retrieval": "MAP", "knn": "k-NN", "linear": "linear"}
 
@@ -179,12 +183,14 @@ def read_result(path: Path) -> dict:
 def _as_told(details: dict) -> bool:
     """Whether the details that tables and figures use are what `evaluate.py` writes."""
     curve = details.get("DET", {"false alarm": [], "miss": []})
-    by = details.get(BY_ENROLMENT, {})
+    by, each = details.get(BY_ENROLMENT, {}), details.get(EACH_GENRE, {})
     return (
         _rates([details.get("macro_f1", 0.0)])
         and isinstance(by, dict)
         and all(re.fullmatch(r"[0-9]{1,6}", songs) for songs in by)
         and all(isinstance(value, float) for value in by.values())
+        and isinstance(each, dict)
+        and _rates(list(each.values()))
         and isinstance(curve, dict)
         and all(_rates(curve.get(name)) for name in ("false alarm", "miss"))
         and len(curve["false alarm"]) == len(curve["miss"])
@@ -231,8 +237,7 @@ def paper_beside_ours(results: pd.DataFrame) -> pd.DataFrame:
         no result, the data and commands that would make it, else empty.
     """
     paper = read_paper_tables()
-    asked = results["protocol"].eq("tagging").map({True: "tags", False: "genre"})
-    ours = results[results["label"] == asked]
+    ours = results[results["label"].eq(_asked(results))]
     by_tasks = combinations.cells(combinations.trainings(ours)).assign(protocol="genre")
     ours = ours[ours["protocol"].ne("genre")]
     # arxiv2017's Table 2 calls the basic model so, to tell it from that with LDA.
@@ -245,6 +250,11 @@ def paper_beside_ours(results: pd.DataFrame) -> pd.DataFrame:
     cells = table.to_dict("records")
     table["needs"] = [_needs(cell) if pd.isna(cell["ours"]) else "" for cell in cells]
     return table
+
+
+def _asked(results: pd.DataFrame) -> pd.Series:
+    """The label that the papers judge by in each result's protocol, artists left aside."""
+    return results["protocol"].eq("tagging").map({True: "tags", False: "genre"})
 
 
 def _needs(cell: dict) -> str:
@@ -321,6 +331,48 @@ def by_artists(results: pd.DataFrame) -> pd.DataFrame:
         cells = {n: _mean_and_spread(of_one[of_one["artists"].eq(n)]) for n in columns}
         rows.append({**dict(zip(("dataset", "label", "system"), names, strict=True)), **cells})
     return pd.DataFrame(rows).rename(columns={n: f"{n} artists" for n in columns})
+
+
+def of_paper(results: pd.DataFrame) -> pd.DataFrame:
+    """The papers' numbers by the number of training artists, for what some results are of.
+
+    Rows of `read_paper_tables` with the protocol, dataset, metric and model of a result
+    (whose label is genre, or tags for tagging), and with a number of artists, if any.
+    """
+    named = ["protocol", "dataset", "metric", "model"]
+    ours = results[results["label"].eq(_asked(results))]
+    paper = read_paper_tables().dropna(subset="artists")
+    return paper.merge(ours[named].drop_duplicates(), on=named)
+
+
+def by_label(results: pd.DataFrame) -> pd.DataFrame:
+    """The accuracy of each label, such as genre, by the basic and the siamese features.
+
+    Parameters
+    ----------
+    results
+        From `read_results`, of one dataset, label and protocol. Those of the largest number
+        of artists that all models have are taken, or else of each model's largest; several
+        of a model are averaged.
+
+    Returns
+    -------
+    DataFrame
+        The label, and for each model a column "basic, 5,000 artists" (NaN where not
+        measured); no rows if no result tells it.
+    """
+    tells = results["model"].isin(COMPARED) & results["details"].map(lambda d: EACH_GENRE in d)
+    told = results[tells].dropna(subset="artists")
+    models = told.groupby("artists")["model"].nunique()
+    common = models.index[models.eq(told["model"].nunique())].max()
+    columns = {}
+    for model, of_one in told.groupby("model"):
+        artists = of_one["artists"].max() if pd.isna(common) else common
+        details = of_one.loc[of_one["artists"].eq(artists), "details"]
+        means = pd.DataFrame([each[EACH_GENRE] for each in details]).mean()
+        columns[f"{model}, {artists:,} artists"] = means
+    name = results["label"].iloc[0] if len(results) else "label"
+    return pd.DataFrame(columns).sort_index().rename_axis(name).reset_index()
 
 
 def by_enrolment(results: pd.DataFrame) -> pd.DataFrame:

@@ -46,6 +46,10 @@ def test_training_songs_are_those_of_the_first_artists(files):
         songs.read_training(*files, 7)
 
 
+def of_each(right, truth):
+    return {genre: np.mean(right[truth == genre]) for genre in ("folk", "rock")}
+
+
 def test_each_protocol_judges_as_its_function_does(found):
     genres = found.labels("genre")
     train, valid, test = found.subsets(genres)
@@ -56,10 +60,17 @@ def test_each_protocol_judges_as_its_function_does(found):
         {},
     )
     judged = protocols.judge_knn(found, "genre", k=3)
-    assert judged == ("accuracy", [classify.knn_accuracy(*train, *test, k=3)], 12, {})
+    assert judged[:3] == ("accuracy", [classify.knn_accuracy(*train, *test, k=3)], 12)
+    right = classify.knn_predict(*train, test[0], k=3) == test[1]
+    assert judged.details == {"accuracy of each genre": of_each(right, test[1])}
     judged = protocols.judge_linear(found, "genre", trials=2, seed=4)
     expected = classify.linear_softmax(*train, *valid, *test, trials=2, seed=4)
-    assert judged == ("accuracy", list(expected.accuracies), 12, {})
+    assert judged[:3] == ("accuracy", list(expected.accuracies), 12)
+    each = judged.details["accuracy of each genre"]
+    assert each == pytest.approx(of_each(expected.right.mean(axis=0), test[1]))
+    counts = [np.sum(test[1] == genre) for genre in each]
+    assert np.average(list(each.values()), weights=counts) == pytest.approx(np.mean(judged.values))
+    assert judged.lines()[0] == f"accuracy of each genre folk {each['folk']:.4f}"
 
 
 def test_transfer_is_of_the_best_and_tells_both(found, monkeypatch):

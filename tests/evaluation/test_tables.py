@@ -10,7 +10,9 @@ from evaluation.tables import (
     SYSTEMS,
     by_artists,
     by_features,
+    by_label,
     margins,
+    of_paper,
     paper_beside_ours,
     read_paper_tables,
     read_results,
@@ -86,6 +88,9 @@ def test_the_folder_holds_other_files_too(write, tmp_path):
         (json.dumps(RESULT | {"details": {"macro_f1": "high"}}), "details are damaged"),
         (json.dumps(RESULT | {"details": {"macro_f1": float("nan")}}), "details are damaged"),
         (json.dumps(RESULT | {"details": {"by enrolment songs": {"x": 0.1}}}), "damaged"),
+        (json.dumps(RESULT | {"details": {"accuracy of each genre": [0.5]}}), "are damaged"),
+        (json.dumps(RESULT | {"details": {"accuracy of each genre": {"x": 1.5}}}), "damaged"),
+        (json.dumps(RESULT | {"details": {"accuracy of each genre": {"x": None}}}), "damaged"),
     ],
 )
 def test_a_json_file_that_is_no_result_is_refused_by_name(write, tmp_path, text, reason):
@@ -305,3 +310,48 @@ def test_tags_fill_the_cells_of_tagging_and_the_basic_model_those_without_lda(wr
         [2, "tagging", "basic without LDA", 0.91],
         [2, "transfer", "basic with LDA", 0.82],
     ]
+
+
+# ---------------------------------------------------------------- ismir2018's figures
+
+
+def test_the_papers_numbers_are_those_of_the_same_measure_by_artists(write):
+    basic = LINEAR | {"model": "basic", "artists": 500}
+    found = of_paper(write(basic, basic | {"artists": 1000, "features": "other"}))
+    assert found[["model", "artists", "value"]].values.tolist() == [
+        ["basic", 5000, 0.6721],
+        ["basic", 10000, 0.7076],
+    ]
+    for change in ({"label": "artist"}, {"dataset": "mine"}, {"metric": "auc"}, {"model": "tag"}):
+        other = LINEAR | {"features": "other"} | change
+        assert not len(of_paper(write(basic, other)).query("model != 'basic'"))
+
+
+def each(**accuracies):
+    return {"details": {"accuracy of each genre": accuracies}}
+
+
+def test_genres_are_compared_at_the_most_artists_that_both_models_have(write):
+    def of(model, artists, seed, **accuracies):
+        features = f"{model}_{artists}_{seed}"
+        about = {"model": model, "artists": artists, "features": features}
+        return LINEAR | about | each(**accuracies)
+
+    results = write(
+        of("basic", 1000, 0, rock=0.1),
+        of("basic", 5000, 0, rock=0.2, folk=0.4),
+        of("siamese", 5000, 0, rock=0.5, ska=0.25),
+        of("siamese", 5000, 1, rock=0.7, ska=0.75),
+        of("siamese", 10000, 0, rock=1.0),
+        of("tag", 9000, 0, rock=0.9),
+        LINEAR | {"model": "basic", "artists": 10000, "features": "of another kind"},
+    )
+    table = by_label(results)
+    assert list(table) == ["genre", "basic, 5,000 artists", "siamese, 5,000 artists"]
+    assert table["genre"].tolist() == ["folk", "rock", "ska"]
+    assert table.iloc[1].tolist() == ["rock", 0.2, pytest.approx(0.6)]
+    assert table.isna().to_numpy().sum() == 2
+    apart = by_label(results[results["artists"].ne(5000)])
+    assert list(apart) == ["genre", "basic, 1,000 artists", "siamese, 10,000 artists"]
+    assert not len(by_label(results[results["model"].eq("tag")]))
+    assert not len(by_label(results.iloc[:0]))
