@@ -2,10 +2,10 @@
 
 Each protocol judges one feature file; the last line printed is the measure and its
 value, and --json keeps it. `tables` puts such results beside the papers' numbers,
-`summary` compares the features on each dataset, `figures` draws artist recognition
-against the number of training artists, `combinations` lays out what networks of
-several tasks know of genre. `groups` says what artist groups are made of, and `lda`
-makes features out of features.
+`summary` compares the features on each dataset, `figures` draws what depends on the
+number of training artists and the accuracy of each genre, `combinations` lays out what
+networks of several tasks know of genre. `tsne` draws a map of songs, `groups` says what
+artist groups are made of, and `lda` makes features out of features.
 """
 
 import argparse
@@ -14,13 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from common import cli, feature_file, provenance
 from common.errors import InputError
 from common.files import written_whole
-from data_prep import split_csv
-from evaluation import combinations, protocols, songs, tables, verification
+from evaluation import layouts, protocols, songs, tables, verification
 
 # The column that each protocol judges by, and how many trials it is the mean of.
 JUDGED = {
@@ -37,8 +35,12 @@ RECOGNISED = {
 }
 # Songs that enrol an artist and that test, and more that a result is told by where it differs.
 PROTOCOL = {"enrol": 15, "tests": 5, "relevance": 16.0, "lda": None, "train_artists": None}
-# What arxiv2017 measures against the number of training artists.
-BY_ARTISTS = (*RECOGNISED, "transfer", "tagging")
+LAYOUTS = {
+    "tables": layouts.paper_tables,
+    "summary": layouts.summary,
+    "figures": layouts.by_artists,
+    "combinations": layouts.by_tasks,
+}
 
 
 def main() -> None:
@@ -85,12 +87,23 @@ def main() -> None:
     made.add_argument("--out", type=Path, required=True, help="the projected features")
     made.add_argument("--dimensions", type=cli.positive, default=100, help="that are left")
     made.add_argument("--train-artists", type=cli.positive, metavar="N", help="only its first N")
+    example = "features/siamese.h5 splits/demo_target.csv --out results/tsne.png"
+    made = command("tsne", draw_songs, example, "FEATURES.h5 SPLIT.csv")
+    made.add_argument("--label", default="genre", help="column of the split, such as artist")
+    made.add_argument("--out", type=Path, required=True, metavar="FIGURE.png", help="and .svg")
+    made.add_argument(
+        "--perplexity", type=cli.positive_float, default=30.0, help="about how many neighbours"
+    )
+    made.add_argument(
+        "--most", type=cli.positive, default=15, metavar="N", help="labels that have a colour"
+    )
+    cli.add_seed(made)
     example = "groups/demo_genres.h5 splits/demo_genres.csv --out results/groups"
-    made = command("groups", describe_groups, example, "GROUPS.h5 SPLIT.csv")
+    text = layouts.describe_groups.__doc__
+    made = command("groups", describe_groups, example, "GROUPS.h5 SPLIT.csv", text)
     made.add_argument("--out", type=Path, required=True, help="folder of the tables and figures")
-    for lay_out in (lay_out_tables, lay_out_summary, lay_out_figures, lay_out_combinations):
-        name = lay_out.__name__.removeprefix("lay_out_")
-        made = command(name, lay_out, "--results results/demo")
+    for name, function in LAYOUTS.items():
+        made = command(name, lay_out, "--results results/demo", text=function.__doc__)
         made.add_argument("--results", type=Path, default=Path("results"), help="folder of --json")
         if name == "tables":
             made.add_argument("--paper", choices=tables.PAPERS, help="of this one only")
@@ -308,118 +321,35 @@ def project(args: argparse.Namespace) -> None:
 # ---------------------------------------------------------------- layouts
 
 
-def lay_out_tables(args: argparse.Namespace) -> None:
-    """Every number of the papers' tables beside ours, or what an empty cell needs."""
-    table = tables.paper_beside_ours(tables.read_results(args.results))
-    if args.paper:
-        table = table[table["paper"].eq(args.paper)]
-    keep_table(table, tables.with_footnotes(table), args.results / "tables")
-
-
-def lay_out_summary(args: argparse.Namespace) -> None:
-    """The features side by side on each dataset, as a table and a figure."""
-    from evaluation import figures  # Matplotlib, which the protocols do not wait for
-
-    results = tables.read_results(args.results)
-    results = results[results["protocol"].isin(tables.SCORES)]
-    if not len(results):
-        raise InputError(f"{args.results}: holds no results; make some with --json")
-    table = tables.by_features(results)
-    keep_table(table, tables.to_markdown(table), args.results / "summary")
-    for (dataset, label), of_one in results.groupby(["dataset", "label"]):
-        figures.scores_by_features(of_one, args.results / f"{dataset}_{label}.png")
-        for line in tables.margins(of_one):
-            print(line)
-
-
-def lay_out_figures(args: argparse.Namespace) -> None:
-    """arxiv2017's measures against the number of training artists, as tables and figures.
-
-    Verification and identification are its Figures 2 and 3, transfer and tagging its
-    Table 1. And of the most artists the DET curves, and what fewer enrolment songs give.
-    """
-    from evaluation import figures  # Matplotlib, which the protocols do not wait for
-
-    results = tables.read_results(args.results).dropna(subset="artists")
-    found = [name for name in BY_ARTISTS if results["protocol"].eq(name).any()]
-    if not found:
-        raise InputError(
-            f"{args.results}: holds no result of {', '.join(BY_ARTISTS)}; make some with --json"
-        )
-    for protocol in found:
-        of_one, path = results[results["protocol"].eq(protocol)], args.results / protocol
-        table = tables.by_artists(of_one)
-        keep_table(table, tables.to_markdown(table), path)
-        figures.scores_by_artists(of_one, path.with_suffix(".png"))
-        most = of_one[of_one["artists"].eq(of_one["artists"].max())]
-        if protocol == "verification":
-            figures.det_curves(most, args.results / "det.png")
-        table = tables.by_enrolment(most)
-        if len(table):
-            path = path.with_name(f"{protocol}_by_enrolment")
-            wide = tables.enrolment_side_by_side(table)
-            keep_table(wide, tables.to_markdown(wide), path)
-            figures.scores_by_enrolment(table, of_one["metric"].iloc[0], path.with_suffix(".png"))
-
-
-def lay_out_combinations(args: argparse.Namespace) -> None:
-    """agf2018's log loss and F1 of genre by combination of tasks, beside the paper's numbers.
-
-    Its tables 4, 3 and 5, which are combinations, with_and_without_genre and by_tasks,
-    and both measures against the number of tasks, drawn and told.
-    """
-    from evaluation import figures  # Matplotlib, which the protocols do not wait for
-
-    results, paper = tables.read_results(args.results), tables.read_paper_tables()
-    results = results[results["protocol"].eq("genre")]
-    found = combinations.trainings(results)
-    if not len(found):
-        raise InputError(
-            f"{args.results}: holds no result of networks of agf2018; make some with "
-            "evaluate.py genre --json"
-        )
-    tables.require_one_dataset(results, args.results)
-    for name, table in combinations.side_by_side(found, paper).items():
-        keep_table(table, tables.to_markdown(table), args.results / name)
-    title = f"{results['label'].iloc[0]} on {results['dataset'].iloc[0]}"
-    figures.scores_by_tasks(combinations.by_number(found), title, args.results / "by_tasks.png")
-    for line in (*combinations.trends(found, paper), combinations.missing(found)):
-        print(line)
+def lay_out(args: argparse.Namespace) -> None:
+    """Tables and figures of a folder of results."""
+    chosen = {"paper": args.paper} if args.protocol == "tables" else {}
+    LAYOUTS[args.protocol](args.results, **chosen)
 
 
 def describe_groups(args: argparse.Namespace) -> None:
-    """What artist groups are: top genres and artists of each, and a map of groups and genres.
+    """What artist groups are."""
+    layouts.describe_groups(args.groups, args.split, args.out)
 
-    A table and a figure for each word that they were made by (agf2018), of the split
-    that they were made of, by data_prep/2b_artist_groups.py.
+
+def draw_songs(args: argparse.Namespace) -> None:
+    """A map of songs: t-SNE of their features to the plane, coloured by genre or artist.
+
+    arxiv2017 draws songs of 22 artists, 15 of them in colour, and GTZAN's genres, by the
+    features of 5,000 artists after LDA. Labels have colours in the order of the split.
     """
-    from data_prep import groups_file
-    from evaluation import figures, groups  # Matplotlib, which the protocols do not wait for
+    from evaluation import figures, projection  # which --help does not wait for
 
-    prepared, split = groups_file.load(args.groups), split_csv.read(args.split)
-    for word, found in prepared.groups.items():
-        given = found.shares, found.artists, split
-        strangers = set(found.artists) - set(split["artist"])
-        if strangers:
-            raise InputError(
-                f"{args.split}: has no track by {min(strangers)!r}, of whom {args.groups} has "
-                "groups; name the split that they were made of"
-            )
-        subgenres = {"symbols": found.symbols, "names": prepared.names} if word == "s" else {}
-        table, path = groups.interpretation(*given, **subgenres), args.out / f"groups_{word}"
-        print(f"the word {word}:")
-        keep_table(table, tables.to_markdown(table), path)
-        of_genres = groups.genres_of_groups(*given)
-        title = f"genres of artist groups by the word {word}"
-        figures.genres_by_group(of_genres, title, path.with_suffix(".png"))
-
-
-def keep_table(table: pd.DataFrame, text: str, path: Path) -> None:
-    """Print a table, and keep it as Markdown and CSV."""
-    print(text)
-    for suffix, content in ((".md", text), (".csv", table.to_csv(index=False))):
-        with written_whole(path.with_suffix(suffix)) as aside:
-            aside.write_text(content, encoding="utf-8")
+    if args.out.suffix != ".png":
+        raise InputError(f"{args.out}: name a .png; an .svg of the same name comes beside it")
+    found = songs.read(args.features, args.split, args.label)
+    labels = found.labels(args.label)
+    plane = projection.tsne(found.features, args.perplexity, args.seed)
+    name = found.weights.get("name", args.features.stem)
+    title = f"{name}: {len(labels)} songs by {args.label}"
+    figures.songs_in_the_plane(plane, labels, args.most, title, args.out)
+    coloured = min(args.most, len(set(labels)))
+    print(f"{args.out}: {len(labels)} songs, {coloured} of {len(set(labels))} labels in colour")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,19 @@
-"""Figures of the results: layout only, no measure is computed here."""
+"""Figures of the results: layout only, no measure is computed here.
+
+Each is a PNG, and an SVG of the same name beside it; the same results give the same bytes.
+"""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib import rc_context
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from scipy.special import ndtri
 
 from common.errors import InputError
@@ -20,7 +26,16 @@ COLOURS = {"MAP": "#0072B2", "k-NN": "#E69F00", "linear": "#009E73"}
 
 SERIES = ("#000000", "#56B4E9", "#0072B2", "#E69F00", "#D55E00", "#CC79A7", "#009E73")
 MARKERS = "sov^DPX*"  # one more than colours, so that no pair of both comes again soon
-MEASURES = {"eer": "equal error rate", "accuracy": "accuracy", "auc": "mean ROC area of the tags"}
+# The models of ismir2018, in the same style whichever of them is there.
+MODELS = {"basic": {"color": "#0072B2", "marker": "s"}}
+MODELS |= {"siamese": {"color": "#D55E00", "marker": "^"}}
+OTHERS = "#BBBBBB"  # of songs whose label has no colour
+MEASURES = {
+    "map": "MAP",
+    "eer": "equal error rate",
+    "accuracy": "accuracy",
+    "auc": "mean ROC area of the tags",
+}
 MEASURES |= {"log_loss": "log loss", "macro_f1": "macro F1"}
 # Of agf2018's networks; without genre their lines are broken and their markers hollow.
 # They stand a little aside of each other, so that their whiskers can be told apart.
@@ -34,6 +49,8 @@ DPI = 300
 BAR = 0.15  # inches, enough for a 7-point value
 CELL = 0.11  # inches, a line of a heat map
 LONGEST, LETTER = 24, 0.06  # letters of a name beside it, and inches of one
+TITLE = 40  # letters
+MOST_BARS = 40  # groups of them that a figure is not too long for
 
 
 def scores_by_features(
@@ -63,33 +80,55 @@ def scores_by_features(
             f"{path}: the figure shows one dataset and label, the results have {kinds or 'none'}; "
             "draw one for each"
         )
-    values = by_features(results).set_index("features")
+    scores = list(SCORES.values())
+    values = by_features(results).set_index("features")[scores]
     spreads = by_features(results, "spread").set_index("features").loc[values.index]
-    height = 0.85 + len(values) * (len(SCORES) + 1) * BAR
-    figure = Figure(figsize=(COLUMN_WIDTH, height), dpi=DPI, layout="constrained")
-    axes = figure.add_subplot()
-    _bars(axes, values, spreads)
+    dataset, label = kinds[0]
+    figure, axes = _bars(values, spreads, COLOURS, f"{label} on {dataset}")
     if chance is not None:
         axes.axvline(chance, color="black", linestyle=":", linewidth=1, label="chance")
-    dataset, label = kinds[0]
-    axes.set_title(f"{label} on {dataset}", fontsize=9)
     axes.set_xlabel("MAP, or accuracy", fontsize=8)
     axes.set_ylabel("features", fontsize=8)
-    figure.legend(loc="outside upper center", ncols=len(SCORES) + 1, fontsize=7, frameon=False)
-    with written_whole(path) as partial:
-        figure.savefig(partial, format="png")
+    _legend(figure, columns=len(SCORES) + 1)
+    _save(figure, path)
 
 
-def scores_by_artists(results: pd.DataFrame, path: str | Path) -> None:
-    """Draw a measure of artist recognition against the number of training artists as a PNG.
+def accuracies_by_label(table: pd.DataFrame, title: str, path: str | Path) -> None:
+    """Draw the accuracy of each genre as a PNG, a bar a model (ismir2018, Figure 5).
 
-    A line a system (arxiv2017, Figures 2 and 3); whiskers are the spread over
-    trainings, or else over trials.
+    `table` is `evaluation.tables.by_label`'s, of one dataset, label and protocol.
+
+    Raises
+    ------
+    InputError
+        More genres than a figure has room for.
+    """
+    values = table.set_index(table.columns[0])
+    if len(values) > MOST_BARS:
+        raise InputError(
+            f"{path}: {len(values)} labels are too many to draw, {MOST_BARS} can be; see the table"
+        )
+    colours = [MODELS.get(name.partition(",")[0], {}).get("color", OTHERS) for name in values]
+    colours = dict(zip(values, colours, strict=True))
+    figure, axes = _bars(values, values * np.nan, colours, title)
+    axes.set_xlabel("accuracy", fontsize=8)
+    _legend(figure)
+    _save(figure, path)
+
+
+def scores_by_artists(results: pd.DataFrame, paper: pd.DataFrame, path: str | Path) -> None:
+    """Draw a measure against the number of training artists as a PNG.
+
+    A line a system (arxiv2017, Figures 2 and 3) or model (ismir2018, Figures 2 to 4);
+    whiskers are the spread over trainings, or else over trials. The paper's numbers for
+    the same are broken, fainter lines with hollow markers.
 
     Parameters
     ----------
     results : DataFrame
         From `evaluation.tables.read_results`, of one protocol and dataset.
+    paper : DataFrame
+        `evaluation.tables.of_paper`'s numbers beside them; it may have no rows.
     path : path of the PNG
 
     Raises
@@ -105,16 +144,24 @@ def scores_by_artists(results: pd.DataFrame, path: str | Path) -> None:
     ):
         by_count = of_one.groupby("artists")
         several = by_count["value"].std(ddof=0).where(by_count.size() > 1)
+        style |= MODELS.get(system, {})
         axes.errorbar(
             by_count["value"].mean().index.astype(int),
             by_count["value"].mean(),
             several.fillna(by_count["spread"].first()).fillna(0),
             capsize=2,
-            label=system,
+            label=_short(system),
             **style,
         )
-    _counts_below(axes, results["artists"].astype(int), "artists trained on")
+        theirs = paper[paper["model"].eq(system)].sort_values("artists")
+        if len(theirs):
+            style |= {"linestyle": "--", "markerfacecolor": "white", "alpha": 0.6}
+            x, y = theirs["artists"].astype(int), theirs["value"]
+            axes.errorbar(x, y, label=_short(f"{system}, the paper"), zorder=1, **style)
+    counts = pd.concat([results["artists"], paper["artists"]]).astype(int)
+    _counts_below(axes, counts, "artists trained on")
     _measure_beside(axes, results["metric"].iloc[0])
+    _legend(figure)
     _save(figure, path)
 
 
@@ -128,9 +175,10 @@ def scores_by_enrolment(table: pd.DataFrame, metric: str, path: str | Path) -> N
         table.groupby("system", sort=False), _styles(), strict=False
     ):
         by_songs = of_one.groupby("songs")["value"].mean()
-        axes.plot(by_songs.index, by_songs, label=system, **style)
+        axes.plot(by_songs.index, by_songs, label=_short(system), **style)
     _counts_below(axes, table["songs"], "enrolment songs")
     _measure_beside(axes, metric)
+    _legend(figure)
     _save(figure, path)
 
 
@@ -148,7 +196,7 @@ def det_curves(results: pd.DataFrame, path: str | Path) -> None:
             continue
         # A rate of 0 or 1 lies infinitely far out.
         rates = np.clip([curve["false alarm"], curve["miss"]], *DET_LIMITS)
-        axes.plot(*ndtri(rates), label=result["model"], **{**style, "marker": ""})
+        axes.plot(*ndtri(rates), label=_short(result["model"]), **{**style, "marker": ""})
     places, names = ndtri(DET_TICKS), [f"{100 * tick:g}" for tick in DET_TICKS]
     axes.set_xticks(places, names)
     axes.set_yticks(places, names)
@@ -156,6 +204,7 @@ def det_curves(results: pd.DataFrame, path: str | Path) -> None:
     axes.set_ylim(*ndtri([DET_TICKS[0] / 2, 0.6]))
     axes.set_xlabel("false alarms, %", fontsize=8)
     axes.set_ylabel("misses, %", fontsize=8)
+    _legend(figure)
     _save(figure, path)
 
 
@@ -194,7 +243,8 @@ def scores_by_tasks(table: pd.DataFrame, title: str, path: str | Path) -> None:
     axes[-1].set_xticks(numbers)
     axes[-1].set_xlim(numbers[0] - 0.5, numbers[-1] + 0.5)
     axes[-1].set_xlabel("number of tasks", fontsize=8)
-    _save(figure, path, columns=3)
+    _legend(figure, columns=3)
+    _save(figure, path)
 
 
 def genres_by_group(table: pd.DataFrame, title: str, path: str | Path) -> None:
@@ -205,9 +255,7 @@ def genres_by_group(table: pd.DataFrame, title: str, path: str | Path) -> None:
     """
     main, purity = table.to_numpy().argmax(axis=1), table.max(axis=1)
     table = table.iloc[np.lexsort((-purity, main))]
-    genres, groups = (
-        [f"{name:.{LONGEST}}" for name in map(str, axis)] for axis in table.axes[::-1]
-    )
+    genres, groups = ([_short(name) for name in axis] for axis in table.axes[::-1])
     height = 1.2 + len(groups) * CELL + max(map(len, genres)) * LETTER
     figure = Figure(figsize=(COLUMN_WIDTH, height), dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
@@ -216,23 +264,53 @@ def genres_by_group(table: pd.DataFrame, title: str, path: str | Path) -> None:
         (axes.xaxis, genres, (COLUMN_WIDTH - 0.9) / len(genres)),
         (axes.yaxis, groups, CELL),
     ):
-        axis.set_ticks(range(len(names)), names, fontsize=min(7, 60 * width), parse_math=False)
+        axis.set_ticks(range(len(names)), names, fontsize=min(7, 60 * width))
     axes.tick_params(length=0)
     axes.tick_params(axis="x", rotation=90)
-    axes.set_title(title, fontsize=9)
+    axes.set_title(_short(title, TITLE), fontsize=9)
     axes.set_ylabel(table.index.name, fontsize=8)
     bar = figure.colorbar(image, location="bottom", shrink=0.8, aspect=30)
     bar.set_label("part of the group", fontsize=8)
     bar.ax.tick_params(labelsize=7)
-    with written_whole(path) as partial:
-        figure.savefig(partial, format="png")
+    _save(figure, path)
+
+
+def songs_in_the_plane(
+    plane: np.ndarray, labels: np.ndarray, most: int, title: str, path: str | Path
+) -> None:
+    """Draw a map of songs as a PNG, coloured by label, such as artist or genre (arxiv2017).
+
+    Parameters
+    ----------
+    plane : (n, 2) float
+        From `evaluation.projection.tsne`.
+    labels : (n,) str
+    most : int
+        The first so many labels, in the order of the songs, have a colour and a marker
+        of their own; the songs of all others are small and grey.
+    title : what the map shows
+    path : path of the PNG
+    """
+    names = list(dict.fromkeys(labels))
+    grey = np.isin(labels, names[most:])
+    figure, axes = _panel(title)
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.set_axis_off()  # neither places nor directions mean anything, only distances
+    for name, style in zip(names[:most], _styles(), strict=False):
+        of_one, shape = plane[labels == name], {key: style[key] for key in ("color", "marker")}
+        axes.scatter(*of_one.T, s=18, linewidth=0.3, edgecolor="white", label=_short(name), **shape)
+    if grey.any():
+        told = f"{len(names) - most} others"
+        axes.scatter(*plane[grey].T, s=4, color=OTHERS, linewidth=0, zorder=0.5, label=told)
+    figure.set_figheight(COLUMN_WIDTH + _legend(figure, columns=4))
+    _save(figure, path)
 
 
 def _panel(title: str, rows: int = 1, height: float = 3.6) -> tuple[Figure, Axes]:
     """A figure at column width with one panel for lines, or an array of them."""
     figure = Figure(figsize=(COLUMN_WIDTH, height), dpi=DPI, layout="constrained")
     panels = figure.subplots(rows, sharex=True, squeeze=False)[:, 0]
-    panels[0].set_title(title, fontsize=9)
+    panels[0].set_title(_short(title, TITLE), fontsize=9)
     for axes in panels:
         axes.tick_params(labelsize=7)
         axes.grid(alpha=0.3, linewidth=0.5)
@@ -247,43 +325,93 @@ def _styles() -> Iterator[dict]:
 
 
 def _counts_below(axes: Axes, counts: Iterable[int], name: str) -> None:
+    """A logarithmic axis with a tick at each count, named where there is room for its name."""
     counts = sorted(set(counts))
+    inch = (COLUMN_WIDTH - 1) / max(np.log(counts[-1] / counts[0]), 1e-9)
+    names, room = [], np.inf
+    for count in reversed(counts):
+        told, place = f"{count:,}", inch * np.log(count)
+        fits = place + LETTER * len(told) / 2 < room
+        room = place - LETTER * len(told) / 2 if fits else room
+        names.append(told if fits else "")
     axes.set_xscale("log")
-    axes.set_xticks(counts, [f"{count:,}" for count in counts])
+    axes.set_xticks(counts, reversed(names))
     axes.minorticks_off()
     axes.set_xlabel(name, fontsize=8)
 
 
 def _measure_beside(axes: Axes, metric: str) -> None:
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.03 * axes.get_ylim()[1])
     axes.set_ylabel(MEASURES.get(metric, metric), fontsize=8)
 
 
-def _save(figure: Figure, path: str | Path, columns: int = 2) -> None:
-    # Once, though every panel has the same lines.
-    names = dict(zip(*reversed(figure.axes[0].get_legend_handles_labels()), strict=True))
-    place = {"loc": "outside lower center", "ncols": columns, "fontsize": 7, "frameon": False}
-    figure.legend(names.values(), names.keys(), **place)
-    with written_whole(path) as partial:
-        figure.savefig(partial, format="png")
-
-
-def _bars(axes: Axes, values: pd.DataFrame, spreads: pd.DataFrame) -> None:
-    """A group of bars for each row of `values`, first row on top, each with its value."""
-    places = np.arange(len(values)) * (len(SCORES) + 1)
-    for place, score in enumerate(SCORES.values()):
-        known = values[score].notna().to_numpy()
-        length, spread = values[score][known], spreads[score][known]
-        axes.barh(places[known] + place, length, height=0.9, color=COLOURS[score], label=score)
+def _bars(
+    values: pd.DataFrame, spreads: pd.DataFrame, colours: Mapping[str, str], title: str
+) -> tuple[Figure, Axes]:
+    """A group of bars for each row of `values`, first row on top, a bar a column with its value."""
+    height = 0.85 + len(values) * (len(values.columns) + 1) * BAR
+    figure = Figure(figsize=(COLUMN_WIDTH, height), dpi=DPI, layout="constrained")
+    axes = figure.add_subplot()
+    figure.suptitle(_short(title, TITLE), fontsize=9)
+    places = np.arange(len(values)) * (len(values.columns) + 1)
+    for place, column in enumerate(values):
+        known = values[column].notna().to_numpy()
+        length, spread = values[column][known], spreads[column][known]
+        axes.barh(
+            places[known] + place, length, height=0.9, color=colours[column], label=_short(column)
+        )
         whiskers = {"fmt": "none", "ecolor": "black", "elinewidth": 0.8, "capsize": 1.5}
         axes.errorbar(length, places[known] + place, xerr=spread, **whiskers)
         ends = length + spread.fillna(0)
         for y, end, number in zip(places[known] + place, ends, length, strict=True):
             axes.text(end + 0.015, y, f"{number:.3f}", va="center", fontsize=7)
-    axes.set_yticks(places + (len(SCORES) - 1) / 2, values.index, fontsize=8)
-    axes.invert_yaxis()
+    middle = places + (len(values.columns) - 1) / 2
+    axes.set_yticks(middle, map(_short, values.index), fontsize=8)
+    axes.set_ylim(places[-1] + len(values.columns), -1)
     axes.set_xlim(0, 1.2)  # a score is at most 1, and its value is written after it
     axes.set_xticks(np.linspace(0, 1, 6))
     axes.tick_params(labelsize=7)
     axes.tick_params(axis="y", length=0)
     axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _short(name: object, longest: int = LONGEST) -> str:
+    """A name on one line, its middle left out where it is too long to stand in a figure."""
+    name = " ".join(str(name).split())
+    if name.startswith("_"):
+        name = f" {name}"  # else Matplotlib leaves it out of legends
+    end = (longest - 1) // 2
+    return name if len(name) <= longest else f"{name[: longest - 1 - end]}…{name[-end:]}"
+
+
+def _as_written(artist: Artist) -> None:
+    """A `$` in a name begins no formula."""
+    for text in artist.findobj(Text):
+        text.set_parse_math(False)
+
+
+def _legend(figure: Figure, columns: int = 2) -> float:
+    """All names below the panels, once though every panel has them, in columns that fit.
+
+    Gives its height in inches.
+    """
+    names = dict(zip(*reversed(figure.axes[0].get_legend_handles_labels()), strict=True))
+    place = {"loc": "outside lower center", "fontsize": 7, "frameon": False}
+    for ncols in range(columns, 0, -1):
+        made = figure.legend(names.values(), names.keys(), ncols=ncols, **place)
+        _as_written(made)
+        box = made.get_window_extent()
+        if box.width <= figure.bbox.width or ncols == 1:
+            return box.height / figure.dpi
+        made.remove()
+
+
+def _save(figure: Figure, path: str | Path) -> None:
+    """Write the figure as PNG and, beside it, as SVG, each whole or not at all."""
+    _as_written(figure)
+    # With random ids and the date, an SVG would differ each time.
+    settings = {"svg.hashsalt": "figure"}
+    for kind, metadata in (("svg", {"Date": None}), ("png", {})):
+        with written_whole(Path(path).with_suffix(f".{kind}")) as partial, rc_context(settings):
+            figure.savefig(partial, format=kind, metadata=metadata)

@@ -155,8 +155,8 @@ def tsne(features: ArrayLike, perplexity: float = 30.0, seed: int = 0) -> np.nda
     features = checked_features(features, "t-SNE")
     if not 0 < perplexity < len(features):
         raise InputError(
-            f"t-SNE: perplexity {perplexity:g} for {len(features)} songs; take one above 0 and "
-            f"below {len(features)}, or more songs"
+            f"t-SNE: perplexity {perplexity:g} for {len(features)} songs; take a --perplexity "
+            f"above 0 and below {len(features)}, or more songs"
         )
     if features.shape[1] < 2:
         raise InputError("t-SNE: features of 1 dimension; draw them as they are")

@@ -69,7 +69,6 @@ def ranked_blocks(
             "compared; extract both with the same weights"
         )
     step = max(1, BLOCK_CELLS // len(items))
-
     row_bits = len(items).bit_length()
 
     def ranked(start: int) -> tuple[slice, np.ndarray]:

@@ -73,7 +73,8 @@ def test_a_run_describes_other_songs_by_its_file(trained, corpus, tmp_path):
 def test_groups_are_told_by_their_genres_and_artists(corpus, tmp_path):
     split, _, groups = corpus
     run_here("evaluate.py", "groups", groups, split, "--out", tmp_path)
-    names = {f"groups_{word}{suffix}" for word in "ms" for suffix in (".md", ".csv", ".png")}
+    suffixes = (".md", ".csv", ".png", ".svg")
+    names = {f"groups_{word}{suffix}" for word in "ms" for suffix in suffixes}
     assert {path.name for path in tmp_path.iterdir()} == names
 
 

@@ -308,7 +308,7 @@ def test_combinations_leaves_tables_and_a_figure(folder):
     names = {path.name for path in results.iterdir() if path.suffix != ".json"}
     tables_of = ("combinations", "with_and_without_genre", "by_tasks")
     expected = {f"{a}.{b}" for a, b in itertools.product(tables_of, ("md", "csv"))}
-    assert names == {*expected, "by_tasks.png"}
+    assert names == {*expected, "by_tasks.png", "by_tasks.svg"}
     table = pd.read_csv(results / "combinations.csv", keep_default_na=False).set_index("tasks")
     losses = [json.loads((results / f"stn_gd_{s}.json").read_text())["value"] for s in (0, 1)]
     expected = f"{np.mean(losses):.4f} ± {np.std(losses):.4f}"

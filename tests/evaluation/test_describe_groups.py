@@ -34,7 +34,7 @@ def test_each_word_has_a_table_and_a_map(files, tmp_path):
     out = tmp_path / "out"
     ran = run_here("evaluate.py", "groups", *given, "--out", out)
     assert {path.name for path in out.iterdir()} == {
-        f"groups_{word}.{kind}" for word in "ms" for kind in ("md", "csv", "png")
+        f"groups_{word}.{kind}" for word in "ms" for kind in ("md", "csv", "png", "svg")
     }
     assert [line for line in ran.lines if line.startswith("the word")] == [
         "the word m:",

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import xml.etree.ElementTree
 from statistics import NormalDist
 from unittest import mock
 
@@ -15,14 +16,19 @@ from evaluation import combinations
 from evaluation.figures import (
     COLUMN_WIDTH,
     DPI,
+    MOST_BARS,
+    accuracies_by_label,
     det_curves,
     genres_by_group,
     scores_by_artists,
     scores_by_enrolment,
     scores_by_features,
     scores_by_tasks,
+    songs_in_the_plane,
 )
-from evaluation.tables import SYSTEMS, by_enrolment, read_paper_tables
+from evaluation.tables import SYSTEMS, by_enrolment, of_paper, read_paper_tables
+
+NO_PAPER = read_paper_tables().iloc[:0]
 
 
 def made_up(features=5, dataset="demo_target"):
@@ -56,7 +62,7 @@ def drawn(tmp_path):
 
 def test_the_figure_is_a_whole_png_at_column_width(drawn, tmp_path):
     path, _ = drawn(made_up())
-    assert [each.name for each in tmp_path.iterdir()] == ["scores.png"]
+    assert {each.name for each in tmp_path.iterdir()} == {"scores.png", "scores.svg"}
     content = path.read_bytes()
     assert content.startswith(b"\x89PNG") and content.endswith(b"IEND\xaeB`\x82")
     assert int.from_bytes(content[16:20], "big") == pytest.approx(COLUMN_WIDTH * DPI, abs=1)
@@ -67,7 +73,7 @@ def test_no_text_covers_another_or_leaves_the_figure(drawn, features):
     _, figure = drawn(made_up(features), chance=0.1)
     axes = figure.axes[0]
     texts = [*axes.texts, *axes.get_xticklabels(), *axes.get_yticklabels()]
-    texts += [axes.title, axes.xaxis.label, axes.yaxis.label, *figure.legends[0].texts]
+    texts += [figure._suptitle, axes.xaxis.label, axes.yaxis.label, *figure.legends[0].texts]
     boxes = [text.get_window_extent() for text in texts]
     assert len(axes.texts) == 3 * features
     for a, b in itertools.combinations(boxes, 2):
@@ -152,9 +158,10 @@ def lines_of(figure):
 def readable(figure):
     """No name covers another or leaves the figure."""
     texts = [text for legend in figure.legends for text in legend.texts]
+    texts += [figure._suptitle] if figure._suptitle else []
     for axes in figure.axes:
         texts += [axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
-        for axis in (axes.xaxis, axes.yaxis):
+        for axis in (axes.xaxis, axes.yaxis) if axes.axison else ():
             low, high = sorted(axis.get_view_interval())  # beyond which ticks are not drawn
             texts += [
                 tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high
@@ -168,7 +175,7 @@ def readable(figure):
 
 def test_systems_against_the_number_of_artists(saved):
     results = recognised(seeds=2)
-    figure = saved(scores_by_artists, results)
+    figure = saved(scores_by_artists, results, NO_PAPER)
     assert readable(figure)
     assert [text.get_text() for text in figure.legends[0].texts] == list(SYSTEMS)
     for container, system in zip(figure.axes[0].containers, SYSTEMS, strict=True):
@@ -180,7 +187,7 @@ def test_systems_against_the_number_of_artists(saved):
     for column in ("dataset", "label"):
         both = pd.concat([results, results.assign(**{column: "other"})])
         with pytest.raises(InputError, match="keep those of each in a folder"):
-            scores_by_artists(both, "figure.png")
+            scores_by_artists(both, NO_PAPER, "figure.png")
 
 
 def test_fewer_enrolment_songs(saved):
@@ -203,6 +210,126 @@ def test_det_curves_are_on_normal_deviate_axes(saved):
     assert NormalDist().cdf(line.get_xdata()[1]) == pytest.approx(curve["false alarm"][1])
     assert NormalDist().cdf(line.get_ydata()[2]) == pytest.approx(curve["miss"][2])
     assert all(map(math.isfinite, [*line.get_xdata(), *line.get_ydata()]))
+
+
+# ---------------------------------------------------------------- genres
+
+HOSTILE = [
+    "$x_$",
+    "<b>&amp;",
+    "_hidden",
+    "$",
+    "two\nlines",
+    "LOUD NAMES " * 9,
+    "a^{b",
+    "\\frac",
+    "R&B",
+    "",
+]
+
+
+def by_models(counts, dataset="gtzan", models=("basic", "siamese")):
+    """Linear accuracies of genres, two seeds of each model and number of artists."""
+    rows = [
+        ("linear", "accuracy", 0.5 + 0.02 * place + 0.01 * seed, 0.01, dataset, "genre", *who)
+        for place, who in enumerate(itertools.product(models, counts))
+        for seed in (0, 1)
+    ]
+    columns = ["protocol", "metric", "value", "spread", "dataset", "label", "model", "artists"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_models_against_the_number_of_artists_with_the_papers_numbers(saved):
+    results = by_models([1000, 5000])
+    figure = saved(scores_by_artists, results, of_paper(results))
+    assert readable(figure)
+    lines = {name: handle.lines[0] for name, handle in lines_of(figure).items()}
+    assert list(lines) == ["basic", "basic, the paper", "siamese", "siamese, the paper"]
+    assert list(lines["siamese"].get_ydata()) == pytest.approx([0.545, 0.565])
+    theirs = lines["siamese, the paper"]
+    assert list(theirs.get_xdata()) == [5000, 10000]
+    assert list(theirs.get_ydata()) == [0.6993, 0.7203]
+    assert theirs.get_linestyle() == "--" and theirs.get_alpha() < 1
+    assert theirs.get_color() == lines["siamese"].get_color() != lines["basic"].get_color()
+    assert max(theirs.get_ydata()) < figure.axes[0].get_ylim()[1]
+    alone = saved(scores_by_artists, results.query("model == 'siamese'"), NO_PAPER)
+    assert lines_of(alone)["siamese"].lines[0].get_color() == theirs.get_color()
+
+
+@pytest.mark.parametrize("counts", [[7], [10, 20, 40, 60, 10000], [*range(900, 1010, 10), 5000]])
+def test_numbers_of_artists_are_named_where_there_is_room(saved, counts):
+    figure = saved(scores_by_artists, by_models(counts, "mine"), NO_PAPER)
+    assert readable(figure)
+    axis = figure.axes[0].xaxis
+    assert list(axis.get_ticklocs()) == counts
+    assert axis.get_ticklabels()[-1].get_text() == f"{counts[-1]:,}"
+
+
+def test_names_of_any_kind_are_written_as_they_are(saved):
+    figure = saved(scores_by_artists, by_models([9, 10], "$x_$" * 30, HOSTILE[:-1]), NO_PAPER)
+    assert readable(figure)
+    told = [text.get_text().strip() for text in figure.legends[0].texts]
+    assert told[:5] == ["$x_$", "<b>&amp;", "_hidden", "$", "two lines"]
+    assert all(len(text) <= 24 for text in told) and len(told) == len(HOSTILE) - 1
+
+
+def accuracies(genres, seed=0):
+    random = np.random.default_rng(seed)
+    table = pd.DataFrame(random.random((len(genres), 2)), columns=["basic, 5 artists", "siamese"])
+    table.insert(0, "genre", genres)
+    return table
+
+
+@pytest.mark.parametrize("genres", [["rock"], HOSTILE, [f"genre {n}" for n in range(MOST_BARS)]])
+def test_the_accuracy_of_each_genre_is_a_bar_a_model(saved, genres):
+    table = accuracies(genres)
+    figure = saved(accuracies_by_label, table, "linear accuracy on a dataset of a long name")
+    assert readable(figure)
+    axes = figure.axes[0]
+    for bars, name in zip(axes.containers[::2], table.columns[1:], strict=True):
+        assert [bar.get_width() for bar in bars] == pytest.approx(table[name].tolist())
+    colours = {bars[0].get_facecolor() for bars in axes.containers[::2]}
+    assert len(colours) == 2
+    assert axes.get_yticklabels()[0].get_text() == genres[0]
+    assert [text.get_text() for text in figure.legends[0].texts] == list(table.columns[1:])
+
+
+def test_more_labels_than_bars_have_room_are_refused():
+    table = accuracies([f"artist {n}" for n in range(MOST_BARS + 1)])
+    with pytest.raises(InputError, match="41 labels are too many to draw, 40 can be; see the tab"):
+        accuracies_by_label(table, "k-NN", "never.png")
+
+
+@pytest.mark.parametrize(("labels", "most"), [(22, 15), (10, 15), (60, 56), (1, 1)])
+def test_songs_of_the_first_labels_have_colours_and_the_others_are_grey(saved, labels, most):
+    random = np.random.default_rng(0)
+    names = np.array([*HOSTILE[:-1], *(f"an artist {n}" for n in range(60))], object)[:labels]
+    of_each = np.concatenate([names, random.choice(names, 200)])
+    plane = random.normal(size=(len(of_each), 2))
+    figure = saved(songs_in_the_plane, plane, of_each, most, "siamese: songs by artist")
+    assert readable(figure)
+    clouds = figure.axes[0].collections
+    told = [text.get_text().strip() for text in figure.legends[0].texts]
+    assert len(told) == len(clouds) == min(labels, most) + (labels > most)
+    for cloud, name in zip(clouds, names[:most], strict=False):
+        np.testing.assert_array_equal(cloud.get_offsets(), plane[of_each == name])
+    looks = [(tuple(c.get_facecolor()[0]), str(c.get_paths()[0].vertices)) for c in clouds]
+    assert len(set(looks)) == len(clouds)
+    if labels > most:
+        assert told[-1] == f"{labels - most} others"
+        others = np.isin(of_each, names[most:])
+        np.testing.assert_array_equal(clouds[-1].get_offsets(), plane[others])
+        assert clouds[-1].get_zorder() < clouds[0].get_zorder()
+
+
+def test_an_svg_is_whole_and_the_same_each_time(tmp_path):
+    for folder in ("one", "two"):
+        accuracies_by_label(accuracies(HOSTILE), "$linear_", tmp_path / folder / "genres.png")
+    one, two = (tmp_path / folder / "genres.svg" for folder in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+    assert xml.etree.ElementTree.parse(one).getroot().tag.endswith("svg")
+    assert one.with_suffix(".png").read_bytes() == two.with_suffix(".png").read_bytes()
+    assert {path.name for path in one.parent.iterdir()} == {"genres.png", "genres.svg"}
 
 
 # ---------------------------------------------------------------- combinations of tasks
@@ -256,4 +383,6 @@ def test_groups_stand_by_their_main_genre(saved, groups, genres):
     assert (np.diff(main) >= 0).all()
     of_one = [drawn[main == genre].max(axis=1) for genre in set(main)]
     assert all((np.diff(purity) <= 0).all() for purity in of_one)
-    assert [label.get_text() for label in axes.get_xticklabels()] == [name[:24] for name in names]
+    told = [label.get_text() for label in axes.get_xticklabels()]
+    assert len(set(told)) == genres and max(map(len, told)) <= 24
+    assert told[0].startswith("a genre of ") and told[0].endswith("$_0$")

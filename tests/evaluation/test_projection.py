@@ -138,7 +138,7 @@ def test_tsne_keeps_neighbours_together_and_is_the_same_for_a_seed():
 
 @pytest.mark.parametrize("perplexity", [0, -1, 10, 30, float("nan")])
 def test_tsne_refuses_a_perplexity_that_the_songs_do_not_give(perplexity):
-    message = f"perplexity {perplexity:g} for 10 songs; take one above 0 and below 10"
+    message = f"perplexity {perplexity:g} for 10 songs; take a --perplexity above 0 and below 10"
     with pytest.raises(InputError, match=message):
         tsne(np.random.default_rng(0).normal(size=(10, 3)), perplexity)
 
