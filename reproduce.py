@@ -197,7 +197,8 @@ def add_agf2018(made: argparse.ArgumentParser) -> None:
     made.add_argument("--clusters", type=cli.positive, default=2048, help="of m and d")
     made.add_argument("--track-clusters", type=cli.positive, default=2048, help="of e")
     made.add_argument("--groups", type=cli.positive, default=40, help="of each word")
-    made.add_argument("--epochs", type=cli.positive, default=200, help="an mtn has 5 for each")
+    made.add_argument("--epochs", type=cli.positive, default=200, help="of stn and wstn")
+    made.add_argument("--mtn-epochs", type=cli.positive, default=1000, help="of one task each")
     made.add_argument("--batch", type=cli.positive, default=64, help="anchors a step")
     made.add_argument(
         "--seeds", type=cli.natural, nargs="+", default=[0], help="of all runs, one after another"
@@ -218,7 +219,8 @@ def agf2018(args: argparse.Namespace) -> Iterator[list[str]]:
     words = ["--audio", str(args.audio)] if args.audio else ["--words", "m", "d", "s"]
     words += ["--subgenres", args.subgenres]
     yield ["data_prep/2b_artist_groups.py", split, cache, "--out", str(groups), *words, *sizes]
-    amount = ["--epochs", str(args.epochs), "--batch", str(args.batch)]
+    amount = ["--epochs", str(args.epochs), "--mtn-epochs", str(args.mtn_epochs)]
+    amount += ["--batch", str(args.batch)]
     runs = args.out / "runs"
     for seed in args.seeds:
         trained = [split, cache, str(groups), "--out", str(runs)]

@@ -35,9 +35,8 @@ def main() -> None:
         help="sets of tasks, such as g gs gsedm; by default all that the groups allow. "
         "A wstn has as many weights as its set",
     )
-    parser.add_argument(
-        "--epochs", type=cli.positive, default=200, help="of stn and wstn; an mtn has 5 for each"
-    )
+    parser.add_argument("--epochs", type=cli.positive, default=200, help="of stn and wstn")
+    parser.add_argument("--mtn-epochs", type=cli.positive, default=1000, help="of one task each")
     parser.add_argument("--mlp-epochs", type=cli.positive, default=50, help="of the classifier")
     cli.add_steps(parser, learning_rate=1e-3, batch=64)
     cli.add_seed(parser)
@@ -71,7 +70,9 @@ def main() -> None:
     from models import agf_training
     from models.devices import devices
 
-    settings = agf_training.Settings(args.epochs, args.mlp_epochs, args.batch, args.rate, args.seed)
+    settings = agf_training.Settings(
+        args.epochs, args.mtn_epochs, args.mlp_epochs, args.batch, args.rate, args.seed
+    )
     with devices(False) as found:
         experiment = agf_training.Experiment(
             args.out,

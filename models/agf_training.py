@@ -33,8 +33,6 @@ from models.placement import Placement
 from models.quiet_keras import keras
 from models.run import Run
 
-MTN_EPOCHS = 5  # for each of an STN: agf2018's 1,000 and 200, whatever the number of tasks
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -43,14 +41,17 @@ class Settings:
     Attributes
     ----------
     epochs
-        Of an STN and a wSTN; an MTN has five times as many.
+        Of an STN and a wSTN.
+    mtn_epochs
+        Of an MTN, one task in each, whatever the number of tasks.
     mlp_epochs
         Of the MLP.
     batch, rate, seed
-        Of both.
+        Of all.
     """
 
     epochs: int = 200
+    mtn_epochs: int = 1000
     mlp_epochs: int = 50
     batch: int = 64
     rate: float = 1e-3
@@ -58,7 +59,7 @@ class Settings:
 
     def of_networks(self, kind: str) -> dict:
         """What decides how networks come out."""
-        epochs = self.epochs * (MTN_EPOCHS if kind == "mtn" else 1)
+        epochs = self.mtn_epochs if kind == "mtn" else self.epochs
         return {"epochs": epochs, "batch": self.batch, "rate": self.rate, "seed": self.seed}
 
 

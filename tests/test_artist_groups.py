@@ -13,7 +13,7 @@ from tests.conftest import refused_here, run_here
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own callbacks
 GROUPS = "data_prep/2b_artist_groups.py"
-FEW = ("--epochs", 1, "--mlp-epochs", 2, "--batch", 8)
+FEW = ("--mtn-epochs", 5, "--mlp-epochs", 2, "--batch", 8)
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from models.run import Run
 from tests.models import made_up
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own get_weights
-SETTINGS = Settings(epochs=2, mlp_epochs=3, batch=8, rate=1e-3, seed=0)
+SETTINGS = Settings(epochs=2, mtn_epochs=10, mlp_epochs=3, batch=8, rate=1e-3, seed=0)
 NAMES = ["artist 0", "artist 1", "artist 2", "artist 3"]
 RUNS = all_runs(KINDS, all_sets("gs"))
 
@@ -71,7 +71,7 @@ def made(cache, tmp_path_factory) -> Experiment:
 
 
 def test_an_mtn_is_made_with_any_backend(cache, tmp_path):
-    again = experiment(cache, tmp_path, epochs=1)
+    again = experiment(cache, tmp_path, mtn_epochs=5)
     again.make([Combination("mtn", "gs")])
     found = feature_file.read(tmp_path / "mtn_gs_0" / "features.h5")
     assert found.features.shape == (made_up.TRACKS, 512) and found.probabilities.shape[1] == 3
