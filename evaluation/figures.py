@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from scipy.special import ndtri
@@ -50,6 +51,7 @@ BAR = 0.15  # inches, enough for a 7-point value
 CELL = 0.11  # inches, a line of a heat map
 LONGEST, LETTER = 24, 0.06  # letters of a name beside it, and inches of one
 TITLE = 40  # letters
+MARK = 18  # square points of a song's marker, of few songs and in a legend
 MOST_BARS = 40  # groups of them that a figure is not too long for
 
 
@@ -293,15 +295,17 @@ def songs_in_the_plane(
     """
     names = list(dict.fromkeys(labels))
     grey = np.isin(labels, names[most:])
+    size = np.clip(10_000 / len(labels), 3, MARK)
     figure, axes = _panel(title)
     axes.set_aspect("equal", adjustable="datalim")
     axes.set_axis_off()  # neither places nor directions mean anything, only distances
     for name, style in zip(names[:most], _styles(), strict=False):
         of_one, shape = plane[labels == name], {key: style[key] for key in ("color", "marker")}
-        axes.scatter(*of_one.T, s=18, linewidth=0.3, edgecolor="white", label=_short(name), **shape)
+        shape |= {"s": size, "linewidth": 0.3, "edgecolor": "white"}
+        axes.scatter(*of_one.T, label=_short(name), **shape)
     if grey.any():
         told = f"{len(names) - most} others"
-        axes.scatter(*plane[grey].T, s=4, color=OTHERS, linewidth=0, zorder=0.5, label=told)
+        axes.scatter(*plane[grey].T, s=size / 4, color=OTHERS, linewidth=0, zorder=0.5, label=told)
     figure.set_figheight(COLUMN_WIDTH + _legend(figure, columns=4))
     _save(figure, path)
 
@@ -401,6 +405,8 @@ def _legend(figure: Figure, columns: int = 2) -> float:
     for ncols in range(columns, 0, -1):
         made = figure.legend(names.values(), names.keys(), ncols=ncols, **place)
         _as_written(made)
+        for handle in made.findobj(PathCollection):
+            handle.set_sizes([MARK])
         box = made.get_window_extent()
         if box.width <= figure.bbox.width or ncols == 1:
             return box.height / figure.dpi
