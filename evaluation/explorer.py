@@ -59,6 +59,7 @@ def write(
     audio : folder that the songs' paths are relative to, or None: the page plays nothing
     title : str
     labels : columns to colour and filter by, besides artist and subset
+        Of several with `|` between them, such as tags, each is a filter; a colour they share.
     neighbours : int
         How many nearest songs, by cosine, are listed with each; fewer where there are none.
 

@@ -184,14 +184,32 @@ function counted(column) {
     .map(([code, count]) => [code < 0 ? "none" : column.classes[code], code, count]);
 }
 
+// The labels of a column, each with the classes that hold it: `bass|piano`, of tags, holds two.
+function labelsOf(column) {
+  const labels = new Map();
+  for (const [name, code, count] of counted(column)) {
+    for (const part of code < 0 ? [null] : name.split("|")) {
+      const label = labels.get(part) ?? { name: part ?? "none", codes: new Set(), count: 0 };
+      label.codes.add(code);
+      label.count += count;
+      labels.set(part, label);
+    }
+  }
+  const none = labels.get(null);
+  labels.delete(null);
+  const sorted = [...labels.values()].sort((one, other) => one.name < other.name ? -1 : 1);
+  return none ? [...sorted, none] : sorted;
+}
+
 function fillControls() {
   const names = data.columns.map((column, number) => [column.name, number]);
   colour = menu("Colour by", names, () => { list(); fillLegend(); soon(draw); });
-  colour.value = data.columns.length - 1;
+  colour.value = Math.min(2, data.columns.length - 1); // the first label, after artist and subset
   for (const column of data.columns.slice(1)) {
-    const options = counted(column).map(([name, code, count]) => [`${name} (${count})`, code]);
+    const labels = labelsOf(column);
+    const options = labels.map(({ name, count }, number) => [`${name} (${count})`, number]);
     const box = menu(column.name, [["all", ""], ...options], () => { sift(); soon(draw); });
-    filters.push({ codes: column.codes, box });
+    filters.push({ codes: column.codes, labels, box });
   }
   search.addEventListener("input", () => { sift(); soon(draw, SETTLE); });
   more.addEventListener("click", () => {
@@ -225,10 +243,10 @@ function fillLegend() {
 function sift() {
   const words = plain(search.value).split(/\s+/).filter(Boolean);
   const wanted = filters.filter(({ box }) => box.value !== "")
-    .map(({ codes, box }) => [codes, Number(box.value)]);
+    .map(({ codes, labels, box }) => [codes, labels[box.value].codes]);
   shown = [];
   for (let song = 0; song < songs; song++) {
-    if (wanted.every(([codes, code]) => codes[song] === code)
+    if (wanted.every(([codes, one]) => one.has(codes[song]))
       && words.every((word) => haystack[song].includes(word))) shown.push(song);
   }
   listed = PAGE;

@@ -392,6 +392,26 @@ def test_filters_leave_songs_of_a_label_and_a_subset(driver, page):
     assert driver.execute_script("return maps[0].plot.data[0].x.length") == 58
 
 
+def test_each_of_several_tags_is_a_filter(driver, tmp_path):
+    from selenium.webdriver.support.ui import Select
+
+    songs = table(6).assign(tags=["piano|bass", "", "bass", "bass drum", "voice|bass", "piano"])
+    maps = {"a": two_maps(6)["basic"]}
+    explorer.write(tmp_path / "page.html", songs, maps, None, "t", labels=("tags",))
+    opened(driver, tmp_path / "page.html")
+    tags = Select(driver.find_elements("css selector", "#controls select")[2])
+    assert [option.text for option in tags.options] == [
+        "all",
+        "bass (3)",
+        "bass drum (1)",
+        "piano (2)",
+        "voice (1)",
+        "none (1)",
+    ]
+    tags.select_by_visible_text("bass (3)")
+    assert texts(driver, "#found .name") == ["song 00000", "song 00002", "song 00004"]
+
+
 def test_colours_are_of_the_column_asked_for(driver, page):
     from selenium.webdriver.support.ui import Select
 
@@ -508,6 +528,26 @@ def test_hostile_names_are_shown_and_do_nothing(driver, tmp_path):
     assert driver.execute_script("return document.querySelectorAll('img, b, main a').length") == 0
     assert driver.execute_script("return document.scripts.length") == 3
     assert browser.errors(driver) == []  # and no alert, which would have stopped the driver
+
+
+@pytest.mark.parametrize(
+    ("attempt", "directive"),
+    [
+        ("fetch('http://127.0.0.1:9/').catch(() => {})", "connect-src"),
+        ("new Image().src = 'http://127.0.0.1:9/x.png'", "img-src"),
+        ("document.body.append(element('script', 'window.bad = 1'))", "script-src-elem"),
+        ("audio.src = 'http://127.0.0.1:9/x.wav'", "media-src"),
+    ],
+)
+def test_the_browser_keeps_the_page_from_network_and_foreign_scripts(
+    driver, page, attempt, directive
+):
+    opened(driver, page)
+    listen = "addEventListener('securitypolicyviolation', (e) => done(e.effectiveDirective));"
+    stopped = driver.execute_async_script(f"const done = arguments[0]; {listen} {attempt};")
+    assert stopped == directive
+    assert driver.execute_script("return window.bad === undefined")
+    assert browser.errors(driver)  # which tell of it
 
 
 def test_a_page_without_audio_works_and_a_missing_file_is_told(driver, page, tmp_path):
