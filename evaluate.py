@@ -4,8 +4,9 @@ Each protocol judges one feature file; the last line printed is the measure and 
 value, and --json keeps it. `tables` puts such results beside the papers' numbers,
 `summary` compares the features on each dataset, `figures` draws what depends on the
 number of training artists and the accuracy of each genre, `combinations` lays out what
-networks of several tasks know of genre. `tsne` draws a map of songs, `groups` says what
-artist groups are made of, and `lda` makes features out of features.
+networks of several tasks know of genre. `tsne` draws a map of songs, `explore` makes a
+page of them to see and hear, `groups` says what artist groups are made of, and `lda`
+makes features out of features.
 """
 
 import argparse
@@ -96,6 +97,22 @@ def main() -> None:
     )
     made.add_argument(
         "--most", type=cli.positive, default=15, metavar="N", help="labels that have a colour"
+    )
+    cli.add_seed(made)
+    example = (
+        "features/siamese.h5 splits/demo_target.csv --beside features/mfcc.h5 --audio corpus "
+        "--label genre tags --out results/songs.html"
+    )
+    made = command("explore", explore, example, "FEATURES.h5 SPLIT.csv")
+    made.add_argument("--beside", type=Path, metavar="FEATURES.h5", help="a second map, by these")
+    made.add_argument("--audio", type=Path, help="folder of the split's paths, to hear the songs")
+    made.add_argument(
+        "--label", nargs="+", default=["genre"], help="columns to colour and filter by"
+    )
+    made.add_argument("--out", type=Path, required=True, metavar="PAGE.html")
+    made.add_argument("--neighbours", type=cli.positive, default=10, help="listed with a song")
+    made.add_argument(
+        "--perplexity", type=cli.positive_float, default=30.0, help="about how many neighbours"
     )
     cli.add_seed(made)
     example = "groups/demo_genres.h5 splits/demo_genres.csv --out results/groups"
@@ -350,6 +367,40 @@ def draw_songs(args: argparse.Namespace) -> None:
     figures.songs_in_the_plane(plane, labels, args.most, title, args.out)
     coloured = min(args.most, len(set(labels)))
     print(f"{args.out}: {len(labels)} songs, {coloured} of {len(set(labels))} labels in colour")
+
+
+def explore(args: argparse.Namespace) -> None:
+    """A page to see, search and hear songs: a map of them, and which are near to which.
+
+    One file that a browser opens without a server or a network. With --beside there are two
+    maps of the same songs, such as of the basic and the siamese model.
+    """
+    from evaluation import explorer, projection  # which --help does not wait for
+
+    read = [songs.read(path, args.split) for path in (args.features, args.beside) if path]
+    first = read[0].split["track_id"]
+    if any(not one.split["track_id"].equals(first) for one in read):
+        raise InputError(
+            f"{args.features} and {args.beside} are not of the same songs; extract both from one "
+            "cache"
+        )
+    maps = {}
+    for one, path in zip(read, (args.features, args.beside), strict=False):
+        name = one.weights.get("name") or path.stem
+        name = name if name not in maps else f"{name} ({path.stem})"
+        plane = projection.tsne(one.features, args.perplexity, args.seed)
+        maps[name] = (one.features, plane)
+    title = f"{args.split.stem}: {' and '.join(maps)}"
+    explorer.write(
+        args.out,
+        read[0].split,
+        maps,
+        args.audio,
+        title,
+        labels=args.label,
+        neighbours=args.neighbours,
+    )
+    print(f"{args.out}: {len(first)} songs, {len(maps)} maps")
 
 
 if __name__ == "__main__":

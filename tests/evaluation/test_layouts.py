@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -109,3 +110,26 @@ def test_a_map_that_cannot_be_drawn_is_refused(songs, tmp_path):
     message = refused_here("evaluate.py", "tsne", *songs, "--out", out, "--label", "mood")
     assert "has no column 'mood'" in message
     assert not out.parent.exists()
+
+
+# ---------------------------------------------------------------- the page
+
+
+def test_a_page_of_one_map_and_of_two(songs, tmp_path):
+    features, _ = songs
+    out = ("--perplexity", 5, "--label", "genre", "artist", "--out", tmp_path / "page.html")
+    ran = run_here("evaluate.py", "explore", *songs, *out)
+    assert ran.lines[-1] == f"{tmp_path / 'page.html'}: 48 songs, 1 maps"
+    other = shutil.copy(features, tmp_path / "other.h5")
+    ran = run_here("evaluate.py", "explore", *songs, *out, "--beside", other)
+    assert ran.lines[-1].endswith("48 songs, 2 maps")
+    assert "(other)" in (tmp_path / "page.html").read_text(), "two maps by one name"
+
+
+def test_a_page_that_cannot_be_made_is_refused(songs, tmp_path):
+    page = ("--perplexity", 5, "--out", tmp_path / "page.html")
+    message = refused_here("evaluate.py", "explore", *songs, *page, "--label", "mood")
+    assert "'mood'" in message
+    message = refused_here("evaluate.py", "explore", *songs, *page, "--audio", tmp_path / "none")
+    assert "none" in message
+    assert not (tmp_path / "page.html").exists()
