@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from common import cli
 from common.checks import checked
 from common.errors import InputError
 from evaluation.similarity import ranked_blocks
@@ -67,7 +68,12 @@ def average_precisions(features: ArrayLike, labels: ArrayLike) -> np.ndarray:
     def precision(query: int, order: np.ndarray) -> float:
         return average_precision(codes[order] == codes[query])
 
-    return np.concatenate([found for _, found in ranked_blocks(features, measure=precision)])
+    scores = np.empty(len(features))
+    with cli.progress(total=len(features), desc="queries", unit="song") as bar:
+        for rows, found in ranked_blocks(features, measure=precision):
+            scores[rows] = found
+            bar.update(len(found))
+    return scores
 
 
 def mean_average_precision(features: ArrayLike, labels: ArrayLike) -> float:
