@@ -51,7 +51,7 @@ demo-agf2018: .venv/installed .venv/installed-essentia
 		--out cache/demo_genres.h5
 	$(PY) reproduce.py agf2018 --songs splits/demo_genres.csv cache/demo_genres.h5 \
 		--audio corpus --subgenres subgenres --clusters 64 --track-clusters 24 --groups 8 \
-		--epochs 40 --mtn-epochs 50 --batch 16 --out $(AGF)
+		--epochs 20 --mtn-epochs 50 --batch 16 --out $(AGF)
 
 test: .venv/installed-dev
 	$(PY) -m pytest
