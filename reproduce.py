@@ -15,7 +15,6 @@ from pathlib import Path
 
 from common import cli
 from common.errors import InputError
-from data_prep import groups_file
 from models import agf_runs
 
 ROOT = Path(__file__).resolve().parent
@@ -235,9 +234,11 @@ def agf2018(args: argparse.Namespace) -> Iterator[list[str]]:
 
 def _agf_runs(groups: Path, words: list[str]) -> list[str]:
     """The names of all runs that these groups allow; before they are made, that they may."""
-    found = list(groups_file.load(groups).groups) if groups.exists() else "sedm"
-    if not groups.exists() and "--words" in words:
-        found = "sdm"
+    from data_prep import groups_file  # which --help does not wait for
+
+    found = "sdm" if "--words" in words else "sedm"
+    if groups.exists():
+        found = groups_file.load(groups).groups
     sets = agf_runs.all_sets(agf_runs.in_order(["g", *found]))
     return [run.name for run in agf_runs.all_runs(agf_runs.KINDS, sets)]
 
