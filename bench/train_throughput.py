@@ -38,7 +38,7 @@ from common.parallel import usable_cores
 from data_prep import mel_cache
 from data_prep.crops import Batches, Crops, LabelledBatches, SiameseBatches, SongSampler
 from data_prep.mel import SEGMENT
-from models import agf, weights
+from models import agf, agf_weights, weights
 from models.basic import build_basic
 from models.devices import devices
 from models.encoder import build_encoder
@@ -141,8 +141,14 @@ RUNS = itertools.count()
 
 
 def save(path: Path, models: Sequence[keras.Model], made_from: dict) -> None:
-    """Write an encoder as the scripts do."""
-    weights.save(path, models[0], mean=0.0, std=1.0, made_from=made_from)
+    """Write a model's weights as the scripts do."""
+    (model,) = models
+    if model.name == "on_log_mel":
+        networks, flat = {"g": model.get_layer("network")}, np.ones(agf.BANDS)
+        made = agf_weights.GroupNetworks(networks, 1.0, flat, flat, ["genre"] * GENRES, [])
+        agf_weights.save(path, made, made_from)
+    else:
+        weights.save(path, model, mean=0.0, std=1.0, made_from=made_from)
 
 
 def fit_seconds(

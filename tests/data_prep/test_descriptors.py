@@ -239,7 +239,7 @@ def describe_by_name(path):
 @pytest.fixture
 def by_name(essentia, monkeypatch):
     monkeypatch.setattr(descriptors, "describe", describe_by_name)
-    monkeypatch.setattr(descriptors, "_PATIENCE", 4.0)
+    monkeypatch.setattr(descriptors, "_PATIENCE", 20.0)  # a worker may take ten to start
     monkeypatch.setattr(descriptors, "_CHUNK", 3)
 
 
