@@ -21,12 +21,10 @@ def main() -> None:
         "python train_agf.py splits/demo_genres.csv cache/demo_genres.h5 groups/demo_genres.h5 "
         "--out runs/agf --kinds mtn --tasks gs gsd",
     )
-    parser.add_argument("split", metavar="SPLIT.csv", type=Path)
-    parser.add_argument("cache", metavar="CACHE.h5", type=Path)
+    cli.add_songs(parser, out="folder of all runs, runs/NAME")
     parser.add_argument(
         "groups", metavar="GROUPS.h5", type=Path, help="of data_prep/2b_artist_groups.py"
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder of all runs, runs/NAME")
     parser.add_argument("--kinds", nargs="+", choices=agf_runs.KINDS, default=agf_runs.KINDS)
     parser.add_argument(
         "--tasks",

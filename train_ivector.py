@@ -1,7 +1,5 @@
 """Step 3: train the baselines of arxiv2017, GMM-UBM and i-vector, into one file."""
 
-from pathlib import Path
-
 from common import cli
 from data_prep import failures, labels, split_csv
 from data_prep.mel_cache import MelCache
@@ -12,9 +10,7 @@ def main() -> None:
     parser = cli.parser(
         __doc__, "python train_ivector.py splits/demo.csv cache/demo.h5 --out runs/ivector"
     )
-    parser.add_argument("split", metavar="SPLIT.csv", type=Path)
-    parser.add_argument("cache", metavar="CACHE.h5", type=Path)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run, runs/NAME")
+    cli.add_songs(parser, out="folder of the run, runs/NAME")
     parser.add_argument("--mixtures", type=cli.positive, default=256, help="of the UBM")
     parser.add_argument(
         "--start", choices=("kmeans", "random"), default="kmeans", help="what the UBM begins with"

@@ -29,14 +29,19 @@ def add_seed(made: argparse.ArgumentParser) -> None:
     made.add_argument("--seed", type=_seed, default=0, help="of everything random")
 
 
+def add_songs(made: argparse.ArgumentParser, out: str) -> None:
+    """What every script takes that makes something, `out`, of a split and its mel cache."""
+    made.add_argument("split", metavar="SPLIT.csv", type=Path)
+    made.add_argument("cache", metavar="CACHE.h5", type=Path)
+    made.add_argument("--out", type=Path, required=True, help=out)
+
+
 def training_parser(
     description: str, example: str, *, learning_rate: float, batch: int
 ) -> argparse.ArgumentParser:
     """A parser with what all training scripts take; the papers' values as defaults."""
     made = parser(description, example)
-    made.add_argument("split", metavar="SPLIT.csv", type=Path)
-    made.add_argument("cache", metavar="CACHE.h5", type=Path)
-    made.add_argument("--out", type=Path, required=True, help="folder of the run, runs/NAME")
+    add_songs(made, out="folder of the run, runs/NAME")
     made.add_argument("--epochs", type=positive, default=1000, help="at the most")
     add_steps(made, learning_rate=learning_rate, batch=batch)
     made.add_argument("--dropout", type=share, default=0.0, help="after the last activation")

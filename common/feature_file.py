@@ -74,6 +74,12 @@ class Features:
         return [row[track] for track in track_ids]
 
 
+def inputs_of(path: str | Path) -> dict:
+    """What a feature file was made from, without reading its features."""
+    with hdf5.open_file(path) as file:
+        return hdf5.json_attribute(file, "made_from").get("inputs", {})
+
+
 def read(path: str | Path) -> Features:
     """Read a feature file, or raise `InputError` saying what is wrong with it."""
     with hdf5.open_file(path) as file:

@@ -57,7 +57,7 @@ def make_folder(folder: str | Path) -> None:
 
 @contextlib.contextmanager
 def only_process_in(folder: str | Path) -> Iterator[None]:
-    """Hold a training's folder, which is made, so that no other process trains there.
+    """Hold a folder, which is made, so that no other process works there.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def only_process_in(folder: str | Path) -> Iterator[None]:
         lock.acquire(blocking=False)
     except filelock.Timeout as error:
         raise InputError(
-            f"{folder}: another process is training here; wait for it, or choose another --out"
+            f"{folder}: another process is at work here; wait for it, or choose another --out"
         ) from error
     try:
         yield

@@ -85,11 +85,30 @@ def open_file(path: str | Path) -> h5py.File:
         ) from error
 
 
+def open_format(path: str | Path, name: str, otherwise: str) -> h5py.File:
+    """`open_file` of one that is, by its root attribute `format`, of the format `name`.
+
+    `otherwise` is what a file of another format is told to be, and the remedy.
+    """
+    file = open_file(path)
+    if _format(file) != name:
+        file.close()
+        raise InputError(f"{path}: {otherwise}")
+    return file
+
+
 def format_of(path: str | Path) -> str | None:
     """What a file says in its root attribute `format`; None of one that says nothing."""
     try:
         with h5py.File(path, "r", locking=False) as file:
-            found = file.attrs.get("format")
+            return _format(file)
+    except OSError:
+        return None
+
+
+def _format(file: h5py.File) -> str | None:
+    try:
+        found = file.attrs.get("format")
     except (OSError, RuntimeError, TypeError, ValueError):
         return None
     return found if isinstance(found, str) else None

@@ -41,9 +41,7 @@ def main() -> None:
         "python data_prep/2b_artist_groups.py splits/demo_genres.csv cache/demo_genres.h5 "
         "--out groups/demo.h5 --words m d s --subgenres subgenres --clusters 64 --groups 8",
     )
-    parser.add_argument("split", metavar="SPLIT.csv", type=Path)
-    parser.add_argument("cache", metavar="CACHE.h5", type=Path)
-    parser.add_argument("--out", type=Path, required=True, help="the groups, groups/NAME.h5")
+    cli.add_songs(parser, out="the groups, groups/NAME.h5")
     parser.add_argument(
         "--words", nargs="+", choices=words.WORDS, help="which; by default all that can be made"
     )

@@ -86,7 +86,7 @@ def learn_codebook(
     sample = fair.drawn() if count else np.zeros((0, 1), np.float32)
     if count < clusters:
         raise InputError(
-            f"words: {count} vectors for {clusters} clusters; take fewer --clusters, or more tracks"
+            f"words: {count} vectors for {clusters} clusters; take fewer clusters, or more tracks"
         )
     deviation, largest = sample.std(axis=0, dtype=np.float64), np.abs(sample).max(axis=0)
     # What is no more than float32's rounding must not be blown up to count like the others.

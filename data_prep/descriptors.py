@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-import filelock
 import librosa
 import numpy as np
 import pandas as pd
@@ -25,7 +24,7 @@ from sklearn.preprocessing import QuantileTransformer
 
 from common import cli, hdf5, provenance
 from common.errors import InputError
-from common.files import make_folder
+from common.files import only_process_in
 from common.parallel import Outcome, ordered_map
 from data_prep import audio, failures
 from data_prep.audio import AudioError
@@ -176,7 +175,7 @@ def of_tracks(
     """
     _essentia()  # now, and not once for each track
     rows, folder = list(zip(track_ids, map(str, paths), strict=True)), Path(folder)
-    with _only_run_in(folder):
+    with only_process_in(folder):
         chunks = [
             _Chunk(folder / f"{first:07d}.h5", rows[first : first + _CHUNK])
             for first in range(0, len(rows), _CHUNK)
@@ -193,20 +192,6 @@ def of_tracks(
             for chunk in missing:
                 chunk.fill(counted)
     return _joined([chunk.described for chunk in chunks])
-
-
-@contextlib.contextmanager
-def _only_run_in(folder: Path) -> Iterator[None]:
-    make_folder(folder)
-    lock = filelock.FileLock(folder / "lock")
-    try:
-        lock.acquire(blocking=False)
-    except filelock.Timeout as error:
-        raise InputError(f"{folder}: another run describes tracks here; wait for it") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 class _Chunk:

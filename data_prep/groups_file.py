@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from common import hdf5, provenance
@@ -78,11 +77,8 @@ def load(path: str | Path) -> Prepared:
     InputError
         No such file, a file of something else, or a damaged one.
     """
-    with hdf5.open_file(path) as file:
-        if not _says_so(file):
-            raise InputError(
-                f"{path}: no file of artist groups; make one with data_prep/2b_artist_groups.py"
-            )
+    other = "no file of artist groups; make one with data_prep/2b_artist_groups.py"
+    with hdf5.open_format(path, FORMAT, other) as file:
         inputs = hdf5.json_attribute(file, "made_from").get("inputs")
         mean, std = (hdf5.values(file, f"decibels/{name}") for name in ("mean", "std"))
         words = list(hdf5.group(file, "words"))
@@ -113,13 +109,6 @@ def load(path: str | Path) -> Prepared:
     if not sound:
         raise InputError(f"{path}: a damaged file of artist groups; delete it and make it again")
     return Prepared(mean, std, groups, names, inputs, codebooks)
-
-
-def _says_so(file: h5py.File) -> bool:
-    try:
-        return hdf5.attribute(file, "format", str) == FORMAT
-    except InputError:
-        return False
 
 
 def _sound_groups(groups: Groups) -> bool:

@@ -13,6 +13,7 @@ import scipy.fft
 from common.parallel import one_blas_thread
 from data_prep import audio
 
+SILENCE = 1e-5  # of a mel magnitude, -100 dB: what a level is floored at, so that silence has one
 SEGMENT = 129  # frames, about 3 s: the input of the 1-D CNN (ismir2018 section 4)
 _BLOCK = 256  # frames transformed at a time, so that they stay in the processor's cache
 
@@ -112,6 +113,14 @@ def segments(mel: np.ndarray, segment: int = SEGMENT) -> np.ndarray:
     return mel[: count * segment].reshape(count, segment, mel.shape[1])
 
 
+def magnitudes(log_mel: np.ndarray, gain: float) -> np.ndarray:
+    """The mel magnitudes of a log-mel log10(1 + gain mel), none below zero; of its shape and dtype.
+
+    Rounding to float16 can take a cached value below zero.
+    """
+    return np.maximum((10.0**log_mel - 1) / gain, 0)
+
+
 def mfcc(mel: np.ndarray, front_end: FrontEnd | None = None, coefficients: int = 20) -> np.ndarray:
     """Mel-frequency cepstral coefficients out of a log-mel, without decoding again.
 
@@ -127,9 +136,8 @@ def mfcc(mel: np.ndarray, front_end: FrontEnd | None = None, coefficients: int =
     -------
     (frames, coefficients) float32.
     """
-    gain = (front_end or FrontEnd()).gain
-    magnitude = np.maximum((10.0 ** mel.astype(np.float32) - 1) / gain, 0)
-    decibels = librosa.amplitude_to_db(magnitude, ref=1.0, amin=1e-5, top_db=80.0)
+    magnitude = magnitudes(mel.astype(np.float32), (front_end or FrontEnd()).gain)
+    decibels = librosa.amplitude_to_db(magnitude, ref=1.0, amin=SILENCE, top_db=80.0)
     return librosa.feature.mfcc(S=decibels.T, n_mfcc=coefficients).T.astype(np.float32)
 
 

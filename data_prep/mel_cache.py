@@ -28,14 +28,13 @@ from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 
-import filelock
 import h5py
 import numpy as np
 import pandas as pd
 
 from common import cli, hdf5, provenance
 from common.errors import InputError
-from common.files import make_folder
+from common.files import only_process_in
 from common.parallel import Outcome, ordered_map
 from data_prep import mel_shards
 from data_prep.mel import FrontEnd, log_mel_of_file
@@ -286,8 +285,7 @@ def make(
         return _complete(files, table, folder, making)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of audio; check the path")
-    make_folder(making)
-    with _only_run(making, out):
+    with only_process_in(making):
         if all(file.out.exists() for file in files):  # by now, from a run that has just ended
             return _complete(files, table, folder, making)
         try:
@@ -388,19 +386,6 @@ def _tidy(files: list[_Planned], making: Path, all_failed: bool) -> None:
     for file in files if all_failed else ():
         file.out.unlink(missing_ok=True)
     shutil.rmtree(making, ignore_errors=True)  # a kill after the cache was whole has left it
-
-
-@contextlib.contextmanager
-def _only_run(making: Path, out: Path) -> Iterator[None]:
-    lock = filelock.FileLock(making / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout as error:
-        raise InputError(f"{out}: another run is making it; wait for that one") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _require_some(failed: dict[str, str], table: pd.DataFrame, folder: Path) -> None:

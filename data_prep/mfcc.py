@@ -12,7 +12,7 @@ from common import cli
 from common.arrays import end_to_end
 from common.errors import InputError
 from common.parallel import threaded
-from data_prep.mel import FrontEnd, mfcc
+from data_prep.mel import FrontEnd, magnitudes, mfcc
 from data_prep.mel_cache import MelCache
 
 DELTA_WIDTH = 9  # frames, of librosa's smoothed difference
@@ -166,6 +166,5 @@ def mfcc_frames(
 
 def _loud(mel: np.ndarray, gain: float, level_range: float) -> np.ndarray:
     """(frames,) bool: within `level_range` dB of the loudest frame, and not silent."""
-    magnitude = np.maximum(10.0 ** mel.astype(np.float64) - 1, 0) / gain
-    energy = np.square(magnitude).sum(axis=1)
+    energy = np.square(magnitudes(mel.astype(np.float64), gain)).sum(axis=1)
     return (energy > 0) & (energy >= energy.max() * 10 ** (-level_range / 10))

@@ -14,12 +14,12 @@ from common import cli
 from common.errors import InputError
 from common.parallel import threaded
 from data_prep.artist_groups import Codebook, Groups, bags, learn_codebook, learn_groups
+from data_prep.mel import SILENCE, magnitudes
 from data_prep.mel_cache import MelCache
 from data_prep.mfcc import DELTA_WIDTH, MfccSettings, TrackFrames
 
 WORDS = ("m", "d", "e", "s")
 MFCC = MfccSettings(coefficients=25)
-_SILENCE = 1e-5  # of a magnitude, -100 dB
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,7 @@ def decibels(log_mel: np.ndarray, gain: float) -> np.ndarray:
 
     Silence is -100 dB; what the networks of agf2018 take.
     """
-    magnitude = (10.0 ** log_mel.astype(np.float64) - 1) / gain
-    return 20 * np.log10(np.maximum(magnitude, _SILENCE))
+    return 20 * np.log10(np.maximum(magnitudes(log_mel.astype(np.float64), gain), SILENCE))
 
 
 def band_statistics(cache: MelCache, track_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

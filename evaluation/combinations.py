@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-TASKS = "gsedm"  # in the order in which a combination names them
+from models import agf_runs
+
 KINDS = {"stn": "STN", "mtn": "MTN", "wstn": "wSTN"}
 MEASURES = {"log_loss": "log loss", "macro_f1": "F1"}
 BEST = {"log_loss": "idxmin", "macro_f1": "idxmax"}
@@ -27,13 +28,10 @@ _CELL = ["dataset", "model", "kind", "genre", "tasks", "number", "metric"]
 
 def _networks() -> pd.DataFrame:
     """Every combination there can be, by its model's name."""
-    rows = []
-    for kind, fewest in (("stn", 1), ("mtn", 2), ("wstn", 2)):  # an MTN of one task is an STN
-        for number in range(fewest, len(TASKS) + 1):
-            tasks = ["".join(some) for some in itertools.combinations(TASKS, number)]
-            for name in tasks if kind != "wstn" else [f"N={number}"]:
-                genre = GENRE["g" in name or kind == "wstn"]
-                rows.append((f"{kind} {name}", kind, genre, name, number))
+    rows = [
+        (run.model, run.kind, GENRE["g" in run.tasks], run.model.split()[1], len(run.tasks))
+        for run in agf_runs.all_runs(agf_runs.KINDS, agf_runs.all_sets(agf_runs.TASKS))
+    ]
     columns = ["model", "kind", "genre", "tasks", "number"]
     return pd.DataFrame(rows, columns=columns).set_index("model")
 
@@ -162,7 +160,7 @@ def side_by_side(found: pd.DataFrame, paper: pd.DataFrame) -> dict[str, pd.DataF
     """
     paper = paper[paper["paper"].eq("agf2018")]
     in_order = paper[paper["table"].eq(4)]["model"].str.split(" ").str[1].unique()
-    numbers = {str(number): f"N={number}" for number in range(2, len(TASKS) + 1)}
+    numbers = {str(number): f"N={number}" for number in range(2, len(agf_runs.TASKS) + 1)}
     ours = {key: _told(row) for key, row in cells(found).set_index(["model", "metric"]).iterrows()}
     theirs = paper.set_index(["model", "metric"])["value"].to_dict()
     return {

@@ -76,16 +76,11 @@ def scores_by_features(
     InputError
         No results, or results of several datasets or labels.
     """
-    kinds = sorted(set(zip(results["dataset"], results["label"], strict=True)))
-    if len(kinds) != 1:
-        raise InputError(
-            f"{path}: the figure shows one dataset and label, the results have {kinds or 'none'}; "
-            "draw one for each"
-        )
+    require_one_dataset(results, path)
     scores = list(SCORES.values())
     values = by_features(results).set_index("features")[scores]
     spreads = by_features(results, "spread").set_index("features").loc[values.index]
-    dataset, label = kinds[0]
+    dataset, label = results[["dataset", "label"]].iloc[0]
     figure, axes = _bars(values, spreads, COLOURS, f"{label} on {dataset}")
     if chance is not None:
         axes.axvline(chance, color="black", linestyle=":", linewidth=1, label="chance")

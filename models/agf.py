@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from data_prep.mel import SILENCE, FrontEnd
 from models.quiet_keras import keras
 
 layers, ops = keras.layers, keras.ops
@@ -33,13 +34,11 @@ DROPOUT = 0.5  # before and after the dense layer, and in the MLP
 MLP_UNITS = 1024
 LOSS = "categorical_crossentropy"  # with soft targets, too
 
-# Of the mel magnitudes: what librosa floors a level at, so that silence has one.
-_SILENCE = 1e-5
 _DECIBELS = 20 / np.log(10)
 
 
 class Decibels(layers.Layer):
-    """Log-mel as it is cached, log10(1 + gain mel), to decibels standardised in each band.
+    """`data_prep.words.decibels` of a log-mel as it is cached, standardised in each band.
 
     (batch, frames, bands) of any float -> float32. Silence is -100 dB.
 
@@ -49,14 +48,14 @@ class Decibels(layers.Layer):
         (bands,) float, of the training tracks in decibels.
     """
 
-    def __init__(self, mean: np.ndarray, std: np.ndarray, gain: float = 10.0, **settings):
+    def __init__(self, mean: np.ndarray, std: np.ndarray, gain: float = FrontEnd.gain, **settings):
         super().__init__(**settings)
         self._mean, self._std = (np.asarray(each, np.float32) for each in (mean, std))
         self._gain = gain
 
     def call(self, log_mel):
         magnitude = (ops.exp(ops.cast(log_mel, "float32") * np.log(10)) - 1) / self._gain
-        decibels = _DECIBELS * ops.log(ops.maximum(magnitude, _SILENCE))
+        decibels = _DECIBELS * ops.log(ops.maximum(magnitude, SILENCE))
         return ops.divide(ops.subtract(decibels, self._mean), self._std)
 
 

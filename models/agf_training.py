@@ -214,7 +214,7 @@ class Experiment:
         provenance.require_same(model, agf_weights.inputs_of(model), self._model_inputs(run))
         if not features.exists():
             return False
-        found = feature_file.read(features).inputs
+        found = feature_file.inputs_of(features)
         provenance.require_same(features, found, self._feature_inputs(model))
         return True
 

@@ -89,8 +89,8 @@ def inputs_of(path: str | Path) -> dict:
     InputError
         No such file, or one of something else.
     """
-    with hdf5.open_file(path) as file:
-        return _inputs(file, path)
+    with _opened(path) as file:
+        return _inputs(file)
 
 
 def load(path: str | Path) -> GroupNetworks:
@@ -101,8 +101,8 @@ def load(path: str | Path) -> GroupNetworks:
     InputError
         No such file, a file of something else, or a damaged one.
     """
-    with hdf5.open_file(path) as file:
-        _inputs(file, path)
+    with _opened(path) as file:
+        _inputs(file)
         tasks, width = hdf5.attribute(file, "tasks", str), hdf5.attribute(file, "width", float)
         if tasks != agf_runs.in_order(tasks) or not tasks:
             raise _damaged(path)
@@ -128,12 +128,15 @@ def origin(path: str | Path) -> dict:
     return {**known, "sha256": sha256(path)}
 
 
-def _inputs(file: h5py.File, path: str | Path) -> dict:
-    if hdf5.format_of(path) != FORMAT:
-        raise InputError(f"{path}: holds no networks of agf2018; make them with train_agf.py")
+def _opened(path: str | Path) -> h5py.File:
+    other = "holds no networks of agf2018; make them with train_agf.py"
+    return hdf5.open_format(path, FORMAT, other)
+
+
+def _inputs(file: h5py.File) -> dict:
     inputs = hdf5.json_attribute(file, "made_from").get("inputs")
     if not provenance.names_a_model(inputs):
-        raise _damaged(path)
+        raise _damaged(file.filename)
     return inputs
 
 

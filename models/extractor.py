@@ -105,9 +105,8 @@ def load(path: str | Path) -> Extractor:
     InputError
         No such file, a file of something else, or a damaged one.
     """
-    with hdf5.open_file(path) as file:
-        if hdf5.format_of(path) != FORMAT:
-            raise InputError(f"{path}: not an i-vector extractor; make one with train_ivector.py")
+    other = "not an i-vector extractor; make one with train_ivector.py"
+    with hdf5.open_format(path, FORMAT, other) as file:
         try:
             ubm = read_ubm(file)
             matrix = read_matrix(file, ubm)

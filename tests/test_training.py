@@ -331,7 +331,7 @@ def unfinished(small_corpus, place) -> SimpleNamespace:
 
 def test_two_trainings_at_once_in_one_folder(unfinished):
     assert re.fullmatch(
-        f"error: {unfinished.folder}: another process is training here; wait for it, "
+        f"error: {unfinished.folder}: another process is at work here; wait for it, "
         "or choose another --out\n",
         unfinished.meanwhile,
     )

@@ -135,7 +135,7 @@ def test_splits_that_make_no_groups_are_refused(corpus, small_corpus):
     split, audio, cache, out = corpus
     command = (SCRIPT, split, cache, "--out", out, "--words")
     frames = MelCache(cache).length[0] * 12
-    assert f"{frames} vectors for {frames + 1} clusters; take fewer --clusters" in refused_here(
+    assert f"{frames} vectors for {frames + 1} clusters; take fewer clusters" in refused_here(
         *command, "m", "--clusters", frames + 1
     )
     message = refused_here(*command, "e", "--track-clusters", 13, "--audio", audio)

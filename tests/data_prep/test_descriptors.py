@@ -295,7 +295,7 @@ def test_damaged_chunks_are_refused(by_name, tmp_path):
 def test_only_one_run_at_a_time(by_name, tmp_path):
     with (
         filelock.FileLock(tmp_path / "lock"),
-        pytest.raises(InputError, match="another run describes tracks here; wait for it"),
+        pytest.raises(InputError, match="another process is at work here; wait for it"),
     ):
         of_tracks(["a"], ["x"], tmp_path, workers=1)
     assert len(of_tracks(["a"], ["x"], tmp_path, workers=1).track_id) == 1

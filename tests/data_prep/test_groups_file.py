@@ -8,6 +8,7 @@ from common import hdf5
 from common.errors import InputError
 from data_prep.artist_groups import Codebook, Groups
 from data_prep.groups_file import Prepared, load, save
+from tests.damage import assert_refused
 
 A, G, SIZE, D = 3, 2, 4, 5
 
@@ -99,17 +100,7 @@ NAN = np.full((A, G), np.nan)
     ],
 )
 def test_damaged_files_are_refused(path, name, value):
-    with h5py.File(path, "a") as file:
-        if name in file:
-            del file[name]
-        file[name] = value
-    with pytest.raises(InputError, match=str(path)):
-        load(path)
-    with h5py.File(path, "a") as file:
-        del file[name]
-        file[name] = h5py.ExternalLink("/etc/hostname", "/")
-    with pytest.raises(InputError, match=str(path)):
-        load(path)
+    assert_refused(path, name, value, load)
 
 
 @pytest.mark.parametrize("value", ["{}", "[]", '{"inputs": 1}'])

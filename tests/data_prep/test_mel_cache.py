@@ -223,7 +223,7 @@ def test_a_run_at_the_same_time_is_refused(corpus, tmp_path):
     (tmp_path / "c.h5.making").mkdir()
     with (
         filelock.FileLock(tmp_path / "c.h5.making" / "lock"),
-        pytest.raises(InputError, match=r"c.h5: another run is making it"),
+        pytest.raises(InputError, match=r"c\.h5\.making: another process is at work here"),
     ):
         make(*corpus, out)
 
@@ -232,7 +232,7 @@ def test_a_failed_call_does_not_keep_the_lock(corpus, tmp_path):
     making = tmp_path / "c.h5.making"
     making.mkdir()
     (making / "inputs.json").write_text('{"tracks": 1}')
-    for _ in range(2):  # the second is not told of "another run"
+    for _ in range(2):  # the second is not told of "another process"
         with pytest.raises(InputError, match="made from other inputs") as caught:
             make(*corpus, tmp_path / "c.h5")
     assert caught is not None
@@ -241,13 +241,13 @@ def test_a_failed_call_does_not_keep_the_lock(corpus, tmp_path):
 def test_a_run_that_ends_while_another_begins_is_not_undone(corpus, made, tmp_path, monkeypatch):
     """The other one puts its cache in place between our look at it and our lock."""
     out = tmp_path / "c.h5"
-    make_folder = mel_cache.make_folder
+    only_process_in = mel_cache.only_process_in
 
     def late(folder):
-        make_folder(folder)
         shutil.copy(made, out)
+        return only_process_in(folder)
 
-    monkeypatch.setattr(mel_cache, "make_folder", late)
+    monkeypatch.setattr(mel_cache, "only_process_in", late)
     assert make(*corpus, out).was_complete
     assert names(tmp_path) == ["c.h5"] and out.read_bytes() == made.read_bytes()
 
@@ -591,7 +591,7 @@ def test_kills_at_any_moment_cost_nothing_but_time(slow, tmp_path):
             lambda target=before + more: lines_in(journal) >= target and journal.exists(), process
         )
         if number == 5:
-            with pytest.raises(InputError, match="another run is making it"):
+            with pytest.raises(InputError, match="another process is at work here"):
                 make(split_csv.read(split), folder, out)
         time.sleep(moment)
         assert process.poll() is None

@@ -145,7 +145,7 @@ def test_descriptors_make_one_symbol_a_track():
     found = codebook.assign(values).reshape(3, 4)
     assert (found == found[:, :1]).all() and len(set(found[:, 0])) == 3
     assert groups.shares.shape == (3, 2) and groups.symbols.shape == (2, 3)
-    with pytest.raises(InputError, match="12 vectors for 13 clusters; take fewer --clusters"):
+    with pytest.raises(InputError, match="12 vectors for 13 clusters; take fewer clusters"):
         words.of_descriptors(values, artists, Settings(6, 13, 2, 0))
 
 

@@ -110,7 +110,7 @@ def test_chance_is_a_line_where_it_is_given(drawn):
 
 def test_several_datasets_or_none_are_refused(tmp_path):
     both = pd.concat([made_up(), made_up(dataset="gtzan")])
-    with pytest.raises(InputError, match="draw one for each"):
+    with pytest.raises(InputError, match="one dataset and label are shown"):
         scores_by_features(both, tmp_path / "scores.png")
     with pytest.raises(InputError, match="none"):
         scores_by_features(made_up().iloc[:0], tmp_path / "scores.png")

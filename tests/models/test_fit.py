@@ -348,7 +348,7 @@ def test_a_state_of_another_network_is_refused(learnt, crops, tmp_path):
 
 def test_a_folder_where_another_is_training_is_refused(crops, tmp_path):
     given = batches(crops, TRAIN, 12), batches(crops, VALID, 6)
-    with run(tmp_path).locked(), pytest.raises(InputError, match="another process is training"):
+    with run(tmp_path).locked(), pytest.raises(InputError, match="another process is at work"):
         train(run(tmp_path), *given)
     assert not list(tmp_path.glob("*.*"))
 

@@ -151,7 +151,7 @@ def test_only_one_at_a_time(tmp_path):
     folder = tmp_path / "run"
     with run(folder).locked():
         with (
-            pytest.raises(InputError, match=r"run: another process is training"),
+            pytest.raises(InputError, match=r"run: another process is at work"),
             run(folder).locked(),
         ):
             pass
