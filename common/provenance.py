@@ -67,9 +67,23 @@ def require_same(path: str | Path, old: dict, new: dict) -> None:
         )
 
 
+def model_in(inputs: dict) -> dict:
+    """What the inputs of a training say of its model, for what the model makes in its turn.
+
+    `name`, `model` and `artists`, and the `seed` by which several trainings are told apart;
+    None where it is not said.
+    """
+    settings = inputs.get("settings")
+    seed = settings.get("seed") if isinstance(settings, dict) else None
+    return {
+        **{key: inputs.get(key) for key in ("name", "model", "artists")},
+        "seed": seed if isinstance(seed, int) else None,
+    }
+
+
 def names_a_model(made: object) -> bool:
     """Whether a record read from a file says what made it in the types that are relied upon."""
-    kinds = {"name": str, "model": str, "artists": int}
+    kinds = {"name": str, "model": str, "artists": int, "seed": int}
     return isinstance(made, dict) and all(
         isinstance(made.get(name), kind | None) for name, kind in kinds.items()
     )

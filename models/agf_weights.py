@@ -123,9 +123,7 @@ def load(path: str | Path) -> GroupNetworks:
 
 def origin(path: str | Path) -> dict:
     """What a feature file says of the networks that made it."""
-    inputs = inputs_of(path)
-    known = {key: inputs.get(key) for key in ("name", "model", "artists")}
-    return {**known, "sha256": sha256(path)}
+    return {**provenance.model_in(inputs_of(path)), "sha256": sha256(path)}
 
 
 def _opened(path: str | Path) -> h5py.File:

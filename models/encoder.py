@@ -75,6 +75,15 @@ def build_encoder(
     return keras.Model(segment, feature, name="encoder")
 
 
+def on_log_mel(encoder: keras.Model, mean: float, std: float) -> keras.Model:
+    """The encoder under its normalisation: (batch, 129, 128) plain log-mel -> (batch, 256).
+
+    `mean` and `std` are those of the training tracks.
+    """
+    segment = keras.Input((SEGMENT, BANDS), name="segment")
+    return keras.Model(segment, encoder(normalisation(mean, std)(segment)))
+
+
 def normalisation(mean: float, std: float) -> layers.Layer:
     """(log-mel - mean) / std with the scalars of the training tracks, as a layer."""
     return layers.Rescaling(1.0 / std, offset=-mean / std, name="normalise")

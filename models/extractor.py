@@ -148,8 +148,7 @@ def read_matrix(file: h5py.File, ubm: DiagonalGMM) -> np.ndarray:
 
 def origin(path: str | Path, extractor: Extractor) -> dict:
     """What a feature file says of the extractor that made it."""
-    known = {key: extractor.inputs.get(key) for key in ("name", "model", "artists")}
-    return {**known, "sha256": sha256(path)}
+    return {**provenance.model_in(extractor.inputs), "sha256": sha256(path)}
 
 
 def write_ubm(file: h5py.File, ubm: DiagonalGMM) -> None:

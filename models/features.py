@@ -3,41 +3,43 @@
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 
-from data_prep.mel import SEGMENT, segments
-from models.encoder import BANDS, normalisation
+from data_prep.mel import log_mel_of_file, segments
 from models.quiet_keras import keras
 
 _BATCH = 256  # segments
 _AHEAD = 4  # batches made ready while the network works
 
 
-def song_features(encoder: keras.Model, mean: float, std: float) -> Callable:
-    """Make the function from log-mels to song features (ismir2018 section 5).
-
-    The feature of a song is the mean over its consecutive segments of the
-    encoder's output.
+def extract(encoder: keras.Model, tracks: Iterable[str | Path | np.ndarray]) -> np.ndarray:
+    """The features of tracks, in their order: (tracks, d) float32.
 
     Parameters
     ----------
     encoder
-        As from `models.encoder.build_encoder`.
-    mean, std
-        What its input is normalised with.
+        As from `models.weights.load_encoder`: segments of plain log-mel -> (batch, d).
+    tracks
+        Audio files, of which the first 30 s are used as in the paper; or log-mels,
+        (frames, 128) float16 or float32, of a segment or more.
 
-    Returns
-    -------
-    A function of an iterable of (frames, 129 or more) log-mels, float16 or
-    float32, that yields a (256,) float32 feature for each, in order.
+    Raises
+    ------
+    InputError
+        A file is absent, no audio, or too short; it is named.
     """
-    segment = keras.Input((SEGMENT, BANDS))
-    return song_means(keras.Model(segment, encoder(normalisation(mean, std)(segment))))
+    mels = (log_mel_of_file(t) if isinstance(t, str | Path) else t for t in tracks)
+    return np.array(list(song_means(encoder)(mels))).reshape(-1, encoder.output_shape[1])
 
 
 def song_means(network: keras.Model) -> Callable:
-    """Make the function from log-mels to the mean of `segment_outputs` in each: (d,) float32."""
+    """Make the function from log-mels to song features, one after another (ismir2018 section 5).
+
+    The feature of a song is the mean over its consecutive segments of what the network
+    says of them: `segment_outputs`, of which this has the parameters. (d,) float32 each.
+    """
     outputs = segment_outputs(network)
     return lambda mels: (of_song.mean(axis=0) for of_song in outputs(mels))
 

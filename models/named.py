@@ -62,12 +62,12 @@ def named(
     if name == "untrained":
         keras.utils.set_random_seed(seed)
         mean, std = mean_and_std or (weights.RELEASED_MEAN, weights.RELEASED_STD)
-        function = features.song_features(encoder.build_encoder(), mean, std)
+        function = features.song_means(encoder.on_log_mel(encoder.build_encoder(), mean, std))
         about = {"name": "untrained", "model": "untrained", "artists": None, "seed": seed}
         return Named(function, about)
     loaded = weights.load(name, mirror)
-    function = features.song_features(weights.encoder_of(loaded), loaded.mean, loaded.std)
-    return Named(function, loaded.provenance, loaded.trained_on)
+    network = encoder.on_log_mel(weights.encoder_of(loaded), loaded.mean, loaded.std)
+    return Named(features.song_means(network), loaded.provenance, loaded.trained_on)
 
 
 def mfcc_features(mels: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

@@ -25,7 +25,7 @@ from common.download import blob_id, published_file
 from common.errors import InputError
 from common.files import sha256
 from models.basic import build_basic
-from models.encoder import BANDS, BLOCKS, FEATURE, build_encoder
+from models.encoder import BANDS, BLOCKS, FEATURE, build_encoder, on_log_mel
 from models.quiet_keras import keras
 
 # Of the training songs of the released weights (ismir2018's published code).
@@ -63,7 +63,7 @@ class Weights:
     mean, std
         The scalars that its input is normalised with.
     provenance
-        What a feature file says of it: name, sha256, model, artists.
+        What a feature file says of it: name, sha256, model, artists, seed.
     trained_on
         The names of the artists that it was trained on; none where they are not known,
         as of the released files.
@@ -106,12 +106,16 @@ def load(name_or_path: str, mirror: str | Path | None = None) -> Weights:
 
 
 def load_encoder(name_or_path: str, mirror: str | Path | None = None) -> keras.Model:
-    """The encoder with these weights: normalised (batch, 129, 128) -> (batch, 256)."""
-    return encoder_of(load(name_or_path, mirror))
+    """The encoder with these weights: (batch, 129, 128) plain log-mel -> (batch, 256).
+
+    `models.features.extract` takes it to whole tracks; see `load` for the arguments.
+    """
+    loaded = load(name_or_path, mirror)
+    return on_log_mel(encoder_of(loaded), loaded.mean, loaded.std)
 
 
 def encoder_of(weights: Weights, **settings) -> keras.Model:
-    """An encoder (see `build_encoder` for the settings) carrying the weights."""
+    """An encoder of normalised log-mel carrying the weights; `build_encoder` has the settings."""
     encoder = build_encoder(**settings)
     encoder.set_weights(weights.encoder_arrays)
     return encoder
@@ -197,12 +201,11 @@ def _read(path: Path) -> Weights:
         trained_on = hdf5.strings(file, "trained_on") if own else ()
     blob = blob_id(path)
     released = next((row for row in _released().values() if row["git_blob"] == blob), None)
-    known = released or inputs
+    known = provenance.model_in(released or inputs)
     origin = {
-        "name": known.get("name") or path.stem,
+        **known,
+        "name": known["name"] or path.stem,
         "sha256": sha256(path),
-        "model": known.get("model"),
-        "artists": known.get("artists"),
         "mean": mean,
         "std": std,
     }

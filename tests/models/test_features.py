@@ -5,9 +5,11 @@ import threading
 import numpy as np
 import pytest
 
+from common.errors import InputError
 from data_prep.mel import log_mel, log_mel_of_file, mfcc
 from models import features, weights
-from models.features import song_features
+from models.encoder import on_log_mel
+from models.features import song_means
 from models.named import mfcc_features, named
 from models.siamese import build_siamese
 
@@ -25,7 +27,7 @@ CHECKPOINTS = (
 
 @pytest.fixture(scope="module")
 def extract(encoder):
-    return song_features(encoder, MEAN, STD)
+    return song_means(on_log_mel(encoder, MEAN, STD))
 
 
 def songs(*segments: int, dtype=np.float16):
@@ -110,6 +112,25 @@ def test_reads_a_few_batches_ahead_and_stops_with_the_reader(extract):
     reader.join(timeout=60)
     assert not reader.is_alive()
     assert 2 <= len(drawn) <= features._AHEAD + 4
+
+
+# ---------------------------------------------------------------- as a library
+
+
+def test_tracks_are_extracted_from_log_mels_and_audio_files_alike(encoder, small_corpus):
+    network = on_log_mel(encoder, MEAN, STD)
+    audio = sorted(small_corpus[1].rglob("*.wav"))[:2]
+    mels = [log_mel_of_file(path) for path in audio]
+    found = features.extract(network, [audio[0], mels[1], str(audio[1])])
+    assert found.shape == (3, 256) and found.dtype == np.float32
+    expected = np.stack([alone(encoder, mel) for mel in mels])[[0, 1, 1]]
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+    assert features.extract(network, []).shape == (0, 256)
+
+
+def test_a_file_that_is_no_audio_is_named(encoder, tmp_path):
+    with pytest.raises(InputError, match=r"absent\.wav"):
+        features.extract(on_log_mel(encoder, MEAN, STD), [tmp_path / "absent.wav"])
 
 
 # ---------------------------------------------------------------- baselines
