@@ -15,7 +15,7 @@ from sklearn.metrics import f1_score
 
 from common.checks import checked, checked_features, checked_subsets
 from common.errors import InputError
-from evaluation.similarity import ranked_blocks
+from evaluation.similarity import nearest
 
 
 def accuracy(predicted: ArrayLike, truth: ArrayLike) -> float:
@@ -133,10 +133,8 @@ def knn_predict(
             f"take k from 1 to {len(train_x)}"
         )
     codes, classes = pd.factorize(train_y)
-    predicted = np.empty(len(test_x), dtype=np.int64)
-    for rows, order in ranked_blocks(test_x, train_x, k=k):
-        predicted[rows] = _majority(codes[order], len(classes))
-    return classes[predicted]
+    order, _ = nearest(test_x, train_x, k=k)
+    return classes[_majority(codes[order], len(classes))]
 
 
 def _majority(neighbours: np.ndarray, classes: int) -> np.ndarray:

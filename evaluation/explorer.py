@@ -23,7 +23,7 @@ from common.checks import checked_features
 from common.errors import InputError
 from common.files import written_whole
 from data_prep import split_csv
-from evaluation.similarity import ranked_blocks, unit_rows
+from evaluation.similarity import nearest
 
 PAGE = Path(__file__).with_name("page")
 
@@ -87,31 +87,6 @@ def write(
         aside.write_text(page, encoding="utf-8", newline="\n")
 
 
-def nearest(features: ArrayLike, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The songs nearest to each, by cosine, as `evaluation.similarity` ranks them.
-
-    Parameters
-    ----------
-    features : (n, d) float, finite
-    count : int
-        At most n - 1.
-
-    Returns
-    -------
-    order : (n, count) int64
-        Row numbers, nearest first; never the song itself.
-    cosine : (n, count) float64
-    """
-    features = checked_features(features, "explorer")
-    unit = unit_rows(features)
-    order = np.empty((len(features), count), np.int64)
-    cosine = np.empty((len(features), count))
-    for rows, ranked in ranked_blocks(features):
-        order[rows] = ranked[:, :count]
-        cosine[rows] = np.einsum("nd,nkd->nk", unit[rows], unit[order[rows]])
-    return order, cosine
-
-
 def folder_url(folder: Path, page: Path) -> str:
     """The URL, ending in /, of a folder as seen from a page: relative where it can be.
 
@@ -153,7 +128,8 @@ def _map(name: str, features: ArrayLike, plane: ArrayLike, songs: int, count: in
     # Into the middle of the unit square, both axes by the same factor: units of t-SNE say nothing.
     low, high = plane.min(axis=0), plane.max(axis=0)
     plane = (plane - (low + high) / 2) / ((high - low).max() or 1) + 0.5
-    order, cosine = nearest(features, count)
+    features = checked_features(features, "explorer")
+    order, cosine = nearest(features, k=count) if count else np.empty((2, songs, 0))
     x, y = plane.round(5).T.tolist()
     return {
         "name": name,

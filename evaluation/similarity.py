@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from sklearn.neighbors import NearestNeighbors
 
 from common.errors import InputError
 from common.parallel import threaded
@@ -28,7 +29,6 @@ def ranked_blocks(
     queries: np.ndarray,
     items: np.ndarray | None = None,
     *,
-    k: int | None = None,
     measure: Callable[[int, np.ndarray], float] | None = None,
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """Rank items by their cosine with each query, a block of queries at a time.
@@ -42,9 +42,7 @@ def ranked_blocks(
     queries : (q, d) float64, finite
     items : (m, d) float64, finite, or None
         None: the queries rank one another, each leaving itself out.
-    k : int
-        Rank only so many, the nearest; by default all.
-    measure : function of the number of a query and its order (k,)
+    measure : function of the number of a query and its order (m,)
         What to yield of each query in the place of its order. It is found at once,
         while the order is in the processor's cache.
 
@@ -52,7 +50,7 @@ def ranked_blocks(
     ------
     rows : slice
         The queries of this block.
-    order : (len(block), k) int64; k is m, or q - 1 without `items`, unless given
+    order : (len(block), m) int64; m is q - 1 without `items`
         Row numbers of the items, nearest first; or the measures (len(block),).
 
     Raises
@@ -63,11 +61,7 @@ def ranked_blocks(
     alone = items is None
     queries = unit_rows(queries)
     items = queries if alone else unit_rows(items)
-    if queries.shape[1] != items.shape[1]:
-        raise InputError(
-            f"features of {queries.shape[1]} and of {items.shape[1]} dimensions cannot be "
-            "compared; extract both with the same weights"
-        )
+    _require_same_width(queries, items)
     step = max(1, BLOCK_CELLS // len(items))
     row_bits = len(items).bit_length()
 
@@ -77,15 +71,68 @@ def ranked_blocks(
             keys = _keys(cosines, row_bits)
             if alone:
                 keys[query] = np.iinfo(np.int64).max  # ranked last, and cut off
-            if k is not None:
-                keys.partition(k - 1)
-                keys = keys[:k]
             keys.sort()
             order = keys[: len(items) - alone] & (1 << row_bits) - 1
             found.append(measure(query, order) if measure else order)
         return rows, np.array(found)
 
     return threaded(ranked, range(0, len(queries), step))
+
+
+def nearest(
+    queries: np.ndarray, items: np.ndarray | None = None, *, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k items nearest to each query: the first k that `ranked_blocks` would give, and faster.
+
+    scikit-learn finds them, as between rows of length 1 the squared distance is 2 - 2 cosine.
+    Where more are equally near than there is room for, it takes any, and so the whole ranking
+    decides about such a query.
+
+    Parameters
+    ----------
+    queries, items
+        As `ranked_blocks` takes them.
+    k : int
+        From 1 to the number of items, less one without `items`.
+
+    Returns
+    -------
+    order : (q, k) int64
+        Row numbers of the items, nearest first.
+    cosine : (q, k) float64
+
+    Raises
+    ------
+    InputError
+        Queries and items differ in d.
+    """
+    alone = items is None
+    queries = unit_rows(queries)
+    items = queries if alone else unit_rows(items)
+    _require_same_width(queries, items)
+    more = min(k + 1, len(items) - alone)
+    search = NearestNeighbors(n_neighbors=more, algorithm="brute").fit(items)
+    distance, order = search.kneighbors(None if alone else queries)
+    grains = np.rint(GRAINS * (1 - distance**2 / 2))
+    order = np.take_along_axis(order, np.lexsort((order, -grains)), axis=1)[:, :k]
+    grains.sort(axis=1)
+    doubtful = (grains[:, 0] == grains[:, more - k]) & (more > k)
+    # No distance goes with the cosine of 0 that a zero vector has.
+    doubtful |= ~queries.any(axis=1) | (~items.any(axis=1)).any()
+    rows = np.flatnonzero(doubtful)
+    for block, whole in ranked_blocks(queries[rows], items):
+        if alone:
+            whole = whole[whole != rows[block, None]].reshape(len(whole), -1)
+        order[rows[block]] = whole[:, :k]
+    return order, np.einsum("qd,qkd->qk", queries, items[order])
+
+
+def _require_same_width(queries: np.ndarray, items: np.ndarray) -> None:
+    if queries.shape[1] != items.shape[1]:
+        raise InputError(
+            f"features of {queries.shape[1]} and of {items.shape[1]} dimensions cannot be "
+            "compared; extract both with the same weights"
+        )
 
 
 def _keys(cosines: np.ndarray, row_bits: int) -> np.ndarray:

@@ -167,12 +167,6 @@ def test_the_audio_folder_may_be_that_of_the_page(tmp_path):
     assert explorer.folder_url(tmp_path, tmp_path / "page.html") == "./"
 
 
-def test_nearest_ranks_ties_in_order_and_leaves_a_song_out_of_its_own_list():
-    order, cosine = explorer.nearest([[1, 0], [2, 0], [0, 0], [-1, 0], [3, 0]], 4)
-    assert order.tolist()[:3] == [[1, 4, 2, 3], [0, 4, 2, 3], [0, 1, 3, 4]]
-    assert cosine.tolist()[0] == [1, 1, 0, -1]
-
-
 @pytest.mark.parametrize("count", [1, 3])
 def test_few_songs_have_as_many_neighbours_as_there_are(tmp_path, count):
     songs = table(count).assign(genre="")
