@@ -1,16 +1,16 @@
 """Step 5: judge features by the papers' protocols, and lay out what came of it.
 
-Each protocol judges one feature file; the last line printed is the measure and its
-value, and --json keeps it. `tables` puts such results beside the papers' numbers,
-`summary` compares the features on each dataset, `figures` draws what depends on the
-number of training artists and the accuracy of each genre, `combinations` lays out what
-networks of several tasks know of genre. `tsne` draws a map of songs, `explore` makes a
-page of them to see and hear, `groups` says what artist groups are made of, and `lda`
-makes features out of features.
+Each protocol judges one feature file; the last line printed is the measure and its value,
+and --json keeps it. Of a folder of such results `tables` makes the papers' tables, with
+their numbers beside ours, `figures` the papers' figures, and `report` one page of all.
+`explore` makes a page of songs to see and hear, `groups` says what artist groups are made
+of, and `lda` makes features out of features.
 """
 
 import argparse
 import inspect
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,8 +18,8 @@ import numpy as np
 
 from common import cli, feature_file, provenance
 from common.errors import InputError
-from common.files import written_whole
-from evaluation import layouts, protocols, songs, tables, verification
+from evaluation import protocols, results, songs, verification
+from papers.cells import PAPERS
 
 # The column that each protocol judges by, and how many trials it is the mean of.
 JUDGED = {
@@ -29,6 +29,7 @@ JUDGED = {
     "transfer": (protocols.judge_transfer, "genre", 1),
     "tagging": (protocols.judge_tagging, "tags", 1),
     "genre": (protocols.judge_genre, "genre", None),
+    "tsne": (protocols.judge_tsne, "genre", None),
 }
 RECOGNISED = {
     "verification": "Is a song by the artist claimed? Equal error rate of artists never heard.",
@@ -36,12 +37,6 @@ RECOGNISED = {
 }
 # Songs that enrol an artist and that test, and more that a result is told by where it differs.
 PROTOCOL = {"enrol": 15, "tests": 5, "relevance": 16.0, "lda": None, "train_artists": None}
-LAYOUTS = {
-    "tables": layouts.paper_tables,
-    "summary": layouts.summary,
-    "figures": layouts.by_artists,
-    "combinations": layouts.by_tasks,
-}
 
 
 def main() -> None:
@@ -78,6 +73,11 @@ def main() -> None:
             made.add_argument("--trials", type=cli.positive, default=trials, help="averaged")
         if name == "knn":
             made.add_argument("-k", type=cli.positive, default=20, help="neighbours")
+        if name == "tsne":
+            made.add_argument(
+                "--first", type=cli.positive, metavar="N", help="songs of so many labels only"
+            )
+            add_perplexity(made)
         add_result(made)
     for name, text in RECOGNISED.items():
         made = command(name, judge_artists, "features/basic.h5 splits/demo_unseen.csv", text=text)
@@ -88,17 +88,6 @@ def main() -> None:
     made.add_argument("--out", type=Path, required=True, help="the projected features")
     made.add_argument("--dimensions", type=cli.positive, default=100, help="that are left")
     made.add_argument("--train-artists", type=cli.positive, metavar="N", help="only its first N")
-    example = "features/siamese.h5 splits/demo_target.csv --out results/tsne.png"
-    made = command("tsne", draw_songs, example, "FEATURES.h5 SPLIT.csv")
-    made.add_argument("--label", default="genre", help="column of the split, such as artist")
-    made.add_argument("--out", type=Path, required=True, metavar="FIGURE.png", help="and .svg")
-    made.add_argument(
-        "--perplexity", type=cli.positive_float, default=30.0, help="about how many neighbours"
-    )
-    made.add_argument(
-        "--most", type=cli.positive, default=15, metavar="N", help="labels that have a colour"
-    )
-    cli.add_seed(made)
     example = (
         "features/siamese.h5 splits/demo_target.csv --beside features/mfcc.h5 --audio corpus "
         "--label genre tags --out results/songs.html"
@@ -111,23 +100,27 @@ def main() -> None:
     )
     made.add_argument("--out", type=Path, required=True, metavar="PAGE.html")
     made.add_argument("--neighbours", type=cli.positive, default=10, help="listed with a song")
-    made.add_argument(
-        "--perplexity", type=cli.positive_float, default=30.0, help="about how many neighbours"
-    )
+    add_perplexity(made)
     cli.add_seed(made)
     example = "groups/demo_genres.h5 splits/demo_genres.csv --out results/groups"
-    text = layouts.describe_groups.__doc__
-    made = command("groups", describe_groups, example, "GROUPS.h5 SPLIT.csv", text)
+    made = command("groups", describe_groups, example, "GROUPS.h5 SPLIT.csv")
     made.add_argument("--out", type=Path, required=True, help="folder of the tables and figures")
-    for name, function in LAYOUTS.items():
-        made = command(name, lay_out, "--results results/demo", text=function.__doc__)
+    for name, run in (("tables", tables), ("figures", figures), ("report", report)):
+        made = command(name, run, "--results results/demo")
         made.add_argument("--results", type=Path, default=Path("results"), help="folder of --json")
         if name == "tables":
-            made.add_argument("--paper", choices=tables.PAPERS, help="of this one only")
+            made.add_argument("--paper", choices=PAPERS, help="print those of this one only")
     args = parser.parse_args()
     if args.protocol in RECOGNISED:
         require_recognisable(parser, args)
     args.run(args)
+
+
+def add_perplexity(made: argparse.ArgumentParser) -> None:
+    """What t-SNE takes."""
+    made.add_argument(
+        "--perplexity", type=cli.positive_float, default=30.0, help="about how many neighbours"
+    )
 
 
 def add_result(made: argparse.ArgumentParser) -> None:
@@ -140,7 +133,7 @@ def complete(args: argparse.Namespace, inputs: dict) -> bool:
     """Whether --json holds this very result already; if so, prints its measure."""
     if not args.json or not args.json.exists():
         return False
-    result = tables.read_result(args.json)
+    result = results.read_result(args.json)
     if result["made_from"].get("inputs") != made_from(args, inputs):
         return False
     print(f"{args.json}: complete already")
@@ -165,12 +158,12 @@ def keep_result(
         "dataset": args.split.stem,
         "label": args.label,
         **about,
+        "command": shlex.join(["python", "evaluate.py", *sys.argv[1:]]),
         "details": judged.details,
         "made_from": provenance.record(made_from(args, inputs)),
     }
     if args.json:
-        with written_whole(args.json) as aside:
-            aside.write_text(provenance.to_json(result), encoding="utf-8")
+        results.write_result(args.json, result)
     print(f"{judged.metric} {result['value']:.4f}")
 
 
@@ -192,14 +185,15 @@ def judge_songs(args: argparse.Namespace) -> None:
     inputs = {**found.made.inputs, "split": found.digest}
     if complete(args, inputs):
         return
-    options = {name: getattr(args, name) for name in ("k", "trials") if hasattr(args, name)}
-    if "trials" in options:
-        options["seed"] = args.seed
+    taken = inspect.signature(judge).parameters  # the options of this protocol
+    options = {name: value for name, value in vars(args).items() if name in taken}
+    options.pop("label")
     judged = judge(found, args.label, **options)
     about = {
         "features": found.weights.get("name", args.features.stem),
         "model": found.weights.get("model") or "unknown",
         "artists": found.weights.get("artists"),
+        "seed": found.weights.get("seed"),
     }
     keep_result(args, judged, about, inputs)
 
@@ -338,35 +332,48 @@ def project(args: argparse.Namespace) -> None:
 # ---------------------------------------------------------------- layouts
 
 
-def lay_out(args: argparse.Namespace) -> None:
-    """Tables and figures of a folder of results."""
-    chosen = {"paper": args.paper} if args.protocol == "tables" else {}
-    LAYOUTS[args.protocol](args.results, **chosen)
+def tables(args: argparse.Namespace) -> None:
+    """The papers' tables with ours beside them, or what an empty cell needs.
+
+    As CSV, Markdown and LaTeX. So are tables of features side by side, of systems by the
+    number of training artists, and of networks by their tasks. Prints the papers' tables that
+    have a number of ours.
+    """
+    from report import sheets
+
+    for line in sheets.write_tables(args.results, args.paper):
+        print(line)
+
+
+def figures(args: argparse.Namespace) -> None:
+    """The papers' figures of these results, as PNG and SVG; and what the others need.
+
+    Scores against the number of training artists, accuracy of each genre, DET curves, maps of
+    songs by t-SNE, scores by the number of tasks. figures.csv lists them.
+    """
+    from report import drawings  # Matplotlib, which tables do not wait for
+
+    for line in drawings.write_figures(args.results):
+        print(line)
+
+
+def report(args: argparse.Namespace) -> None:
+    """One page, of one file, of all results: tables, figures, training curves, and provenance."""
+    from report import page
+
+    print(page.write(args.results))
 
 
 def describe_groups(args: argparse.Namespace) -> None:
-    """What artist groups are."""
-    layouts.describe_groups(args.groups, args.split, args.out)
+    """What artist groups are: top genres and artists of each, and a map of groups and genres.
 
-
-def draw_songs(args: argparse.Namespace) -> None:
-    """A map of songs: t-SNE of their features to the plane, coloured by genre or artist.
-
-    arxiv2017 draws songs of 22 artists, 15 of them in colour, and GTZAN's genres, by the
-    features of 5,000 artists after LDA. Labels have colours in the order of the split.
+    A table and a figure for each word that they were made by (agf2018), of the split
+    that they were made of, by data_prep/2b_artist_groups.py.
     """
-    from evaluation import figures, projection  # which --help does not wait for
+    from report import groups
 
-    if args.out.suffix != ".png":
-        raise InputError(f"{args.out}: name a .png; an .svg of the same name comes beside it")
-    found = songs.read(args.features, args.split, args.label)
-    labels = found.labels(args.label)
-    plane = projection.tsne(found.features, args.perplexity, args.seed)
-    name = found.weights.get("name", args.features.stem)
-    title = f"{name}: {len(labels)} songs by {args.label}"
-    figures.songs_in_the_plane(plane, labels, args.most, title, args.out)
-    coloured = min(args.most, len(set(labels)))
-    print(f"{args.out}: {len(labels)} songs, {coloured} of {len(set(labels))} labels in colour")
+    for line in groups.write_groups(args.groups, args.split, args.out):
+        print(line)
 
 
 def explore(args: argparse.Namespace) -> None:
@@ -375,7 +382,8 @@ def explore(args: argparse.Namespace) -> None:
     One file that a browser opens without a server or a network. With --beside there are two
     maps of the same songs, such as of the basic and the siamese model.
     """
-    from evaluation import explorer, projection  # which --help does not wait for
+    from evaluation import projection  # which --help does not wait for
+    from report import explorer
 
     read = [songs.read(path, args.split) for path in (args.features, args.beside) if path]
     first = read[0].split["track_id"]
@@ -388,7 +396,7 @@ def explore(args: argparse.Namespace) -> None:
     for one, path in zip(read, (args.features, args.beside), strict=False):
         name = one.weights.get("name") or path.stem
         name = name if name not in maps else f"{name} ({path.stem})"
-        plane = projection.tsne(one.features, args.perplexity, args.seed)
+        plane, _ = projection.tsne(one.features, args.perplexity, args.seed)
         maps[name] = (one.features, plane)
     title = f"{args.split.stem}: {' and '.join(maps)}"
     explorer.write(

@@ -45,6 +45,11 @@ def written_whole(path: str | Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
+def suffixed(path: Path, suffix: str) -> Path:
+    """`path` with a suffix after its name, in which a dataset's name may have a dot."""
+    return path.with_name(path.name + suffix)
+
+
 def make_folder(folder: str | Path) -> None:
     """Make `folder` and its parents, or raise `InputError` saying why not."""
     try:

@@ -62,8 +62,10 @@ def main() -> None:
     parser.add_argument(
         "--exclude-artists-of",
         type=Path,
+        nargs="+",
+        default=[],
         metavar="SPLIT.csv",
-        help="leave out the artists of a split to be judged on",
+        help="leave out the artists of splits to be judged on",
     )
     parser.add_argument("--workers", type=cli.positive, default=usable_cores(), help="processes")
     cli.add_seed(parser)
@@ -96,9 +98,7 @@ def main() -> None:
     )
     catalog = SOURCES[args.source].read(request)
     notes = [*catalog.notes, *artist_rule.check(catalog.table, args.source)]
-    excluded = frozenset()
-    if args.exclude_artists_of:
-        excluded = artist_rule.artists_of(args.exclude_artists_of)
+    excluded = frozenset().union(*map(artist_rule.artists_of, args.exclude_artists_of))
     if args.split == "official" and "subset" in catalog.table.columns:
         if args.artists and args.source != "msd":
             raise InputError("--artists: the dataset has its own split; add --split artists")

@@ -16,7 +16,7 @@ from data_prep.mfcc import SILENT
 from evaluation import verification
 from evaluation.projection import fit_lda
 from evaluation.protocols import Judged
-from evaluation.tables import BY_ENROLMENT
+from evaluation.results import BY_ENROLMENT
 from evaluation.verification import Enrolment
 from models import gmm_ubm
 from models.extractor import Extractor

@@ -105,6 +105,7 @@ def of_features(
         "features": " ".join([" and ".join(names), *([fuse] if fuse else []), scorer]),
         "model": f"{_kind(models, fuse)} + {SCORERS[scorer]}",
         "artists": parts[0].weights.get("artists"),
+        "seed": parts[0].weights.get("seed"),
     }
     inputs = {
         "features": [part.made.inputs for part in parts],
@@ -131,6 +132,7 @@ def of_frames(path: Path, split: Path, label: str, cache: Path, relevance: float
         "features": f"{origin['name']} llr",
         "model": SCORERS["llr"],
         "artists": origin["artists"],
+        "seed": origin["seed"],
     }
     rows = provenance.digest(table.itertuples(index=False))
     inputs = {"weights": origin, "cache": mels.made_from["inputs"], "split": rows}

@@ -8,7 +8,6 @@ configuration least of all.
 """
 
 import contextlib
-import csv
 import re
 import tempfile
 import zipfile
@@ -21,17 +20,17 @@ import h5py
 import numpy as np
 
 from common import hdf5, provenance
-from common.download import blob_id, published_file
+from common.download import blob_id
 from common.errors import InputError
 from common.files import sha256
 from models.basic import build_basic
 from models.encoder import BANDS, BLOCKS, FEATURE, build_encoder, on_log_mel
 from models.quiet_keras import keras
+from models.released import fetch, released
 
 # Of the training songs of the released weights (ismir2018's published code).
 RELEASED_MEAN, RELEASED_STD = 0.22620339, 0.25794547
 
-REGISTRY = Path(__file__).with_name("released_weights.csv")
 _KINDS = {(3, 1): "conv", (1, 1, 1, 1): "norm", (2, 1): "dense"}  # by dimensions of the arrays
 _LARGEST = 1 << 28  # bytes of all arrays together; the largest released model has a tenth of it
 # What h5py and zipfile raise over a damaged file, and numpy and we over one that lacks something.
@@ -92,13 +91,13 @@ def load(name_or_path: str, mirror: str | Path | None = None) -> Weights:
         or a network that is not this encoder.
     """
     path = Path(name_or_path)
-    released = _released()
-    if str(name_or_path) in released:
+    known = released()
+    if str(name_or_path) in known:
         path = fetch(str(name_or_path), mirror)
     elif path.suffix not in (".h5", ".keras"):
         raise InputError(
             f"{name_or_path}: neither an .h5 or .keras file nor a released model; "
-            f"released are {', '.join(released)}"
+            f"released are {', '.join(known)}"
         )
     elif not path.is_file():
         raise InputError(f"{path}: no such weights file; check the path")
@@ -174,22 +173,6 @@ def save(
                 own[name] = array
 
 
-# ---------------------------------------------------------------- the registry
-
-
-def _released() -> dict[str, dict]:
-    with REGISTRY.open(encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file)
-        return {row["name"]: {**row, "artists": int(row["artists"])} for row in rows}
-
-
-def fetch(name: str, mirror: str | Path | None = None) -> Path:
-    """The verified local file of a released model."""
-    row = _released()[name]
-    place = {key: row[key] for key in ("repository", "commit", "path", "git_blob")}
-    return published_file(f"{name}.h5", **place, mirror=mirror)
-
-
 # ---------------------------------------------------------------- reading files
 
 
@@ -200,8 +183,8 @@ def _read(path: Path) -> Weights:
         own = file.id.links.exists(b"trained_on")
         trained_on = hdf5.strings(file, "trained_on") if own else ()
     blob = blob_id(path)
-    released = next((row for row in _released().values() if row["git_blob"] == blob), None)
-    known = provenance.model_in(released or inputs)
+    published = next((row for row in released().values() if row["git_blob"] == blob), None)
+    known = provenance.model_in(published or inputs)
     origin = {
         **known,
         "name": known["name"] or path.stem,

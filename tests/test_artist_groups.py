@@ -1,7 +1,5 @@
 """agf2018 from a split to its judged features, script by script, as its user runs them."""
 
-import shutil
-
 import h5py
 import numpy as np
 import pandas as pd
@@ -73,7 +71,7 @@ def test_a_run_describes_other_songs_by_its_file(trained, corpus, tmp_path):
 def test_groups_are_told_by_their_genres_and_artists(corpus, tmp_path):
     split, _, groups = corpus
     run_here("evaluate.py", "groups", groups, split, "--out", tmp_path)
-    suffixes = (".md", ".csv", ".png", ".svg")
+    suffixes = (".md", ".csv", ".tex", ".png", ".svg")
     names = {f"groups_{word}{suffix}" for word in "ms" for suffix in suffixes}
     assert {path.name for path in tmp_path.iterdir()} == names
 
@@ -95,35 +93,3 @@ def test_what_does_not_go_together_is_refused(corpus, small_corpus, tmp_path):
         file.attrs.update(whole.attrs)
     assert "damaged.h5" in refused_here("train_agf.py", *corpus[:2], tmp_path / "damaged.h5", *out)
     assert not (tmp_path / "runs").exists()
-
-
-def test_the_whole_paper_is_planned(corpus, tmp_path):
-    """Before any of it is made: groups, for each seed the runs and their results, the tables."""
-    split, cache, _ = corpus
-    given = ("--songs", split, cache, "--out", tmp_path / "r", "--plan", "--seeds", 0, 3)
-    plan = run_here("reproduce.py", "agf2018", *given, "--audio", tmp_path).lines
-    assert not (tmp_path / "r").exists()
-    assert len(plan) == 1 + 2 * (1 + 31 + 26 + 4) + 3
-    assert plan[0].startswith(f"python {GROUPS} {split} {cache} ") and "--audio" in plan[0]
-    assert sum("train_agf.py" in line for line in plan) == 2
-    judged = [line for line in plan if "evaluate.py genre" in line]
-    assert judged[0].endswith(f"--json {tmp_path}/r/stn_g_0.json")
-    assert judged[-1].split()[3] == f"{tmp_path}/r/runs/wstn_5_3/features.h5"
-    assert "combinations" in plan[-1]
-    # Without audio there is no word e: 15 sets of four tasks.
-    plan = run_here("reproduce.py", "agf2018", *given[:-3]).lines
-    assert len(plan) == 1 + (1 + 15 + 11 + 3) + 3 and not any("_e" in line for line in plan)
-    assert "--words m d s" in plan[0]
-
-
-def test_the_plan_follows_the_groups_that_are_there(corpus, tmp_path):
-    split, cache, groups = corpus
-    (tmp_path / "r").mkdir()
-    shutil.copy(groups, tmp_path / "r" / "groups.h5")
-    given = ("--songs", split, cache, "--out", tmp_path / "r", "--plan")
-    judged = [line for line in run_here("reproduce.py", "agf2018", *given).lines if "genre" in line]
-    names = [line.rpartition("/")[2] for line in judged if "evaluate.py genre" in line]
-    assert [name.removesuffix("_0.json") for name in names] == [
-        *("stn_g", "stn_s", "stn_m", "stn_gs", "stn_gm", "stn_sm", "stn_gsm"),
-        *("mtn_gs", "mtn_gm", "mtn_sm", "mtn_gsm", "wstn_2", "wstn_3"),
-    ]

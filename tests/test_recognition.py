@@ -2,19 +2,15 @@
 
 import json
 import re
-import sys
 
-import h5py
 import numpy as np
 import pandas as pd
 import pytest
 
-import reproduce
 from common import feature_file
 from data_prep import split_csv
 from data_prep.mel_cache import MelCache
 from models import extractor
-from tests import conftest
 from tests.conftest import refused_here as refused
 from tests.conftest import run_here as run
 
@@ -114,13 +110,16 @@ def test_each_system_by_each_protocol(features, ivector, splits, small_corpus, p
     found = json.loads((results / "verification_0.json").read_text())["details"]
     assert found["target trials"] == 4 and found["impostor trials"] == 4
 
-    ran = run("evaluate.py", "figures", "--results", results)
+    ran = run("evaluate.py", "tables", "--results", results)
     assert "| GMM-UBM |" in ran.out
+    ran = run("evaluate.py", "figures", "--results", results)
+    assert "verification_by_artists_unseen_artist.png: arxiv2017, Figure 2: " in ran.out
     for protocol in ("verification", "identification"):
-        for suffix in ("md", "csv", "png"):
-            assert (results / f"{protocol}.{suffix}").stat().st_size > 100
-    assert (results / "det.png").read_bytes().startswith(b"\x89PNG")
-    table = pd.read_csv(results / "verification.csv")
+        for suffix in ("md", "csv", "tex", "png", "svg"):
+            file = results / f"{protocol}_by_artists_unseen_artist.{suffix}"
+            assert file.stat().st_size > 100
+    assert (results / "det_unseen.png").read_bytes().startswith(b"\x89PNG")
+    table = pd.read_csv(results / "verification_by_artists_unseen_artist.csv")
     assert table["system"].tolist()[:3] == ["GMM-UBM", "i-vector + cosine", "i-vector + PLDA"]
 
 
@@ -187,7 +186,6 @@ def test_what_does_not_fit_is_refused(features, ivector, splits, small_corpus, p
             train,
         ): "LDA: 9 dimensions from 2 artists",
         ("evaluate.py", "tagging", features, unseen, "--label", "genre"): "holds 1 tags; needs two",
-        ("evaluate.py", "figures", "--results", place): "holds no result of verification, ",
         (
             "train_ivector.py",
             train,
@@ -225,79 +223,3 @@ def test_what_does_not_fit_is_refused(features, ivector, splits, small_corpus, p
 def test_options_that_do_not_go_together(options, message):
     ran = run("evaluate.py", "identification", "a.h5", "b.csv", *options, status=2)
     assert message in ran.err and "Traceback" not in ran.err
-
-
-# ---------------------------------------------------------------- the whole paper
-
-
-def test_the_plan_is_every_command_in_its_order():
-    given = ("--train", "t.csv", "t.h5", "--unseen", "u.csv", "u.h5", "--out", "o", "--plan")
-    lines = run("reproduce.py", "arxiv2017", *given).lines
-    scripts = [line.split()[1] for line in lines]
-    # Two trainings, four extractions, seven systems by two protocols for each of five sizes.
-    assert scripts[:6] == ["train_basic.py", "train_ivector.py"] + 4 * ["extract_features.py"]
-    assert len(lines) == 5 * (2 + 4 + 14) + 2
-    assert (
-        "train_basic.py t.csv t.h5 --out o/runs/basic_100 --epochs 1000 --artists 100" in lines[0]
-    )
-    assert "--lda 99" in lines[10] and "--one-shot" not in lines[10]
-    assert "--lda 100" in lines[90] and "--one-shot" in lines[90]
-    small = run("reproduce.py", "arxiv2017", *given, "--artists", "200", "--dimensions", "64").lines
-    of_ivectors = [line for line in small if "--lda 64" in line]
-    assert len(of_ivectors) == 4 and all("ivector_200" in line for line in of_ivectors)
-    more = (*given, "--genres", "g.csv", "g.h5", "--tags", "m.csv", "m.h5", "--artists", "7")
-    lines = run("reproduce.py", "arxiv2017", *more).lines
-    assert sum("evaluate.py lda" in line for line in lines) == 2
-    assert sum("evaluate.py tagging" in line and "m.csv" in line for line in lines) == 2
-    assert sum("evaluate.py transfer" in line and "g.csv" in line for line in lines) == 2
-
-
-def test_the_papers_commands_come_to_its_tables_and_figures(
-    splits, small_corpus, place, monkeypatch
-):
-    """On three songs an artist to train with, and each to recognise by four times over."""
-    train, unseen = splits
-    cache, out = small_corpus[2], place / "paper"
-    table = split_csv.read(unseen)
-    more = [table.assign(track_id=table["track_id"] + f" {n}") for n in range(4)]
-    many = pd.concat([table, *more]).groupby("artist").head(20)
-    with h5py.File(cache) as file, h5py.File(place / "many.h5", "w") as copy:
-        for name in file:
-            copy[name] = file[name][()]
-        for name in ("start", "length", "track_id"):
-            del copy[name]
-        row = {track: number for number, track in enumerate(file["track_id"].asstr())}
-        rows = [row[track.rsplit(" ", 1)[0] if " " in track else track] for track in many.track_id]
-        for name in ("start", "length"):
-            copy[name] = file[name][()][rows]
-        copy.create_dataset("track_id", data=list(many.track_id), dtype=h5py.string_dtype())
-        copy.attrs.update(file.attrs)
-    many.to_csv(place / "many.csv", index=False)
-    command = ("reproduce.py", "arxiv2017", "--train", train, cache, "--out", out)
-    command += ("--unseen", place / "many.csv", place / "many.h5", "--artists", 2)
-    command += ("--epochs", 1, "--mixtures", 4, "--dimensions", 3)
-    commands = []
-
-    def run_it(arguments):
-        commands.append(arguments)
-        run(*arguments)
-
-    monkeypatch.setattr(reproduce, "run", run_it)
-    monkeypatch.setattr(sys, "argv", [str(argument) for argument in command])
-    reproduce.main()
-    assert len(commands) == 22
-    assert len(list(out.glob("verification_*.json"))) == 7
-    assert "| DeepArtistID + PLDA |" in (out / "verification.md").read_text()
-
-
-def test_a_command_that_fails_ends_the_run():
-    given = ("--train", "no.csv", "no.h5", "--unseen", "u.csv", "u.h5", "--out", "o")
-    ran = conftest.run("reproduce.py", "arxiv2017", *given, status=1)
-    assert ran.lines == [
-        "python train_basic.py no.csv no.h5 --out o/runs/basic_100 --epochs 1000 --artists 100 "
-        "--seed 0"
-    ]
-    assert ran.err.splitlines() == [
-        "error: no.h5: no such file; check the path",
-        "error: train_basic.py ended with 1; see above, then run this again",
-    ]

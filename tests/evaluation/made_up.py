@@ -41,12 +41,14 @@ def write(
     failed: tuple[str, ...] = (),
     trained_on: tuple[str, ...] = (),
     run: str | None = None,
+    seed: int | None = None,
     classes: tuple[str, ...] = (),
     probabilities: np.ndarray | None = None,
 ) -> tuple[Path, Path]:
     """NAME.h5 and NAME.csv; the features are as by `model`, and some tracks may have failed."""
     kept = ~table["track_id"].isin(failed).to_numpy()
     weights = {"name": run or f"{model}_run", "model": model, "artists": 3, "sha256": model}
+    weights |= {"seed": seed}
     made = feature_file.Features(
         features[kept],
         table["track_id"].to_numpy(object)[kept],

@@ -13,7 +13,7 @@ import pytest
 
 from common import download
 from common.errors import InputError
-from models import weights
+from models import released, weights
 from models.basic import build_basic
 from models.encoder import build_encoder
 from models.features import extract
@@ -88,7 +88,7 @@ def test_golden_softmax(music_data, golden, golden_mels):
 
 
 def test_registry_rows_are_the_real_files(music_data):
-    registry = weights._released()
+    registry = released.released()
     assert set(RELEASED) < set(registry)
     for name in RELEASED:
         path = music_data / f"data/released_weights/{name}.h5"
@@ -517,7 +517,7 @@ def one_released(arrays, tmp_path, monkeypatch):
     }
     registry = tmp_path / "registry.csv"
     registry.write_text(",".join(row) + "\n" + ",".join(row.values()) + "\n", encoding="utf-8")
-    monkeypatch.setattr(weights, "REGISTRY", registry)
+    monkeypatch.setattr(released, "REGISTRY", registry)
     monkeypatch.delenv(download.MIRROR_VARIABLE, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return (tmp_path / "published.h5").read_bytes()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import InputError
-from evaluation.groups import genres_of_groups, interpretation
+from report.groups import genres_of_groups, interpretation
 
 ARTISTS = np.array(["Ärzte", "b", "c", "d"], object)
 SHARES = np.array([[0.9, 0.1, 0], [0.5, 0.5, 0], [0, 1, 0], [0.25, 0.25, 0.5]])

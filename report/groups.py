@@ -1,13 +1,17 @@
 """What artist groups are made of, in words: their genres, artists and sub-genres (agf2018)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
 from common.errors import InputError
-from data_prep import split_csv
+from common.files import suffixed
+from data_prep import groups_file, split_csv
+from report import figures, text
+from report.sheets import Sheet, keep
 
 SOURCE = "artist groups"  # in messages
 
@@ -119,3 +123,31 @@ def _texts(parts: np.ndarray, names: Sequence[str], top: int) -> list[str]:
         "; ".join(f"{names[i]} {row[i]:.2f}" for i in most if row[i] >= 0.005)
         for row, most in zip(parts, order, strict=True)
     ]
+
+
+def write_groups(file: Path, split_file: Path, folder: Path) -> Iterator[str]:
+    """What artist groups are made of, each word a table and a figure; yields what to say of them.
+
+    Raises
+    ------
+    InputError
+        The split is not the one that they were made of.
+    """
+    prepared, split = groups_file.load(file), split_csv.read(split_file)
+    for word, found in prepared.groups.items():
+        given = found.shares, found.artists, split
+        strangers = set(found.artists) - set(split["artist"])
+        if strangers:
+            raise InputError(
+                f"{split_file}: has no track by {min(strangers)!r}, of whom {file} has "
+                "groups; name the split that they were made of"
+            )
+        subgenres = {"symbols": found.symbols, "names": prepared.names} if word == "s" else {}
+        path = folder / f"groups_{word}"
+        table, caption = interpretation(*given, **subgenres), f"artist groups by {word}"
+        sheet = Sheet(path.name, caption, table)
+        keep(table, [sheet], path)
+        title = f"genres of artist groups by the word {word}"
+        figures.genres_by_group(genres_of_groups(*given), title, suffixed(path, ".png"))
+        yield f"the word {word}:"
+        yield text.to_markdown(table)

@@ -6,7 +6,7 @@ import pytest
 
 from data_prep import groups_file
 from data_prep.artist_groups import Codebook, Groups
-from evaluation import groups
+from report import groups
 from tests.conftest import refused_here, run_here
 from tests.evaluation import made_up
 

@@ -4,7 +4,7 @@ Each is a PNG, and an SVG of the same name beside it; the same results give the 
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,10 @@ from scipy.special import ndtri
 
 from common.errors import InputError
 from common.files import written_whole
-from evaluation.combinations import GENRE, KINDS
-from evaluation.tables import SCORES, by_features, in_order, require_one_dataset
+from evaluation.results import MAP, require_one_dataset
+from papers.combinations import GENRE, KINDS
+from report.runs import Trained
+from report.tables import SCORES, by_features, in_order
 
 # Okabe and Ito's colours, told apart with any colour vision.
 COLOURS = {"MAP": "#0072B2", "k-NN": "#E69F00", "linear": "#009E73"}
@@ -31,6 +33,7 @@ MARKERS = "sov^DPX*"  # one more than colours, so that no pair of both comes aga
 MODELS = {"basic": {"color": "#0072B2", "marker": "s"}}
 MODELS |= {"siamese": {"color": "#D55E00", "marker": "^"}}
 OTHERS = "#BBBBBB"  # of songs whose label has no colour
+COLOURED = 15  # labels of a map that have one, as in the papers
 MEASURES = {
     "map": "MAP",
     "eer": "equal error rate",
@@ -52,6 +55,7 @@ CELL = 0.11  # inches, a line of a heat map
 LONGEST, LETTER = 24, 0.06  # letters of a name beside it, and inches of one
 TITLE = 40  # letters
 MARK = 18  # square points of a song's marker, of few songs and in a legend
+MOST_LINES = 12  # of trainings that have names in a figure
 MOST_BARS = 40  # groups of them that a figure is not too long for
 
 
@@ -66,7 +70,7 @@ def scores_by_features(
     Parameters
     ----------
     results : DataFrame
-        From `evaluation.tables.read_results`, of one dataset and one label.
+        From `evaluation.results.read_results`, of one dataset and one label.
     path : path of the PNG
     chance : float
         The score of guessing, drawn as a line.
@@ -93,7 +97,7 @@ def scores_by_features(
 def accuracies_by_label(table: pd.DataFrame, title: str, path: str | Path) -> None:
     """Draw the accuracy of each genre as a PNG, a bar a model (ismir2018, Figure 5).
 
-    `table` is `evaluation.tables.by_label`'s, of one dataset, label and protocol.
+    `table` is `report.tables.by_label`'s, of one dataset, label and protocol.
 
     Raises
     ------
@@ -123,9 +127,9 @@ def scores_by_artists(results: pd.DataFrame, paper: pd.DataFrame, path: str | Pa
     Parameters
     ----------
     results : DataFrame
-        From `evaluation.tables.read_results`, of one protocol and dataset.
+        From `evaluation.results.read_results`, of one protocol and dataset.
     paper : DataFrame
-        `evaluation.tables.of_paper`'s numbers beside them; it may have no rows.
+        `papers.cells.of_paper`'s numbers beside them; it may have no rows.
     path : path of the PNG
 
     Raises
@@ -165,7 +169,7 @@ def scores_by_artists(results: pd.DataFrame, paper: pd.DataFrame, path: str | Pa
 def scores_by_enrolment(table: pd.DataFrame, metric: str, path: str | Path) -> None:
     """Draw a measure against the number of enrolment songs as a PNG, a line a system.
 
-    `table` is `evaluation.tables.by_enrolment`'s, of one number of training artists.
+    `table` is `report.tables.by_enrolment`'s, of one number of training artists.
     """
     figure, axes = _panel("few songs to know an artist by")
     for (system, of_one), style in zip(
@@ -182,7 +186,7 @@ def scores_by_enrolment(table: pd.DataFrame, metric: str, path: str | Path) -> N
 def det_curves(results: pd.DataFrame, path: str | Path) -> None:
     """Draw detection error trade-offs as a PNG, a line a system, on normal-deviate axes.
 
-    `results` is from `evaluation.tables.read_results`, of verification; the first of
+    `results` is from `evaluation.results.read_results`, of verification; the first of
     a system is drawn.
     """
     figure, axes = _panel("verification errors")
@@ -210,7 +214,7 @@ def scores_by_tasks(table: pd.DataFrame, title: str, path: str | Path) -> None:
 
     A line for each kind of networks, with genre among the tasks or without: what Figure 3
     of agf2018 is taken to be. Whiskers are the spread over combinations. `table` is
-    `evaluation.combinations.by_number`'s, of one dataset.
+    `papers.combinations.by_number`'s, of one dataset.
     """
     figure, axes = _panel(title, rows=2, height=4.8)
     for panel, metric in zip(axes, ("log_loss", "macro_f1"), strict=True):
@@ -248,7 +252,7 @@ def genres_by_group(table: pd.DataFrame, title: str, path: str | Path) -> None:
     """Draw what genres artist groups are of as a PNG: a heat map, a line a group.
 
     Groups of one main genre stand together, in the order of the genres, the purest on
-    top. `table` is `evaluation.groups.genres_of_groups`'s, (groups, genres) of shares.
+    top. `table` is `report.groups.genres_of_groups`'s, (groups, genres) of shares.
     """
     main, purity = table.to_numpy().argmax(axis=1), table.max(axis=1)
     table = table.iloc[np.lexsort((-purity, main))]
@@ -272,22 +276,15 @@ def genres_by_group(table: pd.DataFrame, title: str, path: str | Path) -> None:
     _save(figure, path)
 
 
-def songs_in_the_plane(
-    plane: np.ndarray, labels: np.ndarray, most: int, title: str, path: str | Path
-) -> None:
+def songs_in_the_plane(details: dict, title: str, path: str | Path) -> None:
     """Draw a map of songs as a PNG, coloured by label, such as artist or genre (arxiv2017).
 
-    Parameters
-    ----------
-    plane : (n, 2) float
-        From `evaluation.projection.tsne`.
-    labels : (n,) str
-    most : int
-        The first so many labels, in the order of the songs, have a colour and a marker
-        of their own; the songs of all others are small and grey.
-    title : what the map shows
-    path : path of the PNG
+    The first `COLOURED` labels, in the order of the songs, have a colour and a marker of
+    their own; the songs of all others are small and grey. `details` are those of a result
+    of t-SNE.
     """
+    shown, most = details[MAP], COLOURED
+    plane, labels = np.column_stack([shown["x"], shown["y"]]), np.array(shown["label"], object)
     names = list(dict.fromkeys(labels))
     grey = np.isin(labels, names[most:])
     size = np.clip(10_000 / len(labels), 3, MARK)
@@ -302,6 +299,32 @@ def songs_in_the_plane(
         told = f"{len(names) - most} others"
         axes.scatter(*plane[grey].T, s=size / 4, color=OTHERS, linewidth=0, zorder=0.5, label=told)
     figure.set_figheight(COLUMN_WIDTH + _legend(figure, columns=4))
+    _save(figure, path)
+
+
+def training_curves(runs: Sequence[Trained], title: str, path: str | Path) -> None:
+    """Draw the curves of trainings of one kind as a PNG, by epoch or iteration.
+
+    Of training they are broken and faint where there was validation, whose are whole. More
+    than `MOST_LINES` have one colour and no names.
+    """
+    figure, axes = _panel(title)
+    named = len(runs) <= MOST_LINES
+    for one, style in zip(runs, _styles(), strict=False):
+        colour = style["color"] if named else SERIES[2]
+        line = {"color": colour, "linewidth": 1.2 if named else 0.7}
+        aside = {"linestyle": "--", "alpha": 0.5} if "validation" in one.curves else {}
+        axes.plot(one.curves.index, one.curves["training"], **{**line, **aside})
+        if "validation" in one.curves:
+            axes.plot(one.curves.index, one.curves["validation"], **line)
+        axes.plot([], [], label=_short(one.name) if named else None, **line)
+    if not named:
+        axes.plot([], [], color=SERIES[2], label=f"{len(runs)} trainings")
+    if any("validation" in one.curves for one in runs):
+        axes.plot([], [], color="black", linestyle="--", alpha=0.5, label="on training songs")
+    axes.set_xlabel("epoch" if runs[0].measure == "loss" else "iteration", fontsize=8)
+    axes.set_ylabel(runs[0].measure, fontsize=8)
+    _legend(figure, columns=3)
     _save(figure, path)
 
 

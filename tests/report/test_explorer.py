@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
 from common.errors import InputError
-from evaluation import explorer
+from report import explorer
 from tests import browser
 
 HOSTILE = (

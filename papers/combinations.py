@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
+from evaluation.results import together
 from models import agf_runs
 
 KINDS = {"stn": "STN", "mtn": "MTN", "wstn": "wSTN"}
@@ -40,18 +41,16 @@ NETWORKS = _networks()
 
 
 def trainings(results: pd.DataFrame) -> pd.DataFrame:
-    """The trainings among results (`tables.read_results`); results of other models are left out.
-
-    What stands after the last `_` of a result's features, `mtn_gse_0`, is the seed.
-    """
+    """The trainings among results (`evaluation.results`); results of other models are left out."""
     found = results[results["protocol"].eq("genre") & results["metric"].eq("log_loss")]
     f1 = pd.Series([told.get("macro_f1", np.nan) for told in found["details"]], found.index, float)
     both = pd.concat([found, found.assign(metric="macro_f1", value=f1)])
-    return _known(both.assign(seed=both["features"].str.split("_").str[-1]))
+    # Of one whose seed is not known, each is a training of its own.
+    return _known(both.assign(seed=both["seed"].astype(object).fillna(both["features"])))
 
 
 def of_paper(paper: pd.DataFrame) -> pd.DataFrame:
-    """The paper's own trainings, out of `tables.read_paper_tables`: table 4, and of wSTN 5."""
+    """The paper's own trainings, out of `cells.read_paper_tables`: table 4, and of wSTN 5."""
     wide = paper["model"].str.startswith("wstn")
     found = paper[paper["paper"].eq("agf2018") & (paper["table"].eq(4) | wide)]
     return _known(found.assign(seed="the paper's", features="the paper's", n_songs=0))
@@ -65,15 +64,17 @@ def _known(found: pd.DataFrame) -> pd.DataFrame:
 def each(found: pd.DataFrame) -> pd.DataFrame:
     """Each combination and measure: `value`, the mean over seeds, and `spread`, its deviation.
 
-    Of one seed the spread is NaN. `n_songs` is that of the fewest, `features` names all.
+    Of one seed the spread is NaN; else `over` says of how many it is. `n_songs` is that of
+    the fewest, `features` names all.
     """
     return (
         found.groupby(_CELL, sort=False)
         .agg(
             value=("value", "mean"),
             spread=("value", _deviation),
+            over=("value", lambda values: _over(len(values))),
             n_songs=("n_songs", "min"),
-            features=("features", " ".join),
+            features=("features", together),
         )
         .reset_index()
     )
@@ -96,6 +97,7 @@ def means(found: pd.DataFrame) -> pd.DataFrame:
                 "metric": metric,
                 "value": wide.mean(axis=1).mean(),
                 "spread": _deviation(wide.dropna(axis=1).mean()),
+                "over": _over(len(wide.dropna(axis=1).columns)),
                 "n_songs": group["n_songs"].min(),
                 "features": f"mean of {_share(wide, kind=kind, genre=genre)}",
             }
@@ -124,6 +126,10 @@ def _share(there: pd.DataFrame, **columns) -> str:
     return f"{len(there)} of {can_be} combinations"
 
 
+def _over(seeds: int) -> str:
+    return f"{seeds} seeds" if seeds > 1 else ""
+
+
 def _deviation(values: pd.Series) -> float:
     return values.std(ddof=0) if len(values) > 1 else np.nan
 
@@ -134,10 +140,10 @@ def _deviation(values: pd.Series) -> float:
 def cells(found: pd.DataFrame) -> pd.DataFrame:
     """What fills the paper's tables 3 to 5: `each` combination, `means` and `best`.
 
-    Columns `dataset, model, metric, value, spread, n_songs, features`; `model` is "stn gs",
+    Columns `dataset, model, metric, value, spread, over, n_songs, features`; `model` is "stn gs",
     "stn with g" or "stn N=2".
     """
-    columns = ["dataset", "model", "metric", "value", "spread", "n_songs", "features"]
+    columns = ["dataset", "model", "metric", "value", "spread", "over", "n_songs", "features"]
     if not len(found):
         return found.reindex(columns=columns)
     one_by_one = each(found)
@@ -151,7 +157,7 @@ def side_by_side(found: pd.DataFrame, paper: pd.DataFrame) -> dict[str, pd.DataF
     Parameters
     ----------
     found : trainings of one dataset
-    paper : from `tables.read_paper_tables`, whose rows are ours
+    paper : from `cells.read_paper_tables`, whose rows are ours
 
     Returns
     -------
@@ -212,7 +218,7 @@ def trends(found: pd.DataFrame, paper: pd.DataFrame) -> list[str]:
     A line for each kind and measure; for STN and MTN also of the combinations with genre
     and of those without, as more tasks are likelier to have it among them. The correlation
     is over the combinations of a seed, mean and deviation over the seeds; that of the paper
-    is of the same combinations, out of `tables.read_paper_tables`.
+    is of the same combinations, out of `cells.read_paper_tables`.
     """
     theirs, lines = of_paper(paper), []
     for kind, metric in itertools.product(KINDS, MEASURES):

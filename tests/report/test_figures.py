@@ -9,10 +9,6 @@ from unittest import mock
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
-
-from common.errors import InputError
-from evaluation import combinations
 from evaluation.figures import (
     COLUMN_WIDTH,
     DPI,
@@ -27,6 +23,10 @@ from evaluation.figures import (
     songs_in_the_plane,
 )
 from evaluation.tables import SYSTEMS, by_enrolment, of_paper, read_paper_tables
+from matplotlib.figure import Figure
+
+from common.errors import InputError
+from evaluation import combinations
 
 NO_PAPER = read_paper_tables().iloc[:0]
 

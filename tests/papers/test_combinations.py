@@ -1,8 +1,6 @@
 """The combinations of tasks: the paper's tables 3 and 5 out of its 4, and ours beside them."""
 
-import itertools
 import json
-import re
 
 import numpy as np
 import pandas as pd
@@ -10,11 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluation import combinations, tables
+from evaluation.results import DTYPES
+from papers import combinations
+from papers.cells import beside_ours, read_paper_tables
 from tests.conftest import refused_here, run_here
 from tests.evaluation import made_up
 
-PAPER = tables.read_paper_tables()
+PAPER = read_paper_tables()
 OF_PAPER = combinations.of_paper(PAPER)
 THEIRS = PAPER[PAPER["paper"].eq("agf2018")]
 
@@ -32,13 +32,14 @@ def result(model, seed, loss, f1, dataset="fma_medium"):
         "features": f"{model.replace(' ', '_').replace('N=', '')}_{seed}",
         "model": model,
         "artists": 60,
+        "seed": seed,
         "made_from": {},
         "details": {"macro_f1": f1},
     }
 
 
 def made(*results):
-    return pd.DataFrame(results).astype(tables.DTYPES)
+    return pd.DataFrame(results).astype(DTYPES)
 
 
 def ours(*results):
@@ -98,7 +99,7 @@ def test_seeds_are_averaged_and_their_spread_told():
     )
     assert found.loc[("mtn gs", "log_loss"), ["value", "spread"]].tolist() == [1.25, 0.25]
     assert found.loc[("mtn gs", "macro_f1"), ["value", "spread"]].tolist() == [0.625, 0.125]
-    assert found.loc[("mtn gs", "log_loss"), "features"] == "mtn_gs_0 mtn_gs_1"
+    assert found.loc[("mtn gs", "log_loss"), "features"] == "mtn_gs_{0,1}"
     assert found.loc[("mtn gs", "log_loss"), "n_songs"] == 100
     assert pd.isna(found.loc[("stn e", "log_loss"), "spread"])
     assert not found["value"].isin([9.0, 0.125]).any()
@@ -128,11 +129,11 @@ def test_the_best_is_that_of_each_measure_by_itself():
     )
     loss, f1 = found.loc[("mtn N=2", "log_loss")], found.loc[("mtn N=2", "macro_f1")]
     assert (loss["value"], loss["spread"]) == (1.25, 0.25)
-    assert loss["features"] == "mtn_gs_0 mtn_gs_1, best of 2 of 10 combinations"
+    assert loss["features"] == "mtn_gs_{0,1}, best of 2 of 10 combinations"
     assert f1["value"] == 0.75 and f1["features"].startswith("mtn_ed_0,")
     wide = found.loc[[("wstn N=2", "log_loss")]]  # once
     assert wide[["value", "spread", "features"]].to_numpy().tolist() == [
-        [1.0, 0.25, "wstn_2_0 wstn_2_1"]
+        [1.0, 0.25, "wstn_2_{0,1}"]
     ]
 
 
@@ -173,9 +174,13 @@ def test_results_fill_the_papers_cells():
         result("wstn N=5", 0, 0.5, 0.625),
         result("mtn gsedm", 0, 9.0, 0.0, dataset="demo"),
     )
-    table = tables.paper_beside_ours(results)
-    assert len(table) == len(PAPER)
-    filled = table[table["ours"].notna()].set_index(["table", "model", "metric"])
+    table = beside_ours(results)
+    theirs = table[table["dataset"].ne("demo")]
+    assert len(theirs) == len(PAPER)
+    # Of the other dataset three tables have a row for each measure.
+    demo = table[table["dataset"].eq("demo")][["table", "model"]].drop_duplicates()
+    assert demo.to_numpy().tolist() == [[3, "mtn with g"], [4, "mtn gsedm"], [5, "mtn N=5"]]
+    filled = theirs[theirs["ours"].notna()].set_index(["table", "model", "metric"])
     assert set(filled.index) == {
         (number, model, metric)
         for number, model in (
@@ -185,17 +190,13 @@ def test_results_fill_the_papers_cells():
         for metric in combinations.MEASURES
     }
     cell = filled.loc[(4, "mtn gs", "log_loss")]
-    assert (cell["ours"], cell["spread"], cell["value"], cell["n_songs"]) == (
-        1.25,
-        0.25,
-        0.8578,
-        100,
-    )
+    found = [cell[name] for name in ("ours", "spread", "over", "paper's", "songs")]
+    assert found == [1.25, 0.25, "2 seeds", 0.8578, 100]
     assert cell["difference"] == pytest.approx(1.25 - 0.8578)
     assert filled.loc[(5, "stn N=5", "log_loss"), "difference"] == 0
     assert filled.loc[(4, "mtn gs", "macro_f1"), "ours"] == 0.625
     assert filled.loc[(5, "wstn N=5", "log_loss"), "ours"] == 0.5
-    assert (filled["needs"] == "").all()
+    assert (filled["needs"] == "").all() and (theirs["needs"] != "").sum() == len(PAPER) - 14
 
 
 # ---------------------------------------------------------------- side by side
@@ -278,7 +279,8 @@ def folder(tmp_path_factory):
         for seed in range(2 if row["number"] < 3 else 0):
             told = made_up.telling(table, "genre", seed, skill=2 * row["number"])
             run = f"{model.replace(' ', '_').replace('N=', '')}_{seed}"
-            file, split = made_up.write(folder, run, table, features, model=model, run=run, **told)
+            named = {"model": model, "run": run, "seed": seed}
+            file, split = made_up.write(folder, run, table, features, **named, **told)
             split.replace(folder / "demo.csv")
             json = folder / "results" / f"{file.stem}.json"
             run_here("evaluate.py", "genre", file, folder / "demo.csv", "--json", json)
@@ -300,34 +302,31 @@ def test_genre_is_kept_and_printed_and_complete_already(folder):
     assert kept.read_bytes() == before
 
 
-def test_combinations_leaves_tables_and_a_figure(folder):
+def test_tables_and_a_figure_of_them(folder):
     results = folder / "results"
-    ran = run_here("evaluate.py", "combinations", "--results", results)
-    assert ran.lines[-1].startswith("32 of 57 combinations have no result; means and the best")
+    ran = run_here("evaluate.py", "tables", "--results", results)
+    assert "32 of 57 combinations have no result; means and the best" in ran.out
     assert any(line.startswith("MTN without g, F1 by number of tasks: ") for line in ran.lines)
-    names = {path.name for path in results.iterdir() if path.suffix != ".json"}
-    tables_of = ("combinations", "with_and_without_genre", "by_tasks")
-    expected = {f"{a}.{b}" for a, b in itertools.product(tables_of, ("md", "csv"))}
-    assert names == {*expected, "by_tasks.png", "by_tasks.svg"}
-    table = pd.read_csv(results / "combinations.csv", keep_default_na=False).set_index("tasks")
+    table = pd.read_csv(results / "combinations_demo.csv", keep_default_na=False).set_index("tasks")
     losses = [json.loads((results / f"stn_gd_{s}.json").read_text())["value"] for s in (0, 1)]
     expected = f"{np.mean(losses):.4f} ± {np.std(losses):.4f}"
     assert table.loc["gd", "STN log loss"] == expected
-    assert f"| gd | {expected} | " in (results / "combinations.md").read_text()
+    assert f"| gd | {expected} | " in (results / "combinations_demo.md").read_text()
     assert table.loc["gse", "STN log loss"] == "" and table.loc["gse", "paper's STN F1"] == 0.6255
-    tabled = run_here("evaluate.py", "tables", "--results", results, "--paper", "agf2018")
-    assert "python reproduce.py agf2018 --songs splits/fma_medium.csv" in tabled.out
-    assert not re.search(r"\| genre \| fma_medium \|.*stn_gd_0", tabled.out)  # ours are of demo
+    ours = pd.read_csv(results / "tables.csv").query("dataset == 'demo' and table == 4")
+    [row] = ours.query("model == 'stn gd' and metric == 'log_loss'").to_dict("records")
+    assert (row["over"], row["weights"]) == ("2 seeds", "stn_gd_{0,1}")
+    assert row["ours"] == pytest.approx(np.mean(losses))
+    ran = run_here("evaluate.py", "figures", "--results", results)
+    assert f"{results / 'by_tasks_demo.png'}: agf2018, Figure 3: genre on demo by " in ran.out
 
 
-def test_a_folder_without_such_results_or_with_several_datasets_is_refused(folder, tmp_path):
-    message = refused_here("evaluate.py", "combinations", "--results", tmp_path)
-    assert "holds no result of networks of agf2018" in message
+def test_each_dataset_has_its_tables(tmp_path):
     for dataset in ("demo", "other"):
         one = result("stn g", 0, 1.0, 0.5, dataset)
         (tmp_path / f"{dataset}.json").write_text(json.dumps(one))
-    message = refused_here("evaluate.py", "combinations", "--results", tmp_path)
-    assert "keep those of each in a folder of their own" in message
+    run_here("evaluate.py", "tables", "--results", tmp_path)
+    assert (tmp_path / "by_tasks_demo.csv").exists() and (tmp_path / "by_tasks_other.csv").exists()
 
 
 def test_features_without_probabilities_are_refused(tmp_path):

@@ -1,0 +1,122 @@
+"""agf2018: genres by networks that learn artist groups, alone and together."""
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+from common import cli
+from models import agf_runs
+from models.agf_runs import Combination
+from papers import steps
+from papers.datasets import Data, Dataset, require
+from papers.effort import Work
+from papers.plan import Step, step
+
+
+def add_arguments(made: argparse.ArgumentParser) -> None:
+    """Its songs, the size of the groups, and how much is trained."""
+    made.add_argument(
+        "--songs",
+        default="fma_medium",
+        metavar="NAME",
+        help="with genres and artists; the subset test is judged on",
+    )
+    made.add_argument(
+        "--words",
+        nargs="+",
+        choices=("m", "d", "e", "s"),
+        help="of which groups are made; by default all for which there is what they need",
+    )
+    made.add_argument("--subgenres", metavar="COLUMN", default="genres", help="for the word s")
+    made.add_argument("--clusters", type=cli.positive, default=2048, help="of m and d")
+    made.add_argument("--track-clusters", type=cli.positive, default=2048, help="of e")
+    made.add_argument("--groups", type=cli.positive, default=40, help="of each word")
+    made.add_argument("--epochs", type=cli.positive, default=200, help="of stn and wstn")
+    made.add_argument("--mtn-epochs", type=cli.positive, default=1000, help="of one task each")
+    made.add_argument("--batch", type=cli.positive, default=64, help="anchors a step")
+    made.add_argument(
+        "--seeds", type=cli.natural, nargs="+", default=[0], help="of all runs, one after another"
+    )
+
+
+def plan(args: argparse.Namespace, data: Data) -> tuple[list[Step], list[str]]:
+    """Tables 3 to 5: its steps, and what is left out, a line each.
+
+    Log loss and macro F1 of single-task, multi-task and wide networks, for all combinations
+    of the genre with artist groups out of four words. Without the songs' audio, or without
+    Essentia, the word e is left out.
+    """
+    dealt = () if args.songs.startswith("demo") else ("--split", "stratified")
+    songs = require(data.find(args.songs, *dealt), data.absent(args.songs))
+    words = args.words or _words(songs)
+    left_out = [] if "e" in words else ["the word e: it needs the audio, and Essentia"]
+    groups, split = args.out / "groups.h5", songs.split
+    audio = ("--audio", songs.audio) if "e" in words else ()
+    sizes = ("--clusters", args.clusters, "--track-clusters", args.track_clusters)
+    sizes += ("--groups", args.groups)
+    made = list(songs.steps)
+    kind = "essentia" if "e" in words else "groups"
+    made.append(
+        step(
+            "data_prep/2b_artist_groups.py",
+            *(split, songs.cache, "--out", groups, "--words", *words, *audio),
+            *("--subgenres", args.subgenres, *sizes),
+            makes=groups,
+            of=(split, songs.cache),
+            work=Work(kind, songs.tracks),
+        )
+    )
+    sets = agf_runs.all_sets(agf_runs.in_order(["g", *words]))
+    runs = agf_runs.all_runs(agf_runs.KINDS, sets)
+    for seed in args.seeds:
+        made += _trained_and_judged(args, songs, groups, runs, seed)
+    described = args.out / "groups"
+    made.append(
+        step(
+            "evaluate.py",
+            *("groups", groups, split, "--out", described),
+            makes=described / f"groups_{words[0]}.md",
+            of=(groups, split),
+            work=Work("lay out", len(words)),
+        )
+    )
+    return [*made, steps.report(args.out, made)], left_out
+
+
+def _words(songs: Dataset) -> list[str]:
+    """Those that can be made."""
+    from importlib.util import find_spec
+
+    described = songs.audio and find_spec("essentia")
+    return ["m", "d", "e", "s"] if described else ["m", "d", "s"]
+
+
+def passes(args: argparse.Namespace, run: Combination) -> int:
+    """How often a run's training goes over the songs, counted as by a network of one task."""
+    if run.kind == "mtn":
+        return args.mtn_epochs
+    if run.kind == "wstn":
+        return args.epochs * len(run.tasks)  # for it has as many weights
+    return args.epochs if len(run.tasks) == 1 else 0  # those of single tasks serve all sets
+
+
+def _trained_and_judged(
+    args: argparse.Namespace, songs: Dataset, groups: Path, runs: list[Combination], seed: int
+) -> list[Step]:
+    """All runs of a seed, which one command makes, and what each knows of genre."""
+    folder = args.out / "runs"
+    features = [folder / f"{run.name}_{seed}" / "features.h5" for run in runs]
+    amount = ("--epochs", args.epochs, "--mtn-epochs", args.mtn_epochs, "--batch", args.batch)
+    work = Work("agf", songs.tracks and songs.tracks * sum(map(partial(passes, args), runs)))
+    trained = step(
+        "train_agf.py",
+        *(songs.split, songs.cache, groups, "--out", folder, *amount, "--seed", seed),
+        makes=features[-1],
+        of=(songs.split, songs.cache, groups),
+        work=work,
+    )
+    judged = []
+    for run, file in zip(runs, features, strict=True):
+        json = args.out / f"genre_{run.name}_{seed}.json"
+        judged.append(steps.judge("genre", file, songs, json, of=(trained.makes,)))
+    return [trained, *judged]

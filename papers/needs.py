@@ -1,0 +1,133 @@
+"""What would fill a cell of the papers' tables: data, weights, time, and the very commands."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from models import agf_runs, released
+from papers import effort, steps
+from papers.datasets import KNOWN, Data, Dataset
+from papers.effort import Work
+from papers.plan import Step, step
+
+DATA = Data(Path("DIR"))  # as the commands name it
+RESULTS = Path("results")
+EPOCHS, TRAIN_SONGS, OF_ARTIST = 1000, 15, 20
+TAGGED = 75_000  # songs that the tag model is trained on
+AGF_EPOCHS = {"stn": 200, "wstn": 200, "mtn": 1000}
+QUOTED = "nothing to run: the paper quotes this number from others"
+
+
+def needs(cell: dict) -> str:
+    """What would fill a cell, in words and commands.
+
+    Parameters
+    ----------
+    cell
+        A row of `papers.cells.read_paper_tables`.
+    """
+    if cell["note"] == "quoted by the paper":
+        return QUOTED
+    if cell["paper"] == "agf2018":
+        return _networks(cell)
+    names = released.names_of(cell["model"].partition(" ")[0], cell["artists"])
+    if cell["model"] == "tag":
+        return _tag_model(cell)
+    if names and cell["model"] != "basic with LDA":
+        return _released(cell, names)
+    return _trained(cell)
+
+
+def _released(cell: dict, names: Sequence[str]) -> str:
+    """Of released weights: no training."""
+    known = KNOWN[cell["dataset"]]
+    made = [*DATA.planned(cell["dataset"]).steps, *_judged(cell, names[0], names[0])]
+    others = f" (likewise {', '.join(names[1:])})" if names[1:] else ""
+    whole = f"make {cell['paper']} DATA=DIR"
+    return (
+        f"{known.about}, in {DATA.folder / known.folder}; weights: the released {names[0]}{others};"
+        f" {_time(one.work for one in made)}; {whole}; or {_commands(made)}"
+    )
+
+
+def _tag_model(cell: dict) -> str:
+    """It was not released, so that it has to be trained."""
+    songs = DATA.planned("msd_tags")
+    folder = steps.run_folder(RESULTS, "tag_0")
+    work = Work("tag", TAGGED * EPOCHS)
+    options = ("--labels", "tags")
+    trained = steps.train("train_basic.py", songs, folder, *options, makes="best.h5", work=work)
+    judged = _judged(cell, trained.makes, "tag_0")
+    made = [*songs.steps, trained, *DATA.planned(cell["dataset"]).steps, *judged]
+    return (
+        f"{KNOWN[cell['dataset']].about}, and {KNOWN['msd_tags'].about}; weights: none released; "
+        f"{_time(one.work for one in made)}; make {cell['paper']} DATA=DIR; or {_commands(made)}"
+    )
+
+
+def _trained(cell: dict) -> str:
+    """Of models of the first version of the paper that were not released."""
+    artists, tracks = cell["artists"], KNOWN[cell["dataset"]].tracks
+    crops = artists * TRAIN_SONGS * EPOCHS
+    work = [
+        *(Work("decode", artists * OF_ARTIST + tracks), Work("basic", crops)),
+        Work("train and judge", tracks),
+    ]
+    return (
+        f"{KNOWN[cell['dataset']].about}, and {KNOWN['msd'].about}; weights: none released; "
+        f"{_time(work)}; make {cell['paper']} DATA=DIR; or python reproduce.py {cell['paper']} "
+        f"--data DIR --artists {artists} --out results/{cell['paper']}"
+    )
+
+
+def _networks(cell: dict) -> str:
+    """Of agf2018: the runs that a cell is of, and the groups that they learn."""
+    kind, _, asked = cell["model"].partition(" ")
+    every = agf_runs.all_runs((kind,), agf_runs.all_sets(agf_runs.TASKS))
+    if asked.startswith("N="):
+        runs = [run for run in every if len(run.tasks) == int(asked[2:])]
+    elif asked.endswith(" g"):
+        runs = [run for run in every if ("g" in run.tasks) == asked.startswith("with ")]
+    else:
+        runs = [run for run in every if run.tasks == asked]
+    networks = {one for run in runs for one in run.of_networks}
+    tracks = KNOWN[cell["dataset"]].tracks
+    widths = [len(one.tasks) if kind == "wstn" else 1 for one in networks]
+    passes = AGF_EPOCHS[kind] * sum(widths)
+    words = {task for one in networks for task in one.tasks if kind != "wstn"}
+    work = [Work("decode", tracks), Work("groups", tracks), Work("agf", passes * tracks)]
+    work += [Work("essentia", tracks)] if "e" in words else []
+    by_hand = f"; or {_commands(_run(cell, runs[0]))}" if len(runs) == 1 else ""
+    return (
+        f"{KNOWN[cell['dataset']].about}, in {DATA.folder / cell['dataset']}"
+        f"{', and Essentia' * ('e' in words)}; weights: none released; {_time(work)}; make agf2018 "
+        f"DATA=DIR{by_hand}"
+    )
+
+
+def _run(cell: dict, run: agf_runs.Combination) -> list[Step]:
+    """One run of agf2018, from the songs on."""
+    found = DATA.planned(cell["dataset"], "--split", "stratified")
+    songs, groups, runs = (found.split, found.cache), RESULTS / "groups.h5", RESULTS / "runs"
+    script, given = "data_prep/2b_artist_groups.py", ("--out", groups, "--audio", found.audio)
+    grouped = step(script, *songs, *given, makes=groups, of=songs, work=Work("groups", None))
+    given = (groups, "--out", runs, "--kinds", run.kind, "--tasks", run.tasks)
+    features, of = runs / f"{run.name}_0" / "features.h5", (*songs, groups)
+    trained = step("train_agf.py", *songs, *given, makes=features, of=of, work=Work("agf", None))
+    judged = steps.judge("genre", features, found, RESULTS / f"genre_{run.name}_0.json")
+    return [*found.steps, grouped, trained, judged]
+
+
+def _judged(cell: dict, weights: Path | str, name: str) -> list[Step]:
+    """Features of a cell's dataset, and their result."""
+    found: Dataset = DATA.planned(cell["dataset"])
+    extracted = steps.extract(RESULTS, name, weights, found)
+    json = RESULTS / f"{cell['protocol']}_{name}_{found.name}.json"
+    return [extracted, steps.judge(cell["protocol"], extracted.makes, found, json)]
+
+
+def _time(work: Sequence[Work]) -> str:
+    return f"about {effort.told(effort.total(work))} on two cores without a GPU"
+
+
+def _commands(made: Sequence[Step]) -> str:
+    return "; ".join(map(str, made))

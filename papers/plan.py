@@ -1,0 +1,180 @@
+"""Steps of a paper, one command each: planned, run in order, and not run again when done."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from common import provenance
+from common.errors import InputError
+from common.files import written_whole
+from papers import effort
+from papers.effort import Work
+
+ROOT = Path(__file__).resolve().parent.parent  # where the scripts are
+JOURNAL = "steps.json"  # in the folder of all that is made
+
+
+@dataclass(frozen=True)
+class Step:
+    """One of the scripts with its arguments.
+
+    Attributes
+    ----------
+    command
+        The script and what it is given, as on the command line.
+    makes
+        The file that it leaves, or of several the one to go on with.
+    of
+        The files that it is made from.
+    work
+        How much there is to do.
+    """
+
+    command: tuple[str, ...]
+    makes: Path
+    of: tuple[Path, ...]
+    work: Work
+
+    def __str__(self) -> str:
+        return shlex.join(("python", *self.command))
+
+
+def step(script: str, *arguments: object, makes: Path, of: Sequence[Path], work: Work) -> Step:
+    """A step whose arguments are whatever has a text."""
+    return Step((script, *map(str, arguments)), Path(makes), tuple(map(Path, of)), work)
+
+
+# ---------------------------------------------------------------- a plan
+
+
+@dataclass
+class Plan:
+    """Steps in the order in which they are run, and what is known of earlier runs.
+
+    Attributes
+    ----------
+    folder
+        Of all that is made; `steps.json` in it remembers the commands that were done, and
+        the seconds that each took (None of what was complete already).
+    """
+
+    folder: Path
+    steps: list[Step]
+    _done: dict[str, dict] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._done = read_journal(self.folder)
+
+    def to_do(self) -> list[Step]:
+        """The steps that have not been done, or that were, with other files than there are now."""
+        left, made = [], set()
+        for one in self.steps:
+            if made.intersection(one.of) or not self._is_done(one):
+                left.append(one)
+                made.add(one.makes)
+        return left
+
+    def _is_done(self, one: Step) -> bool:
+        if str(one) not in self._done or not one.makes.exists():
+            return False
+        made = one.makes.stat().st_mtime_ns
+        return all(path.exists() and path.stat().st_mtime_ns <= made for path in one.of)
+
+    def seconds(self, steps: Sequence[Step]) -> float:
+        """What steps take, by what those of their kind took before; unknown ones left aside."""
+        return sum((one.work.seconds or 0) * self._pace(one.work.kind) for one in steps)
+
+    def _pace(self, kind: str) -> float:
+        """How many times as long as `effort` says the steps of a kind have taken here."""
+        took, said = 0.0, 0.0
+        for done in self._done.values():
+            if done["kind"] == kind and None not in (done["amount"], done["seconds"]):
+                took += done["seconds"]
+                said += Work(kind, done["amount"]).seconds
+        return took / said if said else 1.0
+
+    def lines(self) -> list[str]:
+        """The plan in words: a line a step, and how long all of it takes."""
+        left = self.to_do()
+        lines = [f"{self._state(one, left):>8}  {one}" for one in self.steps]
+        unknown = sum(one.work.amount is None for one in left)
+        said = effort.told(self.seconds(left)) + (f" and {unknown} of unknown time" * bool(unknown))
+        so_far = f"{len(self.steps) - len(left)} of {len(self.steps)} steps are done"
+        return [*lines, f"{so_far}; the others take about {said}" if left else so_far]
+
+    def _state(self, one: Step, left: Sequence[Step]) -> str:
+        if one not in left:
+            return "done"
+        return "?" if one.work.amount is None else effort.told(self.seconds([one]))
+
+    def run(self, say: Callable[[str], None]) -> None:
+        """Do what is to do, each command said before it is run.
+
+        Raises
+        ------
+        InputError
+            A step did not come to a good end.
+        """
+        left = self.to_do()
+        for number, one in enumerate(left, len(self.steps) - len(left) + 1):
+            say(f"[{number}/{len(self.steps)}] {one}")
+            began, clock = time.time_ns(), time.monotonic()
+            status = run_script(one.command)
+            if status:
+                raise InputError(
+                    f"{one.command[0]} ended with {status}; see above, then run this again"
+                )
+            if not one.makes.exists():
+                raise InputError(f"{one.makes}: not there though it was to be made by {one}")
+            new = one.makes.stat().st_mtime_ns >= began
+            self._remember(one, time.monotonic() - clock if new else None)
+
+    def _remember(self, one: Step, seconds: float | None) -> None:
+        """Write down that a step is done; `seconds` is None if it was complete already."""
+        if seconds is None:
+            seconds = self._done.get(str(one), {}).get("seconds")
+            os.utime(one.makes)  # its script has found it to be of what it is made from now
+        taken = None if seconds is None else round(seconds, 1)
+        self._done[str(one)] = {**one.work._asdict(), "seconds": taken}
+        rows = [{"command": command, **done} for command, done in self._done.items()]
+        with written_whole(self.folder / JOURNAL) as aside:
+            aside.write_text(provenance.to_json({"steps": rows}), encoding="utf-8")
+
+
+def run_script(command: Sequence[str]) -> int:
+    """Run a script with its arguments to its exit status."""
+    return subprocess.run([sys.executable, ROOT / command[0], *command[1:]]).returncode
+
+
+def read_journal(folder: str | Path) -> dict[str, dict]:
+    """{command: its kind, amount and seconds} of the steps that were done, in their order.
+
+    Raises
+    ------
+    InputError
+        It is damaged.
+    """
+    path = Path(folder) / JOURNAL
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["steps"]
+        return {
+            str(row["command"]): {
+                "kind": str(row["kind"]),
+                "amount": None if row["amount"] is None else float(row["amount"]),
+                "seconds": None if row["seconds"] is None else float(row["seconds"]),
+            }
+            for row in rows
+        }
+    except FileNotFoundError:
+        return {}
+    except (KeyError, OSError, RecursionError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: damaged ({' '.join(str(error).split())}); delete it, and what is complete is "
+            "found so again"
+        ) from error

@@ -1,0 +1,93 @@
+"""The steps that papers share: to train, extract, judge, show songs, and report."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from papers.datasets import Dataset
+from papers.effort import Work
+from papers.plan import Step, step
+
+SHOWN = 22  # artists on a map of songs by artist, as in the papers
+
+
+def unique(made: Sequence[Step]) -> list[Step]:
+    """Each step once: a dataset may stand in several places."""
+    return list(dict.fromkeys(made))
+
+
+def run_folder(out: Path, name: str) -> Path:
+    """Where a training lies."""
+    return out / "runs" / name
+
+
+def features_file(out: Path, name: str, found: Dataset) -> Path:
+    """Where the features of a dataset by some weights lie."""
+    return out / "features" / f"{name}_{found.name}.h5"
+
+
+def train(
+    script: str, found: Dataset, folder: Path, *options: object, makes: str, work: Work
+) -> Step:
+    """A training, into its folder, of whose files `makes` is the one to go on with."""
+    given = (found.split, found.cache, "--out", folder, *options)
+    of = (found.split, found.cache)
+    return step(script, *given, makes=folder / makes, of=of, work=work)
+
+
+def extract(out: Path, name: str, weights: Path | str, found: Dataset) -> Step:
+    """`features_file` by some weights, which are a file or the name of released ones."""
+    file, work = features_file(out, name, found), Work("extract", found.tracks)
+    of = (found.cache, weights) if isinstance(weights, Path) else (found.cache,)
+    given = (weights, found.cache, "--out", file, "--allow-failures")
+    return step("extract_features.py", *given, makes=file, of=of, work=work)
+
+
+def judge(
+    protocol: str,
+    features: Path,
+    found: Dataset,
+    json: Path,
+    *options: object,
+    of: Sequence[Path] = (),
+) -> Step:
+    """A protocol's result, of features and what else it is judged `of`."""
+    kind = "train and judge" if protocol in ("linear", "transfer", "tagging") else "judge"
+    given = (protocol, features, found.split, *options, "--json", json)
+    of = (features, found.split, *of)
+    return step("evaluate.py", *given, makes=json, of=of, work=Work(kind, found.tracks))
+
+
+def songs_in_the_plane(out: Path, name: str, found: Dataset) -> Iterator[Step]:
+    """t-SNE of a dataset's features by genre and, where they have names, of 22 artists."""
+    file = features_file(out, name, found)
+    for label, options in (("genre", ()), ("artist", ("--first", SHOWN))):
+        if label == "genre" or found.artists:
+            json = out / f"tsne_{label}_{name}_{found.name}.json"
+            yield step(
+                "evaluate.py",
+                *("tsne", file, found.split, "--label", label, *options, "--json", json),
+                makes=json,
+                of=(file, found.split),
+                work=Work("t-SNE", found.tracks),
+            )
+
+
+def page_of_songs(out: Path, name: str, beside: str, found: Dataset) -> Step:
+    """The page of a dataset's songs by two sets of features."""
+    files = [features_file(out, one, found) for one in (name, beside)]
+    page = out / f"songs_{found.name}.html"
+    audio = ("--audio", found.audio) if found.audio else ()
+    return step(
+        "evaluate.py",
+        *("explore", files[0], found.split, "--beside", files[1], *audio, "--out", page),
+        makes=page,
+        of=(*files, found.split),
+        work=Work("t-SNE", found.tracks and 2 * found.tracks),
+    )
+
+
+def report(out: Path, made: Sequence[Step]) -> Step:
+    """Tables, figures and the report of all results among these steps."""
+    of = [one.makes for one in made if one.makes.parent == out and one.makes.suffix == ".json"]
+    work, page = Work("lay out", len(of)), out / "report.html"
+    return step("evaluate.py", "report", "--results", out, makes=page, of=of, work=work)

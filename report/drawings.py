@@ -1,0 +1,139 @@
+"""The figures that results tell: which of the papers' each is, and what the others need."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from common.files import suffixed, written_whole
+from evaluation.results import over_seeds, read_results
+from papers import cells, combinations
+from report import figures, tables
+from report.runs import Trained
+from report.sheets import accuracies_by_label, measured_by_artists, of_most_artists
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure: its PNG, beside which an SVG lies, what it shows, and which of a paper's it is."""
+
+    path: Path
+    caption: str
+    of_paper: str = ""
+
+
+# The papers' figures, and what draws them; those of model diagrams aside.
+FIGURES = {
+    ("ismir2018", 2): "evaluate.py retrieval by features of several numbers of artists",
+    ("ismir2018", 3): "evaluate.py knn by features of several numbers of artists",
+    ("ismir2018", 4): "evaluate.py linear by features of several numbers of artists",
+    ("ismir2018", 5): "evaluate.py knn or linear by basic and by siamese features",
+    ("ismir2018", 6): "evaluate.py tsne --label artist --first 22",
+    ("ismir2018", 7): "evaluate.py tsne --label genre",
+    ("arxiv2017", 2): "evaluate.py verification by systems of several numbers of artists",
+    ("arxiv2017", 3): "evaluate.py identification by systems of several numbers of artists",
+    ("arxiv2017", 4): "evaluate.py tsne --label artist --first 22, of features after LDA",
+    ("arxiv2017", 5): "evaluate.py tsne --label genre, of features after LDA",
+    ("agf2018", 3): "evaluate.py genre by networks of several numbers of tasks",
+}
+_BY_ARTISTS_OF = {"verification": ("arxiv2017", 2), "identification": ("arxiv2017", 3)}
+_BY_ARTISTS_OF |= {protocol: ("ismir2018", n) for n, protocol in enumerate(tables.SCORES, 2)}
+_MAPS = {("artist", False): ("ismir2018", 6), ("genre", False): ("ismir2018", 7)}
+_MAPS |= {("artist", True): ("arxiv2017", 4), ("genre", True): ("arxiv2017", 5)}
+
+
+def _named(paper: str, number: int) -> str:
+    return f"{paper}, Figure {number}"
+
+
+def draw(results: pd.DataFrame, folder: Path) -> list[Drawn]:
+    """Draw all that the results tell, into a folder."""
+    return list(_drawings(results, folder))
+
+
+def _drawings(results: pd.DataFrame, folder: Path) -> Iterator[Drawn]:
+    scores = over_seeds(results[results["protocol"].isin(tables.SCORES)])
+    for (dataset, label), of_one in scores.groupby(["dataset", "label"]):
+        path = suffixed(folder / f"{dataset}_{label}", ".png")
+        figures.scores_by_features(of_one, path)
+        yield Drawn(path, f"MAP and accuracies of {label} on {dataset} by features")
+    for name, caption, of_one in measured_by_artists(results):
+        path = suffixed(folder / name, ".png")
+        figures.scores_by_artists(of_one, cells.of_paper(of_one), path)
+        place = _BY_ARTISTS_OF.get(of_one["protocol"].iloc[0])
+        yield Drawn(path, caption, _named(*place) if place else "")
+    for name, caption, table in accuracies_by_label(results):
+        if len(table) <= figures.MOST_BARS:
+            path = suffixed(folder / name, ".png")
+            figures.accuracies_by_label(table, caption, path)
+            yield Drawn(path, caption, _named("ismir2018", 5))
+    for protocol, dataset, of_most in of_most_artists(results):
+        few, (metric, *_) = tables.by_enrolment(of_most), of_most["metric"]
+        if protocol == "verification":
+            path = suffixed(folder / f"det_{dataset}", ".png")
+            figures.det_curves(of_most, path)
+            yield Drawn(path, f"verification on {dataset}: misses against false alarms")
+        if len(few):
+            path = suffixed(folder / f"{protocol}_by_enrolment_{dataset}", ".png")
+            figures.scores_by_enrolment(few, metric, path)
+            yield Drawn(
+                path, f"{protocol} on {dataset} by the number of songs that enrol an artist"
+            )
+    yield from _maps(results, folder)
+    for dataset, found in combinations.trainings(results).groupby("dataset"):
+        title, path = f"genre on {dataset}", suffixed(folder / f"by_tasks_{dataset}", ".png")
+        figures.scores_by_tasks(combinations.by_number(found), title, path)
+        yield Drawn(path, f"{title} by the number of tasks", _named("agf2018", 3))
+
+
+def _maps(results: pd.DataFrame, folder: Path) -> Iterator[Drawn]:
+    """Songs in the plane, each result of t-SNE one."""
+    for _, result in results[results["protocol"].eq("tsne")].iterrows():
+        label, dataset, name = result[["label", "dataset", "features"]]
+        # What weights are called may be anything.
+        stem = f"tsne_{label}_{re.sub(r'[^A-Za-z0-9_.-]+', '_', name)}_{dataset}"
+        path = suffixed(folder / stem, ".png")
+        figures.songs_in_the_plane(result["details"], f"{dataset} by {label}: {name}", path)
+        place = _MAPS.get((label, "with LDA" in result["model"]))
+        shown = f"{result['n_songs']} songs of {dataset} by {label}, t-SNE of {name}"
+        yield Drawn(path, shown, _named(*place) if place else "")
+
+
+def draw_runs(runs: list[Trained], folder: Path) -> list[Drawn]:
+    """Draw the curves of trainings into a folder, those of a kind together."""
+    made = []
+    for kind in dict.fromkeys(one.kind for one in runs):
+        of_kind = [one for one in runs if one.kind == kind]
+        path = suffixed(folder / f"training_{re.sub(r'[^A-Za-z0-9_-]+', '_', kind)}", ".png")
+        figures.training_curves(of_kind, f"training of {kind}", path)
+        made.append(Drawn(path, f"{of_kind[0].measure} of {kind} by epoch or iteration"))
+    return made
+
+
+def missing_figures(drawn: list[Drawn]) -> dict[str, str]:
+    """{which of the papers' figures: what would draw it} of those that were not drawn."""
+    there = {one.of_paper for one in drawn}
+    named = {_named(*place): need for place, need in FIGURES.items()}
+    return {name: need for name, need in named.items() if name not in there}
+
+
+def write_figures(folder: Path) -> Iterator[str]:
+    """Draw all figures into a folder of results, and their list; yields what to say of them."""
+    drawn = draw(read_results(folder), folder)
+    write_list(drawn, folder)
+    for one in drawn:
+        yield f"{one.path}: {one.of_paper + ': ' if one.of_paper else ''}{one.caption}"
+    for name, need in missing_figures(drawn).items():
+        yield f"{name}: not drawn; it needs {need}"
+
+
+def write_list(drawn: list[Drawn], folder: Path) -> None:
+    """Keep in figures.csv which figures there are, and what those that are not need."""
+    rows = [(one.path.name, one.caption, one.of_paper) for one in drawn]
+    for name, need in missing_figures(drawn).items():
+        rows.append(("", f"not drawn; it needs {need}", name))
+    table = pd.DataFrame(rows, columns=["file", "caption", "of_paper"])
+    with written_whole(folder / "figures.csv") as aside:
+        table.to_csv(aside, index=False)

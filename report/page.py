@@ -1,0 +1,155 @@
+"""The report: one page, of one file, of all results of a folder.
+
+Tables, figures, training curves, and what all of it was made from. It opens from a disk, with
+no server, no network and no script; what is in it is data, and nothing of it is interpreted.
+"""
+
+import base64
+from dataclasses import dataclass
+from numbers import Number
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+
+from common.files import written_whole
+from evaluation.results import read_results
+from papers import cells, plan
+from report import drawings, text
+from report.runs import Trained, read_runs
+from report.sheets import Sheet, coverage, paper_sheets, sheets, write_tables
+
+PAGE = Path(__file__).with_name("page")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as the page has it: its caption, which of a paper's it is, and the SVG as a URL."""
+
+    caption: str
+    of_paper: str
+    url: str
+
+
+def write(folder: Path) -> Path:
+    """Write `report.html` into a folder of results, and all tables and figures beside it.
+
+    Training curves are of the runs in its folder `runs`, commands those of `reproduce.py` in
+    its `steps.json`, or else of each result. Pages of songs in the folder are linked.
+
+    Raises
+    ------
+    InputError
+        No such folder, or a result in it is damaged.
+    """
+    results = read_results(folder)
+    list(write_tables(folder))
+    drawn = drawings.draw(results, folder)
+    drawings.write_list(drawn, folder)
+    runs = read_runs(folder / "runs")
+    of_runs = drawings.draw_runs(runs, folder)
+    page = template("report.html").render(
+        title=f"Results of {folder.resolve().name}",
+        style=(PAGE / "report.css").read_text(encoding="utf-8"),
+        papers=[(coverage(results, name), paper_sheets(results, name)) for name in cells.PAPERS],
+        sheets=list(sheets(results)),
+        pictures=[_picture(one) for one in drawn],
+        missing=drawings.missing_figures(drawn),
+        curves=[_picture(one) for one in of_runs],
+        runs=Sheet("runs", "Trainings", _table_of_runs(runs)),
+        results=Sheet("results", "Results", _table_of_results(results)),
+        weights=Sheet("weights", "Weights", _table_of_weights(results)),
+        versions=Sheet("versions", "Versions", _table_of_versions(results)),
+        commands=list(plan.read_journal(folder)) or sorted(filter(None, results["command"])),
+        pages=sorted(path.name for path in folder.glob("songs*.html")),
+    )
+    with written_whole(folder / "report.html") as aside:
+        aside.write_text(page, encoding="utf-8", newline="\n")
+    return folder / "report.html"
+
+
+def template(name: str) -> jinja2.Template:
+    """A page of `page/`, in which everything that is put into it is escaped."""
+    loader = jinja2.FileSystemLoader(PAGE)
+    settings = {"autoescape": True, "undefined": jinja2.StrictUndefined, "trim_blocks": True}
+    made = jinja2.Environment(loader=loader, lstrip_blocks=True, **settings)
+    made.filters["cell"] = text.told
+    made.tests["number"] = pd.api.types.is_numeric_dtype
+    made.tests["number_value"] = lambda value: isinstance(value, Number)
+    return made.get_template(name)
+
+
+def _picture(drawn: drawings.Drawn) -> Picture:
+    svg = base64.b64encode(drawn.path.with_suffix(".svg").read_bytes()).decode()
+    return Picture(drawn.caption, drawn.of_paper, f"data:image/svg+xml;base64,{svg}")
+
+
+# ---------------------------------------------------------------- provenance
+
+
+def _table_of_runs(runs: list[Trained]) -> pd.DataFrame:
+    """What each training was and came to."""
+    rows = []
+    for one in runs:
+        settings = one.inputs.get("settings", {})
+        last = one.curves.iloc[-1]
+        row = {
+            "run": one.name,
+            "model": one.inputs.get("model", one.kind),
+            "artists": one.inputs.get("artists"),
+            "seed": settings.get("seed") if isinstance(settings, dict) else None,
+            "epochs": len(one.curves),
+            f"last {one.measure}": last["training"],
+            "lowest validation loss": one.curves.get("validation", pd.Series(dtype=float)).min(),
+            "backend": one.record.get("backend", ""),
+        }
+        rows.append(row)
+    return pd.DataFrame(rows).convert_dtypes()
+
+
+def _table_of_results(results: pd.DataFrame) -> pd.DataFrame:
+    """Every result that the tables are made of, with its seeds and the file that has the rest."""
+    settings = [
+        (made.get("inputs") or {}).get("settings") if isinstance(made, dict) else None
+        for made in results["made_from"]
+    ]
+    seeds = [one.get("seed") if isinstance(one, dict) else None for one in settings]
+    columns = ["protocol", "dataset", "label", "features", "metric", "value", "spread", "trials"]
+    table = results[[*columns, "n_songs"]].rename(columns={"n_songs": "songs"})
+    return table.assign(training_seed=results["seed"], seed=seeds, file=results["file"])
+
+
+def _table_of_weights(results: pd.DataFrame) -> pd.DataFrame:
+    """The weights that the results are of, by name, with the sha256 of each."""
+    found = {}
+    for made in results["made_from"]:
+        for one in _weights_in(made.get("inputs", {})):
+            found[str(one.get("name"))] = one
+    columns = ["model", "artists", "seed", "sha256"]
+    rows = [
+        {"weights": name, **{key: one.get(key) for key in columns}} for name, one in found.items()
+    ]
+    return pd.DataFrame(rows, columns=["weights", *columns]).sort_values("weights")
+
+
+def _weights_in(inputs: object) -> list[dict]:
+    """All records named `weights` in what something was made from."""
+    if isinstance(inputs, list):
+        return [one for each in inputs for one in _weights_in(each)]
+    if not isinstance(inputs, dict):
+        return []
+    own = [inputs["weights"]] if isinstance(inputs.get("weights"), dict) else []
+    others = [each for key, each in inputs.items() if key != "weights"]
+    return own + _weights_in(others)
+
+
+def _table_of_versions(results: pd.DataFrame) -> pd.DataFrame:
+    """The libraries that made the results, each version with how many of them it made."""
+    made = [
+        (str(name), str(version))
+        for one in results["made_from"]
+        for name, version in (one.get("versions") or {}).items()
+    ]
+    counts = pd.Series(made, dtype=object).value_counts()
+    rows = [(name, version, count) for (name, version), count in counts.items()]
+    return pd.DataFrame(rows, columns=["library", "version", "results"]).sort_values("library")

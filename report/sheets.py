@@ -1,0 +1,179 @@
+"""The tables of results as sheets: a table, what it shows, and what is said of it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from common.files import suffixed, written_whole
+from evaluation.results import over_seeds, read_results
+from papers import cells, combinations
+from report import tables, text
+
+# What the papers measure against the number of training artists.
+RECOGNITION = ("verification", "identification")
+BY_ARTISTS = (*RECOGNITION, "transfer", "tagging", *tables.SCORES)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table with the name of its files, what it shows, and lines to say after it."""
+
+    name: str
+    caption: str
+    table: pd.DataFrame
+    lines: tuple[str, ...] = ()
+
+
+# ---------------------------------------------------------------- the papers' tables
+
+
+def paper_sheets(results: pd.DataFrame, paper: str) -> list[Sheet]:
+    """The tables of a paper, its numbers beside ours; an empty cell has the number of its need.
+
+    The lines of the last one are the needs.
+    """
+    table = cells.beside_ours(results)
+    table = table[table["paper"].eq(paper)]
+    numbers = {need: n for n, need in enumerate(filter(None, table["needs"].unique()), 1)}
+    sheets = []
+    for number, of_one in table.groupby("table"):
+        wide = of_one.drop(columns=["paper", "table"])
+        wide["needs"] = [f"[{numbers[need]}]" if need else "" for need in of_one["needs"]]
+        drop = [name for name in ("protocol", "note") if wide[name].nunique() == 1]
+        caption = f"{paper}, Table {number}: {cells.TABLES[paper, number]}"
+        sheets.append(Sheet(f"{paper}_{number}", caption, wide.drop(columns=drop)))
+    needs = tuple(f"[{number}] {need}" for need, number in numbers.items())
+    sheets[-1] = Sheet(sheets[-1].name, sheets[-1].caption, sheets[-1].table, needs)
+    return sheets
+
+
+def coverage(results: pd.DataFrame, paper: str) -> str:
+    """How much of a paper's tables is filled, in words."""
+    table = cells.beside_ours(results)
+    table = table[table["paper"].eq(paper)]
+    theirs = table[table["paper's"].notna() & table["note"].ne("quoted by the paper")]
+    theirs = theirs.drop_duplicates(["table", *cells.CELL])
+    elsewhere = table["paper's"].isna().sum()
+    other = f", and {elsewhere} on other data" if elsewhere else ""
+    return f"{paper}: {theirs['ours'].notna().sum()} of {len(theirs)} numbers{other}"
+
+
+# ---------------------------------------------------------------- other tables
+
+
+def sheets(results: pd.DataFrame) -> Iterator[Sheet]:
+    """What else there is to see side by side: features, systems, genres, sets of tasks."""
+    scores = over_seeds(results[results["protocol"].isin(tables.SCORES)])
+    if len(scores):
+        lines = [
+            line
+            for _, of_one in scores.groupby(["dataset", "label"])
+            for line in tables.margins(of_one)
+        ]
+        caption = "MAP, and accuracies of k-NN and linear softmax"
+        yield Sheet("summary", caption, tables.by_features(scores), tuple(lines))
+    for name, caption, of_one in measured_by_artists(results):
+        yield Sheet(name, caption, tables.by_artists(of_one))
+    for name, caption, table in accuracies_by_label(results):
+        yield Sheet(name, caption, table)
+    for protocol, dataset, of_most in of_most_artists(results):
+        few = tables.by_enrolment(of_most)
+        if len(few):
+            caption = f"{protocol} on {dataset} by the number of songs that enrol an artist"
+            wide = tables.enrolment_side_by_side(few)
+            yield Sheet(f"{protocol}_by_enrolment_{dataset}", caption, wide)
+    paper = cells.read_paper_tables()
+    for dataset, found in combinations.trainings(results).groupby("dataset"):
+        lines = (*combinations.trends(found, paper), combinations.missing(found))
+        for name, table in combinations.side_by_side(found, paper).items():
+            caption = f"genre on {dataset} by networks of several tasks: {name.replace('_', ' ')}"
+            said = lines if name == "by_tasks" else ()
+            yield Sheet(f"{name}_{dataset}", caption, table, said)
+
+
+def measured_by_artists(results: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Name, caption and results of each measure against the number of training artists."""
+    known = results.dropna(subset="artists")
+    for protocol in BY_ARTISTS:
+        of_one = known[known["protocol"].eq(protocol)]
+        for (dataset, label), of_dataset in of_one.groupby(["dataset", "label"]):
+            name = f"{protocol}_by_artists_{dataset}_{label}"
+            yield name, f"{protocol} of {label} on {dataset}, by training artists", of_dataset
+
+
+def accuracies_by_label(results: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Name, caption and table of the accuracy of each genre, basic against siamese features."""
+    known = results[results["protocol"].isin(tables.SCORES)].dropna(subset="artists")
+    for (protocol, dataset, label), of_one in known.groupby(["protocol", "dataset", "label"]):
+        table = tables.by_label(of_one)
+        if len(table):
+            caption = f"{tables.SCORES[protocol]} accuracy of each {label} on {dataset}"
+            yield f"{protocol}_by_{label}_{dataset}", caption, table
+
+
+def of_most_artists(results: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Protocol, dataset and results of the systems of the most training artists."""
+    known = results[results["protocol"].isin(RECOGNITION)].dropna(subset="artists")
+    for (protocol, dataset, _), of_one in known.groupby(["protocol", "dataset", "label"]):
+        yield protocol, dataset, of_one[of_one["artists"].eq(of_one["artists"].max())]
+
+
+# ---------------------------------------------------------------- as text
+
+
+def as_markdown(sheet: Sheet) -> str:
+    """Caption, table and lines."""
+    lines = "".join(f"{line}  \n" for line in sheet.lines)
+    said = f"\n{lines}" if lines else ""
+    return f"**{sheet.caption}**\n\n{text.to_markdown(sheet.table)}{said}"
+
+
+def as_latex(sheet: Sheet) -> str:
+    """Table with its caption, and lines, for a document with booktabs and longtable."""
+    items = "".join(f"\\item[] {text.escaped(line)}\n" for line in sheet.lines)
+    listed = f"\\begin{{itemize}}\n{items}\\end{{itemize}}\n" if items else ""
+    return text.to_latex(sheet.table, sheet.caption) + listed
+
+
+# ---------------------------------------------------------------- as files
+
+
+def write_tables(folder: Path, paper: str | None = None) -> Iterator[str]:
+    """Keep all tables in a folder of results; yields what to say of them.
+
+    tables.csv, .md and .tex have the papers' tables, ours beside; the others have a name each.
+    Said are those papers' tables that have a number of ours, or those of the one asked for.
+    """
+    results = read_results(folder)
+    whole = {name: paper_sheets(results, name) for name in cells.PAPERS}
+    keep(
+        cells.beside_ours(results),
+        [one for made in whole.values() for one in made],
+        folder / "tables",
+    )
+    for name, made in whole.items():
+        filled = coverage(results, name)
+        asked = name == paper if paper else any(one.table["ours"].notna().any() for one in made)
+        if asked:
+            yield from (as_markdown(one) for one in made)
+        yield filled
+    if paper:
+        return
+    for one in sheets(results):
+        keep(one.table, [one], folder / one.name)
+        yield as_markdown(one)
+    yield f"{folder / 'tables.md'}: all of the papers' numbers, and what the empty cells need"
+
+
+def keep(table: pd.DataFrame, made: list[Sheet], path: Path) -> None:
+    """Write a table as CSV, and the sheets that show it as Markdown and LaTeX, each whole."""
+    texts = {
+        ".csv": table.to_csv(index=False),
+        ".md": "\n".join(map(as_markdown, made)),
+        ".tex": text.LATEX_HEAD + "\n".join(map(as_latex, made)),
+    }
+    for suffix, content in texts.items():
+        with written_whole(suffixed(path, suffix)) as aside:
+            aside.write_text(content, encoding="utf-8")

@@ -1,0 +1,159 @@
+"""Tables of results side by side: layout only, no measure is computed here.
+
+Functions take results as `evaluation.results.read_results` gives them.
+"""
+
+import pandas as pd
+
+from evaluation.results import BY_ENROLMENT, EACH_GENRE
+
+BASELINES = ("mfcc", "untrained")
+
+# Who is compared genre by genre in ismir2018's figure 5.
+COMPARED = ("basic", "siamese")
+
+SCORES = {"retrieval": "MAP", "knn": "k-NN", "linear": "linear"}
+
+# The systems of arxiv2017's figures 2 and 3.
+SYSTEMS = (
+    "GMM-UBM",
+    "i-vector + cosine",
+    "i-vector + PLDA",
+    "DeepArtistID + cosine",
+    "DeepArtistID + PLDA",
+    "early fusion + PLDA",
+    "late fusion + PLDA",
+)
+
+
+def by_features(results: pd.DataFrame, column: str = "value") -> pd.DataFrame:
+    """`column` of the results, a row for each set of features, a column for each protocol.
+
+    Returns
+    -------
+    DataFrame
+        `dataset`, `label`, `features`, and the scores `MAP`, `k-NN`, `linear`
+        (NaN where not measured); the best MAP of a dataset and label first.
+    """
+    rows = ["dataset", "label", "features"]
+    wide = results.pivot(index=rows, columns="protocol", values=column)
+    wide = wide.reindex(columns=list(SCORES)).rename(columns=SCORES).rename_axis(columns=None)
+    return wide.reset_index().sort_values(
+        ["dataset", "label", "MAP", "features"],
+        ascending=[True, True, False, True],
+        ignore_index=True,
+    )
+
+
+def by_artists(results: pd.DataFrame) -> pd.DataFrame:
+    """Artist recognition, a row for each system, a column for each number of training artists.
+
+    Parameters
+    ----------
+    results
+        From `read_results`, of one protocol. Several of a system and number, such as of
+        models of other seeds, are averaged.
+
+    Returns
+    -------
+    DataFrame
+        `dataset`, `label`, `system`, and for each number a column of "mean ± deviation" (over
+        trainings, or else over trials), or the one value; "" where not measured.
+    """
+    columns = sorted(results["artists"].dropna().unique())
+    rows = []
+    for names, of_one in in_order(results).groupby(["dataset", "label", "model"], sort=False):
+        cells = {n: _mean_and_spread(of_one[of_one["artists"].eq(n)]) for n in columns}
+        rows.append({**dict(zip(("dataset", "label", "system"), names, strict=True)), **cells})
+    return pd.DataFrame(rows).rename(columns={n: f"{n} artists" for n in columns})
+
+
+def by_label(results: pd.DataFrame) -> pd.DataFrame:
+    """The accuracy of each label, such as genre, by the basic and the siamese features.
+
+    Parameters
+    ----------
+    results
+        From `read_results`, of one dataset, label and protocol. Those of the largest number
+        of artists that all models have are taken, or else of each model's largest; several
+        of a model are averaged.
+
+    Returns
+    -------
+    DataFrame
+        The label, and for each model a column "basic, 5,000 artists" (NaN where not
+        measured); no rows if no result tells it.
+    """
+    tells = results["model"].isin(COMPARED) & results["details"].map(lambda d: EACH_GENRE in d)
+    told = results[tells].dropna(subset="artists")
+    models = told.groupby("artists")["model"].nunique()
+    common = models.index[models.eq(told["model"].nunique())].max()
+    columns = {}
+    for model, of_one in told.groupby("model"):
+        artists = of_one["artists"].max() if pd.isna(common) else common
+        details = of_one.loc[of_one["artists"].eq(artists), "details"]
+        means = pd.DataFrame([each[EACH_GENRE] for each in details]).mean()
+        columns[f"{model}, {artists:,} artists"] = means
+    name = results["label"].iloc[0] if len(results) else "label"
+    return pd.DataFrame(columns).sort_index().rename_axis(name).reset_index()
+
+
+def by_enrolment(results: pd.DataFrame) -> pd.DataFrame:
+    """The one-shot protocol: the measure of each system by the number of enrolment songs.
+
+    Returns
+    -------
+    DataFrame
+        `system`, `songs`, `value`; of the results that tell it.
+    """
+    rows = []
+    for _, result in in_order(results).iterrows():
+        told = result["details"].get(BY_ENROLMENT, {})
+        rows += [(result["model"], int(songs), value) for songs, value in told.items()]
+    # JSON has the numbers of songs in the order of the alphabet.
+    table = pd.DataFrame(rows, columns=["system", "songs", "value"])
+    return table.sort_values("songs", kind="stable", ignore_index=True)
+
+
+def enrolment_side_by_side(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of `by_enrolment`, a row a system, a column for each number of songs."""
+    wide = table.pivot_table(index="system", columns="songs", values="value", sort=False)
+    names = {songs: f"enrolled by {songs}" for songs in sorted(wide)}
+    return wide[list(names)].rename(columns=names).rename_axis(columns=None).reset_index()
+
+
+def _mean_and_spread(results: pd.DataFrame) -> str:
+    if not len(results):
+        return ""
+    spread = results["value"].std(ddof=0) if len(results) > 1 else results["spread"].iloc[0]
+    mean = f"{results['value'].mean():.4f}"
+    return mean if pd.isna(spread) else f"{mean} ± {spread:.4f}"
+
+
+def in_order(results: pd.DataFrame) -> pd.DataFrame:
+    """The systems in the order in which the paper names them, others after."""
+    place = {system: number for number, system in enumerate(SYSTEMS)}
+    return results.sort_values(
+        ["dataset", "label", "model", "artists"],
+        key=lambda column: (
+            column.map(place).fillna(len(place)) if column.name == "model" else column
+        ),
+        kind="stable",
+    )
+
+
+def margins(results: pd.DataFrame) -> list[str]:
+    """How far each trained set of features is above each baseline, in words; of one dataset.
+
+    Baselines are the features of the models `mfcc` and `untrained`.
+    """
+    scores = by_features(results).set_index("features")[list(SCORES.values())]
+    models = results.drop_duplicates("features").set_index("features")["model"]
+    is_baseline = models.isin(BASELINES).reindex(scores.index)
+    lines = []
+    for features, ours in scores[~is_baseline].iterrows():
+        for baseline, theirs in scores[is_baseline].iterrows():
+            gains = (ours - theirs).dropna()
+            said = ", ".join(f"{gain:+.3f} {score}" for score, gain in gains.items())
+            lines.append(f"{features} against {baseline}: {said}")
+    return lines

@@ -1,0 +1,132 @@
+"""A plan: what is done is not done again, what changed is, and times are learnt."""
+
+import json
+
+import pytest
+
+from common.errors import InputError
+from papers import effort, plan
+from papers.effort import Work
+from papers.plan import Plan, step
+
+# A script that copies its first file, with a word, to its second; or fails.
+SCRIPT = """
+import sys
+given, out, *word = sys.argv[1:]
+if word == ["fail"]:
+    sys.exit("no")
+if word == ["keep"]:
+    sys.exit(0)
+open(out, "w").write(open(given).read() + " ".join(word))
+"""
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    (tmp_path / "a").write_text("a")
+    monkeypatch.setattr(plan, "ROOT", tmp_path)
+    return tmp_path
+
+
+def steps(place, *words):
+    """a -> b -> c, and c -> d."""
+    names = ["a", "b", "c", "d"]
+    words = words or ("1", "2", "3")
+    return [
+        step(
+            "script.py",
+            *(place / source, place / out, word),
+            makes=place / out,
+            of=(place / source,),
+            work=Work("extract", 10),
+        )
+        for source, out, word in zip(names, names[1:], words, strict=False)
+    ]
+
+
+def run(made: Plan) -> list[str]:
+    said = []
+    made.run(said.append)
+    return [line.split("/")[-1] for line in said]
+
+
+def test_each_step_is_said_and_done_in_order_and_once(place):
+    made = Plan(place, steps(place))
+    assert run(made) == ["b 1", "c 2", "d 3"]
+    assert (place / "d").read_text() == "a123"
+    again = Plan(place, steps(place))
+    assert again.to_do() == [] and run(again) == []
+    assert again.lines()[-1] == "3 of 3 steps are done"
+    assert all(line.startswith("    done  python script.py") for line in again.lines()[:-1])
+
+
+def test_what_comes_after_a_change_is_done_again(place):
+    run(Plan(place, steps(place)))
+    (place / "c").unlink()
+    assert [one.makes.name for one in Plan(place, steps(place)).to_do()] == ["c", "d"]
+    run(Plan(place, steps(place)))
+    (place / "a").write_text("A")
+    assert [one.makes.name for one in Plan(place, steps(place)).to_do()] == ["b", "c", "d"]
+    run(Plan(place, steps(place)))
+    assert (place / "d").read_text() == "A123"
+    assert [one.makes.name for one in Plan(place, steps(place, "1", "9", "3")).to_do()] == [
+        "c",
+        "d",
+    ]
+
+
+def test_a_failure_ends_the_run_and_the_next_goes_on_from_there(place):
+    with pytest.raises(
+        InputError, match=r"script\.py ended with 1; see above, then run this again"
+    ):
+        run(Plan(place, steps(place, "1", "fail", "3")))
+    assert run(Plan(place, steps(place))) == ["c 2", "d 3"]
+
+
+def test_a_step_that_leaves_nothing_is_an_error(place):
+    with pytest.raises(InputError, match="b: not there though it was to be made by python script"):
+        run(Plan(place, steps(place, "keep")))
+
+
+def test_what_its_script_found_complete_is_done_and_teaches_no_time(place):
+    run(Plan(place, steps(place)))
+    (place / plan.JOURNAL).unlink()
+    (place / "b").write_text("a1")
+    made = Plan(place, steps(place, "keep"))
+    assert run(made) == ["b keep"]
+    [row] = json.loads((place / plan.JOURNAL).read_text())["steps"]
+    assert row["seconds"] is None
+    assert Plan(place, steps(place, "keep")).to_do() == []
+    assert Plan(place, []).seconds(made.steps) == pytest.approx(made.steps[0].work.seconds)
+
+
+def test_times_are_those_that_steps_of_the_kind_took_here(place):
+    one = steps(place)[0]
+    journal = {"command": "x", "kind": "extract", "amount": 10, "seconds": 5 * one.work.seconds}
+    (place / plan.JOURNAL).write_text(json.dumps({"steps": [journal]}))
+    made = Plan(place, steps(place))
+    assert made.seconds([one]) == pytest.approx(5 * one.work.seconds)
+    assert made.lines()[-1].startswith("0 of 3 steps are done; the others take about ")
+
+
+def test_an_unknown_amount_is_told(place):
+    one = step("script.py", "x", makes=place / "x", of=(), work=Work("basic", None))
+    lines = Plan(place, [one]).lines()
+    assert lines[0] == "       ?  python script.py x"
+    assert lines[1].endswith(" and 1 of unknown time")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"steps": [1]}', '{"steps": [{"command": "x"}]}'])
+def test_a_damaged_journal_is_refused_by_name(place, text):
+    (place / plan.JOURNAL).write_text(text)
+    with pytest.raises(InputError, match=r"steps\.json: damaged .*; delete it"):
+        Plan(place, [])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.2, "1 s"), (59, "59 s"), (100, "2 min"), (5400, "1.5 h"), (7200, "2 h"), (4e5, "5 days")],
+)
+def test_times_are_said_as_people_do(seconds, said):
+    assert effort.told(seconds) == said
