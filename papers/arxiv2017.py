@@ -103,9 +103,8 @@ def plan(args: argparse.Namespace, data: Data) -> tuple[list[Step], list[str]]:
 def _of_training(args: argparse.Namespace, songs: Songs, artists: int, seed: int) -> Iterator[Step]:
     """All that comes of the first so many artists."""
     basic, ivector = f"basic_{artists}_{seed}", f"ivector_{artists}_{seed}"
-    common = ("--artists", artists, "--seed", seed)
     train, unseen, folder = songs.train, songs.unseen, steps.run_folder(args.out, basic)
-    options = ("--epochs", args.epochs, *common)
+    options = ("--artists", artists, "--epochs", args.epochs, "--seed", seed)
     work = Work("basic", artists * TRAIN_SONGS * args.epochs)
     cnn = steps.train("train_basic.py", train, folder, *options, makes="best.h5", work=work)
     yield cnn
@@ -113,7 +112,8 @@ def _of_training(args: argparse.Namespace, songs: Songs, artists: int, seed: int
     if unseen:
         folder = steps.run_folder(args.out, ivector)
         sizes = ("--mixtures", args.mixtures, "--dimensions", args.dimensions)
-        given, work = (*sizes, *common), Work("ivector", artists * TRAIN_SONGS)
+        given = ("--artists", artists, *sizes, "--seed", seed)
+        work = Work("ivector", artists * TRAIN_SONGS)
         extractor = steps.train(
             "train_ivector.py", train, folder, *given, makes="ivector.h5", work=work
         )
@@ -173,18 +173,14 @@ def _with_lda(
     args: argparse.Namespace, songs: Songs, artists: int, name: str, seed: int
 ) -> Iterator[Step]:
     """Table 2: the same after LDA; and of the most artists Figures 4 and 5."""
-    projected = f"{name}_lda"
+    dimensions, projected = min(LDA, artists - 1), f"{name}_lda"
     of_train = steps.features_file(args.out, name, songs.train)
-    for protocol, found in (
-        ("transfer", songs.genres),
-        ("tagging", songs.tags),
-        ("", songs.unseen),
-    ):
-        shown = artists == max(args.artists)
-        if not found or not (protocol or shown):
-            continue
+    judged = {"transfer": songs.genres, "tagging": songs.tags}
+    shown = {}
+    if artists == max(args.artists) and dimensions > 1:
+        shown = {"artist": songs.unseen, "genre": songs.genres}
+    for found in dict.fromkeys(filter(None, (*judged.values(), *shown.values()))):
         plain, out = (steps.features_file(args.out, one, found) for one in (name, projected))
-        dimensions = min(LDA, artists - 1)
         yield step(
             "evaluate.py",
             *("lda", of_train, songs.train.split, plain, "--out", out),
@@ -193,10 +189,12 @@ def _with_lda(
             of=(of_train, songs.train.split, plain),
             work=Work("judge", found.tracks),
         )
-        if protocol:
+    for protocol, found in judged.items():
+        if found:
             yield _judged_alone(args, protocol, found, projected, seed)
-        if shown and protocol != "tagging":
-            yield from steps.songs_in_the_plane(args.out, projected, found)
+    for label, found in shown.items():
+        if found:
+            yield steps.songs_in_the_plane(args.out, projected, found, label)
 
 
 def _judged_alone(

@@ -159,7 +159,9 @@ def _shown(out: Path, target: Dataset, names: Sequence[str]) -> Iterator[Step]:
         return
     of_model = [_last(names, model) for model in ("siamese", "basic")]
     first, *others = [name for name in of_model if name] or names[-1:]
-    yield from steps.songs_in_the_plane(out, first, target)
+    yield steps.songs_in_the_plane(out, first, target, "genre")
+    if target.artists:
+        yield steps.songs_in_the_plane(out, first, target, "artist")
     yield steps.page_of_songs(out, first, [*others, "mfcc"][0], target)
 
 

@@ -1,6 +1,6 @@
 """Steps of a paper, one command each: planned, run in order, and not run again when done."""
 
-import json
+import csv
 import os
 import shlex
 import subprocess
@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from common import provenance
 from common.errors import InputError
 from common.files import written_whole
 from papers import effort
 from papers.effort import Work
 
 ROOT = Path(__file__).resolve().parent.parent  # where the scripts are
-JOURNAL = "steps.json"  # in the folder of all that is made
+JOURNAL = "steps.csv"  # in the folder of all that is made
+COLUMNS = ("command", "kind", "amount", "seconds")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Plan:
     Attributes
     ----------
     folder
-        Of all that is made; `steps.json` in it remembers the commands that were done, and
+        Of all that is made; `steps.csv` in it remembers the commands that were done, and
         the seconds that each took (None of what was complete already).
     """
 
@@ -143,8 +143,13 @@ class Plan:
         taken = None if seconds is None else round(seconds, 1)
         self._done[str(one)] = {**one.work._asdict(), "seconds": taken}
         rows = [{"command": command, **done} for command, done in self._done.items()]
-        with written_whole(self.folder / JOURNAL) as aside:
-            aside.write_text(provenance.to_json({"steps": rows}), encoding="utf-8")
+        with (
+            written_whole(self.folder / JOURNAL) as aside,
+            open(aside, "w", encoding="utf-8", newline="") as file,
+        ):
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows)
 
 
 def run_script(command: Sequence[str]) -> int:
@@ -162,19 +167,18 @@ def read_journal(folder: str | Path) -> dict[str, dict]:
     """
     path = Path(folder) / JOURNAL
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["steps"]
-        return {
-            str(row["command"]): {
-                "kind": str(row["kind"]),
-                "amount": None if row["amount"] is None else float(row["amount"]),
-                "seconds": None if row["seconds"] is None else float(row["seconds"]),
-            }
-            for row in rows
-        }
+        with open(path, encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            return {row["command"]: _done(row) for row in reader}
     except FileNotFoundError:
         return {}
-    except (KeyError, OSError, RecursionError, TypeError, ValueError) as error:
+    except (csv.Error, KeyError, OSError, TypeError, ValueError) as error:
         raise InputError(
             f"{path}: damaged ({' '.join(str(error).split())}); delete it, and what is complete is "
             "found so again"
         ) from error
+
+
+def _done(row: dict[str, str]) -> dict:
+    numbers = {name: float(row[name]) if row[name] else None for name in ("amount", "seconds")}
+    return {"kind": row["kind"], **numbers}

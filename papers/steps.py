@@ -1,6 +1,6 @@
 """The steps that papers share: to train, extract, judge, show songs, and report."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from papers.datasets import Dataset
@@ -57,19 +57,13 @@ def judge(
     return step("evaluate.py", *given, makes=json, of=of, work=Work(kind, found.tracks))
 
 
-def songs_in_the_plane(out: Path, name: str, found: Dataset) -> Iterator[Step]:
-    """t-SNE of a dataset's features by genre and, where they have names, of 22 artists."""
-    file = features_file(out, name, found)
-    for label, options in (("genre", ()), ("artist", ("--first", SHOWN))):
-        if label == "genre" or found.artists:
-            json = out / f"tsne_{label}_{name}_{found.name}.json"
-            yield step(
-                "evaluate.py",
-                *("tsne", file, found.split, "--label", label, *options, "--json", json),
-                makes=json,
-                of=(file, found.split),
-                work=Work("t-SNE", found.tracks),
-            )
+def songs_in_the_plane(out: Path, name: str, found: Dataset, label: str) -> Step:
+    """t-SNE of a dataset's features by genre or artist, of whom 22 are shown."""
+    file, json = features_file(out, name, found), out / f"tsne_{label}_{name}_{found.name}.json"
+    few = ("--first", SHOWN) if label == "artist" else ()
+    given = ("tsne", file, found.split, "--label", label, *few, "--json", json)
+    work = Work("t-SNE", found.tracks)
+    return step("evaluate.py", *given, makes=json, of=(file, found.split), work=work)
 
 
 def page_of_songs(out: Path, name: str, beside: str, found: Dataset) -> Step:

@@ -5,14 +5,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from common.files import suffixed, written_whole
-from evaluation.results import over_seeds, read_results
+from evaluation.results import MAP, over_seeds, read_results
 from papers import cells, combinations
 from report import figures, tables
 from report.runs import Trained
-from report.sheets import accuracies_by_label, measured_by_artists, of_most_artists
+from report.sheets import accuracies_by_label, measured_by_artists, recognised_of_most
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def _drawings(results: pd.DataFrame, folder: Path) -> Iterator[Drawn]:
             path = suffixed(folder / name, ".png")
             figures.accuracies_by_label(table, caption, path)
             yield Drawn(path, caption, _named("ismir2018", 5))
-    for protocol, dataset, of_most in of_most_artists(results):
+    for protocol, dataset, of_most in recognised_of_most(results):
         few, (metric, *_) = tables.by_enrolment(of_most), of_most["metric"]
         if protocol == "verification":
             path = suffixed(folder / f"det_{dataset}", ".png")
@@ -95,10 +96,12 @@ def _maps(results: pd.DataFrame, folder: Path) -> Iterator[Drawn]:
         # What weights are called may be anything.
         stem = f"tsne_{label}_{re.sub(r'[^A-Za-z0-9_.-]+', '_', name)}_{dataset}"
         path = suffixed(folder / stem, ".png")
-        figures.songs_in_the_plane(result["details"], f"{dataset} by {label}: {name}", path)
+        shown = result["details"][MAP]
+        plane, labels = np.column_stack([shown["x"], shown["y"]]), np.array(shown["label"], object)
+        figures.songs_in_the_plane(plane, labels, f"{dataset} by {label}: {name}", path)
         place = _MAPS.get((label, "with LDA" in result["model"]))
-        shown = f"{result['n_songs']} songs of {dataset} by {label}, t-SNE of {name}"
-        yield Drawn(path, shown, _named(*place) if place else "")
+        caption = f"{result['n_songs']} songs of {dataset} by {label}, t-SNE of {name}"
+        yield Drawn(path, caption, _named(*place) if place else "")
 
 
 def draw_runs(runs: list[Trained], folder: Path) -> list[Drawn]:

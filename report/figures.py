@@ -19,7 +19,7 @@ from scipy.special import ndtri
 
 from common.errors import InputError
 from common.files import written_whole
-from evaluation.results import MAP, require_one_dataset
+from evaluation.results import require_one_dataset
 from papers.combinations import GENRE, KINDS
 from report.runs import Trained
 from report.tables import SCORES, by_features, in_order
@@ -276,15 +276,22 @@ def genres_by_group(table: pd.DataFrame, title: str, path: str | Path) -> None:
     _save(figure, path)
 
 
-def songs_in_the_plane(details: dict, title: str, path: str | Path) -> None:
+def songs_in_the_plane(
+    plane: np.ndarray, labels: np.ndarray, title: str, path: str | Path, most: int = COLOURED
+) -> None:
     """Draw a map of songs as a PNG, coloured by label, such as artist or genre (arxiv2017).
 
-    The first `COLOURED` labels, in the order of the songs, have a colour and a marker of
-    their own; the songs of all others are small and grey. `details` are those of a result
-    of t-SNE.
+    Parameters
+    ----------
+    plane : (n, 2) float
+        From `evaluation.projection.tsne`.
+    labels : (n,) str
+    title : what the map shows
+    path : path of the PNG
+    most : int
+        The first so many labels, in the order of the songs, have a colour and a marker
+        of their own; the songs of all others are small and grey.
     """
-    shown, most = details[MAP], COLOURED
-    plane, labels = np.column_stack([shown["x"], shown["y"]]), np.array(shown["label"], object)
     names = list(dict.fromkeys(labels))
     grey = np.isin(labels, names[most:])
     size = np.clip(10_000 / len(labels), 3, MARK)

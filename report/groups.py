@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike
 from common.errors import InputError
 from common.files import suffixed
 from data_prep import groups_file, split_csv
-from report import figures, text
-from report.sheets import Sheet, keep
+from report import figures
+from report.sheets import Sheet, as_markdown, keep
 
 SOURCE = "artist groups"  # in messages
 
@@ -144,10 +144,9 @@ def write_groups(file: Path, split_file: Path, folder: Path) -> Iterator[str]:
             )
         subgenres = {"symbols": found.symbols, "names": prepared.names} if word == "s" else {}
         path = folder / f"groups_{word}"
-        table, caption = interpretation(*given, **subgenres), f"artist groups by {word}"
-        sheet = Sheet(path.name, caption, table)
+        table = interpretation(*given, **subgenres)
+        sheet = Sheet(path.name, f"artist groups by the word {word}", table)
         keep(table, [sheet], path)
         title = f"genres of artist groups by the word {word}"
         figures.genres_by_group(genres_of_groups(*given), title, suffixed(path, ".png"))
-        yield f"the word {word}:"
-        yield text.to_markdown(table)
+        yield as_markdown(sheet)

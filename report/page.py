@@ -35,14 +35,14 @@ def write(folder: Path) -> Path:
     """Write `report.html` into a folder of results, and all tables and figures beside it.
 
     Training curves are of the runs in its folder `runs`, commands those of `reproduce.py` in
-    its `steps.json`, or else of each result. Pages of songs in the folder are linked.
+    its `steps.csv`, and of results besides. Pages of songs in the folder are linked.
 
     Raises
     ------
     InputError
         No such folder, or a result in it is damaged.
     """
-    results = read_results(folder)
+    results, journal = read_results(folder), plan.read_journal(folder)
     list(write_tables(folder))
     drawn = drawings.draw(results, folder)
     drawings.write_list(drawn, folder)
@@ -60,7 +60,7 @@ def write(folder: Path) -> Path:
         results=Sheet("results", "Results", _table_of_results(results)),
         weights=Sheet("weights", "Weights", _table_of_weights(results)),
         versions=Sheet("versions", "Versions", _table_of_versions(results)),
-        commands=list(plan.read_journal(folder)) or sorted(filter(None, results["command"])),
+        commands=list(dict.fromkeys([*journal, *results["command"].dropna()])),
         pages=sorted(path.name for path in folder.glob("songs*.html")),
     )
     with written_whole(folder / "report.html") as aside:

@@ -70,7 +70,7 @@ def sheets(results: pd.DataFrame) -> Iterator[Sheet]:
         lines = [
             line
             for _, of_one in scores.groupby(["dataset", "label"])
-            for line in tables.margins(of_one)
+            for line in tables.margins(of_most_artists(of_one))
         ]
         caption = "MAP, and accuracies of k-NN and linear softmax"
         yield Sheet("summary", caption, tables.by_features(scores), tuple(lines))
@@ -78,7 +78,7 @@ def sheets(results: pd.DataFrame) -> Iterator[Sheet]:
         yield Sheet(name, caption, tables.by_artists(of_one))
     for name, caption, table in accuracies_by_label(results):
         yield Sheet(name, caption, table)
-    for protocol, dataset, of_most in of_most_artists(results):
+    for protocol, dataset, of_most in recognised_of_most(results):
         few = tables.by_enrolment(of_most)
         if len(few):
             caption = f"{protocol} on {dataset} by the number of songs that enrol an artist"
@@ -100,7 +100,8 @@ def measured_by_artists(results: pd.DataFrame) -> Iterator[tuple[str, str, pd.Da
         of_one = known[known["protocol"].eq(protocol)]
         for (dataset, label), of_dataset in of_one.groupby(["dataset", "label"]):
             name = f"{protocol}_by_artists_{dataset}_{label}"
-            yield name, f"{protocol} of {label} on {dataset}, by training artists", of_dataset
+            caption = f"{protocol} by {label} on {dataset}, by the number of training artists"
+            yield name, caption, of_dataset
 
 
 def accuracies_by_label(results: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
@@ -109,15 +110,21 @@ def accuracies_by_label(results: pd.DataFrame) -> Iterator[tuple[str, str, pd.Da
     for (protocol, dataset, label), of_one in known.groupby(["protocol", "dataset", "label"]):
         table = tables.by_label(of_one)
         if len(table):
-            caption = f"{tables.SCORES[protocol]} accuracy of each {label} on {dataset}"
+            caption = f"{tables.SCORES[protocol]} accuracy by {label} on {dataset}"
             yield f"{protocol}_by_{label}_{dataset}", caption, table
 
 
-def of_most_artists(results: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+def recognised_of_most(results: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
     """Protocol, dataset and results of the systems of the most training artists."""
     known = results[results["protocol"].isin(RECOGNITION)].dropna(subset="artists")
     for (protocol, dataset, _), of_one in known.groupby(["protocol", "dataset", "label"]):
         yield protocol, dataset, of_one[of_one["artists"].eq(of_one["artists"].max())]
+
+
+def of_most_artists(results: pd.DataFrame) -> pd.DataFrame:
+    """Of each model the results of the most training artists, and those that have no number."""
+    most = results.groupby("model")["artists"].transform("max")
+    return results[most.isna() | results["artists"].eq(most)]
 
 
 # ---------------------------------------------------------------- as text
@@ -154,11 +161,10 @@ def write_tables(folder: Path, paper: str | None = None) -> Iterator[str]:
         folder / "tables",
     )
     for name, made in whole.items():
-        filled = coverage(results, name)
-        asked = name == paper if paper else any(one.table["ours"].notna().any() for one in made)
-        if asked:
-            yield from (as_markdown(one) for one in made)
-        yield filled
+        if paper in (None, name):
+            if paper or any(one.table["ours"].notna().any() for one in made):
+                yield from map(as_markdown, made)
+            yield coverage(results, name)
     if paper:
         return
     for one in sheets(results):

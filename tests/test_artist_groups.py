@@ -51,8 +51,8 @@ def test_features_of_a_run_are_judged_by_genre_and_like_any_others(trained, corp
     assert any(line.startswith("macro_f1 ") for line in judged.lines)
     assert run_here("evaluate.py", "retrieval", features, split).lines[-1].startswith("map ")
     assert run_here("evaluate.py", "knn", features, split, "-k", 3).lines[-1].startswith("acc")
-    table = run_here("evaluate.py", "combinations", "--results", tmp_path)
-    (row,) = [line for line in table.lines if line.startswith("| gs |")]
+    table = run_here("evaluate.py", "tables", "--results", tmp_path)
+    row = next(line for line in table.lines if line.startswith("| gs |"))
     assert f"{float(value):.4f}" in row
     assert "56 of 57 combinations have no result" in table.out
 

@@ -1,7 +1,5 @@
 """A plan: what is done is not done again, what changed is, and times are learnt."""
 
-import json
-
 import pytest
 
 from common.errors import InputError
@@ -95,7 +93,7 @@ def test_what_its_script_found_complete_is_done_and_teaches_no_time(place):
     (place / "b").write_text("a1")
     made = Plan(place, steps(place, "keep"))
     assert run(made) == ["b keep"]
-    [row] = json.loads((place / plan.JOURNAL).read_text())["steps"]
+    [row] = plan.read_journal(place).values()
     assert row["seconds"] is None
     assert Plan(place, steps(place, "keep")).to_do() == []
     assert Plan(place, []).seconds(made.steps) == pytest.approx(made.steps[0].work.seconds)
@@ -103,8 +101,8 @@ def test_what_its_script_found_complete_is_done_and_teaches_no_time(place):
 
 def test_times_are_those_that_steps_of_the_kind_took_here(place):
     one = steps(place)[0]
-    journal = {"command": "x", "kind": "extract", "amount": 10, "seconds": 5 * one.work.seconds}
-    (place / plan.JOURNAL).write_text(json.dumps({"steps": [journal]}))
+    journal = f"command,kind,amount,seconds\nx,extract,10,{5 * one.work.seconds}\n"
+    (place / plan.JOURNAL).write_text(journal)
     made = Plan(place, steps(place))
     assert made.seconds([one]) == pytest.approx(5 * one.work.seconds)
     assert made.lines()[-1].startswith("0 of 3 steps are done; the others take about ")
@@ -117,10 +115,12 @@ def test_an_unknown_amount_is_told(place):
     assert lines[1].endswith(" and 1 of unknown time")
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"steps": [1]}', '{"steps": [{"command": "x"}]}'])
+@pytest.mark.parametrize(
+    "text", ["a\nb\n", "command,kind\nx,y\n", "command,kind,amount,seconds\nx,extract,high,\n"]
+)
 def test_a_damaged_journal_is_refused_by_name(place, text):
     (place / plan.JOURNAL).write_text(text)
-    with pytest.raises(InputError, match=r"steps\.json: damaged .*; delete it"):
+    with pytest.raises(InputError, match=r"steps\.csv: damaged .*; delete it"):
         Plan(place, [])
 
 

@@ -34,11 +34,10 @@ def test_each_word_has_a_table_and_a_map(files, tmp_path):
     out = tmp_path / "out"
     ran = run_here("evaluate.py", "groups", *given, "--out", out)
     assert {path.name for path in out.iterdir()} == {
-        f"groups_{word}.{kind}" for word in "ms" for kind in ("md", "csv", "png", "svg")
+        f"groups_{word}.{kind}" for word in "ms" for kind in ("md", "csv", "tex", "png", "svg")
     }
-    assert [line for line in ran.lines if line.startswith("the word")] == [
-        "the word m:",
-        "the word s:",
+    assert [line for line in ran.lines if line.startswith("**")] == [
+        f"**artist groups by the word {word}**" for word in "ms"
     ]
     split = pd.read_csv(given[1], dtype=str, keep_default_na=False)
     for word, found in by_word.items():

@@ -1,5 +1,6 @@
 """The figures: whole, at column width, with values and names that can be read."""
 
+import functools
 import itertools
 import math
 import xml.etree.ElementTree
@@ -9,7 +10,12 @@ from unittest import mock
 import numpy as np
 import pandas as pd
 import pytest
-from evaluation.figures import (
+from matplotlib.figure import Figure
+
+from common.errors import InputError
+from papers import combinations
+from papers.cells import of_paper, read_paper_tables
+from report.figures import (
     COLUMN_WIDTH,
     DPI,
     MOST_BARS,
@@ -21,12 +27,10 @@ from evaluation.figures import (
     scores_by_features,
     scores_by_tasks,
     songs_in_the_plane,
+    training_curves,
 )
-from evaluation.tables import SYSTEMS, by_enrolment, of_paper, read_paper_tables
-from matplotlib.figure import Figure
-
-from common.errors import InputError
-from evaluation import combinations
+from report.runs import Trained
+from report.tables import SYSTEMS, by_enrolment
 
 NO_PAPER = read_paper_tables().iloc[:0]
 
@@ -306,7 +310,8 @@ def test_songs_of_the_first_labels_have_colours_and_the_others_are_grey(saved, l
     names = np.array([*HOSTILE[:-1], *(f"an artist {n}" for n in range(60))], object)[:labels]
     of_each = np.concatenate([names, random.choice(names, 200)])
     plane = random.normal(size=(len(of_each), 2))
-    figure = saved(songs_in_the_plane, plane, of_each, most, "siamese: songs by artist")
+    draw = functools.partial(songs_in_the_plane, most=most)
+    figure = saved(draw, plane, of_each, "siamese: songs by artist")
     assert readable(figure)
     clouds = figure.axes[0].collections
     told = [text.get_text().strip() for text in figure.legends[0].texts]
@@ -320,6 +325,36 @@ def test_songs_of_the_first_labels_have_colours_and_the_others_are_grey(saved, l
         others = np.isin(of_each, names[most:])
         np.testing.assert_array_equal(clouds[-1].get_offsets(), plane[others])
         assert clouds[-1].get_zorder() < clouds[0].get_zorder()
+
+
+def run_of(name: str, *, validation: bool = True) -> Trained:
+    """A training of 30 epochs whose losses fall."""
+    losses = 1 / np.arange(1, 31) + len(name) / 50
+    curves = {"training": losses} | ({"validation": losses + 0.1} if validation else {})
+    return Trained(name, "basic", pd.DataFrame(curves, range(1, 31)), "loss", {})
+
+
+@pytest.mark.parametrize("validation", [True, False])
+def test_curves_of_few_trainings_have_names(saved, validation):
+    runs = [run_of(f"basic_{n}_0", validation=validation) for n in (10, 20, 40, 60)]
+    figure = saved(training_curves, [*runs, run_of(HOSTILE[0], validation=validation)], "basic")
+    assert readable(figure)
+    told = [text.get_text() for text in figure.legends[0].texts]
+    assert told[:4] == [one.name for one in runs]
+    assert told[5:] == ["on training songs"] * validation
+    drawn = [line for line in figure.axes[0].lines if len(line.get_xdata())]
+    assert len(drawn) == 5 * (1 + validation)
+    np.testing.assert_array_equal(drawn[0].get_ydata(), runs[0].curves["training"])
+    assert drawn[0].get_linestyle() == ("--" if validation else "-")
+
+
+def test_curves_of_many_trainings_have_one_colour(saved):
+    figure = saved(
+        training_curves, [run_of(f"mtn_{n}", validation=False) for n in range(26)], "mtn"
+    )
+    assert readable(figure)
+    assert [text.get_text() for text in figure.legends[0].texts] == ["26 trainings"]
+    assert len({line.get_color() for line in figure.axes[0].lines}) == 1
 
 
 def test_an_svg_is_whole_and_the_same_each_time(tmp_path):
