@@ -1,6 +1,6 @@
 """Do the released weights describe real music, and more artists better?
 
-    python bench/real_clips.py FOLDER --mirror RELEASED_WEIGHTS
+    python bench/real_clips.py FOLDER --mirror RELEASED_WEIGHTS [--out FILE.csv]
 
 FOLDER holds clips named GENRE.NUMBER.wav, ten or more a genre. Retrieval takes
 all of them; k-NN and linear softmax are averaged over ten random splits of 6
@@ -23,8 +23,9 @@ from common.parallel import usable_cores
 from data_prep import mel_cache, split_csv
 from data_prep.artist_rule import deal
 from data_prep.catalogs import Request, folder_paths
-from evaluation import classify, recognition, retrieval, tables, verification
+from evaluation import classify, recognition, retrieval, verification
 from models.named import named
+from report.text import to_markdown
 
 WEIGHTS = (
     "siamese_1000_59",
@@ -42,6 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--mirror", type=Path)
+    parser.add_argument("--out", type=Path, help="keep the table as CSV too")
     args = parser.parse_args()
     table = folder_paths.read(Request(root=args.folder, pattern="{genre}.{}")).table
     table["subset"] = "train"
@@ -50,7 +52,10 @@ def main() -> None:
         mel_cache.make(table, args.folder, out, workers=usable_cores())
         cache = mel_cache.MelCache(out)
         rows = [scores(name, table, cache, args.mirror) for name in WEIGHTS]
-    print(tables.to_markdown(pd.DataFrame(rows)))
+    made = pd.DataFrame(rows)
+    if args.out:
+        made.round(6).to_csv(args.out, index=False)
+    print(to_markdown(made))
 
 
 def scores(name: str, table: pd.DataFrame, cache: mel_cache.MelCache, mirror: Path | None) -> dict:
