@@ -359,9 +359,9 @@ def figures(args: argparse.Namespace) -> None:
 
 def report(args: argparse.Namespace) -> None:
     """One page, of one file, of all results: tables, figures, training curves, and provenance."""
-    from report import page
+    from report import report
 
-    print(page.write(args.results))
+    print(report.write(args.results))
 
 
 def describe_groups(args: argparse.Namespace) -> None:

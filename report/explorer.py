@@ -1,21 +1,20 @@
 """The songs explorer: one page, of one file, that shows songs on a map and plays them.
 
-It opens from a disk, with no server and no network. The page itself is in `page/`; what it
+It opens from a disk, with no server and no network. The page itself is in `templates/`; what it
 draws with, plotly.js, is put into it, and so are the songs, as JSON that nothing interprets.
 """
 
 import base64
 import hashlib
-import html
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 from numpy.typing import ArrayLike
 from plotly.offline import get_plotlyjs
 
@@ -24,8 +23,7 @@ from common.errors import InputError
 from common.files import written_whole
 from data_prep import split_csv
 from evaluation.similarity import nearest
-
-PAGE = Path(__file__).with_name("page")
+from report.pages import own, render
 
 # What the page may load: itself, and audio files. plotly.js makes its WebGL commands with the
 # Function constructor, and its style rules in the page; neither is ever given a song's name.
@@ -141,21 +139,16 @@ def _map(name: str, features: ArrayLike, plane: ArrayLike, songs: int, count: in
 
 
 def _page(title: str, data: dict) -> str:
-    template, style, script = (
-        (PAGE / f"explorer.{suffix}").read_text(encoding="utf-8")
-        for suffix in ("html", "css", "js")
+    library, script = get_plotlyjs(), own("explorer.js")
+    return render(
+        "explorer.html",
+        title=title,
+        policy=POLICY.format(hashes=" ".join(map(_hash, (library, script)))),
+        style=own("explorer.css"),
+        data=Markup(to_island(data)),
+        library=Markup(library),
+        script=script,
     )
-    library = get_plotlyjs()
-    parts = {
-        "title": html.escape(title),
-        "policy": POLICY.format(hashes=" ".join(map(_hash, (library, script)))),
-        "style": style,
-        "data": to_island(data),
-        "library": library,
-        "script": script,
-    }
-    # In one pass, so that nothing within a part is taken for the name of another.
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template)
 
 
 def to_island(data: object) -> str:

@@ -25,6 +25,11 @@ class Sheet:
     table: pd.DataFrame
     lines: tuple[str, ...] = ()
 
+    @property
+    def numbers(self) -> set[str]:
+        """The columns of numbers, which align right."""
+        return set(self.table.select_dtypes("number"))
+
 
 # ---------------------------------------------------------------- the papers' tables
 
@@ -39,9 +44,9 @@ def paper_sheets(results: pd.DataFrame, paper: str) -> list[Sheet]:
     numbers = {need: n for n, need in enumerate(filter(None, table["needs"].unique()), 1)}
     sheets = []
     for number, of_one in table.groupby("table"):
-        wide = of_one.drop(columns=["paper", "table"])
+        wide = of_one.drop(columns=["paper", "table", "note"])
         wide["needs"] = [f"[{numbers[need]}]" if need else "" for need in of_one["needs"]]
-        drop = [name for name in ("protocol", "note") if wide[name].nunique() == 1]
+        drop = ["protocol"] if wide["protocol"].nunique() == 1 else []
         caption = f"{paper}, Table {number}: {cells.TABLES[paper, number]}"
         sheets.append(Sheet(f"{paper}_{number}", caption, wide.drop(columns=drop)))
     needs = tuple(f"[{number}] {need}" for need, number in numbers.items())

@@ -55,4 +55,4 @@ def to_latex(table: pd.DataFrame, caption: str) -> str:
 
 def escaped(text: str) -> str:
     """A text in which LaTeX finds no command."""
-    return text.translate(_ESCAPED)
+    return text.translate(_ESCAPED).replace("--", "-{}-")  # else they are one dash

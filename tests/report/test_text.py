@@ -34,5 +34,5 @@ def test_latex_has_no_command_of_a_name():
 
 
 def test_what_latex_reads_as_a_command_is_escaped():
-    expected = r"\&\%\$\#\_\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}é"
-    assert escaped("&%$#_{}~^\\é") == expected
+    expected = r"\&\%\$\#\_\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}é-{}-out"
+    assert escaped("&%$#_{}~^\\é--out") == expected

@@ -6,20 +6,17 @@ no server, no network and no script; what is in it is data, and nothing of it is
 
 import base64
 from dataclasses import dataclass
-from numbers import Number
 from pathlib import Path
 
-import jinja2
 import pandas as pd
 
 from common.files import written_whole
 from evaluation.results import read_results
 from papers import cells, plan
-from report import drawings, text
+from report import drawings
+from report.pages import own, render
 from report.runs import Trained, read_runs
 from report.sheets import Sheet, coverage, paper_sheets, sheets, write_tables
-
-PAGE = Path(__file__).with_name("page")
 
 
 @dataclass(frozen=True)
@@ -48,9 +45,10 @@ def write(folder: Path) -> Path:
     drawings.write_list(drawn, folder)
     runs = read_runs(folder / "runs")
     of_runs = drawings.draw_runs(runs, folder)
-    page = template("report.html").render(
+    page = render(
+        "report.html",
         title=f"Results of {folder.resolve().name}",
-        style=(PAGE / "report.css").read_text(encoding="utf-8"),
+        style=own("report.css"),
         papers=[(coverage(results, name), paper_sheets(results, name)) for name in cells.PAPERS],
         sheets=list(sheets(results)),
         pictures=[_picture(one) for one in drawn],
@@ -66,17 +64,6 @@ def write(folder: Path) -> Path:
     with written_whole(folder / "report.html") as aside:
         aside.write_text(page, encoding="utf-8", newline="\n")
     return folder / "report.html"
-
-
-def template(name: str) -> jinja2.Template:
-    """A page of `page/`, in which everything that is put into it is escaped."""
-    loader = jinja2.FileSystemLoader(PAGE)
-    settings = {"autoescape": True, "undefined": jinja2.StrictUndefined, "trim_blocks": True}
-    made = jinja2.Environment(loader=loader, lstrip_blocks=True, **settings)
-    made.filters["cell"] = text.told
-    made.tests["number"] = pd.api.types.is_numeric_dtype
-    made.tests["number_value"] = lambda value: isinstance(value, Number)
-    return made.get_template(name)
 
 
 def _picture(drawn: drawings.Drawn) -> Picture:
