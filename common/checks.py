@@ -57,6 +57,16 @@ def checked_features(features: ArrayLike, name: str) -> np.ndarray:
     return features
 
 
+def require_two_labels(labels: ArrayLike, name: str) -> None:
+    """Raise `InputError` if all of some songs, called `name`, have the same label."""
+    classes = pd.unique(np.asarray(labels))
+    if len(classes) == 1:
+        raise InputError(
+            f"{name}: every song has the label {classes[0]}, and there is nothing to tell apart; "
+            "choose another column with --label"
+        )
+
+
 def checked_subsets(
     train: tuple[ArrayLike, ArrayLike],
     valid: tuple[ArrayLike, ArrayLike],
@@ -82,12 +92,8 @@ def checked_subsets(
         for part, subset in ((train, "train"), (valid, "valid"), (test, "test"))
     ]
     (train_x, train_y), (valid_x, valid_y), (test_x, test_y) = pairs
+    require_two_labels(train_y, f"{name}, train subset")
     train_y, classes = pd.factorize(train_y)
-    if len(classes) < 2:
-        raise InputError(
-            f"{name}, train subset: every song has the label {classes[0]}, and a classifier "
-            "needs two; choose another column with --label"
-        )
     valid_y, test_y = (pd.Index(classes).get_indexer(y) for y in (valid_y, test_y))
     known = valid_y >= 0
     if not known.any():

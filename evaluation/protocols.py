@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from common.checks import require_two_labels
 from common.errors import InputError
 from data_prep import labels
 from evaluation import classify, retrieval, tagging
@@ -40,6 +41,7 @@ class Judged(NamedTuple):
 
 def judge_retrieval(songs: Songs, label: str) -> Judged:
     """MAP: each song a query, all others ranked by cosine."""
+    require_two_labels(songs.labels(label), "retrieval")
     value = retrieval.mean_average_precision(songs.features, songs.labels(label))
     return Judged("map", [value], len(songs.split), {})
 
@@ -47,6 +49,7 @@ def judge_retrieval(songs: Songs, label: str) -> Judged:
 def judge_knn(songs: Songs, label: str, *, k: int) -> Judged:
     """Accuracy on the test songs of the majority among the 20 nearest training songs."""
     train, _, (test, truth) = songs.subsets(songs.labels(label))
+    require_two_labels(train[1], "k-NN, train subset")
     right = classify.knn_predict(*train, test, k) == truth
     return Judged("accuracy", [float(right.mean())], len(truth), _of_each(right, truth))
 

@@ -40,7 +40,7 @@ def add_arguments(made: argparse.ArgumentParser) -> None:
 
 
 def plan(args: argparse.Namespace, data: Data) -> tuple[list[Step], list[str]]:
-    """Tables 3 to 5: its steps, and what is left out, a line each.
+    """The steps to Tables 3 to 5 and Figure 3; and what is left out, a line each.
 
     Log loss and macro F1 of single-task, multi-task and wide networks, for all combinations
     of the genre with artist groups out of four words. Without the songs' audio, or without

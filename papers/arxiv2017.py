@@ -64,7 +64,7 @@ class Songs:
 
 
 def plan(args: argparse.Namespace, data: Data) -> tuple[list[Step], list[str]]:
-    """Tables 1 and 2, and Figures 2 to 5: its steps, and what is left out, a line each.
+    """The steps to Tables 1 and 2 and Figures 2 to 5; and what is left out, a line each.
 
     Equal error rate and accuracy of GMM-UBM, of i-vectors and the CNN's features
     (DeepArtistID) by cosine and PLDA, and of both fused, for each number of training

@@ -62,7 +62,7 @@ def add_arguments(made: argparse.ArgumentParser) -> None:
 
 
 def plan(args: argparse.Namespace, data: Data) -> tuple[list[Step], list[str]]:
-    """Tables 1 to 4, and Figures 2 to 7: its steps, and what is left out, a line each.
+    """The steps to Tables 1 to 4 and Figures 2 to 7; and what is left out, a line each.
 
     Basic and siamese models of each number of artists, the tag model, and two baselines, by
     MAP, k-NN and linear softmax on each target; without songs to train on, the released

@@ -128,9 +128,10 @@ def test_projected_features_say_what_they_were_projected_by():
 def test_tsne_keeps_neighbours_together_and_is_the_same_for_a_seed():
     features, names = clouds(artists=3, songs=12, d=4)
     features = features / features.std(axis=0).clip(1e-9)
-    plane = tsne(features, perplexity=5, seed=1)
+    plane, divergence = tsne(features, perplexity=5, seed=1)
     assert plane.shape == (36, 2) and plane.dtype == np.float64 and np.isfinite(plane).all()
-    np.testing.assert_array_equal(plane, tsne(features, perplexity=5, seed=1))
+    np.testing.assert_array_equal(plane, tsne(features, perplexity=5, seed=1)[0])
+    assert 0 < divergence < tsne(np.random.default_rng(1).normal(size=(40, 9)), 5, 1)[1]
     distance = np.linalg.norm(plane[:, None] - plane, axis=-1)
     np.fill_diagonal(distance, np.inf)
     assert np.mean(names[distance.argmin(axis=1)] == names) > 0.9

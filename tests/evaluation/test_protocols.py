@@ -5,6 +5,7 @@ import pytest
 
 from common.errors import InputError
 from evaluation import classify, protocols, retrieval, songs, tagging
+from tests.conftest import refused_here
 from tests.evaluation import made_up
 
 
@@ -148,3 +149,11 @@ def test_a_genre_never_learnt_has_no_loss_and_is_told(tmp_path, capsys):
 def test_features_without_probabilities_are_refused(found, files):
     with pytest.raises(InputError, match=f"{files[0]}: holds no class probabilities; extract"):
         protocols.judge_genre(found, "genre")
+
+
+def test_one_label_is_refused_by_each_protocol(tmp_path):
+    table, features = made_up.artists("abcdef")
+    files = made_up.write(tmp_path, "songs", table.assign(genre="rock"), features)
+    for protocol in ("retrieval", "knn", "linear", "transfer"):
+        message = refused_here("evaluate.py", protocol, *files)
+        assert "every song has the label rock, and there is nothing to tell apart" in message

@@ -40,6 +40,7 @@ def test_cosine_of_one_file(files):
         "features": "basic_run cosine",
         "model": "DeepArtistID + cosine",
         "artists": 3,
+        "seed": None,
     }
     who = verification.enrol(found.artists, 3, 2, seed=0)
     expected = recognition.by_cosine(made_up.artists("abc")[1])(who)
