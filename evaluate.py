@@ -105,7 +105,8 @@ def main() -> None:
     example = "groups/demo_genres.h5 splits/demo_genres.csv --out results/groups"
     made = command("groups", describe_groups, example, "GROUPS.h5 SPLIT.csv")
     made.add_argument("--out", type=Path, required=True, help="folder of the tables and figures")
-    for name, run in (("tables", tables), ("figures", figures), ("report", report)):
+    layouts = {"tables": lay_out_tables, "figures": draw_figures, "report": write_report}
+    for name, run in layouts.items():
         made = command(name, run, "--results results/demo")
         made.add_argument("--results", type=Path, default=Path("results"), help="folder of --json")
         if name == "tables":
@@ -332,7 +333,7 @@ def project(args: argparse.Namespace) -> None:
 # ---------------------------------------------------------------- layouts
 
 
-def tables(args: argparse.Namespace) -> None:
+def lay_out_tables(args: argparse.Namespace) -> None:
     """The papers' tables with ours beside them, or what an empty cell needs.
 
     As CSV, Markdown and LaTeX. So are tables of features side by side, of systems by the
@@ -345,7 +346,7 @@ def tables(args: argparse.Namespace) -> None:
         print(line)
 
 
-def figures(args: argparse.Namespace) -> None:
+def draw_figures(args: argparse.Namespace) -> None:
     """The papers' figures of these results, as PNG and SVG; and what the others need.
 
     Scores against the number of training artists, accuracy of each genre, DET curves, maps of
@@ -357,7 +358,7 @@ def figures(args: argparse.Namespace) -> None:
         print(line)
 
 
-def report(args: argparse.Namespace) -> None:
+def write_report(args: argparse.Namespace) -> None:
     """One page, of one file, of all results: tables, figures, training curves, and provenance."""
     from report import report
 

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from matplotlib.ticker import MaxNLocator
 from scipy.special import ndtri
 
 from common.errors import InputError
@@ -329,6 +330,7 @@ def training_curves(runs: Sequence[Trained], title: str, path: str | Path) -> No
         axes.plot([], [], color=SERIES[2], label=f"{len(runs)} trainings")
     if any("validation" in one.curves for one in runs):
         axes.plot([], [], color="black", linestyle="--", alpha=0.5, label="on training songs")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch" if runs[0].measure == "loss" else "iteration", fontsize=8)
     axes.set_ylabel(runs[0].measure, fontsize=8)
     _legend(figure, columns=3)
@@ -342,6 +344,7 @@ def _panel(title: str, rows: int = 1, height: float = 3.6) -> tuple[Figure, Axes
     panels[0].set_title(_short(title, TITLE), fontsize=9)
     for axes in panels:
         axes.tick_params(labelsize=7)
+        axes.yaxis.get_offset_text().set_fontsize(7)
         axes.grid(alpha=0.3, linewidth=0.5)
         axes.spines[["top", "right"]].set_visible(False)
     return figure, panels if rows > 1 else panels[0]
