@@ -211,8 +211,8 @@ def real_clips() -> str:
 def tuned() -> str:
     """The released weights on the built-in corpus, before and after fine-tuning."""
     results = over_seeds(reference("tuned"))
-    made = wide(results, "features", "protocol").rename(columns=tables.SCORES)
-    return to_markdown(made.sort_values("MAP").reset_index())
+    made = wide(results, "features", "protocol")[list(tables.SCORES)]
+    return to_markdown(made.rename(columns=tables.SCORES).sort_values("MAP").reset_index())
 
 
 def measurements() -> str:

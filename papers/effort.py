@@ -5,21 +5,21 @@ from typing import NamedTuple
 
 # Seconds to start, and for each of the units in which the work is counted.
 SECONDS = {
-    "split": (3.0, 0.0001),  # tracks
-    "render": (2.0, 0.04),  # songs of the built-in corpus
-    "decode": (3.0, 0.03),  # tracks of 30 s
-    "basic": (12.0, 0.0009),  # crops: songs times epochs
-    "tag": (12.0, 0.0009),
-    "siamese": (15.0, 0.0027),
-    "ivector": (5.0, 0.05),  # songs of 30 s
+    "split": (2.0, 0.0001),  # tracks
+    "render": (2.0, 0.03),  # songs of the built-in corpus
+    "decode": (3.0, 0.02),  # tracks of 30 s
+    "basic": (18.0, 0.0009),  # crops: songs times epochs
+    "tag": (18.0, 0.0009),
+    "siamese": (16.0, 0.0029),
+    "ivector": (5.0, 0.04),  # songs of 30 s
     "groups": (10.0, 0.01),  # tracks, of the words m, d and s
-    "essentia": (5.0, 1.1),  # tracks
-    "agf": (15.0, 0.0022),  # crops of each network
-    "extract": (6.0, 0.008),  # tracks
-    "judge": (3.0, 0.001),  # songs
-    "train and judge": (4.0, 0.03),  # songs, of what trains a classifier
-    "t-SNE": (4.0, 0.01),  # songs
-    "lay out": (8.0, 0.02),  # results
+    "essentia": (20.0, 1.0),  # tracks, of these and the word e
+    "agf": (60.0, 0.0025),  # crops of a network of one task
+    "extract": (5.0, 0.004),  # tracks
+    "judge": (2.0, 0.001),  # songs
+    "train and judge": (2.0, 0.004),  # songs, of what trains a classifier
+    "t-SNE": (2.0, 0.006),  # songs
+    "lay out": (5.0, 0.1),  # results
 }
 
 
