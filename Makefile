@@ -36,12 +36,15 @@ ismir2018 arxiv2017 agf2018: .venv/installed
 		{ echo "needs the folder of the datasets: make $@ DATA=DIR; see README.md"; exit 2; }
 	$(PY) reproduce.py $@ --data "$(DATA)" --out results/$@ $(MORE)
 
+# On two cores: a file of tests keeps to one of them, for its tests share what is dear to make.
+TWO := --numprocesses 2 --dist loadfile
+
 test: .venv/installed-dev
-	$(PY) -m pytest
+	$(PY) -m pytest $(TWO)
 
 # What depends on the backend, on the others than TensorFlow.
 test-jax test-torch: test-%: .venv/installed-dev .venv/installed-%
-	KERAS_BACKEND=$* $(PY) -m pytest tests/models
+	KERAS_BACKEND=$* $(PY) -m pytest $(TWO) tests/models
 
 lint: .venv/installed-dev
 	$(PY) -m ruff check .

@@ -115,7 +115,6 @@ def test_a_feature_file_opens_in_pandas_in_one_line(monkeypatch, tmp_path):
     made = feature_file.Features(values, np.array(["a", "ü"], object), {}, {})
     feature_file.write(tmp_path / "features/my_music.h5", made)
     monkeypatch.chdir(tmp_path)
-    names = {"h5py": h5py, "pd": pd}
-    exec(code, names)
-    assert names["features"].index.tolist() == ["a", "ü"]
-    np.testing.assert_array_equal(names["features"], values)
+    table = eval(code, {"h5py": h5py, "pd": pd})
+    assert table.index.tolist() == ["a", "ü"]
+    np.testing.assert_array_equal(table, values)

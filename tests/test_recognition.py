@@ -149,7 +149,7 @@ def test_lda_makes_features_out_of_features(features, splits, place):
     assert run(*command, "--dimensions", 1).out == f"{out}: complete already\n"
     assert "lda.dimensions: 1 -> 2" in refused(*command, "--dimensions", 2)
     assert out.read_bytes() == before
-    run("evaluate.py", "retrieval", out, splits[1])
+    run("evaluate.py", "retrieval", out, splits[1], "--label", "artist")
     message = refused("evaluate.py", "lda", out, splits[0], features, "--out", place / "x.h5")
     assert f"{out} is by ivector_lda, {features} by ivector" in message
 
