@@ -54,10 +54,13 @@ def write(folder: Path) -> Path:
         pictures=[_picture(one) for one in drawn],
         missing=drawings.missing_figures(drawn),
         curves=[_picture(one) for one in of_runs],
-        runs=Sheet("runs", "Trainings", _table_of_runs(runs)),
-        results=Sheet("results", "Results", _table_of_results(results)),
-        weights=Sheet("weights", "Weights", _table_of_weights(results)),
-        versions=Sheet("versions", "Versions", _table_of_versions(results)),
+        provenance=[
+            Sheet("data", "Songs that were judged", _table_of_data(results)),
+            Sheet("weights", "Weights", _table_of_weights(results)),
+            Sheet("runs", "Trainings", _table_of_runs(runs)),
+            Sheet("results", "Results", _table_of_results(results)),
+            Sheet("versions", "Versions of libraries", _table_of_versions(results)),
+        ],
         commands=list(dict.fromkeys([*journal, *results["command"].dropna()])),
         pages=sorted(path.name for path in folder.glob("songs*.html")),
     )
@@ -74,19 +77,26 @@ def _picture(drawn: drawings.Drawn) -> Picture:
 # ---------------------------------------------------------------- provenance
 
 
+def _table_of_data(results: pd.DataFrame) -> pd.DataFrame:
+    """How many songs were judged of each dataset, by what."""
+    columns = ["dataset", "label", "protocol"]
+    told = results.groupby(columns)["n_songs"].agg(["min", "max", "size"]).reset_index()
+    return told.rename(columns={"min": "fewest songs", "max": "most songs", "size": "results"})
+
+
 def _table_of_runs(runs: list[Trained]) -> pd.DataFrame:
     """What each training was and came to."""
     rows = []
     for one in runs:
-        settings = one.inputs.get("settings", {})
-        last = one.curves.iloc[-1]
+        cache, settings = _dict(one.inputs.get("cache")), _dict(one.inputs.get("settings"))
         row = {
             "run": one.name,
             "model": one.inputs.get("model", one.kind),
             "artists": one.inputs.get("artists"),
-            "seed": settings.get("seed") if isinstance(settings, dict) else None,
+            "tracks of the cache": cache.get("tracks"),
+            "seed": settings.get("seed"),
             "epochs": len(one.curves),
-            f"last {one.measure}": last["training"],
+            f"last {one.measure}": one.curves["training"].iloc[-1],
             "lowest validation loss": one.curves.get("validation", pd.Series(dtype=float)).min(),
             "backend": one.record.get("backend", ""),
         }
@@ -96,13 +106,10 @@ def _table_of_runs(runs: list[Trained]) -> pd.DataFrame:
 
 def _table_of_results(results: pd.DataFrame) -> pd.DataFrame:
     """Every result that the tables are made of, with its seeds and the file that has the rest."""
-    settings = [
-        (made.get("inputs") or {}).get("settings") if isinstance(made, dict) else None
-        for made in results["made_from"]
-    ]
-    seeds = [one.get("seed") if isinstance(one, dict) else None for one in settings]
+    settings = [_dict(_dict(made.get("inputs")).get("settings")) for made in results["made_from"]]
     columns = ["protocol", "dataset", "label", "features", "metric", "value", "spread", "trials"]
     table = results[[*columns, "n_songs"]].rename(columns={"n_songs": "songs"})
+    seeds = [str(one.get("seed", "")) for one in settings]
     return table.assign(training_seed=results["seed"], seed=seeds, file=results["file"])
 
 
@@ -110,12 +117,10 @@ def _table_of_weights(results: pd.DataFrame) -> pd.DataFrame:
     """The weights that the results are of, by name, with the sha256 of each."""
     found = {}
     for made in results["made_from"]:
-        for one in _weights_in(made.get("inputs", {})):
+        for one in _weights_in(made.get("inputs")):
             found[str(one.get("name"))] = one
     columns = ["model", "artists", "seed", "sha256"]
-    rows = [
-        {"weights": name, **{key: one.get(key) for key in columns}} for name, one in found.items()
-    ]
+    rows = [[name, *map(one.get, columns)] for name, one in found.items()]
     return pd.DataFrame(rows, columns=["weights", *columns]).sort_values("weights")
 
 
@@ -123,11 +128,9 @@ def _weights_in(inputs: object) -> list[dict]:
     """All records named `weights` in what something was made from."""
     if isinstance(inputs, list):
         return [one for each in inputs for one in _weights_in(each)]
-    if not isinstance(inputs, dict):
-        return []
+    inputs = _dict(inputs)
     own = [inputs["weights"]] if isinstance(inputs.get("weights"), dict) else []
-    others = [each for key, each in inputs.items() if key != "weights"]
-    return own + _weights_in(others)
+    return own + _weights_in([each for key, each in inputs.items() if key != "weights"])
 
 
 def _table_of_versions(results: pd.DataFrame) -> pd.DataFrame:
@@ -135,8 +138,13 @@ def _table_of_versions(results: pd.DataFrame) -> pd.DataFrame:
     made = [
         (str(name), str(version))
         for one in results["made_from"]
-        for name, version in (one.get("versions") or {}).items()
+        for name, version in _dict(one.get("versions")).items()
     ]
     counts = pd.Series(made, dtype=object).value_counts()
     rows = [(name, version, count) for (name, version), count in counts.items()]
     return pd.DataFrame(rows, columns=["library", "version", "results"]).sort_values("library")
+
+
+def _dict(value: object) -> dict:
+    """A part of a record as a dict, which it is in what this package has written."""
+    return value if isinstance(value, dict) else {}

@@ -91,7 +91,8 @@ def _read(log: Path, columns: list[str]) -> pd.DataFrame:
     """A log, its numbers as floats."""
     try:
         table = pd.read_csv(log)
-        table[columns]
+        if not len(table[columns]):
+            raise ValueError("no epoch")
         numbers = table.columns.difference(["model"])
         return table.astype(dict.fromkeys(numbers, float))
     except (KeyError, OSError, ValueError) as error:  # pandas' errors are ValueErrors

@@ -139,6 +139,15 @@ def test_a_folder_without_results_tells_what_all_cells_need(tmp_path):
     assert "No training lies in the folder runs" in text
 
 
+@pytest.mark.parametrize(
+    "made_from",
+    [{"inputs": [1], "versions": [2]}, {"inputs": {"settings": 3, "weights": 4}, "versions": 5}],
+)
+def test_a_record_of_another_shape_is_no_fault(folder, made_from):
+    (folder / "one.json").write_text(json.dumps(RESULT | {"made_from": made_from}))
+    report.write(folder)
+
+
 def test_damaged_inputs_are_refused_and_leave_the_page_there_was(folder):
     before = report.write(folder).read_bytes()
     (folder / "runs/siamese_500_0/log.csv").write_text("nonsense")

@@ -42,7 +42,9 @@ def test_no_runs_are_no_fault(tmp_path):
     assert read_runs(tmp_path / "runs") == []
 
 
-@pytest.mark.parametrize("text", ["", "epoch\n1\n", "epoch,loss\n1,high\n", 'epoch,loss\n1,"2\n'])
+@pytest.mark.parametrize(
+    "text", ["", "epoch,loss\n", "epoch\n1\n", "epoch,loss\n1,high\n", 'epoch,loss\n1,"2\n']
+)
 def test_a_damaged_log_is_refused_by_name(tmp_path, text):
     write(tmp_path, "mine", text)
     with pytest.raises(InputError, match=r"mine/log\.csv: not the log of a training; delete"):
