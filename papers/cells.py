@@ -6,7 +6,7 @@ import pandas as pd
 
 from evaluation.results import over_seeds
 from papers import combinations
-from papers.needs import needs
+from papers.needs import lacks, needs
 
 PAPERS = ("ismir2018", "arxiv2017", "agf2018")
 
@@ -67,12 +67,12 @@ def beside_ours(results: pd.DataFrame) -> pd.DataFrame:
         `ours`, their `difference`, `spread` and what it is `over` ("10 trials",
         "3 seeds"), `songs` judged, which `weights`; `note` of the papers' own numbers, and
         `needs`: where there is no result, the data, weights, time and commands that would
-        make it, else empty.
+        make it; where it is of fewer songs than the paper's, how many; else empty.
     """
     ours, theirs = _filling(results), read_paper_tables().rename(columns={"value": "paper's"})
     table = theirs.merge(ours, on=CELL, how="left")
     table["needs"] = [
-        needs(cell) if pd.isna(cell["ours"]) else "" for cell in table.to_dict("records")
+        needs(cell) if pd.isna(cell["ours"]) else lacks(cell) for cell in table.to_dict("records")
     ]
     table = pd.concat([table, *_elsewhere(theirs, ours)])
     table["difference"] = table["ours"] - table["paper's"]

@@ -35,6 +35,8 @@ class Known:
         Of its lists, likewise; those of the papers may be downloaded instead.
     artists
         Whether its tracks have artists' names.
+    test
+        How many of its tracks are for testing in the papers; None where they do not say.
     """
 
     about: str
@@ -42,18 +44,21 @@ class Known:
     folder: str
     metadata: str = LISTS
     artists: bool = True
+    test: int | None = None
 
 
 FMA = "fma_metadata"
 KNOWN = {
     "msd": Known("MSD previews by 7digital, which are not to be had any more", 100_000, "msd"),
     "msd_tags": Known("MSD previews, and their Last.fm tags", 118_435, "msd", artists=False),
-    "gtzan": Known("GTZAN audio (930 clips)", 930, "gtzan", artists=False),
-    "mtat": Known("MagnaTagATune audio (21,105 clips, 50 tags)", 21_105, "mtat"),
+    "gtzan": Known("GTZAN audio (930 clips)", 930, "gtzan", artists=False, test=290),
+    "mtat": Known("MagnaTagATune audio (21,105 clips, 50 tags)", 21_105, "mtat", test=4_332),
     "naver": Known(
         "the NAVER Korean songs (8,000 clips; a private list: bring your own)", 8_000, "naver"
     ),
-    "fma_small": Known("FMA small audio (8,000 clips) and its lists", 8_000, "fma_small", FMA),
+    "fma_small": Known(
+        "FMA small audio (8,000 clips) and its lists", 8_000, "fma_small", FMA, test=800
+    ),
     "fma_medium": Known("FMA medium audio (25,000 clips) and its lists", 25_000, "fma_medium", FMA),
     "fma_large": Known("FMA large audio (106,574 clips)", 106_574, "fma_large", FMA),
     "fma_full": Known("FMA full audio (106,574 tracks)", 106_574, "fma_full", FMA),

@@ -37,6 +37,24 @@ def needs(cell: dict) -> str:
     return _trained(cell)
 
 
+def lacks(cell: dict) -> str:
+    """What a filled cell lacks to be the paper's: songs that it was not judged on; or "".
+
+    Parameters
+    ----------
+    cell
+        A row of `papers.cells.beside_ours` with a number of `ours`.
+    """
+    known = KNOWN[cell["dataset"]]
+    asked = known.tracks if cell["protocol"] == "retrieval" else known.test
+    if asked is None or cell["songs"] >= asked:
+        return ""
+    return (
+        f"the other songs: {cell['songs']:,} of {asked:,} were judged, so that the difference is "
+        f"not that of methods; {known.about}, in {DATA.folder / known.folder}"
+    )
+
+
 def _released(cell: dict, names: Sequence[str]) -> str:
     """Of released weights: no training."""
     known = KNOWN[cell["dataset"]]

@@ -114,13 +114,13 @@ def _table_of_results(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def _table_of_weights(results: pd.DataFrame) -> pd.DataFrame:
-    """The weights that the results are of, by name, with the sha256 of each."""
+    """The weights that the results are of, with the sha256 of each."""
     found = {}
     for made in results["made_from"]:
         for one in _weights_in(made.get("inputs")):
-            found[str(one.get("name"))] = one
+            found[str(one.get("name")), str(one.get("sha256"))] = one
     columns = ["model", "artists", "seed", "sha256"]
-    rows = [[name, *map(one.get, columns)] for name, one in found.items()]
+    rows = [[name, *map(one.get, columns)] for (name, _), one in found.items()]
     return pd.DataFrame(rows, columns=["weights", *columns]).sort_values("weights")
 
 

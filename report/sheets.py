@@ -55,14 +55,16 @@ def paper_sheets(results: pd.DataFrame, paper: str) -> list[Sheet]:
 
 
 def coverage(results: pd.DataFrame, paper: str) -> str:
-    """How much of a paper's tables is filled, in words."""
+    """How much of a paper's tables is filled, in words; not counted are cells of fewer songs."""
     table = cells.beside_ours(results)
     table = table[table["paper"].eq(paper)]
     theirs = table[table["paper's"].notna() & table["note"].ne("quoted by the paper")]
     theirs = theirs.drop_duplicates(["table", *cells.CELL])
-    elsewhere = table["paper's"].isna().sum()
-    other = f", and {elsewhere} on other data" if elsewhere else ""
-    return f"{paper}: {theirs['ours'].notna().sum()} of {len(theirs)} numbers{other}"
+    ours, whole = theirs["ours"].notna(), theirs["needs"].eq("")
+    others = {"of fewer songs than the paper's": (ours & ~whole).sum()}
+    others["on other data"] = table["paper's"].isna().sum()
+    more = "".join(f", and {count} {kind}" for kind, count in others.items() if count)
+    return f"{paper}: {(ours & whole).sum()} of {len(theirs)} numbers{more}"
 
 
 # ---------------------------------------------------------------- other tables

@@ -5,7 +5,7 @@ import pytest
 
 from evaluation.results import read_results
 from papers.cells import beside_ours, of_paper, read_paper_tables
-from tests.evaluation.made_results import LINEAR, writer
+from tests.evaluation.made_results import KNN, LINEAR, writer
 
 
 @pytest.fixture
@@ -45,6 +45,20 @@ def test_a_result_fills_its_cell_only(write):
     assert list(filled["needs"]) == ["", ""]
     assert len(table) == len(read_paper_tables())
     assert (table.loc[table["ours"].isna(), "needs"] != "").all()
+
+
+def test_a_cell_of_fewer_songs_than_the_papers_says_so(write):
+    whole, part = (
+        KNN | {"n_songs": 290},
+        KNN | {"n_songs": 4, "model": "basic", "features": "basic_5000"},
+    )
+    results = write({"n_songs": 93}, whole, part, LINEAR | {"dataset": "naver", "n_songs": 7})
+    filled = beside_ours(results).dropna(subset="ours").set_index("protocol")["needs"]
+    assert filled["retrieval"].startswith("the other songs: 93 of 930 were judged")
+    assert filled["retrieval"].endswith("GTZAN audio (930 clips), in DIR/gtzan")
+    few, all_of_them = filled["knn"]  # basic stands first
+    assert few.startswith("the other songs: 4 of 290") and all_of_them == ""
+    assert filled["linear"] == ""  # the paper does not say how many it judged on
 
 
 def test_several_released_weights_for_one_cell_have_a_row_each(write):
