@@ -36,7 +36,8 @@ RECOGNISED = {
     "identification": "Whose song is it? Accuracy among artists never heard.",
 }
 # Songs that enrol an artist and that test, and more that a result is told by where it differs.
-PROTOCOL = {"enrol": 15, "tests": 5, "relevance": 16.0, "lda": None, "train_artists": None}
+PROTOCOL = {"enrol": 15, "tests": 5, "relevance": 16.0}
+PLDA = {"lda": None, "train_artists": None}  # these differ with the number of artists
 
 
 def main() -> None:
@@ -243,7 +244,7 @@ def add_recognition(made: argparse.ArgumentParser) -> None:
     )
     made.add_argument("--cache", type=Path, metavar="CACHE.h5", help="of the songs, for llr")
     made.add_argument("--relevance", type=cli.positive_float, help="of the adaptation, for llr")
-    made.set_defaults(**PROTOCOL)
+    made.set_defaults(**PROTOCOL, **PLDA)
 
 
 def require_recognisable(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
@@ -299,14 +300,16 @@ def judge_artists(args: argparse.Namespace) -> None:
         ],
         one_shot=args.one_shot,
     )
-    about = {**system.about, "features": " ".join([system.about["features"], *variant(args)])}
+    variant = set_apart(args, PROTOCOL)
+    name = " ".join([system.about["features"], *variant, *set_apart(args, PLDA)])
+    about = {**system.about, "features": name, "variant": " ".join(variant)}
     keep_result(args, judged, about, system.inputs)
 
 
-def variant(args: argparse.Namespace) -> list[str]:
-    """What sets a result apart from that of the paper's protocol: options with other values."""
-    given = {name: getattr(args, name) for name in PROTOCOL}
-    return [f"{name}={value}" for name, value in given.items() if value != PROTOCOL[name]]
+def set_apart(args: argparse.Namespace, usual: dict) -> list[str]:
+    """The options with other values than the usual ones."""
+    given = {name: getattr(args, name) for name in usual}
+    return [f"{name}={value}" for name, value in given.items() if value != usual[name]]
 
 
 def project(args: argparse.Namespace) -> None:

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from common.files import written_whole
-from evaluation.results import DTYPES, over_seeds, read_results
+from evaluation.results import DTYPES, OPTIONAL, over_seeds, read_results
 from papers import cells, combinations
 from report import tables
 from report.text import to_markdown
@@ -89,7 +89,8 @@ def reference(name: str) -> pd.DataFrame:
     """Results that were taken, as `evaluation.results.read_results` gives them."""
     table = pd.read_csv(REFERENCE / f"{name}.csv").astype(DTYPES)
     details = [{"macro_f1": f1} for f1 in table["macro_f1"]]
-    return table.assign(details=details, made_from=[{}] * len(table))
+    table = table.assign(details=details, made_from=[{}] * len(table))
+    return table.reindex(columns=[*table, *OPTIONAL.keys() - set(table)])
 
 
 def filled(text: str) -> str:

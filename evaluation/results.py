@@ -12,6 +12,7 @@ A *result* is a dict with the keys of `FIELDS`:
 and, where there is more to tell, with those of `OPTIONAL`:
 
     seed      of the training that made the features; of several, their results are averaged
+    variant   options that set it apart from the papers' protocol, such as "enrol=2"
     command   that made the result
     details   a dict: more numbers, by the names below
 """
@@ -42,10 +43,11 @@ FIELDS = {
     "artists": COUNT + MAYBE,
     "made_from": (dict,),
 }
-OPTIONAL = {"seed": COUNT + MAYBE, "command": (str, *MAYBE)}
+OPTIONAL = {"seed": COUNT + MAYBE, "variant": (str, *MAYBE), "command": (str, *MAYBE)}
 BY_ENROLMENT = "by enrolment songs"  # of the one-shot protocol
 EACH_GENRE = "accuracy of each genre"  # of knn and linear; or of each of another label
 MAP = "map"  # of tsne: "x", "y" and "label" of each song
+COUNTS = ("trials", "n_songs", "artists")
 LARGEST = 1e12  # of any number in a result
 DTYPES = {
     "value": "float64",
@@ -110,13 +112,15 @@ def read_result(path: Path) -> dict:
         value = result[key]
         # Python counts True among the integers and reads NaN from JSON; neither is a score.
         wrong = isinstance(value, bool) or not isinstance(value, kinds)
+        wrong = wrong or (key in COUNTS and value is not None and value < 1)
         if wrong or (isinstance(value, NUMBER) and not abs(value) < LARGEST):
             raise InputError(f"{path}: not a result, {key!r} is {str(value)[:40]!r}; {remedy}")
     for key in ("protocol", "dataset", "label"):  # which files are named by
         if PurePath(result[key]).name != result[key] or "\\" in result[key]:
             raise InputError(f"{path}: not a result, {key!r} is {result[key]!r}; {remedy}")
     details = result.get("details", {})
-    if not isinstance(details, dict) or not _as_told(details):
+    told = isinstance(details, dict) and _as_told(details)
+    if not told or (result["protocol"] == "tsne" and not details.get(MAP, {}).get("x")):
         raise InputError(f"{path}: not a result, its details are damaged; {remedy}")
     return {**{key: result[key] for key in (*FIELDS, *OPTIONAL)}, "details": details}
 
@@ -157,13 +161,17 @@ def _all_of(values: object, kind: type, most: float | None = None) -> bool:
 def over_seeds(results: pd.DataFrame) -> pd.DataFrame:
     """Results in which trainings that differ in their seed alone are one: their mean.
 
-    They are of one model, number of artists, dataset, label and measure. `spread` is then
-    over the seeds, and `over` says what a spread is over, "3 seeds" or "10 trials". Of weights
-    whose seed is not known, as of the released ones, each stands for itself.
+    They are of one model, number of artists, dataset, label, measure and variant. `spread`
+    is then over the seeds, and `over` says what a spread is over, "3 seeds" or "10 trials"; of
+    `n_songs` it is the fewest. Of weights whose seed is not known, as of the released ones, or
+    is that of others too, each stands for itself.
     """
     rows = []
-    alone = results["features"].where(results["seed"].isna(), "").rename("alone")
-    same = ["protocol", "metric", "dataset", "label", "model", "artists"]
+    same = ["protocol", "metric", "dataset", "label", "model", "artists", "variant"]
+    again = results.duplicated([*same, "seed"], keep=False) & results["seed"].notna()
+    # What differs in more than the seed is not averaged, nor is what it would be averaged with.
+    twice = again.groupby([results[name] for name in same], dropna=False).transform("any")
+    alone = results["features"].where(results["seed"].isna() | twice, "").rename("alone")
     for _, group in results.groupby([*same, alone], sort=False, dropna=False):
         first, several = group.iloc[0], len(group) > 1
         trials = "" if pd.isna(first["trials"]) else f"{first['trials']} trials"
@@ -172,6 +180,7 @@ def over_seeds(results: pd.DataFrame) -> pd.DataFrame:
             "spread": group["value"].std(ddof=0) if several else first["spread"],
             "over": f"{len(group)} seeds" if several else trials,
             "features": together(group["features"]),
+            "n_songs": group["n_songs"].min(),
         }
         rows.append({**first, **merged})
     kinds = {name: kind for name, kind in DTYPES.items() if name in results}

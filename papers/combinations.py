@@ -41,8 +41,9 @@ NETWORKS = _networks()
 
 
 def trainings(results: pd.DataFrame) -> pd.DataFrame:
-    """The trainings among results (`evaluation.results`); results of other models are left out."""
-    found = results[results["protocol"].eq("genre") & results["metric"].eq("log_loss")]
+    """The trainings among results (`evaluation.results`) of genre; other models are left out."""
+    told = results["protocol"].eq("genre") & results["label"].eq("genre")
+    found = results[told & results["metric"].eq("log_loss")]
     f1 = pd.Series([told.get("macro_f1", np.nan) for told in found["details"]], found.index, float)
     both = pd.concat([found, found.assign(metric="macro_f1", value=f1)])
     # Of one whose seed is not known, each is a training of its own.

@@ -61,6 +61,8 @@ def _drawings(results: pd.DataFrame, folder: Path) -> Iterator[Drawn]:
         figures.scores_by_features(of_one, path)
         yield Drawn(path, f"MAP and accuracies of {label} on {dataset} by features")
     for name, caption, of_one in measured_by_artists(results):
+        if of_one["artists"].isna().all():
+            continue
         path = suffixed(folder / name, ".png")
         figures.scores_by_artists(of_one, cells.of_paper(of_one), path)
         place = _BY_ARTISTS_OF.get(of_one["protocol"].iloc[0])
@@ -70,18 +72,17 @@ def _drawings(results: pd.DataFrame, folder: Path) -> Iterator[Drawn]:
             path = suffixed(folder / name, ".png")
             figures.accuracies_by_label(table, caption, path)
             yield Drawn(path, caption, _named("ismir2018", 5))
-    for protocol, dataset, of_most in recognised_of_most(results):
+    for protocol, dataset, label, of_most in recognised_of_most(results):
         few, (metric, *_) = tables.by_enrolment(of_most), of_most["metric"]
+        judged = f"{protocol} by {label} on {dataset}"
         if protocol == "verification":
-            path = suffixed(folder / f"det_{dataset}", ".png")
+            path = suffixed(folder / f"det_{dataset}_{label}", ".png")
             figures.det_curves(of_most, path)
-            yield Drawn(path, f"verification on {dataset}: misses against false alarms")
+            yield Drawn(path, f"{judged}: misses against false alarms")
         if len(few):
-            path = suffixed(folder / f"{protocol}_by_enrolment_{dataset}", ".png")
+            path = suffixed(folder / f"{protocol}_by_enrolment_{dataset}_{label}", ".png")
             figures.scores_by_enrolment(few, metric, path)
-            yield Drawn(
-                path, f"{protocol} on {dataset} by the number of songs that enrol an artist"
-            )
+            yield Drawn(path, f"{judged}, by the number of songs that enrol one")
     yield from _maps(results, folder)
     for dataset, found in combinations.trainings(results).groupby("dataset"):
         title, path = f"genre on {dataset}", suffixed(folder / f"by_tasks_{dataset}", ".png")

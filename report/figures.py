@@ -20,10 +20,10 @@ from scipy.special import ndtri
 
 from common.errors import InputError
 from common.files import written_whole
-from evaluation.results import require_one_dataset
+from evaluation.results import over_seeds, require_one_dataset
 from papers.combinations import GENRE, KINDS
 from report.runs import Trained
-from report.tables import SCORES, by_features, in_order
+from report.tables import SCORES, by_features, in_order, systems
 
 # Okabe and Ito's colours, told apart with any colour vision.
 COLOURS = {"MAP": "#0072B2", "k-NN": "#E69F00", "linear": "#009E73"}
@@ -33,6 +33,8 @@ MARKERS = "sov^DPX*"  # one more than colours, so that no pair of both comes aga
 # The models of ismir2018, in the same style whichever of them is there.
 MODELS = {"basic": {"color": "#0072B2", "marker": "s"}}
 MODELS |= {"siamese": {"color": "#D55E00", "marker": "^"}}
+MODELS |= {"tag": {"color": "#009E73"}, "mfcc": {"color": "#000000"}}
+MODELS |= {"untrained": {"color": "#CC79A7"}}
 OTHERS = "#BBBBBB"  # of songs whose label has no colour
 COLOURED = 15  # labels of a map that have one, as in the papers
 MEASURES = {
@@ -122,8 +124,10 @@ def scores_by_artists(results: pd.DataFrame, paper: pd.DataFrame, path: str | Pa
     """Draw a measure against the number of training artists as a PNG.
 
     A line a system (arxiv2017, Figures 2 and 3) or model (ismir2018, Figures 2 to 4);
-    whiskers are the spread over trainings, or else over trials. The paper's numbers for
-    the same are broken, fainter lines with hollow markers.
+    whiskers are the spread over seeds, or else over trials. Where a model has several
+    released weights of a number of artists, it is their mean, and each is a small point.
+    What has no number of artists, such as MFCC, is a dotted line across. The paper's numbers
+    for the same are broken, fainter lines with hollow markers.
 
     Parameters
     ----------
@@ -138,29 +142,32 @@ def scores_by_artists(results: pd.DataFrame, paper: pd.DataFrame, path: str | Pa
     InputError
         Results of several datasets or labels, or none that says its number of artists.
     """
-    results = in_order(results.dropna(subset="artists"))
-    require_one_dataset(results, path)
+    counted = results.dropna(subset="artists")
+    require_one_dataset(counted, path)
+    results = in_order(over_seeds(results)).assign(system=systems)
     figure, axes = _panel(f"{results['protocol'].iloc[0]} on {results['dataset'].iloc[0]}")
     for (system, of_one), style in zip(
-        results.groupby("model", sort=False), _styles(), strict=False
+        results.groupby("system", sort=False), _styles(), strict=False
     ):
-        by_count = of_one.groupby("artists")
-        several = by_count["value"].std(ddof=0).where(by_count.size() > 1)
         style |= MODELS.get(system, {})
-        axes.errorbar(
-            by_count["value"].mean().index.astype(int),
-            by_count["value"].mean(),
-            several.fillna(by_count["spread"].first()).fillna(0),
-            capsize=2,
-            label=_short(system),
-            **style,
-        )
+        by_count = of_one.dropna(subset="artists").groupby("artists")
+        if len(by_count):
+            means, alone = by_count["value"].mean(), by_count.size() == 1
+            whiskers = by_count["spread"].first().where(alone).fillna(0)
+            x = means.index.astype(int)
+            axes.errorbar(x, means, whiskers, capsize=2, label=_short(system), **style)
+            each = of_one[of_one["artists"].isin(alone.index[~alone])]
+            points = {**style, "linestyle": "", "markersize": 2}
+            axes.plot(each["artists"].astype(int), each["value"], **points)
+        for _, result in of_one[of_one["artists"].isna()].iterrows():
+            line = {"color": style["color"], "linewidth": style["linewidth"], "linestyle": ":"}
+            axes.axhline(result["value"], label=_short(system), **line)
         theirs = paper[paper["model"].eq(system)].sort_values("artists")
         if len(theirs):
             style |= {"linestyle": "--", "markerfacecolor": "white", "alpha": 0.6}
             x, y = theirs["artists"].astype(int), theirs["value"]
             axes.errorbar(x, y, label=_short(f"{system}, the paper"), zorder=1, **style)
-    counts = pd.concat([results["artists"], paper["artists"]]).astype(int)
+    counts = pd.concat([counted["artists"], paper["artists"]]).astype(int)
     _counts_below(axes, counts, "artists trained on")
     _measure_beside(axes, results["metric"].iloc[0])
     _legend(figure)
@@ -191,14 +198,14 @@ def det_curves(results: pd.DataFrame, path: str | Path) -> None:
     a system is drawn.
     """
     figure, axes = _panel("verification errors")
-    systems = in_order(results).drop_duplicates("model")
-    for (_, result), style in zip(systems.iterrows(), _styles(), strict=False):
+    named = in_order(results).assign(system=systems).drop_duplicates("system")
+    for (_, result), style in zip(named.iterrows(), _styles(), strict=False):
         curve = result["details"].get("DET")
         if curve is None:
             continue
         # A rate of 0 or 1 lies infinitely far out.
         rates = np.clip([curve["false alarm"], curve["miss"]], *DET_LIMITS)
-        axes.plot(*ndtri(rates), label=_short(result["model"]), **{**style, "marker": ""})
+        axes.plot(*ndtri(rates), label=_short(result["system"]), **{**style, "marker": ""})
     places, names = ndtri(DET_TICKS), [f"{100 * tick:g}" for tick in DET_TICKS]
     axes.set_xticks(places, names)
     axes.set_yticks(places, names)
@@ -380,7 +387,11 @@ def _measure_beside(axes: Axes, metric: str) -> None:
 def _bars(
     values: pd.DataFrame, spreads: pd.DataFrame, colours: Mapping[str, str], title: str
 ) -> tuple[Figure, Axes]:
-    """A group of bars for each row of `values`, first row on top, a bar a column with its value."""
+    """A group of bars for each row of `values`, first row on top, a bar a column with its value.
+
+    Columns that have no value at all are left out.
+    """
+    values = values.dropna(axis="columns", how="all")
     height = 0.85 + len(values) * (len(values.columns) + 1) * BAR
     figure = Figure(figsize=(COLUMN_WIDTH, height), dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
@@ -389,16 +400,15 @@ def _bars(
     for place, column in enumerate(values):
         known = values[column].notna().to_numpy()
         length, spread = values[column][known], spreads[column][known]
-        axes.barh(
-            places[known] + place, length, height=0.9, color=colours[column], label=_short(column)
-        )
+        shape = {"height": 0.9, "color": colours[column], "label": _short(column, TITLE)}
+        axes.barh(places[known] + place, length, **shape)
         whiskers = {"fmt": "none", "ecolor": "black", "elinewidth": 0.8, "capsize": 1.5}
         axes.errorbar(length, places[known] + place, xerr=spread, **whiskers)
         ends = length + spread.fillna(0)
         for y, end, number in zip(places[known] + place, ends, length, strict=True):
             axes.text(end + 0.015, y, f"{number:.3f}", va="center", fontsize=7)
     middle = places + (len(values.columns) - 1) / 2
-    axes.set_yticks(middle, map(_short, values.index), fontsize=8)
+    axes.set_yticks(middle, _told_apart(values.index), fontsize=8)
     axes.set_ylim(places[-1] + len(values.columns), -1)
     axes.set_xlim(0, 1.2)  # a score is at most 1, and its value is written after it
     axes.set_xticks(np.linspace(0, 1, 6))
@@ -417,6 +427,16 @@ def _short(name: object, longest: int = LONGEST) -> str:
     return name if len(name) <= longest else f"{name[: longest - 1 - end]}…{name[-end:]}"
 
 
+def _told_apart(names: Iterable[object]) -> list[str]:
+    """Names `_short`, but longer where two would read alike."""
+    names = list(names)
+    short = [_short(name) for name in names]
+    return [
+        _short(name, TITLE) if short.count(told) > 1 else told
+        for name, told in zip(names, short, strict=True)
+    ]
+
+
 def _as_written(artist: Artist) -> None:
     """A `$` in a name begins no formula."""
     for text in artist.findobj(Text):
@@ -428,10 +448,10 @@ def _legend(figure: Figure, columns: int = 2) -> float:
 
     Gives its height in inches.
     """
-    names = dict(zip(*reversed(figure.axes[0].get_legend_handles_labels()), strict=True))
+    names = figure.axes[0].get_legend_handles_labels()
     place = {"loc": "outside lower center", "fontsize": 7, "frameon": False}
     for ncols in range(columns, 0, -1):
-        made = figure.legend(names.values(), names.keys(), ncols=ncols, **place)
+        made = figure.legend(*names, ncols=ncols, **place)
         _as_written(made)
         for handle in made.findobj(PathCollection):
             handle.set_sizes([MARK])

@@ -59,12 +59,13 @@ def coverage(results: pd.DataFrame, paper: str) -> str:
     table = cells.beside_ours(results)
     table = table[table["paper"].eq(paper)]
     theirs = table[table["paper's"].notna() & table["note"].ne("quoted by the paper")]
-    theirs = theirs.drop_duplicates(["table", *cells.CELL])
     ours, whole = theirs["ours"].notna(), theirs["needs"].eq("")
-    others = {"of fewer songs than the paper's": (ours & ~whole).sum()}
+    rows = theirs.assign(whole=ours & whole, part=ours)  # of a cell there may be several
+    rows = rows.groupby(["table", *cells.CELL], dropna=False)[["whole", "part"]].any()
+    others = {"of fewer songs than the paper's": (rows["part"] & ~rows["whole"]).sum()}
     others["on other data"] = table["paper's"].isna().sum()
     more = "".join(f", and {count} {kind}" for kind, count in others.items() if count)
-    return f"{paper}: {(ours & whole).sum()} of {len(theirs)} numbers{more}"
+    return f"{paper}: {rows['whole'].sum()} of {len(rows)} numbers{more}"
 
 
 # ---------------------------------------------------------------- other tables
@@ -79,32 +80,33 @@ def sheets(results: pd.DataFrame) -> Iterator[Sheet]:
             for _, of_one in scores.groupby(["dataset", "label"])
             for line in tables.margins(of_most_artists(of_one))
         ]
-        caption = "MAP, and accuracies of k-NN and linear softmax"
-        yield Sheet("summary", caption, tables.by_features(scores), tuple(lines))
+        caption = "MAP, and accuracies of k-NN and linear softmax; ± over seeds, or else trials"
+        told = tables.by_features(scores.assign(told=tables.with_spread), "told").fillna("")
+        yield Sheet("summary", caption, told, tuple(lines))
     for name, caption, of_one in measured_by_artists(results):
         yield Sheet(name, caption, tables.by_artists(of_one))
     for name, caption, table in accuracies_by_label(results):
         yield Sheet(name, caption, table)
-    for protocol, dataset, of_most in recognised_of_most(results):
+    for protocol, dataset, label, of_most in recognised_of_most(results):
         few = tables.by_enrolment(of_most)
         if len(few):
-            caption = f"{protocol} on {dataset} by the number of songs that enrol an artist"
-            wide = tables.enrolment_side_by_side(few)
-            yield Sheet(f"{protocol}_by_enrolment_{dataset}", caption, wide)
+            name = f"{protocol}_by_enrolment_{dataset}_{label}"
+            caption = f"{protocol} by {label} on {dataset}, by the number of songs that enrol one"
+            yield Sheet(name, caption, tables.enrolment_side_by_side(few))
     paper = cells.read_paper_tables()
     for dataset, found in combinations.trainings(results).groupby("dataset"):
         lines = (*combinations.trends(found, paper), combinations.missing(found))
         for name, table in combinations.side_by_side(found, paper).items():
             caption = f"genre on {dataset} by networks of several tasks: {name.replace('_', ' ')}"
+            caption += "" if dataset in set(paper["dataset"]) else "; the paper's are on fma_medium"
             said = lines if name == "by_tasks" else ()
             yield Sheet(f"{name}_{dataset}", caption, table, said)
 
 
 def measured_by_artists(results: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
     """Name, caption and results of each measure against the number of training artists."""
-    known = results.dropna(subset="artists")
     for protocol in BY_ARTISTS:
-        of_one = known[known["protocol"].eq(protocol)]
+        of_one = results[results["protocol"].eq(protocol)]
         for (dataset, label), of_dataset in of_one.groupby(["dataset", "label"]):
             name = f"{protocol}_by_artists_{dataset}_{label}"
             caption = f"{protocol} by {label} on {dataset}, by the number of training artists"
@@ -121,11 +123,12 @@ def accuracies_by_label(results: pd.DataFrame) -> Iterator[tuple[str, str, pd.Da
             yield f"{protocol}_by_{label}_{dataset}", caption, table
 
 
-def recognised_of_most(results: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """Protocol, dataset and results of the systems of the most training artists."""
-    known = results[results["protocol"].isin(RECOGNITION)].dropna(subset="artists")
-    for (protocol, dataset, _), of_one in known.groupby(["protocol", "dataset", "label"]):
-        yield protocol, dataset, of_one[of_one["artists"].eq(of_one["artists"].max())]
+def recognised_of_most(results: pd.DataFrame) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
+    """Protocol, dataset, label and results of the systems of the most training artists."""
+    known = results[results["protocol"].isin(RECOGNITION)]
+    for names, of_one in known.groupby(["protocol", "dataset", "label"]):
+        most = of_one["artists"].isna() | of_one["artists"].eq(of_one["artists"].max())
+        yield *names, of_one[most]
 
 
 def of_most_artists(results: pd.DataFrame) -> pd.DataFrame:
@@ -146,9 +149,9 @@ def as_markdown(sheet: Sheet) -> str:
 
 def as_latex(sheet: Sheet) -> str:
     """Table with its caption, and lines, for a document with booktabs and longtable."""
-    items = "".join(f"\\item[] {text.escaped(line)}\n" for line in sheet.lines)
-    listed = f"\\begin{{itemize}}\n{items}\\end{{itemize}}\n" if items else ""
-    return text.to_latex(sheet.table, sheet.caption) + listed
+    items = "".join(f"\\item[] {text.breakable(line)}\n" for line in sheet.lines)
+    listed = f"\\begin{{itemize}}\\raggedright\\scriptsize\n{items}\\end{{itemize}}\n"
+    return text.to_latex(sheet.table, sheet.caption) + (listed if items else "")
 
 
 # ---------------------------------------------------------------- as files

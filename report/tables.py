@@ -5,12 +5,14 @@ Functions take results as `evaluation.results.read_results` gives them.
 
 import pandas as pd
 
-from evaluation.results import BY_ENROLMENT, EACH_GENRE
+from evaluation.results import BY_ENROLMENT, EACH_GENRE, over_seeds
 
 BASELINES = ("mfcc", "untrained")
 
 # Who is compared genre by genre in ismir2018's figure 5.
 COMPARED = ("basic", "siamese")
+
+NO_ARTISTS = "no number"  # of artists, as features such as MFCC have
 
 SCORES = {"retrieval": "MAP", "knn": "k-NN", "linear": "linear"}
 
@@ -38,34 +40,51 @@ def by_features(results: pd.DataFrame, column: str = "value") -> pd.DataFrame:
     rows = ["dataset", "label", "features"]
     wide = results.pivot(index=rows, columns="protocol", values=column)
     wide = wide.reindex(columns=list(SCORES)).rename(columns=SCORES).rename_axis(columns=None)
-    return wide.reset_index().sort_values(
-        ["dataset", "label", "MAP", "features"],
-        ascending=[True, True, False, True],
-        ignore_index=True,
+    best = results[results["protocol"].eq("retrieval")].set_index(rows)["value"]
+    return (
+        wide.assign(best=best)
+        .sort_values(["dataset", "label", "best", "features"], ascending=[True, True, False, True])
+        .drop(columns="best")
+        .reset_index()
     )
 
 
 def by_artists(results: pd.DataFrame) -> pd.DataFrame:
-    """Artist recognition, a row for each system, a column for each number of training artists.
+    """A measure, a row for each system or model, a column for each number of training artists.
 
     Parameters
     ----------
     results
-        From `read_results`, of one protocol. Several of a system and number, such as of
-        models of other seeds, are averaged.
+        From `read_results`, of one protocol. Models that differ in their seed alone are
+        averaged; else of several of a system and number all are told.
 
     Returns
     -------
     DataFrame
         `dataset`, `label`, `system`, and for each number a column of "mean ± deviation" (over
-        trainings, or else over trials), or the one value; "" where not measured.
+        trainings, or else over trials), or the one value; "" where not measured. Those of no
+        number of artists, such as MFCC, stand under "no number".
     """
-    columns = sorted(results["artists"].dropna().unique())
+    results = in_order(over_seeds(results)).assign(system=systems)
+    columns = {n: f"{n} artists" for n in sorted(results["artists"].dropna().unique())}
+    columns |= {0: NO_ARTISTS} if results["artists"].isna().any() else {}
+    results = results.assign(artists=results["artists"].fillna(0), told=with_spread)
     rows = []
-    for names, of_one in in_order(results).groupby(["dataset", "label", "model"], sort=False):
-        cells = {n: _mean_and_spread(of_one[of_one["artists"].eq(n)]) for n in columns}
-        rows.append({**dict(zip(("dataset", "label", "system"), names, strict=True)), **cells})
-    return pd.DataFrame(rows).rename(columns={n: f"{n} artists" for n in columns})
+    for names, of_one in results.groupby(["dataset", "label", "system"], sort=False):
+        told = {n: ", ".join(of_one.loc[of_one["artists"].eq(n), "told"]) for n in columns}
+        rows.append({**dict(zip(("dataset", "label", "system"), names, strict=True)), **told})
+    return pd.DataFrame(rows).rename(columns=columns)
+
+
+def with_spread(results: pd.DataFrame) -> list[str]:
+    """Each value as "mean ± deviation", or alone where there is none."""
+    pairs = zip(results["value"], results["spread"], strict=True)
+    return [f"{value:.4f}" + ("" if pd.isna(of) else f" ± {of:.4f}") for value, of in pairs]
+
+
+def systems(results: pd.DataFrame) -> pd.Series:
+    """What lines and rows are called: the model, with what sets it apart from the protocol."""
+    return results["model"].str.cat(results["variant"].fillna(""), sep=" ").str.strip()
 
 
 def by_label(results: pd.DataFrame) -> pd.DataFrame:
@@ -82,7 +101,7 @@ def by_label(results: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         The label, and for each model a column "basic, 5,000 artists" (NaN where not
-        measured); no rows if no result tells it.
+        measured), or "…, mean of 3"; no rows if no result tells it.
     """
     tells = results["model"].isin(COMPARED) & results["details"].map(lambda d: EACH_GENRE in d)
     told = results[tells].dropna(subset="artists")
@@ -93,7 +112,8 @@ def by_label(results: pd.DataFrame) -> pd.DataFrame:
         artists = of_one["artists"].max() if pd.isna(common) else common
         details = of_one.loc[of_one["artists"].eq(artists), "details"]
         means = pd.DataFrame([each[EACH_GENRE] for each in details]).mean()
-        columns[f"{model}, {artists:,} artists"] = means
+        several = f", mean of {len(details)}" if len(details) > 1 else ""
+        columns[f"{model}, {artists:,} artists{several}"] = means
     name = results["label"].iloc[0] if len(results) else "label"
     return pd.DataFrame(columns).sort_index().rename_axis(name).reset_index()
 
@@ -107,9 +127,9 @@ def by_enrolment(results: pd.DataFrame) -> pd.DataFrame:
         `system`, `songs`, `value`; of the results that tell it.
     """
     rows = []
-    for _, result in in_order(results).iterrows():
+    for _, result in in_order(results).assign(system=systems).iterrows():
         told = result["details"].get(BY_ENROLMENT, {})
-        rows += [(result["model"], int(songs), value) for songs, value in told.items()]
+        rows += [(result["system"], int(songs), value) for songs, value in told.items()]
     # JSON has the numbers of songs in the order of the alphabet.
     table = pd.DataFrame(rows, columns=["system", "songs", "value"])
     return table.sort_values("songs", kind="stable", ignore_index=True)
@@ -120,14 +140,6 @@ def enrolment_side_by_side(table: pd.DataFrame) -> pd.DataFrame:
     wide = table.pivot_table(index="system", columns="songs", values="value", sort=False)
     names = {songs: f"enrolled by {songs}" for songs in sorted(wide)}
     return wide[list(names)].rename(columns=names).rename_axis(columns=None).reset_index()
-
-
-def _mean_and_spread(results: pd.DataFrame) -> str:
-    if not len(results):
-        return ""
-    spread = results["value"].std(ddof=0) if len(results) > 1 else results["spread"].iloc[0]
-    mean = f"{results['value'].mean():.4f}"
-    return mean if pd.isna(spread) else f"{mean} ± {spread:.4f}"
 
 
 def in_order(results: pd.DataFrame) -> pd.DataFrame:
@@ -147,6 +159,7 @@ def margins(results: pd.DataFrame) -> list[str]:
 
     Baselines are the features of the models `mfcc` and `untrained`.
     """
+    judged = f"{', '.join(results.iloc[0][['dataset', 'label']])}: " if len(results) else ""
     scores = by_features(results).set_index("features")[list(SCORES.values())]
     models = results.drop_duplicates("features").set_index("features")["model"]
     is_baseline = models.isin(BASELINES).reindex(scores.index)
@@ -155,5 +168,6 @@ def margins(results: pd.DataFrame) -> list[str]:
         for baseline, theirs in scores[is_baseline].iterrows():
             gains = (ours - theirs).dropna()
             said = ", ".join(f"{gain:+.3f} {score}" for score, gain in gains.items())
-            lines.append(f"{features} against {baseline}: {said}")
+            if said:
+                lines.append(f"{judged}{features} against {baseline}: {said}")
     return lines

@@ -90,6 +90,10 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path):
         {"details": {"map": {"x": [1.0], "y": [float("inf")], "label": ["a"]}}},
         {"details": {"map": {"x": [1.0], "y": [1.0], "label": [1]}}},
         {"details": {"map": [1.0]}},
+        {"protocol": "tsne"},
+        {"protocol": "tsne", "details": {"map": {"x": [], "y": [], "label": []}}},
+        {"artists": 0},
+        {"trials": 0},
     ],
 )
 def test_what_figures_and_pages_use_is_checked(write, change):
@@ -118,6 +122,20 @@ def test_results_that_differ_in_their_seed_alone_are_their_mean(write):
     assert results["spread"].tolist()[0] == 0.25 and results["spread"].tolist()[2] == 0.01
     assert str(results["artists"].dtype) == "Int64"
     assert not len(over_seeds(results.iloc[:0].drop(columns="over")))
+
+
+def test_what_differs_in_more_than_its_seed_is_not_averaged(write):
+    results = over_seeds(
+        write(
+            *({"features": f"a_{n}", "seed": n, "n_songs": 9 - n} for n in (0, 1)),
+            *({"features": f"b_{n}", "seed": n, "variant": "enrol=2"} for n in (0, 2)),
+            *({"features": f"c_{n}", "seed": 7, "model": "basic"} for n in (0, 1)),
+            *({"features": f"released_{n}"} for n in (0, 1)),
+        )
+    )
+    told = dict(zip(results["features"], results["n_songs"], strict=True))
+    assert list(told) == ["a_{0,1}", "b_{0,2}", "c_0", "c_1", "released_0", "released_1"]
+    assert told["a_{0,1}"] == 8
 
 
 @pytest.mark.parametrize(

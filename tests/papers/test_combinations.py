@@ -33,6 +33,7 @@ def result(model, seed, loss, f1, dataset="fma_medium"):
         "model": model,
         "artists": 60,
         "seed": seed,
+        "variant": None,
         "made_from": {},
         "details": {"macro_f1": f1},
     }

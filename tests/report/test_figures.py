@@ -13,6 +13,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from common.errors import InputError
+from evaluation.results import DTYPES
 from papers import combinations
 from papers.cells import of_paper, read_paper_tables
 from report.figures import (
@@ -136,9 +137,15 @@ def recognised(seeds=1):
                     "by enrolment songs": by,
                 }
                 row = ("verification", "eer", value, 0.01, "unseen", "artist", system, artists)
-                rows.append((*row, details))
+                rows.append((*row, seed, details))
     columns = ["protocol", "metric", "value", "spread", "dataset", "label", "model", "artists"]
-    return pd.DataFrame(rows, columns=[*columns, "details"])
+    return complete(pd.DataFrame(rows, columns=[*columns, "seed", "details"]))
+
+
+def complete(results):
+    """Results with what else `read_results` has of them."""
+    names = results["model"] + "_" + results["artists"].astype(str) + "_" + results["seed"].map(str)
+    return results.assign(features=names, variant=None, trials=pd.NA, n_songs=100).astype(DTYPES)
 
 
 @pytest.fixture
@@ -235,12 +242,12 @@ HOSTILE = [
 def by_models(counts, dataset="gtzan", models=("basic", "siamese")):
     """Linear accuracies of genres, two seeds of each model and number of artists."""
     rows = [
-        ("linear", "accuracy", 0.5 + 0.02 * place + 0.01 * seed, 0.01, dataset, "genre", *who)
+        ("linear", "accuracy", 0.5 + 0.02 * place + 0.01 * seed, 0.01, dataset, "genre", *who, seed)
         for place, who in enumerate(itertools.product(models, counts))
         for seed in (0, 1)
     ]
     columns = ["protocol", "metric", "value", "spread", "dataset", "label", "model", "artists"]
-    return pd.DataFrame(rows, columns=columns)
+    return complete(pd.DataFrame(rows, columns=[*columns, "seed"]))
 
 
 def test_models_against_the_number_of_artists_with_the_papers_numbers(saved):
@@ -258,6 +265,23 @@ def test_models_against_the_number_of_artists_with_the_papers_numbers(saved):
     assert max(theirs.get_ydata()) < figure.axes[0].get_ylim()[1]
     alone = saved(scores_by_artists, results.query("model == 'siamese'"), NO_PAPER)
     assert lines_of(alone)["siamese"].lines[0].get_color() == theirs.get_color()
+
+
+def test_several_released_weights_are_a_point_each_and_what_has_no_number_a_line(saved):
+    results = by_models([1000, 5000], models=("siamese",)).assign(seed=pd.NA)
+    across = results.iloc[:1].assign(artists=pd.NA, model="mfcc", value=0.3)
+    figure = saved(scores_by_artists, pd.concat([results, across]), NO_PAPER)
+    assert readable(figure)
+    lines, (points,) = (
+        lines_of(figure),
+        [line for line in figure.axes[0].lines if line.get_markersize() == 2],
+    )
+    assert list(points.get_xdata()) == [1000, 1000, 5000, 5000]
+    assert list(points.get_ydata()) == pytest.approx([0.5, 0.51, 0.52, 0.53])
+    assert list(lines["siamese"].lines[0].get_ydata()) == pytest.approx([0.505, 0.525])
+    assert not np.ptp(lines["siamese"].lines[2][0].get_segments(), axis=1).any()  # no whiskers
+    assert list(lines["mfcc"].get_ydata()) == [0.3, 0.3]
+    assert lines["mfcc"].get_linestyle() == ":"
 
 
 @pytest.mark.parametrize("counts", [[7], [10, 20, 40, 60, 10000], [*range(900, 1010, 10), 5000]])
