@@ -121,7 +121,8 @@ def _table_of_weights(results: pd.DataFrame) -> pd.DataFrame:
             found[str(one.get("name")), str(one.get("sha256"))] = one
     columns = ["model", "artists", "seed", "sha256"]
     rows = [[name, *map(one.get, columns)] for (name, _), one in found.items()]
-    return pd.DataFrame(rows, columns=["weights", *columns]).sort_values("weights")
+    table = pd.DataFrame(rows, columns=["weights", *columns]).sort_values("weights")
+    return table.convert_dtypes()
 
 
 def _weights_in(inputs: object) -> list[dict]:

@@ -52,6 +52,19 @@ def browser(*options: str) -> Iterator["Chrome"]:
             driver.quit()
 
 
+@contextlib.contextmanager
+def narrow(driver: "Chrome", width: int = 400) -> Iterator[None]:
+    """The window as a telephone's."""
+    wide = driver.get_window_size()
+    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        yield
+    finally:
+        driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        driver.set_window_size(wide["width"], wide["height"])
+
+
 def errors(driver: "Chrome") -> list[str]:
     """What the console holds of errors, since last asked; a driver's advice on speed is none."""
     return [one["message"] for one in driver.get_log("browser") if one["level"] == "SEVERE"]

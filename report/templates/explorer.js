@@ -10,10 +10,10 @@ const [nameBox, facts, audio, note, live, search, found, more, tip] = [
 const PAGE = 50; // songs listed at a time
 const SETTLE = 150; // ms without a keystroke, after which the maps follow the list
 const LEGEND = 24; // classes named below the menus
-// Okabe and Ito's colours that stand out from the ground; one symbol more than colours, so that
-// no pair of both comes again before 56 classes.
+// Okabe and Ito's colours, darker where they would not stand out 3:1 from the ground; one symbol
+// more than colours, so that no pair of both comes again before 56 classes.
 const COLOURS = {
-  light: ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#000000"],
+  light: ["#005A9C", "#B07500", "#008A63", "#D55E00", "#3393CC", "#B85A90", "#000000"],
   dark: ["#56B4E9", "#E69F00", "#009E73", "#D55E00", "#F0E442", "#CC79A7", "#FFFFFF"],
 };
 const SYMBOLS = [
@@ -59,7 +59,11 @@ function soon(run, delay = 0) {
 // ---------------------------------------------------------------- songs and their labels
 
 function label(column, song) {
-  return column.codes[song] < 0 ? "none" : column.classes[column.codes[song]];
+  return nameOf(column, column.codes[song]);
+}
+
+function nameOf(column, code) {
+  return code < 0 ? `no ${column.name}` : column.classes[code];
 }
 
 function style(code) {
@@ -181,7 +185,7 @@ function counted(column) {
   const counts = new Map();
   for (const code of column.codes) counts.set(code, (counts.get(code) ?? 0) + 1);
   return [...counts].sort(([one], [other]) => (one < 0) - (other < 0) || one - other)
-    .map(([code, count]) => [code < 0 ? "none" : column.classes[code], code, count]);
+    .map(([code, count]) => [nameOf(column, code), code, count]);
 }
 
 // The labels of a column, each with the classes that hold it: `bass|piano`, of tags, holds two.
@@ -189,7 +193,7 @@ function labelsOf(column) {
   const labels = new Map();
   for (const [name, code, count] of counted(column)) {
     for (const part of code < 0 ? [null] : name.split("|")) {
-      const label = labels.get(part) ?? { name: part ?? "none", codes: new Set(), count: 0 };
+      const label = labels.get(part) ?? { name: part ?? name, codes: new Set(), count: 0 };
       label.codes.add(code);
       label.count += count;
       labels.set(part, label);
@@ -350,7 +354,8 @@ function draw() {
     map.order = [others, ...groups.values()];
     const traces = [...groups].map(([code, group]) => {
       const { colour, symbol } = style(code);
-      return trace(group, { color: colour, symbol: symbol[0], size, opacity: 0.85 },
+      const line = { color: ink("ground"), width: 0.5 };
+      return trace(group, { color: colour, symbol: symbol[0], size, opacity: 1, line },
         { hoverinfo: "none" });
     });
     const faint = trace(others, { color: ink("faint"), size: size - 1 }, { hoverinfo: "skip" });
@@ -428,8 +433,17 @@ function explain() {
     ...["⊕ chosen", ...marks].map((text) => element("li", text, { title: text })));
 }
 
+// What the keyboard goes to is not to lie below the chosen song, which stays on top.
+function keepClear() {
+  const panel = document.getElementById("chosen");
+  new ResizeObserver(() => {
+    document.documentElement.style.scrollPaddingTop = `${panel.offsetHeight + 8}px`;
+  }).observe(panel);
+}
+
 fillControls();
 fillLegend();
+keepClear();
 prepareAudio();
 explain();
 list();

@@ -1,5 +1,6 @@
 """The explorer's page: what is written into it, and what it does in a real browser."""
 
+import contextlib
 import json
 from html.parser import HTMLParser
 from pathlib import Path
@@ -374,10 +375,10 @@ def test_filters_leave_songs_of_a_label_and_a_subset(driver, page):
     opened(driver, page)
     _, subset, genre = map(Select, driver.find_elements("css selector", "#controls select"))
     counts = table()["genre"].value_counts().drop("").sort_index()
-    options = ["all", *(f"{name} ({count})" for name, count in counts.items()), "none (9)"]
+    options = ["all", *(f"{name} ({count})" for name, count in counts.items()), "no genre (9)"]
     assert [option.text for option in genre.options] == options
     subset.select_by_visible_text("test (15)")
-    genre.select_by_visible_text("none (9)")
+    genre.select_by_visible_text("no genre (9)")
     songs = table()
     left = songs[songs["subset"].eq("test") & songs["genre"].eq("")]
     assert texts(driver, "#found .name") == left["track_id"].tolist()
@@ -400,7 +401,7 @@ def test_each_of_several_tags_is_a_filter(driver, tmp_path):
         "bass drum (1)",
         "piano (2)",
         "voice (1)",
-        "none (1)",
+        "no tags (1)",
     ]
     tags.select_by_visible_text("bass (3)")
     assert texts(driver, "#found .name") == ["song 00000", "song 00002", "song 00004"]
@@ -570,10 +571,7 @@ def test_songs_are_drawn_without_webgl_too(page):
 
 
 def test_panels_stack_where_the_page_is_narrow(driver, page):
-    wide = driver.get_window_size()
-    size = {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": False}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    try:
+    with browser.narrow(driver):
         opened(driver, page)
         driver.execute_script("choose(3)")
         assert driver.execute_script("return document.documentElement.scrollWidth") <= 400
@@ -582,9 +580,26 @@ def test_panels_stack_where_the_page_is_narrow(driver, page):
             ".map((one) => one.getBoundingClientRect().top)"
         )
         assert tops == sorted(set(tops))
-    finally:
-        driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-        driver.set_window_size(wide["width"], wide["height"])
+
+
+def test_what_has_the_focus_does_not_lie_below_the_chosen_song(driver, page):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    hidden = """
+        const [one, top] = [document.activeElement, document.getElementById("chosen")];
+        const [of, over] = [one.getBoundingClientRect(), top.getBoundingClientRect()];
+        return !top.contains(one) && of.top < over.bottom && of.bottom > over.top
+            && getComputedStyle(top).position === "sticky" ? one.outerHTML.slice(0, 90) : null;
+    """
+    for window in (contextlib.nullcontext(), browser.narrow(driver)):
+        with window:
+            opened(driver, page)
+            driver.execute_script("choose(3); document.getElementById('search').focus()")
+            for _ in range(30):  # back over the lists of neighbours, the maps and their buttons
+                ActionChains(driver).key_down(Keys.SHIFT).send_keys(Keys.TAB).perform()
+                ActionChains(driver).key_up(Keys.SHIFT).perform()
+                assert driver.execute_script(hidden) is None
 
 
 # The page's promise: with 10,000 songs it answers within 100 ms.

@@ -169,4 +169,6 @@ def test_a_browser_shows_it_without_an_error(folder):
         assert driver.execute_script(shown)
         width = "return document.documentElement.scrollWidth - innerWidth"
         assert driver.execute_script(width) <= 0
+        with browser.narrow(driver):
+            assert driver.execute_script(width) <= 0
         assert browser.errors(driver) == []
