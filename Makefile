@@ -37,7 +37,7 @@ ismir2018 arxiv2017 agf2018: .venv/installed
 	$(PY) reproduce.py $@ --data "$(DATA)" --out results/$@ $(MORE)
 
 # On two cores: a file of tests keeps to one of them, for its tests share what is dear to make.
-TWO := --numprocesses 2 --dist loadfile
+TWO := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test: .venv/installed-dev
 	$(PY) -m pytest $(TWO)

@@ -31,6 +31,7 @@ JUDGED = {
     "genre": (protocols.judge_genre, "genre", None),
     "tsne": (protocols.judge_tsne, "genre", None),
 }
+USUAL = {"knn": {"k": 20}, "linear": {"trials": 10}}  # other values set a result apart
 RECOGNISED = {
     "verification": "Is a song by the artist claimed? Equal error rate of artists never heard.",
     "identification": "Whose song is it? Accuracy among artists never heard.",
@@ -191,8 +192,10 @@ def judge_songs(args: argparse.Namespace) -> None:
     options = {name: value for name, value in vars(args).items() if name in taken}
     options.pop("label")
     judged = judge(found, args.label, **options)
+    variant = set_apart(args, USUAL.get(args.protocol, {}))
     about = {
-        "features": found.weights.get("name", args.features.stem),
+        "features": " ".join([found.weights.get("name", args.features.stem), *variant]),
+        "variant": " ".join(variant),
         "model": found.weights.get("model") or "unknown",
         "artists": found.weights.get("artists"),
         "seed": found.weights.get("seed"),

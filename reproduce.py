@@ -4,14 +4,15 @@ What --data holds is found by the names of its folders: gtzan, fma_small, fma_me
 fma_metadata, mtat, msd, naver with naver.csv …, and any other as a folder of music.
 Prints the plan and the time that it may take, then each command before running it, so that
 any can be run by itself. What is done is skipped, so that the same command goes on after a
-stop. All but splits and caches comes to lie in --out.
+stop; where a step fails, what does not need it is done all the same. All but splits and
+caches comes to lie in --out.
 """
 
 import inspect
 from pathlib import Path
 
 from common import cli
-from common.files import make_folder
+from common.files import only_process_in
 from papers import agf2018, arxiv2017, ismir2018
 from papers.datasets import Data
 from papers.plan import Plan
@@ -41,9 +42,15 @@ def main() -> None:
     steps, left_out = args.make_plan(args, Data(args.data))
     plan = Plan(args.out, steps)
     print(*plan.lines(), *(f"left out: {line}" for line in left_out), sep="\n", flush=True)
+    if plan.given():
+        print(
+            f"taken as they are: {', '.join(map(str, plan.given()))}; delete them, and what "
+            f"{args.out} has of them, to have them made anew",
+            flush=True,
+        )
     if not args.plan:
-        make_folder(args.out)
-        plan.run(lambda line: print(line, flush=True))
+        with only_process_in(args.out):
+            plan.run(lambda line: print(line, flush=True))
 
 
 if __name__ == "__main__":

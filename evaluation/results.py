@@ -48,6 +48,7 @@ BY_ENROLMENT = "by enrolment songs"  # of the one-shot protocol
 EACH_GENRE = "accuracy of each genre"  # of knn and linear; or of each of another label
 MAP = "map"  # of tsne: "x", "y" and "label" of each song
 COUNTS = ("trials", "n_songs", "artists")
+RATES = ("map", "accuracy", "auc", "eer")
 LARGEST = 1e12  # of any number in a result
 DTYPES = {
     "value": "float64",
@@ -97,7 +98,7 @@ def read_results(folder: str | Path) -> pd.DataFrame:
 
 def read_result(path: Path) -> dict:
     """What `read_results` has of one file, or an `InputError` that says why not."""
-    remedy = "move it out of the folder, or make it again with evaluate.py --json"
+    remedy = "move it out of the folder, or delete it and make it again with evaluate.py --json"
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, RecursionError, ValueError) as error:
@@ -113,6 +114,9 @@ def read_result(path: Path) -> dict:
         # Python counts True among the integers and reads NaN from JSON; neither is a score.
         wrong = isinstance(value, bool) or not isinstance(value, kinds)
         wrong = wrong or (key in COUNTS and value is not None and value < 1)
+        wrong = wrong or (key == "spread" and value is not None and value < 0)
+        wrong = wrong or (key == "value" and result["metric"] in RATES and not 0 <= value <= 1)
+        wrong = wrong or (isinstance(value, str) and re.search("[\ud800-\udfff]", value))
         if wrong or (isinstance(value, NUMBER) and not abs(value) < LARGEST):
             raise InputError(f"{path}: not a result, {key!r} is {str(value)[:40]!r}; {remedy}")
     for key in ("protocol", "dataset", "label"):  # which files are named by

@@ -2,15 +2,21 @@
 
 import argparse
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
+import pandas as pd
+
 from common import cli
+from common.errors import InputError
 from models import agf_runs
 from models.agf_runs import Combination
 from papers import steps
-from papers.datasets import Data, Dataset, require
+from papers.datasets import KNOWN, RENDERED, Data, Dataset, require
 from papers.effort import Work
 from papers.plan import Step, step
+
+WORDS = ("m", "d", "e", "s")
 
 
 def add_arguments(made: argparse.ArgumentParser) -> None:
@@ -24,7 +30,7 @@ def add_arguments(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--words",
         nargs="+",
-        choices=("m", "d", "e", "s"),
+        choices=WORDS,
         help="of which groups are made; by default all for which there is what they need",
     )
     made.add_argument("--subgenres", metavar="COLUMN", default="genres", help="for the word s")
@@ -46,10 +52,13 @@ def plan(args: argparse.Namespace, data: Data) -> tuple[list[Step], list[str]]:
     of the genre with artist groups out of four words. Without the songs' audio, or without
     Essentia, the word e is left out.
     """
-    dealt = () if args.songs.startswith("demo") else ("--split", "stratified")
+    dealt = () if args.songs in RENDERED else ("--split", "stratified")
     songs = require(data.find(args.songs, *dealt), data.absent(args.songs))
-    words = args.words or _words(songs)
-    left_out = [] if "e" in words else ["the word e: it needs the audio, and Essentia"]
+    lacking = _lacking(args, data, songs)
+    words = args.words or [word for word in WORDS if word not in lacking]
+    if "e" in words and not songs.audio:
+        raise InputError(f"the word e: {lacking['e']}")
+    left_out = [f"the word {word}: {what}" for word, what in lacking.items() if word not in words]
     groups, split = args.out / "groups.h5", songs.split
     audio = ("--audio", songs.audio) if "e" in words else ()
     sizes = ("--clusters", args.clusters, "--track-clusters", args.track_clusters)
@@ -83,12 +92,19 @@ def plan(args: argparse.Namespace, data: Data) -> tuple[list[Step], list[str]]:
     return [*made, steps.report(args.out, made)], left_out
 
 
-def _words(songs: Dataset) -> list[str]:
-    """Those that can be made."""
-    from importlib.util import find_spec
-
-    described = songs.audio and find_spec("essentia")
-    return ["m", "d", "e", "s"] if described else ["m", "d", "s"]
+def _lacking(args: argparse.Namespace, data: Data, songs: Dataset) -> dict[str, str]:
+    """{word: what it needs} of those that cannot be made."""
+    lacking = {}
+    if not songs.audio or not find_spec("essentia"):
+        lacking["e"] = "it needs the audio, and Essentia"
+    source = songs.split if songs.split.exists() else data.folder and data.listed(songs.name)
+    if source and source.exists():
+        columns = pd.read_csv(source, nrows=0).columns
+    else:  # of a known dataset it will have them; a folder of music tells of none
+        columns = [args.subgenres] if songs.name in KNOWN else []
+    if args.subgenres not in columns:
+        lacking["s"] = f"it needs songs with a column {args.subgenres}; name one with --subgenres"
+    return lacking
 
 
 def passes(args: argparse.Namespace, run: Combination) -> int:
@@ -114,6 +130,7 @@ def _trained_and_judged(
         makes=features[-1],
         of=(songs.split, songs.cache, groups),
         work=work,
+        also=tuple(features[:-1]),
     )
     judged = []
     for run, file in zip(runs, features, strict=True):

@@ -9,12 +9,11 @@ from common import cli
 from common.errors import InputError
 from models import released
 from papers import steps
-from papers.datasets import Data, Dataset
+from papers.datasets import OF_ARTIST, RENDERED, Data, Dataset
 from papers.effort import Work
 from papers.plan import Step, step
 
 LDA = 100  # dimensions, where there are so many artists to tell apart
-UNSEEN = 500  # artists to recognise
 TRAIN_SONGS = 15  # of an artist
 
 
@@ -24,8 +23,11 @@ def add_arguments(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--unseen",
         metavar="NAME",
-        help="songs of other artists to recognise; by default made of those of --train, as "
-        "TRAIN_unseen",
+        help="songs of other artists to recognise; by default some of --train that are not "
+        "trained on, as TRAIN_unseen",
+    )
+    made.add_argument(
+        "--unseen-artists", type=cli.positive, default=500, metavar="N", help="how many of these"
     )
     made.add_argument("--genres", default="gtzan", metavar="NAME", help="songs with genres")
     made.add_argument("--tags", default="mtat", metavar="NAME", help="songs with tags")
@@ -44,6 +46,7 @@ def add_arguments(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--weights",
         nargs="*",
+        choices=released.names_of("basic"),
         metavar="NAME",
         help="released weights whose features are judged by genre and tags; by default those of "
         "basic models where there is nothing to train on, and else none",
@@ -71,19 +74,17 @@ def plan(args: argparse.Namespace, data: Data) -> tuple[list[Step], list[str]]:
     artists. Genre and tags by the CNN's features, without LDA and with it; a map of songs by
     genre and artist. Without songs to train on: genre and tags by the released weights.
     """
-    most, name = max(args.artists), args.unseen or f"{args.train}_unseen"
-    options = () if args.train.startswith("demo") else ("--artists", most)
-    dealt = () if args.train.startswith(("demo", "msd")) else ("--split", "artists")
-    train = data.find(args.train, *dealt, *options)
-    unseen = None
-    if train and name.startswith("demo"):
-        unseen = data.find(name)
-    elif train:
-        dealt = ("--split", "artists", "--artists", UNSEEN)
-        unseen = data.find(name, *dealt, exclude=[train], source=args.train)
-    songs = Songs(train, unseen, data.find(args.genres), data.find(args.tags))
+    genres, tags = data.find(args.genres), data.find(args.tags)
+    judged = [] if args.train == "msd" else [found for found in (genres, tags) if found]
+    train = data.training(args.train, args.artists, judged).get(max(args.artists))
+    name = args.unseen or (f"{train.name}_unseen" if train else f"{args.train}_unseen")
+    unseen = _unseen(args, data, name, train) if train else None
+    songs = Songs(train, unseen, genres, tags)
     names = {"train": args.train, "unseen": name, "genres": args.genres, "tags": args.tags}
-    left_out = [data.absent(n) for role, n in names.items() if not getattr(songs, role)]
+    sources = names if args.unseen else names | {"unseen": args.train}
+    left_out = [
+        data.absent(name, sources[role]) for role, name in names.items() if not getattr(songs, role)
+    ]
     if not ((train and unseen) or songs.genres or songs.tags):
         raise InputError("; ".join(left_out) + "; put one of them there, see 1_make_splits.py")
 
@@ -97,7 +98,18 @@ def plan(args: argparse.Namespace, data: Data) -> tuple[list[Step], list[str]]:
     for seed in args.seeds if train else ():
         for artists in sorted(args.artists):
             made += _of_training(args, songs, artists, seed)
+    made = steps.unique(made)
     return [*made, steps.report(args.out, made)], left_out
+
+
+def _unseen(args: argparse.Namespace, data: Data, name: str, train: Dataset) -> Dataset | None:
+    """Songs of artists that are not trained on: of a dataset of its own, or of the same."""
+    if name in RENDERED:
+        return data.find(name)
+    source = name if args.unseen else args.train
+    dealt = ("--split", "artists", "--artists", args.unseen_artists)
+    size = args.unseen_artists * OF_ARTIST
+    return data.find(name, *dealt, exclude=[train], source=source, tracks=size)
 
 
 def _of_training(args: argparse.Namespace, songs: Songs, artists: int, seed: int) -> Iterator[Step]:

@@ -98,14 +98,14 @@ def of_paper(results: pd.DataFrame) -> pd.DataFrame:
 
 def _filling(results: pd.DataFrame) -> pd.DataFrame:
     """What can fill a cell: `CELL`, `ours`, `spread`, `over`, `songs` and `weights`."""
-    asked = results[results["label"].eq(_asked(results))]
+    asked = results[results["label"].eq(_asked(results)) & results["variant"].fillna("").eq("")]
     by_tasks = combinations.cells(combinations.trainings(asked)).assign(protocol="genre")
     plain = asked[asked["protocol"].ne("genre")]
     # arxiv2017's Table 2 calls the basic model so, to tell it from that with LDA.
     again = plain[plain["model"].eq("basic")].assign(model=WITHOUT_LDA)
     ours = pd.concat([over_seeds(pd.concat([plain, again])), by_tasks])
     ours = ours.rename(columns={"value": "ours", "n_songs": "songs", "features": "weights"})
-    columns = [*CELL, "ours", "spread", "over", "songs", "weights"]
+    columns = [*CELL, "ours", "spread", "over", "songs", "weights", "lacking"]
     ours = ours.reindex(columns=columns).astype({"artists": "Int64", "songs": "Int64"})
     return ours.sort_values("weights", kind="stable", ignore_index=True)
 
@@ -116,7 +116,8 @@ def _elsewhere(theirs: pd.DataFrame, ours: pd.DataFrame) -> list[pd.DataFrame]:
     for (paper, number), table in theirs.groupby(["paper", "table"], sort=False):
         own = table[table["note"].ne("quoted by the paper")]
         pairs = own[["protocol", "metric", "model"]].drop_duplicates()
-        other = ours[~ours["dataset"].isin(set(theirs["dataset"]))]
+        in_paper = theirs.loc[theirs["paper"].eq(paper), "dataset"]
+        other = ours[~ours["dataset"].isin(set(in_paper))]
         found = other.merge(pairs, on=["protocol", "metric", "model"])
         if (own.groupby(["dataset", "model", "metric"])["artists"].nunique() <= 1).all():
             most = found.groupby(["protocol", "dataset", "model"])["artists"].transform("max")

@@ -101,6 +101,7 @@ def means(found: pd.DataFrame) -> pd.DataFrame:
                 "over": _over(len(wide.dropna(axis=1).columns)),
                 "n_songs": group["n_songs"].min(),
                 "features": f"mean of {_share(wide, kind=kind, genre=genre)}",
+                "lacking": _can_be(kind=kind, genre=genre) - len(wide),
             }
         )
     return pd.DataFrame(rows)
@@ -117,14 +118,18 @@ def best(found: pd.DataFrame) -> pd.DataFrame:
     for (_, kind, number, metric), group in groups:
         row = group.loc[getattr(group["value"], BEST[metric])()]
         of_all = "" if kind == "wstn" else f", best of {_share(group, kind=kind, number=number)}"
-        rows.append({**row, "model": f"{kind} N={number}", "features": row["features"] + of_all})
+        about = {"model": f"{kind} N={number}", "features": row["features"] + of_all}
+        rows.append({**row, **about, "lacking": _can_be(kind=kind, number=number) - len(group)})
     return pd.DataFrame(rows)
 
 
 def _share(there: pd.DataFrame, **columns) -> str:
     """How many combinations are there of those that there can be."""
-    can_be = (NETWORKS[list(columns)] == pd.Series(columns)).all(axis=1).sum()
-    return f"{len(there)} of {can_be} combinations"
+    return f"{len(there)} of {_can_be(**columns)} combinations"
+
+
+def _can_be(**columns) -> int:
+    return (NETWORKS[list(columns)] == pd.Series(columns)).all(axis=1).sum()
 
 
 def _over(seeds: int) -> str:
@@ -141,10 +146,12 @@ def _deviation(values: pd.Series) -> float:
 def cells(found: pd.DataFrame) -> pd.DataFrame:
     """What fills the paper's tables 3 to 5: `each` combination, `means` and `best`.
 
-    Columns `dataset, model, metric, value, spread, over, n_songs, features`; `model` is "stn gs",
-    "stn with g" or "stn N=2".
+    Columns `dataset, model, metric, value, spread, over, n_songs, features`, and `lacking`, of how
+    many combinations more a mean or best is in the paper; `model` is "stn gs", "stn with g" or
+    "stn N=2".
     """
     columns = ["dataset", "model", "metric", "value", "spread", "over", "n_songs", "features"]
+    columns.append("lacking")
     if not len(found):
         return found.reindex(columns=columns)
     one_by_one = each(found)

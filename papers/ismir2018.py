@@ -15,7 +15,6 @@ from papers.plan import Step
 
 PROTOCOLS = ("retrieval", "knn", "linear")
 BASELINES = ("mfcc", "untrained")
-MANY = 10_000  # artists of the MSD: from so many on, their songs are shared out otherwise
 TRAIN_SONGS = 15  # of an artist
 
 
@@ -52,6 +51,7 @@ def add_arguments(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--weights",
         nargs="*",
+        choices=list(released.released()),
         metavar="NAME",
         help="released weights to judge as well; by default all where there is nothing to train "
         "on, and else none",
@@ -75,7 +75,7 @@ def plan(args: argparse.Namespace, data: Data) -> tuple[list[Step], list[str]]:
         left_out += [] if found else [data.absent(name)]
     if not targets:
         raise InputError("; ".join(left_out) + "; put one of them there, see 1_make_splits.py")
-    train = _training_sets(args, data, targets)
+    train = data.training(args.train, args.artists, [] if args.train == "msd" else targets)
     tags = train.get(max(args.artists)) if args.tags == args.train else data.find(args.tags)
     if not train:
         left_out.append(data.absent(args.train) + ": the released weights are judged")
@@ -84,39 +84,19 @@ def plan(args: argparse.Namespace, data: Data) -> tuple[list[Step], list[str]]:
     known = args.weights
     if known is None:
         known = [] if train else list(released.released())
+    known = [name for name in released.released() if name in known]  # fewer artists first
 
     sets = (*targets, *train.values(), tags)
     made = steps.unique([one for found in sets if found for one in found.steps])
     trainings = list(_trainings(args, train, tags))
     made += [one for _, one in trainings]
     features = [Features(name, name) for name in (*BASELINES, *known)]
-    features += [Features(name, one.makes) for name, one in trainings]
+    features += [Features(name, one.makes) for name, one in trainings]  # fewer artists first
     for target in targets:
         made += _judgements(args.out, target, features)
         made += _shown(args.out, target, [one.name for one in features[len(BASELINES) :]])
+    made = steps.unique(made)
     return [*made, steps.report(args.out, made)], left_out
-
-
-def _training_sets(
-    args: argparse.Namespace, data: Data, targets: Sequence[Dataset]
-) -> dict[int, Dataset]:
-    """The dataset for each number of artists; none where there is nothing to train on."""
-    name, most = args.train, max(args.artists)
-    if name.startswith("demo"):
-        found = data.find(name)
-    elif name != "msd":
-        found = data.find(name, "--split", "artists", "--artists", most, exclude=targets)
-    else:
-        found = data.find(name, "--artists", most)
-    if not found:
-        return {}
-    sets = dict.fromkeys(args.artists, found)
-    fewer = [count for count in args.artists if count < MANY]
-    if name == "msd" and most >= MANY and fewer:
-        # Of fewer artists, other songs are for training; the cache is of all of them.
-        smaller = data.find("msd_15_3_2", "--artists", max(fewer), source="msd", cache=found.cache)
-        sets |= dict.fromkeys(fewer, smaller)
-    return sets
 
 
 def _trainings(

@@ -34,20 +34,28 @@ class Step:
         The files that it is made from.
     work
         How much there is to do.
+    also
+        Other files that it leaves and later steps are made from.
+    of_any
+        Whether it can be made from some of its files, the others not being there.
     """
 
     command: tuple[str, ...]
     makes: Path
     of: tuple[Path, ...]
     work: Work
+    also: tuple[Path, ...] = ()
+    of_any: bool = False
 
     def __str__(self) -> str:
         return shlex.join(("python", *self.command))
 
 
-def step(script: str, *arguments: object, makes: Path, of: Sequence[Path], work: Work) -> Step:
+def step(
+    script: str, *arguments: object, makes: Path, of: Sequence[Path], work: Work, **more
+) -> Step:
     """A step whose arguments are whatever has a text."""
-    return Step((script, *map(str, arguments)), Path(makes), tuple(map(Path, of)), work)
+    return Step((script, *map(str, arguments)), Path(makes), tuple(map(Path, of)), work, **more)
 
 
 # ---------------------------------------------------------------- a plan
@@ -81,7 +89,7 @@ class Plan:
         return left
 
     def _is_done(self, one: Step) -> bool:
-        if str(one) not in self._done or not one.makes.exists():
+        if str(one) not in self._done or not all(map(Path.exists, (one.makes, *one.also))):
             return False
         made = one.makes.stat().st_mtime_ns
         return all(path.exists() and path.stat().st_mtime_ns <= made for path in one.of)
@@ -116,24 +124,50 @@ class Plan:
     def run(self, say: Callable[[str], None]) -> None:
         """Do what is to do, each command said before it is run.
 
+        Where one fails, what is made from its files is left out, and all else is done.
+
         Raises
         ------
         InputError
-            A step did not come to a good end.
+            A step did not come to a good end; which, and how many were left out for that.
         """
-        left = self.to_do()
+        left, failed, lacking = self.to_do(), [], set()
         for number, one in enumerate(left, len(self.steps) - len(left) + 1):
+            missing = lacking.intersection(one.of)
+            if len(missing) == len(one.of) > 0 or (missing and not one.of_any):
+                say(f"[{number}/{len(self.steps)}] left out, for want of {min(missing)}: {one}")
+                lacking.update((one.makes, *one.also))
+                continue
             say(f"[{number}/{len(self.steps)}] {one}")
-            began, clock = time.time_ns(), time.monotonic()
-            status = run_script(one.command)
-            if status:
-                raise InputError(
-                    f"{one.command[0]} ended with {status}; see above, then run this again"
-                )
-            if not one.makes.exists():
-                raise InputError(f"{one.makes}: not there though it was to be made by {one}")
-            new = one.makes.stat().st_mtime_ns >= began
-            self._remember(one, time.monotonic() - clock if new else None)
+            wrong = self._run(one)
+            if wrong:
+                failed.append(wrong)
+                lacking.update((one.makes, *one.also))
+        if failed:
+            raise InputError(f"{'; '.join(failed)}; see above, then run this again")
+
+    def _run(self, one: Step) -> str:
+        """Run a step; what went wrong, or ""."""
+        began, clock = time.time_ns(), time.monotonic()
+        status = run_script(one.command)
+        if status < 0:  # stopped from outside, and so is this
+            raise InputError(f"{one.command[0]} was ended by signal {-status}; run this again")
+        if status:
+            return f"{one.command[0]} ended with {status} for {one.makes}"
+        absent = [path for path in (one.makes, *one.also) if not path.exists()]
+        if absent:
+            return (
+                f"{absent[0]} is not there though {one.command[0]} was to make it; if it says that "
+                "all is complete already, delete what it calls so"
+            )
+        new = one.makes.stat().st_mtime_ns >= began
+        self._remember(one, time.monotonic() - clock if new else None)
+        return ""
+
+    def given(self) -> list[Path]:
+        """The files that steps are made from and none makes, once each."""
+        made = {path for one in self.steps for path in (one.makes, *one.also)}
+        return sorted({path for one in self.steps for path in one.of} - made)
 
     def _remember(self, one: Step, seconds: float | None) -> None:
         """Write down that a step is done; `seconds` is None if it was complete already."""

@@ -13,7 +13,7 @@ from evaluation.results import MAP, over_seeds, read_results
 from papers import cells, combinations
 from report import figures, tables
 from report.runs import Trained
-from report.sheets import accuracies_by_label, measured_by_artists, recognised_of_most
+from report.sheets import RECOGNITION, accuracies_by_label, measured_by_artists, recognised_of_most
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ FIGURES = {
     ("arxiv2017", 5): "evaluate.py tsne --label genre, of features after LDA",
     ("agf2018", 3): "evaluate.py genre by networks of several numbers of tasks",
 }
-_BY_ARTISTS_OF = {"verification": ("arxiv2017", 2), "identification": ("arxiv2017", 3)}
-_BY_ARTISTS_OF |= {protocol: ("ismir2018", n) for n, protocol in enumerate(tables.SCORES, 2)}
+_BY_ARTISTS_OF = {(one, "artist"): ("arxiv2017", n) for n, one in enumerate(RECOGNITION, 2)}
+_BY_ARTISTS_OF |= {(one, "genre"): ("ismir2018", n) for n, one in enumerate(tables.SCORES, 2)}
 _MAPS = {("artist", False): ("ismir2018", 6), ("genre", False): ("ismir2018", 7)}
 _MAPS |= {("artist", True): ("arxiv2017", 4), ("genre", True): ("arxiv2017", 5)}
 
@@ -65,7 +65,8 @@ def _drawings(results: pd.DataFrame, folder: Path) -> Iterator[Drawn]:
             continue
         path = suffixed(folder / name, ".png")
         figures.scores_by_artists(of_one, cells.of_paper(of_one), path)
-        place = _BY_ARTISTS_OF.get(of_one["protocol"].iloc[0])
+        protocol, label = of_one[["protocol", "label"]].iloc[0]
+        place = _BY_ARTISTS_OF.get((protocol, label))
         yield Drawn(path, caption, _named(*place) if place else "")
     for name, caption, table in accuracies_by_label(results):
         if len(table) <= figures.MOST_BARS:

@@ -83,8 +83,11 @@ def with_spread(results: pd.DataFrame) -> list[str]:
 
 
 def systems(results: pd.DataFrame) -> pd.Series:
-    """What lines and rows are called: the model, with what sets it apart from the protocol."""
-    return results["model"].str.cat(results["variant"].fillna(""), sep=" ").str.strip()
+    """What lines and rows are called: the model, with its variant where there are several."""
+    variant = results["variant"].fillna("")
+    if variant.nunique() < 2:
+        return results["model"]
+    return results["model"].str.cat(variant, sep=" ").str.strip()
 
 
 def by_label(results: pd.DataFrame) -> pd.DataFrame:

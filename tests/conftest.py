@@ -23,6 +23,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent  # of the project, where the scripts run
 
+
+def pytest_collection_modifyitems(items):
+    """The tests of whole scripts come first: they take longest, and two processes share the files.
+
+    So neither is left with a long file when the other is done.
+    """
+    items.sort(key=lambda item: len(item.path.parents))
+
+
 # ---------------------------------------------------------------- scripts
 
 

@@ -118,7 +118,7 @@ def test_each_system_by_each_protocol(features, ivector, splits, small_corpus, p
         for suffix in ("md", "csv", "tex", "png", "svg"):
             file = results / f"{protocol}_by_artists_unseen_artist.{suffix}"
             assert file.stat().st_size > 100
-    assert (results / "det_unseen.png").read_bytes().startswith(b"\x89PNG")
+    assert (results / "det_unseen_artist.png").read_bytes().startswith(b"\x89PNG")
     table = pd.read_csv(results / "verification_by_artists_unseen_artist.csv")
     assert table["system"].tolist()[:3] == ["GMM-UBM", "i-vector + cosine", "i-vector + PLDA"]
 

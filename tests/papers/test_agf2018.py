@@ -1,7 +1,5 @@
 """The plan of agf2018."""
 
-import importlib.util
-
 import pytest
 
 from common.errors import InputError
@@ -13,7 +11,7 @@ from tests.papers.plans import plan
 def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)  # as if Essentia were there
+    monkeypatch.setattr(agf2018, "find_spec", lambda name: name)  # as if Essentia were there
     return tmp_path
 
 
@@ -46,7 +44,7 @@ def test_the_papers_songs_are_dealt_by_genre(place):
 
 
 def test_without_essentia_there_is_no_word_e(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(agf2018, "find_spec", lambda name: None)
     commands, left_out = plan(agf2018, "--songs", "demo_genres")
     assert left_out == ["the word e: it needs the audio, and Essentia"]
     # 15 sets of four tasks.
@@ -64,5 +62,23 @@ def test_fewer_words_have_fewer_sets():
 
 
 def test_songs_that_are_not_there_are_an_error():
-    with pytest.raises(InputError, match=r"fma_medium: neither .* nor data/fma_medium; see"):
+    lists = r"fma_medium: neither .* nor data/fma_medium with data/fma_metadata; see"
+    with pytest.raises(InputError, match=lists):
         plan(agf2018)
+
+
+def test_words_are_made_of_what_there_is(place):
+    (place / "data/mine").mkdir()
+    of_folder = plan(agf2018, "--songs", "mine")
+    assert "--words m d e --audio data/mine" in of_folder[0][2]
+    assert of_folder[1] == [
+        "the word s: it needs songs with a column genres; name one with --subgenres"
+    ]
+    (place / "data/mine.csv").write_text("path,artist,genre,styles\n")
+    assert "--words m d e s" in plan(agf2018, "--songs", "mine", "--subgenres", "styles")[0][2]
+    for folder in ("splits", "cache"):
+        (place / folder).mkdir()
+    (place / "splits/made.csv").write_text("track_id,path,subset,artist\na,a,train,a\n")
+    (place / "cache/made.h5").touch()
+    with pytest.raises(InputError, match="the word e: it needs the audio"):
+        plan(agf2018, "--songs", "made", "--words", "m", "e")

@@ -49,16 +49,29 @@ def test_a_result_fills_its_cell_only(write):
 
 def test_a_cell_of_fewer_songs_than_the_papers_says_so(write):
     whole, part = (
-        KNN | {"n_songs": 290},
+        KNN | {"n_songs": 288},
         KNN | {"n_songs": 4, "model": "basic", "features": "basic_5000"},
     )
     results = write({"n_songs": 93}, whole, part, LINEAR | {"dataset": "naver", "n_songs": 7})
     filled = beside_ours(results).dropna(subset="ours").set_index("protocol")["needs"]
     assert filled["retrieval"].startswith("the other songs: 93 of 930 were judged")
-    assert filled["retrieval"].endswith("GTZAN audio (930 clips), in DIR/gtzan")
+    assert "; GTZAN audio (930 clips), in DIR/gtzan; then delete splits" in filled["retrieval"]
     few, all_of_them = filled["knn"]  # basic stands first
     assert few.startswith("the other songs: 4 of 290") and all_of_them == ""
     assert filled["linear"] == ""  # the paper does not say how many it judged on
+
+
+def test_results_of_another_protocol_than_the_papers_fill_no_cell(write):
+    table = beside_ours(write(KNN | {"variant": "k=1"}, {"variant": ""}))
+    assert list(table.loc[table["ours"].notna(), "protocol"]) == ["retrieval"]
+
+
+def test_what_other_papers_judge_on_is_other_data_here(write):
+    table = beside_ours(write({"dataset": "fma_medium"}))
+    rows = table[table["ours"].notna()].to_dict("records")
+    assert [(row["paper"], row["table"], row["dataset"]) for row in rows] == [
+        ("ismir2018", 1, "fma_medium")
+    ]
 
 
 def test_several_released_weights_for_one_cell_have_a_row_each(write):

@@ -51,6 +51,9 @@ def test_any_other_folder_is_music_or_a_list(data):
     assert "csv --root data/mine --metadata data/mine.csv --out" in told(data.find("mine"))[0]
     assert data.find("mine").tracks is None
     Path("data/naver").mkdir()
+    assert data.find("naver") is None  # without its list
+    assert data.absent("naver").endswith(" nor data/naver with data/naver.csv")
+    Path("data/naver.csv").touch()
     assert "csv --root data/naver --metadata data/naver.csv" in told(data.find("naver"))[0]
 
 
@@ -60,8 +63,9 @@ def test_the_built_in_corpus_is_always_there(data):
     assert Data(None).find("demo") is None
 
 
-def split(name: str, artist: str) -> None:
-    table = pd.DataFrame({"track_id": ["a"], "path": ["a"], "subset": ["test"], "artist": [artist]})
+def split(name: str, *artists: str) -> None:
+    ids = [str(number) for number, _ in enumerate(artists)]
+    table = pd.DataFrame({"track_id": ids, "path": ids, "subset": "test", "artist": list(artists)})
     split_csv.write(table, Path("splits", f"{name}.csv"), {"inputs": {}})
 
 
@@ -80,7 +84,7 @@ def test_split_and_cache_that_are_there_are_taken_as_they_are(data):
 
 
 def test_artists_to_be_judged_on_are_left_out_where_they_have_names(data):
-    for name in ("gtzan", "fma_small", "mine"):
+    for name in ("gtzan", "fma_small", "fma_metadata", "mine"):
         Path("data", name).mkdir()
     others = [data.find(name) for name in ("gtzan", "fma_small")]
     found = data.find("mine", "--split", "artists", exclude=others)
@@ -88,11 +92,50 @@ def test_artists_to_be_judged_on_are_left_out_where_they_have_names(data):
     assert found.steps[0].of == (Path("splits/fma_small.csv"),)
 
 
-def test_one_cache_may_serve_two_splits(data):
+def test_songs_to_train_on_are_called_by_their_number_of_artists(data):
+    assert data.training("mine", [5]) == {}
+    Path("data/mine").mkdir()
+    sets = data.training("mine", [5, 30])
+    assert sets[5] == sets[30] and sets[30].tracks == 600
+    assert (
+        "folder --root data/mine --split artists --artists 30 --out splits/mine_30.csv"
+        in (told(sets[5])[0])
+    )
+    assert list(data.training("demo", [10, 60])) == [10, 60]
+    assert told(data.training("demo", [10])[10])[0].endswith(
+        "demo --root data --out splits/demo.csv"
+    )
+
+
+def test_one_cache_serves_both_splits_of_the_msd(data):
     Path("data/msd").mkdir()
-    found = data.find("msd_15_3_2", source="msd", cache=Path("cache/msd.h5"))
-    assert len(found.steps) == 1 and found.cache == Path("cache/msd.h5")
-    assert "1_make_splits.py msd --root data/msd --out splits/msd_15_3_2.csv" in told(found)[0]
+    sets = data.training("msd", [100, 5000, 10000])
+    assert [one.name for one in sets.values()] == ["msd_5000", "msd_5000", "msd_10000"]
+    assert {one.cache for one in sets.values()} == {Path("cache/msd_10000.h5")}
+    [first] = told(sets[100])
+    assert first == "1_make_splits.py msd --root data/msd --artists 5000 --out splits/msd_5000.csv"
+    assert data.training("msd", [100])[100].cache == Path("cache/msd_100.h5")
+
+
+def test_a_split_that_is_there_has_to_fit(data):
+    Path("cache").mkdir()
+    for name in ("mine", "judged", "msd"):
+        Path(f"cache/{name}.h5").touch()
+    split("mine", "A", "B", "C")
+    split("judged", "D", "É")
+    split("msd", *map(str, range(12_000)))
+    judged = data.find("judged")
+    assert data.training("mine", [2, 3], [judged])[3].steps == ()
+    with pytest.raises(
+        InputError, match=r"mine\.csv: has 3 artists, not 4; ask for fewer, or delete"
+    ):
+        data.training("mine", [4])
+    split("mine", "A", "e\u0301 ", "C")
+    with pytest.raises(InputError, match=r"mine\.csv: 1 of its artists are in splits/judged\.csv"):
+        data.training("mine", [2], [judged])
+    # However the MSD's split was made, it is that of all numbers of artists.
+    sets = data.training("msd", [500, 10_000])
+    assert {(one.name, one.audio) for one in sets.values()} == {("msd", None)}
 
 
 def test_what_is_known_is_what_script_1_reads():

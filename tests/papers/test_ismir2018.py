@@ -90,16 +90,16 @@ def test_the_msd_has_two_splits_and_one_cache(place):
         (place / "data" / name).mkdir()
     commands, _ = plan(ismir2018)
     splits = [line for line in commands if "1_make_splits.py msd " in line]
-    assert ["--artists 10000 --out splits/msd.csv" in line for line in splits] == [False, True]
-    assert "--artists 5000 --out splits/msd_15_3_2.csv" in splits[0]
+    made = [f"--artists {count} --out splits/msd_{count}.csv" for count in (5000, 10000)]
+    assert all(name in line for name, line in zip(made, splits, strict=True))
     caches = [line for line in commands if "2_cache_mels" in line and "msd" in line]
     assert [line.split("--out ")[1].split()[0] for line in caches] == [
-        "cache/msd.h5",
+        "cache/msd_10000.h5",
         "cache/msd_tags.h5",
     ]
     trained = [line for line in commands if line.startswith("train_basic") and "--artists" in line]
-    assert ["msd_15_3_2" in line for line in trained] == [True] * 4 + [False]
-    assert all("cache/msd.h5" in line for line in trained)
+    assert ["splits/msd_5000.csv" in line for line in trained] == [True] * 4 + [False]
+    assert all("cache/msd_10000.h5" in line for line in trained)
 
 
 def test_an_open_dataset_is_dealt_by_artists_without_those_of_the_targets(place):
@@ -108,6 +108,7 @@ def test_an_open_dataset_is_dealt_by_artists_without_those_of_the_targets(place)
     commands, _ = plan(ismir2018, "--train", "fma_large", "--artists", 500, 1000)
     dealt = next(line for line in commands if "1_make_splits.py fma_large" in line)
     assert "--exclude-artists-of splits/fma_small.csv --split artists --artists 1000" in dealt
+    assert dealt.endswith("--out splits/fma_large_1000.csv")
     order = [line.split()[1] for line in commands if "1_make_splits" in line]
     assert order == ["fma_small", "fma_large"]
 

@@ -1,5 +1,7 @@
 """A plan: what is done is not done again, what changed is, and times are learnt."""
 
+from dataclasses import replace
+
 import pytest
 
 from common.errors import InputError
@@ -9,10 +11,12 @@ from papers.plan import Plan, step
 
 # A script that copies its first file, with a word, to its second; or fails.
 SCRIPT = """
-import sys
+import os, sys
 given, out, *word = sys.argv[1:]
 if word == ["fail"]:
     sys.exit("no")
+if word == ["stop"]:
+    os.kill(os.getpid(), 9)
 if word == ["keep"]:
     sys.exit(0)
 open(out, "w").write(open(given).read() + " ".join(word))
@@ -74,17 +78,53 @@ def test_what_comes_after_a_change_is_done_again(place):
     ]
 
 
-def test_a_failure_ends_the_run_and_the_next_goes_on_from_there(place):
-    with pytest.raises(
-        InputError, match=r"script\.py ended with 1; see above, then run this again"
-    ):
-        run(Plan(place, steps(place, "1", "fail", "3")))
+def test_what_needs_a_failure_is_left_out_and_the_next_run_goes_on_from_there(place):
+    broken, fine = (
+        steps(place, "1", "fail", "3"),
+        step(
+            "script.py",
+            *(place / "a", place / "e", "5"),
+            makes=place / "e",
+            of=(place / "a", place / "d"),
+            work=Work("extract", 10),
+        ),
+    )
+    made, said = Plan(place, [*broken, replace(fine, of_any=True)]), []
+    with pytest.raises(InputError, match=r"^script\.py ended with 1 for .*c; see above, then run"):
+        made.run(said.append)
+    assert [line.split(" ")[1] for line in said] == ["python", "python", "left", "python"]
+    assert said[2].startswith("[3/4] left out, for want of ") and (place / "e").exists()
+    (place / "e").unlink()
+    with pytest.raises(InputError):
+        Plan(place, [*broken, fine]).run(said.append)
+    assert not (place / "e").exists()
     assert run(Plan(place, steps(place))) == ["c 2", "d 3"]
 
 
+def test_what_stops_a_step_from_outside_stops_all(place):
+    stopped = steps(place, "1", "stop", "3")
+    others = [replace(one, of=()) for one in stopped]
+    with pytest.raises(InputError, match=r"script\.py was ended by signal 9; run this again"):
+        run(Plan(place, others))
+    assert not (place / "d").exists()
+
+
 def test_a_step_that_leaves_nothing_is_an_error(place):
-    with pytest.raises(InputError, match="b: not there though it was to be made by python script"):
+    with pytest.raises(InputError, match=r"b is not there though script\.py was to make it; if"):
         run(Plan(place, steps(place, "keep")))
+
+
+def test_all_that_a_step_leaves_has_to_be_there(place):
+    (place / "x").touch()
+    first = [replace(one, also=(place / "x",)) for one in steps(place)[:1]]
+    run(Plan(place, first))
+    assert Plan(place, first).to_do() == []
+    (place / "x").unlink()
+    assert Plan(place, first).to_do() == first
+
+
+def test_the_files_that_no_step_makes_are_given(place):
+    assert Plan(place, steps(place)).given() == [place / "a"]
 
 
 def test_what_its_script_found_complete_is_done_and_teaches_no_time(place):
