@@ -135,8 +135,8 @@ class Data:
             Its split is there, with artists that are to be left out.
         """
         source, exclude = source or name, list(exclude)
-        found = self.planned(name, *options, exclude=exclude, source=source, cache=cache)
-        found = replace(found, tracks=tracks or found.tracks)
+        given = {"exclude": exclude, "source": source, "cache": cache, "tracks": tracks}
+        found = self.planned(name, *options, **given)
         if found.split.exists():
             require_apart(found, exclude)
             table = split_csv.read(found.split)
@@ -197,11 +197,12 @@ class Data:
         exclude: Iterable[Dataset] = (),
         source: str | None = None,
         cache: Path | None = None,
+        tracks: int | None = None,
     ) -> Dataset:
         """A dataset with its steps as `find` has it, were all in its place."""
         split, decoded = SPLITS / f"{name}.csv", cache or CACHES / f"{name}.h5"
         source, known = source or name, KNOWN.get(name)
-        audio, tracks = self._audio(source), known.tracks if known else None
+        audio, tracks = self._audio(source), tracks or (known.tracks if known else None)
         others = [str(one.split) for one in exclude if one.artists]
         left_out = ("--exclude-artists-of", *others) if others else ()
         given = (*self._given(source), *left_out, *options)
@@ -243,7 +244,7 @@ class Data:
 
     def _has(self, source: str) -> bool:
         """Whether it is there; the built-in corpus is rendered where it is not."""
-        if self.folder is None or not source:
+        if self.folder is None:
             return False
         return source in RENDERED or all(map(Path.exists, self.sources(source)))
 

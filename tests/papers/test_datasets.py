@@ -96,7 +96,7 @@ def test_songs_to_train_on_are_called_by_their_number_of_artists(data):
     assert data.training("mine", [5]) == {}
     Path("data/mine").mkdir()
     sets = data.training("mine", [5, 30])
-    assert sets[5] == sets[30] and sets[30].tracks == 600
+    assert sets[5] == sets[30] and sets[30].tracks == sets[30].steps[1].work.amount == 600
     assert (
         "folder --root data/mine --split artists --artists 30 --out splits/mine_30.csv"
         in (told(sets[5])[0])
