@@ -64,7 +64,7 @@ def test_models_that_were_not_released_are_trained():
 
 def test_sets_of_tasks_name_their_run():
     need = of(paper="agf2018", model="mtn gse", metric="macro_f1")
-    assert "--kinds mtn --tasks gse" in need and "runs/mtn_gse_0/features.h5" in need
+    assert "--kinds mtn --tasks gse" in need and "runs_se/mtn_gse_0/features.h5" in need
     assert "Essentia" in need and "Essentia" not in of(model="stn gs", metric="macro_f1", table=4)
     mean = of(paper="agf2018", model="stn with g", metric="macro_f1")
     assert "train_agf.py" not in mean
