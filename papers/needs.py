@@ -138,11 +138,8 @@ def _run(cell: dict, run: agf_runs.Combination) -> list[Step]:
     """One run of agf2018, from the songs on."""
     found = DATA.planned(cell["dataset"], "--split", "stratified")
     words, out = run.tasks.replace("g", "") or "m", _results(cell)
-    songs, groups, runs = (
-        (found.split, found.cache),
-        out / f"groups_{words}.h5",
-        out / f"runs_{words}",
-    )
+    songs, groups = (found.split, found.cache), out / f"groups_{words}.h5"
+    runs = out / f"runs_{words}"  # those of other groups are others
     script, given = "data_prep/2b_artist_groups.py", ["--out", groups, "--words", *words]
     given += ["--audio", found.audio] if "e" in words else []
     grouped = step(script, *songs, *given, makes=groups, of=songs, work=Work("groups", None))
