@@ -324,10 +324,10 @@ def test_extraction_of_what_cannot_be_used(small_corpus, place):
 
 def test_protocols_and_layouts(features, small_corpus, place):
     split, results = small_corpus[0], place / "results"
-    for protocol, metric, *more in (
-        ("retrieval", "map"),
-        ("knn", "accuracy", "-k", 3),
-        ("linear", "accuracy", "--trials", 2),
+    for protocol, metric, variant, *more in (
+        ("retrieval", "map", []),
+        ("knn", "accuracy", ["k=3"], "-k", 3),
+        ("linear", "accuracy", ["trials=2"], "--trials", 2),
     ):
         path = results / f"{protocol}.json"
         ran = run_here("evaluate.py", protocol, features, split, *more, "--json", path)
@@ -340,9 +340,10 @@ def test_protocols_and_layouts(features, small_corpus, place):
             protocol,
             split.stem,
             "genre",
-            "basic",
+            " ".join(["basic", *variant]),
             "basic",
         ]
+        assert found["variant"] == " ".join(variant)
         assert found["artists"] == 4
         assert found["n_songs"] == (24 if protocol == "retrieval" else 4)
         assert found["trials"] == (2 if protocol == "linear" else None)

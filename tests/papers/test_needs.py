@@ -104,6 +104,7 @@ def test_the_commands_of_a_cell_fill_it(music_data, monkeypatch, tmp_path):
     for _, script, *arguments in map(_from_python, commands(need)):
         more = ["--metadata", lists] if "1_make_splits" in script else []
         run_here(script, *arguments, *more)
-    assert (tmp_path / "results/retrieval_siamese_5000_gtzan.json").exists()
-    table = run_here("evaluate.py", "tables", "--paper", "ismir2018")
+    results = tmp_path / "results/ismir2018"
+    assert (results / "retrieval_siamese_5000_gtzan.json").exists()
+    table = run_here("evaluate.py", "tables", "--results", results, "--paper", "ismir2018")
     assert re.search(r"\| gtzan \| siamese \| 5000 \| map \| 0.5510 \| \d", table.out)
