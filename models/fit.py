@@ -271,7 +271,7 @@ class _Stream(keras.utils.PyDataset):
         import tensorflow as tf
 
         batches = tf.data.Dataset.from_generator(
-            lambda: map(self.__getitem__, range(len(self))),
+            self._until_error,
             output_signature=tuple(
                 tf.TensorSpec((None, *array.shape[1:]), array.dtype) for array in self[0]
             ),
@@ -280,6 +280,20 @@ class _Stream(keras.utils.PyDataset):
         untuned.autotune.enabled = False
         counted = batches.apply(tf.data.experimental.assert_cardinality(len(self)))
         return counted.prefetch(_AHEAD).with_options(untuned)
+
+    def _until_error(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The batches for TensorFlow, which end early at an error; that makes it raise one.
+
+        An error from here it would pass on at once, while a thread of its own comes back for more
+        batches, and waits without end for an interpreter that is leaving.
+        """
+        for number in range(len(self)):
+            try:
+                batch = self[number]
+            except InputError as error:
+                self.error = error
+                return
+            yield batch
 
     def go_to(self, epoch: int, logs: dict | None = None) -> None:
         self.epoch = epoch

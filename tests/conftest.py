@@ -34,6 +34,8 @@ def pytest_collection_modifyitems(items):
 
 # ---------------------------------------------------------------- scripts
 
+STUCK = 600  # seconds after which a script will not end any more; the longest takes a tenth
+
 
 def start(*arguments, **variables) -> subprocess.Popen:
     """Start a script from the root, in an environment of which only `variables` is the test's."""
@@ -53,7 +55,11 @@ def start(*arguments, **variables) -> subprocess.Popen:
 def run(*arguments, status: int = 0, **variables) -> SimpleNamespace:
     """Run a script; it must end with `status`, and on success be silent on stderr."""
     process = start(*arguments, **variables)
-    out, err = process.communicate()
+    try:
+        out, err = process.communicate(timeout=STUCK)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
     assert process.returncode == status, err + out
     if status == 0:
         assert err == ""
