@@ -31,7 +31,8 @@ JUDGED = {
     "genre": (protocols.judge_genre, "genre", None),
     "tsne": (protocols.judge_tsne, "genre", None),
 }
-USUAL = {"knn": {"k": 20}, "linear": {"trials": 10}}  # other values set a result apart
+# What sets a result apart where it has another value.
+USUAL = {"knn": {"k": 20}, "linear": {"trials": JUDGED["linear"][2]}}
 RECOGNISED = {
     "verification": "Is a song by the artist claimed? Equal error rate of artists never heard.",
     "identification": "Whose song is it? Accuracy among artists never heard.",
@@ -74,7 +75,7 @@ def main() -> None:
         if trials:
             made.add_argument("--trials", type=cli.positive, default=trials, help="averaged")
         if name == "knn":
-            made.add_argument("-k", type=cli.positive, default=20, help="neighbours")
+            made.add_argument("-k", type=cli.positive, default=USUAL["knn"]["k"], help="neighbours")
         if name == "tsne":
             made.add_argument(
                 "--first", type=cli.positive, metavar="N", help="songs of so many labels only"

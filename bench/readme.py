@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from common.files import written_whole
-from evaluation.results import DTYPES, OPTIONAL, over_seeds, read_results
+from evaluation.results import DTYPES, OPTIONAL, over_seeds, read_results, with_spread
 from papers import cells, combinations
 from report import tables
 from report.text import to_markdown
@@ -108,7 +108,7 @@ def filled(text: str) -> str:
 
 def told(value: float, spread: float = np.nan) -> str:
     """A value with its spread, if it has one."""
-    return f"{value:.3f}" + ("" if pd.isna(spread) else f" ± {spread:.3f}")
+    return with_spread(value, spread, digits=3)
 
 
 def wide(results: pd.DataFrame, rows: str, columns: str) -> pd.DataFrame:

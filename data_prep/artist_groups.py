@@ -15,8 +15,6 @@ import numpy as np
 import pandas as pd
 import threadpoolctl
 from numpy.typing import ArrayLike
-from sklearn.cluster import MiniBatchKMeans
-from sklearn.decomposition import LatentDirichletAllocation
 
 from common.errors import InputError
 from common.sample import Sample
@@ -91,6 +89,9 @@ def learn_codebook(
     deviation, largest = sample.std(axis=0, dtype=np.float64), np.abs(sample).max(axis=0)
     # What is no more than float32's rounding must not be blown up to count like the others.
     scale = np.where(deviation > _ROUNDING * largest, deviation, 1).astype(np.float32)
+    # Which --help does not wait for; before the limit, which holds for what is loaded by then.
+    from sklearn.cluster import MiniBatchKMeans
+
     with threadpoolctl.threadpool_limits(1):  # so that the seed decides, not the threads
         means = MiniBatchKMeans(clusters, n_init=1, batch_size=4096, random_state=seed)
         means.fit(sample / scale)
@@ -183,6 +184,8 @@ def learn_groups(
             f"artist groups: {empty.sum()} artists without a symbol, the first is "
             f"{str(names[int(np.argmax(empty))])!r}; leave them out"
         )
+    from sklearn.decomposition import LatentDirichletAllocation  # likewise
+
     model = LatentDirichletAllocation(groups, random_state=seed, learning_method="batch", n_jobs=1)
     with threadpoolctl.threadpool_limits(1):
         shares = model.fit_transform(counts)

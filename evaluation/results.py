@@ -191,6 +191,11 @@ def over_seeds(results: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*results.columns, "over"]).astype(kinds)
 
 
+def with_spread(value: float, spread: float, digits: int = 4) -> str:
+    """A value as "mean ± deviation", or alone where that is not known."""
+    return f"{value:.{digits}f}" + ("" if pd.isna(spread) else f" ± {spread:.{digits}f}")
+
+
 def together(names: Iterable[str]) -> str:
     """Names that differ after their last _ alone as one, basic_60_{0,1,2}; others side by side."""
     names = sorted(names)

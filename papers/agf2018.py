@@ -9,14 +9,13 @@ import pandas as pd
 
 from common import cli
 from common.errors import InputError
+from data_prep.words import WORDS
 from models import agf_runs
 from models.agf_runs import Combination
 from papers import steps
 from papers.datasets import KNOWN, RENDERED, Data, Dataset, require
 from papers.effort import Work
 from papers.plan import Step, step
-
-WORDS = ("m", "d", "e", "s")
 
 
 def add_arguments(made: argparse.ArgumentParser) -> None:

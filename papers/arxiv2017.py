@@ -9,12 +9,11 @@ from common import cli
 from common.errors import InputError
 from models import released
 from papers import steps
-from papers.datasets import OF_ARTIST, RENDERED, Data, Dataset
+from papers.datasets import OF_ARTIST, RENDERED, TO_TRAIN, Data, Dataset
 from papers.effort import Work
 from papers.plan import Step, step
 
 LDA = 100  # dimensions, where there are so many artists to tell apart
-TRAIN_SONGS = 15  # of an artist
 
 
 def add_arguments(made: argparse.ArgumentParser) -> None:
@@ -117,7 +116,7 @@ def _of_training(args: argparse.Namespace, songs: Songs, artists: int, seed: int
     basic, ivector = f"basic_{artists}_{seed}", f"ivector_{artists}_{seed}"
     train, unseen, folder = songs.train, songs.unseen, steps.run_folder(args.out, basic)
     options = ("--artists", artists, "--epochs", args.epochs, "--seed", seed)
-    work = Work("basic", artists * TRAIN_SONGS * args.epochs)
+    work = Work("basic", artists * TO_TRAIN * args.epochs)
     cnn = steps.train("train_basic.py", train, folder, *options, makes="best.h5", work=work)
     yield cnn
     yield steps.extract(args.out, basic, cnn.makes, train)
@@ -125,7 +124,7 @@ def _of_training(args: argparse.Namespace, songs: Songs, artists: int, seed: int
         folder = steps.run_folder(args.out, ivector)
         sizes = ("--mixtures", args.mixtures, "--dimensions", args.dimensions)
         given = ("--artists", artists, *sizes, "--seed", seed)
-        work = Work("ivector", artists * TRAIN_SONGS)
+        work = Work("ivector", artists * TO_TRAIN)
         extractor = steps.train(
             "train_ivector.py", train, folder, *given, makes="ivector.h5", work=work
         )

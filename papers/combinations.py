@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from evaluation.results import together
+from evaluation.results import together, with_spread
 from models import agf_runs
 
 KINDS = {"stn": "STN", "mtn": "MTN", "wstn": "wSTN"}
@@ -175,7 +175,10 @@ def side_by_side(found: pd.DataFrame, paper: pd.DataFrame) -> dict[str, pd.DataF
     paper = paper[paper["paper"].eq("agf2018")]
     in_order = paper[paper["table"].eq(4)]["model"].str.split(" ").str[1].unique()
     numbers = {str(number): f"N={number}" for number in range(2, len(agf_runs.TASKS) + 1)}
-    ours = {key: _told(row) for key, row in cells(found).set_index(["model", "metric"]).iterrows()}
+    ours = {
+        key: with_spread(row["value"], row["spread"])
+        for key, row in cells(found).set_index(["model", "metric"]).iterrows()
+    }
     theirs = paper.set_index(["model", "metric"])["value"].to_dict()
     return {
         "combinations": _wide("tasks", {name: name for name in in_order}, 2, ours, theirs),
@@ -193,10 +196,6 @@ def _wide(name: str, rows: dict[str, str], kinds: int, ours: dict, theirs: dict)
             cells = [numbers.get((f"{kind} {of}", metric), empty) for of in rows.values()]
             table[f"{prefix}{KINDS[kind]} {MEASURES[metric]}"] = cells
     return pd.DataFrame(table)
-
-
-def _told(row: pd.Series) -> str:
-    return f"{row['value']:.4f}" + ("" if pd.isna(row["spread"]) else f" ± {row['spread']:.4f}")
 
 
 # ---------------------------------------------------------------- against the number of tasks

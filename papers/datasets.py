@@ -17,7 +17,7 @@ from papers.effort import Work
 from papers.plan import Step, step
 
 SPLITS, CACHES = Path("splits"), Path("cache")
-OF_ARTIST = 20  # songs
+OF_ARTIST, TO_TRAIN = 20, 15  # songs of an artist, and those of them that are trained on
 MANY = 10_000  # artists of the MSD: from so many on, their songs are shared out otherwise
 LISTS = "lists"  # a folder of data may hold the papers' published lists in this one
 

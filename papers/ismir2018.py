@@ -9,13 +9,12 @@ from common import cli
 from common.errors import InputError
 from models import released
 from papers import steps
-from papers.datasets import Data, Dataset
+from papers.datasets import TO_TRAIN, Data, Dataset
 from papers.effort import Work
 from papers.plan import Step
 
 PROTOCOLS = ("retrieval", "knn", "linear")
 BASELINES = ("mfcc", "untrained")
-TRAIN_SONGS = 15  # of an artist
 
 
 class Features(NamedTuple):
@@ -108,7 +107,7 @@ def _trainings(
             for model in ("basic", "siamese"):
                 options = ["--artists", artists, "--epochs", args.epochs, "--seed", seed]
                 options += ["--rate", args.siamese_rate] if model == "siamese" else []
-                work = Work(model, artists * TRAIN_SONGS * args.epochs)
+                work = Work(model, artists * TO_TRAIN * args.epochs)
                 yield _training(model, found, args.out, f"{model}_{artists}_{seed}", options, work)
         if tags:
             options = ["--labels", "tags", "--epochs", args.epochs, "--seed", seed]

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from models import agf_runs, released
 from papers import effort, steps
-from papers.datasets import KNOWN, Data, Dataset
+from papers.datasets import KNOWN, OF_ARTIST, TO_TRAIN, Data, Dataset
 from papers.effort import Work
 from papers.plan import Step, step
 
 DATA = Data(Path("DIR"))  # as the commands name it
-EPOCHS, TRAIN_SONGS, OF_ARTIST = 1000, 15, 20
+EPOCHS = 1000
 TAGGED = 75_000  # songs that the tag model is trained on
 AGF_EPOCHS = {"stn": 200, "wstn": 200, "mtn": 1000}
 ALMOST_ALL = 0.99  # of the paper's songs: of any copy of a dataset a few cannot be decoded
@@ -97,7 +97,7 @@ def _tag_model(cell: dict) -> str:
 def _trained(cell: dict) -> str:
     """Of models of the first version of the paper that were not released."""
     artists, tracks = cell["artists"], KNOWN[cell["dataset"]].tracks
-    crops = artists * TRAIN_SONGS * EPOCHS
+    crops = artists * TO_TRAIN * EPOCHS
     work = [
         *(Work("decode", artists * OF_ARTIST + tracks), Work("basic", crops)),
         Work("train and judge", tracks),

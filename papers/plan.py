@@ -129,7 +129,7 @@ class Plan:
         Raises
         ------
         InputError
-            A step did not come to a good end; which, and how many were left out for that.
+            A step did not come to a good end.
         """
         left, failed, lacking = self.to_do(), [], set()
         for number, one in enumerate(left, len(self.steps) - len(left) + 1):

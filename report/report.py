@@ -12,11 +12,11 @@ import pandas as pd
 
 from common.files import written_whole
 from evaluation.results import read_results
-from papers import cells, plan
+from papers import plan
 from report import drawings
 from report.pages import own, render
 from report.runs import Trained, read_runs
-from report.sheets import Sheet, coverage, paper_sheets, sheets, write_tables
+from report.sheets import Sheet, coverage, lay_out
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def write(folder: Path) -> Path:
         No such folder, or a result in it is damaged.
     """
     results, journal = read_results(folder), plan.read_journal(folder)
-    list(write_tables(folder))
+    made = lay_out(results, folder)
     drawn = drawings.draw(results, folder)
     drawings.write_list(drawn, folder)
     runs = read_runs(folder / "runs")
@@ -49,8 +49,8 @@ def write(folder: Path) -> Path:
         "report.html",
         title=f"Results of {folder.resolve().name}",
         style=own("report.css"),
-        papers=[(coverage(results, name), paper_sheets(results, name)) for name in cells.PAPERS],
-        sheets=list(sheets(results)),
+        papers=[(coverage(made.beside, name), one) for name, one in made.papers.items()],
+        sheets=made.others,
         pictures=[_picture(one) for one in drawn],
         missing=drawings.missing_figures(drawn),
         curves=[_picture(one) for one in of_runs],

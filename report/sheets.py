@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -34,13 +35,12 @@ class Sheet:
 # ---------------------------------------------------------------- the papers' tables
 
 
-def paper_sheets(results: pd.DataFrame, paper: str) -> list[Sheet]:
-    """The tables of a paper, its numbers beside ours; an empty cell has the number of its need.
+def paper_sheets(beside: pd.DataFrame, paper: str) -> list[Sheet]:
+    """The tables of a paper out of `cells.beside_ours`; an empty cell has the number of its need.
 
     The lines of the last one are the needs.
     """
-    table = cells.beside_ours(results)
-    table = table[table["paper"].eq(paper)]
+    table = beside[beside["paper"].eq(paper)]
     numbers = {need: n for n, need in enumerate(filter(None, table["needs"].unique()), 1)}
     sheets = []
     for number, of_one in table.groupby("table"):
@@ -54,10 +54,9 @@ def paper_sheets(results: pd.DataFrame, paper: str) -> list[Sheet]:
     return sheets
 
 
-def coverage(results: pd.DataFrame, paper: str) -> str:
+def coverage(beside: pd.DataFrame, paper: str) -> str:
     """How much of a paper's tables is filled, in words; not counted are cells of fewer songs."""
-    table = cells.beside_ours(results)
-    table = table[table["paper"].eq(paper)]
+    table = beside[beside["paper"].eq(paper)]
     theirs = table[table["paper's"].notna() & table["note"].ne("quoted by the paper")]
     ours, whole = theirs["ours"].notna(), theirs["needs"].eq("")
     rows = theirs.assign(whole=ours & whole, part=ours)  # of a cell there may be several
@@ -81,7 +80,7 @@ def sheets(results: pd.DataFrame) -> Iterator[Sheet]:
             for line in tables.margins(of_most_artists(of_one))
         ]
         caption = "MAP, and accuracies of k-NN and linear softmax; ± over seeds, or else trials"
-        told = tables.by_features(scores.assign(told=tables.with_spread), "told").fillna("")
+        told = tables.by_features(scores.assign(told=tables.told), "told").fillna("")
         yield Sheet("summary", caption, told, tuple(lines))
     for name, caption, of_one in measured_by_artists(results):
         yield Sheet(name, caption, tables.by_artists(of_one))
@@ -157,30 +156,42 @@ def as_latex(sheet: Sheet) -> str:
 # ---------------------------------------------------------------- as files
 
 
-def write_tables(folder: Path, paper: str | None = None) -> Iterator[str]:
-    """Keep all tables in a folder of results; yields what to say of them.
+class LaidOut(NamedTuple):
+    """All tables of some results: `cells.beside_ours`, its sheets by paper, and the others."""
+
+    beside: pd.DataFrame
+    papers: dict[str, list[Sheet]]
+    others: list[Sheet]
+
+
+def lay_out(results: pd.DataFrame, folder: Path) -> LaidOut:
+    """Make all tables, and keep them in a folder.
 
     tables.csv, .md and .tex have the papers' tables, ours beside; the others have a name each.
+    """
+    beside = cells.beside_ours(results)
+    papers = {name: paper_sheets(beside, name) for name in cells.PAPERS}
+    made = LaidOut(beside, papers, list(sheets(results)))
+    keep(beside, [one for of_paper in papers.values() for one in of_paper], folder / "tables")
+    for one in made.others:
+        keep(one.table, [one], folder / one.name)
+    return made
+
+
+def write_tables(folder: Path, paper: str | None = None) -> Iterator[str]:
+    """`lay_out` a folder of results; yields what to say of them.
+
     Said are those papers' tables that have a number of ours, or those of the one asked for.
     """
-    results = read_results(folder)
-    whole = {name: paper_sheets(results, name) for name in cells.PAPERS}
-    keep(
-        cells.beside_ours(results),
-        [one for made in whole.values() for one in made],
-        folder / "tables",
-    )
-    for name, made in whole.items():
+    made = lay_out(read_results(folder), folder)
+    for name, of_paper in made.papers.items():
         if paper in (None, name):
-            if paper or any(one.table["ours"].notna().any() for one in made):
-                yield from map(as_markdown, made)
-            yield coverage(results, name)
-    if paper:
-        return
-    for one in sheets(results):
-        keep(one.table, [one], folder / one.name)
-        yield as_markdown(one)
-    yield f"{folder / 'tables.md'}: all of the papers' numbers, and what the empty cells need"
+            if paper or any(one.table["ours"].notna().any() for one in of_paper):
+                yield from map(as_markdown, of_paper)
+            yield coverage(made.beside, name)
+    if paper is None:
+        yield from map(as_markdown, made.others)
+        yield f"{folder / 'tables.md'}: all of the papers' numbers, and what the empty cells need"
 
 
 def keep(table: pd.DataFrame, made: list[Sheet], path: Path) -> None:

@@ -5,7 +5,7 @@ Functions take results as `evaluation.results.read_results` gives them.
 
 import pandas as pd
 
-from evaluation.results import BY_ENROLMENT, EACH_GENRE, over_seeds
+from evaluation.results import BY_ENROLMENT, EACH_GENRE, over_seeds, with_spread
 
 BASELINES = ("mfcc", "untrained")
 
@@ -68,18 +68,17 @@ def by_artists(results: pd.DataFrame) -> pd.DataFrame:
     results = in_order(over_seeds(results)).assign(system=systems)
     columns = {n: f"{n} artists" for n in sorted(results["artists"].dropna().unique())}
     columns |= {0: NO_ARTISTS} if results["artists"].isna().any() else {}
-    results = results.assign(artists=results["artists"].fillna(0), told=with_spread)
+    results = results.assign(artists=results["artists"].fillna(0), told=told)
     rows = []
     for names, of_one in results.groupby(["dataset", "label", "system"], sort=False):
-        told = {n: ", ".join(of_one.loc[of_one["artists"].eq(n), "told"]) for n in columns}
-        rows.append({**dict(zip(("dataset", "label", "system"), names, strict=True)), **told})
+        row = {n: ", ".join(of_one.loc[of_one["artists"].eq(n), "told"]) for n in columns}
+        rows.append({**dict(zip(("dataset", "label", "system"), names, strict=True)), **row})
     return pd.DataFrame(rows).rename(columns=columns)
 
 
-def with_spread(results: pd.DataFrame) -> list[str]:
-    """Each value as "mean ± deviation", or alone where there is none."""
-    pairs = zip(results["value"], results["spread"], strict=True)
-    return [f"{value:.4f}" + ("" if pd.isna(of) else f" ± {of:.4f}") for value, of in pairs]
+def told(results: pd.DataFrame) -> list[str]:
+    """Each value `with_spread`."""
+    return list(map(with_spread, results["value"], results["spread"]))
 
 
 def systems(results: pd.DataFrame) -> pd.Series:
