@@ -50,6 +50,11 @@ class Step:
     def __str__(self) -> str:
         return shlex.join(("python", *self.command))
 
+    @property
+    def leaves(self) -> tuple[Path, ...]:
+        """All files that it leaves."""
+        return (self.makes, *self.also)
+
 
 def step(
     script: str, *arguments: object, makes: Path, of: Sequence[Path], work: Work, **more
@@ -89,7 +94,7 @@ class Plan:
         return left
 
     def _is_done(self, one: Step) -> bool:
-        if str(one) not in self._done or not all(map(Path.exists, (one.makes, *one.also))):
+        if str(one) not in self._done or not all(map(Path.exists, one.leaves)):
             return False
         made = one.makes.stat().st_mtime_ns
         return all(path.exists() and path.stat().st_mtime_ns <= made for path in one.of)
@@ -136,13 +141,13 @@ class Plan:
             missing = lacking.intersection(one.of)
             if len(missing) == len(one.of) > 0 or (missing and not one.of_any):
                 say(f"[{number}/{len(self.steps)}] left out, for want of {min(missing)}: {one}")
-                lacking.update((one.makes, *one.also))
+                lacking.update(one.leaves)
                 continue
             say(f"[{number}/{len(self.steps)}] {one}")
             wrong = self._run(one)
             if wrong:
                 failed.append(wrong)
-                lacking.update((one.makes, *one.also))
+                lacking.update(one.leaves)
         if failed:
             raise InputError(f"{'; '.join(failed)}; see above, then run this again")
 
@@ -154,7 +159,7 @@ class Plan:
             raise InputError(f"{one.command[0]} was ended by signal {-status}; run this again")
         if status:
             return f"{one.command[0]} ended with {status} for {one.makes}"
-        absent = [path for path in (one.makes, *one.also) if not path.exists()]
+        absent = [path for path in one.leaves if not path.exists()]
         if absent:
             return (
                 f"{absent[0]} is not there though {one.command[0]} was to make it; if it says that "
@@ -166,7 +171,7 @@ class Plan:
 
     def given(self) -> list[Path]:
         """The files that steps are made from and none makes, once each."""
-        made = {path for one in self.steps for path in (one.makes, *one.also)}
+        made = {path for one in self.steps for path in one.leaves}
         return sorted({path for one in self.steps for path in one.of} - made)
 
     def _remember(self, one: Step, seconds: float | None) -> None:

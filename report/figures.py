@@ -4,6 +4,7 @@ Each is a PNG, and an SVG of the same name beside it; the same results give the 
 """
 
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -112,7 +113,8 @@ def accuracies_by_label(table: pd.DataFrame, title: str, path: str | Path) -> No
         raise InputError(
             f"{path}: {len(values)} labels are too many to draw, {MOST_BARS} can be; see the table"
         )
-    colours = [MODELS.get(name.partition(",")[0], {}).get("color", OTHERS) for name in values]
+    models = [re.split("[ ,]", name)[0] for name in values]
+    colours = [MODELS.get(model, {}).get("color", OTHERS) for model in models]
     colours = dict(zip(values, colours, strict=True))
     figure, axes = _bars(values, values * np.nan, colours, title)
     axes.set_xlabel("accuracy", fontsize=8)

@@ -93,11 +93,12 @@ def sheets(results: pd.DataFrame) -> Iterator[Sheet]:
             caption = f"{protocol} by {label} on {dataset}, by the number of songs that enrol one"
             yield Sheet(name, caption, tables.enrolment_side_by_side(few))
     paper = cells.read_paper_tables()
+    theirs = combinations.of_paper(paper)["dataset"].iloc[0]
     for dataset, found in combinations.trainings(results).groupby("dataset"):
         lines = (*combinations.trends(found, paper), combinations.missing(found))
         for name, table in combinations.side_by_side(found, paper).items():
             caption = f"genre on {dataset} by networks of several tasks: {name.replace('_', ' ')}"
-            caption += "" if dataset in set(paper["dataset"]) else "; the paper's are on fma_medium"
+            caption += "" if dataset == theirs else f"; the paper's are on {theirs}"
             said = lines if name == "by_tasks" else ()
             yield Sheet(f"{name}_{dataset}", caption, table, said)
 

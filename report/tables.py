@@ -107,6 +107,7 @@ def by_label(results: pd.DataFrame) -> pd.DataFrame:
     """
     tells = results["model"].isin(COMPARED) & results["details"].map(lambda d: EACH_GENRE in d)
     told = results[tells].dropna(subset="artists")
+    told = told.assign(model=systems)
     models = told.groupby("artists")["model"].nunique()
     common = models.index[models.eq(told["model"].nunique())].max()
     columns = {}
