@@ -126,8 +126,8 @@ def test_genres_are_compared_at_the_most_artists_that_both_models_have(write):
     alike = results[results["artists"].eq(5000)].iloc[1:].assign(variant=["", "k=1"])
     assert list(by_label(alike)) == [
         "genre",
-        "siamese k=1, 5,000 artists",
         "siamese, 5,000 artists",
+        "siamese k=1, 5,000 artists",
     ]
     apart = by_label(results[results["artists"].ne(5000)])
     assert list(apart) == ["genre", "basic, 1,000 artists", "siamese, 10,000 artists"]
