@@ -44,9 +44,9 @@ test: .venv/installed-dev
 
 # What depends on the backend, on the others than TensorFlow: shapes of networks do not, nor does
 # what is made without Keras.
-ALIKE := agf gmm_ubm ivector plda extractor extractor_training
+ALIKE :=
 test-jax test-torch: test-%: .venv/installed-dev .venv/installed-%
-	KERAS_BACKEND=$* $(PY) -m pytest $(TWO) tests/models $(ALIKE:%=--ignore=tests/models/test_%.py)
+	KERAS_BACKEND=$* $(PY) -m pytest $(TWO) tests/models tests/training
 
 lint: .venv/installed-dev
 	$(PY) -m ruff check .

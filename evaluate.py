@@ -18,18 +18,19 @@ import numpy as np
 
 from common import cli, feature_file, provenance
 from common.errors import InputError
-from evaluation import protocols, results, songs, verification
-from papers.cells import PAPERS
+from evaluation import labelled_tracks, protocols, results
+from papers.paper_tables import PAPERS
+from recognition import verification
 
 # The column that each protocol judges by, and how many trials it is the mean of.
 JUDGED = {
-    "retrieval": (protocols.judge_retrieval, "genre", None),
-    "knn": (protocols.judge_knn, "genre", None),
-    "linear": (protocols.judge_linear, "genre", 10),
-    "transfer": (protocols.judge_transfer, "genre", 1),
-    "tagging": (protocols.judge_tagging, "tags", 1),
-    "genre": (protocols.judge_genre, "genre", None),
-    "tsne": (protocols.judge_tsne, "genre", None),
+    "retrieval": (protocols.evaluate_retrieval, "genre", None),
+    "knn": (protocols.evaluate_knn, "genre", None),
+    "linear": (protocols.evaluate_linear, "genre", 10),
+    "transfer": (protocols.evaluate_transfer, "genre", 1),
+    "tagging": (protocols.evaluate_tagging, "tags", 1),
+    "genre": (protocols.evaluate_genre, "genre", None),
+    "tsne": (protocols.evaluate_tsne, "genre", None),
 }
 # What sets a result apart where it has another value.
 USUAL = {"knn": {"k": 20}, "linear": {"trials": JUDGED["linear"][2]}}
@@ -43,7 +44,7 @@ PLDA = {"lda": None, "train_artists": None}  # these differ with the number of a
 
 
 def main() -> None:
-    parser = cli.parser(
+    parser = cli.make_parser(
         __doc__,
         "python evaluate.py retrieval features/siamese.h5 splits/gtzan.csv --label genre",
     )
@@ -146,7 +147,7 @@ def complete(args: argparse.Namespace, inputs: dict) -> bool:
 
 
 def keep_result(
-    args: argparse.Namespace, judged: protocols.Judged, about: dict, inputs: dict
+    args: argparse.Namespace, judged: protocols.Evaluation, about: dict, inputs: dict
 ) -> None:
     """Print a result, its measure last, and write it where --json says."""
     for line in judged.lines():
@@ -164,7 +165,7 @@ def keep_result(
         **about,
         "command": shlex.join(["python", "evaluate.py", *sys.argv[1:]]),
         "details": judged.details,
-        "made_from": provenance.record(made_from(args, inputs)),
+        "made_from": provenance.make_record(made_from(args, inputs)),
     }
     if args.json:
         results.write_result(args.json, result)
@@ -183,7 +184,7 @@ def judge_songs(args: argparse.Namespace) -> None:
     """Judge the songs of a split by one of its columns."""
     judge, *_ = JUDGED[args.protocol]
     # A song without genre cannot be judged; one without tags can.
-    found = songs.read(
+    found = labelled_tracks.read_labelled(
         args.features, args.split, None if args.protocol == "tagging" else args.label
     )
     inputs = {**found.made.inputs, "split": found.digest}
@@ -275,14 +276,14 @@ def require_recognisable(parser: argparse.ArgumentParser, args: argparse.Namespa
 
 def judge_artists(args: argparse.Namespace) -> None:
     """Enrol artists by some of their songs, and recognise them by others."""
-    from evaluation import recognition, systems  # which --help does not wait for
+    from recognition import scoring, systems  # which --help does not wait for
 
     if args.scorer == "llr":
-        system = systems.of_frames(
+        system = systems.gmm_ubm_system(
             args.features, args.split, args.label, args.cache, args.relevance
         )
     else:
-        system = systems.of_features(
+        system = systems.feature_system(
             args.features,
             args.split,
             args.label,
@@ -295,11 +296,13 @@ def judge_artists(args: argparse.Namespace) -> None:
         )
     if complete(args, system.inputs):
         return
-    judged = recognition.judged(
+    judged = scoring.evaluate_recognition(
         args.protocol,
         system.scorer(),
         [
-            verification.enrol(system.artists, args.enrol, args.tests, seed=args.seed + trial)
+            verification.draw_enrolment(
+                system.artists, args.enrol, args.tests, seed=args.seed + trial
+            )
             for trial in range(args.trials)
         ],
         one_shot=args.one_shot,
@@ -324,16 +327,18 @@ def project(args: argparse.Namespace) -> None:
     """
     from evaluation import projection  # which --help does not wait for
 
-    train = songs.read_training(args.train_features, args.train_split, args.train_artists)
-    found = feature_file.read(args.features)
-    songs.require_same_weights(train.made, found, (args.train_features, args.features))
-    inputs = projection.inputs_of(train, found, args.dimensions)
+    train = labelled_tracks.read_training_tracks(
+        args.train_features, args.train_split, args.train_artists
+    )
+    found = feature_file.read_features(args.features)
+    labelled_tracks.require_same_weights(train.made, found, (args.train_features, args.features))
+    inputs = projection.projection_inputs(train, found, args.dimensions)
     if args.out.exists():
-        provenance.require_same(args.out, feature_file.read(args.out).inputs, inputs)
+        provenance.require_same(args.out, feature_file.read_features(args.out).inputs, inputs)
         print(f"{args.out}: complete already")
         return
-    made = projection.projected(train, found, args.dimensions, inputs)
-    feature_file.write(args.out, made)
+    made = projection.project_features(train, found, args.dimensions, inputs)
+    feature_file.write_features(args.out, made)
     print(f"{args.out}: {len(made.track_id)} tracks in {args.dimensions} dimensions")
 
 
@@ -347,9 +352,9 @@ def lay_out_tables(args: argparse.Namespace) -> None:
     number of training artists, and of networks by their tasks. Prints the papers' tables that
     have a number of ours.
     """
-    from report import sheets
+    from report import result_tables
 
-    for line in sheets.write_tables(args.results, args.paper):
+    for line in result_tables.write_tables(args.results, args.paper):
         print(line)
 
 
@@ -359,9 +364,9 @@ def draw_figures(args: argparse.Namespace) -> None:
     Scores against the number of training artists, accuracy of each genre, DET curves, maps of
     songs by t-SNE, scores by the number of tasks. figures.csv lists them.
     """
-    from report import drawings  # Matplotlib, which tables do not wait for
+    from report import paper_figures  # Matplotlib, which tables do not wait for
 
-    for line in drawings.write_figures(args.results):
+    for line in paper_figures.write_figures(args.results):
         print(line)
 
 
@@ -369,7 +374,7 @@ def write_report(args: argparse.Namespace) -> None:
     """One page, of one file, of all results: tables, figures, training curves, and provenance."""
     from report import report
 
-    print(report.write(args.results))
+    print(report.write_report(args.results))
 
 
 def describe_groups(args: argparse.Namespace) -> None:
@@ -378,9 +383,9 @@ def describe_groups(args: argparse.Namespace) -> None:
     A table and a figure for each word that they were made by (agf2018), of the split
     that they were made of, by data_prep/2b_artist_groups.py.
     """
-    from report import groups
+    from report import group_tables
 
-    for line in groups.write_groups(args.groups, args.split, args.out):
+    for line in group_tables.write_groups(args.groups, args.split, args.out):
         print(line)
 
 
@@ -393,7 +398,11 @@ def explore(args: argparse.Namespace) -> None:
     from evaluation import projection  # which --help does not wait for
     from report import explorer
 
-    read = [songs.read(path, args.split) for path in (args.features, args.beside) if path]
+    read = [
+        labelled_tracks.read_labelled(path, args.split)
+        for path in (args.features, args.beside)
+        if path
+    ]
     first = read[0].split["track_id"]
     if any(not one.split["track_id"].equals(first) for one in read):
         raise InputError(
@@ -407,7 +416,7 @@ def explore(args: argparse.Namespace) -> None:
         plane, _ = projection.tsne(one.features, args.perplexity, args.seed)
         maps[name] = (one.features, plane)
     title = f"{args.split.stem}: {' and '.join(maps)}"
-    explorer.write(
+    explorer.write_explorer(
         args.out,
         read[0].split,
         maps,
@@ -420,4 +429,4 @@ def explore(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run_script(main)

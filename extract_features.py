@@ -13,22 +13,22 @@ import numpy as np
 from common import cli, feature_file, provenance
 from common.errors import InputError
 from common.files import make_folder
-from common.parallel import usable_cores
+from common.parallel import available_cores
 from data_prep import failures
 from data_prep.mel import FrontEnd
 from data_prep.mfcc import SILENT
-from data_prep.sources import AudioTracks, CachedTracks
+from data_prep.track_readers import AudioTracks, CachedTracks
 
 
 def main() -> int:
-    parser = cli.parser(
+    parser = cli.make_parser(
         __doc__, "python extract_features.py siamese_5000 my_music --out features/my_music.h5"
     )
     parser.add_argument("weights", metavar="WEIGHTS")
     parser.add_argument("input", metavar="INPUT", type=Path)
     parser.add_argument("--out", type=Path, required=True, help="the features, features/NAME.h5")
     parser.add_argument("--mirror", type=Path, help="folder that holds the released weights")
-    parser.add_argument("--workers", type=cli.positive, default=usable_cores(), help="decoders")
+    parser.add_argument("--workers", type=cli.positive, default=available_cores(), help="decoders")
     parser.add_argument(
         "--whole-tracks", action="store_true", help="use all of a track, not its first 30 s"
     )
@@ -50,22 +50,22 @@ def main() -> int:
         front_end = FrontEnd(max_frames=None) if args.whole_tracks else FrontEnd()
         source = AudioTracks(args.input, front_end, args.workers)
 
-    from models.named import named  # which --help does not wait for
+    from feature_extractors import feature_extractor  # which --help does not wait for
 
-    function, origin, trained_on, classes = named(
+    function, origin, trained_on, classes = feature_extractor(
         args.weights, mirror=args.mirror, seed=args.seed, mean_and_std=source.mean_and_std
     )
     inputs = {"weights": origin, "input": source.inputs}
     if args.out.exists():
-        found = feature_file.read(args.out)
+        found = feature_file.read_features(args.out)
         provenance.require_same(args.out, found.inputs, inputs)
         failed = {t: why for t, why in found.failed.items() if t not in source.failed_before}
-        return failures.close(
+        return failures.report_failures(
             args.out, len(found.track_id), failed, args.allow_failures, "complete already"
         )
 
     kept, rows = [], []
-    with cli.progress(source.mels(), total=len(source.track_id), unit="track") as mels:
+    with cli.progress_bar(source.mels(), total=len(source.track_id), unit="track") as mels:
         # The row first: by the time that it is there, `failed` has all that failed before it.
         decoded = (track for track in source.track_id if track not in source.failed)
         for row, track in zip(function(mels), decoded, strict=False):
@@ -74,7 +74,7 @@ def main() -> int:
             else:
                 kept.append(track)
                 rows.append(row)
-    failures.write(args.out, source.failed)
+    failures.write_failures(args.out, source.failed)
     if not rows:
         track, reason = next(iter(source.failed.items()))
         raise InputError(
@@ -87,9 +87,11 @@ def main() -> int:
     made = feature_file.Features(
         features, kept, failed, inputs, trained_on, classes, probabilities if classes else None
     )
-    feature_file.write(args.out, made)
-    return failures.close(args.out, len(kept), source.failed, args.allow_failures, origin["name"])
+    feature_file.write_features(args.out, made)
+    return failures.report_failures(
+        args.out, len(kept), source.failed, args.allow_failures, origin["name"]
+    )
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run_script(main)

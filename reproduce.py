@@ -12,14 +12,14 @@ import inspect
 from pathlib import Path
 
 from common import cli
-from common.files import only_process_in
+from common.files import exclusive_folder
 from papers import agf2018, arxiv2017, ismir2018
 from papers.datasets import Data
-from papers.plan import Plan
+from papers.pipeline import Pipeline
 
 
 def main() -> None:
-    parser = cli.parser(
+    parser = cli.make_parser(
         __doc__,
         "python reproduce.py ismir2018 --data DIR --out results/ismir2018",
     )
@@ -40,7 +40,7 @@ def main() -> None:
     args = parser.parse_args()
 
     steps, left_out = args.make_plan(args, Data(args.data))
-    plan = Plan(args.out, steps)
+    plan = Pipeline(args.out, steps)
     print(*plan.lines(), *(f"left out: {line}" for line in left_out), sep="\n", flush=True)
     if plan.given():
         print(
@@ -49,9 +49,9 @@ def main() -> None:
             flush=True,
         )
     if not args.plan:
-        with only_process_in(args.out):
+        with exclusive_folder(args.out):
             plan.run(lambda line: print(line, flush=True))
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run_script(main)

@@ -8,24 +8,25 @@ command makes all runs of the paper, passing over those that are complete.
 
 from pathlib import Path
 
+from artist_groups import groups_file, task_sets
+from artist_groups.targets import group_targets
 from common import cli, provenance
 from common.errors import InputError
-from data_prep import failures, groups_file, labels, split_csv
+from data_prep import failures, split_csv
 from data_prep.mel_cache import MelCache
-from models import agf_runs
 
 
 def main() -> None:
-    parser = cli.parser(
+    parser = cli.make_parser(
         __doc__,
         "python train_agf.py splits/demo_genres.csv cache/demo_genres.h5 groups/demo_genres.h5 "
         "--out runs/agf --kinds mtn --tasks gs gsd",
     )
-    cli.add_songs(parser, out="folder of all runs, runs/NAME")
+    cli.add_split_and_cache(parser, out="folder of all runs, runs/NAME")
     parser.add_argument(
         "groups", metavar="GROUPS.h5", type=Path, help="of data_prep/2b_artist_groups.py"
     )
-    parser.add_argument("--kinds", nargs="+", choices=agf_runs.KINDS, default=agf_runs.KINDS)
+    parser.add_argument("--kinds", nargs="+", choices=task_sets.KINDS, default=task_sets.KINDS)
     parser.add_argument(
         "--tasks",
         nargs="+",
@@ -40,39 +41,39 @@ def main() -> None:
     cli.add_seed(parser)
     args = parser.parse_args()
 
-    cache, prepared = MelCache(args.cache), groups_file.load(args.groups)
-    split = failures.leave_out(split_csv.read(args.split), cache.failed, args.cache)
-    train = split[split_csv.subset(split, "train", args.split)].reset_index(drop=True)
+    cache, prepared = MelCache(args.cache), groups_file.load_groups(args.groups)
+    split = failures.drop_failed(split_csv.read_split(args.split), cache.failed, args.cache)
+    train = split[split_csv.subset_mask(split, "train", args.split)].reset_index(drop=True)
     made_of = {
-        "split": provenance.digest(split.itertuples(index=False)),
+        "split": provenance.digest_rows(split.itertuples(index=False)),
         "cache": cache.made_from["inputs"],
     }
     provenance.require_same(
         args.groups, {name: prepared.inputs.get(name) for name in made_of}, made_of
     )
 
-    allowed = agf_runs.in_order(["g", *prepared.groups])
+    allowed = task_sets.sort_tasks(["g", *prepared.groups])
     for tasks in args.tasks or ():
-        if not tasks or tasks != agf_runs.in_order(set(tasks) & set(allowed)):
+        if not tasks or tasks != task_sets.sort_tasks(set(tasks) & set(allowed)):
             raise InputError(
                 f"--tasks {tasks}: not a set of {allowed}, in this order; {args.groups} has "
                 f"the words {' '.join(prepared.groups)}"
             )
 
-    runs = agf_runs.all_runs(args.kinds, args.tasks or agf_runs.all_sets(allowed))
+    runs = task_sets.list_runs(args.kinds, args.tasks or task_sets.list_task_sets(allowed))
     if not runs:
         raise InputError("--tasks: an mtn or wstn has two or more; add one")
-    genres, targets = labels.agf_targets(train, prepared.groups, args.split)
+    genres, targets = group_targets(train, prepared.groups, args.split)
 
     # Keras comes after the arguments, so that --help does not wait for it.
-    from models import agf_training
-    from models.devices import devices
+    from artist_groups import training
+    from training.devices import open_devices
 
-    settings = agf_training.Settings(
+    settings = training.GroupTrainingSettings(
         args.epochs, args.mtn_epochs, args.mlp_epochs, args.batch, args.rate, args.seed
     )
-    with devices(False) as found:
-        experiment = agf_training.Experiment(
+    with open_devices(False) as found:
+        experiment = training.Experiment(
             args.out,
             train,
             genres,
@@ -88,4 +89,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run_script(main)

@@ -3,9 +3,10 @@
 import numpy as np
 
 from common import cli
-from data_prep import failures, labels, split_csv
-from data_prep.crops import Crops, LabelledBatches
+from data_prep import failures, split_csv
+from data_prep.batches import Crops, LabelledBatches
 from data_prep.mel_cache import MelCache
+from data_prep.targets import artist_classes, tag_matrix
 
 
 def main() -> None:
@@ -19,15 +20,15 @@ def main() -> None:
     args = parser.parse_args()
 
     cache = MelCache(args.cache)
-    split = split_csv.first_artists(split_csv.read(args.split), args.artists, args.split)
-    split = failures.leave_out(split, cache.failed, args.cache)
+    split = split_csv.keep_first_artists(split_csv.read_split(args.split), args.artists, args.split)
+    split = failures.drop_failed(split, cache.failed, args.cache)
     if args.labels == "artist":
         name, activation, loss = "basic", "softmax", "sparse_categorical_crossentropy"
-        classes, targets = labels.artist_classes(split, args.split)
+        classes, targets = artist_classes(split, args.split)
     else:
         name, activation, loss = "tag", "sigmoid", "binary_crossentropy"
-        classes, targets = labels.tag_matrix(split, "tags", args.split)
-    train, valid = (split_csv.subset(split, name, args.split) for name in ("train", "valid"))
+        classes, targets = tag_matrix(split, "tags", args.split)
+    train, valid = (split_csv.subset_mask(split, name, args.split) for name in ("train", "valid"))
     used = np.flatnonzero(train | valid)
     crops = Crops(cache, split["track_id"].to_numpy(object)[used])
 
@@ -38,14 +39,14 @@ def main() -> None:
     both = batches(train), batches(valid)
 
     # Keras comes after the arguments, so that --help does not wait for it.
-    from models import training
     from models.basic import build_basic
+    from training import single_model
 
     def build(encoder, **normalised):
         return build_basic(encoder, len(classes), activation, **normalised)
 
-    training.train(args, name, split, cache, both, build, loss, ["accuracy"])
+    single_model.train(args, name, split, cache, both, build, loss, ["accuracy"])
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run_script(main)

@@ -1,16 +1,16 @@
 """Step 3: train the baselines of arxiv2017, GMM-UBM and i-vector, into one file."""
 
 from common import cli
-from data_prep import failures, labels, split_csv
+from data_prep import failures, split_csv, targets
 from data_prep.mel_cache import MelCache
 from data_prep.mfcc import MfccSettings
 
 
 def main() -> None:
-    parser = cli.parser(
+    parser = cli.make_parser(
         __doc__, "python train_ivector.py splits/demo.csv cache/demo.h5 --out runs/ivector"
     )
-    cli.add_songs(parser, out="folder of the run, runs/NAME")
+    cli.add_split_and_cache(parser, out="folder of the run, runs/NAME")
     parser.add_argument("--mixtures", type=cli.positive, default=256, help="of the UBM")
     parser.add_argument(
         "--start", choices=("kmeans", "random"), default="kmeans", help="what the UBM begins with"
@@ -37,24 +37,24 @@ def main() -> None:
     args = parser.parse_args()
 
     cache = MelCache(args.cache)
-    split = split_csv.first_artists(split_csv.read(args.split), args.artists, args.split)
-    split = failures.leave_out(split, cache.failed, args.cache)
-    labels.artist_classes(split, args.split)  # each track has an artist, each artist a song
-    train = split_csv.subset(split, "train", args.split)
+    split = split_csv.keep_first_artists(split_csv.read_split(args.split), args.artists, args.split)
+    split = failures.drop_failed(split, cache.failed, args.cache)
+    targets.artist_classes(split, args.split)  # each track has an artist, each artist a song
+    train = split_csv.subset_mask(split, "train", args.split)
 
-    from models import extractor_training
-    from models.made_from import inputs_of
+    from recognition import training
+    from training.inputs import training_inputs
 
-    run = extractor_training.Run(
-        args.out, inputs_of(args.out, "ivector", split, cache, cli.settings(args))
+    run = training.IVectorRun(
+        args.out, training_inputs(args.out, "ivector", split, cache, cli.settings(args))
     )
-    extractor_training.train(
+    training.train_ivector_model(
         run,
         cache,
         split["track_id"].to_numpy(object)[train],
         split["artist"].to_numpy(object)[train],
         MfccSettings(args.coefficients, args.deltas, args.level_range),
-        extractor_training.Schedule(
+        training.IVectorSchedule(
             args.mixtures,
             args.start,
             args.ubm_iterations,
@@ -66,4 +66,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run_script(main)

@@ -3,8 +3,8 @@
 import numpy as np
 
 from common import cli
-from data_prep import failures, labels, split_csv
-from data_prep.crops import Crops, SiameseBatches, SongSampler
+from data_prep import failures, split_csv, targets
+from data_prep.batches import Crops, SiameseBatches, TrackSampler
 from data_prep.mel_cache import MelCache
 
 
@@ -20,17 +20,17 @@ def main() -> None:
     args = parser.parse_args()
 
     cache = MelCache(args.cache)
-    split = split_csv.first_artists(split_csv.read(args.split), args.artists, args.split)
-    split = failures.leave_out(split, cache.failed, args.cache)
-    names, numbers = labels.artist_classes(split, args.split)
-    train, valid = (split_csv.subset(split, name, args.split) for name in ("train", "valid"))
+    split = split_csv.keep_first_artists(split_csv.read_split(args.split), args.artists, args.split)
+    split = failures.drop_failed(split, cache.failed, args.cache)
+    names, numbers = targets.artist_classes(split, args.split)
+    train, valid = (split_csv.subset_mask(split, name, args.split) for name in ("train", "valid"))
     used = np.flatnonzero(train | valid)
     crops = Crops(cache, split["track_id"].to_numpy(object)[used])
     artists = np.array(names, object)[numbers[used]]
 
     def batches(anchors: np.ndarray, drawn_from: np.ndarray) -> SiameseBatches:
         anchors, drawn_from = (np.flatnonzero(songs[used]) for songs in (anchors, drawn_from))
-        sampler = SongSampler.of(artists, drawn_from, args.negatives, args.split)
+        sampler = TrackSampler.of(artists, drawn_from, args.negatives, args.split)
         return SiameseBatches(
             crops, anchors, args.batch, args.seed, sampler=sampler, negatives=args.negatives
         )
@@ -40,15 +40,15 @@ def main() -> None:
     both = batches(train, train), batches(valid, train | valid if alone else valid)
 
     # Keras comes after the arguments, so that --help does not wait for it.
-    from models import training
     from models.siamese import HingeLoss, build_siamese, within_margin
+    from training import single_model
 
     def build(encoder, **normalised):
         return build_siamese(encoder, args.negatives, **normalised)
 
     loss, share = HingeLoss(args.margin), within_margin(args.margin)
-    training.train(args, "siamese", split, cache, both, build, loss, [share])
+    single_model.train(args, "siamese", split, cache, both, build, loss, [share])
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run_script(main)

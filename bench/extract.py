@@ -19,8 +19,8 @@ import numpy as np
 from bench.mel_cache import tracks
 from data_prep import mel_cache
 from data_prep.mel import segments
-from models.encoder import build_encoder, on_log_mel
-from models.features import song_means
+from models.embeddings import track_means
+from models.encoder import build_encoder, log_mel_model
 
 SONGS, ROUNDS = 400, 5
 
@@ -29,9 +29,9 @@ def main() -> None:
     encoder = build_encoder()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "cache.h5"
-        mel_cache.make(tracks(Path(folder))[:SONGS], folder, path, workers=2)
+        mel_cache.make_mel_cache(tracks(Path(folder))[:SONGS], folder, path, workers=2)
         cache = mel_cache.MelCache(path)
-        features = song_means(on_log_mel(encoder, cache.mean, cache.std))
+        features = track_means(log_mel_model(encoder, cache.mean, cache.std))
         resident = np.concatenate([segments(cache[track]) for track in cache.track_id])
         resident = (resident.astype(np.float32) - cache.mean) / cache.std
 

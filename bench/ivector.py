@@ -23,10 +23,10 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import numpy as np
 
-from common.parallel import usable_cores
-from data_prep import demo_corpus, mel_cache
+from common.parallel import available_cores
+from data_prep import mel_cache, synthetic_corpus
 from data_prep.mfcc import MfccSettings
-from models import extractor_training
+from recognition import training
 
 DISTINCT, SONGS, FRAMES = 400, 15, 1291
 
@@ -43,9 +43,9 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        table = demo_corpus.catalog(target_artists=0)[:DISTINCT].assign(subset="train")
-        demo_corpus.write(folder, table, workers=usable_cores())
-        mel_cache.make(table, folder, folder / "cache.h5", workers=usable_cores())
+        table = synthetic_corpus.corpus_table(target_artists=0)[:DISTINCT].assign(subset="train")
+        synthetic_corpus.write_corpus(folder, table, workers=available_cores())
+        mel_cache.make_mel_cache(table, folder, folder / "cache.h5", workers=available_cores())
         command = [sys.executable, __file__, "--artists", str(args.artists), "--folder", name]
         subprocess.run(command, check=True)
 
@@ -54,10 +54,10 @@ def train(folder: Path, artists: int) -> None:
     cache = mel_cache.MelCache(folder / "cache.h5")
     ids = cache.track_id[np.arange(artists * SONGS) % DISTINCT]
     names = np.repeat([f"artist {number}" for number in range(artists)], SONGS).astype(object)
-    schedule = extractor_training.Schedule(256, "kmeans", 20, 256, 10, seed=0)
-    run = extractor_training.Run(folder / "run", {})
+    schedule = training.IVectorSchedule(256, "kmeans", 20, 256, 10, seed=0)
+    run = training.IVectorRun(folder / "run", {})
     began = time.perf_counter()
-    extractor_training.train(run, cache, ids, names, MfccSettings(), schedule)
+    training.train_ivector_model(run, cache, ids, names, MfccSettings(), schedule)
     print((folder / "run/ivector.csv").read_text())
     unit = 1 if sys.platform == "darwin" else 1024
     gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9

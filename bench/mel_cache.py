@@ -15,7 +15,7 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 import pandas as pd
 import soundfile
 
-from data_prep import demo_corpus, mel_cache
+from data_prep import mel_cache, synthetic_corpus
 
 CLIPS, TRACKS, ROUNDS = 20, 2000, 3
 
@@ -28,7 +28,7 @@ def main() -> None:
             for workers, measured in seconds.items():
                 out = Path(folder) / "cache.h5"
                 began = time.perf_counter()
-                mel_cache.make(table, folder, out, workers=workers)
+                mel_cache.make_mel_cache(table, folder, out, workers=workers)
                 measured.append(time.perf_counter() - began)
                 out.unlink()
                 print(f"{workers} workers: {TRACKS / measured[-1]:.1f} tracks/s", flush=True)
@@ -38,10 +38,10 @@ def main() -> None:
 
 def tracks(folder: Path) -> pd.DataFrame:
     """Clips of 30 s as WAV files, and a split that lists them over and over."""
-    catalog = demo_corpus.catalog(source_artists=CLIPS, source_songs=1, target_artists=0)
+    catalog = synthetic_corpus.corpus_table(source_artists=CLIPS, source_songs=1, target_artists=0)
     for number, path in enumerate(catalog["path"]):
-        waveform = demo_corpus.render(path)
-        soundfile.write(folder / f"{number}.wav", waveform, demo_corpus.RATE)
+        waveform = synthetic_corpus.render_track(path)
+        soundfile.write(folder / f"{number}.wav", waveform, synthetic_corpus.RATE)
     names = [f"{number % CLIPS}.wav" for number in range(TRACKS)]
     ids = [f"{number}" for number in range(TRACKS)]
     return pd.DataFrame({"track_id": ids, "path": names, "subset": "train", "artist": ""})

@@ -27,7 +27,7 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 import numpy as np
 import pandas as pd
 
-from data_prep import artist_rule, mel_cache, split_csv
+from data_prep import artist_split, mel_cache, split_csv
 
 TRACKS, ARTISTS = 1_000_000, 50_000
 LEFT = 2_000  # tracks that are not cached yet when it is killed
@@ -92,7 +92,9 @@ def split(folder: Path) -> None:
         }
     )
     began = time.perf_counter()
-    split_csv.write(artist_rule.deal(table).table, folder / "s.csv", {"inputs": {}})
+    split_csv.write_split(
+        artist_split.split_by_artist(table).table, folder / "s.csv", {"inputs": {}}
+    )
     print(f"split_seconds {time.perf_counter() - began:.1f}")
     print(f"split_gb {largest_size():.2f}")
 
@@ -100,7 +102,9 @@ def split(folder: Path) -> None:
 def cache(folder: Path) -> None:
     """Step 2, as its script does it."""
     mel_cache._float16_frames = one_frame
-    mel_cache.make(split_csv.read(folder / "s.csv"), folder, folder / "c.h5", workers=1)
+    mel_cache.make_mel_cache(
+        split_csv.read_split(folder / "s.csv"), folder, folder / "c.h5", workers=1
+    )
     print(f"cache_gb {largest_size():.2f}")
 
 
@@ -112,7 +116,7 @@ def one_frame(path: str, front_end: object) -> tuple[np.ndarray, float, float]:
 
 def open_cache(folder: Path) -> None:
     """What training does first."""
-    tracks = split_csv.read(folder / "s.csv")["track_id"].to_numpy(object)
+    tracks = split_csv.read_split(folder / "s.csv")["track_id"].to_numpy(object)
     began = time.perf_counter()
     found = mel_cache.MelCache(folder / "c.h5")
     if len(found.rows(tracks)) != TRACKS:

@@ -13,7 +13,7 @@ import numpy as np
 from data_prep.mel import SEGMENT
 from data_prep.mel_cache import MelCache
 from models.encoder import BANDS, build_encoder, normalisation
-from models.quiet_keras import keras
+from models.keras_backend import keras
 from models.siamese import HingeLoss
 
 layers, ops = keras.layers, keras.ops

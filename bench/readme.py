@@ -22,11 +22,18 @@ sys.path[0] = str(ROOT)
 import numpy as np
 import pandas as pd
 
-from common.files import written_whole
-from evaluation.results import DTYPES, OPTIONAL, over_seeds, read_results, with_spread
-from papers import cells, combinations
-from report import tables
-from report.text import to_markdown
+from artist_groups import task_scores
+from common.files import atomic_write
+from evaluation.results import (
+    DTYPES,
+    OPTIONAL,
+    average_over_seeds,
+    format_with_deviation,
+    read_results,
+)
+from papers import paper_tables
+from report import aggregate
+from report.formatting import to_markdown
 
 REFERENCE = ROOT / "results" / "reference"
 READMES = ("README.md", "data_prep/README.md", "models/README.md", "papers/README.md")
@@ -56,7 +63,7 @@ def main() -> None:
         if args.check and after != before:
             sys.exit(f"{name}: not as results/reference has it; run python bench/readme.py")
         if after != before:
-            with written_whole(path) as aside:
+            with atomic_write(path) as aside:
                 aside.write_text(after, encoding="utf-8")
             print(f"{name}: written anew")
 
@@ -67,7 +74,7 @@ def take(folder: Path, name: str) -> None:
     results = results[results["protocol"].ne("tsne")]
     f1 = [details.get("macro_f1", np.nan) for details in results["details"]]
     table = results.assign(macro_f1=f1)[COLUMNS].sort_values(COLUMNS[:6], ignore_index=True)
-    with written_whole(REFERENCE / f"{name}.csv") as aside:
+    with atomic_write(REFERENCE / f"{name}.csv") as aside:
         table.round(6).to_csv(aside, index=False)
     print(f"{REFERENCE / name}.csv: {len(table)} results")
 
@@ -80,7 +87,7 @@ def take_bench(bench: str, output: Path) -> None:
     known = made["bench"].eq(bench) & made["line"].isin(lines)
     made.loc[known, "here"] = made.loc[known, "line"].map(lines)
     made.loc[known, "measured"] = date.today().isoformat()
-    with written_whole(path) as aside:
+    with atomic_write(path) as aside:
         made.to_csv(aside, index=False)
     print(f"{path}: {known.sum()} lines of {bench}")
 
@@ -108,7 +115,7 @@ def filled(text: str) -> str:
 
 def told(value: float, spread: float = np.nan) -> str:
     """A value with its spread, if it has one."""
-    return with_spread(value, spread, digits=3)
+    return format_with_deviation(value, spread, digits=3)
 
 
 def wide(results: pd.DataFrame, rows: str, columns: str) -> pd.DataFrame:
@@ -120,9 +127,9 @@ def wide(results: pd.DataFrame, rows: str, columns: str) -> pd.DataFrame:
 
 def by_artists(results: pd.DataFrame, protocol: str) -> pd.DataFrame:
     """Systems in the paper's order against the number of training artists."""
-    of_one = over_seeds(results[results["protocol"].eq(protocol)].dropna(subset="artists"))
+    of_one = average_over_seeds(results[results["protocol"].eq(protocol)].dropna(subset="artists"))
     made = wide(of_one, "model", "artists")
-    order = [model for model in tables.SYSTEMS if model in made.index]
+    order = [model for model in aggregate.SYSTEMS if model in made.index]
     order += [model for model in made.index if model not in order]
     columns = {count: f"{count} artists" for count in sorted(made)}
     return made.loc[order, list(columns)].rename(columns=columns)
@@ -131,10 +138,10 @@ def by_artists(results: pd.DataFrame, protocol: str) -> pd.DataFrame:
 def demo() -> str:
     """The features of the most artists on the built-in corpus."""
     results = reference("demo")
-    scores = over_seeds(results[results["protocol"].isin(tables.SCORES)])
+    scores = average_over_seeds(results[results["protocol"].isin(aggregate.SCORES)])
     most = scores["artists"].isna() | scores["artists"].eq(scores["artists"].max())
-    made = wide(scores[most], "model", "protocol")[list(tables.SCORES)]
-    made = made.rename(columns=tables.SCORES).sort_values("MAP", ascending=False)
+    made = wide(scores[most], "model", "protocol")[list(aggregate.SCORES)]
+    made = made.rename(columns=aggregate.SCORES).sort_values("MAP", ascending=False)
     return to_markdown(made.rename_axis("features").reset_index())
 
 
@@ -144,15 +151,17 @@ def sweep() -> str:
     parts = []
     for protocol in ("retrieval", "knn"):
         made = by_artists(results, protocol)
-        made.insert(0, "measure", tables.SCORES[protocol])
+        made.insert(0, "measure", aggregate.SCORES[protocol])
         parts.append(made)
     made = pd.concat(parts).rename_axis("model").reset_index()
     lines = []
     for protocol in ("retrieval", "knn"):
-        of_one = over_seeds(results[results["protocol"].eq(protocol) & results["artists"].isna()])
+        of_one = average_over_seeds(
+            results[results["protocol"].eq(protocol) & results["artists"].isna()]
+        )
         told_of = zip(of_one["model"], of_one["value"], of_one["spread"], strict=True)
         said = ", ".join(f"{model} {told(*pair)}" for model, *pair in told_of)
-        lines.append(f"{tables.SCORES[protocol]} without training: {said}.")
+        lines.append(f"{aggregate.SCORES[protocol]} without training: {said}.")
     return f"{to_markdown(made)}\n{' '.join(lines)}\n"
 
 
@@ -164,19 +173,19 @@ def recognition(protocol: str) -> str:
 
 def groups(metric: str) -> str:
     """A measure of agf2018's networks against the number of tasks."""
-    found = combinations.trainings(reference("demo"))
-    table = combinations.by_number(found).query("metric == @metric")
-    kinds = table["kind"].map(combinations.KINDS)
+    found = task_scores.trainings(reference("demo"))
+    table = task_scores.scores_by_number(found).query("metric == @metric")
+    kinds = table["kind"].map(task_scores.KINDS)
     names = kinds.where(table["kind"].eq("wstn"), kinds + " " + table["genre"])
     columns = table["number"].map(lambda n: f"{n} task{'s' * (n > 1)}")
     made = wide(table.assign(network=names, tasks=columns), "network", "tasks")
-    order = [f"{kind} {genre}" for kind in ("STN", "MTN") for genre in combinations.GENRE]
+    order = [f"{kind} {genre}" for kind in ("STN", "MTN") for genre in task_scores.GENRE]
     return to_markdown(made.loc[[*order, "wSTN"]].reset_index())
 
 
 def table_of(paper: str, number: int) -> str:
     """A table of a paper as it stands there, and beside its numbers ours on the built-in corpus."""
-    table = cells.beside_ours(reference("demo"))
+    table = paper_tables.compare_with_paper(reference("demo"))
     table = table[table["paper"].eq(paper) & table["table"].eq(number)]
     table = table[table["note"].ne("quoted by the paper")]
     # Where a paper has several numbers of artists, each is a row; else ours are told of the most.
@@ -211,9 +220,9 @@ def real_clips() -> str:
 
 def tuned() -> str:
     """The released weights on the built-in corpus, before and after fine-tuning."""
-    results = over_seeds(reference("tuned"))
-    made = wide(results, "features", "protocol")[list(tables.SCORES)]
-    return to_markdown(made.rename(columns=tables.SCORES).sort_values("MAP").reset_index())
+    results = average_over_seeds(reference("tuned"))
+    made = wide(results, "features", "protocol")[list(aggregate.SCORES)]
+    return to_markdown(made.rename(columns=aggregate.SCORES).sort_values("MAP").reset_index())
 
 
 def measurements() -> str:
@@ -244,7 +253,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
 }
 BLOCKS |= {
     f"{paper}_{number}": lambda paper=paper, number=number: table_of(paper, number)
-    for paper, number in cells.TABLES
+    for paper, number in paper_tables.TABLES
 }
 
 

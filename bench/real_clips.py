@@ -19,13 +19,14 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 import numpy as np
 import pandas as pd
 
-from common.parallel import usable_cores
+from common.parallel import available_cores
 from data_prep import mel_cache, split_csv
-from data_prep.artist_rule import deal
-from data_prep.catalogs import Request, folder_paths
-from evaluation import classify, recognition, retrieval, verification
-from models.named import named
-from report.text import to_markdown
+from data_prep.artist_split import split_by_artist
+from data_prep.datasets import Request, folder_paths
+from evaluation import classification, retrieval
+from feature_extractors import feature_extractor
+from recognition import scoring, verification
+from report.formatting import to_markdown
 
 WEIGHTS = (
     "siamese_1000_59",
@@ -45,11 +46,11 @@ def main() -> None:
     parser.add_argument("--mirror", type=Path)
     parser.add_argument("--out", type=Path, help="keep the table as CSV too")
     args = parser.parse_args()
-    table = folder_paths.read(Request(root=args.folder, pattern="{genre}.{}")).table
+    table = folder_paths.read_folder_paths(Request(root=args.folder, pattern="{genre}.{}")).table
     table["subset"] = "train"
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "cache.h5"
-        mel_cache.make(table, args.folder, out, workers=usable_cores())
+        mel_cache.make_mel_cache(table, args.folder, out, workers=available_cores())
         cache = mel_cache.MelCache(out)
         rows = [scores(name, table, cache, args.mirror) for name in WEIGHTS]
     made = pd.DataFrame(rows)
@@ -60,23 +61,27 @@ def main() -> None:
 
 def scores(name: str, table: pd.DataFrame, cache: mel_cache.MelCache, mirror: Path | None) -> dict:
     """The three measures of one set of features, by the scores' names."""
-    function, *_ = named(name, mirror=mirror, seed=0, mean_and_std=(cache.mean, cache.std))
+    function, *_ = feature_extractor(
+        name, mirror=mirror, seed=0, mean_and_std=(cache.mean, cache.std)
+    )
     vectors = np.stack(list(function(cache[track] for track in table["track_id"])))
     row_of = dict(zip(table["track_id"], vectors, strict=True))
-    by_cosine = recognition.by_cosine(vectors)
+    by_cosine = scoring.cosine_scorer(vectors)
     nearest, linear = [], []
     for seed in range(SPLITS):
-        split = deal(table, by="genre", songs=10, shares=(6, 2, 2), seed=seed).table
+        split = split_by_artist(table, by="genre", songs=10, shares=(6, 2, 2), seed=seed).table
         parts = {
             subset: (np.stack([row_of[t] for t in part["track_id"]]), part["genre"].to_numpy())
             for subset, part in split.groupby("subset")
         }
         train, valid, test = (parts[subset] for subset in split_csv.SUBSETS)
-        nearest.append(classify.knn_accuracy(*train, *test))
-        linear.append(classify.linear_softmax(*train, *valid, *test).accuracies.mean())
-    draws = [verification.enrol(table["genre"], 7, 3, seed=seed) for seed in range(SPLITS)]
+        nearest.append(classification.knn_accuracy(*train, *test))
+        linear.append(classification.linear_softmax(*train, *valid, *test).accuracies.mean())
+    draws = [verification.draw_enrolment(table["genre"], 7, 3, seed=seed) for seed in range(SPLITS)]
     recognised = {
-        protocol: np.mean(recognition.judged(protocol, by_cosine, draws, one_shot=False).values)
+        protocol: np.mean(
+            scoring.evaluate_recognition(protocol, by_cosine, draws, one_shot=False).values
+        )
         for protocol in ("verification", "identification")
     }
     return {

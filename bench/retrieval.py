@@ -37,7 +37,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import normalize
 
-from evaluation import classify, retrieval
+from evaluation import classification, retrieval
 
 GENRES, DIMENSIONS, SPREAD, K = 12, 256, 4, 20
 SAMPLE, TESTS, THEIR_TESTS = 64, 5000, 1000
@@ -100,7 +100,7 @@ def timed(loops: tuple[Callable, ...], genres: np.ndarray, query: int) -> tuple[
 def knn(songs: np.ndarray, genres: np.ndarray) -> None:
     train, test = slice(None, -TESTS), slice(-TESTS, None)
     predicted, seconds = clocked(
-        lambda: classify.knn_predict(songs[train], genres[train], songs[test], K)
+        lambda: classification.knn_predict(songs[train], genres[train], songs[test], K)
     )
     print(f"knn_ms_a_query {1000 * seconds / TESTS:.2f}\nknn_gb {peak():.2f}", flush=True)
     theirs = KNeighborsClassifier(K, metric="cosine", algorithm="brute")

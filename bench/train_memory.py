@@ -54,7 +54,7 @@ def write_split(path: Path) -> None:
     ids = [f"{number}" for number in range(ARTISTS * songs)]
     table = pd.DataFrame({"track_id": ids, "path": ids, "subset": SUBSETS * ARTISTS})
     table["artist"] = [f"artist {number // songs}" for number in range(len(ids))]
-    split_csv.write(table, path, {"inputs": {}})
+    split_csv.write_split(table, path, {"inputs": {}})
 
 
 def write_cache(path: Path, tracks: int) -> None:
@@ -72,7 +72,7 @@ def write_cache(path: Path, tracks: int) -> None:
             file.create_dataset(name, (0,), h5py.string_dtype())
         file.attrs["format"], file.attrs["mean"], file.attrs["std"] = FORMAT, 0.2, 0.25
         file.attrs["front_end"] = json.dumps(FrontEnd().to_dict())
-        file.attrs["made_from"] = provenance.to_json(provenance.record({}))
+        file.attrs["made_from"] = provenance.to_json(provenance.make_record({}))
 
 
 if __name__ == "__main__":

@@ -32,21 +32,22 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from artist_groups import group_networks, network_file
 from bench import published
 from bench.mel_cache import tracks
-from common.parallel import usable_cores
+from common.parallel import available_cores
 from data_prep import mel_cache
-from data_prep.crops import Batches, Crops, LabelledBatches, SiameseBatches, SongSampler
+from data_prep.batches import Batches, Crops, LabelledBatches, SiameseBatches, TrackSampler
 from data_prep.mel import SEGMENT
-from models import agf, agf_weights, weights
+from models import pretrained
 from models.basic import build_basic
-from models.devices import devices
 from models.encoder import build_encoder
-from models.fit import Schedule, Task, fit
-from models.placement import Placement
-from models.quiet_keras import keras
-from models.run import Run
+from models.keras_backend import keras
 from models.siamese import HingeLoss, build_siamese, within_margin
+from training.checkpoints import TrainingRun
+from training.data_placement import Placement
+from training.devices import open_devices
+from training.loop import Task, TrainingSchedule, fit
 
 CACHED = 1000  # distinct songs in the cache
 SONGS, VALID = 15, 3  # of an artist, for training and for validation
@@ -68,9 +69,11 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        mel_cache.make(tracks(folder)[:CACHED], folder, folder / "c.h5", workers=usable_cores())
+        mel_cache.make_mel_cache(
+            tracks(folder)[:CACHED], folder, folder / "c.h5", workers=available_cores()
+        )
         cache = mel_cache.MelCache(folder / "c.h5")
-        with devices(False) as found:
+        with open_devices(False) as found:
             print(f"on {found}", flush=True)
             lines = []
             if args.only in (None, "accelerator") and found.kind != "cpu":
@@ -114,22 +117,26 @@ def batches_of(
     """Some steps' worth of anchors among all songs of so many artists."""
     artist = np.repeat(np.arange(artists), songs)
     ids = cache.track_id[np.arange(len(artist)) % CACHED]
-    crops = Crops(cache, ids, agf.FRAMES if kind == "agf" else SEGMENT)
+    crops = Crops(cache, ids, group_networks.FRAMES if kind == "agf" else SEGMENT)
     anchors = np.random.default_rng(0).permutation(len(artist))[: steps * batch]
     if kind == "agf":
         labels = np.eye(GENRES, dtype=np.float32)[artist[anchors] % GENRES]
         return LabelledBatches(crops, anchors, batch, 0, labels=labels)
     if kind == "basic":
         return LabelledBatches(crops, anchors, batch, 0, labels=artist[anchors])
-    sampler = SongSampler.of(artist, np.arange(len(artist)), NEGATIVES)
+    sampler = TrackSampler.of(artist, np.arange(len(artist)), NEGATIVES)
     return SiameseBatches(crops, anchors, batch, 0, sampler=sampler, negatives=NEGATIVES)
 
 
 def model_of(kind: str, cache: mel_cache.MelCache, precision: str = "float32"):
     """A model, its loss and its metrics."""
     if kind == "agf":
-        mean, std = (np.full(agf.BANDS, value) for value in (-40, 20))
-        return agf.on_log_mel(agf.build_network(GENRES), mean, std), agf.LOSS, []
+        mean, std = (np.full(group_networks.BANDS, value) for value in (-40, 20))
+        return (
+            group_networks.decibel_model(group_networks.build_network(GENRES), mean, std),
+            group_networks.LOSS,
+            [],
+        )
     encoder, norm = build_encoder(precision=precision), {"mean": cache.mean, "std": cache.std}
     if kind == "basic":
         model = build_basic(encoder, ARTISTS, "softmax", **norm)
@@ -144,11 +151,11 @@ def save(path: Path, models: Sequence[keras.Model], made_from: dict) -> None:
     """Write a model's weights as the scripts do."""
     (model,) = models
     if model.name == "on_log_mel":
-        networks, flat = {"g": model.get_layer("network")}, np.ones(agf.BANDS)
-        made = agf_weights.GroupNetworks(networks, 1.0, flat, flat, ["genre"] * GENRES, [])
-        agf_weights.save(path, made, made_from)
+        networks, flat = {"g": model.get_layer("network")}, np.ones(group_networks.BANDS)
+        made = network_file.GroupNetworks(networks, 1.0, flat, flat, ["genre"] * GENRES, [])
+        network_file.save_networks(path, made, made_from)
     else:
-        weights.save(path, model, mean=0.0, std=1.0, made_from=made_from)
+        pretrained.save_weights(path, model, mean=0.0, std=1.0, made_from=made_from)
 
 
 def fit_seconds(
@@ -174,10 +181,10 @@ def fit_seconds(
     watched = Watched(
         train.crops, train.anchors, batch, 0, of=train, between=between, began=began, ended=ended
     )
-    with devices(False) as found:
+    with open_devices(False) as found:
         placement = Placement.choose(found, train.crops, data)
-        run = Run(folder / f"run{next(RUNS)}", {"name": "bench"}, save)
-        schedule = Schedule(1e-4, rounds + 1, adam=kind == "agf")
+        run = TrainingRun(folder / f"run{next(RUNS)}", {"name": "bench"}, save)
+        schedule = TrainingSchedule(1e-4, rounds + 1, adam=kind == "agf")
         task = Task(*model_of(kind, cache, precision), watched, valid)
         fit([task], schedule, run, placement, found)
     ended[rounds] = time.perf_counter()
@@ -216,7 +223,7 @@ def against_bare(kind: str, cache: mel_cache.MelCache, folder: Path) -> float:
 def bare_steps(kind: str, cache: mel_cache.MelCache) -> tuple[Callable, Callable]:
     """Functions that run n compiled train steps, and n test steps, on one resident batch."""
     model, loss, metrics = model_of(kind, cache)
-    optimizer = Schedule(1e-4, 1, adam=kind == "agf").optimizer()
+    optimizer = TrainingSchedule(1e-4, 1, adam=kind == "agf").optimizer()
     model.compile(optimizer, loss, metrics=metrics)
     x, y = batches_of(kind, cache, ARTISTS, SONGS, 1, BATCH[kind])[0, 0]
     x, y = keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(y)

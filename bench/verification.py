@@ -35,11 +35,10 @@ import numpy as np
 
 from data_prep.mel import FrontEnd
 from data_prep.mfcc import MfccSettings
-from evaluation import recognition
-from evaluation import verification as v
 from evaluation.projection import fit_lda
-from models import gmm_ubm
-from models.extractor import Extractor
+from recognition import gmm_ubm, scoring
+from recognition import verification as v
+from recognition.ivector_model import IVectorModel
 
 ARTISTS, SONGS, DIMENSIONS = 500, 20, 256
 TRAINED_ARTISTS, TRAINING_SONGS = 5000, 15
@@ -63,7 +62,7 @@ def verification() -> None:
     features, names = corpus(ARTISTS, SONGS, spread=3)
     began = time.perf_counter()
     v.require_unseen(names, [f"other {number}" for number in range(TRAINED_ARTISTS)])
-    who = v.enrol(names, seed=0)
+    who = v.draw_enrolment(names, seed=0)
     scores = verify(features, who)
     target, impostor = v.trials(scores, who.truth)
     print(f"{len(target)} target and {len(impostor)} impostor trials")
@@ -76,7 +75,7 @@ def verification() -> None:
 def one_shot() -> None:
     features, names = corpus(ARTISTS, SONGS, spread=3)
     began = time.perf_counter()
-    who = v.enrol(names, seed=0)
+    who = v.draw_enrolment(names, seed=0)
     for songs in v.ONE_SHOT:
         scores = verify(features, who.by(songs))
         print(f"EER {v.eer(*v.trials(scores, who.truth)):.4f} enrolled by {songs}")
@@ -86,8 +85,8 @@ def one_shot() -> None:
 def fusion() -> None:
     (one, names), (other, _) = corpus(ARTISTS, SONGS, 3), corpus(ARTISTS, SONGS, 3, seed=1)
     began = time.perf_counter()
-    who = v.enrol(names, seed=0)
-    late = v.fused([verify(one, who), 100 * verify(other, who)])
+    who = v.draw_enrolment(names, seed=0)
+    late = v.fuse_scores([verify(one, who), 100 * verify(other, who)])
     print(f"EER {v.eer(*v.trials(late, who.truth)):.4f} late fusion")
     songs = np.arange(len(names))
     early = verify(v.side_by_side([one, other], [songs, songs]), who)
@@ -106,8 +105,8 @@ def plda() -> None:
     train, artists = corpus(2000, TRAINING_SONGS, spread=3, seed=1)
     features, names = corpus(ARTISTS, SONGS, spread=3)
     began = time.perf_counter()
-    who = v.enrol(names, seed=0)
-    scores = recognition.by_plda(features, train, artists, 100)(who)
+    who = v.draw_enrolment(names, seed=0)
+    scores = scoring.plda_scorer(features, train, artists, 100)(who)
     print(f"EER {v.eer(*v.trials(scores, who.truth)):.4f} PLDA")
     report("plda", began)
 
@@ -127,11 +126,11 @@ class Noise:
 def llr() -> None:
     mels, mfcc = Noise(), MfccSettings()
     frames = np.concatenate([mfcc.frames(mels[song], FrontEnd()) for song in range(0, 10_000, 50)])
-    ubm, _ = gmm_ubm.train(lambda: [frames], 256, iterations=5, seed=0)
-    made = Extractor(mfcc, FrontEnd(), ubm, None, None, None, {})
+    ubm, _ = gmm_ubm.train_gmm(lambda: [frames], 256, iterations=5, seed=0)
+    made = IVectorModel(mfcc, FrontEnd(), ubm, None, None, None, {})
     began = time.perf_counter()
-    who = v.enrol(np.repeat(np.arange(ARTISTS), SONGS), seed=0)
-    scores = recognition.by_llr(made, mels, range(ARTISTS * SONGS), 16.0)(who)
+    who = v.draw_enrolment(np.repeat(np.arange(ARTISTS), SONGS), seed=0)
+    scores = scoring.llr_scorer(made, mels, range(ARTISTS * SONGS), 16.0)(who)
     print(f"EER {v.eer(*v.trials(scores, who.truth)):.4f} GMM-UBM")
     report("llr", began)
 

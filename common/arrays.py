@@ -56,7 +56,9 @@ def load_npy(path: str | Path, *, ndim: int | None = None) -> np.ndarray:
     return np.array(mapped)
 
 
-def end_to_end(arrays: Iterable[np.ndarray], folder: str | Path) -> tuple[np.ndarray, np.ndarray]:
+def concatenate_on_disk(
+    arrays: Iterable[np.ndarray], folder: str | Path
+) -> tuple[np.ndarray, np.ndarray]:
     """Put arrays one after the other into a file without a name, which is mapped into memory.
 
     A pass over them costs no more than reading them, however often it is made; the

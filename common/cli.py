@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import logging
 import math
 import os
 import sys
@@ -12,8 +13,22 @@ from tqdm import tqdm
 
 from common.errors import InputError
 
+# Every package of this project: its modules log as `logging.getLogger(__name__)`.
+PACKAGES = (
+    "common",
+    "data_prep",
+    "models",
+    "training",
+    "evaluation",
+    "recognition",
+    "artist_groups",
+    "papers",
+    "report",
+    "protocols",
+)
 
-def parser(description: str, example: str) -> argparse.ArgumentParser:
+
+def make_parser(description: str, example: str) -> argparse.ArgumentParser:
     """An argument parser whose --help closes with one example to copy."""
     made = argparse.ArgumentParser(
         description=description,
@@ -24,12 +39,19 @@ def parser(description: str, example: str) -> argparse.ArgumentParser:
     return made
 
 
+def add_renamed(made: argparse.ArgumentParser, name: str, *old: str, **options) -> None:
+    """Add the option `name`, with its former names as aliases that --help does not show."""
+    action = made.add_argument(name, **options)
+    hidden = {**options, "dest": action.dest, "default": argparse.SUPPRESS}
+    made.add_argument(*old, **{**hidden, "help": argparse.SUPPRESS, "required": False})
+
+
 def add_seed(made: argparse.ArgumentParser) -> None:
     """The option that every script with something random takes."""
     made.add_argument("--seed", type=_seed, default=0, help="of everything random")
 
 
-def add_songs(made: argparse.ArgumentParser, out: str) -> None:
+def add_split_and_cache(made: argparse.ArgumentParser, out: str) -> None:
     """What every script takes that makes something, `out`, of a split and its mel cache."""
     made.add_argument("split", metavar="SPLIT.csv", type=Path)
     made.add_argument("cache", metavar="CACHE.h5", type=Path)
@@ -40,11 +62,11 @@ def training_parser(
     description: str, example: str, *, learning_rate: float, batch: int
 ) -> argparse.ArgumentParser:
     """A parser with what all training scripts take; the papers' values as defaults."""
-    made = parser(description, example)
-    add_songs(made, out="folder of the run, runs/NAME")
+    made = make_parser(description, example)
+    add_split_and_cache(made, out="folder of the run, runs/NAME")
     made.add_argument("--epochs", type=positive, default=1000, help="at the most")
     add_steps(made, learning_rate=learning_rate, batch=batch)
-    made.add_argument("--dropout", type=share, default=0.0, help="after the last activation")
+    made.add_argument("--dropout", type=fraction, default=0.0, help="after the last activation")
     made.add_argument(
         "--plateau",
         type=positive,
@@ -106,7 +128,7 @@ def settings(args: argparse.Namespace) -> dict:
     }
 
 
-def natural(text: str) -> int:
+def non_negative(text: str) -> int:
     """An argument that is a whole number of zero or more."""
     number = int(text)
     if number < 0:
@@ -115,7 +137,7 @@ def natural(text: str) -> int:
 
 
 def _seed(text: str) -> int:
-    number = natural(text)
+    number = non_negative(text)
     if number >= 2**32:
         raise argparse.ArgumentTypeError(f"{text} is not below 2^32, which NumPy's seeds are")
     return number
@@ -137,7 +159,7 @@ def positive_float(text: str) -> float:
     return number
 
 
-def share(text: str) -> float:
+def fraction(text: str) -> float:
     """An argument from 0 up to, but not, 1."""
     number = float(text)
     if not 0 <= number < 1:
@@ -145,12 +167,12 @@ def share(text: str) -> float:
     return number
 
 
-def progress(items: Iterable | None = None, *, shown: bool = True, **settings) -> tqdm:
+def progress_bar(items: Iterable | None = None, *, shown: bool = True, **settings) -> tqdm:
     """A progress bar for work of over two seconds, silent where nobody watches or not `shown`."""
     return tqdm(items, disable=None if shown else True, delay=2, dynamic_ncols=True, **settings)
 
 
-def run(main: Callable[[], int | None]) -> None:
+def run_script(main: Callable[[], int | None]) -> None:
     """Run a script's `main` and leave with the exit status that it returns.
 
     0 only when all of it worked, 1 after a one-line error on stderr; argparse
@@ -160,6 +182,7 @@ def run(main: Callable[[], int | None]) -> None:
     for stream in filter(None, (sys.stdout, sys.stderr)):
         # A name that the terminal's encoding lacks is no reason to fail.
         stream.reconfigure(errors="backslashreplace")
+    _show_package_logs()
     try:
         status = main() or 0
         print(end="", flush=True)
@@ -175,6 +198,16 @@ def run(main: Callable[[], int | None]) -> None:
         status = _complain(f"{error.filename or 'output'}: {_os_remedy(error)}")
         _drop_output()
     sys.exit(status)
+
+
+def _show_package_logs() -> None:
+    """Print what this package's modules log at INFO, and nothing of other libraries, to stdout."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    for package in PACKAGES:
+        logger = logging.getLogger(package)
+        logger.handlers = [handler]
+        logger.setLevel(logging.INFO)
 
 
 def _drop_output() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import pooch
 
-from common.cli import progress
+from common.cli import progress_bar
 from common.errors import InputError
 
 MIRROR_VARIABLE = "MUSIC_MIRROR"
@@ -90,7 +90,7 @@ def _download(name: str, url: str, git_blob: str, remedy: str) -> Path:
                 fname=f"{plain.stem}-{git_blob[:12]}{plain.suffix}",
                 path=folder,
                 # pooch sets the total itself, but takes a bar without one for no bar.
-                progressbar=progress(total=1, unit="B", unit_scale=True, desc=plain.name),
+                progressbar=progress_bar(total=1, unit="B", unit_scale=True, desc=plain.name),
             )
         )
     except Exception as error:  # requests' errors, each with a text of many lines

@@ -74,28 +74,31 @@ class Features:
         return [row[track] for track in track_ids]
 
 
-def inputs_of(path: str | Path) -> dict:
+def read_feature_inputs(path: str | Path) -> dict:
     """What a feature file was made from, without reading its features."""
     with hdf5.open_file(path) as file:
-        return hdf5.json_attribute(file, "made_from").get("inputs", {})
+        return hdf5.read_json_attribute(file, "made_from").get("inputs", {})
 
 
-def read(path: str | Path) -> Features:
+def read_features(path: str | Path) -> Features:
     """Read a feature file, or raise `InputError` saying what is wrong with it."""
     with hdf5.open_file(path) as file:
-        features = hdf5.values(file, "features", largest=2**36)
-        track_id = hdf5.strings(file, "track_id")
-        failed = hdf5.strings(file, "failed_track_id"), hdf5.strings(file, "failed_reason")
-        inputs = hdf5.json_attribute(file, "made_from").get("inputs", {})
+        features = hdf5.read_array(file, "features", largest=2**36)
+        track_id = hdf5.read_strings(file, "track_id")
+        failed = (
+            hdf5.read_strings(file, "failed_track_id"),
+            hdf5.read_strings(file, "failed_reason"),
+        )
+        inputs = hdf5.read_json_attribute(file, "made_from").get("inputs", {})
         # Of files by other versions or models, not all of these are there.
         there = {name for name in _OPTIONAL if file.id.links.exists(name.encode())}
-        trained_on = hdf5.strings(file, "trained_on") if "trained_on" in there else ()
-        classes = hdf5.strings(file, "classes") if "classes" in there else ()
-        probabilities = hdf5.values(file, "probabilities") if "probabilities" in there else None
+        trained_on = hdf5.read_strings(file, "trained_on") if "trained_on" in there else ()
+        classes = hdf5.read_strings(file, "classes") if "classes" in there else ()
+        probabilities = hdf5.read_array(file, "probabilities") if "probabilities" in there else None
     weights = inputs.get("weights", {}) if isinstance(inputs, dict) else None
     fits = features.ndim == 2 and len(features) == len(track_id) and features.dtype.kind == "f"
     fits = fits and _share_out(probabilities, len(track_id), classes)
-    if not fits or not provenance.names_a_model(weights):
+    if not fits or not provenance.is_model_record(weights):
         raise InputError(f"{path}: a damaged feature file; delete it and extract again")
     return Features(
         features.astype(np.float32, copy=False),
@@ -121,9 +124,9 @@ def _share_out(probabilities: np.ndarray | None, songs: int, classes: Sequence[s
     )
 
 
-def write(path: str | Path, made: Features) -> None:
+def write_features(path: str | Path, made: Features) -> None:
     """Write a feature file whole."""
-    with hdf5.written(path) as file:
+    with hdf5.create_file(path) as file:
         file["features"] = np.asarray(made.features, np.float32)
         hdf5.write_strings(file, "track_id", made.track_id)
         hdf5.write_strings(file, "failed_track_id", made.failed)
@@ -132,4 +135,4 @@ def write(path: str | Path, made: Features) -> None:
         if made.probabilities is not None:
             hdf5.write_strings(file, "classes", made.classes)
             file["probabilities"] = np.asarray(made.probabilities, np.float32)
-        file.attrs["made_from"] = provenance.to_json(provenance.record(made.inputs))
+        file.attrs["made_from"] = provenance.to_json(provenance.make_record(made.inputs))

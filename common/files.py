@@ -13,7 +13,7 @@ from common.errors import InputError
 
 
 @contextlib.contextmanager
-def written_whole(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yield a path to write to; on success it becomes `path` in one rename.
 
     The file is written beside its destination as `NAME.partial` and synced
@@ -45,7 +45,7 @@ def written_whole(path: str | Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
-def suffixed(path: Path, suffix: str) -> Path:
+def add_suffix(path: Path, suffix: str) -> Path:
     """`path` with a suffix after its name, in which a dataset's name may have a dot."""
     return path.with_name(path.name + suffix)
 
@@ -61,7 +61,7 @@ def make_folder(folder: str | Path) -> None:
 
 
 @contextlib.contextmanager
-def only_process_in(folder: str | Path) -> Iterator[None]:
+def exclusive_folder(folder: str | Path) -> Iterator[None]:
     """Hold a folder, which is made, so that no other process works there.
 
     Raises

@@ -9,13 +9,13 @@ import h5py
 import numpy as np
 
 from common.errors import InputError
-from common.files import write_all, written_whole
+from common.files import atomic_write, write_all
 
 _DEFLATE = 1100  # deflate makes at most 1,032 bytes out of one
 
 
 @contextlib.contextmanager
-def written(path: str | Path, **settings) -> Iterator[h5py.File]:
+def create_file(path: str | Path, **settings) -> Iterator[h5py.File]:
     """Yield an HDF5 file to fill, which stands at `path` whole afterwards, or not at all.
 
     `settings` are h5py.File's.
@@ -25,7 +25,7 @@ def written(path: str | Path, **settings) -> Iterator[h5py.File]:
     OSError
         It cannot be written, because the disk is full for example; `filename` is set.
     """
-    with written_whole(path) as aside, _Sink(aside) as sink:
+    with atomic_write(path) as aside, _Sink(aside) as sink:
         try:
             with h5py.File(sink, "w", **settings) as file:
                 yield file
@@ -97,7 +97,7 @@ def open_format(path: str | Path, name: str, otherwise: str) -> h5py.File:
     return file
 
 
-def format_of(path: str | Path) -> str | None:
+def read_format(path: str | Path) -> str | None:
     """What a file says in its root attribute `format`; None of one that says nothing."""
     try:
         with h5py.File(path, "r", locking=False) as file:
@@ -114,7 +114,7 @@ def _format(file: h5py.File) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def dataset(group: h5py.Group, name: str) -> h5py.Dataset:
+def get_dataset(group: h5py.Group, name: str) -> h5py.Dataset:
     """A dataset whose values lie in this very file.
 
     External links, external raw storage and virtual datasets are refused: a
@@ -129,7 +129,7 @@ def dataset(group: h5py.Group, name: str) -> h5py.Dataset:
     return found
 
 
-def group(parent: h5py.Group, name: str) -> h5py.Group:
+def get_group(parent: h5py.Group, name: str) -> h5py.Group:
     """A group that lies in this very file; '' is the parent itself."""
     found = _node(parent, name) if name else parent
     if not isinstance(found, h5py.Group):
@@ -155,9 +155,9 @@ def _node(parent: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
     return node
 
 
-def values(group: h5py.Group, name: str, largest: int = 2**31) -> np.ndarray:
+def read_array(group: h5py.Group, name: str, largest: int = 2**31) -> np.ndarray:
     """A whole dataset of numbers as an array of at most `largest` bytes."""
-    found = dataset(group, name)
+    found = get_dataset(group, name)
     if found.dtype.kind not in "iuf":
         raise InputError(f"{group.file.filename}: {name} does not hold numbers; make it again")
     _require_plausible(found, name, largest)
@@ -169,9 +169,9 @@ def values(group: h5py.Group, name: str, largest: int = 2**31) -> np.ndarray:
         ) from error
 
 
-def strings(group: h5py.Group, name: str) -> np.ndarray:
+def read_strings(group: h5py.Group, name: str) -> np.ndarray:
     """A one-dimensional dataset of UTF-8 strings as an object array of str."""
-    found = dataset(group, name)
+    found = get_dataset(group, name)
     if h5py.check_string_dtype(found.dtype) is None or found.ndim != 1:
         raise InputError(f"{group.file.filename}: {name} does not hold text; make it again")
     _require_plausible(found, name, 2**31)
@@ -186,7 +186,7 @@ def write_strings(group: h5py.Group, name: str, values: Iterable[str]) -> None:
     group.create_dataset(name, data=list(values), dtype=h5py.string_dtype())
 
 
-def attribute(file: h5py.File, name: str, kind: type) -> str | float:
+def read_attribute(file: h5py.File, name: str, kind: type) -> str | float:
     """A root attribute that is one str or one float, or `InputError`."""
     try:
         found = file.attrs[name]
@@ -202,10 +202,10 @@ def attribute(file: h5py.File, name: str, kind: type) -> str | float:
     return found
 
 
-def json_attribute(file: h5py.File, name: str) -> dict:
+def read_json_attribute(file: h5py.File, name: str) -> dict:
     """A JSON object kept in a root attribute."""
     try:
-        found = json.loads(attribute(file, name, str))
+        found = json.loads(read_attribute(file, name, str))
     except (RecursionError, ValueError):
         found = None
     if not isinstance(found, dict):

@@ -92,13 +92,13 @@ def ordered_map(
         crew.close()
 
 
-def threaded(function: Callable[[Any], Any], items: Iterable) -> Iterator:
+def map_in_threads(function: Callable[[Any], Any], items: Iterable) -> Iterator:
     """Yield the function of each item, in order, computed by threads a few items ahead.
 
     For work that NumPy does without Python's lock. BLAS gets one thread in each: its
     own threads help the products only, and get in each other's way on a busy machine.
     """
-    workers = usable_cores()
+    workers = available_cores()
     ahead: collections.deque = collections.deque()
     with one_blas_thread(), ThreadPoolExecutor(workers) as pool:
         for item in items:
@@ -120,7 +120,7 @@ def _blas() -> threadpoolctl.ThreadpoolController:
     return threadpoolctl.ThreadpoolController().select(user_api="blas")
 
 
-def usable_cores() -> int:
+def available_cores() -> int:
     """How many cores this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -29,7 +29,7 @@ _PACKAGES = (
 )
 
 
-def record(inputs: dict) -> dict:
+def make_record(inputs: dict) -> dict:
     """The provenance of an output made now from `inputs` (JSON values only)."""
     versions = {"python": platform.python_version()}
     for package in _PACKAGES:
@@ -45,13 +45,13 @@ def to_json(made: dict) -> str:
     return json.dumps(made, ensure_ascii=False, indent=1, sort_keys=True)
 
 
-def differences(old: dict, new: dict, prefix: str = "") -> list[str]:
+def list_differences(old: dict, new: dict, prefix: str = "") -> list[str]:
     """Name each value in which two input records differ, as `name: old -> new`."""
     found = []
     for key in sorted(old.keys() | new.keys()):
         before, after = old.get(key), new.get(key)
         if isinstance(before, dict) and isinstance(after, dict):
-            found += differences(before, after, f"{prefix}{key}.")
+            found += list_differences(before, after, f"{prefix}{key}.")
         elif before != after:
             found.append(f"{prefix}{key}: {_short(before)} -> {_short(after)}")
     return found
@@ -59,7 +59,7 @@ def differences(old: dict, new: dict, prefix: str = "") -> list[str]:
 
 def require_same(path: str | Path, old: dict, new: dict) -> None:
     """Raise `InputError` unless the output at `path` was made from inputs `new`."""
-    changed = differences(old, new)
+    changed = list_differences(old, new)
     if changed:
         raise InputError(
             f"{path}: already there, made from other inputs ({'; '.join(changed)}); "
@@ -67,7 +67,7 @@ def require_same(path: str | Path, old: dict, new: dict) -> None:
         )
 
 
-def model_in(inputs: dict) -> dict:
+def describe_model(inputs: dict) -> dict:
     """What the inputs of a training say of its model, for what the model makes in its turn.
 
     `name`, `model` and `artists`, and the `seed` by which several trainings are told apart;
@@ -81,7 +81,7 @@ def model_in(inputs: dict) -> dict:
     }
 
 
-def names_a_model(made: object) -> bool:
+def is_model_record(made: object) -> bool:
     """Whether a record read from a file says what made it in the types that are relied upon."""
     kinds = {"name": str, "model": str, "artists": int, "seed": int}
     return isinstance(made, dict) and all(
@@ -89,7 +89,7 @@ def names_a_model(made: object) -> bool:
     )
 
 
-def sidecar(path: str | Path) -> Path:
+def sidecar_path(path: str | Path) -> Path:
     """Where the record of a file that has no attributes of its own stands."""
     path = Path(path)
     return path.with_name(path.name + ".json")
@@ -98,17 +98,17 @@ def sidecar(path: str | Path) -> Path:
 def read_sidecar(path: str | Path) -> dict:
     """The record beside `path`, or an empty one where there is none."""
     try:
-        found = json.loads(sidecar(path).read_text(encoding="utf-8"))
+        found = json.loads(sidecar_path(path).read_text(encoding="utf-8"))
         return found if isinstance(found.get("inputs"), dict) else {"inputs": {}}
     except FileNotFoundError:
         return {"inputs": {}}
     except (ValueError, AttributeError) as error:
         raise InputError(
-            f"{sidecar(path)}: not a provenance record ({error}); delete it and {path}"
+            f"{sidecar_path(path)}: not a provenance record ({error}); delete it and {path}"
         ) from error
 
 
-def digest(rows: Iterable[Iterable[str]]) -> str:
+def digest_rows(rows: Iterable[Iterable[str]]) -> str:
     """Hex sha256 that identifies rows of text."""
     made = hashlib.sha256()
     for row in rows:

@@ -14,16 +14,16 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from common import cli, provenance
 from common.errors import InputError
-from common.parallel import usable_cores
-from data_prep import artist_rule, audio_archives, split_csv, stratified
-from data_prep.catalogs import SOURCES, Request
+from common.parallel import available_cores
+from data_prep import artist_split, audio_archives, split_csv, stratified_split
+from data_prep.datasets import SOURCES, Request
 
 ABOUT = "\n".join(f"  {name:12}{source.about}" for name, source in SOURCES.items())
 EXAMPLE = "python data_prep/1_make_splits.py demo --root corpus --out splits/demo.csv"
 
 
 def main() -> None:
-    parser = cli.parser(__doc__ + ABOUT, EXAMPLE)
+    parser = cli.make_parser(__doc__ + ABOUT, EXAMPLE)
     parser.add_argument("source", metavar="SOURCE", choices=SOURCES)
     parser.add_argument("--root", type=Path, help="folder of the audio")
     parser.add_argument("--out", type=Path, help="the split, splits/NAME.csv")
@@ -51,13 +51,13 @@ def main() -> None:
     )
     parser.add_argument("--artists", type=cli.positive, help="how many (of --by); all by default")
     parser.add_argument("--songs", type=cli.positive, default=20, help="of each artist")
-    parser.add_argument("--train", type=cli.natural, default=15, help="of these")
-    parser.add_argument("--valid", type=cli.natural, default=3, help="of these")
-    parser.add_argument("--test", type=cli.natural, default=2, help="of these")
+    parser.add_argument("--train", type=cli.non_negative, default=15, help="of these")
+    parser.add_argument("--valid", type=cli.non_negative, default=3, help="of these")
+    parser.add_argument("--test", type=cli.non_negative, default=2, help="of these")
     parser.add_argument(
         "--test-share",
-        type=cli.share,
-        help=f"of each genre's songs, with --split stratified; {stratified.TEST_SHARE}",
+        type=cli.fraction,
+        help=f"of each genre's songs, with --split stratified; {stratified_split.TEST_SHARE}",
     )
     parser.add_argument(
         "--exclude-artists-of",
@@ -67,7 +67,7 @@ def main() -> None:
         metavar="SPLIT.csv",
         help="leave out the artists of splits to be judged on",
     )
-    parser.add_argument("--workers", type=cli.positive, default=usable_cores(), help="processes")
+    parser.add_argument("--workers", type=cli.positive, default=available_cores(), help="processes")
     cli.add_seed(parser)
     args = parser.parse_args()
     if args.where:
@@ -81,12 +81,16 @@ def main() -> None:
     if dealt_by_genre and args.artists:
         raise InputError("--artists: all are taken with --split stratified; leave it out")
     if dealt_by_genre:
-        args.test_share = stratified.TEST_SHARE if args.test_share is None else args.test_share
+        args.test_share = (
+            stratified_split.TEST_SHARE if args.test_share is None else args.test_share
+        )
     elif args.test_share is not None:
         raise InputError("--test-share: only genres are dealt so; add --split stratified")
 
     for archive in args.unpack:
-        files = audio_archives.unpack(args.source, archive, args.root, args.metadata)
+        files = audio_archives.extract_dataset_archive(
+            args.source, archive, args.root, args.metadata
+        )
         print(f"{archive}: verified, {files} files below {args.root}")
     request = Request(
         root=args.root,
@@ -97,15 +101,15 @@ def main() -> None:
         artists=args.artists if args.split == "official" else None,  # else the rule's
     )
     catalog = SOURCES[args.source].read(request)
-    notes = [*catalog.notes, *artist_rule.check(catalog.table, args.source)]
-    excluded = frozenset().union(*map(artist_rule.artists_of, args.exclude_artists_of))
+    notes = [*catalog.notes, *artist_split.check_artists(catalog.table, args.source)]
+    excluded = frozenset().union(*map(artist_split.artists_of, args.exclude_artists_of))
     if args.split == "official" and "subset" in catalog.table.columns:
         if args.artists and args.source != "msd":
             raise InputError("--artists: the dataset has its own split; add --split artists")
-        table, left_out = artist_rule.without_artists(catalog.table, excluded)
+        table, left_out = artist_split.drop_artists(catalog.table, excluded)
         notes += left_out
     elif dealt_by_genre:
-        table, left_out = stratified.deal(
+        table, left_out = stratified_split.split_by_genre(
             catalog.table,
             by=args.by,
             test_share=args.test_share,
@@ -114,7 +118,7 @@ def main() -> None:
         )
         notes += left_out
     else:
-        dealt = artist_rule.deal(
+        dealt = artist_split.split_by_artist(
             catalog.table,
             by=args.by,
             groups=args.artists,
@@ -129,21 +133,21 @@ def main() -> None:
 
     inputs = {
         **cli.settings(args),
-        "excluded": provenance.digest([sorted(excluded)]) if excluded else None,
-        "tracks": provenance.digest(table.itertuples(index=False)),
+        "excluded": provenance.digest_rows([sorted(excluded)]) if excluded else None,
+        "tracks": provenance.digest_rows(table.itertuples(index=False)),
     }
     if args.out.exists():
         provenance.require_same(args.out, provenance.read_sidecar(args.out)["inputs"], inputs)
         print(f"{args.out}: complete already")
         return
-    split_csv.write(table, args.out, provenance.record(inputs))
+    split_csv.write_split(table, args.out, provenance.make_record(inputs))
     counts = table["subset"].value_counts()
     print(f"{args.out}: " + ", ".join(f"{counts.get(s, 0)} {s}" for s in split_csv.SUBSETS))
 
 
 def where(source: str) -> None:
     """Say where the files of a dataset are had."""
-    archives = audio_archives.of(source)
+    archives = audio_archives.archives_of(source)
     for archive in archives:
         print(archive.line())
     if SOURCES[source].metadata:
@@ -153,4 +157,4 @@ def where(source: str) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run_script(main)

@@ -7,20 +7,20 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from common import cli
-from common.parallel import usable_cores
+from common.parallel import available_cores
 from data_prep import failures, mel_cache, mel_shards, split_csv
 from data_prep.mel import FrontEnd
 
 
 def main() -> int:
-    parser = cli.parser(
+    parser = cli.make_parser(
         __doc__,
         "python data_prep/2_cache_mels.py splits/demo.csv --audio corpus --out cache/demo.h5",
     )
     parser.add_argument("split", metavar="SPLIT.csv", type=Path)
     parser.add_argument("--audio", type=Path, required=True, help="folder of the split's paths")
     parser.add_argument("--out", type=Path, required=True, help="the cache, cache/NAME.h5")
-    parser.add_argument("--workers", type=cli.positive, default=usable_cores(), help="processes")
+    parser.add_argument("--workers", type=cli.positive, default=available_cores(), help="processes")
     parser.add_argument(
         "--dask",
         metavar="SCHEDULER",
@@ -43,8 +43,8 @@ def main() -> int:
     )
     args = parser.parse_args()
     front_end = FrontEnd(max_frames=None) if args.whole_tracks else FrontEnd()
-    report = mel_cache.make(
-        split_csv.read(args.split),
+    report = mel_cache.make_mel_cache(
+        split_csv.read_split(args.split),
         args.audio,
         args.out,
         front_end=front_end,
@@ -55,9 +55,9 @@ def main() -> int:
     verb = "complete already" if report.was_complete else "complete"
     # The failures are listed beside each shard, and a shard is what is deleted to try them again.
     in_shards = report.failed and args.shard_tracks
-    out = mel_shards.pattern_of(args.out) if in_shards else args.out
-    return failures.close(out, report.tracks, report.failed, args.allow_failures, verb)
+    out = mel_shards.shard_pattern(args.out) if in_shards else args.out
+    return failures.report_failures(out, report.tracks, report.failed, args.allow_failures, verb)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run_script(main)

@@ -17,12 +17,13 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 import numpy as np
 import pandas as pd
 
+from artist_groups import descriptors, groups_file, topics, vocabulary
+from artist_groups.groups_file import GroupsFile
 from common import cli, provenance
 from common.errors import InputError
 from common.files import make_folder
-from common.parallel import usable_cores
-from data_prep import artist_groups, descriptors, failures, groups_file, labels, split_csv, words
-from data_prep.groups_file import Prepared
+from common.parallel import available_cores
+from data_prep import failures, split_csv, targets
 from data_prep.mel import FrontEnd
 from data_prep.mel_cache import MelCache
 from data_prep.mfcc import DELTA_WIDTH, TrackFrames
@@ -36,53 +37,52 @@ SYMBOLS = {"m": "a frame", "d": f"{DELTA_WIDTH} frames", "e": "descriptors", "s"
 
 
 def main() -> None:
-    parser = cli.parser(
+    parser = cli.make_parser(
         __doc__,
         "python data_prep/2b_artist_groups.py splits/demo_genres.csv cache/demo_genres.h5 "
         "--out groups/demo.h5 --words m d s --subgenres subgenres --clusters 64 --groups 8",
     )
-    cli.add_songs(parser, out="the groups, groups/NAME.h5")
+    cli.add_split_and_cache(parser, out="the groups, groups/NAME.h5")
     parser.add_argument(
-        "--words", nargs="+", choices=words.WORDS, help="which; by default all that can be made"
+        "--words",
+        nargs="+",
+        choices=vocabulary.WORDS,
+        help="which; by default all that can be made",
     )
     parser.add_argument("--audio", type=Path, help="folder of the split's paths, for the word e")
-    parser.add_argument(
-        "--clusters", type=cli.positive, default=artist_groups.CLUSTERS, help="of m and d"
-    )
+    parser.add_argument("--clusters", type=cli.positive, default=topics.CLUSTERS, help="of m and d")
     parser.add_argument(
         "--track-clusters",
         type=cli.positive,
-        default=artist_groups.CLUSTERS,
+        default=topics.CLUSTERS,
         help="of e, of which a track has one; so many that they have ten tracks each, or more",
     )
-    parser.add_argument(
-        "--groups", type=cli.positive, default=artist_groups.GROUPS, help="of each word"
-    )
+    parser.add_argument("--groups", type=cli.positive, default=topics.GROUPS, help="of each word")
     parser.add_argument("--subgenres", metavar="COLUMN", default="genres", help="for the word s")
     parser.add_argument(
-        "--workers", type=cli.positive, default=usable_cores(), help="processes, for the word e"
+        "--workers", type=cli.positive, default=available_cores(), help="processes, for the word e"
     )
     cli.add_seed(parser)
     args = parser.parse_args()
 
     cache = MelCache(args.cache)
     cache.require_front_end(FrontEnd())
-    split = failures.leave_out(split_csv.read(args.split), cache.failed, args.cache)
+    split = failures.drop_failed(split_csv.read_split(args.split), cache.failed, args.cache)
     train = training(split, args.split)
     cache.rows(train["track_id"])  # all are there
     made_of, labelled = possible(args, train)
     inputs = {
-        "split": provenance.digest(split.itertuples(index=False)),
+        "split": provenance.digest_rows(split.itertuples(index=False)),
         "cache": cache.made_from["inputs"],
         "settings": {**cli.settings(args), "words": " ".join(made_of)},
     }
     making, verb = args.out.with_name(args.out.name + ".making"), "complete already"
     if args.out.exists():
-        prepared = groups_file.load(args.out)
+        prepared = groups_file.load_groups(args.out)
         provenance.require_same(args.out, prepared.inputs, inputs)
     else:
         prepared, verb = made(args, made_of, cache, train, labelled, making, inputs), "complete"
-        groups_file.save(args.out, prepared)
+        groups_file.save_groups(args.out, prepared)
     shutil.rmtree(making, ignore_errors=True)  # a kill after the file was whole has left it
     artists = set().union(*(groups.artists for groups in prepared.groups.values()))
     print(
@@ -93,7 +93,7 @@ def main() -> None:
 
 def training(split: pd.DataFrame, source: Path) -> pd.DataFrame:
     """The training tracks that have an artist; says how many have none."""
-    train = split[split_csv.subset(split, "train", source)]
+    train = split[split_csv.subset_mask(split, "train", source)]
     named = train["artist"].ne("")
     if not named.all():
         print(f"{source}: {(~named).sum()} training tracks without artist left out")
@@ -108,10 +108,13 @@ def possible(args: argparse.Namespace, train: pd.DataFrame) -> tuple[list[str], 
 
     What cannot be made is an error where it was asked for, and else a line.
     """
-    wanted, labelled = [word for word in words.WORDS if word in (args.words or words.WORDS)], ()
+    wanted, labelled = (
+        [word for word in vocabulary.WORDS if word in (args.words or vocabulary.WORDS)],
+        (),
+    )
     if "s" in wanted:
         try:
-            labelled = labels.tag_matrix(train, args.subgenres, args.split)
+            labelled = targets.tag_matrix(train, args.subgenres, args.split)
         except InputError as error:
             if args.words:
                 raise
@@ -146,27 +149,31 @@ def made(
     labelled: tuple,
     making: Path,
     inputs: dict,
-) -> Prepared:
+) -> GroupsFile:
     """The groups by each word; says which artists have none."""
-    settings = words.Settings(args.clusters, args.track_clusters, args.groups, args.seed)
+    settings = vocabulary.VocabularySettings(
+        args.clusters, args.track_clusters, args.groups, args.seed
+    )
     tracks, artists = (train[name].to_numpy(object) for name in ("track_id", "artist"))
     make_folder(args.out.parent)
     groups, codebooks, names = {}, {}, []
     if "s" in made_of:
         names, hot = labelled
-        groups["s"] = words.of_labels(hot, artists, settings)
+        groups["s"] = vocabulary.of_labels(hot, artists, settings)
     if "e" in made_of:
         values, described = normalised_descriptors(args, train, making)
-        groups["e"], codebooks["e"] = words.of_descriptors(values, artists[described], settings)
-    mean, std = words.band_statistics(cache, tracks)
+        groups["e"], codebooks["e"] = vocabulary.of_descriptors(
+            values, artists[described], settings
+        )
+    mean, std = vocabulary.band_statistics(cache, tracks)
     if frame_words := [word for word in made_of if word in ("m", "d")]:
-        frames = TrackFrames.of(cache, tracks, words.MFCC, args.out.parent)
+        frames = TrackFrames.of(cache, tracks, vocabulary.MFCC, args.out.parent)
         of_frames = pd.Series(artists, tracks)[frames.track_id].to_numpy(object)
         short = int((np.diff(frames.start) < DELTA_WIDTH).sum())
         if short and "d" in made_of:
             print(f"{args.cache}: {short} tracks of fewer than {SYMBOLS['d']}: not in the word d")
         for word in frame_words:
-            groups[word], codebooks[word] = words.of_frames(word, frames, of_frames, settings)
+            groups[word], codebooks[word] = vocabulary.of_frames(word, frames, of_frames, settings)
     for word in made_of:
         without = pd.unique(artists)[~groups[word].knows(pd.unique(artists))]
         if len(without):
@@ -179,7 +186,7 @@ def made(
                 f"{args.out}: by the word {word} all artists have nearly the same groups, of which "
                 f"nothing can be learnt; {REMEDIES[word]}"
             )
-    return Prepared(mean, std, groups, names, inputs, codebooks)
+    return GroupsFile(mean, std, groups, names, inputs, codebooks)
 
 
 def normalised_descriptors(
@@ -187,16 +194,16 @@ def normalised_descriptors(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(n, d) float32, and which of the training tracks these are; says how many failed."""
     paths = [args.audio / path for path in train["path"]]
-    found = descriptors.of_tracks(train["track_id"], paths, making, workers=args.workers)
+    found = descriptors.describe_tracks(train["track_id"], paths, making, workers=args.workers)
     if found.failed:
         track, reason = next(iter(found.failed.items()))
         said = f"{args.audio}: {len(found.failed)} of {len(train)} tracks could not be described"
         if not len(found.track_id):
             raise InputError(f"{said}; the first, {track}: {reason}")
         print(f"{said} for the word e, the first, {track}: {reason}")
-    kept = descriptors.normalised(found.values, args.seed)
+    kept = descriptors.normalise_descriptors(found.values, args.seed)
     return kept.values, train["track_id"].isin(found.track_id).to_numpy()
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run_script(main)

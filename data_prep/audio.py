@@ -37,7 +37,7 @@ class AudioError(InputError):
         return f"{self.path}: {self.reason}"
 
 
-def load(path: str | Path, max_seconds: float | None = None) -> np.ndarray:
+def load_audio(path: str | Path, max_seconds: float | None = None) -> np.ndarray:
     """Read an audio file as mono at 22,050 Hz.
 
     WAV, AU, FLAC, OGG, MP3 and whatever else libsndfile reads; m4a, mp4, aac,

@@ -4,8 +4,8 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from common import archives
 from common.errors import InputError
+from data_prep import archives
 
 REGISTRY = Path(__file__).resolve().parent.parent / "splits" / "audio_archives.csv"
 _NUMBER = "NN"  # stands in a name for the two digits of each of a hundred files
@@ -39,29 +39,29 @@ class Archive:
         return f"{self.file}  {self.size or 'size not known'}  {self.address}  {known}"
 
 
-def of(source: str) -> list[Archive]:
+def archives_of(source: str) -> list[Archive]:
     """The archives of a source; none for music that is not had from elsewhere."""
     with REGISTRY.open(encoding="utf-8", newline="") as file:
         return [Archive(**row) for row in csv.DictReader(file) if row["source"] == source]
 
 
-def unpack(source: str, path: Path, root: Path, metadata: Path | None) -> int:
+def extract_dataset_archive(source: str, path: Path, root: Path, metadata: Path | None) -> int:
     """Verify an archive that was downloaded, and unpack it below `root`; its number of files.
 
     Raises
     ------
     InputError
         None of the source's archives, another content than published, or
-        anything for which `common.archives.unpack` refuses it.
+        anything for which `data_prep.archives.extract_archive` refuses it.
     """
-    known = [archive for archive in of(source) if _names(archive, path.name)]
+    known = [archive for archive in archives_of(source) if _names(archive, path.name)]
     if not known:
-        names = ", ".join(archive.file for archive in of(source)) or "none"
+        names = ", ".join(archive.file for archive in archives_of(source)) or "none"
         raise InputError(f"{path}: no archive of {source}, whose are {names}; unpack it yourself")
     digest = _digest(known[0], path.name, metadata)
     if digest:
-        archives.verify(path, known[0].algorithm, digest)
-    return archives.unpack(path, root)
+        archives.verify_archive(path, known[0].algorithm, digest)
+    return archives.extract_archive(path, root)
 
 
 def _names(archive: Archive, name: str) -> bool:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from common.files import written_whole
+from common.files import atomic_write
 from common.parallel import WorkerLost
 from data_prep.audio import AudioError
 
 
-def reason(error: Exception) -> str:
+def failure_reason(error: Exception) -> str:
     """One line on why a track failed; an unforeseen error is named as such."""
     if isinstance(error, AudioError):
         return error.reason
@@ -18,36 +18,38 @@ def reason(error: Exception) -> str:
     return f"unforeseen {type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def listed_in(out: str | Path) -> Path:
+def failures_path(out: str | Path) -> Path:
     """Where the failed tracks of the output NAME.h5 are listed: NAME.failures.csv beside it."""
     return Path(out).with_suffix(".failures.csv")
 
 
-def write(out: str | Path, failed: dict[str, str]) -> None:
+def write_failures(out: str | Path, failed: dict[str, str]) -> None:
     """List the failed tracks {track_id: reason} beside `out`; no file where none failed."""
-    path = listed_in(out)
+    path = failures_path(out)
     if not failed:
         path.unlink(missing_ok=True)
         return
-    with written_whole(path) as aside:
+    with atomic_write(path) as aside:
         pd.DataFrame({"track_id": failed.keys(), "reason": failed.values()}).to_csv(
             aside, index=False, encoding="utf-8"
         )
 
 
-def close(out: str | Path, tracks: int, failed: dict[str, str], allowed: bool, verb: str) -> int:
+def report_failures(
+    out: str | Path, tracks: int, failed: dict[str, str], allowed: bool, verb: str
+) -> int:
     """Print a script's closing line; return its exit status, 1 if any track failed."""
     if not failed:
         print(f"{out}: {verb}, {tracks} tracks")
         return 0
     print(
-        f"{out}: {verb}, {tracks} tracks; {len(failed)} failed, see {listed_in(out)} "
+        f"{out}: {verb}, {tracks} tracks; {len(failed)} failed, see {failures_path(out)} "
         f"(to try them again, delete {out})"
     )
     return 0 if allowed else 1
 
 
-def leave_out(split: pd.DataFrame, failed: dict[str, str], source: str | Path) -> pd.DataFrame:
+def drop_failed(split: pd.DataFrame, failed: dict[str, str], source: str | Path) -> pd.DataFrame:
     """The split without the tracks that failed in the making of `source`; says how many."""
     gone = split["track_id"].isin(failed)
     if gone.any():

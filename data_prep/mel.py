@@ -93,7 +93,7 @@ def log_mel_of_file(path: str | Path, front_end: FrontEnd | None = None) -> np.n
         The file cannot be used, or is shorter than one segment.
     """
     front_end = front_end or FrontEnd()
-    waveform = audio.load(path, front_end.max_seconds)
+    waveform = audio.load_audio(path, front_end.max_seconds)
     if 1 + len(waveform) // front_end.hop < SEGMENT:
         seconds = len(waveform) / front_end.sample_rate
         raise audio.AudioError(

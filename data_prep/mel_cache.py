@@ -34,7 +34,7 @@ import pandas as pd
 
 from common import cli, hdf5, provenance
 from common.errors import InputError
-from common.files import only_process_in
+from common.files import exclusive_folder
 from common.parallel import Outcome, ordered_map
 from data_prep import mel_shards
 from data_prep.mel import FrontEnd, log_mel_of_file
@@ -74,7 +74,7 @@ class MelCache:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        shards = {} if self.path.exists() else mel_shards.found(self.path)
+        shards = {} if self.path.exists() else mel_shards.find_shards(self.path)
         files = [_File(file) for file in shards.values() or [self.path]]
         self.made_from, self.front_end = files[0].made_from, files[0].front_end
         self.track_id = np.concatenate([file.track_id for file in files])
@@ -123,7 +123,7 @@ class MelCache:
     def require_front_end(self, wanted: FrontEnd) -> None:
         """Raise `InputError` unless `wanted` makes such frames, of however much of a track."""
         kept = {"max_frames": None}
-        changed = provenance.differences(
+        changed = provenance.list_differences(
             self.front_end.to_dict() | kept, wanted.to_dict() | kept, "front_end."
         )
         if changed:
@@ -155,21 +155,24 @@ class _File:
                 raise InputError(
                     f"{path}: not a mel cache; make one with data_prep/2_cache_mels.py"
                 )
-            self.made_from = hdf5.json_attribute(file, "made_from")
-            self.front_end = _front_end(hdf5.json_attribute(file, "front_end"), path)
-            self.mean = hdf5.attribute(file, "mean", float)
-            self.std = hdf5.attribute(file, "std", float)
-            self.track_id = hdf5.strings(file, "track_id")
-            self.start = hdf5.values(file, "start")
-            self.length = hdf5.values(file, "length")
-            failed = hdf5.strings(file, "failed_track_id"), hdf5.strings(file, "failed_reason")
+            self.made_from = hdf5.read_json_attribute(file, "made_from")
+            self.front_end = _front_end(hdf5.read_json_attribute(file, "front_end"), path)
+            self.mean = hdf5.read_attribute(file, "mean", float)
+            self.std = hdf5.read_attribute(file, "std", float)
+            self.track_id = hdf5.read_strings(file, "track_id")
+            self.start = hdf5.read_array(file, "start")
+            self.length = hdf5.read_array(file, "length")
+            failed = (
+                hdf5.read_strings(file, "failed_track_id"),
+                hdf5.read_strings(file, "failed_reason"),
+            )
             self.failed = dict(zip(*failed, strict=False))
-            frames = hdf5.dataset(file, "frames")
+            frames = hdf5.get_dataset(file, "frames")
             offset, shape, dtype = frames.id.get_offset(), frames.shape, frames.dtype
             self.inputs = self.made_from.get("inputs")
             self.is_shard = isinstance(self.inputs, dict) and "shard" in self.inputs
             names = ("train", "total", "squares") if self.is_shard else ()
-            self.sums = [hdf5.values(file, name) for name in names]
+            self.sums = [hdf5.read_array(file, name) for name in names]
         self._check(offset, shape, dtype)
         if shape[0]:
             self.frames = np.memmap(path, dtype, mode="r", offset=offset, shape=shape)
@@ -215,7 +218,7 @@ def _damaged(path: Path) -> InputError:
 
 def _is_mel_cache(file: h5py.File) -> bool:
     try:
-        return hdf5.attribute(file, "format", str) == FORMAT
+        return hdf5.read_attribute(file, "format", str) == FORMAT
     except InputError:
         return False
 
@@ -239,7 +242,7 @@ class Report:
     was_complete: bool
 
 
-def make(
+def make_mel_cache(
     table: pd.DataFrame,
     audio_folder: str | Path,
     out: str | Path,
@@ -285,7 +288,7 @@ def make(
         return _complete(files, table, folder, making)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of audio; check the path")
-    with only_process_in(making):
+    with exclusive_folder(making):
         if all(file.out.exists() for file in files):  # by now, from a run that has just ended
             return _complete(files, table, folder, making)
         try:
@@ -338,7 +341,7 @@ def _planned(
     table: pd.DataFrame, out: Path, making: Path, inputs: dict, shard_tracks: int | None
 ) -> list[_Planned]:
     """The one file, or each shard; `InputError` if what is there is of the other kind."""
-    shards = mel_shards.found(out)
+    shards = mel_shards.find_shards(out)
     if shard_tracks is None:
         if shards and not out.exists():
             raise InputError(
@@ -351,7 +354,7 @@ def _planned(
             f"{out}: already there, in one file; leave --shard-tracks out, or choose another --out"
         )
     count = -(-len(table) // shard_tracks)
-    if count > mel_shards.MOST:
+    if count > mel_shards.MAX_SHARDS:
         raise InputError(f"--shard-tracks: makes {count} files; take more tracks in each")
     for number, path in shards.items():
         if number >= count:
@@ -365,7 +368,7 @@ def _planned(
             "split": _digest(part),
             "shard": {"number": number, **whole},
         }
-        path = mel_shards.path_of(out, number)
+        path = mel_shards.shard_path(out, number)
         files.append(_Planned(path, part, inputs | of_part, making / path.name))
     return files
 
@@ -407,7 +410,7 @@ def _make_rest(
     outcomes = mapped(path for file in rest for path in file.paths(folder))
     with (
         contextlib.closing(outcomes),
-        cli.progress(total=total, initial=done, desc="mel cache", unit="track") as bar,
+        cli.progress_bar(total=total, initial=done, desc="mel cache", unit="track") as bar,
     ):
         for file in rest:
             with file.writer as writer:
@@ -429,9 +432,9 @@ def _mapped(
     """The ordered map of `function`, here or on a cluster."""
     if scheduler is None:
         return partial(ordered_map, function, workers=workers)
-    from common import cluster  # Dask need not be installed
+    from data_prep import dask_map  # Dask need not be installed
 
-    return partial(cluster.ordered_map, function, scheduler=scheduler)
+    return partial(dask_map.ordered_map, function, scheduler=scheduler)
 
 
 def _float16_frames(path: str, front_end: FrontEnd) -> tuple[np.ndarray, float, float]:
@@ -444,4 +447,4 @@ def _float16_frames(path: str, front_end: FrontEnd) -> tuple[np.ndarray, float, 
 def _digest(table: pd.DataFrame) -> str:
     """Identifies what of a split goes into its cache; a change of labels does not matter."""
     train = np.where(table["subset"].eq("train"), "train", "")
-    return provenance.digest(zip(table["track_id"], table["path"], train, strict=True))
+    return provenance.digest_rows(zip(table["track_id"], table["path"], train, strict=True))

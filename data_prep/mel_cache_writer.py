@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from common import hdf5, provenance
-from common.files import make_folder, write_all, written_whole
+from common.files import atomic_write, make_folder, write_all
 from common.parallel import Outcome
 from data_prep import failures
 
@@ -38,7 +38,7 @@ class Writer:
     table
         The tracks that belong in it.
     inputs
-        What it is made from, see `data_prep.mel_cache.make`.
+        What it is made from, see `data_prep.mel_cache.make_mel_cache`.
     folder
         Where it is made.
 
@@ -77,7 +77,7 @@ class Writer:
             write_all(self._frames_file, frames.data.cast("B"))
             entry = len(frames), total, squares, ""
         else:
-            entry = 0, 0.0, 0.0, failures.reason(outcome.error)
+            entry = 0, 0.0, 0.0, failures.failure_reason(outcome.error)
         write_all(self._journal_file, memoryview((json.dumps(entry) + "\n").encode()))
         self._entries.append(*entry)
 
@@ -90,7 +90,7 @@ class Writer:
         rows = self._entries.reasons
         tracks = self._table["track_id"].iloc[list(rows)]
         failed = dict(zip(tracks, rows.values(), strict=True))
-        failures.write(self._out, failed)
+        failures.write_failures(self._out, failed)
         if len(failed) < len(self._table) or "shard" in self._inputs:
             self._assemble(failed)
         return failed
@@ -105,11 +105,11 @@ class Writer:
         shell = self._folder / "shell"
         page = {"alignment_threshold": _FRAMES_AT, "alignment_interval": _FRAMES_AT}
         # The shell is the finished cache but for the frames, whose place in it is a hole.
-        with hdf5.written(shell, **page) as file:
+        with hdf5.create_file(shell, **page) as file:
             end = _reserve_frames(file, int(length.sum()), n_mels)
             file.attrs["format"] = FORMAT
             file.attrs["front_end"] = json.dumps(self._inputs["front_end"], sort_keys=True)
-            file.attrs["made_from"] = provenance.to_json(provenance.record(self._inputs))
+            file.attrs["made_from"] = provenance.to_json(provenance.make_record(self._inputs))
             mean_and_std = mean_and_std_of(train, length, total, squares, n_mels)
             file.attrs["mean"], file.attrs["std"] = mean_and_std
             text = h5py.string_dtype()
@@ -163,7 +163,7 @@ def require_same_start(folder: Path, inputs: dict) -> None:
         return
     for stale in ("frames", "journal"):
         (folder / stale).unlink(missing_ok=True)
-    with written_whole(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_text(json.dumps(inputs), encoding="utf-8")
 
 

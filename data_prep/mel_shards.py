@@ -17,25 +17,25 @@ import numpy as np
 from common import provenance
 from common.errors import InputError
 
-MOST = 100_000  # that the names have room for
+MAX_SHARDS = 100_000  # that the names have room for
 
 
-def path_of(out: Path, number: int) -> Path:
+def shard_path(out: Path, number: int) -> Path:
     """The file of one shard of the cache `out`."""
     return out.with_name(f"{out.stem}-{number:05}{out.suffix}")
 
 
-def pattern_of(out: Path) -> Path:
+def shard_pattern(out: Path) -> Path:
     """All shards of the cache `out`, and no other file, as one would name them in a shell."""
     return out.with_name(out.stem + "-" + 5 * "[0-9]" + out.suffix)
 
 
-def found(out: Path) -> dict[int, Path]:
+def find_shards(out: Path) -> dict[int, Path]:
     """{number: path} of the shards of the cache `out` that are there, in their order."""
     name = re.compile(re.escape(out.stem) + "-([0-9]{5})" + re.escape(out.suffix))
     beside = out.parent.iterdir() if out.parent.is_dir() else ()
     matches = (name.fullmatch(path.name) for path in beside)
-    return {number: path_of(out, number) for number in sorted(int(m[1]) for m in matches if m)}
+    return {number: shard_path(out, number) for number in sorted(int(m[1]) for m in matches if m)}
 
 
 def require_one_set(out: Path, inputs: dict[int, dict]) -> dict:
@@ -50,24 +50,24 @@ def require_one_set(out: Path, inputs: dict[int, dict]) -> dict:
     """
     first = min(inputs)
     for number, made_from in inputs.items():
-        path, shard = path_of(out, number), made_from.get("shard")
+        path, shard = shard_path(out, number), made_from.get("shard")
         if not isinstance(shard, dict) or not isinstance(shard.get("of"), int):
             raise InputError(f"{path}: not a shard of {out.name}, but named as one; move it away")
         if shard.get("number") != number:
             raise InputError(
                 f"{path}: holds shard {shard.get('number')}, not {number}; give it its name back"
             )
-        changed = provenance.differences(_of_all(inputs[first]), _of_all(made_from))
+        changed = provenance.list_differences(_of_all(inputs[first]), _of_all(made_from))
         if changed:
             raise InputError(
-                f"{path}: made from other inputs than {path_of(out, first).name} "
+                f"{path}: made from other inputs than {shard_path(out, first).name} "
                 f"({'; '.join(changed)}); delete the stale ones and make them again"
             )
     count = inputs[first]["shard"]["of"]
     if len(inputs) != count:
         absent = next(number for number in itertools.count() if number not in inputs)
         raise InputError(
-            f"{path_of(out, absent)}: is missing ({count - len(inputs)} of {count} shards are); "
+            f"{shard_path(out, absent)}: is missing ({count - len(inputs)} of {count} shards are); "
             "copy it here, or make it with data_prep/2_cache_mels.py"
         )
     shared = _of_all(inputs[first])

@@ -9,9 +9,9 @@ import librosa
 import numpy as np
 
 from common import cli
-from common.arrays import end_to_end
+from common.arrays import concatenate_on_disk
 from common.errors import InputError
-from common.parallel import threaded
+from common.parallel import map_in_threads
 from data_prep.mel import FrontEnd, magnitudes, mfcc
 from data_prep.mel_cache import MelCache
 
@@ -77,8 +77,10 @@ class TrackFrames:
         kept, failed = [], {}
 
         def loud() -> Iterator[np.ndarray]:
-            made = threaded(lambda track: _frames_of(cache, track, settings), track_ids)
-            with cli.progress(made, total=len(track_ids), desc="MFCC", unit="track") as progress:
+            made = map_in_threads(lambda track: _frames_of(cache, track, settings), track_ids)
+            with cli.progress_bar(
+                made, total=len(track_ids), desc="MFCC", unit="track"
+            ) as progress:
                 for track, frames in zip(track_ids, progress, strict=True):
                     if len(frames):
                         kept.append(track)
@@ -91,7 +93,7 @@ class TrackFrames:
                     "enough; raise --level-range, or leave it out"
                 )
 
-        frames, start = end_to_end(loud(), folder)
+        frames, start = concatenate_on_disk(loud(), folder)
         return cls(frames, np.array(kept, object), start, failed)
 
     def __iter__(self) -> Iterator[np.ndarray]:

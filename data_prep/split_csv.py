@@ -15,7 +15,7 @@ import pandas as pd
 
 from common import provenance
 from common.errors import InputError
-from common.files import written_whole
+from common.files import atomic_write
 
 COLUMNS = ("track_id", "path", "subset", "artist")
 SUBSETS = ("train", "valid", "test")
@@ -24,7 +24,7 @@ SUBSETS = ("train", "valid", "test")
 _DOUBTFUL = r"\A\Z|\A/|\.\.|[\\:\0]"
 
 
-def read(path: str | Path) -> pd.DataFrame:
+def read_split(path: str | Path) -> pd.DataFrame:
     """Read and check a split CSV; every value is a str, an absent one ''.
 
     Raises
@@ -48,30 +48,30 @@ def read(path: str | Path) -> pd.DataFrame:
     return table
 
 
-def write(table: pd.DataFrame, path: str | Path, record: dict) -> None:
+def write_split(table: pd.DataFrame, path: str | Path, record: dict) -> None:
     """Check `table`, write it whole, and put its provenance beside it."""
     path = Path(path)
     check(table, path)
     rest = [name for name in table.columns if name not in COLUMNS]
     # The record goes first: a kill between the two leaves no CSV, and so nothing to mistake.
-    with written_whole(provenance.sidecar(path)) as partial:
+    with atomic_write(provenance.sidecar_path(path)) as partial:
         partial.write_text(provenance.to_json(record), encoding="utf-8")
     text = table[[*COLUMNS, *rest]]
     # A lone carriage return ends a row for pandas' reader, but is not quoted by its writer.
     returns = text.apply(lambda values: values.str.contains("\r", regex=False)).any(axis=None)
     quoting = csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         text.to_csv(partial, index=False, encoding="utf-8", quoting=quoting)
 
 
-def column(table: pd.DataFrame, name: str, source: str | Path) -> np.ndarray:
+def label_column(table: pd.DataFrame, name: str, source: str | Path) -> np.ndarray:
     """A label column as an array, or `InputError` naming those that there are."""
     if name not in table.columns:
         raise InputError(f"{source}: has no column {name!r}; it has {', '.join(table.columns)}")
     return table[name].to_numpy(dtype=object)
 
 
-def subset(table: pd.DataFrame, name: str, source: str | Path) -> np.ndarray:
+def subset_mask(table: pd.DataFrame, name: str, source: str | Path) -> np.ndarray:
     """(tracks,) bool, the tracks of one subset, or `InputError` if there are none."""
     chosen = table["subset"].eq(name).to_numpy()
     if not chosen.any():
@@ -79,7 +79,7 @@ def subset(table: pd.DataFrame, name: str, source: str | Path) -> np.ndarray:
     return chosen
 
 
-def first_artists(table: pd.DataFrame, count: int | None, source: str | Path) -> pd.DataFrame:
+def keep_first_artists(table: pd.DataFrame, count: int | None, source: str | Path) -> pd.DataFrame:
     """The tracks of the first `count` artists, in the order of their first tracks; None: all.
 
     The papers' smaller sets are the first artists of their list.

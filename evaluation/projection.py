@@ -10,10 +10,10 @@ from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
 from common import provenance
-from common.checks import checked, checked_features
 from common.errors import InputError
 from common.feature_file import Features
-from evaluation.songs import Songs
+from evaluation.feature_checks import check_arrays, check_features
+from evaluation.labelled_tracks import LabelledTracks
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Projection:
         InputError
             NaN or infinity, no rows, or another d.
         """
-        features = checked_features(features, "projection")
+        features = check_features(features, "projection")
         if features.shape[1] != len(self.mean):
             raise InputError(
                 f"projection: fitted to {len(self.mean)} dimensions, the features have "
@@ -65,7 +65,7 @@ def fit_lda(features: ArrayLike, artists: ArrayLike, dimensions: int = 100) -> P
         NaN or infinity, a song without artist, one artist only, no artist with two
         songs, or more dimensions than the artists and features give.
     """
-    features, artists = checked(features, artists, "LDA")
+    features, artists = check_arrays(features, artists, "LDA")
     codes, names = pd.factorize(artists)
     _require_artists(features, codes, names)
     most = min(len(names) - 1, features.shape[1])
@@ -104,7 +104,7 @@ def _require_artists(features: np.ndarray, codes: np.ndarray, names: np.ndarray)
         raise InputError("LDA: the mean features of all artists are the same; extract them again")
 
 
-def inputs_of(train: Songs, found: Features, dimensions: int) -> dict:
+def projection_inputs(train: LabelledTracks, found: Features, dimensions: int) -> dict:
     """What features are made from that `projected` gives: these, and LDA of those songs."""
     weights = found.inputs.get("weights", {})
     rows = train.split[["track_id", "artist"]].itertuples(index=False)
@@ -117,13 +117,15 @@ def inputs_of(train: Songs, found: Features, dimensions: int) -> dict:
         },
         "lda": {
             "dimensions": dimensions,
-            "songs": provenance.digest(rows),
+            "songs": provenance.digest_rows(rows),
             "input": train.made.inputs.get("input"),
         },
     }
 
 
-def projected(train: Songs, found: Features, dimensions: int, inputs: dict) -> Features:
+def project_features(
+    train: LabelledTracks, found: Features, dimensions: int, inputs: dict
+) -> Features:
     """Features in the dimensions that tell the artists of other, training songs apart."""
     artists = train.labels("artist")
     lda = fit_lda(train.features, artists, dimensions)
@@ -155,7 +157,7 @@ def tsne(features: ArrayLike, perplexity: float = 30.0, seed: int = 0) -> tuple[
         NaN or infinity, features of one dimension, a perplexity not between 0 and n,
         or songs that all have the same features.
     """
-    features = checked_features(features, "t-SNE")
+    features = check_features(features, "t-SNE")
     if not 0 < perplexity < len(features):
         raise InputError(
             f"t-SNE: perplexity {perplexity:g} for {len(features)} songs; take a --perplexity "

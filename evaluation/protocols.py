@@ -4,16 +4,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.checks import require_two_labels
 from common.errors import InputError
-from data_prep import labels
-from evaluation import classify, retrieval, tagging
+from data_prep import targets
+from evaluation import classification, retrieval, tagging
+from evaluation.feature_checks import require_two_labels
+from evaluation.labelled_tracks import LabelledTracks
 from evaluation.results import EACH_GENRE, MAP
 from evaluation.retrieval import by_label
-from evaluation.songs import Songs
 
 
-class Judged(NamedTuple):
+class Evaluation(NamedTuple):
     """What a protocol found.
 
     metric : name of the measure
@@ -39,27 +39,27 @@ class Judged(NamedTuple):
         return lines
 
 
-def judge_retrieval(songs: Songs, label: str) -> Judged:
+def evaluate_retrieval(songs: LabelledTracks, label: str) -> Evaluation:
     """MAP: each song a query, all others ranked by cosine."""
     require_two_labels(songs.labels(label), "retrieval")
     value = retrieval.mean_average_precision(songs.features, songs.labels(label))
-    return Judged("map", [value], len(songs.split), {})
+    return Evaluation("map", [value], len(songs.split), {})
 
 
-def judge_knn(songs: Songs, label: str, *, k: int) -> Judged:
+def evaluate_knn(songs: LabelledTracks, label: str, *, k: int) -> Evaluation:
     """Accuracy on the test songs of the majority among the 20 nearest training songs."""
     train, _, (test, truth) = songs.subsets(songs.labels(label))
     require_two_labels(train[1], "k-NN, train subset")
-    right = classify.knn_predict(*train, test, k) == truth
-    return Judged("accuracy", [float(right.mean())], len(truth), _of_each(right, truth))
+    right = classification.knn_predict(*train, test, k) == truth
+    return Evaluation("accuracy", [float(right.mean())], len(truth), _of_each(right, truth))
 
 
-def judge_linear(songs: Songs, label: str, *, trials: int, seed: int) -> Judged:
+def evaluate_linear(songs: LabelledTracks, label: str, *, trials: int, seed: int) -> Evaluation:
     """Accuracy on the test songs of a softmax layer, mean over 10 trainings."""
     train, valid, test = songs.subsets(songs.labels(label))
-    result = classify.linear_softmax(*train, *valid, *test, trials=trials, seed=seed)
+    result = classification.linear_softmax(*train, *valid, *test, trials=trials, seed=seed)
     details = _of_each(result.right.mean(axis=0), test[1])
-    return Judged("accuracy", list(result.accuracies), len(test[1]), details)
+    return Evaluation("accuracy", list(result.accuracies), len(test[1]), details)
 
 
 def _of_each(right: np.ndarray, truth: np.ndarray) -> dict:
@@ -67,16 +67,16 @@ def _of_each(right: np.ndarray, truth: np.ndarray) -> dict:
     return {EACH_GENRE: {str(name): value for name, value in by_label(right, truth).items()}}
 
 
-def judge_transfer(songs: Songs, label: str, *, trials: int, seed: int) -> Judged:
+def evaluate_transfer(songs: LabelledTracks, label: str, *, trials: int, seed: int) -> Evaluation:
     """Accuracy on the test songs of logistic regression or a network, as validation chooses."""
     subsets = songs.subsets(songs.labels(label))
     ran = [tagging.transfer(*subsets, seed=seed + trial) for trial in range(trials)]
     kinds = ("logistic regression", "neural network")
     means = {name: float(np.mean([one[name] for one in ran])) for name in kinds}
-    return Judged("accuracy", [one["best"] for one in ran], len(subsets[2][1]), means)
+    return Evaluation("accuracy", [one["best"] for one in ran], len(subsets[2][1]), means)
 
 
-def judge_genre(songs: Songs, label: str) -> Judged:
+def evaluate_genre(songs: LabelledTracks, label: str) -> Evaluation:
     """Log loss and macro F1 of the networks' own class probabilities on the test songs.
 
     Of networks that were trained to tell these labels apart (agf2018). A test song with a
@@ -98,17 +98,17 @@ def judge_genre(songs: Songs, label: str) -> Judged:
     truth, probabilities = truth[judged], probabilities[judged]
     predicted = classes[probabilities.argmax(axis=1)]
     details = {
-        "macro_f1": classify.macro_f1(predicted, truth),
-        "accuracy": classify.accuracy(predicted, truth),
-        "F1 of each genre": classify.f1_by_class(predicted, truth),
+        "macro_f1": classification.macro_f1(predicted, truth),
+        "accuracy": classification.accuracy(predicted, truth),
+        "F1 of each genre": classification.f1_by_class(predicted, truth),
     }
-    loss = classify.log_loss(probabilities, truth, classes)
-    return Judged("log_loss", [loss], len(truth), details)
+    loss = classification.log_loss(probabilities, truth, classes)
+    return Evaluation("log_loss", [loss], len(truth), details)
 
 
-def judge_tsne(
-    songs: Songs, label: str, *, first: int | None, perplexity: float, seed: int
-) -> Judged:
+def evaluate_tsne(
+    songs: LabelledTracks, label: str, *, first: int | None, perplexity: float, seed: int
+) -> Evaluation:
     """A map of songs by t-SNE, which `figures` draws, and the divergence that it leaves.
 
     Its songs are those of the first labels of the split, such as artists, or all. arxiv2017
@@ -121,15 +121,15 @@ def judge_tsne(
     plane, divergence = projection.tsne(songs.features[shown], perplexity, seed)
     (x, y), names = plane.round(3).T.tolist(), labels[shown].tolist()
     details = {MAP: {"x": x, "y": y, "label": names}}
-    return Judged("kl_divergence", [divergence], len(names), details)
+    return Evaluation("kl_divergence", [divergence], len(names), details)
 
 
-def judge_tagging(songs: Songs, label: str, *, trials: int, seed: int) -> Judged:
+def evaluate_tagging(songs: LabelledTracks, label: str, *, trials: int, seed: int) -> Evaluation:
     """Area under the ROC curve of each tag, and their mean, from two fully connected layers.
 
     Tags that no test song has, or all have, are not judged.
     """
-    names, tags = labels.tag_matrix(songs.split, label, songs.source)
+    names, tags = targets.tag_matrix(songs.split, label, songs.source)
     train, valid, test = songs.subsets(tags)
     for name, (features, _) in zip(("train", "valid", "test"), (train, valid, test), strict=True):
         if not len(features):
@@ -147,4 +147,4 @@ def judge_tagging(songs: Songs, label: str, *, trials: int, seed: int) -> Judged
         "tags left out": ran[0].left_out,
         "average precision": float(np.mean([one.mean_average_precision for one in ran])),
     }
-    return Judged("auc", [one.mean_auc for one in ran], len(test[1]), details)
+    return Evaluation("auc", [one.mean_auc for one in ran], len(test[1]), details)

@@ -26,7 +26,7 @@ import pandas as pd
 
 from common import provenance
 from common.errors import InputError
-from common.files import written_whole
+from common.files import atomic_write
 
 NUMBER, COUNT, MAYBE = (int, float), (int,), (type(None),)
 FIELDS = {
@@ -65,7 +65,7 @@ RESULT = ["protocol", "metric", "dataset", "label", "features"]
 
 def write_result(path: Path, result: dict) -> None:
     """Keep a result in a file, whole."""
-    with written_whole(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_text(provenance.to_json(result), encoding="utf-8")
 
 
@@ -162,7 +162,7 @@ def _all_of(values: object, kind: type, most: float | None = None) -> bool:
     )
 
 
-def over_seeds(results: pd.DataFrame) -> pd.DataFrame:
+def average_over_seeds(results: pd.DataFrame) -> pd.DataFrame:
     """Results in which trainings that differ in their seed alone are one: their mean.
 
     They are of one model, number of artists, dataset, label, measure and variant. `spread`
@@ -183,7 +183,7 @@ def over_seeds(results: pd.DataFrame) -> pd.DataFrame:
             "value": group["value"].mean(),
             "spread": group["value"].std(ddof=0) if several else first["spread"],
             "over": f"{len(group)} seeds" if several else trials,
-            "features": together(group["features"]),
+            "features": merge_names(group["features"]),
             "n_songs": group["n_songs"].min(),
         }
         rows.append({**first, **merged})
@@ -191,12 +191,12 @@ def over_seeds(results: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*results.columns, "over"]).astype(kinds)
 
 
-def with_spread(value: float, spread: float, digits: int = 4) -> str:
+def format_with_deviation(value: float, spread: float, digits: int = 4) -> str:
     """A value as "mean ± deviation", or alone where that is not known."""
     return f"{value:.{digits}f}" + ("" if pd.isna(spread) else f" ± {spread:.{digits}f}")
 
 
-def together(names: Iterable[str]) -> str:
+def merge_names(names: Iterable[str]) -> str:
     """Names that differ after their last _ alone as one, basic_60_{0,1,2}; others side by side."""
     names = sorted(names)
     starts = {name.rpartition("_")[0] for name in names}

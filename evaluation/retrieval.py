@@ -5,8 +5,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from common import cli
-from common.checks import checked
 from common.errors import InputError
+from evaluation.feature_checks import check_arrays
 from evaluation.similarity import ranked_blocks
 
 
@@ -61,7 +61,7 @@ def average_precisions(features: ArrayLike, labels: ArrayLike) -> np.ndarray:
         NaN or infinity in the features, a song without label, or not one label
         a song.
     """
-    features, labels = checked(features, labels, "retrieval")
+    features, labels = check_arrays(features, labels, "retrieval")
     codes, _ = pd.factorize(labels)
     codes = codes.astype(np.min_scalar_type(codes.max()))  # small ones are looked up faster
 
@@ -69,7 +69,7 @@ def average_precisions(features: ArrayLike, labels: ArrayLike) -> np.ndarray:
         return average_precision(codes[order] == codes[query])
 
     scores = np.empty(len(features))
-    with cli.progress(total=len(features), desc="queries", unit="song") as bar:
+    with cli.progress_bar(total=len(features), desc="queries", unit="song") as bar:
         for rows, found in ranked_blocks(features, measure=precision):
             scores[rows] = found
             bar.update(len(found))

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
 from common.errors import InputError
-from common.parallel import threaded
+from common.parallel import map_in_threads
 
 # Cosines are compared at 10 decimals: float64 rounding in the matrix product is some 1e-15 and
 # differs between BLAS builds and block sizes, so equal cosines would else be ranked by accident.
@@ -76,7 +76,7 @@ def ranked_blocks(
             found.append(measure(query, order) if measure else order)
         return rows, np.array(found)
 
-    return threaded(ranked, range(0, len(queries), step))
+    return map_in_threads(ranked, range(0, len(queries), step))
 
 
 def nearest(

@@ -17,8 +17,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from threadpoolctl import threadpool_limits
 
-from common.checks import checked_features, checked_subsets
 from common.errors import InputError
+from evaluation.feature_checks import check_features, check_subsets
 
 # The paper does not say how wide its layers are.
 HIDDEN = (512, 512)
@@ -80,7 +80,7 @@ def tag_scores(probabilities: ArrayLike, tags: ArrayLike) -> TagScores:
         Shapes that differ, NaN or infinity, tags other than 0 and 1, or no tag that
         some test songs have and some do not.
     """
-    scores = checked_features(probabilities, "tagging, predictions")
+    scores = check_features(probabilities, "tagging, predictions")
     scores, tags = _checked_tags((scores, tags), "predictions")
     if tags.shape != scores.shape:
         raise InputError(
@@ -136,7 +136,7 @@ def predict_tags(
     """
     train_x, train_y = _checked_tags(train, "train")
     valid_x, valid_y = _checked_tags(valid, "valid")
-    test_x = checked_features(test_x, "tagging, test subset")
+    test_x = check_features(test_x, "tagging, test subset")
     if train_y.shape[1] < 2 or train_y.shape[1] != valid_y.shape[1]:
         raise InputError(
             f"tagging: {train_y.shape[1]} tags in train and {valid_y.shape[1]} in valid; "
@@ -151,7 +151,7 @@ def predict_tags(
 
 def _checked_tags(subset: tuple[ArrayLike, ArrayLike], name: str) -> tuple[np.ndarray, np.ndarray]:
     """Features (n, d) float64 and tags (n, t) int64 of 0 and 1."""
-    features, tags = checked_features(subset[0], f"tagging, {name}"), np.asarray(subset[1])
+    features, tags = check_features(subset[0], f"tagging, {name}"), np.asarray(subset[1])
     if tags.ndim != 2 or len(tags) != len(features):
         raise InputError(
             f"tagging, {name}: {len(features)} songs but tags of shape {tags.shape}; "
@@ -200,7 +200,7 @@ def transfer(
         empty subset, a single label in training, or no validation song with one of
         training.
     """
-    features, (train_y, valid_y, test_y) = checked_subsets(train, valid, test, "transfer")
+    features, (train_y, valid_y, test_y) = check_subsets(train, valid, test, "transfer")
     train_x, valid_x, test_x = _standardised("transfer", *features)
     train, valid = (train_x, train_y), (valid_x, valid_y)
     logistic = [LogisticRegression(C=c, max_iter=1000).fit(*train) for c in PENALTIES]

@@ -3,7 +3,7 @@
 import random
 
 from data_prep.mel import SEGMENT
-from models.quiet_keras import keras
+from models.keras_backend import keras
 
 layers, regularizers = keras.layers, keras.regularizers
 
@@ -75,7 +75,7 @@ def build_encoder(
     return keras.Model(segment, feature, name="encoder")
 
 
-def on_log_mel(encoder: keras.Model, mean: float, std: float) -> keras.Model:
+def log_mel_model(encoder: keras.Model, mean: float, std: float) -> keras.Model:
     """The encoder under its normalisation: (batch, 129, 128) plain log-mel -> (batch, 256).
 
     `mean` and `std` are those of the training tracks.

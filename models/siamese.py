@@ -2,7 +2,7 @@
 
 from data_prep.mel import SEGMENT
 from models.encoder import BANDS, FEATURE, normalisation
-from models.quiet_keras import keras
+from models.keras_backend import keras
 
 layers, ops = keras.layers, keras.ops
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pandas as pd
 
+from artist_groups import task_sets
+from artist_groups.task_sets import TaskSet
+from artist_groups.vocabulary import WORDS
 from common import cli
 from common.errors import InputError
-from data_prep.words import WORDS
-from models import agf_runs
-from models.agf_runs import Combination
-from papers import steps
+from papers import commands
 from papers.datasets import KNOWN, RENDERED, Data, Dataset, require
 from papers.effort import Work
-from papers.plan import Step, step
+from papers.pipeline import Step, make_step
 
 
 def add_arguments(made: argparse.ArgumentParser) -> None:
@@ -40,7 +40,11 @@ def add_arguments(made: argparse.ArgumentParser) -> None:
     made.add_argument("--mtn-epochs", type=cli.positive, default=1000, help="of one task each")
     made.add_argument("--batch", type=cli.positive, default=64, help="anchors a step")
     made.add_argument(
-        "--seeds", type=cli.natural, nargs="+", default=[0], help="of all runs, one after another"
+        "--seeds",
+        type=cli.non_negative,
+        nargs="+",
+        default=[0],
+        help="of all runs, one after another",
     )
 
 
@@ -65,7 +69,7 @@ def plan(args: argparse.Namespace, data: Data) -> tuple[list[Step], list[str]]:
     made = list(songs.steps)
     kind = "essentia" if "e" in words else "groups"
     made.append(
-        step(
+        make_step(
             "data_prep/2b_artist_groups.py",
             *(split, songs.cache, "--out", groups, "--words", *words, *audio),
             *("--subgenres", args.subgenres, *sizes),
@@ -74,13 +78,13 @@ def plan(args: argparse.Namespace, data: Data) -> tuple[list[Step], list[str]]:
             work=Work(kind, songs.tracks),
         )
     )
-    sets = agf_runs.all_sets(agf_runs.in_order(["g", *words]))
-    runs = agf_runs.all_runs(agf_runs.KINDS, sets)
+    sets = task_sets.list_task_sets(task_sets.sort_tasks(["g", *words]))
+    runs = task_sets.list_runs(task_sets.KINDS, sets)
     for seed in args.seeds:
         made += _trained_and_judged(args, songs, groups, runs, seed)
     described = args.out / "groups"
     made.append(
-        step(
+        make_step(
             "evaluate.py",
             *("groups", groups, split, "--out", described),
             makes=described / f"groups_{words[0]}.md",
@@ -88,7 +92,7 @@ def plan(args: argparse.Namespace, data: Data) -> tuple[list[Step], list[str]]:
             work=Work("lay out", len(words)),
         )
     )
-    return [*made, steps.report(args.out, made)], left_out
+    return [*made, commands.report(args.out, made)], left_out
 
 
 def _lacking(args: argparse.Namespace, data: Data, songs: Dataset) -> dict[str, str]:
@@ -106,7 +110,7 @@ def _lacking(args: argparse.Namespace, data: Data, songs: Dataset) -> dict[str, 
     return lacking
 
 
-def passes(args: argparse.Namespace, run: Combination) -> int:
+def passes(args: argparse.Namespace, run: TaskSet) -> int:
     """How often a run's training goes over the songs, counted as by a network of one task."""
     if run.kind == "mtn":
         return args.mtn_epochs
@@ -116,14 +120,14 @@ def passes(args: argparse.Namespace, run: Combination) -> int:
 
 
 def _trained_and_judged(
-    args: argparse.Namespace, songs: Dataset, groups: Path, runs: list[Combination], seed: int
+    args: argparse.Namespace, songs: Dataset, groups: Path, runs: list[TaskSet], seed: int
 ) -> list[Step]:
     """All runs of a seed, which one command makes, and what each knows of genre."""
     folder = args.out / "runs"
     features = [folder / f"{run.name}_{seed}" / "features.h5" for run in runs]
     amount = ("--epochs", args.epochs, "--mtn-epochs", args.mtn_epochs, "--batch", args.batch)
     work = Work("agf", songs.tracks and songs.tracks * sum(map(partial(passes, args), runs)))
-    trained = step(
+    trained = make_step(
         "train_agf.py",
         *(songs.split, songs.cache, groups, "--out", folder, *amount, "--seed", seed),
         makes=features[-1],
@@ -134,5 +138,5 @@ def _trained_and_judged(
     judged = []
     for run, file in zip(runs, features, strict=True):
         json = args.out / f"genre_{run.name}_{seed}.json"
-        judged.append(steps.judge("genre", file, songs, json, of=(trained.makes,)))
+        judged.append(commands.evaluate("genre", file, songs, json, of=(trained.makes,)))
     return [trained, *judged]

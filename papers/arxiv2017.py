@@ -7,11 +7,11 @@ from pathlib import Path
 
 from common import cli
 from common.errors import InputError
-from models import released
-from papers import steps
+from models import released_files
+from papers import commands
 from papers.datasets import OF_ARTIST, RENDERED, TO_TRAIN, Data, Dataset
 from papers.effort import Work
-from papers.plan import Step, step
+from papers.pipeline import Step, make_step
 
 LDA = 100  # dimensions, where there are so many artists to tell apart
 
@@ -45,13 +45,17 @@ def add_arguments(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--weights",
         nargs="*",
-        choices=released.names_of("basic"),
+        choices=released_files.names_of("basic"),
         metavar="NAME",
         help="released weights whose features are judged by genre and tags; by default those of "
         "basic models where there is nothing to train on, and else none",
     )
     made.add_argument(
-        "--seeds", type=cli.natural, nargs="+", default=[0], help="of trainings, one after another"
+        "--seeds",
+        type=cli.non_negative,
+        nargs="+",
+        default=[0],
+        help="of trainings, one after another",
     )
 
 
@@ -89,16 +93,16 @@ def plan(args: argparse.Namespace, data: Data) -> tuple[list[Step], list[str]]:
 
     known = args.weights
     if known is None:
-        known = [] if train else released.names_of("basic")
+        known = [] if train else released_files.names_of("basic")
     sets = (train, unseen, songs.genres, songs.tags)
-    made = steps.unique([one for found in sets if found for one in found.steps])
+    made = commands.unique_steps([one for found in sets if found for one in found.steps])
     for name in known:
         made += _transfer(args, songs, name, name, seed=0)
     for seed in args.seeds if train else ():
         for artists in sorted(args.artists):
             made += _of_training(args, songs, artists, seed)
-    made = steps.unique(made)
-    return [*made, steps.report(args.out, made)], left_out
+    made = commands.unique_steps(made)
+    return [*made, commands.report(args.out, made)], left_out
 
 
 def _unseen(args: argparse.Namespace, data: Data, name: str, train: Dataset) -> Dataset | None:
@@ -114,24 +118,24 @@ def _unseen(args: argparse.Namespace, data: Data, name: str, train: Dataset) -> 
 def _of_training(args: argparse.Namespace, songs: Songs, artists: int, seed: int) -> Iterator[Step]:
     """All that comes of the first so many artists."""
     basic, ivector = f"basic_{artists}_{seed}", f"ivector_{artists}_{seed}"
-    train, unseen, folder = songs.train, songs.unseen, steps.run_folder(args.out, basic)
+    train, unseen, folder = songs.train, songs.unseen, commands.run_folder(args.out, basic)
     options = ("--artists", artists, "--epochs", args.epochs, "--seed", seed)
     work = Work("basic", artists * TO_TRAIN * args.epochs)
-    cnn = steps.train("train_basic.py", train, folder, *options, makes="best.h5", work=work)
+    cnn = commands.train("train_basic.py", train, folder, *options, makes="best.h5", work=work)
     yield cnn
-    yield steps.extract(args.out, basic, cnn.makes, train)
+    yield commands.extract(args.out, basic, cnn.makes, train)
     if unseen:
-        folder = steps.run_folder(args.out, ivector)
+        folder = commands.run_folder(args.out, ivector)
         sizes = ("--mixtures", args.mixtures, "--dimensions", args.dimensions)
         given = ("--artists", artists, *sizes, "--seed", seed)
         work = Work("ivector", artists * TO_TRAIN)
-        extractor = steps.train(
+        extractor = commands.train(
             "train_ivector.py", train, folder, *given, makes="ivector.h5", work=work
         )
         yield extractor
-        yield steps.extract(args.out, ivector, extractor.makes, train)
-        yield steps.extract(args.out, ivector, extractor.makes, unseen)
-        yield steps.extract(args.out, basic, cnn.makes, unseen)
+        yield commands.extract(args.out, ivector, extractor.makes, train)
+        yield commands.extract(args.out, ivector, extractor.makes, unseen)
+        yield commands.extract(args.out, basic, cnn.makes, unseen)
         yield from _recognition(args, songs, artists, seed, extractor.makes)
     yield from _transfer(args, songs, cnn.makes, basic, seed=seed)
     yield from _with_lda(args, songs, artists, basic, seed)
@@ -142,7 +146,7 @@ def _recognition(
 ) -> Iterator[Step]:
     """Figures 2 and 3: each system, asked to verify and to identify."""
     cnn, cnn_train, ivector, ivector_train = (
-        steps.features_file(args.out, f"{model}_{artists}_{seed}", found)
+        commands.features_file(args.out, f"{model}_{artists}_{seed}", found)
         for model in ("basic", "ivector")
         for found in (songs.unseen, songs.train)
     )
@@ -167,7 +171,7 @@ def _recognition(
         for protocol in ("verification", "identification"):
             json = args.out / f"{protocol}_{system}_{artists}_{seed}.json"
             of = [given for given in options if isinstance(given, Path)]
-            yield steps.judge(protocol, features, songs.unseen, json, *options, *draws, of=of)
+            yield commands.evaluate(protocol, features, songs.unseen, json, *options, *draws, of=of)
 
 
 def _transfer(
@@ -176,7 +180,7 @@ def _transfer(
     """Table 1: genre and tags by these features."""
     for protocol, found in (("transfer", songs.genres), ("tagging", songs.tags)):
         if found:
-            yield steps.extract(args.out, name, weights, found)
+            yield commands.extract(args.out, name, weights, found)
             yield _judged_alone(args, protocol, found, name, seed)
 
 
@@ -185,14 +189,14 @@ def _with_lda(
 ) -> Iterator[Step]:
     """Table 2: the same after LDA; and of the most artists Figures 4 and 5."""
     dimensions, projected = min(LDA, artists - 1), f"{name}_lda"
-    of_train = steps.features_file(args.out, name, songs.train)
+    of_train = commands.features_file(args.out, name, songs.train)
     judged = {"transfer": songs.genres, "tagging": songs.tags}
     shown = {}
     if artists == max(args.artists) and dimensions > 1:
         shown = {"artist": songs.unseen, "genre": songs.genres}
     for found in dict.fromkeys(filter(None, (*judged.values(), *shown.values()))):
-        plain, out = (steps.features_file(args.out, one, found) for one in (name, projected))
-        yield step(
+        plain, out = (commands.features_file(args.out, one, found) for one in (name, projected))
+        yield make_step(
             "evaluate.py",
             *("lda", of_train, songs.train.split, plain, "--out", out),
             *("--train-artists", artists, "--dimensions", dimensions),
@@ -205,13 +209,13 @@ def _with_lda(
             yield _judged_alone(args, protocol, found, projected, seed)
     for label, found in shown.items():
         if found:
-            yield steps.songs_in_the_plane(args.out, projected, found, label)
+            yield commands.tsne(args.out, projected, found, label)
 
 
 def _judged_alone(
     args: argparse.Namespace, protocol: str, found: Dataset, name: str, seed: int
 ) -> Step:
-    features = steps.features_file(args.out, name, found)
+    features = commands.features_file(args.out, name, found)
     json = args.out / f"{protocol}_{name}_{found.name}.json"
     draws = ("--trials", args.trials, "--seed", seed)
-    return steps.judge(protocol, features, found, json, *draws)
+    return commands.evaluate(protocol, features, found, json, *draws)

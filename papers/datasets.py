@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from common.errors import InputError
-from data_prep import artist_rule, split_csv
-from data_prep.catalogs import SOURCES
+from data_prep import artist_split, split_csv
+from data_prep.datasets import SOURCES
 from papers.effort import Work
-from papers.plan import Step, step
+from papers.pipeline import Step, make_step
 
 SPLITS, CACHES = Path("splits"), Path("cache")
 OF_ARTIST, TO_TRAIN = 20, 15  # songs of an artist, and those of them that are trained on
@@ -139,7 +139,7 @@ class Data:
         found = self.planned(name, *options, **given)
         if found.split.exists():
             require_apart(found, exclude)
-            table = split_csv.read(found.split)
+            table = split_csv.read_split(found.split)
             named = bool(table["artist"].ne("").any())
             found = replace(found, tracks=len(table), artists=named)
             if cache or found.cache.exists():
@@ -208,11 +208,11 @@ class Data:
         given = (*self._given(source), *left_out, *options)
         work = Work("render" if source in RENDERED else "split", tracks)
         script = "data_prep/1_make_splits.py"
-        steps = [step(script, *given, "--out", split, makes=split, of=others, work=work)]
+        steps = [make_step(script, *given, "--out", split, makes=split, of=others, work=work)]
         if not cache:
             script, work = "data_prep/2_cache_mels.py", Work("decode", tracks)
             given = (split, "--audio", audio, "--out", decoded, "--allow-failures")
-            steps.append(step(script, *given, makes=decoded, of=(split,), work=work))
+            steps.append(make_step(script, *given, makes=decoded, of=(split,), work=work))
         artists = not known or known.artists
         return Dataset(name, split, decoded, tuple(steps), audio, tracks, artists)
 
@@ -275,7 +275,7 @@ def require(found: Dataset | None, said: str) -> Dataset:
 def require_artists(found: Dataset, artists: int) -> None:
     """Raise `InputError` unless a split that is there has so many artists."""
     if found.split.exists():
-        there = split_csv.read(found.split)["artist"].nunique()
+        there = split_csv.read_split(found.split)["artist"].nunique()
         if there < artists:
             raise InputError(
                 f"{found.split}: has {there} artists, not {artists}; ask for fewer, or delete it "
@@ -288,7 +288,7 @@ def require_apart(found: Dataset, others: Iterable[Dataset]) -> None:
     for other in others:
         if other.artists and other.split.exists():
             own, theirs = (
-                {artist_rule.name_key(name) for name in artist_rule.artists_of(one.split)}
+                {artist_split.artist_key(name) for name in artist_split.artists_of(one.split)}
                 for one in (found, other)
             )
             if own & theirs:

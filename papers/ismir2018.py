@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from common import cli
 from common.errors import InputError
-from models import released
-from papers import steps
+from models import released_files
+from papers import commands
 from papers.datasets import TO_TRAIN, Data, Dataset
 from papers.effort import Work
-from papers.plan import Step
+from papers.pipeline import Step
 
 PROTOCOLS = ("retrieval", "knn", "linear")
 BASELINES = ("mfcc", "untrained")
@@ -50,13 +50,17 @@ def add_arguments(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--weights",
         nargs="*",
-        choices=list(released.released()),
+        choices=list(released_files.released_models()),
         metavar="NAME",
         help="released weights to judge as well; by default all where there is nothing to train "
         "on, and else none",
     )
     made.add_argument(
-        "--seeds", type=cli.natural, nargs="+", default=[0], help="of trainings, one after another"
+        "--seeds",
+        type=cli.non_negative,
+        nargs="+",
+        default=[0],
+        help="of trainings, one after another",
     )
 
 
@@ -82,11 +86,13 @@ def plan(args: argparse.Namespace, data: Data) -> tuple[list[Step], list[str]]:
         left_out.append(data.absent(args.tags) + ": no tag model")
     known = args.weights
     if known is None:
-        known = [] if train else list(released.released())
-    known = [name for name in released.released() if name in known]  # fewer artists first
+        known = [] if train else list(released_files.released_models())
+    known = [
+        name for name in released_files.released_models() if name in known
+    ]  # fewer artists first
 
     sets = (*targets, *train.values(), tags)
-    made = steps.unique([one for found in sets if found for one in found.steps])
+    made = commands.unique_steps([one for found in sets if found for one in found.steps])
     trainings = list(_trainings(args, train, tags))
     made += [one for _, one in trainings]
     features = [Features(name, name) for name in (*BASELINES, *known)]
@@ -94,8 +100,8 @@ def plan(args: argparse.Namespace, data: Data) -> tuple[list[Step], list[str]]:
     for target in targets:
         made += _judgements(args.out, target, features)
         made += _shown(args.out, target, [one.name for one in features[len(BASELINES) :]])
-    made = steps.unique(made)
-    return [*made, steps.report(args.out, made)], left_out
+    made = commands.unique_steps(made)
+    return [*made, commands.report(args.out, made)], left_out
 
 
 def _trainings(
@@ -118,18 +124,18 @@ def _trainings(
 def _training(
     model: str, found: Dataset, out: Path, name: str, options: Sequence[object], work: Work
 ) -> tuple[str, Step]:
-    folder, script = steps.run_folder(out, name), f"train_{model}.py"
-    return name, steps.train(script, found, folder, *options, makes="best.h5", work=work)
+    folder, script = commands.run_folder(out, name), f"train_{model}.py"
+    return name, commands.train(script, found, folder, *options, makes="best.h5", work=work)
 
 
 def _judgements(out: Path, target: Dataset, features: Sequence[Features]) -> Iterator[Step]:
     """Features of a target's songs, and what each protocol says of them."""
     for name, weights in features:
-        extracted = steps.extract(out, name, weights, target)
+        extracted = commands.extract(out, name, weights, target)
         yield extracted
         for protocol in PROTOCOLS:
             json = out / f"{protocol}_{name}_{target.name}.json"
-            yield steps.judge(protocol, extracted.makes, target, json)
+            yield commands.evaluate(protocol, extracted.makes, target, json)
 
 
 def _shown(out: Path, target: Dataset, names: Sequence[str]) -> Iterator[Step]:
@@ -138,10 +144,10 @@ def _shown(out: Path, target: Dataset, names: Sequence[str]) -> Iterator[Step]:
         return
     of_model = [_last(names, model) for model in ("siamese", "basic")]
     first, *others = [name for name in of_model if name] or names[-1:]
-    yield steps.songs_in_the_plane(out, first, target, "genre")
+    yield commands.tsne(out, first, target, "genre")
     if target.artists:
-        yield steps.songs_in_the_plane(out, first, target, "artist")
-    yield steps.page_of_songs(out, first, [*others, "mfcc"][0], target)
+        yield commands.tsne(out, first, target, "artist")
+    yield commands.explore(out, first, [*others, "mfcc"][0], target)
 
 
 def _last(names: Sequence[str], model: str) -> str | None:

@@ -18,12 +18,12 @@ from markupsafe import Markup
 from numpy.typing import ArrayLike
 from plotly.offline import get_plotlyjs
 
-from common.checks import checked_features
 from common.errors import InputError
-from common.files import written_whole
+from common.files import atomic_write
 from data_prep import split_csv
+from evaluation.feature_checks import check_features
 from evaluation.similarity import nearest
-from report.pages import own, render
+from report.html import read_template, render_template
 
 # What the page may load: itself, and audio files. plotly.js makes its WebGL commands with the
 # Function constructor, and its style rules in the page; neither is ever given a song's name.
@@ -33,7 +33,7 @@ POLICY = (
 )
 
 
-def write(
+def write_explorer(
     path: str | Path,
     songs: pd.DataFrame,
     maps: Mapping[str, tuple[ArrayLike, ArrayLike]],
@@ -81,7 +81,7 @@ def write(
         "maps": [_map(name, *of_one, len(songs), count) for name, of_one in maps.items()],
     }
     page = _page(title, data)
-    with written_whole(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_text(page, encoding="utf-8", newline="\n")
 
 
@@ -105,7 +105,7 @@ def folder_url(folder: Path, page: Path) -> str:
 
 def _column(songs: pd.DataFrame, name: str) -> dict:
     """A column as its sorted values, and the number of each song's; -1 of a song without."""
-    values = pd.Series(split_csv.column(songs, name, "explorer")).replace("", None)
+    values = pd.Series(split_csv.label_column(songs, name, "explorer")).replace("", None)
     codes, classes = pd.factorize(values, sort=True)
     return {"name": name, "classes": list(map(str, classes)), "codes": codes.tolist()}
 
@@ -126,7 +126,7 @@ def _map(name: str, features: ArrayLike, plane: ArrayLike, songs: int, count: in
     # Into the middle of the unit square, both axes by the same factor: units of t-SNE say nothing.
     low, high = plane.min(axis=0), plane.max(axis=0)
     plane = (plane - (low + high) / 2) / ((high - low).max() or 1) + 0.5
-    features = checked_features(features, "explorer")
+    features = check_features(features, "explorer")
     order, cosine = nearest(features, k=count) if count else np.empty((2, songs, 0))
     x, y = plane.round(5).T.tolist()
     return {
@@ -139,12 +139,12 @@ def _map(name: str, features: ArrayLike, plane: ArrayLike, songs: int, count: in
 
 
 def _page(title: str, data: dict) -> str:
-    library, script = get_plotlyjs(), own("explorer.js")
-    return render(
+    library, script = get_plotlyjs(), read_template("explorer.js")
+    return render_template(
         "explorer.html",
         title=title,
         policy=POLICY.format(hashes=" ".join(map(_hash, (library, script)))),
-        style=own("explorer.css"),
+        style=read_template("explorer.css"),
         data=Markup(to_island(data)),
         library=Markup(library),
         script=script,

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from common.files import written_whole
+from common.files import atomic_write
 from evaluation.results import read_results
-from papers import plan
-from report import drawings
-from report.pages import own, render
-from report.runs import Trained, read_runs
-from report.sheets import Sheet, coverage, lay_out
+from papers import pipeline
+from report import paper_figures
+from report.html import read_template, render_template
+from report.result_tables import ResultTable, coverage, layout_tables
+from report.training_logs import TrainingLog, read_training_logs
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Picture:
     url: str
 
 
-def write(folder: Path) -> Path:
+def write_report(folder: Path) -> Path:
     """Write `report.html` into a folder of results, and all tables and figures beside it.
 
     Training curves are of the runs in its folder `runs`, commands those of `reproduce.py` in
@@ -39,37 +39,37 @@ def write(folder: Path) -> Path:
     InputError
         No such folder, or a result in it is damaged.
     """
-    results, journal = read_results(folder), plan.read_journal(folder)
-    made = lay_out(results, folder)
-    drawn = drawings.draw(results, folder)
-    drawings.write_list(drawn, folder)
-    runs = read_runs(folder / "runs")
-    of_runs = drawings.draw_runs(runs, folder)
-    page = render(
+    results, journal = read_results(folder), pipeline.read_journal(folder)
+    made = layout_tables(results, folder)
+    drawn = paper_figures.draw_figures(results, folder)
+    paper_figures.write_list(drawn, folder)
+    runs = read_training_logs(folder / "runs")
+    of_runs = paper_figures.draw_training_curves(runs, folder)
+    page = render_template(
         "report.html",
         title=f"Results of {folder.resolve().name}",
-        style=own("report.css"),
+        style=read_template("report.css"),
         papers=[(coverage(made.beside, name), one) for name, one in made.papers.items()],
         sheets=made.others,
         pictures=[_picture(one) for one in drawn],
-        missing=drawings.missing_figures(drawn),
+        missing=paper_figures.missing_figures(drawn),
         curves=[_picture(one) for one in of_runs],
         provenance=[
-            Sheet("data", "Songs that were judged", _table_of_data(results)),
-            Sheet("weights", "Weights", _table_of_weights(results)),
-            Sheet("runs", "Trainings", _table_of_runs(runs)),
-            Sheet("results", "Results", _table_of_results(results)),
-            Sheet("versions", "Versions of libraries", _table_of_versions(results)),
+            ResultTable("data", "Songs that were judged", _table_of_data(results)),
+            ResultTable("weights", "Weights", _table_of_weights(results)),
+            ResultTable("runs", "Trainings", _table_of_runs(runs)),
+            ResultTable("results", "Results", _table_of_results(results)),
+            ResultTable("versions", "Versions of libraries", _table_of_versions(results)),
         ],
         commands=list(dict.fromkeys([*journal, *results["command"].dropna()])),
         pages=sorted(path.name for path in folder.glob("songs*.html")),
     )
-    with written_whole(folder / "report.html") as aside:
+    with atomic_write(folder / "report.html") as aside:
         aside.write_text(page, encoding="utf-8", newline="\n")
     return folder / "report.html"
 
 
-def _picture(drawn: drawings.Drawn) -> Picture:
+def _picture(drawn: paper_figures.Figure) -> Picture:
     svg = base64.b64encode(drawn.path.with_suffix(".svg").read_bytes()).decode()
     return Picture(drawn.caption, drawn.of_paper, f"data:image/svg+xml;base64,{svg}")
 
@@ -84,7 +84,7 @@ def _table_of_data(results: pd.DataFrame) -> pd.DataFrame:
     return told.rename(columns={"min": "fewest songs", "max": "most songs", "size": "results"})
 
 
-def _table_of_runs(runs: list[Trained]) -> pd.DataFrame:
+def _table_of_runs(runs: list[TrainingLog]) -> pd.DataFrame:
     """What each training was and came to."""
     rows = []
     for one in runs:

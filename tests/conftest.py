@@ -16,7 +16,7 @@ from unittest import mock
 import pytest
 import soundfile
 
-from data_prep import demo_corpus, mel_cache, split_csv
+from data_prep import mel_cache, split_csv, synthetic_corpus
 
 # Who runs the tests in the background has Ctrl-C ignored, and so would the processes under test.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -131,18 +131,20 @@ def small_corpus(tmp_path_factory) -> tuple[Path, Path, Path]:
     demo corpus's, so artists and genres can be told apart by ear.
     """
     folder = tmp_path_factory.mktemp("small_corpus")
-    table = demo_corpus.catalog(source_artists=60, source_songs=6, target_artists=0)
+    table = synthetic_corpus.corpus_table(source_artists=60, source_songs=6, target_artists=0)
     genres = table["genre"].unique()[:2]
     artists = [a for g in genres for a in table.loc[table["genre"] == g, "artist"].unique()[:2]]
     table = table[table["artist"].isin(artists)].reset_index(drop=True)
     table["subset"] = ["train", "train", "train", "valid", "valid", "test"] * 4
     for path in table["path"]:
-        song = demo_corpus.render(path)[10 * demo_corpus.RATE : 15 * demo_corpus.RATE]
+        song = synthetic_corpus.render_track(path)[
+            10 * synthetic_corpus.RATE : 15 * synthetic_corpus.RATE
+        ]
         place = folder / "audio" / path
         place.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(place, song, demo_corpus.RATE, subtype="PCM_16")
+        soundfile.write(place, song, synthetic_corpus.RATE, subtype="PCM_16")
     table = table[["track_id", "path", "subset", "artist", "genre", "tags"]]
     split, cache = folder / "small.csv", folder / "small.h5"
-    split_csv.write(table, split, {"inputs": {}})
-    mel_cache.make(split_csv.read(split), folder / "audio", cache, workers=1)
+    split_csv.write_split(table, split, {"inputs": {}})
+    mel_cache.make_mel_cache(split_csv.read_split(split), folder / "audio", cache, workers=1)
     return split, folder / "audio", cache

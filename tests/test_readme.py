@@ -113,7 +113,7 @@ def test_a_feature_file_opens_in_pandas_in_one_line(monkeypatch, tmp_path):
     assert code.count("\n") == 1
     values = np.arange(6, dtype=np.float32).reshape(2, 3)
     made = feature_file.Features(values, np.array(["a", "ü"], object), {}, {})
-    feature_file.write(tmp_path / "features/my_music.h5", made)
+    feature_file.write_features(tmp_path / "features/my_music.h5", made)
     monkeypatch.chdir(tmp_path)
     table = eval(code, {"h5py": h5py, "pd": pd})
     assert table.index.tolist() == ["a", "ü"]

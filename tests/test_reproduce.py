@@ -6,9 +6,9 @@ import h5py
 import pandas as pd
 import pytest
 
-from common.files import only_process_in
+from common.files import exclusive_folder
 from data_prep import split_csv
-from papers import plan
+from papers import pipeline
 from tests.conftest import refused_here, run_here
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own callbacks
@@ -29,7 +29,7 @@ def place(small_corpus, tmp_path, monkeypatch):
         (tmp_path / folder).mkdir()
     for name in ("small", "unseen", "judged"):
         (tmp_path / "data" / name).symlink_to(audio)
-    table = split_csv.read(split)
+    table = split_csv.read_split(split)
     more = [table.assign(track_id=table["track_id"] + f" {n}") for n in range(TIMES)]
     table = pd.concat([table, *more])
     names = table["artist"].unique()
@@ -58,7 +58,7 @@ def place(small_corpus, tmp_path, monkeypatch):
         run_here(*command)
         return 0
 
-    monkeypatch.setattr(plan, "run_script", in_process)
+    monkeypatch.setattr(pipeline, "run_script", in_process)
     return commands
 
 
@@ -82,7 +82,7 @@ def test_a_paper_goes_from_songs_to_its_report_and_no_step_is_done_twice(place, 
     ran = run_here(*command)
     assert len(place) == 27
     said = [line.partition("] ")[2] for line in ran.lines if line.startswith("[")]
-    assert said == list(plan.read_journal(tmp_path / "out"))
+    assert said == list(pipeline.read_journal(tmp_path / "out"))
     out = tmp_path / "out"
     assert len(list(out.glob("*.json"))) == 5 * 3 + 2
     listed = pd.read_csv(out / "figures.csv", keep_default_na=False)
@@ -138,7 +138,7 @@ def test_one_damaged_dataset_does_not_keep_the_others_from_the_report(place, tmp
             return 1
         return 0
 
-    monkeypatch.setattr(plan, "run_script", in_process)
+    monkeypatch.setattr(pipeline, "run_script", in_process)
     (tmp_path / "splits/mine.csv").write_text("track_id,path,subset,artist\na,a,train,b\n")
     (tmp_path / "cache/mine.h5").write_text("no cache")
     given = ("--targets", "mine", "judged", "--out", "out", "--train", "none", "--weights")
@@ -151,5 +151,5 @@ def test_one_damaged_dataset_does_not_keep_the_others_from_the_report(place, tmp
 
 
 def test_two_at_once_do_not_meet(place, tmp_path):
-    with only_process_in(tmp_path / "out"):
+    with exclusive_folder(tmp_path / "out"):
         assert "another process is at work here" in refused_here(*ismir2018())

@@ -17,7 +17,7 @@ import train_siamese
 from common import feature_file
 from data_prep.mel_cache import MelCache
 from evaluation.retrieval import mean_average_precision
-from models import weights
+from models import pretrained
 from tests.conftest import ROOT, refused, refused_here, run, run_here, together
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own callbacks
@@ -215,9 +215,9 @@ def test_training_on_what_does_not_fit(small_corpus, place):
 
 def test_features_stand_beside_their_tracks(features, basic, small_corpus):
     """Each row is recomputed from the cache's frames of the track that it is said to be of."""
-    found, cache = feature_file.read(features), MelCache(small_corpus[2])
-    loaded = weights.load(str(basic / "best.h5"))
-    encoder = weights.encoder_of(loaded)
+    found, cache = feature_file.read_features(features), MelCache(small_corpus[2])
+    loaded = pretrained.load_weights(str(basic / "best.h5"))
+    encoder = pretrained.encoder_from(loaded)
     assert list(found.track_id) == list(cache.track_id)
     for track, feature in zip(found.track_id, found.features, strict=True):
         segment = cache[track][None, :129].astype(np.float32)
@@ -257,7 +257,7 @@ def test_folder_with_a_bad_file(features, basic, small_corpus, place):
     failed = pd.read_csv(place / "features/folder.failures.csv")
     assert list(failed["track_id"]) == ["below/1.wav", "below/3.wav"]
     assert failed["reason"].str.len().gt(5).all()
-    found, cached = feature_file.read(out), feature_file.read(features)
+    found, cached = feature_file.read_features(out), feature_file.read_features(features)
     assert [Path(track).stem for track in found.track_id] == ["0", "2", "4"]
     expected = cached.of(songs.index.to_numpy(object), features)
     np.testing.assert_allclose(found.features, expected, atol=1e-2 * np.abs(expected).max())
@@ -283,7 +283,7 @@ def test_features_stay_with_their_songs_wherever_one_fails(bad, small_corpus, tm
     (music / names[bad]).write_bytes(b"no music")
     command = ("extract_features.py", "mfcc", music, "--out", holed, "--workers", 1)
     assert "2 tracks; 1 failed" in run_here(*command, status=1).out
-    found, expected = feature_file.read(holed), feature_file.read(whole)
+    found, expected = feature_file.read_features(holed), feature_file.read_features(whole)
     kept = [name for name in names if name != names[bad]]
     assert list(found.track_id) == kept and list(found.failed) == [names[bad]]
     np.testing.assert_array_equal(found.features, expected.of(np.array(kept, object), whole))
@@ -294,7 +294,7 @@ def test_one_file(small_corpus, place):
     song = next(path for path in sorted(audio.rglob("*")) if path.is_file())
     out = place / "features/one.h5"
     assert run("extract_features.py", "mfcc", song, "--out", out).out == f"{out}: mfcc, 1 tracks\n"
-    found = feature_file.read(out)
+    found = feature_file.read_features(out)
     assert found.features.shape == (1, 40) and list(found.track_id) == [song.name]
 
 
@@ -349,7 +349,7 @@ def test_protocols_and_layouts(features, small_corpus, place):
         assert found["trials"] == (2 if protocol == "linear" else None)
 
     table = pd.read_csv(split, dtype=str)
-    rows = feature_file.read(features).of(table["track_id"].to_numpy(object), features)
+    rows = feature_file.read_features(features).of(table["track_id"].to_numpy(object), features)
     found = json.loads((results / "retrieval.json").read_text())["value"]
     assert found == pytest.approx(mean_average_precision(rows, table["genre"]))
 

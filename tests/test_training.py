@@ -17,7 +17,7 @@ import pytest
 
 from common.files import sha256
 from data_prep import split_csv
-from models import weights
+from models import pretrained
 from tests.conftest import refused, run, start, together
 
 # On the CPU, where the same training gives the same bytes.
@@ -241,10 +241,10 @@ def test_fewer_artists_and_a_start_from_weights(commands, whole, small_corpus, p
     lost, before = (pd.read_csv(one / "log.csv")["loss"][0] for one in (tuned, whole["siamese"]))
     assert lost < 0.6 * before
     start_from = json.loads((tuned / "run.json").read_text())["inputs"]["start_from"]
-    loaded = weights.load(str(given))
+    loaded = pretrained.load_weights(str(given))
     assert start_from == loaded.provenance and start_from["sha256"] == sha256(given)
     for name in WEIGHTS:
-        kept = weights.load(str(tuned / name))
+        kept = pretrained.load_weights(str(tuned / name))
         assert (
             (kept.mean, kept.std)
             == (loaded.mean, loaded.std)
@@ -280,7 +280,7 @@ def hop_of_256(file: h5py.File) -> None:
 
 def test_what_cannot_be_trained_on_is_said_at_once(small_corpus, place):
     split, _, cache = small_corpus
-    table = split_csv.read(split)
+    table = split_csv.read_split(split)
 
     def other_split(name, changed):
         changed.to_csv(place / f"{name}.csv", index=False)
@@ -377,7 +377,7 @@ def damage(track: str, value: float):
 def test_a_damaged_track_stops_the_training(unfinished, copies, small_corpus, tmp_path):
     """In the midst of a training that goes on; and where only validation meets it."""
     split, _, cache = small_corpus
-    table = split_csv.read(split)
+    table = split_csv.read_split(split)
     trained, validated = (
         table["track_id"][table["subset"].eq(name).idxmax()] for name in ("train", "valid")
     )
@@ -422,7 +422,7 @@ def test_a_rate_that_explodes(small_corpus, tmp_path):
     assert {path.name for path in at_once.iterdir()} <= {"tensorboard"}
     assert np.isfinite(pd.read_csv(later / "log.csv").to_numpy()).all()
     for name in WEIGHTS:
-        weights.load(str(later / name))  # which takes finite ones only
+        pretrained.load_weights(str(later / name))  # which takes finite ones only
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")

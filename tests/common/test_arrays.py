@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.arrays import end_to_end, load_npy
+from common.arrays import concatenate_on_disk, load_npy
 from common.errors import InputError
 
 
@@ -125,7 +125,7 @@ def test_text_and_other_dimensions(tmp_path):
 def test_arrays_end_to_end_are_what_was_put_in(tmp_path):
     random = np.random.default_rng(0)
     arrays = [random.random((count, 3)).astype(np.float32) for count in (4, 0, 1, 7)]
-    rows, start = end_to_end(iter(arrays), tmp_path)
+    rows, start = concatenate_on_disk(iter(arrays), tmp_path)
     assert start.tolist() == [0, 4, 4, 5, 12] and rows.dtype == np.float32
     for array, first, after in zip(arrays, start, start[1:], strict=False):
         np.testing.assert_array_equal(rows[first:after], array)

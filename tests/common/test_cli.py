@@ -118,17 +118,17 @@ def test_names_that_the_terminal_cannot_show_are_no_error(tmp_path):
 
 
 def test_kinds_of_arguments():
-    assert cli.natural("0") == 0 and cli.positive("1") == 1
-    assert cli.positive_float("1e-3") == 0.001 and cli.share("0") == 0
+    assert cli.non_negative("0") == 0 and cli.positive("1") == 1
+    assert cli.positive_float("1e-3") == 0.001 and cli.fraction("0") == 0
     for kind, wrong in (
-        (cli.natural, "-1"),
+        (cli.non_negative, "-1"),
         (cli.positive, "0"),
         (cli.positive_float, "0"),
         (cli.positive_float, "nan"),
         (cli.positive_float, "inf"),
-        (cli.share, "1"),
-        (cli.share, "-0.1"),
-        (cli.share, "nan"),
+        (cli.fraction, "1"),
+        (cli.fraction, "-0.1"),
+        (cli.fraction, "nan"),
     ):
         with pytest.raises(argparse.ArgumentTypeError):
             kind(wrong)
@@ -176,7 +176,7 @@ def test_wrong_use_of_training(capsys, wrong):
 
 
 def test_the_bar_is_silent_where_nobody_watches(capsys):
-    assert list(cli.progress(range(3), desc="x")) == [0, 1, 2]
+    assert list(cli.progress_bar(range(3), desc="x")) == [0, 1, 2]
     assert capsys.readouterr() == ("", "")
 
 
@@ -188,6 +188,6 @@ class Terminal(io.StringIO):
 @pytest.mark.parametrize("shown", [True, False])
 def test_the_bar_is_silent_where_it_is_told_to_be(shown):
     """One process of several shows it, though all of them have a terminal."""
-    bar = cli.progress(range(3), shown=shown, file=Terminal())
+    bar = cli.progress_bar(range(3), shown=shown, file=Terminal())
     assert bar.disable != shown
     assert list(bar) == [0, 1, 2]

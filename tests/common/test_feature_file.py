@@ -22,12 +22,12 @@ MADE = feature_file.Features(
 @pytest.fixture
 def path(tmp_path):
     path = tmp_path / "features.h5"
-    feature_file.write(path, MADE)
+    feature_file.write_features(path, MADE)
     return path
 
 
 def test_what_is_written_comes_back(path):
-    found = feature_file.read(path)
+    found = feature_file.read_features(path)
     assert found.features.tolist() == [[0, 1], [2, 3], [4, 5]]
     assert found.features.dtype == np.float32
     assert found.track_id.tolist() == TRACKS.tolist() and found.inputs == {"weights": {"name": "w"}}
@@ -35,7 +35,7 @@ def test_what_is_written_comes_back(path):
 
 
 def test_rows_of_tracks_in_their_order(path):
-    found = feature_file.read(path)
+    found = feature_file.read_features(path)
     assert found.of(np.array(["c", "a/1.wav"]), path).tolist() == [[4, 5], [0, 1]]
     with pytest.raises(InputError, match=r"split.csv: lacks 2 of 3 tracks, the first 'x'"):
         found.of(np.array(["c", "x", "y"]), "split.csv")
@@ -49,16 +49,16 @@ def test_damaged_files_are_refused(path):
         ("features", ["a", "b", "c"]),
         ("track_id", [1, 2, 3]),
     ):
-        feature_file.write(path, MADE)
+        feature_file.write_features(path, MADE)
         with h5py.File(path, "a") as file:
             del file[name]
             file[name] = value
         with pytest.raises(InputError, match=str(path)):
-            feature_file.read(path)
+            feature_file.read_features(path)
     with h5py.File(path, "w") as file:
-        file.attrs["made_from"] = provenance.to_json(provenance.record({}))
+        file.attrs["made_from"] = provenance.to_json(provenance.make_record({}))
     with pytest.raises(InputError, match="features is missing"):
-        feature_file.read(path)
+        feature_file.read_features(path)
 
 
 # ---------------------------------------------------------------- class probabilities
@@ -68,12 +68,12 @@ TOLD = replace(MADE, classes=["rock", "日本"], probabilities=SHARES)
 
 
 def test_probabilities_come_back_with_their_classes(path):
-    assert feature_file.read(path).probabilities is None
-    assert list(feature_file.read(path).classes) == []
+    assert feature_file.read_features(path).probabilities is None
+    assert list(feature_file.read_features(path).classes) == []
     with pytest.raises(InputError, match=r"split.csv: holds no class probabilities; extract"):
-        feature_file.read(path).probabilities_of(TRACKS, "split.csv")
-    feature_file.write(path, TOLD)
-    found = feature_file.read(path)
+        feature_file.read_features(path).probabilities_of(TRACKS, "split.csv")
+    feature_file.write_features(path, TOLD)
+    found = feature_file.read_features(path)
     assert found.probabilities.dtype == np.float32 and list(found.classes) == ["rock", "日本"]
     np.testing.assert_array_equal(found.probabilities, SHARES)
     np.testing.assert_array_equal(found.probabilities_of(TRACKS[[2, 0]], path), SHARES[[2, 0]])
@@ -101,25 +101,25 @@ def test_probabilities_come_back_with_their_classes(path):
     ],
 )
 def test_probabilities_that_are_none_are_refused(path, name, value):
-    feature_file.write(path, TOLD)
+    feature_file.write_features(path, TOLD)
     with h5py.File(path, "a") as file:
         del file[name]
         if value is not None:
             file[name] = value
     with pytest.raises(InputError, match=str(path)):
-        feature_file.read(path)
+        feature_file.read_features(path)
 
 
 def test_probabilities_of_another_file_are_not_followed(path, tmp_path):
-    feature_file.write(tmp_path / "other.h5", TOLD)
-    feature_file.write(path, TOLD)
+    feature_file.write_features(tmp_path / "other.h5", TOLD)
+    feature_file.write_features(path, TOLD)
     with h5py.File(path, "a") as file:
         del file["probabilities"]
         file["probabilities"] = h5py.ExternalLink(tmp_path / "other.h5", "probabilities")
     with pytest.raises(InputError, match="probabilities is a link"):
-        feature_file.read(path)
+        feature_file.read_features(path)
 
 
 def test_float32_rounding_is_no_damage(path):
-    feature_file.write(path, replace(TOLD, probabilities=SHARES * np.float32(1 - 4e-4)))
-    assert feature_file.read(path).probabilities.sum() == pytest.approx(3, abs=2e-3)
+    feature_file.write_features(path, replace(TOLD, probabilities=SHARES * np.float32(1 - 4e-4)))
+    assert feature_file.read_features(path).probabilities.sum() == pytest.approx(3, abs=2e-3)

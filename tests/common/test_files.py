@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from common.errors import InputError
-from common.files import make_folder, sha256, written_whole
+from common.files import atomic_write, make_folder, sha256
 
 
 def names(folder):
@@ -14,7 +14,7 @@ def names(folder):
 
 def test_a_file_appears_only_when_it_is_whole(tmp_path):
     path = tmp_path / "new" / "folder" / "out.txt"
-    with written_whole(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_text("half")
         assert not path.exists()
         aside.write_text("whole")
@@ -25,7 +25,7 @@ def test_a_file_appears_only_when_it_is_whole(tmp_path):
 def test_an_error_leaves_what_was_there(tmp_path, error):
     path = tmp_path / "out.txt"
     path.write_text("before")
-    with pytest.raises(error), written_whole(path) as aside:
+    with pytest.raises(error), atomic_write(path) as aside:
         aside.write_text("half")
         raise error
     assert path.read_text() == "before" and names(tmp_path) == ["out.txt"]
@@ -33,14 +33,14 @@ def test_an_error_leaves_what_was_there(tmp_path, error):
 
 def test_an_error_of_the_disk_names_the_file(tmp_path):
     path = tmp_path / "out.txt"
-    with pytest.raises(OSError) as caught, written_whole(path):
+    with pytest.raises(OSError) as caught, atomic_write(path):
         raise OSError(28, "No space left on device")
     assert caught.value.filename == str(path)
 
 
 def test_a_partial_file_of_a_killed_run_is_written_over(tmp_path):
     (tmp_path / "out.txt.partial").write_text("left by a kill, and longer")
-    with written_whole(tmp_path / "out.txt") as aside:
+    with atomic_write(tmp_path / "out.txt") as aside:
         aside.write_text("new")
     assert (tmp_path / "out.txt").read_text() == "new" and names(tmp_path) == ["out.txt"]
 
@@ -49,7 +49,7 @@ def test_places_that_cannot_be_written_are_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"file/below: cannot make this folder \(.+\); choose"):
         make_folder(tmp_path / "file" / "below")
-    with pytest.raises(InputError, match=r"is a folder"), written_whole(tmp_path):
+    with pytest.raises(InputError, match=r"is a folder"), atomic_write(tmp_path):
         pass
     assert names(tmp_path) == ["file"]
 

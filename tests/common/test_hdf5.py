@@ -45,11 +45,11 @@ def path(tmp_path):
 
 def test_what_is_good_comes_through(path):
     with hdf5.open_file(path) as file:
-        assert hdf5.values(file, "group/numbers").tolist() == [[0, 1, 2], [3, 4, 5]]
-        assert hdf5.values(file["group"], "numbers").shape == (2, 3)
-        assert hdf5.strings(file, "text").tolist() == ["a", "ü", "日本"]
-        assert hdf5.json_attribute(file, "json") == {"a": 1}
-        assert hdf5.attribute(file, "number", float) == 1.5
+        assert hdf5.read_array(file, "group/numbers").tolist() == [[0, 1, 2], [3, 4, 5]]
+        assert hdf5.read_array(file["group"], "numbers").shape == (2, 3)
+        assert hdf5.read_strings(file, "text").tolist() == ["a", "ü", "日本"]
+        assert hdf5.read_json_attribute(file, "json") == {"a": 1}
+        assert hdf5.read_attribute(file, "number", float) == 1.5
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_what_is_good_comes_through(path):
 )
 def test_numbers_are_refused(path, name, why):
     with hdf5.open_file(path) as file, pytest.raises(InputError, match=why) as caught:
-        hdf5.values(file, name)
+        hdf5.read_array(file, name)
     assert str(caught.value).startswith(f"{path}: {name}") and "\n" not in str(caught.value)
 
 
@@ -88,13 +88,13 @@ def test_numbers_are_refused(path, name, why):
 )
 def test_text_is_refused(path, name, why):
     with hdf5.open_file(path) as file, pytest.raises(InputError, match=why):
-        hdf5.strings(file, name)
+        hdf5.read_strings(file, name)
 
 
 @pytest.mark.parametrize("name", ["absent", "list", "broken", "deep", "number", "vector"])
 def test_attributes_that_are_no_json_objects_are_refused(path, name):
     with hdf5.open_file(path) as file, pytest.raises(InputError, match=f"{path}: .*{name}"):
-        hdf5.json_attribute(file, name)
+        hdf5.read_json_attribute(file, name)
 
 
 def test_a_link_is_refused_without_opening_what_it_names(path, tmp_path):
@@ -103,7 +103,7 @@ def test_a_link_is_refused_without_opening_what_it_names(path, tmp_path):
     with h5py.File(path, "a") as file:
         file["to a pipe"] = h5py.ExternalLink("pipe", "x")
     with hdf5.open_file(path) as file, pytest.raises(InputError, match="is a link"):
-        hdf5.values(file, "to a pipe")
+        hdf5.read_array(file, "to a pipe")
 
 
 def test_files_that_are_none(tmp_path, path):
@@ -136,13 +136,13 @@ def test_a_truncated_file_is_refused_wherever_it_ends(path, tmp_path):
 
 def test_written_whole_or_not_at_all(tmp_path):
     path = tmp_path / "out.h5"
-    with hdf5.written(path) as file:
+    with hdf5.create_file(path) as file:
         file["x"], file.attrs["a"] = np.arange(100_000), "b"
         file["s"] = ["ab"] * 1000
     with hdf5.open_file(path) as file:
-        assert hdf5.values(file, "x").sum() == 4999950000
-        assert hdf5.strings(file, "s")[999] == "ab"
-    with pytest.raises(ValueError, match="stop"), hdf5.written(path) as file:
+        assert hdf5.read_array(file, "x").sum() == 4999950000
+        assert hdf5.read_strings(file, "s")[999] == "ab"
+    with pytest.raises(ValueError, match="stop"), hdf5.create_file(path) as file:
         file["y"] = 1
         raise ValueError("stop")
     with hdf5.open_file(path) as file:

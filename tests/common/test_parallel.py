@@ -10,7 +10,7 @@ import time
 import pytest
 
 from common.errors import InputError
-from common.parallel import Outcome, WorkerLost, ordered_map, usable_cores
+from common.parallel import Outcome, WorkerLost, available_cores, ordered_map
 from tests.common.orders import work
 from tests.conftest import ROOT
 
@@ -93,7 +93,7 @@ def test_no_items_start_no_process():
 
 
 def test_usable_cores():
-    assert 1 <= usable_cores() <= os.cpu_count()
+    assert 1 <= available_cores() <= os.cpu_count()
 
 
 PROGRAM = """

@@ -18,7 +18,7 @@ INPUTS = st.dictionaries(st.text(max_size=3), VALUES, max_size=4)
 
 
 def test_a_record_tells_the_versions_and_survives_json():
-    made = provenance.record({"seed": 1, "name": "日本"})
+    made = provenance.make_record({"seed": 1, "name": "日本"})
     assert {"python", "numpy", "librosa", "soundfile"} <= made["versions"].keys()
     assert json.loads(provenance.to_json(made)) == made
 
@@ -27,14 +27,14 @@ def test_a_record_tells_the_versions_and_survives_json():
 @settings(deadline=None, derandomize=True, max_examples=50)
 def test_the_same_inputs_after_json_are_no_difference(inputs):
     again = json.loads(provenance.to_json(inputs))
-    assert provenance.differences(again, inputs) == []
+    assert provenance.list_differences(again, inputs) == []
     provenance.require_same("x", again, inputs)
 
 
 def test_differences_are_named_with_both_values():
     old = {"seed": 0, "front_end": {"hop": 512, "gain": 10.0}, "gone": 1}
     new = {"seed": 1, "front_end": {"hop": 256, "gain": 10.0}, "new": "x" * 100}
-    found = provenance.differences(old, new)
+    found = provenance.list_differences(old, new)
     assert "seed: 0 -> 1" in found and "front_end.hop: 512 -> 256" in found
     assert "gone: 1 -> null" in found and len(found) == 4
     with pytest.raises(InputError, match=r"out: already there.*seed: 0 -> 1.*delete it") as caught:
@@ -44,14 +44,14 @@ def test_differences_are_named_with_both_values():
 
 def test_sidecars(tmp_path):
     path = tmp_path / "a.csv"
-    assert provenance.sidecar(path) == tmp_path / "a.csv.json"
+    assert provenance.sidecar_path(path) == tmp_path / "a.csv.json"
     assert provenance.read_sidecar(path) == {"inputs": {}}
-    provenance.sidecar(path).write_text(provenance.to_json(provenance.record({"a": 1})))
+    provenance.sidecar_path(path).write_text(provenance.to_json(provenance.make_record({"a": 1})))
     assert provenance.read_sidecar(path)["inputs"] == {"a": 1}
-    provenance.sidecar(path).write_text('{"other": 1}')
+    provenance.sidecar_path(path).write_text('{"other": 1}')
     assert provenance.read_sidecar(path) == {"inputs": {}}
     for wrong in ("", "[1]", '{"inputs":'):
-        provenance.sidecar(path).write_text(wrong)
+        provenance.sidecar_path(path).write_text(wrong)
         with pytest.raises(InputError, match="not a provenance record"):
             provenance.read_sidecar(path)
 
@@ -62,4 +62,4 @@ ROWS = st.lists(st.tuples(st.text("ab", max_size=2), st.text("ab", max_size=2)),
 @given(ROWS, ROWS)
 @settings(deadline=None, derandomize=True, max_examples=200)
 def test_a_digest_identifies_rows(one, other):
-    assert (provenance.digest(one) == provenance.digest(other)) == (one == other)
+    assert (provenance.digest_rows(one) == provenance.digest_rows(other)) == (one == other)

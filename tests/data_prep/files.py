@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from data_prep import demo_corpus
+from data_prep import synthetic_corpus
 
 RATE = 22_050
-SONG = demo_corpus.catalog(source_artists=1, source_songs=1, target_artists=0)["path"][0]
+SONG = synthetic_corpus.corpus_table(source_artists=1, source_songs=1, target_artists=0)["path"][0]
 
 
 def tone(seconds: float, rate: int = RATE, hertz: float = 440.0, level: float = 0.5) -> np.ndarray:
@@ -21,7 +21,7 @@ def tone(seconds: float, rate: int = RATE, hertz: float = 440.0, level: float = 
 
 def song(seconds: float, first: float = 0.0) -> np.ndarray:
     """Some seconds of a song of the demo corpus."""
-    return demo_corpus.render(SONG)[int(first * RATE) : int((first + seconds) * RATE)]
+    return synthetic_corpus.render_track(SONG)[int(first * RATE) : int((first + seconds) * RATE)]
 
 
 def wav(samples: np.ndarray, rate: int = RATE, declared: int | None = None) -> bytes:

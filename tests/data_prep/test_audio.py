@@ -36,7 +36,7 @@ def spread(mono, channels):
 def test_every_format_gives_the_same_tone(tmp_path, suffix, rate, channels):
     path = tmp_path / f"tone.{suffix}"
     soundfile.write(path, spread(tone(1.5, rate, 1000.0, 0.4), channels), rate)
-    samples = audio.load(path)
+    samples = audio.load_audio(path)
     assert samples.dtype == np.float32 and samples.ndim == 1
     # A lossy codec adds up to two of its frames.
     assert 0 <= len(samples) - 1.5 * SAMPLE_RATE <= (6000 if suffix == "mp3" else 1)
@@ -50,41 +50,43 @@ def test_every_format_gives_the_same_tone(tmp_path, suffix, rate, channels):
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
 def test_sample_formats_keep_the_level(tmp_path, subtype):
     soundfile.write(tmp_path / "a.wav", tone(1.0), SAMPLE_RATE, subtype=subtype)
-    assert audio.load(tmp_path / "a.wav") == pytest.approx(tone(1.0), abs=0.01)
+    assert audio.load_audio(tmp_path / "a.wav") == pytest.approx(tone(1.0), abs=0.01)
 
 
 def test_a_file_of_the_right_kind_comes_through_untouched(tmp_path):
     music = song(4.0)
     soundfile.write(tmp_path / "a.wav", music, SAMPLE_RATE, subtype="FLOAT")
-    assert np.array_equal(audio.load(tmp_path / "a.wav"), music)
+    assert np.array_equal(audio.load_audio(tmp_path / "a.wav"), music)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 5])
 def test_reading_block_by_block_makes_no_difference(tmp_path, monkeypatch, channels):
     music = spread(song(4.0), channels)
     soundfile.write(tmp_path / "a.wav", music, SAMPLE_RATE, subtype="FLOAT")
-    whole = audio.load(tmp_path / "a.wav")
+    whole = audio.load_audio(tmp_path / "a.wav")
     assert whole == pytest.approx(music.mean(axis=1), abs=1e-6)
     monkeypatch.setattr(audio, "_BLOCK", 1000)
-    assert np.array_equal(audio.load(tmp_path / "a.wav"), whole)
+    assert np.array_equal(audio.load_audio(tmp_path / "a.wav"), whole)
 
 
 def test_the_beginning_alone(tmp_path):
     music = song(4.0)
     soundfile.write(tmp_path / "a.wav", music, SAMPLE_RATE, subtype="FLOAT")
-    assert np.array_equal(audio.load(tmp_path / "a.wav", 1.5), music[: int(1.5 * SAMPLE_RATE)])
-    assert len(audio.load(tmp_path / "a.wav", 9.0)) == len(music)
+    assert np.array_equal(
+        audio.load_audio(tmp_path / "a.wav", 1.5), music[: int(1.5 * SAMPLE_RATE)]
+    )
+    assert len(audio.load_audio(tmp_path / "a.wav", 9.0)) == len(music)
     # A file whose end is missing serves where its beginning is enough.
     (tmp_path / "cut.wav").write_bytes(wav(music)[: len(music)])
-    assert len(audio.load(tmp_path / "cut.wav", 1.5)) == int(1.5 * SAMPLE_RATE)
+    assert len(audio.load_audio(tmp_path / "cut.wav", 1.5)) == int(1.5 * SAMPLE_RATE)
 
 
 @pytest.mark.parametrize("name", ["a 'b' \"c\" $(d).wav", "日本 ñ.wav", "two\nlines.wav", "-i.wav"])
 def test_names_are_only_names(tmp_path, name):
     (tmp_path / name).write_bytes(wav(tone(1.0)))
-    assert len(audio.load(tmp_path / name)) == SAMPLE_RATE
+    assert len(audio.load_audio(tmp_path / name)) == SAMPLE_RATE
     with pytest.raises(AudioError):
-        audio.load(tmp_path / f"no {name}")
+        audio.load_audio(tmp_path / f"no {name}")
 
 
 def test_every_bad_file_has_its_reason(tmp_path):
@@ -92,7 +94,7 @@ def test_every_bad_file_has_its_reason(tmp_path):
     wanted = write_bad(tmp_path / "bad")
     for name in wanted:
         try:
-            audio.load(tmp_path / "bad" / name)
+            audio.load_audio(tmp_path / "bad" / name)
             reasons[name] = ""
         except AudioError as error:
             reasons[name] = error.reason
@@ -109,7 +111,7 @@ def test_a_file_that_may_not_be_read(tmp_path):
     (tmp_path / "a.wav").write_bytes(wav(tone(1.0)))
     (tmp_path / "a.wav").chmod(0)
     with pytest.raises(AudioError, match="Permission denied"):
-        audio.load(tmp_path / "a.wav")
+        audio.load_audio(tmp_path / "a.wav")
 
 
 @pytest.mark.parametrize(
@@ -119,13 +121,13 @@ def test_a_file_that_may_not_be_read(tmp_path):
 def test_a_stream_whose_size_was_not_known_is_fine(tmp_path, make, declared):
     """ffmpeg and sox write the largest number into a header that they cannot go back to."""
     (tmp_path / "a.x").write_bytes(make(tone(1.0), declared=declared))
-    assert audio.load(tmp_path / "a.x") == pytest.approx(tone(1.0), abs=1e-4)
+    assert audio.load_audio(tmp_path / "a.x") == pytest.approx(tone(1.0), abs=1e-4)
 
 
 def test_a_file_that_is_a_little_short_is_fine(tmp_path):
     music = tone(2.0)
     (tmp_path / "a.wav").write_bytes(wav(music)[:-100])
-    assert len(audio.load(tmp_path / "a.wav")) == len(music) - 50
+    assert len(audio.load_audio(tmp_path / "a.wav")) == len(music) - 50
 
 
 def test_declared_sizes_are_not_allocated(tmp_path):
@@ -171,15 +173,15 @@ def test_m4a_needs_ffmpeg(tmp_path):
     if ffmpeg is None:
         path.write_bytes(b"\0\0\0\x20ftypM4A " + bytes(1000))
         with pytest.raises(AudioError, match="needs ffmpeg; install it, or convert"):
-            audio.load(path)
+            audio.load_audio(path)
         return
     path.write_bytes(b"\0\0\0\x20ftypM4A " + bytes(1000))
     with pytest.raises(AudioError, match="is not audio that ffmpeg knows"):
-        audio.load(path)
+        audio.load_audio(path)
     path.unlink()
     (tmp_path / "a.wav").write_bytes(wav(tone(2.0)))
     subprocess.run([ffmpeg, "-v", "error", "-i", tmp_path / "a.wav", path], check=True)
-    samples = audio.load(path)
+    samples = audio.load_audio(path)
     assert np.sqrt(2 * np.mean(samples[4000:20_000] ** 2)) == pytest.approx(0.5, rel=0.05)
 
 
@@ -188,9 +190,9 @@ def test_ffmpeg_is_not_asked_about_other_names(tmp_path):
     for name in ("list.m3u8", "list.wav", "list"):
         (tmp_path / name).write_text("#EXTM3U\n#EXTINF:1,\nfile:///etc/hostname\n")
         with pytest.raises(AudioError, match="is not audio that libsndfile knows"):
-            audio.load(tmp_path / name)
+            audio.load_audio(tmp_path / name)
 
 
 def test_a_real_clip(music_data):
-    samples = audio.load(music_data / "data" / "gtzan_clips" / "blues.00000.au")
+    samples = audio.load_audio(music_data / "data" / "gtzan_clips" / "blues.00000.au")
     assert samples.dtype == np.float32 and 29 < len(samples) / SAMPLE_RATE < 31

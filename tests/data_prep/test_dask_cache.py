@@ -13,7 +13,7 @@ from tests.conftest import refused, run
 from tests.data_prep.files import song, wav
 
 distributed = pytest.importorskip("distributed", reason="needs requirements-dask.txt")
-from tests.common.test_cluster import running  # noqa: E402
+from tests.data_prep.test_dask_map import running  # noqa: E402
 
 TRACKS = 60
 MUSIC = song(12.0)
@@ -39,7 +39,7 @@ def corpus(tmp_path_factory):
 def wanted(corpus, tmp_path_factory):
     """The bytes of the cache made here, and of its list of failures."""
     out = tmp_path_factory.mktemp("here") / "here.h5"
-    report = mel_cache.make(*corpus, out)
+    report = mel_cache.make_mel_cache(*corpus, out)
     assert (report.tracks, len(report.failed)) == (TRACKS - 3, 3)
     return contents(out)
 
@@ -63,7 +63,7 @@ def worker_pids(client):
 def test_two_workers_make_the_file_that_one_process_makes(corpus, wanted, scheduler, tmp_path):
     with distributed.Client(scheduler_file=scheduler, set_as_default=False) as client:
         assert len(set(worker_pids(client).values()) - {os.getpid()}) == 2
-    report = mel_cache.make(*corpus, tmp_path / "there.h5", scheduler=scheduler)
+    report = mel_cache.make_mel_cache(*corpus, tmp_path / "there.h5", scheduler=scheduler)
     assert (report.tracks, len(report.failed)) == (TRACKS - 3, 3)
     assert contents(tmp_path / "there.h5") == wanted
 
@@ -88,7 +88,7 @@ def test_a_worker_killed_in_the_middle_costs_nothing(corpus, wanted, scheduler, 
         pids, unfinished = worker_pids(client), []
         killer = threading.Thread(target=kill_one)
         killer.start()
-        mel_cache.make(*corpus, out, scheduler=scheduler)
+        mel_cache.make_mel_cache(*corpus, out, scheduler=scheduler)
         killer.join()
         assert unfinished == [True] and killed[0] in pids.values()
         assert killed[0] not in worker_pids(client).values()

@@ -8,26 +8,26 @@ from data_prep.audio import AudioError
 
 
 def test_reasons_are_one_line():
-    assert failures.reason(AudioError("a.wav", "is silent")) == "is silent"
-    assert failures.reason(WorkerLost("its decoder crashed")) == "its decoder crashed"
-    assert failures.reason(ValueError("a\n  b")) == "unforeseen ValueError: a b"
+    assert failures.failure_reason(AudioError("a.wav", "is silent")) == "is silent"
+    assert failures.failure_reason(WorkerLost("its decoder crashed")) == "its decoder crashed"
+    assert failures.failure_reason(ValueError("a\n  b")) == "unforeseen ValueError: a b"
 
 
 def test_the_list_comes_and_goes(tmp_path):
     out = tmp_path / "c.v1.h5"
     failed = {'a,"b"': "is silent", "日本\n": "is empty"}
-    failures.write(out, failed)
+    failures.write_failures(out, failed)
     listed = pd.read_csv(tmp_path / "c.v1.failures.csv")
     assert dict(zip(listed["track_id"], listed["reason"], strict=True)) == failed
-    failures.write(out, {})
-    failures.write(out, {})
+    failures.write_failures(out, {})
+    failures.write_failures(out, {})
     assert not list(tmp_path.iterdir())
 
 
 def test_the_closing_line_and_the_exit_status(capsys):
-    assert failures.close("x/c.h5", 3, {}, False, "complete") == 0
+    assert failures.report_failures("x/c.h5", 3, {}, False, "complete") == 0
     assert capsys.readouterr().out == "x/c.h5: complete, 3 tracks\n"
-    assert failures.close("x/c.h5", 2, {"a": "b"}, False, "complete") == 1
-    assert failures.close("x/c.h5", 2, {"a": "b"}, True, "complete") == 0
+    assert failures.report_failures("x/c.h5", 2, {"a": "b"}, False, "complete") == 1
+    assert failures.report_failures("x/c.h5", 2, {"a": "b"}, True, "complete") == 0
     line = "x/c.h5: complete, 2 tracks; 1 failed, see x/c.failures.csv (to try them again, delete "
     assert capsys.readouterr().out == 2 * (line + "x/c.h5)\n")

@@ -197,7 +197,7 @@ def fuzzed(tmp_path_factory):
     folder, out = tmp_path_factory.mktemp("fuzzed"), tmp_path_factory.mktemp("out")
     write_fuzzed(folder, seed=0, files=FILES)
     peaks = json.loads(output_of("-c", PROGRAM, folder, out))
-    return folder, MelCache(out / "1.h5"), pd.read_csv(failures.listed_in(out / "1.h5")), peaks
+    return folder, MelCache(out / "1.h5"), pd.read_csv(failures.failures_path(out / "1.h5")), peaks
 
 
 def test_every_track_is_cached_or_has_failed(fuzzed):

@@ -12,7 +12,7 @@ import pytest
 from common import provenance
 from common.errors import InputError
 from data_prep import audio_archives, split_csv
-from data_prep.catalogs import SOURCES
+from data_prep.datasets import SOURCES
 from data_prep.mel_cache import MelCache
 from data_prep.split_csv import SUBSETS
 from tests.conftest import ROOT
@@ -50,7 +50,7 @@ def test_script_1_makes_a_split_of_a_folder_once(library, tmp_path):
         "artist: 4 in all, 4 qualify, 3 used",
         f"{out}: 9 train, 3 valid, 3 test",
     ]
-    table = split_csv.read(out)
+    table = split_csv.read_split(out)
     assert table["artist"].nunique() == 3 and table.columns.tolist()[-1] == "album"
     assert all((library / path).is_file() for path in table["path"])
     assert provenance.read_sidecar(out)["inputs"]["seed"] == 0
@@ -81,7 +81,7 @@ def test_script_1_says_what_is_wrong(library, tmp_path):
 def test_where_each_source_is_had(source):
     status, said, error = make_splits(source, "--where")
     assert (status, error) == (0, "") and said
-    for archive in audio_archives.of(source):
+    for archive in audio_archives.archives_of(source):
         assert archive.address in said and archive.digest in said
 
 
@@ -108,17 +108,19 @@ def tars(tmp_path):
 
 def test_an_archive_is_verified_and_unpacked(tars, tmp_path):
     root = tmp_path / "audio"
-    assert audio_archives.unpack("jamendo", tars, root, tmp_path / "data") == 1
+    assert audio_archives.extract_dataset_archive("jamendo", tars, root, tmp_path / "data") == 1
     assert [path.name for path in root.rglob("*.mp3")] == ["7.mp3"]
     with pytest.raises(InputError, match="stands in download/raw_30s_audio_sha256_tars"):
-        audio_archives.unpack("jamendo", tars, root, None)
+        audio_archives.extract_dataset_archive("jamendo", tars, root, None)
     tars.write_bytes(tars.read_bytes()[:-1] + b"x")
     with pytest.raises(InputError, match="download it again"):
-        audio_archives.unpack("jamendo", tars, tmp_path / "other", tmp_path / "data")
+        audio_archives.extract_dataset_archive(
+            "jamendo", tars, tmp_path / "other", tmp_path / "data"
+        )
     assert not (tmp_path / "other").exists()
     for source, name in (("jamendo", "music.tar"), ("gtzan", "raw_30s_audio-07.tar")):
         with pytest.raises(InputError, match=f"no archive of {source}, whose are"):
-            audio_archives.unpack(source, tmp_path / name, root, tmp_path / "data")
+            audio_archives.extract_dataset_archive(source, tmp_path / name, root, tmp_path / "data")
 
 
 def test_a_list_of_ones_own_by_its_subsets_or_by_the_rule(library, tmp_path):
@@ -142,7 +144,7 @@ def test_a_list_of_ones_own_by_its_subsets_or_by_the_rule(library, tmp_path):
     status, said, _ = make_splits(*command, tmp_path / "rest.csv", *without)
     assert status == 0 and "left out: 10 tracks of 2 artists of target sets" in said
     artists = {
-        name: set(split_csv.read(tmp_path / f"{name}.csv")["artist"])
+        name: set(split_csv.read_split(tmp_path / f"{name}.csv")["artist"])
         for name in ("dealt", "others", "rest")
     }
     assert artists["others"] == artists["rest"] and not artists["dealt"] & artists["rest"]
@@ -166,7 +168,7 @@ def test_songs_of_each_genre_are_dealt_whatever_the_lists_own_subsets(library, t
         "1 genres have one track, which is for training",
         f"{out}: 16 train, 0 valid, 3 test",
     ]
-    assert split_csv.read(out).groupby("genre")["subset"].value_counts().to_dict() == {
+    assert split_csv.read_split(out).groupby("genre")["subset"].value_counts().to_dict() == {
         ("rock", "train"): 10,
         ("rock", "test"): 2,
         ("folk", "train"): 5,
@@ -196,7 +198,7 @@ def test_gtzan_whole_on_the_clips_that_are_here(music_data, tmp_path):
     command = ("gtzan", "--root", root, "--metadata", music_data / "data" / "splits")
     status, said, error = make_splits(*command, "--out", out)
     assert (status, error) == (0, "")
-    table = split_csv.read(out)
+    table = split_csv.read_split(out)
     assert f"{930 - len(table)} of 930 tracks are not there" in said
     assert (table["genre"] == table["track_id"].str.split(".").str[0]).all() and len(table) > 5
     words = [sys.executable, ROOT / "data_prep" / "2_cache_mels.py", out, "--audio", root]

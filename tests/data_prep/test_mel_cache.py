@@ -21,11 +21,11 @@ import soundfile
 from common.errors import InputError
 from common.parallel import Outcome
 from data_prep import audio, mel_cache, split_csv
-from data_prep.crops import Crops
+from data_prep.batches import Crops
 from data_prep.mel import FrontEnd, log_mel_of_file
-from data_prep.mel_cache import MelCache, make
+from data_prep.mel_cache import MelCache, make_mel_cache
 from data_prep.mel_cache_writer import Writer
-from data_prep.sources import CachedTracks
+from data_prep.track_readers import CachedTracks
 from tests.conftest import ROOT
 from tests.data_prep.files import song, wav, write_bad
 
@@ -52,7 +52,7 @@ def corpus(tmp_path_factory):
 def made(corpus, tmp_path_factory):
     """The corpus's cache, made in one go."""
     out = tmp_path_factory.mktemp("made") / "made.h5"
-    report = make(*corpus, out)
+    report = make_mel_cache(*corpus, out)
     assert (report.tracks, report.failed, report.was_complete) == (TRACKS, {}, False)
     return out
 
@@ -128,7 +128,7 @@ def test_mean_and_std_are_the_training_tracks(corpus, made):
 
 def test_without_training_tracks_mean_and_std_are_of_all(corpus, tmp_path):
     table = corpus[0].iloc[:2].assign(subset="test")
-    make(table, corpus[1], tmp_path / "c.h5")
+    make_mel_cache(table, corpus[1], tmp_path / "c.h5")
     cache = MelCache(tmp_path / "c.h5")
     assert cache.mean == pytest.approx(cache.frames.astype(np.float64).mean(), rel=1e-12)
 
@@ -142,7 +142,7 @@ def test_rows_of_tracks(made):
 
 @pytest.mark.parametrize("workers", [2, 3])
 def test_the_number_of_workers_changes_no_byte(corpus, made, tmp_path, workers):
-    make(*corpus, tmp_path / "c.h5", workers=workers)
+    make_mel_cache(*corpus, tmp_path / "c.h5", workers=workers)
     assert (tmp_path / "c.h5").read_bytes() == made.read_bytes()
     assert names(tmp_path) == ["c.h5"]
 
@@ -163,7 +163,7 @@ def test_the_front_end_that_is_wanted(made):
 @pytest.mark.parametrize("other", [{"hop": 256}, {"n_mels": 64}, {"gain": 1.0}])
 def test_neither_crops_nor_extraction_take_another_front_end(corpus, tmp_path, other):
     out = tmp_path / "c.h5"
-    make(corpus[0].iloc[:3], corpus[1], out, front_end=FrontEnd(**other))
+    make_mel_cache(corpus[0].iloc[:3], corpus[1], out, front_end=FrontEnd(**other))
     ((name, value),) = other.items()
     refusal = (
         f"{out}: made with another front end than the networks' "
@@ -178,7 +178,7 @@ def test_neither_crops_nor_extraction_take_another_front_end(corpus, tmp_path, o
 
 def test_crops_and_extraction_take_whole_tracks(corpus, made, tmp_path):
     out = tmp_path / "c.h5"
-    make(*corpus, out, front_end=FrontEnd(max_frames=None))
+    make_mel_cache(*corpus, out, front_end=FrontEnd(max_frames=None))
     tracks = CachedTracks(out)
     for ours, first_30_s in zip(tracks.mels(), CachedTracks(made).mels(), strict=True):
         assert np.array_equal(ours, first_30_s)  # these are shorter than that
@@ -191,12 +191,12 @@ def test_crops_and_extraction_take_whole_tracks(corpus, made, tmp_path):
 def test_a_complete_cache_is_left_alone(corpus, copy):
     before = copy.stat().st_mtime_ns, copy.read_bytes()
     (copy.parent / "copy.h5.making").mkdir()  # as a kill after the last rename leaves it
-    report = make(*corpus, copy)
+    report = make_mel_cache(*corpus, copy)
     assert report.was_complete and report.tracks == TRACKS
     assert (copy.stat().st_mtime_ns, copy.read_bytes()) == before
     assert names(copy.parent) == ["copy.h5"]
     # Labels are not in the cache; the audio may be elsewhere by now, or gone.
-    make(corpus[0].assign(artist="b", genre="x"), "/nowhere", copy)
+    make_mel_cache(corpus[0].assign(artist="b", genre="x"), "/nowhere", copy)
 
 
 def test_other_inputs_are_refused_and_named(corpus, copy):
@@ -208,14 +208,14 @@ def test_other_inputs_are_refused_and_named(corpus, copy):
         (table.assign(path=table["path"][::-1].to_numpy()), None, "split: "),
     ):
         with pytest.raises(InputError, match=what) as caught:
-            make(other, folder, copy, front_end=front_end)
+            make_mel_cache(other, folder, copy, front_end=front_end)
         assert str(caught.value).startswith(f"{copy}: already there")
     making = copy.parent / "new.h5.making"
     making.mkdir()
     inputs = MelCache(copy).made_from["inputs"]
     (making / "inputs.json").write_text(json.dumps({**inputs, "tracks": 8}))
     with pytest.raises(InputError, match=r"new.h5.making: already there.*tracks: 8 -> 9"):
-        make(*corpus, copy.parent / "new.h5")
+        make_mel_cache(*corpus, copy.parent / "new.h5")
 
 
 def test_a_run_at_the_same_time_is_refused(corpus, tmp_path):
@@ -225,7 +225,7 @@ def test_a_run_at_the_same_time_is_refused(corpus, tmp_path):
         filelock.FileLock(tmp_path / "c.h5.making" / "lock"),
         pytest.raises(InputError, match=r"c\.h5\.making: another process is at work here"),
     ):
-        make(*corpus, out)
+        make_mel_cache(*corpus, out)
 
 
 def test_a_failed_call_does_not_keep_the_lock(corpus, tmp_path):
@@ -234,7 +234,7 @@ def test_a_failed_call_does_not_keep_the_lock(corpus, tmp_path):
     (making / "inputs.json").write_text('{"tracks": 1}')
     for _ in range(2):  # the second is not told of "another process"
         with pytest.raises(InputError, match="made from other inputs") as caught:
-            make(*corpus, tmp_path / "c.h5")
+            make_mel_cache(*corpus, tmp_path / "c.h5")
     assert caught is not None
 
 
@@ -248,7 +248,7 @@ def test_a_run_that_ends_while_another_begins_is_not_undone(corpus, made, tmp_pa
         return only_process_in(folder)
 
     monkeypatch.setattr(mel_cache, "only_process_in", late)
-    assert make(*corpus, out).was_complete
+    assert make_mel_cache(*corpus, out).was_complete
     assert names(tmp_path) == ["c.h5"] and out.read_bytes() == made.read_bytes()
 
 
@@ -264,7 +264,7 @@ def test_all_bad_files_among_good_ones(tmp_path):
         soundfile.write(folder / name, song(3.5, first=number), audio.SAMPLE_RATE)
     paths = sorted([*bad, *good])
     split = tmp_path / "split.csv"
-    split_csv.write(table_of(paths), split, {"inputs": {}})
+    split_csv.write_split(table_of(paths), split, {"inputs": {}})
     out = tmp_path / "c.h5"
     status, said, error = finished(script(split, folder, out, "--workers", "2"))
     assert (status, error) == (1, "")
@@ -289,15 +289,15 @@ def test_nothing_good_is_an_error_and_leaves_nothing_in_the_way(corpus, made, tm
     wrong, out = tmp_path / "wrong", tmp_path / "c.h5"
     wrong.mkdir()
     with pytest.raises(InputError, match=r"none of the 9 tracks.*first, 0.wav: no such file"):
-        make(*(corpus[0], wrong), out)
+        make_mel_cache(*(corpus[0], wrong), out)
     assert names(tmp_path) == ["c.failures.csv", "wrong"]
-    assert make(*corpus, out).failed == {}
+    assert make_mel_cache(*corpus, out).failed == {}
     assert out.read_bytes() == made.read_bytes() and names(tmp_path) == ["c.h5", "wrong"]
 
 
 def test_a_missing_audio_folder_is_said_at_once(corpus, tmp_path):
     with pytest.raises(InputError, match="nowhere: no such folder"):
-        make(corpus[0], tmp_path / "nowhere", tmp_path / "c.h5")
+        make_mel_cache(corpus[0], tmp_path / "nowhere", tmp_path / "c.h5")
     assert names(tmp_path) == []
 
 
@@ -317,10 +317,10 @@ def test_a_folder_that_goes_away_fails_no_tracks(corpus, made, tmp_path, monkeyp
 
     monkeypatch.setattr(mel_cache, "ordered_map", unplugged)
     with pytest.raises(InputError, match="audio: is gone; bring it back"):
-        make(corpus[0], folder, out)
+        make_mel_cache(corpus[0], folder, out)
     monkeypatch.undo()
     (tmp_path / "away").rename(folder)
-    assert make(corpus[0], folder, out).failed == {}
+    assert make_mel_cache(corpus[0], folder, out).failed == {}
     assert out.read_bytes() == made.read_bytes()
 
 
@@ -420,14 +420,14 @@ def test_truncated_and_foreign_files_are_refused(corpus, copy):
     whole = copy.read_bytes()
     for content in (b"", whole[:100], whole[: len(whole) // 2], whole[:-1], b"x" * len(whole)):
         copy.write_bytes(content)
-        for read in (MelCache, lambda path: make(*corpus, path)):
+        for read in (MelCache, lambda path: make_mel_cache(*corpus, path)):
             with pytest.raises(InputError, match=r"copy.h5: not an HDF5 file, or a damaged one"):
                 read(copy)
     copy.unlink()
     with h5py.File(copy, "w") as file:
         file["weights"] = [1.0]
     with pytest.raises(InputError, match=r"copy.h5: not a mel cache; make one with"):
-        make(*corpus, copy)
+        make_mel_cache(*corpus, copy)
     with pytest.raises(InputError, match="not a file"):
         MelCache(copy.parent)
 
@@ -515,8 +515,8 @@ def test_what_the_journal_does_not_vouch_for_is_made_again(
     stopped = []
     monkeypatch.setattr(mel_cache, "ordered_map", here)
     with pytest.raises(KeyboardInterrupt):
-        make(*corpus, tmp_path / "c.h5")
-    make(*corpus, tmp_path / "c.h5")
+        make_mel_cache(*corpus, tmp_path / "c.h5")
+    make_mel_cache(*corpus, tmp_path / "c.h5")
     assert decoded == [f"{number}.wav" for number in range(kept, TRACKS)]
     assert (tmp_path / "c.h5").read_bytes() == made.read_bytes()
     assert names(tmp_path) == ["c.h5"]
@@ -529,7 +529,7 @@ def test_lines_of_more_tracks_than_there_are_are_dropped(corpus, made, tmp_path)
         (making / name).write_bytes(content)
     with (making / "journal").open("a") as lines:
         lines.write('[0, 0.0, 0.0, "bad"]\n')
-    assert make(*corpus, tmp_path / "c.h5").failed == {}
+    assert make_mel_cache(*corpus, tmp_path / "c.h5").failed == {}
     assert (tmp_path / "c.h5").read_bytes() == made.read_bytes()
 
 
@@ -562,8 +562,8 @@ def slow(tmp_path_factory):
         os.link(folder / f"{number % 3}.flac", folder / paths[-1])
     paths[20] = "absent.flac"
     split, out = folder / "split.csv", folder / "whole.h5"
-    split_csv.write(table_of(paths), split, {"inputs": {}})
-    make(split_csv.read(split), folder, out, workers=2)
+    split_csv.write_split(table_of(paths), split, {"inputs": {}})
+    make_mel_cache(split_csv.read_split(split), folder, out, workers=2)
     return split, folder, out
 
 
@@ -592,7 +592,7 @@ def test_kills_at_any_moment_cost_nothing_but_time(slow, tmp_path):
         )
         if number == 5:
             with pytest.raises(InputError, match="another process is at work here"):
-                make(split_csv.read(split), folder, out)
+                make_mel_cache(split_csv.read_split(split), folder, out)
         time.sleep(moment)
         assert process.poll() is None
         if number % 2:
@@ -630,7 +630,7 @@ if __name__ == "__main__":
 def test_kills_while_the_cache_is_put_in_place(corpus, made, tmp_path):
     table, folder = corpus
     split, out = tmp_path / "split.csv", tmp_path / "c.h5"
-    split_csv.write(table, split, {"inputs": {}})
+    split_csv.write_split(table, split, {"inputs": {}})
     process = script(split, folder, out, program=PATCHED.format(replace="die()"))
     assert finished(process)[0] == -signal.SIGKILL
     assert not out.exists()
@@ -656,7 +656,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_finishes(corpus, made, tmp
     """Files are limited in size: first the frames hit the limit, then the cache itself."""
     table, folder = corpus
     split, out = tmp_path / "split.csv", tmp_path / "c.h5"
-    split_csv.write(table, split, {"inputs": {}})
+    split_csv.write_split(table, split, {"inputs": {}})
     frames = MelCache(made).frames.nbytes
     for limit, hit in ((frames // 2, "c.h5"), (4096 + frames + 100, "c.h5.making/shell")):
         program = (
@@ -681,11 +681,11 @@ def test_a_full_disk_is_one_line_and_the_same_command_finishes(corpus, made, tmp
 def test_places_that_cannot_be_written(corpus, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot make this folder \(.*\); choose another place"):
-        make(*corpus, tmp_path / "file" / "c.h5")
+        make_mel_cache(*corpus, tmp_path / "file" / "c.h5")
     if os.geteuid():
         (tmp_path / "locked").mkdir(mode=0o500)
         with pytest.raises(InputError, match=r"cannot make this folder \(Permission denied\)"):
-            make(*corpus, tmp_path / "locked" / "c.h5")
+            make_mel_cache(*corpus, tmp_path / "locked" / "c.h5")
 
 
 def test_the_script_names_what_is_wrong(corpus, tmp_path):

@@ -11,7 +11,7 @@ from data_prep.mel import FrontEnd, log_mel
 from data_prep.mel_cache import MelCache
 from data_prep.mfcc import SILENT, MfccSettings, TrackFrames, mfcc_frames
 from tests.data_prep.files import song
-from tests.models import made_up
+from tests.training import fixtures
 
 ALL = FrontEnd(max_frames=None)
 
@@ -100,7 +100,7 @@ def test_frames_of_tracks_end_to_end(small_corpus, tmp_path):
 
 
 def test_tracks_without_a_loud_frame_are_told_and_spoilt_ones_named(tmp_path):
-    cache = made_up.cache(tmp_path / "cache.h5", spoilt=2)
+    cache = fixtures.cache(tmp_path / "cache.h5", spoilt=2)
     cache.frames = np.array(cache.frames)
     cache.frames[cache.start[1] :][: cache.length[1]] = 0
     loud = MfccSettings(level_range=40.0)

@@ -23,9 +23,9 @@ import common
 from common.errors import InputError
 from common.parallel import Outcome
 from data_prep import mel_cache, mel_shards, split_csv
-from data_prep.crops import Crops
+from data_prep.batches import Crops
 from data_prep.mel import FrontEnd
-from data_prep.mel_cache import MelCache, make
+from data_prep.mel_cache import MelCache, make_mel_cache
 from tests.conftest import ROOT
 from tests.data_prep.files import song, wav
 
@@ -65,8 +65,8 @@ def made(corpus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mel_cache, "ordered_map", in_this_process)
-        make(*corpus, folder / "one.h5")
-        report = make(*corpus, folder / "set.h5", shard_tracks=N)
+        make_mel_cache(*corpus, folder / "one.h5")
+        report = make_mel_cache(*corpus, folder / "set.h5", shard_tracks=N)
     assert (report.tracks, list(report.failed)) == (TRACKS - 1, ["4.wav"])
     return folder
 
@@ -74,7 +74,7 @@ def made(corpus, tmp_path_factory):
 @pytest.fixture
 def copies(made, tmp_path):
     """A copy of the shards, to be damaged: the path they are read by."""
-    for shard in mel_shards.found(made / "set.h5").values():
+    for shard in mel_shards.find_shards(made / "set.h5").values():
         shutil.copy(shard, tmp_path)
     return tmp_path / "set.h5"
 
@@ -103,7 +103,7 @@ def same(cache, other):
 @pytest.mark.parametrize("shard_tracks", [1, 2, N, TRACKS, 100])
 def test_shards_read_as_one_file(corpus, made, here, tmp_path, shard_tracks):
     out = tmp_path / "set.h5"
-    make(*corpus, out, shard_tracks=shard_tracks)
+    make_mel_cache(*corpus, out, shard_tracks=shard_tracks)
     count = -(-TRACKS // shard_tracks)
     files = [f"set-{number:05}.h5" for number in range(count)]
     assert names(tmp_path) == sorted([*files, f"set-{ABSENT // shard_tracks:05}.failures.csv"])
@@ -170,12 +170,12 @@ def test_a_file_of_that_name_comes_first(made, copies):
 
 
 def shard(out, number):
-    return mel_shards.path_of(out, number)
+    return mel_shards.shard_path(out, number)
 
 
 def of_other_tracks(corpus, out):
     table, folder = corpus
-    make(table.iloc[::-1].reset_index(drop=True), folder, out, shard_tracks=N)
+    make_mel_cache(table.iloc[::-1].reset_index(drop=True), folder, out, shard_tracks=N)
 
 
 def replaced(copies, corpus, make_other, number=1):
@@ -189,9 +189,9 @@ def replaced(copies, corpus, make_other, number=1):
 def test_a_missing_shard_is_named(copies):
     for number, missing in ((1, 1), (0, 2), (2, 3)):
         shard(copies, number).unlink()
-        named = min({0, 1, 2} - mel_shards.found(copies).keys())
+        named = min({0, 1, 2} - mel_shards.find_shards(copies).keys())
         wanted = rf"set-0000{named}.h5: is missing \({missing} of 3 shards are\); copy it here"
-        if mel_shards.found(copies):
+        if mel_shards.find_shards(copies):
             with pytest.raises(InputError, match=wanted):
                 MelCache(copies)
     with pytest.raises(InputError, match=r"set.h5: no such file; check the path"):
@@ -208,7 +208,7 @@ def test_shards_of_another_split_are_refused(corpus, copies, here):
 
 def test_shards_of_another_front_end_are_refused(corpus, copies, here):
     def other(corpus, out):
-        make(*corpus, out, shard_tracks=N, front_end=FrontEnd(hop=256))
+        make_mel_cache(*corpus, out, shard_tracks=N, front_end=FrontEnd(hop=256))
 
     replaced(copies, corpus, other)
     with pytest.raises(InputError, match=r"set-00001.h5: .*\(front_end.hop: 512 -> 256\)"):
@@ -216,11 +216,13 @@ def test_shards_of_another_front_end_are_refused(corpus, copies, here):
 
 
 def test_shards_of_another_size_are_refused(corpus, copies, here):
-    replaced(copies, corpus, lambda corpus, out: make(*corpus, out, shard_tracks=2), number=3)
+    replaced(
+        copies, corpus, lambda corpus, out: make_mel_cache(*corpus, out, shard_tracks=2), number=3
+    )
     with pytest.raises(InputError, match=r"set-00003.h5: .*\(shards: 3 -> 5\)"):
         MelCache(copies)
     with pytest.raises(InputError, match=r"set-00003.h5: none of this cache's 3 shards; delete it"):
-        make(*corpus, copies, shard_tracks=N)
+        make_mel_cache(*corpus, copies, shard_tracks=N)
 
 
 def test_a_renamed_shard_is_refused(copies):
@@ -239,7 +241,7 @@ def test_names_that_only_look_alike_are_passed_over(made, copies):
     for name in ("set-0000.h5", "set-00000.h5.partial", "reset-00003.h5", "set-000003.h5"):
         (copies.parent / name).write_text("")
     assert len(MelCache(copies)) == TRACKS - 1
-    assert sorted(copies.parent.glob(mel_shards.pattern_of(copies).name)) == [
+    assert sorted(copies.parent.glob(mel_shards.shard_pattern(copies).name)) == [
         shard(copies, number) for number in range(3)
     ]
 
@@ -287,11 +289,11 @@ def test_an_interruption_anywhere_costs_one_track_at_most(corpus, made, tmp_path
     for number in (1, 2, 0, 3, 1):
         monkeypatch.setattr(mel_cache, "ordered_map", stopped_after(number))
         with pytest.raises(KeyboardInterrupt):
-            make(*corpus, out, shard_tracks=N)
-        assert set(mel_shards.found(out)) == set(range(len(decoded) // N))
+            make_mel_cache(*corpus, out, shard_tracks=N)
+        assert set(mel_shards.find_shards(out)) == set(range(len(decoded) // N))
         assert names(tmp_path)[-1] == "set.h5.making"
     monkeypatch.setattr(mel_cache, "ordered_map", stopped_after(TRACKS))  # not any more
-    report = make(*corpus, out, shard_tracks=N)
+    report = make_mel_cache(*corpus, out, shard_tracks=N)
     assert decoded == list(corpus[0]["path"]) and list(report.failed) == ["4.wav"]
     wanted = content(made)
     wanted.pop("one.h5")
@@ -302,7 +304,7 @@ def test_an_interruption_anywhere_costs_one_track_at_most(corpus, made, tmp_path
 def test_a_complete_set_is_left_alone(corpus, copies):
     before = content(copies.parent)
     (copies.parent / "set.h5.making").mkdir()  # as a kill after the last rename leaves it
-    report = make(corpus[0], "/nowhere", copies, shard_tracks=N)
+    report = make_mel_cache(corpus[0], "/nowhere", copies, shard_tracks=N)
     assert report.was_complete
     assert (report.tracks, list(report.failed)) == (TRACKS - 1, ["4.wav"])
     assert content(copies.parent) == before and names(copies.parent) == sorted(before)
@@ -324,7 +326,7 @@ def test_a_deleted_shard_is_made_again_alone(corpus, copies, monkeypatch):
             yield outcome
 
     monkeypatch.setattr(mel_cache, "ordered_map", ordered_map)
-    report = make(*corpus, copies, shard_tracks=N)
+    report = make_mel_cache(*corpus, copies, shard_tracks=N)
     assert decoded == ["4.wav", "5.wav", "6.wav", "7.wav"] and report.tracks == TRACKS - 1
     assert content(copies.parent) == before
 
@@ -333,12 +335,12 @@ def test_a_shard_may_hold_no_track(corpus, tmp_path, here):
     """Of a folder that is empty, say."""
     table, folder = corpus
     table = table.iloc[[0, ABSENT, 1]].reset_index(drop=True)
-    make(table, folder, tmp_path / "one.h5")
-    assert make(table, folder, tmp_path / "set.h5", shard_tracks=1).tracks == 2
+    make_mel_cache(table, folder, tmp_path / "one.h5")
+    assert make_mel_cache(table, folder, tmp_path / "set.h5", shard_tracks=1).tracks == 2
     same(MelCache(tmp_path / "set.h5"), MelCache(tmp_path / "one.h5"))
     with pytest.raises(InputError, match=r"set-00001.h5: holds no frames, as all of its tracks"):
         MelCache(tmp_path / "set-00001.h5")
-    assert make(table, folder, tmp_path / "set.h5", shard_tracks=1).was_complete
+    assert make_mel_cache(table, folder, tmp_path / "set.h5", shard_tracks=1).was_complete
 
 
 def test_nothing_good_in_any_shard_leaves_nothing_in_the_way(corpus, tmp_path, here):
@@ -346,18 +348,18 @@ def test_nothing_good_in_any_shard_leaves_nothing_in_the_way(corpus, tmp_path, h
     empty.mkdir()
     lists = [f"set-0000{number}.failures.csv" for number in range(3)]
     with pytest.raises(InputError, match=r"empty: none of the 9 tracks.*first, 0.wav: no such"):
-        make(table, empty, out, shard_tracks=N)
+        make_mel_cache(table, empty, out, shard_tracks=N)
     assert names(tmp_path) == ["empty", *lists]
-    assert make(*corpus, out, shard_tracks=N).tracks == TRACKS - 1
+    assert make_mel_cache(*corpus, out, shard_tracks=N).tracks == TRACKS - 1
     # Killed before the shards without tracks were removed again.
-    for path in mel_shards.found(out).values():
+    for path in mel_shards.find_shards(out).values():
         path.unlink()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mel_cache, "_tidy", lambda *_, **__: sys.exit())
         with pytest.raises(SystemExit):
-            make(table, empty, out, shard_tracks=N)
+            make_mel_cache(table, empty, out, shard_tracks=N)
     with pytest.raises(InputError, match=r"empty: none of the 9 tracks"):
-        make(table, empty, out, shard_tracks=N)
+        make_mel_cache(table, empty, out, shard_tracks=N)
     assert names(tmp_path) == ["empty", *lists]
 
 
@@ -371,12 +373,12 @@ def test_other_inputs_are_refused_and_named(corpus, copies, made, tmp_path):
         (table, {"shard_tracks": None}, r"set-00000.h5: seems a shard of set.h5; give --shard-tr"),
     ):
         with pytest.raises(InputError, match=what):
-            make(other, folder, copies, **{"shard_tracks": N, **settings_})
+            make_mel_cache(other, folder, copies, **{"shard_tracks": N, **settings_})
     with pytest.raises(InputError, match=r"one.h5: already there, in one file; leave --shard-tr"):
-        make(table, folder, made / "one.h5", shard_tracks=N)
+        make_mel_cache(table, folder, made / "one.h5", shard_tracks=N)
     with pytest.raises(InputError, match=r"--shard-tracks: makes 100001 files; take more"):
         many = pd.DataFrame({name: [""] * 100_001 for name in ("track_id", "path", "subset")})
-        make(many, folder, tmp_path / "many.h5", shard_tracks=1)
+        make_mel_cache(many, folder, tmp_path / "many.h5", shard_tracks=1)
 
 
 @pytest.mark.parametrize(("before", "after"), [(None, N), (N, None), (N, 2)])
@@ -388,9 +390,9 @@ def test_a_beginning_of_another_kind_is_refused(corpus, tmp_path, monkeypatch, b
     monkeypatch.setattr(mel_cache, "ordered_map", stopped)
     out = tmp_path / "set.h5"
     with pytest.raises(KeyboardInterrupt):
-        make(*corpus, out, shard_tracks=before)
+        make_mel_cache(*corpus, out, shard_tracks=before)
     with pytest.raises(InputError, match=r"set.h5.making: already there.*\(shard_tracks: "):
-        make(*corpus, out, shard_tracks=after)
+        make_mel_cache(*corpus, out, shard_tracks=after)
 
 
 # ---------------------------------------------------------------- where it is decoded
@@ -407,13 +409,13 @@ def test_a_cluster_makes_the_same_bytes(corpus, made, tmp_path, monkeypatch, nam
             yield outcome
 
     cluster = SimpleNamespace(ordered_map=ordered_map)
-    monkeypatch.setitem(sys.modules, "common.cluster", cluster)
+    monkeypatch.setitem(sys.modules, "data_prep.dask_map", cluster)
     monkeypatch.setattr(common, "cluster", cluster, raising=False)
     table, folder = corpus
     monkeypatch.chdir(folder.parent)
     shard_tracks = None if name == "one.h5" else N
     out = tmp_path / name
-    make(table, folder.name, out, shard_tracks=shard_tracks, scheduler="tcp://there:8786")
+    make_mel_cache(table, folder.name, out, shard_tracks=shard_tracks, scheduler="tcp://there:8786")
     assert asked == ["tcp://there:8786"]
     ours = content(tmp_path)
     assert ours and all(ours[file] == content(made)[file] for file in ours)
@@ -425,7 +427,7 @@ def test_a_cluster_makes_the_same_bytes(corpus, made, tmp_path, monkeypatch, nam
 def test_kills_at_any_moment_cost_nothing_but_time(corpus, made, tmp_path):
     table, folder = corpus
     split, out = tmp_path / "s.csv", tmp_path / "set.h5"
-    split_csv.write(table, split, {"inputs": {}})
+    split_csv.write_split(table, split, {"inputs": {}})
     command = [sys.executable, ROOT / "data_prep/2_cache_mels.py", split, "--audio", folder]
     command += ["--out", out, "--workers", "2", "--shard-tracks", str(N)]
     running = {"cwd": ROOT, "text": True, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -439,14 +441,14 @@ def test_kills_at_any_moment_cost_nothing_but_time(corpus, made, tmp_path):
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
-        assert len(mel_shards.found(out)) < 3
+        assert len(mel_shards.find_shards(out)) < 3
     for verb in ("complete", "complete already"):
         done = subprocess.run(command, timeout=120, **running)
         listed = tmp_path / f"set-{5 * '[0-9]'}.failures.csv"
         assert (done.returncode, done.stderr) == (1, "")
         assert done.stdout == (
-            f"{mel_shards.pattern_of(out)}: {verb}, 8 tracks; 1 failed, see {listed} "
-            f"(to try them again, delete {mel_shards.pattern_of(out)})\n"
+            f"{mel_shards.shard_pattern(out)}: {verb}, 8 tracks; 1 failed, see {listed} "
+            f"(to try them again, delete {mel_shards.shard_pattern(out)})\n"
         )
     ours = content(tmp_path)
     assert len(ours) == 3 and all(ours[name] == content(made)[name] for name in ours)
@@ -458,4 +460,4 @@ def tracks_of(out):
     for journal in out.with_name(out.name + ".making").glob("*/journal"):
         with contextlib.suppress(FileNotFoundError):  # finished meanwhile
             waiting += journal.read_bytes().count(b"\n")
-    return N * len(mel_shards.found(out)) + waiting
+    return N * len(mel_shards.find_shards(out)) + waiting

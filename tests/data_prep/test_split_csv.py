@@ -35,8 +35,8 @@ def test_any_text_comes_back(tmp_path, pairs):
     ids, labels = zip(*rows, strict=True)
     written = pd.DataFrame({"genre": labels, "artist": ids, "subset": "test", "track_id": ids})
     written["path"] = ["p/" + label.replace("..", "") + "x" for label in labels]
-    split_csv.write(written, tmp_path / "s.csv", provenance.record({"seed": 1}))
-    found = split_csv.read(tmp_path / "s.csv")
+    split_csv.write_split(written, tmp_path / "s.csv", provenance.make_record({"seed": 1}))
+    found = split_csv.read_split(tmp_path / "s.csv")
     assert found.columns.tolist() == ["track_id", "path", "subset", "artist", "genre"]
     assert found.equals(written[found.columns].astype(found.dtypes))
     assert all(type(value) is str for value in found.to_numpy().ravel())
@@ -44,7 +44,7 @@ def test_any_text_comes_back(tmp_path, pairs):
 
 
 def test_the_file_is_plain(tmp_path):
-    split_csv.write(table(genre=["g", ""]), tmp_path / "s.csv", provenance.record({}))
+    split_csv.write_split(table(genre=["g", ""]), tmp_path / "s.csv", provenance.make_record({}))
     text = (tmp_path / "s.csv").read_bytes().decode()
     assert text == "track_id,path,subset,artist,genre\na,a,train,x,g\nb,b,test,y,\n"
     assert "versions" in json.loads((tmp_path / "s.csv.json").read_text())
@@ -62,7 +62,7 @@ def test_the_file_is_plain(tmp_path):
 )
 def test_files_from_elsewhere(tmp_path, content, row):
     (tmp_path / "s.csv").write_bytes(content)
-    assert split_csv.read(tmp_path / "s.csv").to_numpy().tolist() == [row]
+    assert split_csv.read_split(tmp_path / "s.csv").to_numpy().tolist() == [row]
 
 
 @pytest.mark.parametrize(
@@ -89,15 +89,15 @@ def test_files_from_elsewhere(tmp_path, content, row):
 def test_files_that_are_wrong(tmp_path, content, why):
     (tmp_path / "s.csv").write_bytes(content)
     with pytest.raises(InputError, match=why) as caught:
-        split_csv.read(tmp_path / "s.csv")
+        split_csv.read_split(tmp_path / "s.csv")
     assert str(caught.value).startswith(f"{tmp_path / 's.csv'}: ")
 
 
 def test_a_missing_file_and_what_may_not_be_written(tmp_path):
     with pytest.raises(InputError, match=r"no such split; make it with data_prep/1_make_splits.py"):
-        split_csv.read(tmp_path / "s.csv")
+        split_csv.read_split(tmp_path / "s.csv")
     with pytest.raises(InputError, match="stands twice"):
-        split_csv.write(table(track_id=["a", "a"]), tmp_path / "s.csv", {})
+        split_csv.write_split(table(track_id=["a", "a"]), tmp_path / "s.csv", {})
     assert not list(tmp_path.iterdir())
 
 
@@ -139,12 +139,12 @@ def test_a_file_may_stand_twice_in_one_subset():
 
 def test_columns_and_subsets():
     made = table(genre=["g", "h"])
-    assert split_csv.column(made, "genre", "s.csv").tolist() == ["g", "h"]
+    assert split_csv.label_column(made, "genre", "s.csv").tolist() == ["g", "h"]
     with pytest.raises(InputError, match=r"s.csv: has no column 'mood'; it has track_id, path"):
-        split_csv.column(made, "mood", "s.csv")
-    assert np.array_equal(split_csv.subset(made, "test", "s.csv"), [False, True])
+        split_csv.label_column(made, "mood", "s.csv")
+    assert np.array_equal(split_csv.subset_mask(made, "test", "s.csv"), [False, True])
     with pytest.raises(InputError, match=r"s.csv: no track is in the subset valid"):
-        split_csv.subset(made, "valid", "s.csv")
+        split_csv.subset_mask(made, "valid", "s.csv")
 
 
 def test_first_artists():
@@ -152,9 +152,9 @@ def test_first_artists():
     artists = ["z", "b", "z", "", "b", "a", "b"]
     made = pd.DataFrame({"track_id": list("1234567"), "artist": artists})
     for count, kept in ((1, "13"), (2, "12357"), (3, "123457"), (4, "1234567"), (None, "1234567")):
-        found = split_csv.first_artists(made, count, "s.csv")
+        found = split_csv.keep_first_artists(made, count, "s.csv")
         assert "".join(found["track_id"]) == kept
         assert found.index.equals(pd.RangeIndex(len(kept)))
         assert found.columns.equals(made.columns)
     with pytest.raises(InputError, match=r"^s\.csv: has 4 artists, not 5; ask for fewer$"):
-        split_csv.first_artists(made, 5, "s.csv")
+        split_csv.keep_first_artists(made, 5, "s.csv")

@@ -58,8 +58,8 @@ def write(
         classes,
         None if probabilities is None else probabilities[kept],
     )
-    feature_file.write(folder / f"{name}.h5", made)
-    split_csv.write(table, folder / f"{name}.csv", {"inputs": {}})
+    feature_file.write_features(folder / f"{name}.h5", made)
+    split_csv.write_split(table, folder / f"{name}.csv", {"inputs": {}})
     return folder / f"{name}.h5", folder / f"{name}.csv"
 
 

@@ -9,8 +9,8 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from common.errors import InputError
 from common.feature_file import Features
-from evaluation.projection import fit_lda, inputs_of, projected, tsne
-from evaluation.songs import Songs
+from evaluation.labelled_tracks import LabelledTracks
+from evaluation.projection import fit_lda, project_features, projection_inputs, tsne
 
 
 def clouds(artists=6, songs=8, d=5, seed=0):
@@ -107,19 +107,19 @@ def test_projected_features_say_what_they_were_projected_by():
     inputs = {"weights": {"name": "run", "model": "basic", "artists": 6}, "input": "train"}
     made = Features(features.astype(np.float32), ids, {}, inputs, ["artist 0", "other"])
     split = pd.DataFrame({"track_id": ids, "artist": names})
-    train = Songs(split, "train.csv", made.features, made, "train.h5")
+    train = LabelledTracks(split, "train.csv", made.features, made, "train.h5")
     target = replace(made, features=2 * made.features, inputs={**inputs, "input": "target"})
-    about = inputs_of(train, target, 3)
-    found = projected(train, target, 3, about)
+    about = projection_inputs(train, target, 3)
+    found = project_features(train, target, 3, about)
     expected = fit_lda(made.features, names, 3).apply(target.features)
     np.testing.assert_array_equal(found.features, expected)
     assert list(found.track_id) == list(ids) and found.inputs == about
     assert set(found.trained_on) == {*names, "other"}
     assert about["weights"] == {"name": "run_lda", "model": "basic with LDA", "artists": 6}
     assert about["input"] == "target" and about["lda"]["dimensions"] == 3
-    assert inputs_of(train, target, 2) != about
+    assert projection_inputs(train, target, 2) != about
     others = replace(train, split=split.assign(artist=names[::-1]))
-    assert inputs_of(others, target, 3)["lda"] != about["lda"]
+    assert projection_inputs(others, target, 3)["lda"] != about["lda"]
 
 
 # t-SNE

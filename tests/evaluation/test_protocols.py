@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
-from evaluation import classify, protocols, retrieval, songs, tagging
+from evaluation import classification, labelled_tracks, protocols, retrieval, tagging
 from tests.conftest import refused_here
 from tests.evaluation import made_up
 
@@ -16,7 +16,7 @@ def files(tmp_path):
 
 @pytest.fixture
 def found(files):
-    return songs.read(*files, "genre")
+    return labelled_tracks.read_labelled(*files, "genre")
 
 
 def test_songs_stand_beside_their_features(files, capsys):
@@ -24,7 +24,7 @@ def test_songs_stand_beside_their_features(files, capsys):
     table.loc[4, "genre"] = ""
     shuffled = table.sample(frac=1, random_state=0)
     shuffled.to_csv(files[1], index=False)
-    found = songs.read(*files, "genre")
+    found = labelled_tracks.read_labelled(*files, "genre")
     out = capsys.readouterr().out
     assert "1 tracks left out" in out and "1 tracks without genre left out" in out
     assert len(found.split) == 34
@@ -36,15 +36,15 @@ def test_songs_stand_beside_their_features(files, capsys):
     assert [len(part[1]) for part in (train, valid, test)] == [17, 6, 11]
     with pytest.raises(InputError, match=r"has no column 'mood'; it has track_id"):
         found.labels("mood")
-    assert songs.read(*files, None).digest != found.digest  # of other songs
+    assert labelled_tracks.read_labelled(*files, None).digest != found.digest  # of other songs
 
 
 def test_training_songs_are_those_of_the_first_artists(files):
-    found = songs.read_training(*files, 3)
+    found = labelled_tracks.read_training_tracks(*files, 3)
     assert set(found.split["artist"]) == set("abc") and len(found.split) == 8
     assert set(found.split["subset"]) == {"train"}
     with pytest.raises(InputError, match="has 6 artists, not 7"):
-        songs.read_training(*files, 7)
+        labelled_tracks.read_training_tracks(*files, 7)
 
 
 def of_each(right, truth):
@@ -54,18 +54,18 @@ def of_each(right, truth):
 def test_each_protocol_judges_as_its_function_does(found):
     genres = found.labels("genre")
     train, valid, test = found.subsets(genres)
-    assert protocols.judge_retrieval(found, "genre") == (
+    assert protocols.evaluate_retrieval(found, "genre") == (
         "map",
         [retrieval.mean_average_precision(found.features, genres)],
         35,
         {},
     )
-    judged = protocols.judge_knn(found, "genre", k=3)
-    assert judged[:3] == ("accuracy", [classify.knn_accuracy(*train, *test, k=3)], 12)
-    right = classify.knn_predict(*train, test[0], k=3) == test[1]
+    judged = protocols.evaluate_knn(found, "genre", k=3)
+    assert judged[:3] == ("accuracy", [classification.knn_accuracy(*train, *test, k=3)], 12)
+    right = classification.knn_predict(*train, test[0], k=3) == test[1]
     assert judged.details == {"accuracy of each genre": of_each(right, test[1])}
-    judged = protocols.judge_linear(found, "genre", trials=2, seed=4)
-    expected = classify.linear_softmax(*train, *valid, *test, trials=2, seed=4)
+    judged = protocols.evaluate_linear(found, "genre", trials=2, seed=4)
+    expected = classification.linear_softmax(*train, *valid, *test, trials=2, seed=4)
     assert judged[:3] == ("accuracy", list(expected.accuracies), 12)
     each = judged.details["accuracy of each genre"]
     assert each == pytest.approx(of_each(expected.right.mean(axis=0), test[1]))
@@ -76,7 +76,7 @@ def test_each_protocol_judges_as_its_function_does(found):
 
 def test_transfer_is_of_the_best_and_tells_both(found, monkeypatch):
     monkeypatch.setattr(tagging, "NETWORKS", ((4,),))
-    judged = protocols.judge_transfer(found, "genre", trials=2, seed=3)
+    judged = protocols.evaluate_transfer(found, "genre", trials=2, seed=3)
     each = [tagging.transfer(*found.subsets(found.labels("genre")), seed=s) for s in (3, 4)]
     assert judged.values == [one["best"] for one in each] and judged.metric == "accuracy"
     assert judged.details["neural network"] == np.mean([one["neural network"] for one in each])
@@ -84,8 +84,8 @@ def test_transfer_is_of_the_best_and_tells_both(found, monkeypatch):
 
 
 def test_tagging_tells_the_area_of_each_tag(files):
-    found = songs.read(*files)
-    judged = protocols.judge_tagging(found, "tags", trials=1, seed=0)
+    found = labelled_tracks.read_labelled(*files)
+    judged = protocols.evaluate_tagging(found, "tags", trials=1, seed=0)
     assert (judged.metric, judged.n_songs) == ("auc", 12)
     areas = judged.details["auc of each tag"]
     assert set(areas) == {"fast", "loud"} and judged.details["tags left out"] == 0
@@ -98,9 +98,9 @@ def test_tags_without_a_subset_are_refused(files):
     table, _ = made_up.artists("abcdef")
     table[table["subset"].ne("valid")].to_csv(files[1], index=False)
     with pytest.raises(InputError, match=r"songs\.csv: no track is in the subset valid"):
-        protocols.judge_tagging(songs.read(*files), "tags", trials=1, seed=0)
+        protocols.evaluate_tagging(labelled_tracks.read_labelled(*files), "tags", trials=1, seed=0)
     with pytest.raises(InputError, match="no column 'mood'"):
-        protocols.judge_tagging(songs.read(*files), "mood", trials=1, seed=0)
+        protocols.evaluate_tagging(labelled_tracks.read_labelled(*files), "mood", trials=1, seed=0)
 
 
 # ---------------------------------------------------------------- probabilities of genres
@@ -112,20 +112,20 @@ def judged_as(tmp_path, table, split=None, **told):
     paths = made_up.write(tmp_path, "told", table, features, **told)
     if split is not None:
         split.to_csv(paths[1], index=False)
-    return songs.read(*paths, "genre")
+    return labelled_tracks.read_labelled(*paths, "genre")
 
 
 def test_genre_judges_the_probabilities_of_the_test_songs(tmp_path, capsys):
     table, _ = made_up.artists("abcdef")
     told = made_up.telling(table, "genre")
     shuffled = table.sample(frac=1, random_state=1)
-    judged = protocols.judge_genre(judged_as(tmp_path, table, shuffled, **told), "genre")
+    judged = protocols.evaluate_genre(judged_as(tmp_path, table, shuffled, **told), "genre")
     test = table["subset"].eq("test").to_numpy()
     shares, truth = told["probabilities"][test], table["genre"].to_numpy()[test]
     predicted = np.array(told["classes"])[shares.argmax(axis=1)]
     assert (judged.metric, judged.n_songs) == ("log_loss", 12)
-    assert judged.values == [pytest.approx(classify.log_loss(shares, truth, told["classes"]))]
-    assert judged.details["macro_f1"] == pytest.approx(classify.macro_f1(predicted, truth))
+    assert judged.values == [pytest.approx(classification.log_loss(shares, truth, told["classes"]))]
+    assert judged.details["macro_f1"] == pytest.approx(classification.macro_f1(predicted, truth))
     assert judged.details["accuracy"] == pytest.approx(np.mean(predicted == truth))
     assert set(judged.details["F1 of each genre"]) == {"rock", "folk"}
     assert len(judged.lines()) == 4 and capsys.readouterr().out == ""
@@ -136,19 +136,19 @@ def test_a_genre_never_learnt_has_no_loss_and_is_told(tmp_path, capsys):
     told = made_up.telling(table, "genre")
     later = table.copy()
     later.loc[later["artist"].eq("a"), "genre"] = "polka"  # two songs of it test
-    judged = protocols.judge_genre(judged_as(tmp_path, table, later, **told), "genre")
+    judged = protocols.evaluate_genre(judged_as(tmp_path, table, later, **told), "genre")
     assert judged.n_songs == 10
     out = capsys.readouterr().out
     assert out.endswith("2 test songs left out, the networks never learnt their genre\n")
     with pytest.raises(InputError, match=r"told\.csv: no test song has a genre that the net"):
-        protocols.judge_genre(
+        protocols.evaluate_genre(
             judged_as(tmp_path, table, table.assign(genre="polka"), **told), "genre"
         )
 
 
 def test_features_without_probabilities_are_refused(found, files):
     with pytest.raises(InputError, match=f"{files[0]}: holds no class probabilities; extract"):
-        protocols.judge_genre(found, "genre")
+        protocols.evaluate_genre(found, "genre")
 
 
 def test_one_label_is_refused_by_each_protocol(tmp_path):

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from common.errors import InputError
-from evaluation.results import over_seeds, read_results, together
+from evaluation.results import average_over_seeds, merge_names, read_results
 from tests.evaluation.made_results import LINEAR, RESULT, writer
 
 
@@ -102,7 +102,7 @@ def test_what_figures_and_pages_use_is_checked(write, change):
 
 
 def test_results_that_differ_in_their_seed_alone_are_their_mean(write):
-    results = over_seeds(
+    results = average_over_seeds(
         write(
             *({"features": f"own_60_{n}", "seed": n, "value": n / 4, "spread": 9} for n in (0, 2)),
             {"features": "own_60_0", "seed": 0, "value": 1, "dataset": "other"},
@@ -121,11 +121,11 @@ def test_results_that_differ_in_their_seed_alone_are_their_mean(write):
     ]
     assert results["spread"].tolist()[0] == 0.25 and results["spread"].tolist()[2] == 0.01
     assert str(results["artists"].dtype) == "Int64"
-    assert not len(over_seeds(results.iloc[:0].drop(columns="over")))
+    assert not len(average_over_seeds(results.iloc[:0].drop(columns="over")))
 
 
 def test_what_differs_in_more_than_its_seed_is_not_averaged(write):
-    results = over_seeds(
+    results = average_over_seeds(
         write(
             *({"features": f"a_{n}", "seed": n, "n_songs": 9 - n} for n in (0, 1)),
             *({"features": f"b_{n}", "seed": n, "variant": "enrol=2"} for n in (0, 2)),
@@ -149,4 +149,4 @@ def test_what_differs_in_more_than_its_seed_is_not_averaged(write):
     ],
 )
 def test_names_are_told_together(names, told):
-    assert together(names) == told
+    assert merge_names(names) == told

@@ -5,8 +5,8 @@ import os
 import numpy as np
 import pytest
 
-import models.quiet_keras  # noqa: F401 (before anything else imports TensorFlow)
-from tests.models import made_up
+import models.keras_backend  # noqa: F401 (before anything else imports TensorFlow)
+from tests.training import fixtures
 
 # Only the CPU gives the same bits twice; and two processes could not both have the whole GPU.
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
@@ -15,7 +15,7 @@ os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 @pytest.fixture(scope="session")
 def encoder():
     """A random encoder as if trained, for all tests that do not change it."""
-    return made_up.encoder()
+    return fixtures.encoder()
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import pytest
 
 from common.errors import InputError
 from data_prep import split_csv
-from data_prep.catalogs import SOURCES
+from data_prep.datasets import SOURCES
 from papers.datasets import KNOWN, Data, require
 
 
@@ -66,7 +66,7 @@ def test_the_built_in_corpus_is_always_there(data):
 def split(name: str, *artists: str) -> None:
     ids = [str(number) for number, _ in enumerate(artists)]
     table = pd.DataFrame({"track_id": ids, "path": ids, "subset": "test", "artist": list(artists)})
-    split_csv.write(table, Path("splits", f"{name}.csv"), {"inputs": {}})
+    split_csv.write_split(table, Path("splits", f"{name}.csv"), {"inputs": {}})
 
 
 def test_split_and_cache_that_are_there_are_taken_as_they_are(data):

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_prep import groups_file
-from data_prep.artist_groups import Codebook, Groups
-from report import groups
+from artist_groups import groups_file
+from artist_groups.topics import Codebook, Groups
+from report import group_tables
 from tests.conftest import refused_here, run_here
 from tests.evaluation import made_up
 
@@ -23,8 +23,8 @@ def files(tmp_path):
     }
     codebook = Codebook(np.zeros((5, 25), np.float32), np.ones(25, np.float32))
     mean, std = np.zeros(128), np.ones(128)
-    made = groups_file.Prepared(mean, std, by_word, ["ska", "oi"], {}, {"m": codebook})
-    groups_file.save(tmp_path / "groups.h5", made)
+    made = groups_file.GroupsFile(mean, std, by_word, ["ska", "oi"], {}, {"m": codebook})
+    groups_file.save_groups(tmp_path / "groups.h5", made)
     _, split = made_up.write(tmp_path, "songs", *made_up.artists("abcd"))
     return tmp_path / "groups.h5", split, by_word
 
@@ -42,7 +42,7 @@ def test_each_word_has_a_table_and_a_map(files, tmp_path):
     split = pd.read_csv(given[1], dtype=str, keep_default_na=False)
     for word, found in by_word.items():
         table = pd.read_csv(out / f"groups_{word}.csv")
-        expected = groups.interpretation(found.shares, ARTISTS, split)
+        expected = group_tables.describe_groups(found.shares, ARTISTS, split)
         columns = ["genres", "artists"]
         assert table[columns].to_numpy().tolist() == expected[columns].to_numpy().tolist()
         assert ("subgenres" in table) == (word == "s")

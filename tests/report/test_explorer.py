@@ -95,7 +95,7 @@ def data_of(page: Path) -> dict:
 
 def test_songs_and_maps_are_in_the_page(tmp_path):
     songs, maps = table(), two_maps(60)
-    explorer.write(tmp_path / "page.html", songs, maps, None, "Songs & maps", neighbours=4)
+    explorer.write_explorer(tmp_path / "page.html", songs, maps, None, "Songs & maps", neighbours=4)
     data = data_of(tmp_path / "page.html")
     assert data["track_id"] == songs["track_id"].tolist()
     assert data["audio"] is None
@@ -116,7 +116,7 @@ def test_songs_and_maps_are_in_the_page(tmp_path):
 
 
 def test_the_page_may_load_nothing_but_audio(tmp_path):
-    explorer.write(tmp_path / "page.html", table(), two_maps(60), None, "t")
+    explorer.write_explorer(tmp_path / "page.html", table(), two_maps(60), None, "t")
     policy = dict(
         part.strip().split(" ", 1) for part in parsed(tmp_path / "page.html").policy.split(";")
     )
@@ -133,7 +133,7 @@ def test_hostile_names_end_no_script_and_come_back(tmp_path):
         songs[column] = HOSTILE
     songs["path"] = [name.replace(":", "") for name in HOSTILE]
     maps = {HOSTILE[0]: two_maps(len(HOSTILE))["basic"]}
-    explorer.write(tmp_path / "page.html", songs, maps, None, HOSTILE[0])
+    explorer.write_explorer(tmp_path / "page.html", songs, maps, None, HOSTILE[0])
     page = parsed(tmp_path / "page.html")
     assert [name for name, _ in page.scripts] == ["data", None, None]
     assert page.title == HOSTILE[0]
@@ -172,7 +172,7 @@ def test_the_audio_folder_may_be_that_of_the_page(tmp_path):
 def test_few_songs_have_as_many_neighbours_as_there_are(tmp_path, count):
     songs = table(count).assign(genre="")
     maps = {"one": (np.ones((count, 2)), np.zeros((count, 2)))}
-    explorer.write(tmp_path / "page.html", songs, maps, None, "t")
+    explorer.write_explorer(tmp_path / "page.html", songs, maps, None, "t")
     data = data_of(tmp_path / "page.html")
     assert data["neighbours"] == count - 1
     assert len(data["maps"][0]["nearest"]) == count * (count - 1)
@@ -201,7 +201,7 @@ def test_what_does_not_fit_is_refused_and_leaves_the_page_there_was(tmp_path, ch
     songs, maps = table(), two_maps(60)
     given = {"songs": songs, "maps": maps, "audio": None, "title": "t", **change(songs, maps)}
     with pytest.raises(InputError, match=message) as refused:
-        explorer.write(page, **given)
+        explorer.write_explorer(page, **given)
     assert "\n" not in str(refused.value)
     assert page.read_text() == "as it was"
     assert list(tmp_path.iterdir()) == [page]
@@ -227,7 +227,7 @@ def page(tmp_path_factory) -> Path:
         place.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(place, np.zeros(8000 * 20), 8000)
     made = folder / "results" / "page.html"
-    explorer.write(made, songs, two_maps(60), folder / "my music #1", "Sixty songs")
+    explorer.write_explorer(made, songs, two_maps(60), folder / "my music #1", "Sixty songs")
     return made
 
 
@@ -392,7 +392,7 @@ def test_each_of_several_tags_is_a_filter(driver, tmp_path):
 
     songs = table(6).assign(tags=["piano|bass", "", "bass", "bass drum", "voice|bass", "piano"])
     maps = {"a": two_maps(6)["basic"]}
-    explorer.write(tmp_path / "page.html", songs, maps, None, "t", labels=("tags",))
+    explorer.write_explorer(tmp_path / "page.html", songs, maps, None, "t", labels=("tags",))
     opened(driver, tmp_path / "page.html")
     tags = Select(driver.find_elements("css selector", "#controls select")[2])
     assert [option.text for option in tags.options] == [
@@ -448,7 +448,7 @@ def test_a_view_is_kept_until_the_whole_map_is_asked_for(driver, page):
 
 def test_a_song_known_by_its_path_is_named_by_its_file(driver, tmp_path):
     songs = table(9).assign(track_id=lambda songs: songs["path"])
-    explorer.write(tmp_path / "page.html", songs, {"a": two_maps(9)["basic"]}, None, "t")
+    explorer.write_explorer(tmp_path / "page.html", songs, {"a": two_maps(9)["basic"]}, None, "t")
     opened(driver, tmp_path / "page.html")
     assert texts(driver, "#found .name") == [f"song {song}.wav" for song in range(9)]
     click_point(driver, 4)
@@ -510,7 +510,7 @@ def test_hostile_names_are_shown_and_do_nothing(driver, tmp_path):
     for path in songs["path"]:
         soundfile.write(music / path, np.zeros(8000 * 20), 8000, format="WAV")
     maps = dict(zip(HOSTILE, two_maps(len(HOSTILE)).values(), strict=False))
-    explorer.write(tmp_path / "page.html", songs, maps, music, HOSTILE[1])
+    explorer.write_explorer(tmp_path / "page.html", songs, maps, music, HOSTILE[1])
     opened(driver, tmp_path / "page.html")
     assert text(driver, "h1") == HOSTILE[1]
     assert texts(driver, ".side h2") == list(HOSTILE[:2])
@@ -547,13 +547,13 @@ def test_the_browser_keeps_the_page_from_network_and_foreign_scripts(
 
 def test_a_page_without_audio_works_and_a_missing_file_is_told(driver, page, tmp_path):
     songs, maps = table(9), {"only": two_maps(9)["basic"]}
-    explorer.write(tmp_path / "silent.html", songs, maps, None, "t")
+    explorer.write_explorer(tmp_path / "silent.html", songs, maps, None, "t")
     opened(driver, tmp_path / "silent.html")
     click_point(driver, 4)
     assert text(driver, "#name") == "song 00004"
     assert text(driver, "#note") == "no audio"
     assert not driver.find_element("id", "audio").is_displayed()
-    explorer.write(tmp_path / "missing.html", songs, maps, tmp_path, "t")
+    explorer.write_explorer(tmp_path / "missing.html", songs, maps, tmp_path, "t")
     opened(driver, tmp_path / "missing.html")
     click_point(driver, 4)
     wait(driver, "return note.textContent.includes('cannot play')")
@@ -628,7 +628,7 @@ def test_ten_thousand_songs_answer_within_100_ms(driver, tmp_path):
         name: (random.normal(size=(count, 16)), random.normal(size=(count, 2)))
         for name in ("siamese", "basic")
     }
-    explorer.write(tmp_path / "big.html", songs, maps, None, "Ten thousand songs")
+    explorer.write_explorer(tmp_path / "big.html", songs, maps, None, "Ten thousand songs")
     opened(driver, tmp_path / "big.html")
     driver.execute_script(ANSWERED)
     genre = Select(driver.find_elements("css selector", "#controls select")[2])

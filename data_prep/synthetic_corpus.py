@@ -1,0 +1,669 @@
+"""The built-in demo corpus: music this project makes itself, from a seed.
+
+A *source* part (artists to train on) and a *target* part (other artists, to
+evaluate on) share eight genres. A genre is a table of habits: instruments,
+kits, scales and grooves. An artist is a persistent `Style` drawn around its
+genre: its own versions of instruments and drums, its own twist of a groove,
+its own mix. A `Song` has a key, chords, a melody, an arrangement and a
+recording of its own. Recordings differ so much in EQ, level and noise that the
+long-term spectrum says little about a genre; rhythm, envelopes and timbre say
+more.
+"""
+
+import contextlib
+import functools
+import itertools
+import zlib
+from dataclasses import astuple, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import soundfile
+from scipy.signal import butter, oaconvolve, sosfilt
+
+from common import cli, provenance
+from common.errors import InputError
+from common.files import atomic_write
+from common.parallel import ordered_map
+
+RATE = 22_050  # Hz
+SAMPLES = 30 * RATE
+STEPS = 16  # in a bar
+PARTS = ("source", "target")
+ROLES = ("drums", "bass", "chords", "lead")
+CROSSOVER = 0.15  # how often an artist takes an instrument or a kit from any genre
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """A pitched sound: a bright wave that fades, above a dull one that lasts."""
+
+    slope: float  # partial k of the bright wave has amplitude k ** -slope
+    even: float  # amplitude of the even partials
+    attack: float  # seconds
+    decay: float  # seconds to 1/e
+    bright: float  # seconds in which the bright wave fades to 1/e
+    detune: float  # of the bright wave relative to the dull one
+    vibrato: float  # semitones
+    drive: float  # distortion
+
+
+@dataclass(frozen=True)
+class Kit:
+    """The sound of the drums: frequencies in Hz, decays to 1/e in seconds."""
+
+    kick: float
+    kick_decay: float
+    sweep: float  # octaves the kick falls
+    snare: float  # centre of its noise
+    snare_decay: float
+    snare_tone: float  # amplitude of its skin
+    hat: float  # lower edge of its noise
+    hat_decay: float
+    perc: float
+    perc_decay: float
+
+
+# fmt: off
+INSTRUMENTS = {
+    #                                slope even  attack decay bright detune vibrato drive
+    "piano":             Instrument(1.1,  0.9,  0.003, 0.50,  0.10, 0.0010, 0.001,  0.01),
+    "electric piano":    Instrument(1.6,  0.3,  0.006, 0.70,  0.20, 0.0005, 0.150,  0.20),
+    "organ":             Instrument(0.7,  0.4,  0.010, 9.00,  9.00, 0.0030, 0.120,  0.10),
+    "guitar":            Instrument(0.8,  0.8,  0.003, 0.35,  0.06, 0.0005, 0.010,  0.01),
+    "distorted guitar":  Instrument(0.7,  0.9,  0.006, 2.00,  2.00, 0.0030, 0.050,  6.00),
+    "synth":             Instrument(0.9,  1.0,  0.010, 3.00,  0.25, 0.0070, 0.010,  0.50),
+    "pad":               Instrument(1.4,  0.9,  0.300, 9.00,  9.00, 0.0060, 0.100,  0.01),
+    "strings":           Instrument(0.9,  0.9,  0.080, 9.00,  9.00, 0.0020, 0.300,  0.10),
+    "flute":             Instrument(2.2,  0.5,  0.050, 9.00,  9.00, 0.0005, 0.250,  0.05),
+    "brass":             Instrument(0.5,  1.0,  0.035, 4.00,  0.60, 0.0010, 0.080,  1.00),
+    "bells":             Instrument(1.8,  0.2,  0.002, 0.60,  0.25, 1.7560, 0.001,  0.01),
+    "bass guitar":       Instrument(1.3,  0.9,  0.006, 0.60,  0.12, 0.0005, 0.005,  0.20),
+    "upright bass":      Instrument(1.7,  0.7,  0.012, 0.35,  0.05, 0.0005, 0.020,  0.01),
+    "synth bass":        Instrument(0.8,  1.0,  0.004, 2.00,  0.10, 0.0050, 0.001,  1.50),
+    "sub bass":          Instrument(3.0,  0.3,  0.010, 1.50,  0.20, 0.0005, 0.001,  0.50),
+}
+KITS = {
+    #                    kick decay sweep snare decay tone   hat  decay  perc decay
+    "drum machine":  Kit(48,  0.18, 2.5,  1900, 0.09, 0.2,  7000, 0.030,  900, 0.04),
+    "drum kit":      Kit(68,  0.09, 1.0,  2600, 0.11, 0.6,  5200, 0.060,  420, 0.10),
+    "brushes":       Kit(75,  0.06, 0.4,  3800, 0.16, 0.1,  6200, 0.140,  650, 0.05),
+    "hand percussion": Kit(95, 0.11, 0.3, 1200, 0.05, 0.9,  4500, 0.045,  310, 0.13),
+}
+SCALES = {
+    "major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10),
+    "dorian": (0, 2, 3, 5, 7, 9, 10), "mixolydian": (0, 2, 4, 5, 7, 9, 10),
+}
+VOICINGS = {  # scale degrees above the root
+    "power": (0, 4, 7), "triad": (0, 2, 4), "seventh": (0, 2, 4, 6), "ninth": (2, 6, 8),
+}
+# fmt: on
+
+
+@dataclass(frozen=True)
+class Groove:
+    """The rhythm of a subgenre: a bar of 16 steps for each role, '.' for a rest."""
+
+    tempo: tuple[float, float]  # beats a minute, from and to
+    kick: str
+    snare: str
+    hat: str  # o: open
+    perc: str
+    chords: str
+    bass: str  # scale degrees above the root of the chord
+    beat: int = 4  # steps of a beat
+    swing: float = 0.0  # delay of every second step, in steps
+    ring: float = 2.0  # steps a chord rings
+    arpeggio: bool = False  # the notes of a chord one after the other
+
+
+@dataclass(frozen=True)
+class Genre:
+    """Habits from which an artist draws: `density` is melody notes a step."""
+
+    chords: tuple[str, ...]
+    lead: tuple[str, ...]
+    bass: tuple[str, ...]
+    kits: tuple[str, ...]
+    scales: tuple[str, ...]
+    voicings: tuple[str, ...]
+    density: float
+    subgenres: dict[str, Groove]
+
+
+REST = "." * STEPS
+# fmt: off
+GENRES = {
+    "house": Genre(
+        ("synth", "electric piano", "pad"), ("synth", "bells"), ("synth bass", "sub bass"),
+        ("drum machine",), ("minor", "dorian"), ("seventh", "ninth"), 0.2, {
+        "deep house": Groove((116, 124), "x...x...x...x...", "....x.......x...", "..o...o...o...o.",
+            "...x..x....x..x.", "x..x..x....x..x.", "1..1..5...1..8..", swing=0.1),
+        "tech house": Groove((122, 132), "x...x...x...x...", "....x.......x...", "x.o.x.o.x.o.x.o.",
+            "..x..x....x..x..", "..x...x...x...x.", "..1...1...1...8.", ring=1)}),
+    "hip hop": Genre(
+        ("electric piano", "piano", "strings"), ("flute", "bells", "synth"), ("sub bass",),
+        ("drum machine", "drum kit"), ("minor", "dorian"), ("seventh", "ninth"), 0.15, {
+        "boom bap": Groove((82, 96), "x......x..x.....", "....x.......x...", "x.x.x.x.x.x.x.x.",
+            REST, "x.....x.........", "1......1..5.....", swing=0.3, ring=5),
+        "trap": Groove((68, 82), "x.....x....x....", "....x.......x...", "x.xxx.x.xxxxx.xx",
+            REST, "x.........x.....", "1.....1....1....", swing=0.1, ring=8)}),
+    "jazz": Genre(  # a step is a quaver here, a semiquaver elsewhere
+        ("piano", "guitar"), ("brass", "flute", "piano"), ("upright bass",),
+        ("brushes", "drum kit"), ("dorian", "mixolydian"), ("seventh", "ninth"), 0.5, {
+        "swing": Groove((140, 190), "x.......x.......", "..x...x...x...x.", "x.xxx.xxx.xxx.xx",
+            REST, "...x..x.......x.", "1.3.5.6.8.6.5.3.", beat=2, swing=0.33),
+        "cool jazz": Groove((104, 140), REST, "..x...x...x...x.", "x.x.x.xxx.x.x.xx",
+            REST, "x.....x...x.....", "1.2.3.5.6.5.3.2.", beat=2, swing=0.33, ring=4)}),
+    "rock": Genre(
+        ("distorted guitar", "guitar"), ("distorted guitar", "organ"), ("bass guitar",),
+        ("drum kit",), ("major", "minor", "mixolydian"), ("power", "triad"), 0.25, {
+        "indie rock": Groove((112, 136), "x.....x.x.......", "....x.......x...", "x.x.x.x.x.x.x.x.",
+            REST, "x.x.x.xxx.x.x.xx", "1.1.1.1.1.1.1.1."),
+        "punk": Groove((150, 180), "x.....x.x.x.....", "....x.......x...", "x.x.x.x.x.x.x.x.",
+            REST, "x.x.x.x.x.x.x.x.", "1.1.1.1.1.1.1.1.")}),
+    "folk": Genre(
+        ("guitar", "piano"), ("strings", "flute", "guitar"), ("upright bass", "bass guitar"),
+        ("hand percussion", "brushes"), ("major", "dorian", "minor"), ("triad",), 0.3, {
+        "ballad": Groove((66, 86), REST, REST, REST,
+            "....x.......x...", "x.x.x.x.x.x.x.x.", "1.......5.......", ring=4, arpeggio=True),
+        "fingerstyle": Groove((88, 112), "x.......x.......", REST, REST,
+            "....x.......x...", "x.xxx.xxx.xxx.xx", "1...5...1...5...", ring=3, arpeggio=True)}),
+    "reggae": Genre(
+        ("organ", "guitar", "piano"), ("brass", "organ", "flute"), ("bass guitar", "sub bass"),
+        ("drum kit", "drum machine"), ("minor", "major", "mixolydian"), ("triad",), 0.15, {
+        "roots": Groove((68, 82), "........x.......", "........x.......", "x.x.x.x.x.x.x.x.",
+            REST, "....x.......x...", "1..1..3.5.......", swing=0.2, ring=1),
+        "dub": Groove((62, 76), "x...x...x...x...", "........x.......", "..x...x...x...x.",
+            "......x...x.....", "....x.x.....x.x.", "1..1....5.3.....", swing=0.1, ring=1)}),
+    "latin": Genre(
+        ("piano", "guitar", "brass"), ("brass", "flute", "guitar"), ("upright bass", "bass guitar"),
+        ("hand percussion",), ("minor", "major", "mixolydian"), ("triad", "seventh"), 0.3, {
+        "salsa": Groove((88, 106), "......x.......x.", "x..x...x..x.x...", "x.xxx.xxx.xxx.xx",
+            "x.xxx.x.xx.x.xxx", "x.xx.xx.xx.xx.xx", "......5.....8...", ring=1.5),
+        "bossa nova": Groove((70, 86), "x..xx..xx..xx..x", "x..x..x...x..x..", "xxxxxxxxxxxxxxxx",
+            "..x..x....x..x..", "x..x..x...x..x..", "1..55..55..11..1", ring=2)}),
+    "ambient": Genre(
+        ("pad", "strings", "synth"), ("bells", "pad", "flute"), ("sub bass", "synth bass"),
+        ("drum machine", "brushes"), ("major", "dorian", "minor"), ("ninth", "seventh"), 0.1, {
+        "drone": Groove((54, 72), REST, REST, REST,
+            REST, "x.......x.......", "1.......5.......", ring=9),
+        "downtempo": Groove((72, 92), "x.........x.....", "........x.......", REST,
+            "..x...x...x...x.", "x.......x.......", "1.......1..5....", ring=9)}),
+}
+FIRST = ("amber", "blue", "copper", "distant", "electric", "frozen", "golden", "hollow", "iron",
+         "jade", "kind", "lunar", "marble", "northern", "open", "paper", "quiet", "red", "silver",
+         "tidal", "upper", "velvet", "wild", "young")
+SECOND = ("anchors", "birds", "canyon", "doors", "engines", "fields", "ghosts", "harbour",
+          "islands", "jackals", "kites", "lanterns", "mirrors", "nomads", "orchard", "pilots",
+          "queens", "rivers", "sparrows", "towers", "union", "valleys", "windows", "years")
+# fmt: on
+EQ_HZ = np.geomspace(40, RATE / 2, 10)
+
+
+@dataclass(frozen=True)
+class Style:
+    """What the songs of an artist share."""
+
+    genre: str
+    subgenres: tuple[str, ...]
+    groove: Groove
+    tempo: float  # beats a minute
+    sounds: dict[str, tuple[tuple[str, Instrument], ...]]  # those a role may be played on
+    kit: tuple[str, Kit]
+    scales: tuple[str, ...]
+    voicing: tuple[int, ...]
+    roots: tuple[int, ...]  # scale degrees of the chords
+    accents: np.ndarray  # (16,) float64, how likely a melody note is on each step
+    leap: float  # scale degrees from one melody note to the next
+    keynote: dict[str, int]  # MIDI number of each role's C
+    mix: dict[str, float]  # dB of each role
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What a studio and a transfer did to a song."""
+
+    level: float  # dB of the peak
+    eq: np.ndarray  # (10,) float64, dB at `EQ_HZ`
+    lo_fi: bool  # a narrow band
+    noise: float  # dB of the noise floor relative to the music
+    hiss: float  # 1 for a dull noise, 0 for a white one
+    drive: float  # saturation
+    room: float  # seconds to 1/e
+    wet: float  # level of the room
+
+
+@dataclass(frozen=True)
+class Song:
+    """One song but for its notes, which are drawn while it is played."""
+
+    path: str
+    album: str
+    style: Style
+    tempo: float  # beats a minute
+    key: int  # semitones above C
+    scale: str
+    roots: tuple[int, ...]  # scale degrees of the chords, a bar each
+    sounds: dict[str, tuple[str, Instrument]]
+    resting: tuple[str, ...]  # who rests in each section of two bars, "" for none
+    mix: dict[str, float]  # dB of each role
+    recording: Recording
+
+
+def corpus_table(
+    seed: int = 0,
+    *,
+    source_artists: int = 60,
+    source_songs: int = 20,
+    target_artists: int = 24,
+    target_songs: int = 10,
+) -> pd.DataFrame:
+    """The tracks of a corpus with their labels; renders nothing.
+
+    Counts of artists are of a part, counts of songs of an artist. A smaller
+    corpus is a subset of a larger one: the same paths, labels and samples.
+
+    Returns
+    -------
+    DataFrame
+        One row a track, all columns str: track_id and path (the same relative
+        posix path), part ("source" or "target"), artist, album, genre,
+        subgenres and tags (the last two joined by "|").
+
+    Raises
+    ------
+    InputError
+        A count is negative, or there are not so many names for artists.
+    """
+    counts = {"source": (source_artists, source_songs), "target": (target_artists, target_songs)}
+    rows = []
+    for part, (artists, songs) in counts.items():
+        names = _artists(part)
+        if not 0 <= artists <= len(names) or songs < 0:
+            raise InputError(
+                f"{part}: {artists} artists with {songs} songs each; "
+                f"choose 0 to {len(names)} artists and 0 or more songs"
+            )
+        for number, track in itertools.product(range(artists), range(songs)):
+            song = _song(part, number, track, seed)
+            style, path = song.style, song.path
+            labels = (style.genre, "|".join(style.subgenres), "|".join(_tags(song)))
+            rows.append((path, path, part, names[number], song.album, *labels))
+    columns = ["track_id", "path", "part", "artist", "album", "genre", "subgenres", "tags"]
+    return pd.DataFrame(rows, columns=columns, dtype=str)
+
+
+def render_track(path: str, seed: int = 0) -> np.ndarray:
+    """One track of the catalog: (661500,) float32 at 22,050 Hz, within (-1, 1).
+
+    Raises
+    ------
+    InputError
+        No catalog has this path.
+    """
+    try:
+        part, artist, _, file = path.split("/")
+        song = _song(part, _artists(part).index(artist), int(file.split("_")[0]), seed)
+    except ValueError:
+        song = None
+    if song is None or song.path != path:
+        raise InputError(f"{path}: no track of the demo corpus; take a path from its catalog")
+    rng = _rng(seed, path, "notes")
+    return _record(_play(song, rng), song.recording, rng)
+
+
+def write_corpus(root: Path, table: pd.DataFrame, seed: int = 0, workers: int = 2) -> int:
+    """Write each track of a catalog that is not there yet below `root`.
+
+    Files are 16-bit FLAC, whole or absent.
+
+    Returns
+    -------
+    int
+        How many tracks were written.
+
+    Raises
+    ------
+    InputError
+        `root` cannot be written to or has the corpus of another seed, or the
+        table has a path that is in no catalog.
+    """
+    _require_same_seed(Path(root), seed)
+    missing = [path for path in table["path"] if not (Path(root) / path).is_file()]
+    task = functools.partial(_write_track, Path(root), seed)
+    with contextlib.closing(ordered_map(task, missing, workers=workers)) as outcomes:
+        for outcome in cli.progress_bar(outcomes, total=len(missing), desc="music", unit="song"):
+            if outcome.error is not None:
+                raise outcome.error
+    return len(missing)
+
+
+def _require_same_seed(root: Path, seed: int) -> None:
+    """Names of tracks do not tell the seed, so the folder does."""
+    about, inputs = root / "corpus", {"seed": seed}
+    if found := provenance.read_sidecar(about)["inputs"]:
+        provenance.require_same(root, found, inputs)
+        return
+    with atomic_write(provenance.sidecar_path(about)) as aside:
+        aside.write_text(provenance.to_json(provenance.make_record(inputs)), encoding="utf-8")
+
+
+def _write_track(root: Path, seed: int, path: str) -> None:
+    # FLAC at its lowest level costs 9 ms a song where WAV costs 5, out of some 45 in all,
+    # and makes 1.3 GB out of 1.9; a higher level saves at most 4 % of that.
+    with atomic_write(root / path) as unfinished:
+        samples = render_track(path, seed)
+        soundfile.write(
+            unfinished, samples, RATE, format="FLAC", subtype="PCM_16", compression_level=0.0
+        )
+
+
+def _rng(*keys: int | str) -> np.random.Generator:
+    """A generator for these keys, the same in every process."""
+    numbers = [zlib.crc32(key.encode()) if isinstance(key, str) else key for key in keys]
+    return np.random.default_rng(np.random.SeedSequence(numbers))
+
+
+# Labels: artists, songs, tags
+
+
+@functools.cache
+def _artists(part: str) -> list[str]:
+    """The names of a part's artists, in order, the same for every seed."""
+    names = _rng("artists").permutation(["_".join(n) for n in itertools.product(FIRST, SECOND)])
+    return names[PARTS.index(part) :: len(PARTS)].tolist()
+
+
+def _vary(sound: Instrument | Kit, rng: np.random.Generator) -> Instrument | Kit:
+    """An artist's version of a sound: each number times a random factor."""
+    numbers = np.array(astuple(sound))
+    return type(sound)(*(numbers * np.exp(rng.normal(0, 0.22, numbers.size))).tolist())
+
+
+def _twist(pattern: str, rng: np.random.Generator) -> str:
+    """The pattern with up to two hits more or fewer; a rest remains a rest."""
+    steps = list(pattern)
+    for step in rng.choice(STEPS, rng.integers(0, 3), replace=False):
+        steps[step] = "." if steps[step] != "." else pattern.strip(".")[:1] or "."
+    return "".join(steps) if set(steps) != {"."} else pattern
+
+
+def _choose(own: tuple[str, ...], all_names: list[str], count: int, rng) -> list[str]:
+    """Names out of a genre's own, the last one now and then out of all."""
+    names = rng.permutation(own)[:count].tolist()
+    if rng.random() < CROSSOVER:
+        names[-1] = str(rng.choice(all_names))
+    return names
+
+
+@functools.cache
+def _style(part: str, number: int, seed: int) -> Style:
+    """Artist `number` of a part; the genres take turns."""
+    rng = _rng(seed, part, number, "style")
+    name = list(GENRES)[number % len(GENRES)]
+    genre = GENRES[name]
+    subgenres = rng.permutation(list(genre.subgenres))[: rng.integers(1, 3)].tolist()
+    sounds = {}
+    for role, count in (("bass", 1), ("chords", 1), ("lead", 2)):
+        all_names = sorted({own for g in GENRES.values() for own in getattr(g, role)})
+        chosen = _choose(getattr(genre, role), all_names, count, rng)
+        sounds[role] = tuple((name, _vary(INSTRUMENTS[name], rng)) for name in chosen)
+    kit = _choose(genre.kits, list(KITS), 1, rng)[0]
+    groove = _groove(genre.subgenres[subgenres[0]], genre.subgenres[subgenres[-1]], rng)
+    weight = rng.uniform(0.3, 1.7, STEPS) * np.resize([1, rng.uniform(0.2, 0.9)], STEPS)
+    return Style(
+        genre=name,
+        subgenres=tuple(sorted(subgenres)),
+        groove=groove,
+        tempo=rng.uniform(*groove.tempo),
+        sounds=sounds,
+        kit=(kit, _vary(KITS[kit], rng)),
+        scales=tuple(rng.permutation(genre.scales)[:2].tolist()),
+        voicing=VOICINGS[str(rng.choice(genre.voicings))],
+        roots=tuple(rng.permutation(6)[:4].tolist()),
+        accents=genre.density * rng.uniform(0.7, 1.4) * weight / weight.mean(),
+        leap=rng.uniform(0.8, 3.0),
+        keynote={
+            "bass": 36,
+            "chords": int(rng.choice([48, 60])),
+            "lead": int(rng.choice([60, 72])),
+        },
+        mix={role: rng.normal(0, 2.5) for role in ROLES},
+    )
+
+
+def _groove(first: Groove, second: Groove, rng: np.random.Generator) -> Groove:
+    """An artist's twist of one subgenre, with the hats and chords of another."""
+    patterns = {role: getattr(first, role) for role in ("kick", "snare", "perc", "bass")}
+    patterns |= {"hat": second.hat, "chords": second.chords}
+    return replace(
+        first,
+        **{role: _twist(pattern, rng) for role, pattern in patterns.items()},
+        swing=first.swing * rng.uniform(0.8, 1.1),
+        ring=second.ring * rng.uniform(0.7, 1.3),
+        arpeggio=second.arpeggio,
+    )
+
+
+def _song(part: str, number: int, track: int, seed: int) -> Song:
+    """Song `track` of artist `number` of a part."""
+    style = _style(part, number, seed)
+    names = _rng(part, number, "albums")
+    albums = names.permutation(FIRST)[: names.integers(2, 5)]
+    place = track % len(albums)
+    album = f"{albums[place]}_{names.permutation(SECOND)[place]}"
+    rng = _rng(seed, part, number, track, "song")
+    title = "_".join(_rng(part, number, track, "title").choice(SECOND, 2))
+    resting = [str(rng.choice(["", *ROLES], p=[0.3, 0.1, 0.25, 0.1, 0.25])) for _ in range(4)]
+    if rng.random() < 0.15:
+        resting = ["lead"]
+    return Song(
+        path=f"{part}/{_artists(part)[number]}/{album}/{track:02d}_{title}.flac",
+        album=album,
+        style=style,
+        tempo=style.tempo * rng.uniform(0.94, 1.06),
+        key=int(rng.integers(-5, 7)),
+        scale=str(rng.choice(style.scales)),
+        roots=tuple(rng.permutation(style.roots).tolist()),
+        sounds={role: own[rng.integers(len(own))] for role, own in style.sounds.items()},
+        resting=tuple(resting),
+        mix={role: gain + rng.normal(0, 2) for role, gain in style.mix.items()},
+        recording=_recording(_rng(seed, part, number, place, "album"), rng),
+    )
+
+
+def _recording(album: np.random.Generator, song: np.random.Generator) -> Recording:
+    """A recording that goes partly with the album, partly with the song."""
+    octaves = np.linspace(-1, 1, EQ_HZ.size)
+    eq = sum(  # the squares of the shares add up to 1
+        share * (rng.normal(0, 4.5) * octaves + rng.normal(0, 3.5, EQ_HZ.size))
+        for rng, share in ((album, 0.6), (song, 0.8))
+    )
+    lo_fi = bool(song.random() < 0.25)
+    if lo_fi:
+        low, high = song.uniform(50, 250), song.uniform(3000, 7000)
+        eq -= np.where((low < EQ_HZ) & (high > EQ_HZ), 0, 25)
+    return Recording(
+        level=song.uniform(-16, -1),
+        eq=eq,
+        lo_fi=lo_fi,
+        noise=song.uniform(-52, -26),
+        hiss=song.uniform(0, 0.9),
+        drive=song.uniform(0.1, 1.5),
+        room=album.uniform(0.03, 0.15),
+        wet=album.uniform(0, 0.25) + song.uniform(0, 0.2),
+    )
+
+
+def _tags(song: Song) -> list[str]:
+    """What can be heard in a song: instruments, tempo, mood, texture, recording."""
+    groove, heard = song.style.groove, [role for role in ROLES if {role} != set(song.resting)]
+    tags = {song.sounds[role][0] for role in heard if role != "drums"}
+    drums = groove.kick + groove.snare + groove.hat + groove.perc
+    hits = len(_marks(drums + groove.chords)) / STEPS * groove.beat * song.tempo / 60  # a second
+    off_beat = [step % groove.beat != 0 for step, _ in _marks(groove.kick + groove.chords)]
+    features = {
+        song.style.kit[0]: "drums" in heard and set(drums) != {"."},
+        "slow": song.tempo < 84,
+        "medium": 84 <= song.tempo < 120,
+        "fast": song.tempo >= 120,
+        "melancholic": song.scale in ("minor", "dorian"),
+        "cheerful": song.scale in ("major", "mixolydian"),
+        "swinging": groove.swing > 0.15,
+        "syncopated": np.mean(off_beat) > 0.5,
+        "arpeggios": groove.arpeggio,
+        "busy": hits > 10,
+        "sparse": hits < 5,
+        "lo-fi": song.recording.lo_fi,
+        "reverberant": song.recording.wet > 0.3,
+    }
+    return sorted(tags | {tag for tag, holds in features.items() if holds})
+
+
+# Sounds: notes and drums
+
+
+def _note(instrument: Instrument, pitch: float, seconds: float) -> np.ndarray:
+    """A note of a MIDI pitch: (samples,) float32 with peak 1."""
+    hertz = 440 * 2 ** ((pitch - 69) / 12)
+    t = np.arange(int(seconds * RATE), dtype=np.float32) / np.float32(RATE)
+    vibrato = np.float32(2 * np.pi * 5.5)  # rad/s
+    bend = np.float32(instrument.vibrato * np.log(2) / 12) / vibrato * np.sin(vibrato * t)
+    phase = hertz * (t + bend * np.minimum(4 * t, 1))  # cycles; the vibrato sets in slowly
+    partials = np.arange(1, max(2, min(40, int(0.45 * RATE / hertz))))
+    levels = partials**-instrument.slope * np.where(partials % 2, 1, instrument.even)
+    bright = _cycle(levels, phase * (1 + instrument.detune)) * np.exp(t * (-1 / instrument.bright))
+    wave = _cycle(levels / partials**1.2, phase) + bright
+    wave = np.tanh((1 + instrument.drive) * wave)
+    wave *= np.minimum(t / instrument.attack, 1) * np.exp(t * (-1 / instrument.decay))
+    wave *= np.minimum((t[-1] - t) / 0.03, 1)
+    return wave / abs(wave).max()
+
+
+def _cycle(levels: np.ndarray, phase: np.ndarray) -> np.ndarray:
+    """A wave of these partials at each phase (in cycles), read from a table of one cycle."""
+    spectrum = np.zeros(1025, complex)
+    spectrum[1 : levels.size + 1] = levels * np.exp(1j * np.arange(levels.size) ** 2)
+    table = np.fft.irfft(spectrum).astype(np.float32)
+    table /= abs(table).max()
+    return table[(phase * table.size).astype(np.int32) % table.size]
+
+
+def _burst(rng: np.random.Generator, band, kind: str, decay: float) -> np.ndarray:
+    """Filtered noise that dies away: (samples,) float32 with peak 1."""
+    t = np.arange(int(5 * decay * RATE), dtype=np.float32) / np.float32(RATE)
+    noise = rng.standard_normal(t.size, dtype=np.float32)
+    sound = sosfilt(butter(2, band, kind, fs=RATE, output="sos"), noise) * np.exp(-t / decay)
+    return (sound / abs(sound).max()).astype(np.float32)
+
+
+def _thump(hertz: float, decay: float, sweep: float) -> np.ndarray:
+    """A sine that dies away while it falls `sweep` octaves to `hertz`: float32 with peak near 1."""
+    t = np.arange(int(5 * decay * RATE), dtype=np.float32) / np.float32(RATE)
+    phase = hertz * (t + 0.03 * (2**sweep - 1) * (1 - np.exp(t / -0.03)))
+    return np.sin(2 * np.pi * phase) * np.exp(-t / decay)
+
+
+def _drum_sounds(kit: Kit, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """The drums of a kit; hats are "x", closed, and "o", open."""
+    middle, edge = min(kit.snare, 6000), min(kit.hat, 9000)
+    snare = 0.7 * _burst(rng, (0.5 * middle, 1.6 * middle), "bandpass", kit.snare_decay)
+    skin = 0.7 * kit.snare_tone * _thump(190, 0.05, 0)[: snare.size]
+    snare[: skin.size] += skin
+    return {
+        "kick": _thump(kit.kick, kit.kick_decay, kit.sweep),
+        "snare": snare,
+        "x": 0.5 * _burst(rng, edge, "highpass", kit.hat_decay),
+        "o": 0.5 * _burst(rng, edge, "highpass", 4 * kit.hat_decay),
+        "perc": 0.6 * _thump(kit.perc, kit.perc_decay, 0.2),
+    }
+
+
+# Playing: each role yields its hits as (bar, step, sound)
+
+
+def _play(song: Song, rng: np.random.Generator) -> np.ndarray:
+    """A song as its players play it, before the recording: (661500,) float32."""
+    groove = song.style.groove
+    seconds = 60 / song.tempo / groove.beat  # of a step
+    bars = int(np.ceil(SAMPLES / RATE / seconds / STEPS))
+    steps = np.arange(bars * STEPS)
+    starts = ((steps + groove.swing * (steps % 2)) * seconds * RATE).astype(int)
+
+    @functools.cache
+    def note(role: str, degree: int, length: float) -> np.ndarray:
+        octave, degree = divmod(degree, 7)
+        pitch = song.style.keynote[role] + song.key + 12 * octave + SCALES[song.scale][degree]
+        return _note(song.sounds[role][1], pitch, min(max(length * seconds, 0.1), 3))
+
+    mix = np.zeros(SAMPLES, np.float32)
+    for role, hits in (("drums", _drums), ("bass", _bass), ("chords", _chords), ("lead", _lead)):
+        loudness = 10 ** (song.mix[role] / 20)
+        playing = [bar for bar in range(bars) if song.resting[bar // 2 % len(song.resting)] != role]
+        for bar, step, sound in hits(song, playing, note, rng):
+            start = starts[bar * STEPS + step]
+            span = mix[start : start + sound.size]  # shorter than the sound where the song ends
+            span += np.float32(loudness * rng.uniform(0.7, 1)) * sound[: span.size]
+    return mix
+
+
+def _marks(pattern: str) -> list[tuple[int, str]]:
+    """The hits of a pattern as (step, mark)."""
+    return [(step, mark) for step, mark in enumerate(pattern) if mark != "."]
+
+
+def _drums(song, bars, note, rng):
+    groove, sounds = song.style.groove, _drum_sounds(song.style.kit[1], rng)
+    for name in ("kick", "snare", "hat", "perc"):
+        for bar, (step, mark) in itertools.product(bars, _marks(getattr(groove, name))):
+            yield bar, step, sounds[mark if name == "hat" else name]
+
+
+def _bass(song, bars, note, rng):
+    hits = _marks(song.style.groove.bass)
+    for bar, (step, mark) in itertools.product(bars, hits):
+        degree = song.roots[bar % 4] + int(mark) - 1
+        yield bar, step, 0.7 * note("bass", degree, 0.9 * STEPS / len(hits))
+
+
+def _chords(song, bars, note, rng):
+    groove = song.style.groove
+    for bar in bars:
+        root = song.roots[bar % 4]
+        voices = [0.6 * note("chords", root + d, groove.ring) for d in song.style.voicing]
+        if not groove.arpeggio:
+            voices = [sum(voices) / len(voices)]
+        for turn, (step, _) in enumerate(_marks(groove.chords)):
+            yield bar, step, voices[turn % len(voices)]
+
+
+def _lead(song, bars, note, rng):
+    """A melody of two bars that comes again."""
+    style = song.style
+    rhythm = rng.random((2, STEPS)) < style.accents
+    rhythm[0, rng.integers(STEPS)] = True
+    degrees = np.round(rng.normal(0, style.leap, rhythm.shape)).cumsum().reshape(rhythm.shape) % 10
+    length = np.clip(0.9 / style.accents.mean(), 1, 6)
+    for bar in bars:
+        for step in np.flatnonzero(rhythm[bar % 2]):
+            yield bar, step, 0.6 * note("lead", int(degrees[bar % 2, step]), length)
+
+
+def _record(music: np.ndarray, recording: Recording, rng: np.random.Generator) -> np.ndarray:
+    """The music through EQ and room, with noise, saturation and a level: float32."""
+    grid = np.maximum(np.fft.rfftfreq(512, 1 / RATE), EQ_HZ[0])
+    gains = 10 ** (np.interp(np.log(grid), np.log(EQ_HZ), recording.eq) / 20)
+    eq = np.roll(np.fft.irfft(gains), 256) * np.hanning(512)
+    t = np.arange(int(0.35 * RATE)) / RATE
+    room = 0.1 * recording.wet * rng.standard_normal(t.size) * np.exp(-t / recording.room)
+    room[0] = 1  # the direct sound
+    # One filter for EQ and room: convolving is the dearest step of a song.
+    music = oaconvolve(music, np.convolve(room, eq).astype(np.float32))[:SAMPLES]
+    music /= np.sqrt(np.mean(music**2))
+    loop = rng.standard_normal(4 * RATE, dtype=np.float32)
+    loop += np.float32(recording.hiss) * np.roll(loop, 1)
+    music += np.resize(np.float32(10 ** (recording.noise / 20)) * loop, SAMPLES)
+    music = np.tanh(np.float32(recording.drive / 2) * music)
+    return music * np.float32(10 ** (recording.level / 20) / abs(music).max())

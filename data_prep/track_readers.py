@@ -1,0 +1,78 @@
+"""Where the log-mels of songs come from at extraction: a mel cache, or audio files."""
+
+import contextlib
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import InputError
+from common.parallel import ordered_map
+from data_prep import audio_folder, failures
+from data_prep.mel import SEGMENT, FrontEnd, log_mel_of_file
+from data_prep.mel_cache import MelCache
+
+
+class CachedTracks:
+    """The tracks of a mel cache.
+
+    Attributes
+    ----------
+    track_id
+        list of str.
+    failed
+        {track_id: reason} of the tracks that `mels` passed over; filled as it goes.
+    failed_before
+        The same of the tracks that are not in the cache because they failed then.
+    mean_and_std
+        Of the cache's training tracks.
+    inputs
+        What the tracks are made from, for the provenance.
+    """
+
+    def __init__(self, path: Path):
+        self._cache = MelCache(path)
+        self._cache.require_front_end(FrontEnd())
+        if (self._cache.length < SEGMENT).any():
+            short = self._cache.track_id[int(np.argmin(self._cache.length))]
+            raise InputError(f"{path}: {str(short)!r} is shorter than {SEGMENT} frames; remove it")
+        self.track_id = list(self._cache.track_id)
+        self.failed, self.failed_before = {}, self._cache.failed
+        self.mean_and_std = self._cache.mean, self._cache.std
+        self.inputs = {"cache": self._cache.made_from["inputs"]}
+
+    def mels(self) -> Iterator[np.ndarray]:
+        """The (frames, n_mels) float16 log-mel of each track."""
+        return (self._cache[track] for track in self.track_id)
+
+
+class AudioTracks:
+    """One audio file, or those of a folder, decoded as they are asked for.
+
+    Attributes are those of `CachedTracks`; there is no `mean_and_std` to know.
+    """
+
+    mean_and_std = None
+
+    def __init__(self, path: Path, front_end: FrontEnd, workers: int):
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder; check the path")
+        one = not path.is_dir()
+        self._root = path.parent if one else path
+        self.track_id = [path.name] if one else audio_folder.list_audio_files(path)
+        self.failed, self.failed_before = {}, {}
+        self._front_end, self._workers = front_end, min(workers, len(self.track_id))
+        files = audio_folder.digest_files(self._root, self.track_id)
+        self.inputs = {"files": files, "front_end": front_end.to_dict()}
+
+    def mels(self) -> Iterator[np.ndarray]:
+        """The (frames, n_mels) float32 log-mel of each track that can be used."""
+        decode = partial(log_mel_of_file, front_end=self._front_end)
+        paths = [str(self._root / track) for track in self.track_id]
+        with contextlib.closing(ordered_map(decode, paths, workers=self._workers)) as outcomes:
+            for track, outcome in zip(self.track_id, outcomes, strict=True):
+                if outcome.error is None:
+                    yield outcome.result
+                else:
+                    self.failed[track] = failures.failure_reason(outcome.error)

@@ -1,0 +1,179 @@
+"""MTG-Jamendo's lists, written as they are published: tabs, tags as the rest of each line."""
+
+import pytest
+
+from common.errors import InputError
+from data_prep.datasets import jamendo
+from data_prep.datasets.catalog import Request
+
+HEADER = "TRACK_ID\tARTIST_ID\tALBUM_ID\tPATH\tDURATION\tTAGS\n"
+ROWS = [
+    "track_0000214\tartist_000014\talbum_000031\t14/214.mp3\t124.6\tgenre---punkrock\n",
+    "track_0000382\tartist_000020\talbum_000046\t82/382.mp3\t211.1"
+    "\tgenre---classical\tgenre---soundtrack\tinstrument---voice\tmood/theme---happy\n",
+    "track_0003524\tartist_000530\talbum_000552\t24/3524.mp3\t266.1\tmood/theme---melodic\n",
+    "track_1009600\tartist_000021\talbum_000047\t00/1009600.mp3\t60.0\tgenre---60s\n",
+]
+META = (
+    "TRACK_ID\tARTIST_ID\tALBUM_ID\tTRACK_NAME\tARTIST_NAME\tALBUM_NAME\tRELEASEDATE\tURL\n"
+    'track_0000214\tartist_000014\talbum_000031\t"Intro\tEl, Niño\tLive\t2005-01-01\thttp://x/214\n'
+    'track_0000382\tartist_000020\talbum_000046\tA title \t\tBoth\t12" mix\t2005-01-01\thttp://x\n'
+    'track_1009600\tartist_000021\talbum_000047\t"Quoted"\tBoth\tLive\t2012-02-02\thttp://x/1\n'
+)
+
+
+@pytest.fixture
+def data(tmp_path):
+    """The folder `data` with one list, without splits or names."""
+    folder = tmp_path / "mtg-jamendo-dataset" / "data"
+    folder.mkdir(parents=True)
+    (folder / "autotagging.tsv").write_text(HEADER + "".join(ROWS), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def audio(tmp_path):
+    for path in ("14/214.mp3", "14/214.low.mp3", "82/382.mp3", "24/3524.mp3", "00/1009600.mp3"):
+        (tmp_path / "audio" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "audio" / path).write_bytes(b"x")
+    return tmp_path / "audio"
+
+
+def split(data, name="autotagging", **rows):
+    folder = data / "splits" / "split-0"
+    folder.mkdir(parents=True, exist_ok=True)
+    for subset, lines in rows.items():
+        (folder / f"{name}-{subset}.tsv").write_text(HEADER + "".join(lines), encoding="utf-8")
+    return folder
+
+
+def test_a_list_without_a_split(data, audio):
+    found = jamendo.read_jamendo(Request(root=audio, metadata=data))
+    table = found.table
+    assert table.columns.tolist() == [
+        *("track_id", "path", "artist", "album", "genre", "genres", "tags")
+    ]
+    assert table["track_id"].tolist() == [row[:13] for row in ROWS]
+    assert table["path"].tolist() == ["14/214.mp3", "82/382.mp3", "24/3524.mp3", "00/1009600.mp3"]
+    assert table["artist"][0] == "artist_000014" and table["album"][0] == "album_000031"
+    assert table["genre"].tolist() == ["punkrock", "classical", "", "60s"]
+    assert table["genres"].tolist() == ["punkrock", "classical|soundtrack", "", "60s"]
+    assert table["tags"][1] == (
+        "genre---classical|genre---soundtrack|instrument---voice|mood/theme---happy"
+    )
+    train = data / "splits" / "split-0" / "autotagging-train.tsv"
+    assert found.notes == [
+        f"{data / 'autotagging.tsv'}: has no subsets, since {train} is not there"
+    ]
+
+
+def test_the_list_may_be_named_or_lie_below(data, audio):
+    whole = jamendo.read_jamendo(Request(root=audio, metadata=data)).table
+    assert jamendo.read_jamendo(Request(root=audio, metadata=data.parent)).table.equals(whole)
+    other = data / "raw_30s.tsv"
+    other.write_bytes((HEADER + ROWS[1]).replace("\n", "\r\n").encode())
+    table = jamendo.read_jamendo(Request(root=audio, metadata=other)).table
+    assert table.equals(whole[1:2].reset_index(drop=True))
+
+
+def test_names_hold_quotes_and_tabs(data, audio):
+    (data / "raw.meta.tsv").write_text(META, encoding="utf-8")
+    table = jamendo.read_jamendo(Request(root=audio, metadata=data)).table
+    assert table["artist"].tolist() == [
+        *("El, Niño", "Both (artist_000020)", "artist_000530", "Both (artist_000021)")
+    ]
+    assert table["album"].tolist() == [
+        *("Live (album_000031)", '12" mix', "album_000552", "Live (album_000047)")
+    ]
+
+
+def test_the_official_split(data, audio):
+    # As published: a tag that is not in all subsets is in none of these files.
+    fewer = ROWS[1].replace("\tinstrument---voice", "")
+    split(data, train=[ROWS[3], ROWS[0]], validation=[fewer], test=[])
+    path = data / "splits" / "split-0" / "autotagging-test.tsv"
+    with pytest.raises(InputError, match=f"{path}: lists no track"):
+        jamendo.read_jamendo(Request(root=audio, metadata=data))
+    split(data, train=[ROWS[3]], test=[ROWS[0]])
+    found = jamendo.read_jamendo(Request(root=audio, metadata=data))
+    assert found.table["track_id"].str[-4:].tolist() == ["0214", "0382", "9600"]
+    assert found.table["subset"].tolist() == ["test", "valid", "train"]
+    assert found.table["tags"][1] == "genre---classical|genre---soundtrack|mood/theme---happy"
+    (note,) = found.notes
+    assert note.startswith(
+        f"{data / 'autotagging.tsv'}: 1 of 4 tracks are in no subset of split-0, such as "
+        "'track_0003524'"
+    )
+
+
+def test_each_list_has_its_own_split(data, audio):
+    path = data / "autotagging_genre.tsv"
+    path.write_text(HEADER + ROWS[0] + ROWS[1] + ROWS[3], encoding="utf-8")
+    split(data, name="autotagging_genre", train=[ROWS[0]], validation=[ROWS[1]], test=[ROWS[3]])
+    found = jamendo.read_jamendo(Request(root=audio, metadata=path))
+    assert found.table["subset"].tolist() == ["train", "valid", "test"] and not found.notes
+
+
+def test_whichever_quality_is_there(data, audio):
+    (audio / "82" / "382.mp3").rename(audio / "82" / "382.low.mp3")
+    (audio / "24" / "3524.mp3").unlink()
+    found = jamendo.read_jamendo(Request(root=audio, metadata=data))
+    assert found.table["path"].tolist() == ["14/214.mp3", "82/382.low.mp3", "00/1009600.mp3"]
+    _, low, absent = found.notes
+    assert low == "1 of 4 tracks are there in low quality only (.low.mp3)"
+    assert "1 of 4 tracks are not there, such as '24/3524.mp3'" in absent
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        (ROWS[0], r"line 3: track_0000214 stands twice"),
+        ("track_1\tartist_1\n", r"line 3: has 2 fields, not 5 and tags"),
+        (ROWS[1].replace("track_", ""), r"line 3: '0000382' is not like track_"),
+        (ROWS[1].replace("artist_", "x"), r"line 3: 'x000020' is not like artist_"),
+        (ROWS[1].replace("82/382.mp3", "../382.mp3"), r"line 3: '../382.mp3' is not like"),
+        (ROWS[1].replace("instrument---", "tool---"), r"line 3: 'tool---voice' is no category"),
+        (ROWS[1].replace("---voice", "---a|b"), r"line 3: 'instrument---a\|b' is no category"),
+    ],
+)
+def test_rows_that_are_wrong(data, audio, row, why):
+    (data / "autotagging.tsv").write_text(HEADER + ROWS[0] + row, encoding="utf-8")
+    with pytest.raises(InputError, match=why) as caught:
+        jamendo.read_jamendo(Request(root=audio, metadata=data))
+    assert str(caught.value).startswith(str(data / "autotagging.tsv"))
+
+
+def test_lists_that_are_wrong(data, audio):
+    path = data / "autotagging.tsv"
+    for content, why in (
+        (b"", "its first line is not TRACK_ID"),
+        (META.encode(), "its first line is not TRACK_ID"),
+        (HEADER.encode(), "lists no track"),
+        (HEADER.encode() + b"\xff\n", "not a whole UTF-8 table"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=why):
+            jamendo.read_jamendo(Request(root=audio, metadata=data))
+    with pytest.raises(InputError, match=r"none.tsv: no such file; check --metadata"):
+        jamendo.read_jamendo(Request(root=audio, metadata=data / "none.tsv"))
+    with pytest.raises(InputError, match="--metadata: MTG-Jamendo needs it"):
+        jamendo.read_jamendo(Request(root=audio))
+
+
+def test_names_that_are_wrong(data, audio):
+    (data / "raw.meta.tsv").write_text(META + "track_1\tartist_1\talbum_1\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"raw.meta.tsv: line 5: has 3 fields, not 8"):
+        jamendo.read_jamendo(Request(root=audio, metadata=data))
+
+
+def test_splits_that_are_wrong(data, audio):
+    asked = Request(root=audio, metadata=data)
+    split(data, train=[ROWS[0]], test=[ROWS[1]])
+    with pytest.raises(InputError, match=r"autotagging-validation.tsv: no such file, but others"):
+        jamendo.read_jamendo(asked)
+    split(data, validation=[ROWS[2], ROWS[0]])
+    with pytest.raises(InputError, match=r"validation.tsv: track_0000214 stands in .*-train.tsv"):
+        jamendo.read_jamendo(asked)
+    split(data, validation=[ROWS[0].replace("0000214", "0000999")])
+    with pytest.raises(InputError, match=r"validation.tsv: track_0000999 is not in autotagging"):
+        jamendo.read_jamendo(asked)

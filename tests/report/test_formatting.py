@@ -1,0 +1,54 @@
+"""A table as Markdown and as LaTeX."""
+
+import math
+
+import pandas as pd
+
+from report.formatting import escape_latex, to_latex, to_markdown
+
+
+def test_markdown_is_plain():
+    table = pd.DataFrame(
+        {
+            "name": [r"a\|b<script>", "two\nlines"],
+            "value": [0.123456, float("nan")],
+            "artists": pd.array([5000, None], dtype="Int64"),
+            "difference": [-0.00001, -0.5],
+        },
+        index=[3, 4],
+    )
+    assert to_markdown(table).splitlines() == [
+        "| name | value | artists | difference |",
+        "| --- | ---: | ---: | ---: |",
+        r"| a\\\|b&lt;script> | 0.1235 | 5000 | 0.0000 |",
+        "| two lines |  |  | -0.5000 |",
+    ]
+
+
+def test_latex_has_no_command_of_a_name():
+    hostile = r"\input{x} a_b $1$ 50% # & ~ ^ {}"
+    table = pd.DataFrame({"a_b": [hostile], "value": [0.5], "mean": ["0.1 ± 0.2"]})
+    made = to_latex(table, hostile)
+    assert r"\input" not in made
+    assert made.count(r"\textbackslash") == 3  # in two captions and a cell
+    assert r"\begin{longtable}{lrl}" in made and r"{@{}l@{}}a\_b\end{tabular} &" in made
+    assert r"& 0.5000 & 0.1 $\pm$ 0.2 \\" in made
+
+
+def test_what_latex_would_take_for_an_option_of_the_row_before_is_text():
+    assert "\n{}[1] & {}*" in to_latex(pd.DataFrame({"a": ["[1]"], "b": ["*"]}), "")
+
+
+def test_a_latex_table_leaves_out_empty_columns_and_is_set_so_that_it_fits():
+    table = pd.DataFrame({f"a column {n}": ["0.1234 ± 0.1234"] for n in range(5)})
+    assert to_latex(table.assign(empty="", nothing=math.nan), "") == to_latex(table, "")
+    assert to_latex(table, "").startswith(r"{\scriptsize")
+    assert to_latex(table.iloc[:, :3], "").startswith(r"\begin{longtable}{lll}")
+    wide = to_latex(pd.concat([table, table.add_suffix(" more")], axis=1), "")
+    assert wide.startswith(r"\begin{landscape}") and wide.endswith("\\end{landscape}\n")
+    assert r"column\\2\\more\end{tabular}" in wide
+
+
+def test_what_latex_reads_as_a_command_is_escaped():
+    expected = r"\&\%\$\#\_\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}é-{}-out"
+    assert escape_latex("&%$#_{}~^\\é--out") == expected
