@@ -38,7 +38,7 @@ class Features:
     classes: Sequence[str] = ()
     probabilities: np.ndarray | None = None
 
-    def of(self, track_ids: np.ndarray, source: str | Path) -> np.ndarray:
+    def select(self, track_ids: np.ndarray, source: str | Path) -> np.ndarray:
         """The features of these tracks in their order; `source` names the file in the error.
 
         Raises
@@ -48,7 +48,7 @@ class Features:
         """
         return self.features[self._rows(track_ids, source)]
 
-    def probabilities_of(self, track_ids: np.ndarray, source: str | Path) -> np.ndarray:
+    def select_probabilities(self, track_ids: np.ndarray, source: str | Path) -> np.ndarray:
         """The probabilities of these tracks in their order, as `of` has their features.
 
         Raises

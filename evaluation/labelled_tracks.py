@@ -37,7 +37,7 @@ class LabelledTracks:
     @property
     def probabilities(self) -> np.ndarray:
         """(n, classes) float32 of `made.classes`, or `InputError` of a file that holds none."""
-        return self.made.probabilities_of(self.split["track_id"].to_numpy(object), self.file)
+        return self.made.select_probabilities(self.split["track_id"].to_numpy(object), self.file)
 
     @property
     def digest(self) -> str:
@@ -100,7 +100,7 @@ def read_training_tracks(features: Path, split: Path, artists: int | None = None
 
 
 def _of(table: pd.DataFrame, split: Path, made: Features, features: Path) -> LabelledTracks:
-    of_table = made.of(table["track_id"].to_numpy(object), features)
+    of_table = made.select(table["track_id"].to_numpy(object), features)
     return LabelledTracks(table, split, of_table, made, features)
 
 

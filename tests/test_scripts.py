@@ -259,7 +259,7 @@ def test_folder_with_a_bad_file(features, basic, small_corpus, place):
     assert failed["reason"].str.len().gt(5).all()
     found, cached = feature_file.read_features(out), feature_file.read_features(features)
     assert [Path(track).stem for track in found.track_id] == ["0", "2", "4"]
-    expected = cached.of(songs.index.to_numpy(object), features)
+    expected = cached.select(songs.index.to_numpy(object), features)
     np.testing.assert_allclose(found.features, expected, atol=1e-2 * np.abs(expected).max())
     assert np.abs(np.diff(expected, axis=0)).max() > 0.1 * np.abs(expected).max()
 
@@ -286,7 +286,7 @@ def test_features_stay_with_their_songs_wherever_one_fails(bad, small_corpus, tm
     found, expected = feature_file.read_features(holed), feature_file.read_features(whole)
     kept = [name for name in names if name != names[bad]]
     assert list(found.track_id) == kept and list(found.failed) == [names[bad]]
-    np.testing.assert_array_equal(found.features, expected.of(np.array(kept, object), whole))
+    np.testing.assert_array_equal(found.features, expected.select(np.array(kept, object), whole))
 
 
 def test_one_file(small_corpus, place):
@@ -349,7 +349,7 @@ def test_protocols_and_layouts(features, small_corpus, place):
         assert found["trials"] == (2 if protocol == "linear" else None)
 
     table = pd.read_csv(split, dtype=str)
-    rows = feature_file.read_features(features).of(table["track_id"].to_numpy(object), features)
+    rows = feature_file.read_features(features).select(table["track_id"].to_numpy(object), features)
     found = json.loads((results / "retrieval.json").read_text())["value"]
     assert found == pytest.approx(mean_average_precision(rows, table["genre"]))
 

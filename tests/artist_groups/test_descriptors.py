@@ -174,7 +174,7 @@ def test_real_clips(essentia, music_data, tmp_path):
 
 _MAKE = """
 import sys
-from data_prep import descriptors
+from artist_groups import descriptors
 descriptors._CHUNK = 1
 paths = sys.argv[2:]
 descriptors.of_tracks(paths, paths, sys.argv[1], workers=1)

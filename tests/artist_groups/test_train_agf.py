@@ -45,7 +45,7 @@ def test_features_of_a_run_are_judged_by_genre_and_like_any_others(trained, corp
     json = tmp_path / "mtn_gs_0.json"
     judged = run_here("evaluate.py", "genre", features, split, "--json", json)
     name, value = judged.lines[-1].split()
-    made = feature_file.read_features(features).of(
+    made = feature_file.read_features(features).select(
         split_csv.read_split(split)["track_id"], features
     )
     assert made.shape == (24, 512)

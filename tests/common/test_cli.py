@@ -17,13 +17,13 @@ from common import cli
 from common.errors import InputError
 
 def main():
-    parser = cli.parser("Tries {{things}}.", "python x.py --count 3")
+    parser = cli.make_parser("Tries {{things}}.", "python x.py --count 3")
     parser.add_argument("--count", type=cli.positive, default=1, help="how many")
     cli.add_seed(parser)
     args = parser.parse_args()
     {body}
 
-cli.run(main)
+cli.run_script(main)
 """
 
 

@@ -36,9 +36,9 @@ def test_what_is_written_comes_back(path):
 
 def test_rows_of_tracks_in_their_order(path):
     found = feature_file.read_features(path)
-    assert found.of(np.array(["c", "a/1.wav"]), path).tolist() == [[4, 5], [0, 1]]
+    assert found.select(np.array(["c", "a/1.wav"]), path).tolist() == [[4, 5], [0, 1]]
     with pytest.raises(InputError, match=r"split.csv: lacks 2 of 3 tracks, the first 'x'"):
-        found.of(np.array(["c", "x", "y"]), "split.csv")
+        found.select(np.array(["c", "x", "y"]), "split.csv")
 
 
 def test_damaged_files_are_refused(path):
@@ -71,14 +71,14 @@ def test_probabilities_come_back_with_their_classes(path):
     assert feature_file.read_features(path).probabilities is None
     assert list(feature_file.read_features(path).classes) == []
     with pytest.raises(InputError, match=r"split.csv: holds no class probabilities; extract"):
-        feature_file.read_features(path).probabilities_of(TRACKS, "split.csv")
+        feature_file.read_features(path).select_probabilities(TRACKS, "split.csv")
     feature_file.write_features(path, TOLD)
     found = feature_file.read_features(path)
     assert found.probabilities.dtype == np.float32 and list(found.classes) == ["rock", "日本"]
     np.testing.assert_array_equal(found.probabilities, SHARES)
-    np.testing.assert_array_equal(found.probabilities_of(TRACKS[[2, 0]], path), SHARES[[2, 0]])
+    np.testing.assert_array_equal(found.select_probabilities(TRACKS[[2, 0]], path), SHARES[[2, 0]])
     with pytest.raises(InputError, match="lacks 1 of 1 tracks, the first 'x'"):
-        found.probabilities_of(np.array(["x"]), path)
+        found.select_probabilities(np.array(["x"]), path)
 
 
 @pytest.mark.parametrize(

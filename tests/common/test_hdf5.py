@@ -158,7 +158,7 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 for limit in (0, 700, 5_000, 50_000, 500_000):
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     try:
-        with hdf5.written(sys.argv[1]) as file:
+        with hdf5.create_file(sys.argv[1]) as file:
             file.attrs["text"] = "x" * 3000
             file["names"] = ["some name"] * 2000
             frames = file.create_dataset("frames", (10_000, 128), np.float16)

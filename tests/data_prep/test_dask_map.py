@@ -234,7 +234,7 @@ def test_workers_that_cannot_import_the_package(tmp_path):
 PROGRAM = """
 import itertools, os, signal, sys
 from common import cli
-from common.cluster import ordered_map
+from data_prep.dask_map import ordered_map
 from tests.common.orders import work
 
 def main():
@@ -245,7 +245,7 @@ def main():
         if number == 2:
             os.killpg(int(sys.argv[2]), signal.SIGKILL)
 
-cli.run(main)
+cli.run_script(main)
 """
 
 

@@ -32,31 +32,31 @@ TIMEOUT = 120  # seconds for what takes ten, on a machine that is busy
 
 TWO_CPUS = """
 import sys
-import models.quiet_keras
+import models.keras_backend
 import tensorflow as tf
 from common import cli
 import train_siamese
 
 (cpu,) = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, 2 * [tf.config.LogicalDeviceConfiguration()])
-cli.run(train_siamese.main)
+cli.run_script(train_siamese.main)
 """
 
 # A process that comes to an end after epoch 2.
 AFTER_TWO = """
 import os, signal
 from common import cli
-from models import fit
+from training import loop
 import train_siamese
 
-class Ends(fit.Keep):
+class Ends(loop.CheckpointCallback):
     def on_epoch_end(self, epoch, logs=None):
         super().on_epoch_end(epoch, logs)
         if epoch + 1 == 2:
             {what}
 
-fit.Keep = Ends
-cli.run(train_siamese.main)
+loop.CheckpointCallback = Ends
+cli.run_script(train_siamese.main)
 """
 KILLED = AFTER_TWO.format(what="os.kill(os.getpid(), signal.SIGKILL)")
 STOPPED = AFTER_TWO.format(what="raise KeyboardInterrupt")
