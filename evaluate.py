@@ -276,29 +276,29 @@ def require_recognisable(parser: argparse.ArgumentParser, args: argparse.Namespa
 
 def judge_artists(args: argparse.Namespace) -> None:
     """Enrol artists by some of their songs, and recognise them by others."""
-    from recognition import scoring, systems  # which --help does not wait for
+    from recognition import systems  # which --help does not wait for
 
     if args.scorer == "llr":
-        system = systems.gmm_ubm_system(
+        system = systems.load_gmm_ubm_system(
             args.features, args.split, args.label, args.cache, args.relevance
         )
     else:
-        system = systems.feature_system(
+        system = systems.load_feature_system(
             args.features,
             args.split,
             args.label,
             scorer=args.scorer,
             train=args.train,
-            train_artists=args.train_artists,
-            lda=args.lda,
-            fuse=args.fuse,
-            other=args.other,
+            max_train_artists=args.train_artists,
+            lda_dimensions=args.lda,
+            fusion=args.fuse,
+            other_features=args.other,
         )
     if complete(args, system.inputs):
         return
-    judged = scoring.evaluate_recognition(
+    judged = systems.evaluate_recognition(
         args.protocol,
-        system.scorer(),
+        system.make_scorer(),
         [
             verification.draw_enrolment(
                 system.artists, args.enrol, args.tests, seed=args.seed + trial
@@ -308,8 +308,8 @@ def judge_artists(args: argparse.Namespace) -> None:
         one_shot=args.one_shot,
     )
     variant = set_apart(args, PROTOCOL)
-    name = " ".join([system.about["features"], *variant, *set_apart(args, PLDA)])
-    about = {**system.about, "features": name, "variant": " ".join(variant)}
+    name = " ".join([system.description["features"], *variant, *set_apart(args, PLDA)])
+    about = {**system.description, "features": name, "variant": " ".join(variant)}
     keep_result(args, judged, about, system.inputs)
 
 

@@ -48,7 +48,7 @@ def feature_extractor(
     if hdf5.read_format(name) == ivector_model.FORMAT:
         made = ivector_model.load_ivector_model(name)
         return FeatureExtractor(
-            made.features, ivector_model.describe_ivector_model(name, made), made.trained_on
+            made.extract_ivectors, ivector_model.describe_ivector_model(name, made), made.trained_on
         )
 
     # Keras is for networks only: an i-vector does not wait for it.

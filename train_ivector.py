@@ -42,19 +42,19 @@ def main() -> None:
     targets.artist_classes(split, args.split)  # each track has an artist, each artist a song
     train = split_csv.subset_mask(split, "train", args.split)
 
-    from recognition import training
+    from recognition import ivector_training
     from training.inputs import training_inputs
 
-    run = training.IVectorRun(
+    run = ivector_training.IVectorRun(
         args.out, training_inputs(args.out, "ivector", split, cache, cli.settings(args))
     )
-    training.train_ivector_model(
+    ivector_training.train_ivector_model(
         run,
         cache,
         split["track_id"].to_numpy(object)[train],
         split["artist"].to_numpy(object)[train],
         MfccSettings(args.coefficients, args.deltas, args.level_range),
-        training.IVectorSchedule(
+        ivector_training.IVectorSchedule(
             args.mixtures,
             args.start,
             args.ubm_iterations,

@@ -26,7 +26,7 @@ import numpy as np
 from common.parallel import available_cores
 from data_prep import mel_cache, synthetic_corpus
 from data_prep.mfcc import MfccSettings
-from recognition import training
+from recognition import ivector_training
 
 DISTINCT, SONGS, FRAMES = 400, 15, 1291
 
@@ -54,10 +54,10 @@ def train(folder: Path, artists: int) -> None:
     cache = mel_cache.MelCache(folder / "cache.h5")
     ids = cache.track_id[np.arange(artists * SONGS) % DISTINCT]
     names = np.repeat([f"artist {number}" for number in range(artists)], SONGS).astype(object)
-    schedule = training.IVectorSchedule(256, "kmeans", 20, 256, 10, seed=0)
-    run = training.IVectorRun(folder / "run", {})
+    schedule = ivector_training.IVectorSchedule(256, "kmeans", 20, 256, 10, seed=0)
+    run = ivector_training.IVectorRun(folder / "run", {})
     began = time.perf_counter()
-    training.train_ivector_model(run, cache, ids, names, MfccSettings(), schedule)
+    ivector_training.train_ivector_model(run, cache, ids, names, MfccSettings(), schedule)
     print((folder / "run/ivector.csv").read_text())
     unit = 1 if sys.platform == "darwin" else 1024
     gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9

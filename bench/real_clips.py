@@ -25,7 +25,7 @@ from data_prep.artist_split import split_by_artist
 from data_prep.datasets import Request, folder_paths
 from evaluation import classification, retrieval
 from feature_extractors import feature_extractor
-from recognition import scoring, verification
+from recognition import systems, verification
 from report.formatting import to_markdown
 
 WEIGHTS = (
@@ -66,7 +66,7 @@ def scores(name: str, table: pd.DataFrame, cache: mel_cache.MelCache, mirror: Pa
     )
     vectors = np.stack(list(function(cache[track] for track in table["track_id"])))
     row_of = dict(zip(table["track_id"], vectors, strict=True))
-    by_cosine = scoring.cosine_scorer(vectors)
+    by_cosine = systems.cosine_scorer(vectors)
     nearest, linear = [], []
     for seed in range(SPLITS):
         split = split_by_artist(table, by="genre", songs=10, shares=(6, 2, 2), seed=seed).table
@@ -80,7 +80,7 @@ def scores(name: str, table: pd.DataFrame, cache: mel_cache.MelCache, mirror: Pa
     draws = [verification.draw_enrolment(table["genre"], 7, 3, seed=seed) for seed in range(SPLITS)]
     recognised = {
         protocol: np.mean(
-            scoring.evaluate_recognition(protocol, by_cosine, draws, one_shot=False).values
+            systems.evaluate_recognition(protocol, by_cosine, draws, one_shot=False).values
         )
         for protocol in ("verification", "identification")
     }

@@ -36,7 +36,7 @@ import numpy as np
 from data_prep.mel import FrontEnd
 from data_prep.mfcc import MfccSettings
 from evaluation.projection import fit_lda
-from recognition import gmm_ubm, scoring
+from recognition import gmm_ubm, systems
 from recognition import verification as v
 from recognition.ivector_model import IVectorModel
 
@@ -55,20 +55,22 @@ def corpus(artists: int, songs: int, spread: float, seed: int = 0):
 
 def verify(features: np.ndarray, who: v.Enrolment) -> np.ndarray:
     """Scores of all trials."""
-    return v.cosine_scores(v.artist_models(features, who), features[who.test])
+    return systems.cosine_scores(systems.enrol_artists(features, who), features[who.test])
 
 
 def verification() -> None:
     features, names = corpus(ARTISTS, SONGS, spread=3)
     began = time.perf_counter()
-    v.require_unseen(names, [f"other {number}" for number in range(TRAINED_ARTISTS)])
+    v.require_artist_disjoint(names, [f"other {number}" for number in range(TRAINED_ARTISTS)])
     who = v.draw_enrolment(names, seed=0)
     scores = verify(features, who)
-    target, impostor = v.trials(scores, who.truth)
+    target, impostor = v.split_trials(scores, who.truth)
     print(f"{len(target)} target and {len(impostor)} impostor trials")
-    print(f"EER {v.eer(target, impostor):.4f}, minDCF {v.min_dcf(target, impostor):.4f}")
+    print(
+        f"EER {v.equal_error_rate(target, impostor):.4f}, minDCF {v.min_dcf(target, impostor):.4f}"
+    )
     print(f"DET curve of {len(v.det_curve(target, impostor)[0])} points")
-    print(f"identification {v.identification(scores, who.truth)}")
+    print(f"identification {v.identification_accuracy(scores, who.truth)}")
     report("verification", began)
 
 
@@ -76,9 +78,11 @@ def one_shot() -> None:
     features, names = corpus(ARTISTS, SONGS, spread=3)
     began = time.perf_counter()
     who = v.draw_enrolment(names, seed=0)
-    for songs in v.ONE_SHOT:
-        scores = verify(features, who.by(songs))
-        print(f"EER {v.eer(*v.trials(scores, who.truth)):.4f} enrolled by {songs}")
+    for songs in v.ENROLMENT_SIZES:
+        scores = verify(features, who.truncate(songs))
+        print(
+            f"EER {v.equal_error_rate(*v.split_trials(scores, who.truth)):.4f} enrolled by {songs}"
+        )
     report("one_shot", began)
 
 
@@ -86,11 +90,11 @@ def fusion() -> None:
     (one, names), (other, _) = corpus(ARTISTS, SONGS, 3), corpus(ARTISTS, SONGS, 3, seed=1)
     began = time.perf_counter()
     who = v.draw_enrolment(names, seed=0)
-    late = v.fuse_scores([verify(one, who), 100 * verify(other, who)])
-    print(f"EER {v.eer(*v.trials(late, who.truth)):.4f} late fusion")
+    late = systems.fuse_scores([verify(one, who), 100 * verify(other, who)])
+    print(f"EER {v.equal_error_rate(*v.split_trials(late, who.truth)):.4f} late fusion")
     songs = np.arange(len(names))
-    early = verify(v.side_by_side([one, other], [songs, songs]), who)
-    print(f"EER {v.eer(*v.trials(early, who.truth)):.4f} early fusion")
+    early = verify(systems.concatenate_features([one, other], [songs, songs]), who)
+    print(f"EER {v.equal_error_rate(*v.split_trials(early, who.truth)):.4f} early fusion")
     report("fusion", began)
 
 
@@ -106,8 +110,8 @@ def plda() -> None:
     features, names = corpus(ARTISTS, SONGS, spread=3)
     began = time.perf_counter()
     who = v.draw_enrolment(names, seed=0)
-    scores = scoring.plda_scorer(features, train, artists, 100)(who)
-    print(f"EER {v.eer(*v.trials(scores, who.truth)):.4f} PLDA")
+    scores = systems.plda_scorer(features, train, artists, 100)(who)
+    print(f"EER {v.equal_error_rate(*v.split_trials(scores, who.truth)):.4f} PLDA")
     report("plda", began)
 
 
@@ -126,12 +130,12 @@ class Noise:
 def llr() -> None:
     mels, mfcc = Noise(), MfccSettings()
     frames = np.concatenate([mfcc.frames(mels[song], FrontEnd()) for song in range(0, 10_000, 50)])
-    ubm, _ = gmm_ubm.train_gmm(lambda: [frames], 256, iterations=5, seed=0)
+    ubm, _ = gmm_ubm.fit_gmm(lambda: [frames], 256, iterations=5, seed=0)
     made = IVectorModel(mfcc, FrontEnd(), ubm, None, None, None, {})
     began = time.perf_counter()
     who = v.draw_enrolment(np.repeat(np.arange(ARTISTS), SONGS), seed=0)
-    scores = scoring.llr_scorer(made, mels, range(ARTISTS * SONGS), 16.0)(who)
-    print(f"EER {v.eer(*v.trials(scores, who.truth)):.4f} GMM-UBM")
+    scores = systems.llr_scorer(made, mels, range(ARTISTS * SONGS), 16.0)(who)
+    print(f"EER {v.equal_error_rate(*v.split_trials(scores, who.truth)):.4f} GMM-UBM")
     report("llr", began)
 
 

@@ -67,7 +67,7 @@ class DiagonalGMM:
             raise ValueError("weights: do not sum to 1")
 
     def log_likelihood(self, frames: np.ndarray) -> np.ndarray:
-        """log p(x), natural, of each row of `frames` (n, d): (n,) float64."""
+        """Log p(x), natural, of each row of `frames` (n, d): (n,) float64."""
         frames, linear = _checked(frames, self), _Linear(self, np.float64)
         return _joined([_exponentiate(joint)[0] for _, joint in linear.pieces(frames)])
 
@@ -102,7 +102,7 @@ class DiagonalGMM:
         return zeroth, first, linear.scale**2 * squares + crossed
 
 
-def train_gmm(
+def fit_gmm(
     blocks: Blocks,
     mixtures: int = 256,
     *,
@@ -188,7 +188,7 @@ def train_gmm(
     return gmm, np.array(history)
 
 
-def total_statistics(
+def collect_statistics(
     ubm: DiagonalGMM, songs: Iterable[np.ndarray], count: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """`DiagonalGMM.statistics` of the frames (n, d) of `count` songs.
@@ -247,7 +247,7 @@ def log_likelihood_ratio(model: DiagonalGMM, ubm: DiagonalGMM, frames: np.ndarra
     return float(np.mean(model.log_likelihood(frames) - ubm.log_likelihood(frames)))
 
 
-def llr_matrix(
+def llr_scores(
     models: Sequence[DiagonalGMM], ubm: DiagonalGMM, songs: Iterable[np.ndarray]
 ) -> np.ndarray:
     """`llr` of every song against every model that `adapt_means` made from `ubm`.

@@ -50,7 +50,7 @@ class TotalVariability:
     means: np.ndarray
     variances: np.ndarray
 
-    def extract(self, zeroth: ArrayLike, first: ArrayLike) -> np.ndarray:
+    def transform(self, zeroth: ArrayLike, first: ArrayLike) -> np.ndarray:
         """The i-vectors of songs, (songs, R) float64, from their statistics as in `fit`.
 
         Raises
@@ -317,7 +317,7 @@ class Whitening:
             )
         return cls(mean, directions / np.sqrt(variances) @ directions.T)
 
-    def apply(self, x: ArrayLike) -> np.ndarray:
+    def transform(self, x: ArrayLike) -> np.ndarray:
         """Vectors (n, d) whitened, float64."""
         x = check_features(x, "i-vectors")
         if x.shape[1] != len(self.mean):
@@ -328,7 +328,7 @@ class Whitening:
         return (x - self.mean) @ self.matrix
 
 
-def length_normalised(x: ArrayLike) -> np.ndarray:
+def length_normalise(x: ArrayLike) -> np.ndarray:
     """Vectors (n, d) at Euclidean length 1, float64; a zero vector stays zero.
 
     It makes i-vectors nearly normal, which PLDA takes them to be. Garcia-Romero,

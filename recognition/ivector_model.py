@@ -26,7 +26,7 @@ from common.parallel import map_in_threads
 from data_prep.mel import FrontEnd
 from data_prep.mfcc import MfccSettings
 from recognition.gmm_ubm import DiagonalGMM
-from recognition.ivector import TotalVariability, Whitening, length_normalised
+from recognition.ivector import TotalVariability, Whitening, length_normalise
 
 FORMAT = "artist labels i-vector 1"
 _SONGS = 256  # whose statistics are held at a time
@@ -60,7 +60,7 @@ class IVectorModel:
         """The MFCC frames of a (frames, n_mels) log-mel, as the UBM takes them, float32."""
         return self.mfcc.frames(mel, self.front_end)
 
-    def features(self, mels: Iterable[np.ndarray]) -> Iterator[np.ndarray | None]:
+    def extract_ivectors(self, mels: Iterable[np.ndarray]) -> Iterator[np.ndarray | None]:
         """The i-vector of each log-mel in order, whitened and at length 1: (R,) float32.
 
         None for a song without a frame that is loud enough, where only such are taken.
@@ -79,8 +79,8 @@ class IVectorModel:
 
     def _vectors(self, zeroth: np.ndarray, first: np.ndarray) -> np.ndarray:
         """(songs, R) float32 from statistics (songs, k) and (songs, k, d)."""
-        vectors = self.total_variability.extract(zeroth, first)
-        return length_normalised(self.whitening.apply(vectors)).astype(np.float32)
+        vectors = self.total_variability.transform(zeroth, first)
+        return length_normalise(self.whitening.transform(vectors)).astype(np.float32)
 
 
 def save_ivector_model(path: str | Path, extractor: IVectorModel) -> None:

@@ -22,14 +22,9 @@ from numpy.typing import ArrayLike
 
 from common.errors import InputError
 from data_prep.artist_split import artist_key
-from evaluation.feature_checks import check_features
-from evaluation.similarity import unit_rows
 
 # Enrolment songs of the one-shot protocol.
-ONE_SHOT = (1, 2, 5, 10, 15)
-
-# Equal cosines differ by float64 rounding, some 1e-15, and would else be no ties.
-DECIMALS = 10
+ENROLMENT_SIZES = (1, 2, 5, 10, 15)
 
 # ---------------------------------------------------------------- protocol
 
@@ -49,7 +44,7 @@ class Enrolment:
     test: np.ndarray
     truth: np.ndarray
 
-    def by(self, songs: int) -> "Enrolment":
+    def truncate(self, songs: int) -> "Enrolment":
         """The same tests for artists enrolled by the first `songs` of their songs only.
 
         So the enrolment by one song is part of that by two, and so on (`ONE_SHOT`).
@@ -122,7 +117,7 @@ def _require_enough(names: np.ndarray, counts: np.ndarray, enrolment: int, tests
         )
 
 
-def require_unseen(artists: ArrayLike, training_artists: ArrayLike) -> None:
+def require_artist_disjoint(artists: ArrayLike, training_artists: ArrayLike) -> None:
     """Raise `InputError` if the model was trained on any of the artists to verify.
 
     Case, accents and spaces of the names do not count.
@@ -154,53 +149,7 @@ def _labels(labels: ArrayLike, name: str) -> np.ndarray:
 # ---------------------------------------------------------------- scores
 
 
-def artist_models(features: ArrayLike, who: Enrolment) -> np.ndarray:
-    """Mean feature of each artist's enrolment songs, (a, d) float64.
-
-    The paper's mean over all segments of those songs is the same where songs have
-    equally many segments, as 30 s clips do.
-
-    Parameters
-    ----------
-    features : (n, d) float, finite
-        A row a song, in the order of the artists given to `enrol`.
-    """
-    features = check_features(features, "verification")
-    if len(features) <= max(who.enrolment.max(), who.test.max()):
-        raise InputError(
-            f"verification: {len(features)} rows of features, but songs up to row "
-            f"{max(who.enrolment.max(), who.test.max())} were chosen; give the rows of all songs"
-        )
-    # Song by song, so that no (a, songs, d) copy is made.
-    return sum(features[songs] for songs in who.enrolment.T) / who.enrolment.shape[1]
-
-
-def cosine_scores(models: ArrayLike, tests: ArrayLike) -> np.ndarray:
-    """Cosine of every artist's model with every test song, (a, t) float64.
-
-    Rounded to 10 decimals, so that equal cosines are ties; 0 with a zero vector.
-
-    Parameters
-    ----------
-    models, tests : (a, d) and (t, d) float, finite
-
-    Raises
-    ------
-    InputError
-        NaN or infinity, no rows, or different d.
-    """
-    models = check_features(models, "verification, enrolment")
-    tests = check_features(tests, "verification, tests")
-    if models.shape[1] != tests.shape[1]:
-        raise InputError(
-            f"verification: features of {models.shape[1]} dimensions to enrol and of "
-            f"{tests.shape[1]} to test; extract both with the same weights"
-        )
-    scores = unit_rows(models) @ unit_rows(tests).T
-    return np.round(scores, DECIMALS, out=scores)
-
-
-def trials(scores: ArrayLike, truth: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def split_trials(scores: ArrayLike, truth: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """All trials as (t,) target scores, of songs by the artist, and (t (a - 1),) impostor scores.
 
     Parameters
@@ -227,11 +176,11 @@ def _checked_matrix(scores: ArrayLike, truth: ArrayLike) -> tuple[np.ndarray, np
             f"verification: a test's true artist is no row of the scores; give numbers from 0 to "
             f"{len(scores) - 1}"
         )
-    _require_finite(scores, "the scores")
+    require_finite(scores, "the scores")
     return scores, truth
 
 
-def _require_finite(scores: np.ndarray, name: str) -> None:
+def require_finite(scores: np.ndarray, name: str) -> None:
     bad = scores.size - np.count_nonzero(np.isfinite(scores))
     if bad:
         raise InputError(
@@ -269,7 +218,7 @@ def _errors(target: ArrayLike, impostor: ArrayLike) -> _Errors:
                 f"verification: {name} of shape {scores.shape}; give one score a trial and at "
                 "least one trial of each kind"
             )
-        _require_finite(scores, f"the {name}")
+        require_finite(scores, f"the {name}")
     target, impostor = np.sort(target), np.sort(impostor)
     thresholds = np.unique(np.concatenate([target, impostor]))
     return _Errors(
@@ -280,7 +229,7 @@ def _errors(target: ArrayLike, impostor: ArrayLike) -> _Errors:
     )
 
 
-def eer(target_scores: ArrayLike, impostor_scores: ArrayLike) -> float:
+def equal_error_rate(target_scores: ArrayLike, impostor_scores: ArrayLike) -> float:
     """Equal error rate: where as large a share of targets is missed as of impostors accepted.
 
     The rates at all thresholds, joined by straight lines, cross the diagonal in one
@@ -374,7 +323,7 @@ def min_dcf(
     return float(np.min(of_miss * miss + of_fa * false_alarm) / min(of_miss, of_fa))
 
 
-def identification(
+def identification_accuracy(
     scores: ArrayLike, truth: ArrayLike, top: Sequence[int] = (1, 5)
 ) -> dict[int, float]:
     """Share of tests whose own artist is among the k best scored, for each k of `top`.
@@ -404,101 +353,3 @@ def identification(
     own = scores[truth, np.arange(len(truth))]
     better, equal = (scores > own).sum(axis=0), (scores == own).sum(axis=0)
     return {k: float(np.clip((k - better) / equal, 0, 1).mean()) for k in top}
-
-
-# ---------------------------------------------------------------- fusion
-
-
-def side_by_side(
-    parts: Sequence[ArrayLike], songs: Sequence[ArrayLike], normalisation: str = "length"
-) -> np.ndarray:
-    """Early fusion: several features of the same songs as one, (n, d1 + d2 + ...) float64.
-
-    The paper puts the features side by side and does not say how they are scaled;
-    here all parts weigh the same, whatever their scale and dimensions.
-
-    Parameters
-    ----------
-    parts : (n, d) float, finite, each
-        Different d are fine.
-    songs : (n,) track_id of each part
-    normalisation : str
-        "length": each row of each part to Euclidean length 1, so that the cosine of
-        two songs is the mean of the parts' cosines. "z": each dimension to mean 0
-        and deviation 1 over these songs (0 where it is constant), and each part
-        divided by the root of its d; for features with a common offset, as MFCCs.
-
-    Raises
-    ------
-    InputError
-        Fewer than two parts, parts of different songs or in different order, NaN or
-        infinity, or another normalisation.
-    """
-    if len(parts) < 2 or len(songs) != len(parts):
-        raise InputError(
-            f"early fusion: {len(parts)} features and the songs of {len(songs)}; give two or more "
-            "features and the songs of each"
-        )
-    if normalisation not in ("length", "z"):
-        raise InputError(f"early fusion: normalisation {normalisation!r}; take 'length' or 'z'")
-    parts = [check_features(part, f"early fusion, part {i}") for i, part in enumerate(parts, 1)]
-    songs = [np.asarray(of_part, dtype=object) for of_part in songs]
-    for i, (part, of_part) in enumerate(zip(parts, songs, strict=True), 1):
-        if of_part.shape != part.shape[:1]:
-            raise InputError(
-                f"early fusion, part {i}: {len(part)} rows of features for songs of shape "
-                f"{of_part.shape}; give one song a row"
-            )
-        if not np.array_equal(of_part, songs[0]):
-            raise InputError(
-                f"early fusion: part {i} has other songs than part 1, or in another order; "
-                "give the same songs of each"
-            )
-    scaled = unit_rows if normalisation == "length" else _z_columns
-    return np.concatenate([scaled(part) for part in parts], axis=1)
-
-
-def _z_columns(features: np.ndarray) -> np.ndarray:
-    deviation = features.std(axis=0)
-    centred = features - features.mean(axis=0)
-    # Rounding leaves a constant column a deviation of some 1e-17 of its value, not quite zero.
-    constant = np.ptp(features, axis=0) == 0
-    scale = np.where(constant, np.inf, deviation) * np.sqrt(features.shape[1])
-    return centred / scale
-
-
-def fuse_scores(scores: Sequence[ArrayLike], normalisation: str = "z") -> np.ndarray:
-    """Late fusion: the mean of several systems' scores of the same trials, (a, t) float64.
-
-    Parameters
-    ----------
-    scores : (a, t) float, finite, each
-    normalisation : str
-        "z": each to mean 0 and deviation 1 over all its trials first, as cosines and
-        log-likelihood ratios differ in scale. "none": the scores as they are.
-
-    Raises
-    ------
-    InputError
-        Fewer than two scores, scores of different shape, NaN or infinity, constant
-        scores under "z", or another normalisation.
-    """
-    scores = [np.asarray(one, dtype=np.float64) for one in scores]
-    shapes = {one.shape for one in scores}
-    if len(scores) < 2 or len(shapes) != 1 or scores[0].ndim != 2 or not scores[0].size:
-        raise InputError(
-            f"late fusion: {len(scores)} scores of shapes {[one.shape for one in scores]}; "
-            "give two or more of the same trials, (artists, tests)"
-        )
-    if normalisation not in ("z", "none"):
-        raise InputError(f"late fusion: normalisation {normalisation!r}; take 'z' or 'none'")
-    for number, one in enumerate(scores, 1):
-        _require_finite(one, f"the scores of system {number}")
-        if normalisation == "z" and np.ptp(one) == 0:
-            raise InputError(
-                f"late fusion: every score of system {number} is {one.flat[0]:g}; "
-                "leave that system out"
-            )
-    if normalisation == "z":
-        scores = [(one - one.mean()) / one.std() for one in scores]
-    return sum(scores) / len(scores)

@@ -13,13 +13,7 @@ from sklearn.mixture import GaussianMixture
 from common import parallel
 from common.errors import InputError
 from recognition import gmm_ubm
-from recognition.gmm_ubm import (
-    DiagonalGMM,
-    adapt_means,
-    llr_matrix,
-    log_likelihood_ratio,
-    train_gmm,
-)
+from recognition.gmm_ubm import DiagonalGMM, adapt_means, fit_gmm, llr_scores, log_likelihood_ratio
 
 
 def mixture(k=4, d=3, seed=0, offset=0.0):
@@ -50,7 +44,7 @@ def brute_llr(model, ubm, frames):
 
 
 def trained(frames, k, **settings_):
-    return train_gmm(
+    return fit_gmm(
         lambda: [frames], k, **{"iterations": 10, "seed": 0, "tolerance": 0, **settings_}
     )
 
@@ -162,7 +156,7 @@ def test_how_the_frames_are_cut_into_blocks_makes_no_difference():
     frames = drawn(mixture(), 3000).astype(np.float32)
     whole, history = trained(frames, 4, start="random")
     cuts = np.split(frames, [1, 1, 700, 2999])
-    cut, again = train_gmm(
+    cut, again = fit_gmm(
         lambda: iter(cuts), 4, iterations=10, seed=0, tolerance=0, start=trained_start(frames)
     )
     whole, history = trained(frames, 4, start=trained_start(frames))
@@ -234,12 +228,12 @@ def test_training_says_what_is_wrong_with_the_frames():
         with pytest.raises(InputError, match="NaN or infinity"):
             trained(np.vstack([frames, np.full((1, 3), wrong)]), 4)
     with pytest.raises(InputError, match="0 for 4 mixtures"):
-        train_gmm(lambda: [], 4, seed=0)
+        fit_gmm(lambda: [], 4, seed=0)
     with pytest.raises(InputError, match="all alike"):
-        train_gmm(lambda: [frames, frames[:, :2]], 4, seed=0)
+        fit_gmm(lambda: [frames, frames[:, :2]], 4, seed=0)
     once = iter([frames])
     with pytest.raises(ValueError, match="anew each time"):
-        train_gmm(lambda: once, 4, seed=0)
+        fit_gmm(lambda: once, 4, seed=0)
 
 
 def test_wrong_settings():
@@ -296,13 +290,13 @@ def test_every_trial_at_once_scores_as_each_alone():
     np.testing.assert_allclose(each, wanted, atol=1e-8)
     assert log_likelihood_ratio(ubm, ubm, songs[1]) == 0
     with mock.patch.object(gmm_ubm, "_NEAR", -np.inf):  # no mixture is passed over
-        found = llr_matrix(models, ubm, iter(songs))
+        found = llr_scores(models, ubm, iter(songs))
     assert found.dtype == np.float64
     np.testing.assert_allclose(found, wanted, atol=2e-5)
     with mock.patch.multiple(gmm_ubm, _ROUNDING=0.0, _NEAR=-np.inf):
-        np.testing.assert_allclose(llr_matrix(models, ubm, songs), wanted, atol=1e-8)
-    assert llr_matrix(models, ubm, []).shape == (0, 5)
-    assert llr_matrix([], ubm, songs).shape == (4, 0)
+        np.testing.assert_allclose(llr_scores(models, ubm, songs), wanted, atol=1e-8)
+    assert llr_scores(models, ubm, []).shape == (0, 5)
+    assert llr_scores([], ubm, songs).shape == (4, 0)
 
 
 def test_mixtures_that_are_passed_over_hardly_matter():
@@ -313,14 +307,14 @@ def test_mixtures_that_are_passed_over_hardly_matter():
     wanted = np.array([[brute_llr(model, ubm, song) for model in models] for song in songs])
     near = np.mean(ubm.posteriors(songs[0]) > np.exp(gmm_ubm._NEAR))
     assert near < 0.5  # else nothing is passed over
-    found = llr_matrix(models, ubm, songs)
+    found = llr_scores(models, ubm, songs)
     assert np.abs(found - wanted).max() < 1e-2 * np.ptp(wanted)
 
 
 def test_adaptation_by_statistics_is_that_by_frames():
     """Of two songs, whose statistics are summed."""
     ubm, songs = mixture(), [drawn(mixture(seed=9), n) for n in (80, 30)]
-    found = gmm_ubm.total_statistics(ubm, songs, 2)
+    found = gmm_ubm.collect_statistics(ubm, songs, 2)
     assert [each.dtype for each in found] == [np.float32] * 2
     sums = [each.sum(axis=0) for each in found]
     whole = adapt_means(ubm, np.concatenate(songs))
@@ -333,7 +327,7 @@ def test_a_model_far_from_the_ubm_still_scores():
     ubm = mixture()
     frames = drawn(mixture(), 200) + 300
     model = adapt_means(ubm, frames)
-    score = llr_matrix([model], ubm, [frames])[0, 0]
+    score = llr_scores([model], ubm, [frames])[0, 0]
     assert score == pytest.approx(brute_llr(model, ubm, frames), rel=1e-5)
 
 
@@ -343,7 +337,7 @@ def test_artists_are_told_apart():
     frames = random.normal(size=(6, 3, 400, 10)) + artists[:, None, None]
     ubm, _ = trained(frames.reshape(-1, 10), 8)
     models = [adapt_means(ubm, songs[:2].reshape(-1, 10)) for songs in frames]
-    scores = llr_matrix(models, ubm, frames[:, 2])
+    scores = llr_scores(models, ubm, frames[:, 2])
     np.testing.assert_array_equal(scores.argmax(axis=1), np.arange(6))
 
 
@@ -353,7 +347,7 @@ def test_silent_and_broken_songs_are_told():
     for call in (
         adapt_means,
         lambda u, x: log_likelihood_ratio(u, u, x),
-        lambda u, x: llr_matrix([u], u, [x]),
+        lambda u, x: llr_scores([u], u, [x]),
     ):
         with pytest.raises(InputError, match="silent"):
             call(ubm, none)
@@ -362,6 +356,6 @@ def test_silent_and_broken_songs_are_told():
         with pytest.raises(InputError, match=r"not \(n, 3\)"):
             call(ubm, frames[:, :2])
     with pytest.raises(ValueError, match="adapt_means"):
-        llr_matrix([dataclasses.replace(ubm, variances=ubm.variances * 2)], ubm, [frames])
+        llr_scores([dataclasses.replace(ubm, variances=ubm.variances * 2)], ubm, [frames])
     with pytest.raises(dataclasses.FrozenInstanceError):
         ubm.means = frames

@@ -13,7 +13,7 @@ from recognition.ivector import (
     Whitening,
     em_step,
     fit_total_variability,
-    length_normalised,
+    length_normalise,
 )
 
 FIXED = settings(deadline=None, derandomize=True, max_examples=20)
@@ -60,7 +60,7 @@ def test_the_e_step_is_that_of_the_supervectors_gaussian(monkeypatch, block):
     monkeypatch.setattr(ivector, "_BLOCK_CELLS", block)  # of one song, of several, of all
     model, zeroth, first = case()
     means, covariances, gains = zip(*map(explicit, [model] * 12, zeroth, first), strict=True)
-    np.testing.assert_allclose(model.extract(zeroth, first), means, atol=1e-10)
+    np.testing.assert_allclose(model.transform(zeroth, first), means, atol=1e-10)
     blocks = list(ivector._posteriors(model, zeroth, first, moments=True))
     expected = np.array(covariances) + np.einsum("si,sj->sij", means, means)
     moments = np.concatenate([each.moment for each in blocks])
@@ -140,7 +140,7 @@ def test_the_order_of_songs_and_mixtures_does_not_matter():
     np.testing.assert_allclose(again.matrix, better.matrix[mixtures], atol=1e-10)
     assert same_gain == pytest.approx(gain)
     np.testing.assert_allclose(
-        again.extract(*statistics), better.extract(zeroth, first)[songs], atol=1e-10
+        again.transform(*statistics), better.transform(zeroth, first)[songs], atol=1e-10
     )
 
 
@@ -184,30 +184,30 @@ def test_a_mixture_without_frames_changes_nothing():
 def test_float32_statistics_are_enough():
     model, zeroth, first = case(9)
     halved = zeroth.astype(np.float32), first.astype(np.float32)
-    vectors = model.extract(*halved)
+    vectors = model.transform(*halved)
     assert vectors.dtype == np.float64
-    np.testing.assert_allclose(vectors, model.extract(zeroth, first), atol=1e-4)
+    np.testing.assert_allclose(vectors, model.transform(zeroth, first), atol=1e-4)
 
 
 def test_what_cannot_be_used_is_refused():
     model, zeroth, first = case()
     ubm = model.means, model.variances
     with pytest.raises(InputError, match=r"\(12, 3\) and \(12, 3, 1\) for a UBM .*; give"):
-        model.extract(zeroth, first[:, :, :1])
+        model.transform(zeroth, first[:, :, :1])
     with pytest.raises(InputError, match=r"\(11, 3\) and \(12, 3, 2\)"):
         em_step(model, zeroth[1:], first)
     with pytest.raises(InputError, match="statistics of no song; check the subset"):
-        model.extract(zeroth[:0], first[:0])
+        model.transform(zeroth[:0], first[:0])
     for broken in (-1, np.nan, np.inf):
         counts = zeroth.copy()
         counts[4, 1] = broken
         with pytest.raises(InputError, match=r"1 of 12 songs have .* row 4; make them again"):
-            model.extract(counts, first)
+            model.transform(counts, first)
     empty = zeroth * (np.arange(12) != 5)[:, None]
     with pytest.raises(InputError, match="no frame, the first is row 5"):
-        model.extract(empty, first)
+        model.transform(empty, first)
     with pytest.raises(InputError, match="row 0; make them again"):
-        model.extract(zeroth, first * np.nan)
+        model.transform(zeroth, first * np.nan)
     with pytest.raises(InputError, match="7 dimensions of 6 UBM means; take from 1 to 6"):
         fit_total_variability(zeroth, first, *ubm, dimensions=7)
     with pytest.raises(InputError, match="a variance not above zero; train it again"):
@@ -223,12 +223,12 @@ def test_whitened_vectors_have_mean_zero_and_covariance_one():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(50, 4)) @ rng.normal(size=(4, 4)) * [1, 10, 1e-3, 1] + 3
     whitening = Whitening.fit(x)
-    white = whitening.apply(x)
+    white = whitening.transform(x)
     np.testing.assert_allclose(white.mean(axis=0), 0, atol=1e-8)
     np.testing.assert_allclose(np.cov(white, rowvar=False, bias=True), np.eye(4), atol=1e-6)
     np.testing.assert_allclose(whitening.matrix, whitening.matrix.T)
-    np.testing.assert_allclose(whitening.apply(x[:7]), white[:7])
-    np.testing.assert_allclose(Whitening.fit(np.array([[1.0], [3]])).apply([[2], [3]]), [[0], [1]])
+    np.testing.assert_allclose(whitening.transform(x[:7]), white[:7])
+    np.testing.assert_allclose(Whitening.fit(np.array([[1.0], [3]])).transform([[2], [3]]), [[0], [1]])
 
 
 def test_whitening_of_what_spans_too_little_is_refused():
@@ -243,14 +243,14 @@ def test_whitening_of_what_spans_too_little_is_refused():
     with pytest.raises(InputError, match="only 3"):
         Whitening.fit(doubled)
     with pytest.raises(InputError, match="2 dimensions, fitted to 3"):
-        Whitening.fit(rng.normal(size=(9, 3))).apply(np.ones((1, 2)))
+        Whitening.fit(rng.normal(size=(9, 3))).transform(np.ones((1, 2)))
 
 
 def test_length_normalised():
-    np.testing.assert_allclose(length_normalised([[3, 4], [0, 0]]), [[0.6, 0.8], [0, 0]])
+    np.testing.assert_allclose(length_normalise([[3, 4], [0, 0]]), [[0.6, 0.8], [0, 0]])
 
 
-@pytest.mark.parametrize("function", [Whitening.fit, length_normalised])
+@pytest.mark.parametrize("function", [Whitening.fit, length_normalise])
 def test_broken_vectors_are_refused(function):
     with pytest.raises(InputError, match=r"1 of 3 rows of features have NaN .* row 1; extract"):
         function([[1, 2], [np.nan, 1], [2, 3]])

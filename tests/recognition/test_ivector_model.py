@@ -68,7 +68,7 @@ def by_the_book(made: IVectorModel, mel: np.ndarray) -> np.ndarray:
 def test_features_are_those_by_the_book(made, monkeypatch, at_a_time):
     monkeypatch.setattr(ivector_model, "_SONGS", at_a_time)
     mels = songs(7)
-    found = np.stack(list(made.features(iter(mels))))
+    found = np.stack(list(made.extract_ivectors(iter(mels))))
     assert found.dtype == np.float32 and found.shape == (7, R)
     np.testing.assert_allclose(found, [by_the_book(made, mel) for mel in mels], atol=1e-6)
 
@@ -77,24 +77,24 @@ def test_features_are_those_by_the_book(made, monkeypatch, at_a_time):
 def test_a_silent_song_has_no_feature_and_the_others_keep_theirs(made, monkeypatch, at_a_time):
     monkeypatch.setattr(ivector_model, "_SONGS", at_a_time)
     mels, silent = songs(3), np.zeros((50, 128), np.float32)
-    found = list(made.features([silent, mels[0], mels[1], silent, silent, mels[2]]))
+    found = list(made.extract_ivectors([silent, mels[0], mels[1], silent, silent, mels[2]]))
     assert [row is None for row in found] == [True, False, False, True, True, False]
     kept = [row for row in found if row is not None]
-    np.testing.assert_array_equal(kept, list(made.features(mels)))
-    assert list(made.features([])) == []
+    np.testing.assert_array_equal(kept, list(made.extract_ivectors(mels)))
+    assert list(made.extract_ivectors([])) == []
 
 
 def test_an_extractor_comes_back_from_its_file(made, tmp_path):
     path = tmp_path / "ivector.h5"
     save_ivector_model(path, made)
     found = load_ivector_model(path)
-    np.testing.assert_array_equal(list(found.features(songs(2))), list(made.features(songs(2))))
+    np.testing.assert_array_equal(list(found.extract_ivectors(songs(2))), list(made.extract_ivectors(songs(2))))
     assert (found.mfcc, found.front_end, found.inputs) == (made.mfcc, made.front_end, made.inputs)
     assert list(found.trained_on) == ["Ärzte", "b"]
     function, origin, trained_on, _ = feature_extractor(
         str(path), mirror=None, seed=0, mean_and_std=None
     )
-    np.testing.assert_array_equal(list(function(songs(2))), list(made.features(songs(2))))
+    np.testing.assert_array_equal(list(function(songs(2))), list(made.extract_ivectors(songs(2))))
     assert (origin["name"], origin["model"], origin["artists"]) == ("run", "ivector", 2)
     assert len(origin["sha256"]) == 64 and list(trained_on) == ["Ärzte", "b"]
 

@@ -58,7 +58,7 @@ def features(ivector, small_corpus, place):
 def test_features_are_the_extractors_and_say_whose_songs_it_heard(features, ivector, small_corpus):
     made, cache = ivector_model.load_ivector_model(ivector), MelCache(small_corpus[2])
     found = feature_file.read_features(features)
-    expected = np.stack(list(made.features(cache[track] for track in found.track_id)))
+    expected = np.stack(list(made.extract_ivectors(cache[track] for track in found.track_id)))
     np.testing.assert_array_equal(found.features, expected)
     np.testing.assert_allclose(np.linalg.norm(found.features, axis=1), 1, rtol=1e-6)
     assert list(found.trained_on) == list(made.trained_on) and len(found.trained_on) == 2

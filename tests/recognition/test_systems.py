@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
-from recognition import scoring, systems, verification
+from recognition import systems, verification
 from tests.evaluation import made_up
 
 
@@ -25,7 +25,7 @@ def files(tmp_path):
 
 
 def system(files, first="cnn", scorer="cosine", **more):
-    return systems.feature_system(*files[first], "artist", scorer=scorer, **more)
+    return systems.load_feature_system(*files[first], "artist", scorer=scorer, **more)
 
 
 def rows(split, *names):
@@ -36,38 +36,38 @@ def rows(split, *names):
 def test_cosine_of_one_file(files):
     found = system(files)
     assert list(found.artists) == list(made_up.artists("abc")[0]["artist"])
-    assert found.about == {
+    assert found.description == {
         "features": "basic_run cosine",
         "model": "DeepArtistID + cosine",
         "artists": 3,
         "seed": None,
     }
     who = verification.draw_enrolment(found.artists, 3, 2, seed=0)
-    expected = scoring.cosine_scorer(made_up.artists("abc")[1])(who)
-    np.testing.assert_array_equal(found.scorer()(who), expected)
+    expected = systems.cosine_scorer(made_up.artists("abc")[1])(who)
+    np.testing.assert_array_equal(found.make_scorer()(who), expected)
 
 
 def test_plda_learns_from_the_training_songs_of_the_first_artists(files):
     table, features = made_up.artists("uvwxyz")
     used = rows(table, *"uvwx").to_numpy()
-    found = system(files, scorer="plda", train=files["cnn_train"], train_artists=4)
+    found = system(files, scorer="plda", train=files["cnn_train"], max_train_artists=4)
     who = verification.draw_enrolment(found.artists, 3, 2, seed=0)
     artists = table["artist"].to_numpy(object)[used]
-    expected = scoring.plda_scorer(made_up.artists("abc")[1], features[used], artists, None)
-    np.testing.assert_array_equal(found.scorer()(who), expected(who))
-    assert found.about["model"] == "DeepArtistID + PLDA"
-    fewer = system(files, scorer="plda", train=files["cnn_train"], train_artists=5)
+    expected = systems.plda_scorer(made_up.artists("abc")[1], features[used], artists, None)
+    np.testing.assert_array_equal(found.make_scorer()(who), expected(who))
+    assert found.description["model"] == "DeepArtistID + PLDA"
+    fewer = system(files, scorer="plda", train=files["cnn_train"], max_train_artists=5)
     assert fewer.inputs != found.inputs  # so that a result is not taken for another
 
 
 @pytest.mark.parametrize("fuse", ["early", "late"])
 def test_fusion_is_of_the_songs_that_both_have(files, fuse, capsys):
     other = [files["ivector"][0], files["ivector_train"][0]]
-    given = {"train": files["cnn_train"], "fuse": fuse, "other": other}
+    given = {"train": files["cnn_train"], "fusion": fuse, "other_features": other}
     found = system(files, scorer="plda", **given)
     assert len(found.artists) == 17 and "1 tracks left out" in capsys.readouterr().out
-    assert found.about["model"] == f"{fuse} fusion + PLDA"
-    assert found.about["features"] == f"basic_run and ivector_run {fuse} plda"
+    assert found.description["model"] == f"{fuse} fusion + PLDA"
+    assert found.description["features"] == f"basic_run and ivector_run {fuse} plda"
     table, _ = made_up.artists("abc")
     train, _ = made_up.artists("uvwxyz")
     kept = ~table["track_id"].eq("b4").to_numpy()
@@ -79,37 +79,37 @@ def test_fusion_is_of_the_songs_that_both_have(files, fuse, capsys):
     who = verification.draw_enrolment(found.artists, 3, 2, seed=0)
     artists = train["artist"].to_numpy(object)[used]
     if fuse == "late":
-        each = [scoring.plda_scorer(*part, artists, None)(who) for part in parts]
-        expected = verification.fuse_scores(each)
+        each = [systems.plda_scorer(*part, artists, None)(who) for part in parts]
+        expected = systems.fuse_scores(each)
     else:
         x, y = (
             np.concatenate([p / np.linalg.norm(p, axis=1, keepdims=True) for p in both], axis=1)
             for both in zip(*parts, strict=True)
         )
-        expected = scoring.plda_scorer(x, y, artists, None)(who)
-    np.testing.assert_allclose(found.scorer()(who), expected, atol=1e-5)
+        expected = systems.plda_scorer(x, y, artists, None)(who)
+    np.testing.assert_allclose(found.make_scorer()(who), expected, atol=1e-5)
 
 
 def test_a_fusion_that_the_paper_has_not_says_of_what(files, tmp_path):
     other = made_up.write(tmp_path, "siamese", *made_up.artists("abc"), model="siamese")
-    found = system(files, fuse="late", other=[other[0]])
-    assert found.about["model"] == "late fusion of DeepArtistID and siamese + cosine"
+    found = system(files, fusion="late", other_features=[other[0]])
+    assert found.description["model"] == "late fusion of DeepArtistID and siamese + cosine"
 
 
 def test_early_fusion_by_cosine_is_the_mean_cosine(files):
-    found = system(files, fuse="early", other=[files["ivector"][0]])
+    found = system(files, fusion="early", other_features=[files["ivector"][0]])
     one, other = (made_up.artists("abc", seed, d=d)[1] for seed, d in ((0, 4), (1, 3)))
     who = verification.draw_enrolment(found.artists, 1, 1, seed=0)
     kept = np.flatnonzero(~made_up.artists("abc")[0]["track_id"].eq("b4"))
-    expected = sum(scoring.cosine_scorer(part[kept])(who) for part in (one, other)) / 2
-    np.testing.assert_allclose(found.scorer()(who), expected, atol=1e-6)
+    expected = sum(systems.cosine_scorer(part[kept])(who) for part in (one, other)) / 2
+    np.testing.assert_allclose(found.make_scorer()(who), expected, atol=1e-6)
 
 
 def test_artists_that_were_trained_on_are_refused(files, tmp_path):
     seen = made_up.write(tmp_path, "seen", *made_up.artists("abc"), trained_on=("B", "z"))
     with pytest.raises(InputError, match="trained on 1 of 3 artists, the first 'b'"):
-        systems.feature_system(*seen, "artist", scorer="cosine")
-    systems.feature_system(*seen, "genre", scorer="cosine")  # no names of artists
+        systems.load_feature_system(*seen, "artist", scorer="cosine")
+    systems.load_feature_system(*seen, "genre", scorer="cosine")  # no names of artists
     # What PLDA learns from counts too, though the weights were trained on others.
     with pytest.raises(InputError, match="trained on 3 of 3 artists, the first 'a'"):
         system(files, scorer="plda", train=(files["cnn"][0], files["cnn"][1]))
@@ -120,8 +120,8 @@ def test_files_that_do_not_fit_are_refused(files, tmp_path):
         system(files, scorer="plda", train=files["ivector_train"])
     other = made_up.write(tmp_path, "other", *made_up.artists("mno"), model="ivector")
     with pytest.raises(InputError, match=r"other\.h5: lacks 18 of 18 tracks, the first 'a0'"):
-        system(files, fuse="late", other=[other[0]])
+        system(files, fusion="late", other_features=[other[0]])
     with pytest.raises(InputError, match="has 6 artists, not 7"):
-        system(files, scorer="plda", train=files["cnn_train"], train_artists=7)
+        system(files, scorer="plda", train=files["cnn_train"], max_train_artists=7)
     with pytest.raises(InputError, match="not an i-vector extractor"):
-        systems.gmm_ubm_system(*files["cnn"], "artist", tmp_path / "cache.h5", 16.0)
+        systems.load_gmm_ubm_system(*files["cnn"], "artist", tmp_path / "cache.h5", 16.0)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_curve
 
 from common.errors import InputError
+from recognition import systems
 from recognition import verification as v
 
 FIXED = settings(derandomize=True, deadline=None, max_examples=100)
@@ -52,7 +53,7 @@ def exact_eer(target, impostor):
 @FIXED
 @given(SCORES, SCORES)
 def test_eer_is_the_recomputed_one(target, impostor):
-    found = v.eer(target, impostor)
+    found = v.equal_error_rate(target, impostor)
     assert found == pytest.approx(float(exact_eer(target, impostor)), abs=1e-14)
     assert found == pytest.approx(eer_of_roc(target, impostor), abs=1e-12)
 
@@ -60,36 +61,38 @@ def test_eer_is_the_recomputed_one(target, impostor):
 @pytest.mark.parametrize("decimals", [1, 2, 12])
 def test_eer_is_that_of_the_roc_curve_of_scikit_learn(decimals):
     target, impostor = (np.round(scores, decimals) for scores in gaussian_trials())
-    assert v.eer(target, impostor) == pytest.approx(eer_of_roc(target, impostor), abs=1e-12)
+    assert v.equal_error_rate(target, impostor) == pytest.approx(
+        eer_of_roc(target, impostor), abs=1e-12
+    )
 
 
 def test_eer_of_known_scores():
-    assert v.eer([3, 4], [1, 2]) == 0
-    assert v.eer([1, 2], [3, 4, 5]) == 1
-    assert v.eer([7, 7, 7], [7, 7]) == 0.5
-    assert v.eer([2, 4], [1, 3]) == 0.5
-    assert v.eer([1, 5, 6, 7], [0, 0, 2, 0]) == 0.25
+    assert v.equal_error_rate([3, 4], [1, 2]) == 0
+    assert v.equal_error_rate([1, 2], [3, 4, 5]) == 1
+    assert v.equal_error_rate([7, 7, 7], [7, 7]) == 0.5
+    assert v.equal_error_rate([2, 4], [1, 3]) == 0.5
+    assert v.equal_error_rate([1, 5, 6, 7], [0, 0, 2, 0]) == 0.25
     # (false alarm, miss) goes from (1/4, 0) to (1/4, 1/2): equal at no threshold, but between.
-    assert v.eer([1, 3], [0, 0, 0, 2]) == pytest.approx(1 / 4)
+    assert v.equal_error_rate([1, 3], [0, 0, 0, 2]) == pytest.approx(1 / 4)
 
 
 def test_eer_of_ties_between_kinds_lies_on_the_line_across_them():
     # (false alarm, miss) goes from (1, 0) to (1/2, 0) to (0, 1/2), the second across the tie.
-    assert v.eer([2, 3], [1, 2]) == 0.25
+    assert v.equal_error_rate([2, 3], [1, 2]) == 0.25
 
 
 @FIXED
 @given(SCORES, SCORES, st.permutations(range(25)))
 def test_eer_does_not_know_the_order_of_trials(target, impostor, order):
     shuffled = [[scores[i] for i in order if i < len(scores)] for scores in (target, impostor)]
-    assert v.eer(*shuffled) == v.eer(target, impostor)
+    assert v.equal_error_rate(*shuffled) == v.equal_error_rate(target, impostor)
 
 
 @FIXED
 @given(SCORES, SCORES)
 def test_measures_do_not_change_under_a_monotone_map(target, impostor):
     mapped = [np.exp(np.array(scores) / 3) ** 3 - 5 for scores in (target, impostor)]
-    for measure in (v.eer, v.min_dcf):
+    for measure in (v.equal_error_rate, v.min_dcf):
         assert measure(*mapped) == measure(target, impostor)
     for ours, theirs in zip(v.det_curve(*mapped), v.det_curve(target, impostor), strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -98,11 +101,11 @@ def test_measures_do_not_change_under_a_monotone_map(target, impostor):
 @FIXED
 @given(SCORES, SCORES)
 def test_eer_of_swapped_and_turned_scores_is_the_same(target, impostor):
-    swapped = v.eer(-np.array(impostor), -np.array(target))
-    assert swapped == pytest.approx(v.eer(target, impostor), abs=1e-14)
+    swapped = v.equal_error_rate(-np.array(impostor), -np.array(target))
+    assert swapped == pytest.approx(v.equal_error_rate(target, impostor), abs=1e-14)
 
 
-@pytest.mark.parametrize("measure", [v.eer, v.det_curve, v.min_dcf])
+@pytest.mark.parametrize("measure", [v.equal_error_rate, v.det_curve, v.min_dcf])
 def test_measures_refuse_what_is_no_scores(measure):
     with pytest.raises(InputError, match="target scores of shape \\(0,\\)"):
         measure([], [1.0])
@@ -127,7 +130,7 @@ def test_det_curve_is_monotone_and_keeps_the_eer(target, impostor):
     assert (np.diff(false_alarm) <= 0).all() and (np.diff(miss) >= 0).all()
     # Straight stretches are left out, so that the curve still crosses where it did.
     crossing = np.interp(0, miss - false_alarm, miss)
-    assert crossing == pytest.approx(v.eer(target, impostor), abs=1e-12)
+    assert crossing == pytest.approx(v.equal_error_rate(target, impostor), abs=1e-12)
 
 
 def test_det_curve_leaves_out_what_a_plot_does_not_need():
@@ -199,8 +202,8 @@ def test_the_papers_protocol_has_its_numbers_of_trials():
     names = artists_of(20, artists=500)
     who = v.draw_enrolment(names)
     features = np.random.default_rng(0).normal(size=(len(names), 3))
-    scores = v.cosine_scores(v.artist_models(features, who), features[who.test])
-    target, impostor = v.trials(scores, who.truth)
+    scores = systems.cosine_scores(systems.enrol_artists(features, who), features[who.test])
+    target, impostor = v.split_trials(scores, who.truth)
     assert (len(target), len(impostor)) == (2_500, 1_247_500)
 
 
@@ -224,7 +227,7 @@ def test_a_seed_draws_the_same_songs_and_another_draws_others():
 
 def test_enrolments_of_the_one_shot_protocol_are_nested_with_the_same_tests():
     who = v.draw_enrolment(artists_of(20), seed=3)
-    protocols = [who.by(songs) for songs in v.ONE_SHOT]
+    protocols = [who.truncate(songs) for songs in v.ENROLMENT_SIZES]
     for fewer, more in pairwise(protocols):
         np.testing.assert_array_equal(
             fewer.enrolment, more.enrolment[:, : fewer.enrolment.shape[1]]
@@ -236,7 +239,7 @@ def test_enrolments_of_the_one_shot_protocol_are_nested_with_the_same_tests():
 @pytest.mark.parametrize("songs", [0, 16])
 def test_an_enrolment_by_more_songs_than_there_are_is_refused(songs):
     with pytest.raises(InputError, match=f"by {songs} of 15 songs; take from 1 to 15"):
-        v.draw_enrolment(artists_of(20)).by(songs)
+        v.draw_enrolment(artists_of(20)).truncate(songs)
 
 
 def test_an_artist_with_too_few_songs_is_named():
@@ -268,11 +271,11 @@ def test_an_empty_enrolment_is_refused():
 
 
 def test_artists_seen_in_training_are_counted():
-    v.require_unseen(["a", "b", "a"], ["c"])
+    v.require_artist_disjoint(["a", "b", "a"], ["c"])
     with pytest.raises(InputError, match="trained on 2 of 3 artists, the first 'b'; leave"):
-        v.require_unseen(["a", "b", "b", "c"], ["c", "b", "d"])
+        v.require_artist_disjoint(["a", "b", "b", "c"], ["c", "b", "d"])
     with pytest.raises(InputError, match="trained on 1 of 1 artists, the first 'Björk'; leave"):
-        v.require_unseen(["Björk"], ["  BJORK "])
+        v.require_artist_disjoint(["Björk"], ["  BJORK "])
 
 
 # Scores
@@ -281,30 +284,30 @@ def test_artists_seen_in_training_are_counted():
 def test_models_are_means_and_scores_their_cosines():
     features = np.array([[2, 0], [0, 2], [3, 0], [4, 0], [0, 3], [0, 5]], dtype=np.float32)
     who = v.draw_enrolment(list("abaabb"), enrolment=2, tests=1)
-    models = v.artist_models(features, who)
+    models = systems.enrol_artists(features, who)
     assert models.tolist() == [[2.5, 0], [0, 2.5]]
-    assert v.cosine_scores(models, features[who.test]).tolist() == [[1, 0], [0, 1]]
-    assert v.cosine_scores([[0, 0], [1, 1]], [[1, 0]]).T.tolist() == [[0, 0.7071067812]]
+    assert systems.cosine_scores(models, features[who.test]).tolist() == [[1, 0], [0, 1]]
+    assert systems.cosine_scores([[0, 0], [1, 1]], [[1, 0]]).T.tolist() == [[0, 0.7071067812]]
 
 
 def test_equal_cosines_are_ties():
     models = np.random.default_rng(0).normal(size=(1, 7)) * np.array([[1], [1 / 3], [1e9]])
-    scores = v.cosine_scores(models, np.random.default_rng(1).normal(size=(5, 7)))
+    scores = systems.cosine_scores(models, np.random.default_rng(1).normal(size=(5, 7)))
     assert (scores == scores[0]).all()
 
 
 def test_scores_of_broken_features_are_refused():
     who = v.draw_enrolment(list("aabb"), enrolment=1, tests=1)
     with pytest.raises(InputError, match="3 rows of features, but songs up to row 3"):
-        v.artist_models(np.eye(3), who)
+        systems.enrol_artists(np.eye(3), who)
     with pytest.raises(InputError, match="NaN or infinity"):
-        v.artist_models(np.full((4, 2), np.nan), who)
+        systems.enrol_artists(np.full((4, 2), np.nan), who)
     with pytest.raises(InputError, match="2 dimensions to enrol and of 3 to test"):
-        v.cosine_scores(np.eye(2), np.eye(3))
+        systems.cosine_scores(np.eye(2), np.eye(3))
 
 
 def test_trials_are_told_apart():
-    target, impostor = v.trials([[1, 2, 3], [4, 5, 6]], [0, 1, 1])
+    target, impostor = v.split_trials([[1, 2, 3], [4, 5, 6]], [0, 1, 1])
     assert target.tolist() == [1, 5, 6]
     assert sorted(impostor) == [2, 3, 4]
 
@@ -321,7 +324,10 @@ def test_trials_are_told_apart():
     ],
 )
 def test_scores_that_do_not_fit_are_refused(scores, truth, message):
-    for function in (v.trials, lambda scores, truth: v.identification(scores, truth, top=(1,))):
+    for function in (
+        v.split_trials,
+        lambda scores, truth: v.identification_accuracy(scores, truth, top=(1,)),
+    ):
         with pytest.raises(InputError, match=message):
             function(scores, truth)
 
@@ -331,13 +337,13 @@ def test_scores_that_do_not_fit_are_refused(scores, truth, message):
 
 def test_identification_of_known_scores():
     scores = np.array([[9, 1, 3], [5, 2, 9], [1, 3, 5]])
-    assert v.identification(scores, [0, 1, 2], top=(1, 2, 3)) == {1: 1 / 3, 2: 1, 3: 1}
+    assert v.identification_accuracy(scores, [0, 1, 2], top=(1, 2, 3)) == {1: 1 / 3, 2: 1, 3: 1}
     with pytest.raises(InputError, match="the 5 best of 3 artists; take from 1 to 3"):
-        v.identification(scores, [0, 1, 2])
+        v.identification_accuracy(scores, [0, 1, 2])
 
 
 def test_scores_that_tell_nothing_identify_by_chance():
-    found = v.identification(np.zeros((10, 4)), [0, 3, 5, 9])
+    found = v.identification_accuracy(np.zeros((10, 4)), [0, 3, 5, 9])
     assert found == {1: pytest.approx(0.1), 5: pytest.approx(0.5)}
 
 
@@ -355,7 +361,7 @@ def test_identification_is_the_mean_over_all_orders_of_ties(rows, k, random):
         better = sum(score > row[own] for score in row)
         ranks = range(better + 1, better + row.count(row[own]) + 1)
         expected.append(np.mean([rank <= k for rank in ranks]))
-    found = v.identification(np.array(rows).T, truth, top=(k,))
+    found = v.identification_accuracy(np.array(rows).T, truth, top=(k,))
     assert found[k] == pytest.approx(np.mean(expected))
 
 
@@ -366,9 +372,9 @@ def test_early_fusion_weighs_all_parts_the_same():
     random = np.random.default_rng(0)
     one, other = random.normal(size=(8, 3)), 1000 * random.normal(size=(8, 5))
     songs = [f"song {number}" for number in range(8)]
-    both = v.side_by_side([one, other], [songs, songs])
+    both = systems.concatenate_features([one, other], [songs, songs])
     assert both.shape == (8, 8)
-    cosines = [v.cosine_scores(part, part) for part in (one, other, both)]
+    cosines = [systems.cosine_scores(part, part) for part in (one, other, both)]
     np.testing.assert_allclose(cosines[2], (cosines[0] + cosines[1]) / 2, atol=1e-9)
 
 
@@ -376,7 +382,7 @@ def test_early_fusion_of_z_normalised_parts():
     random = np.random.default_rng(0)
     one, other = random.normal(5, 3, (50, 4)), random.normal(-100, 0.1, (50, 9))
     other[:, 0] = 0.1  # constant: no deviation to divide by
-    both = v.side_by_side([one, other], [range(50), range(50)], "z")
+    both = systems.concatenate_features([one, other], [range(50), range(50)], "z")
     np.testing.assert_allclose(both.mean(axis=0), 0, atol=1e-12)
     np.testing.assert_allclose(both[:, :4].var(axis=0), 1 / 4)
     np.testing.assert_allclose(both[:, 5:].var(axis=0), 1 / 9)
@@ -397,15 +403,17 @@ def test_early_fusion_of_z_normalised_parts():
 )
 def test_early_fusion_refuses_what_does_not_fit(parts, songs, normalisation, message):
     with pytest.raises(InputError, match=message):
-        v.side_by_side(parts, songs, normalisation)
+        systems.concatenate_features(parts, songs, normalisation)
 
 
 def test_late_fusion_does_not_know_the_scale_of_the_scores():
     cosine, ratio = np.random.default_rng(0).normal(size=(2, 6, 9))
-    found = v.fuse_scores([cosine, ratio])
-    np.testing.assert_allclose(v.fuse_scores([cosine, 50 * ratio - 300]), found)
+    found = systems.fuse_scores([cosine, ratio])
+    np.testing.assert_allclose(systems.fuse_scores([cosine, 50 * ratio - 300]), found)
     assert found.mean() == pytest.approx(0)
-    np.testing.assert_array_equal(v.fuse_scores([cosine, ratio], "none"), (cosine + ratio) / 2)
+    np.testing.assert_array_equal(
+        systems.fuse_scores([cosine, ratio], "none"), (cosine + ratio) / 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -420,4 +428,4 @@ def test_late_fusion_does_not_know_the_scale_of_the_scores():
 )
 def test_late_fusion_refuses_what_does_not_fit(scores, normalisation, message):
     with pytest.raises(InputError, match=message):
-        v.fuse_scores(scores, normalisation)
+        systems.fuse_scores(scores, normalisation)

@@ -10,7 +10,7 @@ from common.errors import InputError
 from common.files import exclusive_folder
 from data_prep.mfcc import MfccSettings, TrackFrames
 from recognition import gmm_ubm, ivector, ivector_model
-from recognition.training import IVectorRun, IVectorSchedule, train_ivector_model
+from recognition.ivector_training import IVectorRun, IVectorSchedule, train_ivector_model
 from tests.training import fixtures
 
 SCHEDULE = IVectorSchedule(4, "kmeans", 4, 3, 3, seed=0)
@@ -35,14 +35,14 @@ def undisturbed(cache, tmp_path_factory) -> IVectorRun:
 def test_it_is_made_of_the_three_trainings(undisturbed, cache, tmp_path):
     found = ivector_model.load_ivector_model(undisturbed.out)
     songs = TrackFrames.of(cache, TRACKS, MFCC, tmp_path)
-    ubm, likelihoods = gmm_ubm.train_gmm(lambda: [songs.frames], 4, iterations=4, seed=0)
+    ubm, likelihoods = gmm_ubm.fit_gmm(lambda: [songs.frames], 4, iterations=4, seed=0)
     np.testing.assert_array_equal(found.ubm.means, ubm.means)
     zeroth, first = (np.float32(each) for each in zip(*map(ubm.statistics, songs), strict=True))
     model, gains = ivector.fit_total_variability(
         zeroth, first, ubm.means, ubm.variances, dimensions=3, iterations=3, seed=0
     )
     np.testing.assert_array_equal(found.total_variability.matrix, model.matrix)
-    vectors = found.whitening.apply(model.extract(zeroth, first))
+    vectors = found.whitening.transform(model.transform(zeroth, first))
     np.testing.assert_allclose(vectors.mean(axis=0), 0, atol=1e-8)
     np.testing.assert_allclose(np.cov(vectors.T, bias=True), np.eye(3), atol=1e-6)
     assert list(found.trained_on) == ["artist 0", "artist 1", "artist 2"]

@@ -178,7 +178,7 @@ def train_ivector_model(
         if songs.failed:
             print(f"{cache.path}: {len(songs.failed)} tracks without a loud frame left out")
         ubm_so_far, model_so_far = run.state()
-        ubm, likelihoods = gmm_ubm.train_gmm(
+        ubm, likelihoods = gmm_ubm.fit_gmm(
             lambda: [songs.frames],
             schedule.mixtures,
             iterations=schedule.ubm_iterations,
@@ -187,7 +187,7 @@ def train_ivector_model(
             begun=ubm_so_far,
             after=lambda gmm, history: run.keep((gmm, history), None),
         )
-        zeroth, first = gmm_ubm.total_statistics(ubm, songs, len(songs.track_id))
+        zeroth, first = gmm_ubm.collect_statistics(ubm, songs, len(songs.track_id))
         model, gains = ivector.fit_total_variability(
             zeroth,
             first,
@@ -199,7 +199,7 @@ def train_ivector_model(
             begun=model_so_far,
             after=lambda model, gains: run.keep((ubm, likelihoods), (model, gains)),
         )
-        whitening = Whitening.fit(model.extract(zeroth, first))
+        whitening = Whitening.fit(model.transform(zeroth, first))
         names = np.array(sorted(set(artists[np.isin(track_ids, songs.track_id)])), object)
         made = IVectorModel(mfcc, cache.front_end, ubm, model, whitening, names, run.inputs)
         run.finish(made, likelihoods, gains)
