@@ -69,7 +69,7 @@ def main() -> None:
     from artist_groups import training
     from training.devices import open_devices
 
-    settings = training.GroupTrainingSettings(
+    settings = training.GroupTrainingConfig(
         args.epochs, args.mtn_epochs, args.mlp_epochs, args.batch, args.rate, args.seed
     )
     with open_devices(False) as found:

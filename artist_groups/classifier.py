@@ -45,7 +45,7 @@ def train_mlp(
     mlp = group_networks.build_mlp(len(parts) * group_networks.FEATURE, shares.shape[1])
     mlp.compile(keras.optimizers.Adam(rate), loss=group_networks.LOSS)
     steps = -(-len(tracks) // batch)
-    batches = random_segments(parts, tracks, shares, epochs=epochs, batch=batch, seed=seed)
+    batches = draw_segments(parts, tracks, shares, epochs=epochs, batch=batch, seed=seed)
     with cli.progress_bar(batches, total=epochs * steps, desc=name, unit="step") as shown:
         history = mlp.fit(
             iter(shown), steps_per_epoch=steps, epochs=epochs, shuffle=False, verbose=0
@@ -53,7 +53,7 @@ def train_mlp(
     return mlp, history.history["loss"][-1]
 
 
-def random_segments(
+def draw_segments(
     parts: Sequence[Segments],
     tracks: np.ndarray,
     shares: np.ndarray,

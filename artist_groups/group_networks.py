@@ -59,7 +59,7 @@ class Decibels(layers.Layer):
         return ops.divide(ops.subtract(decibels, self._mean), self._std)
 
 
-def first_block(width: float = 1.0) -> keras.Model:
+def build_first_block(width: float = 1.0) -> keras.Model:
     """The block that the tasks of an MTN share: (batch, 43, 128) -> (batch, 43, 64, 16 width)."""
     spectrogram = keras.Input((FRAMES, BANDS), name="spectrogram")
     image = ops.expand_dims(spectrogram, -1)
@@ -81,7 +81,7 @@ def build_network(
     first
         A first block to share; None: one of its own.
     """
-    first = first or first_block(width)
+    first = first or build_first_block(width)
     spectrogram = keras.Input((FRAMES, BANDS), name="spectrogram")
     image = first(spectrogram)
     for number, block in enumerate(REST, start=2):
@@ -99,7 +99,7 @@ def build_network(
 
 def build_mtn(outputs: Mapping[str, int]) -> dict[str, keras.Model]:
     """A network a task, {task: outputs} -> {task: network}, all with one first block."""
-    first = first_block()
+    first = build_first_block()
     return {task: build_network(count, first=first) for task, count in outputs.items()}
 
 
@@ -112,13 +112,13 @@ def build_mlp(inputs: int, classes: int) -> keras.Model:
     return keras.Model(features, layers.Dense(classes, activation="softmax", name="classes")(x))
 
 
-def decibel_model(network: keras.Model, mean: np.ndarray, std: np.ndarray) -> keras.Model:
+def build_training_model(network: keras.Model, mean: np.ndarray, std: np.ndarray) -> keras.Model:
     """The network on log-mel crops, (batch, 43, 128) of any float, as it is trained."""
     crop = keras.Input((FRAMES, BANDS), name="crop")
     return keras.Model(crop, network(Decibels(mean, std, name="decibels")(crop)), name="on_log_mel")
 
 
-def features_of(
+def build_feature_model(
     networks: Sequence[keras.Model],
     mean: np.ndarray,
     std: np.ndarray,
@@ -142,7 +142,7 @@ def features_of(
     return keras.Model(crop, ops.concatenate([side_by_side, mlp(side_by_side)], axis=-1))
 
 
-def parameters(outputs: int, width: float = 1.0) -> int:
+def count_parameters(outputs: int, width: float = 1.0) -> int:
     """How many weights `build_network` has, moving statistics included; of none it builds."""
     before, total = 1, 0
     for filters, kernel, _, norm, _ in (FIRST, *REST):
@@ -152,21 +152,23 @@ def parameters(outputs: int, width: float = 1.0) -> int:
     return total + 4 * before + (before + 1 + 4) * FEATURE + (FEATURE + 1) * outputs
 
 
-def width_of(weights: int, outputs: int) -> float:
+def find_width(weights: int, outputs: int) -> float:
     """The width at which one network comes nearest to so many weights: the wSTN's multiplier.
 
     By halving: the number of weights never falls as the width grows.
     """
     low, high = 0.0, 1.0
-    while parameters(outputs, high) < weights:
+    while count_parameters(outputs, high) < weights:
         low, high = high, 2 * high
     for _ in range(30):
         middle = (low + high) / 2
-        low, high = (low, middle) if parameters(outputs, middle) >= weights else (middle, high)
-    return min(low, high, key=lambda width: abs(parameters(outputs, width) - weights))
+        low, high = (
+            (low, middle) if count_parameters(outputs, middle) >= weights else (middle, high)
+        )
+    return min(low, high, key=lambda width: abs(count_parameters(outputs, width) - weights))
 
 
-def filters(width: float) -> list[int]:
+def count_filters(width: float) -> list[int]:
     """Of the seven convolutions, at a width."""
     return [_filters(count, width) for count, *_ in (FIRST, *REST)]
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from artist_groups.topics import Codebook, Groups
+from artist_groups.topics import ArtistGroups, Codebook
 from artist_groups.vocabulary import WORDS
 from common import hdf5, provenance
 from common.errors import InputError
@@ -36,7 +36,7 @@ class GroupsFile:
         (128,) float64, in each band over the training tracks' frames, in `words.decibels`.
     groups
         {word: its groups}.
-    names
+    subgenres
         Sub-genres, the symbols of the word s; none without it.
     inputs
         What it was made from, JSON values.
@@ -46,8 +46,8 @@ class GroupsFile:
 
     mean: np.ndarray
     std: np.ndarray
-    groups: dict[str, Groups]
-    names: Sequence[str]
+    groups: dict[str, ArtistGroups]
+    subgenres: Sequence[str]
     inputs: dict
     codebooks: dict[str, Codebook] = field(default_factory=dict)
 
@@ -61,9 +61,9 @@ def save_groups(path: str | Path, prepared: GroupsFile) -> None:
         for word, groups in prepared.groups.items():
             of_word = file.create_group(f"words/{word}")
             hdf5.write_strings(of_word, "artists", groups.artists)
-            of_word["shares"], of_word["symbols"] = groups.shares, groups.symbols
+            of_word["shares"], of_word["symbols"] = groups.proportions, groups.topics
             if word == "s":
-                hdf5.write_strings(of_word, "names", prepared.names)
+                hdf5.write_strings(of_word, "names", prepared.subgenres)
             else:
                 codebook = prepared.codebooks[word]
                 of_word["centres"], of_word["scale"] = codebook.centres, codebook.scale
@@ -85,7 +85,7 @@ def load_groups(path: str | Path) -> GroupsFile:
         groups, codebooks, names = {}, {}, []
         for word in [word for word in WORDS if word in words]:
             of_word = hdf5.get_group(file, f"words/{word}")
-            groups[word] = Groups(
+            groups[word] = ArtistGroups(
                 hdf5.read_strings(of_word, "artists"),
                 hdf5.read_array(of_word, "shares"),
                 hdf5.read_array(of_word, "symbols"),
@@ -104,20 +104,20 @@ def load_groups(path: str | Path) -> GroupsFile:
         and (std > 0).all()
         and all(_sound_groups(each) for each in groups.values())
         and all(_fits(codebook, groups[word]) for word, codebook in codebooks.items())
-        and ("s" not in groups or len(set(names)) == groups["s"].symbols.shape[1] == len(names))
+        and ("s" not in groups or len(set(names)) == groups["s"].topics.shape[1] == len(names))
     )
     if not sound:
         raise InputError(f"{path}: a damaged file of artist groups; delete it and make it again")
     return GroupsFile(mean, std, groups, names, inputs, codebooks)
 
 
-def _sound_groups(groups: Groups) -> bool:
-    artists, count = len(groups.artists), groups.shares.shape[-1:]
+def _sound_groups(groups: ArtistGroups) -> bool:
+    artists, count = len(groups.artists), groups.proportions.shape[-1:]
     return (
         len(set(groups.artists)) == artists > 0
-        and _sound(groups.shares, (artists, *count), np.float64)
-        and _sound(groups.symbols, (*count, *groups.symbols.shape[-1:]), np.float64)
-        and all(_are_shares(each) for each in (groups.shares, groups.symbols))
+        and _sound(groups.proportions, (artists, *count), np.float64)
+        and _sound(groups.topics, (*count, *groups.topics.shape[-1:]), np.float64)
+        and all(_are_shares(each) for each in (groups.proportions, groups.topics))
     )
 
 
@@ -125,8 +125,8 @@ def _are_shares(rows: np.ndarray) -> bool:
     return (rows >= 0).all() and np.allclose(rows.sum(axis=1), 1)
 
 
-def _fits(codebook: Codebook, groups: Groups) -> bool:
-    size, dimensions = groups.symbols.shape[1], (codebook.scale.size,)
+def _fits(codebook: Codebook, groups: ArtistGroups) -> bool:
+    size, dimensions = groups.topics.shape[1], (codebook.scale.size,)
     return (
         _sound(codebook.centres, (size, *dimensions), np.float32)
         and _sound(codebook.scale, dimensions, np.float32)

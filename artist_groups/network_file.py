@@ -60,7 +60,7 @@ class GroupNetworks:
     @property
     def model(self) -> keras.Model:
         """Log-mel crops (batch, 43, 128) -> features and, with an MLP, probabilities beside."""
-        return group_networks.features_of(
+        return group_networks.build_feature_model(
             list(self.networks.values()), self.mean, self.std, self.mlp
         )
 
@@ -152,7 +152,7 @@ def _network(group: h5py.Group, width: float) -> keras.Model:
     biases = [hdf5.get_dataset(group, f"conv{number}/bias").shape for number in range(1, 8)]
     outputs = hdf5.read_array(group, "classes/bias")
     kernel = hdf5.read_array(group, "classes/kernel")
-    if biases != [(count,) for count in group_networks.filters(width)] or kernel.shape != (
+    if biases != [(count,) for count in group_networks.count_filters(width)] or kernel.shape != (
         group_networks.FEATURE,
         *outputs.shape,
     ):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from artist_groups.topics import Groups
+from artist_groups.topics import ArtistGroups
 from common.errors import InputError
 from data_prep import split_csv
 
@@ -23,7 +23,7 @@ class Targets(NamedTuple):
 
 
 def group_targets(
-    train: pd.DataFrame, groups: Mapping[str, Groups], source
+    train: pd.DataFrame, groups: Mapping[str, ArtistGroups], source
 ) -> tuple[list[str], dict[str, Targets]]:
     """Of agf2018's tasks: `g`, the one genre of a track, and the groups of its artist by a word.
 
@@ -48,8 +48,8 @@ def group_targets(
     hot = np.eye(len(genres), dtype=np.float32)[pd.Index(genres).get_indexer(genre[known])]
     targets, artists = {"g": Targets(np.flatnonzero(known), hot)}, train["artist"].to_numpy(object)
     for word, of_word in groups.items():
-        known = of_word.knows(artists)
-        targets[word] = Targets(np.flatnonzero(known), of_word.of(artists[known]))
+        known = of_word.contains(artists)
+        targets[word] = Targets(np.flatnonzero(known), of_word.proportions_of(artists[known]))
     for task, found in targets.items():
         if lacking := len(train) - len(found.tracks):
             what = "genre" if task == "g" else "artist groups"

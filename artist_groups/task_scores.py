@@ -20,17 +20,17 @@ from scipy.stats import spearmanr
 from artist_groups import task_sets
 from evaluation.results import format_with_deviation, merge_names
 
-KINDS = {"stn": "STN", "mtn": "MTN", "wstn": "wSTN"}
-MEASURES = {"log_loss": "log loss", "macro_f1": "F1"}
+KIND_NAMES = {"stn": "STN", "mtn": "MTN", "wstn": "wSTN"}
+METRIC_NAMES = {"log_loss": "log loss", "macro_f1": "F1"}
 BEST = {"log_loss": "idxmin", "macro_f1": "idxmax"}
-GENRE = ("without g", "with g")
+GENRE_SETS = ("without g", "with g")
 _CELL = ["dataset", "model", "kind", "genre", "tasks", "number", "metric"]
 
 
 def _networks() -> pd.DataFrame:
     """Every combination there can be, by its model's name."""
     rows = [
-        (run.model, run.kind, GENRE["g" in run.tasks], run.model.split()[1], len(run.tasks))
+        (run.model, run.kind, GENRE_SETS["g" in run.tasks], run.model.split()[1], len(run.tasks))
         for run in task_sets.list_runs(task_sets.KINDS, task_sets.list_task_sets(task_sets.TASKS))
     ]
     columns = ["model", "kind", "genre", "tasks", "number"]
@@ -40,7 +40,7 @@ def _networks() -> pd.DataFrame:
 NETWORKS = _networks()
 
 
-def trainings(results: pd.DataFrame) -> pd.DataFrame:
+def select_trainings(results: pd.DataFrame) -> pd.DataFrame:
     """The trainings among results (`evaluation.results`) of genre; other models are left out."""
     told = results["protocol"].eq("genre") & results["label"].eq("genre")
     found = results[told & results["metric"].eq("log_loss")]
@@ -50,7 +50,7 @@ def trainings(results: pd.DataFrame) -> pd.DataFrame:
     return _known(both.assign(seed=both["seed"].astype(object).fillna(both["features"])))
 
 
-def paper_scores(paper: pd.DataFrame) -> pd.DataFrame:
+def select_paper_scores(paper: pd.DataFrame) -> pd.DataFrame:
     """The paper's own trainings, out of `cells.read_paper_tables`: table 4, and of wSTN 5."""
     wide = paper["model"].str.startswith("wstn")
     found = paper[paper["paper"].eq("agf2018") & (paper["table"].eq(4) | wide)]
@@ -62,7 +62,7 @@ def _known(found: pd.DataFrame) -> pd.DataFrame:
     return kept.dropna(subset="value")[[*_CELL, "seed", "value", "n_songs", "features"]]
 
 
-def score_each(found: pd.DataFrame) -> pd.DataFrame:
+def average_seeds(found: pd.DataFrame) -> pd.DataFrame:
     """Each combination and measure: `value`, the mean over seeds, and `spread`, its deviation.
 
     Of one seed the spread is NaN; else `over` says of how many it is. `n_songs` is that of
@@ -81,7 +81,7 @@ def score_each(found: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def mean_scores(found: pd.DataFrame) -> pd.DataFrame:
+def average_combinations(found: pd.DataFrame) -> pd.DataFrame:
     """STN and MTN without and with genre, as `each`: the mean over the combinations there are.
 
     The paper's table 3 is that of its table 4, single tasks among them (which MTN have not).
@@ -107,14 +107,14 @@ def mean_scores(found: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def best_scores(found: pd.DataFrame) -> pd.DataFrame:
+def best_combinations(found: pd.DataFrame) -> pd.DataFrame:
     """The best combination of each kind and number of tasks, as `each`, measure by measure.
 
     So the lowest log loss and the highest F1 may be those of different combinations, as
     they are in the paper's table 5.
     """
     rows = []
-    groups = score_each(found).groupby(["dataset", "kind", "number", "metric"])
+    groups = average_seeds(found).groupby(["dataset", "kind", "number", "metric"])
     for (_, kind, number, metric), group in groups:
         row = group.loc[getattr(group["value"], BEST[metric])()]
         of_all = "" if kind == "wstn" else f", best of {_share(group, kind=kind, number=number)}"
@@ -143,7 +143,7 @@ def _deviation(values: pd.Series) -> float:
 # ---------------------------------------------------------------- tables
 
 
-def result_cells(found: pd.DataFrame) -> pd.DataFrame:
+def compute_cells(found: pd.DataFrame) -> pd.DataFrame:
     """What fills the paper's tables 3 to 5: `each` combination, `means` and `best`.
 
     Columns `dataset, model, metric, value, spread, over, n_songs, features`, and `lacking`, of how
@@ -154,12 +154,16 @@ def result_cells(found: pd.DataFrame) -> pd.DataFrame:
     columns.append("lacking")
     if not len(found):
         return found.reindex(columns=columns)
-    one_by_one = score_each(found)
-    parts = [one_by_one[one_by_one["kind"].ne("wstn")], mean_scores(found), best_scores(found)]
+    one_by_one = average_seeds(found)
+    parts = [
+        one_by_one[one_by_one["kind"].ne("wstn")],
+        average_combinations(found),
+        best_combinations(found),
+    ]
     return pd.concat([part.reindex(columns=columns) for part in parts if len(part)])
 
 
-def side_by_side(found: pd.DataFrame, paper: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def tabulate_scores(found: pd.DataFrame, paper: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The paper's tables 4, 3 and 5 by the name of what they show, its numbers beside ours.
 
     Parameters
@@ -177,31 +181,33 @@ def side_by_side(found: pd.DataFrame, paper: pd.DataFrame) -> dict[str, pd.DataF
     numbers = {str(number): f"N={number}" for number in range(2, len(task_sets.TASKS) + 1)}
     ours = {
         key: format_with_deviation(row["value"], row["spread"])
-        for key, row in result_cells(found).set_index(["model", "metric"]).iterrows()
+        for key, row in compute_cells(found).set_index(["model", "metric"]).iterrows()
     }
     theirs = paper.set_index(["model", "metric"])["value"].to_dict()
     return {
         "combinations": _wide("tasks", {name: name for name in in_order}, 2, ours, theirs),
-        "with_and_without_genre": _wide("tasks", {name: name for name in GENRE}, 2, ours, theirs),
+        "with_and_without_genre": _wide(
+            "tasks", {name: name for name in GENRE_SETS}, 2, ours, theirs
+        ),
         "by_tasks": _wide("number of tasks", numbers, 3, ours, theirs),
     }
 
 
 def _wide(name: str, rows: dict[str, str], kinds: int, ours: dict, theirs: dict) -> pd.DataFrame:
     """A row for each of `rows`, {what it is called: what its models are}, of the first kinds."""
-    columns = list(itertools.product(list(KINDS)[:kinds], MEASURES))
+    columns = list(itertools.product(list(KIND_NAMES)[:kinds], METRIC_NAMES))
     table = {name: list(rows)}
     for prefix, numbers, empty in (("", ours, ""), ("paper's ", theirs, np.nan)):
         for kind, metric in columns:
             cells = [numbers.get((f"{kind} {of}", metric), empty) for of in rows.values()]
-            table[f"{prefix}{KINDS[kind]} {MEASURES[metric]}"] = cells
+            table[f"{prefix}{KIND_NAMES[kind]} {METRIC_NAMES[metric]}"] = cells
     return pd.DataFrame(table)
 
 
 # ---------------------------------------------------------------- against the number of tasks
 
 
-def scores_by_number(found: pd.DataFrame) -> pd.DataFrame:
+def average_by_number(found: pd.DataFrame) -> pd.DataFrame:
     """The mean over the combinations of so many tasks, those with genre and without apart.
 
     Returns
@@ -210,7 +216,7 @@ def scores_by_number(found: pd.DataFrame) -> pd.DataFrame:
         `kind, genre, metric, number, value, spread`; the spread is the deviation over the
         combinations, or over the seeds where there is but one combination.
     """
-    groups = score_each(found).groupby(["kind", "genre", "metric", "number"])
+    groups = average_seeds(found).groupby(["kind", "genre", "metric", "number"])
     table = groups.agg(
         value=("value", "mean"), over=("value", _deviation), of_one=("spread", "first")
     )
@@ -219,7 +225,7 @@ def scores_by_number(found: pd.DataFrame) -> pd.DataFrame:
     ]
 
 
-def trends(found: pd.DataFrame, paper: pd.DataFrame) -> list[str]:
+def describe_trends(found: pd.DataFrame, paper: pd.DataFrame) -> list[str]:
     """Both measures by number of tasks in words, with Spearman's rank correlation of the two.
 
     A line for each kind and measure; for STN and MTN also of the combinations with genre
@@ -227,16 +233,16 @@ def trends(found: pd.DataFrame, paper: pd.DataFrame) -> list[str]:
     is over the combinations of a seed, mean and deviation over the seeds; that of the paper
     is of the same combinations, out of `cells.read_paper_tables`.
     """
-    theirs, lines = paper_scores(paper), []
-    for kind, metric in itertools.product(KINDS, MEASURES):
+    theirs, lines = select_paper_scores(paper), []
+    for kind, metric in itertools.product(KIND_NAMES, METRIC_NAMES):
         of_kind = found[found["kind"].eq(kind) & found["metric"].eq(metric)]
-        for genre in ("", *GENRE) if kind != "wstn" else ("",):
+        for genre in ("", *GENRE_SETS) if kind != "wstn" else ("",):
             ours = of_kind[of_kind["genre"].eq(genre)] if genre else of_kind
             if len(ours):
                 same = theirs[theirs["model"].isin(ours["model"]) & theirs["metric"].eq(metric)]
-                means = score_each(ours).groupby("number")["value"].mean()
+                means = average_seeds(ours).groupby("number")["value"].mean()
                 lines.append(
-                    f"{KINDS[kind]}{genre and ' '}{genre}, {MEASURES[metric]} by number of tasks: "
+                    f"{KIND_NAMES[kind]}{genre and ' '}{genre}, {METRIC_NAMES[metric]} by number of tasks: "
                     + ", ".join(f"{value:.4f} of {number}" for number, value in means.items())
                     + f"; rank correlation {_correlation(ours)} (the paper's {_correlation(same)})"
                 )
@@ -259,7 +265,7 @@ def _correlation(found: pd.DataFrame) -> str:
     return f"{np.mean(values):+.2f}" + (f" ± {np.std(values):.2f}" if len(values) > 1 else "")
 
 
-def missing_runs(found: pd.DataFrame) -> str:
+def describe_missing(found: pd.DataFrame) -> str:
     """How many of the paper's combinations have no result, in words."""
     asked = NETWORKS[NETWORKS["kind"].ne("wstn")].index
     lacking = len(asked.difference(found["model"]))

@@ -98,7 +98,7 @@ def learn_codebook(
     return Codebook(means.cluster_centers_.astype(np.float32), scale)
 
 
-def bags(
+def count_symbols(
     symbols: Iterable[np.ndarray], artists: ArrayLike, size: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """How often each artist's tracks have each symbol.
@@ -122,19 +122,19 @@ def bags(
 
 
 @dataclass(frozen=True, eq=False)
-class Groups:
+class ArtistGroups:
     """Artists over groups, and groups over symbols; every row sums to 1.
 
     artists : (a,) names
-    shares : (a, groups) float64, the soft label of each artist's tracks
-    symbols : (groups, size) float64, what each group is made of
+    proportions : (a, groups) float64, the soft label of each artist's tracks
+    topics : (groups, size) float64, what each group is made of
     """
 
     artists: np.ndarray
-    shares: np.ndarray
-    symbols: np.ndarray
+    proportions: np.ndarray
+    topics: np.ndarray
 
-    def of(self, artists: ArrayLike) -> np.ndarray:
+    def proportions_of(self, artists: ArrayLike) -> np.ndarray:
         """(n, groups) float32, the target of tracks by these artists.
 
         Raises
@@ -148,17 +148,19 @@ class Groups:
             raise InputError(
                 f"artist groups: {str(name)!r} has none; make the groups of this split"
             )
-        return self.shares[rows].astype(np.float32)
+        return self.proportions[rows].astype(np.float32)
 
     @property
-    def variety(self) -> float:
+    def diversity(self) -> float:
         """How much artists differ: the mean distance of their shares from the mean shares.
 
         In total variation, so from 0, where all artists have the same, to near 1.
         """
-        return float(np.abs(self.shares - self.shares.mean(axis=0)).sum(axis=1).mean() / 2)
+        return float(
+            np.abs(self.proportions - self.proportions.mean(axis=0)).sum(axis=1).mean() / 2
+        )
 
-    def knows(self, artists: ArrayLike) -> np.ndarray:
+    def contains(self, artists: ArrayLike) -> np.ndarray:
         """(n,) bool: which of these artists have groups."""
         return self._rows(artists) >= 0
 
@@ -168,7 +170,7 @@ class Groups:
 
 def learn_groups(
     counts: np.ndarray, names: np.ndarray, groups: int = GROUPS, *, seed: int = 0
-) -> Groups:
+) -> ArtistGroups:
     """Latent Dirichlet allocation over artists' bags (artists, size); scikit-learn's, in batch.
 
     Raises
@@ -190,4 +192,6 @@ def learn_groups(
     with threadpoolctl.threadpool_limits(1):
         shares = model.fit_transform(counts)
     symbols = model.components_ / model.components_.sum(axis=1, keepdims=True)
-    return Groups(np.asarray(names, object), shares / shares.sum(axis=1, keepdims=True), symbols)
+    return ArtistGroups(
+        np.asarray(names, object), shares / shares.sum(axis=1, keepdims=True), symbols
+    )

@@ -35,7 +35,7 @@ from training.loop import Task, TrainingSchedule, fit
 
 
 @dataclass(frozen=True)
-class GroupTrainingSettings:
+class GroupTrainingConfig:
     """How the networks and the MLP are trained; the paper's values.
 
     Attributes
@@ -87,7 +87,7 @@ class Experiment:
     targets: Mapping[str, Targets]
     cache: MelCache
     prepared: GroupsFile
-    settings: GroupTrainingSettings
+    settings: GroupTrainingConfig
     devices: Devices
     data: str = "auto"
     steps: int | None = None
@@ -137,10 +137,10 @@ class Experiment:
         if folder.is_complete():
             return
         keras.utils.set_random_seed(self.settings.seed)
-        first = group_networks.first_block(width)
+        first = group_networks.build_first_block(width)
         fitted = [
             Task(
-                group_networks.decibel_model(
+                group_networks.build_training_model(
                     group_networks.build_network(shares.shape[1], width=width, first=first),
                     self.prepared.mean,
                     self.prepared.std,
@@ -171,9 +171,9 @@ class Experiment:
         """Of a wSTN: that at which it has as many weights as the STNs of the tasks."""
         if run.kind != "wstn":
             return 1.0
-        genres, groups = len(self.genres), len(next(iter(self.prepared.groups.values())).symbols)
-        others = (len(run.tasks) - 1) * group_networks.parameters(groups)
-        return group_networks.width_of(group_networks.parameters(genres) + others, genres)
+        genres, groups = len(self.genres), len(next(iter(self.prepared.groups.values())).topics)
+        others = (len(run.tasks) - 1) * group_networks.count_parameters(groups)
+        return group_networks.find_width(group_networks.count_parameters(genres) + others, genres)
 
     def _made(self, networks: dict[str, keras.Model], width: float) -> GroupNetworks:
         mean, std = self.prepared.mean, self.prepared.std
@@ -192,7 +192,7 @@ class Experiment:
 
     def _segments(self, networks: GroupNetworks, network: keras.Model) -> Segments:
         """The features of a network in all segments of all tracks of the cache."""
-        model = group_networks.features_of([network], networks.mean, networks.std)
+        model = group_networks.build_feature_model([network], networks.mean, networks.std)
         mels = (self.cache[track] for track in self.cache.track_id)
         found = segment_outputs(model)(mels)
         with cli.progress_bar(found, total=len(self.cache), desc="features", unit="track") as rows:

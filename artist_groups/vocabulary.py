@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import librosa
 import numpy as np
 
-from artist_groups.topics import Codebook, Groups, bags, learn_codebook, learn_groups
+from artist_groups.topics import ArtistGroups, Codebook, count_symbols, learn_codebook, learn_groups
 from common import cli
 from common.errors import InputError
 from common.parallel import map_in_threads
@@ -35,9 +35,9 @@ class VocabularySettings:
 # ---------------------------------------------------------------- words
 
 
-def of_frames(
+def group_by_frames(
     word: str, frames: TrackFrames, artists: np.ndarray, settings: VocabularySettings
-) -> tuple[Groups, Codebook]:
+) -> tuple[ArtistGroups, Codebook]:
     """Groups by the word `m`, clusters of MFCCs, or `d`, clusters of their first difference.
 
     Parameters
@@ -56,7 +56,7 @@ def of_frames(
     InputError
         Fewer frames than clusters, or fewer than two artists with symbols.
     """
-    vectors = {"m": np.asarray, "d": difference}[word]
+    vectors = {"m": np.asarray, "d": first_difference}[word]
 
     def passing(function: Callable, what: str) -> Iterable[np.ndarray]:
         bar = {"total": len(artists), "desc": f"{word}, {what}", "unit": "track"}
@@ -67,9 +67,9 @@ def of_frames(
     return _grouped(word, symbols, artists, settings.clusters, settings), codebook
 
 
-def of_descriptors(
+def group_by_descriptors(
     values: np.ndarray, artists: np.ndarray, settings: VocabularySettings
-) -> tuple[Groups, Codebook]:
+) -> tuple[ArtistGroups, Codebook]:
     """`of_frames` by the word `e`: one cluster a track, of its (tracks, d) normalised descriptors.
 
     Raises
@@ -82,7 +82,9 @@ def of_descriptors(
     return _grouped("e", symbols, artists, settings.track_clusters, settings), codebook
 
 
-def of_labels(hot: np.ndarray, artists: np.ndarray, settings: VocabularySettings) -> Groups:
+def group_by_labels(
+    hot: np.ndarray, artists: np.ndarray, settings: VocabularySettings
+) -> ArtistGroups:
     """Groups by the word `s`: labels (tracks, labels) of 0 and 1 are its symbols.
 
     Raises
@@ -93,7 +95,7 @@ def of_labels(hot: np.ndarray, artists: np.ndarray, settings: VocabularySettings
     return _grouped("s", map(np.flatnonzero, hot), artists, hot.shape[1], settings)
 
 
-def difference(mfcc: np.ndarray) -> np.ndarray:
+def first_difference(mfcc: np.ndarray) -> np.ndarray:
     """First difference over time of (n, d) frames, librosa's over 9 of them: (n or 0, d)."""
     if len(mfcc) < DELTA_WIDTH:
         return np.zeros((0, mfcc.shape[1]), np.float32)
@@ -106,9 +108,9 @@ def _grouped(
     artists: np.ndarray,
     size: int,
     settings: VocabularySettings,
-) -> Groups:
+) -> ArtistGroups:
     """The artists that have a symbol, in groups."""
-    counts, names = bags(symbols, artists, size)
+    counts, names = count_symbols(symbols, artists, size)
     some = counts.any(axis=1)
     try:
         return learn_groups(counts[some], names[some], settings.groups, seed=settings.seed)

@@ -173,13 +173,13 @@ def recognition(protocol: str) -> str:
 
 def groups(metric: str) -> str:
     """A measure of agf2018's networks against the number of tasks."""
-    found = task_scores.trainings(reference("demo"))
-    table = task_scores.scores_by_number(found).query("metric == @metric")
-    kinds = table["kind"].map(task_scores.KINDS)
+    found = task_scores.select_trainings(reference("demo"))
+    table = task_scores.average_by_number(found).query("metric == @metric")
+    kinds = table["kind"].map(task_scores.KIND_NAMES)
     names = kinds.where(table["kind"].eq("wstn"), kinds + " " + table["genre"])
     columns = table["number"].map(lambda n: f"{n} task{'s' * (n > 1)}")
     made = wide(table.assign(network=names, tasks=columns), "network", "tasks")
-    order = [f"{kind} {genre}" for kind in ("STN", "MTN") for genre in task_scores.GENRE]
+    order = [f"{kind} {genre}" for kind in ("STN", "MTN") for genre in task_scores.GENRE_SETS]
     return to_markdown(made.loc[[*order, "wSTN"]].reset_index())
 
 

@@ -133,7 +133,7 @@ def model_of(kind: str, cache: mel_cache.MelCache, precision: str = "float32"):
     if kind == "agf":
         mean, std = (np.full(group_networks.BANDS, value) for value in (-40, 20))
         return (
-            group_networks.decibel_model(group_networks.build_network(GENRES), mean, std),
+            group_networks.build_training_model(group_networks.build_network(GENRES), mean, std),
             group_networks.LOSS,
             [],
         )

@@ -159,10 +159,10 @@ def made(
     groups, codebooks, names = {}, {}, []
     if "s" in made_of:
         names, hot = labelled
-        groups["s"] = vocabulary.of_labels(hot, artists, settings)
+        groups["s"] = vocabulary.group_by_labels(hot, artists, settings)
     if "e" in made_of:
         values, described = normalised_descriptors(args, train, making)
-        groups["e"], codebooks["e"] = vocabulary.of_descriptors(
+        groups["e"], codebooks["e"] = vocabulary.group_by_descriptors(
             values, artists[described], settings
         )
     mean, std = vocabulary.band_statistics(cache, tracks)
@@ -173,15 +173,15 @@ def made(
         if short and "d" in made_of:
             print(f"{args.cache}: {short} tracks of fewer than {SYMBOLS['d']}: not in the word d")
         for word in frame_words:
-            groups[word], codebooks[word] = vocabulary.of_frames(word, frames, of_frames, settings)
+            groups[word], codebooks[word] = vocabulary.group_by_frames(word, frames, of_frames, settings)
     for word in made_of:
-        without = pd.unique(artists)[~groups[word].knows(pd.unique(artists))]
+        without = pd.unique(artists)[~groups[word].contains(pd.unique(artists))]
         if len(without):
             print(
                 f"{args.split}: {len(without)} artists without {SYMBOLS[word]}: no groups of the "
                 f"word {word} for them, the first is {without[0]!r}"
             )
-        if groups[word].variety < ALIKE:
+        if groups[word].diversity < ALIKE:
             print(
                 f"{args.out}: by the word {word} all artists have nearly the same groups, of which "
                 f"nothing can be learnt; {REMEDIES[word]}"

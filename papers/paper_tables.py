@@ -100,7 +100,7 @@ def tables_of_paper(results: pd.DataFrame) -> pd.DataFrame:
 def _filling(results: pd.DataFrame) -> pd.DataFrame:
     """What can fill a cell: `CELL`, `ours`, `spread`, `over`, `songs` and `weights`."""
     asked = results[results["label"].eq(_asked(results)) & results["variant"].fillna("").eq("")]
-    by_tasks = task_scores.result_cells(task_scores.trainings(asked)).assign(protocol="genre")
+    by_tasks = task_scores.compute_cells(task_scores.select_trainings(asked)).assign(protocol="genre")
     plain = asked[asked["protocol"].ne("genre")]
     # arxiv2017's Table 2 calls the basic model so, to tell it from that with LDA.
     again = plain[plain["model"].eq("basic")].assign(model=WITHOUT_LDA)

@@ -136,14 +136,14 @@ def write_groups(file: Path, split_file: Path, folder: Path) -> Iterator[str]:
     """
     prepared, split = groups_file.load_groups(file), split_csv.read_split(split_file)
     for word, found in prepared.groups.items():
-        given = found.shares, found.artists, split
+        given = found.proportions, found.artists, split
         strangers = set(found.artists) - set(split["artist"])
         if strangers:
             raise InputError(
                 f"{split_file}: has no track by {min(strangers)!r}, of whom {file} has "
                 "groups; name the split that they were made of"
             )
-        subgenres = {"symbols": found.symbols, "names": prepared.names} if word == "s" else {}
+        subgenres = {"symbols": found.topics, "names": prepared.subgenres} if word == "s" else {}
         path = folder / f"groups_{word}"
         table = describe_groups(*given, **subgenres)
         sheet = ResultTable(path.name, f"artist groups by the word {word}", table)

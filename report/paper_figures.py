@@ -91,9 +91,9 @@ def _drawings(results: pd.DataFrame, folder: Path) -> Iterator[Figure]:
             plots.scores_by_enrolment(few, metric, path)
             yield Figure(path, f"{judged}, by the number of songs that enrol one")
     yield from _maps(results, folder)
-    for dataset, found in task_scores.trainings(results).groupby("dataset"):
+    for dataset, found in task_scores.select_trainings(results).groupby("dataset"):
         title, path = f"genre on {dataset}", add_suffix(folder / f"by_tasks_{dataset}", ".png")
-        plots.scores_by_tasks(task_scores.scores_by_number(found), title, path)
+        plots.scores_by_tasks(task_scores.average_by_number(found), title, path)
         yield Figure(path, f"{title} by the number of tasks", _named("agf2018", 3))
 
 

@@ -19,7 +19,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from scipy.special import ndtri
 
-from artist_groups.task_scores import GENRE, KINDS
+from artist_groups.task_scores import GENRE_SETS, KIND_NAMES
 from common.errors import InputError
 from common.files import atomic_write
 from evaluation.results import average_over_seeds, require_one_dataset
@@ -224,17 +224,17 @@ def scores_by_tasks(table: pd.DataFrame, title: str, path: str | Path) -> None:
 
     A line for each kind of networks, with genre among the tasks or without: what Figure 3
     of agf2018 is taken to be. Whiskers are the spread over combinations. `table` is
-    `artist_groups.task_scores.scores_by_number`'s, of one dataset.
+    `artist_groups.task_scores.average_by_number`'s, of one dataset.
     """
     figure, axes = _panel(title, rows=2, height=4.8)
     for panel, metric in zip(axes, ("log_loss", "macro_f1"), strict=True):
         of_metric = table[table["metric"].eq(metric)].sort_values("number")
         by_line = dict(list(of_metric.groupby(["kind", "genre"])))
-        for kind, genre in itertools.product(NETWORKS, reversed(GENRE)):
+        for kind, genre in itertools.product(NETWORKS, reversed(GENRE_SETS)):
             if (kind, genre) not in by_line:
                 continue
             of_one, (colour, marker, aside) = by_line[kind, genre], NETWORKS[kind]
-            broken = genre == GENRE[0]
+            broken = genre == GENRE_SETS[0]
             panel.errorbar(
                 of_one["number"] + aside,
                 of_one["value"],
@@ -247,7 +247,7 @@ def scores_by_tasks(table: pd.DataFrame, title: str, path: str | Path) -> None:
                 markerfacecolor="white" if broken else colour,
                 linestyle="--" if broken else "-",
                 linewidth=1.2,
-                label=KINDS[kind] if kind == "wstn" else f"{KINDS[kind]} {genre}",
+                label=KIND_NAMES[kind] if kind == "wstn" else f"{KIND_NAMES[kind]} {genre}",
             )
         panel.set_ylabel(MEASURES[metric], fontsize=8)
     numbers = sorted(table["number"].unique())

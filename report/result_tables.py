@@ -96,10 +96,10 @@ def result_tables(results: pd.DataFrame) -> Iterator[ResultTable]:
             caption = f"{protocol} by {label} on {dataset}, by the number of songs that enrol one"
             yield ResultTable(name, caption, aggregate.enrolment_side_by_side(few))
     paper = paper_tables.read_paper_tables()
-    theirs = task_scores.paper_scores(paper)["dataset"].iloc[0]
-    for dataset, found in task_scores.trainings(results).groupby("dataset"):
-        lines = (*task_scores.trends(found, paper), task_scores.missing_runs(found))
-        for name, table in task_scores.side_by_side(found, paper).items():
+    theirs = task_scores.select_paper_scores(paper)["dataset"].iloc[0]
+    for dataset, found in task_scores.select_trainings(results).groupby("dataset"):
+        lines = (*task_scores.describe_trends(found, paper), task_scores.describe_missing(found))
+        for name, table in task_scores.tabulate_scores(found, paper).items():
             caption = f"genre on {dataset} by networks of several tasks: {name.replace('_', ' ')}"
             caption += "" if dataset == theirs else f"; the paper's are on {theirs}"
             said = lines if name == "by_tasks" else ()

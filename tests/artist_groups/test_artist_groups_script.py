@@ -57,10 +57,10 @@ def test_groups_of_the_training_artists_made_once(corpus):
     statistics = band_statistics(mels, train["track_id"].to_numpy(object))
     np.testing.assert_array_equal([prepared.mean, prepared.std], statistics)
     assert list(prepared.groups) == ["m", "d", "s"] and "s" not in prepared.codebooks
-    assert prepared.names == sorted([*table["genre"].unique(), "calm", "wild"])
+    assert prepared.subgenres == sorted([*table["genre"].unique(), "calm", "wild"])
     for groups in prepared.groups.values():
         assert list(groups.artists) == list(table["artist"].unique())
-        assert groups.of(train["artist"]).shape == (12, 2)
+        assert groups.proportions_of(train["artist"]).shape == (12, 2)
     assert prepared.codebooks["m"].centres.shape == (5, 25)
     assert prepared.inputs["cache"] == mels.made_from["inputs"]
     assert prepared.inputs["settings"] == {
@@ -83,7 +83,7 @@ def test_groups_of_the_training_artists_made_once(corpus):
     found = groups_file.load_groups(again)
     np.testing.assert_array_equal(found.mean, prepared.mean)
     for word, groups in found.groups.items():
-        np.testing.assert_array_equal(groups.shares, prepared.groups[word].shares)
+        np.testing.assert_array_equal(groups.proportions, prepared.groups[word].proportions)
 
 
 def test_words_that_cannot_be_made_are_told_or_refused(corpus, no_essentia):
@@ -120,15 +120,15 @@ def test_tracks_and_artists_that_are_left_out_are_counted(corpus):
         f"{out}: complete, words m s of 4 artists in 2 groups",
     ]
     prepared = groups_file.load_groups(out)
-    assert prepared.groups["m"].knows([name, ""]).tolist() == [True, False]
-    assert not prepared.groups["s"].knows([name]).any()
+    assert prepared.groups["m"].contains([name, ""]).tolist() == [True, False]
+    assert not prepared.groups["s"].contains([name]).any()
 
 
 def test_an_artist_with_one_track_is_one(corpus):
     split, _, cache, out = corpus
     change(split, np.flatnonzero(of_artist(split))[1:], subset="test")
     run_here(SCRIPT, split, cache, "--out", out, *FEW, "--words", "m", "d")
-    shares = groups_file.load_groups(out).groups["d"].shares
+    shares = groups_file.load_groups(out).groups["d"].proportions
     assert shares.shape == (4, 2)
 
 
@@ -169,7 +169,7 @@ def described(monkeypatch):
         values[2, 3] = np.nan
         return Described(np.array(list("abcdef"), object), values, kept, failed)
 
-    monkeypatch.setattr(descriptors, "of_tracks", of_tracks)
+    monkeypatch.setattr(descriptors, "describe_tracks", of_tracks)
     return asked
 
 
@@ -206,7 +206,7 @@ def test_what_was_described_survives_a_kill(corpus, described, monkeypatch):
         raise InputError("killed")
 
     with monkeypatch.context() as patched:
-        patched.setattr(groups_file, "save", killed)
+        patched.setattr(groups_file, "save_groups", killed)
         assert "killed" in refused_here(*command)
     assert out.with_name("s.h5.making").is_dir() and not out.exists()
     run_here(*command)

@@ -177,7 +177,7 @@ import sys
 from artist_groups import descriptors
 descriptors._CHUNK = 1
 paths = sys.argv[2:]
-descriptors.of_tracks(paths, paths, sys.argv[1], workers=1)
+descriptors.describe_tracks(paths, paths, sys.argv[1], workers=1)
 """
 
 

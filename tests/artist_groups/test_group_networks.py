@@ -46,7 +46,7 @@ def test_numbers_of_weights(network):
     assert network.count_params() == first + rest + norms + dense == 568_656
     for outputs, width in ((16, 1.0), (40, 1.0), (16, 1.37), (16, 0.1)):
         built = group_networks.build_network(outputs, width=width)
-        assert group_networks.parameters(outputs, width) == built.count_params()
+        assert group_networks.count_parameters(outputs, width) == built.count_params()
 
 
 def test_an_mtn_shares_exactly_the_first_block():
@@ -61,13 +61,13 @@ def test_an_mtn_shares_exactly_the_first_block():
 
 @pytest.mark.parametrize("tasks", [2, 3, 4, 5])
 def test_a_wide_network_has_the_weights_of_the_set(tasks):
-    wanted = group_networks.parameters(16) + (tasks - 1) * group_networks.parameters(40)
-    width = group_networks.width_of(wanted, 16)
+    wanted = group_networks.count_parameters(16) + (tasks - 1) * group_networks.count_parameters(40)
+    width = group_networks.find_width(wanted, 16)
     assert 1 < width < tasks
     found = group_networks.build_network(16, width=width).count_params()
     assert abs(found / wanted - 1) < 0.01
     for other in (0.97 * width, 1.03 * width):
-        assert abs(group_networks.parameters(16, other) - wanted) >= abs(found - wanted)
+        assert abs(group_networks.count_parameters(16, other) - wanted) >= abs(found - wanted)
 
 
 def test_decibels_are_those_of_the_formula():

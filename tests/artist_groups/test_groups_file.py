@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from artist_groups.groups_file import GroupsFile, load_groups, save_groups
-from artist_groups.topics import Codebook, Groups
+from artist_groups.topics import ArtistGroups, Codebook
 from common import hdf5
 from common.errors import InputError
 from tests.damage import assert_refused
@@ -16,9 +16,9 @@ A, G, SIZE, D = 3, 2, 4, 5
 def made() -> GroupsFile:
     random = np.random.default_rng(0)
 
-    def groups() -> Groups:
+    def groups() -> ArtistGroups:
         shares, symbols = random.dirichlet(np.ones(G), A), random.dirichlet(np.ones(SIZE), G)
-        return Groups(np.array(["Ärzte", "b", "c"], object), shares, symbols)
+        return ArtistGroups(np.array(["Ärzte", "b", "c"], object), shares, symbols)
 
     codebook = Codebook(
         random.normal(size=(SIZE, D)).astype(np.float32), np.ones(D, dtype=np.float32)
@@ -42,13 +42,15 @@ def path(tmp_path):
 def test_groups_come_back_from_their_file(path):
     found, wanted = load_groups(path), made()
     np.testing.assert_array_equal([found.mean, found.std], [wanted.mean, wanted.std])
-    assert found.inputs == wanted.inputs and found.names == wanted.names
+    assert found.inputs == wanted.inputs and found.subgenres == wanted.subgenres
     assert list(found.groups) == ["m", "d", "e", "s"] and list(found.codebooks) == ["m", "d", "e"]
     for word, groups in found.groups.items():
-        np.testing.assert_array_equal(groups.shares, wanted.groups[word].shares)
-        np.testing.assert_array_equal(groups.symbols, wanted.groups[word].symbols)
-        np.testing.assert_array_equal(groups.of(["Ärzte"]), wanted.groups[word].of(["Ärzte"]))
-        assert groups.knows(["x", "Ärzte"]).tolist() == [False, True]
+        np.testing.assert_array_equal(groups.proportions, wanted.groups[word].proportions)
+        np.testing.assert_array_equal(groups.topics, wanted.groups[word].topics)
+        np.testing.assert_array_equal(
+            groups.proportions_of(["Ärzte"]), wanted.groups[word].proportions_of(["Ärzte"])
+        )
+        assert groups.contains(["x", "Ärzte"]).tolist() == [False, True]
     vectors = np.random.default_rng(1).normal(size=(9, D))
     np.testing.assert_array_equal(
         found.codebooks["d"].assign(vectors), wanted.codebooks["d"].assign(vectors)
@@ -60,7 +62,7 @@ def test_some_words_are_enough_and_none_is_not(path):
         for word in "mds":
             del file[f"words/{word}"]
     found = load_groups(path)
-    assert list(found.groups) == ["e"] and found.names == []
+    assert list(found.groups) == ["e"] and found.subgenres == []
     with h5py.File(path, "a") as file:
         del file["words/e"]
     with pytest.raises(InputError, match="damaged"):

@@ -15,7 +15,7 @@ from tests.conftest import refused_here, run_here
 from tests.evaluation import made_up
 
 PAPER = read_paper_tables()
-OF_PAPER = task_scores.paper_scores(PAPER)
+OF_PAPER = task_scores.select_paper_scores(PAPER)
 THEIRS = PAPER[PAPER["paper"].eq("agf2018")]
 
 
@@ -44,7 +44,7 @@ def made(*results):
 
 
 def ours(*results):
-    return task_scores.result_cells(task_scores.trainings(made(*results))).set_index(
+    return task_scores.compute_cells(task_scores.select_trainings(made(*results))).set_index(
         ["model", "metric"]
     )
 
@@ -53,7 +53,7 @@ def ours(*results):
 
 
 def cells_of_paper(*numbers):
-    found = task_scores.result_cells(OF_PAPER).set_index(["model", "metric"])["value"]
+    found = task_scores.compute_cells(OF_PAPER).set_index(["model", "metric"])["value"]
     theirs = THEIRS[THEIRS["table"].isin(numbers)].set_index(["model", "metric"])["value"]
     return found.reindex(theirs.index), theirs
 
@@ -71,7 +71,7 @@ def test_table_3_is_the_mean_of_table_4_single_tasks_included():
     assert len(theirs) == 8
     # Table 4's numbers are rounded: 0.49327 is a mean of theirs, 0.4932 stands in table 3.
     np.testing.assert_allclose(found, theirs, atol=1e-4)
-    of_several = task_scores.mean_scores(OF_PAPER[OF_PAPER["number"].gt(1)])
+    of_several = task_scores.average_combinations(OF_PAPER[OF_PAPER["number"].gt(1)])
     of_several = of_several.set_index(["model", "metric"])["value"].reindex(theirs.index)
     assert abs(of_several - theirs).groupby("model").min()["stn without g"] > 0.03
 
@@ -190,7 +190,7 @@ def test_results_fill_the_papers_cells():
             *((3, "mtn with g"), (3, "stn with g"), (4, "mtn gs"), (4, "stn gsedm")),
             *((5, "mtn N=2"), (5, "stn N=5"), (5, "wstn N=5")),
         )
-        for metric in task_scores.MEASURES
+        for metric in task_scores.METRIC_NAMES
     }
     cell = filled.loc[(4, "mtn gs", "log_loss")]
     found = [cell[name] for name in ("ours", "spread", "over", "paper's", "songs")]
@@ -210,14 +210,14 @@ def test_results_fill_the_papers_cells():
 
 
 def test_side_by_side_is_in_the_papers_layout():
-    found = task_scores.trainings(
+    found = task_scores.select_trainings(
         made(
             result("mtn gs", 0, 1.0, 0.5),
             result("mtn gs", 1, 1.5, 0.75),
             result("stn m", 0, 2.0, 0.25),
         )
     )
-    wide = task_scores.side_by_side(found, PAPER)
+    wide = task_scores.tabulate_scores(found, PAPER)
     four = wide["combinations"].set_index("tasks")
     assert list(four.index[:6]) == ["g", "m", "d", "e", "s", "gs"] and len(four) == 31
     assert list(four.columns[:4]) == ["STN log loss", "STN F1", "MTN log loss", "MTN F1"]
@@ -233,13 +233,15 @@ def test_side_by_side_is_in_the_papers_layout():
     assert list(five.index) == ["2", "3", "4", "5"] and five.shape[1] == 12
     assert five.loc["2", "MTN F1"] == "0.6250 ± 0.1250" and five.loc["3", "MTN F1"] == ""
     assert five.loc["5", "paper's wSTN log loss"] == 0.8290
-    assert task_scores.missing_runs(found).startswith("55 of 57 combinations have no result; means")
-    assert task_scores.missing_runs(OF_PAPER) == "0 of 57 combinations have no result"
+    assert task_scores.describe_missing(found).startswith(
+        "55 of 57 combinations have no result; means"
+    )
+    assert task_scores.describe_missing(OF_PAPER) == "0 of 57 combinations have no result"
 
 
 def test_by_number_spreads_over_combinations_or_else_seeds():
-    found = task_scores.scores_by_number(
-        task_scores.trainings(
+    found = task_scores.average_by_number(
+        task_scores.select_trainings(
             made(
                 *(result("stn gs", seed, 1.0 + seed, 0.5) for seed in range(2)),
                 result("stn ge", 0, 2.5, 0.5),
@@ -255,14 +257,14 @@ def test_by_number_spreads_over_combinations_or_else_seeds():
 
 
 def test_trends_are_told_with_the_papers_of_the_same_combinations():
-    found = task_scores.trainings(
+    found = task_scores.select_trainings(
         made(
             *(result("stn g", seed, 1.0, 0.5 + 0.1 * seed) for seed in range(2)),
             *(result("stn gs", seed, 0.5, 0.5) for seed in range(2)),
             result("mtn gs", 0, 0.5, 0.5),
         )
     )
-    lines = task_scores.trends(found, PAPER)
+    lines = task_scores.describe_trends(found, PAPER)
     assert lines[0] == (
         "STN, log loss by number of tasks: 1.0000 of 1, 0.5000 of 2; "
         "rank correlation -1.00 ± 0.00 (the paper's -1.00)"

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import pairwise_distances_argmin
 
 from artist_groups import topics
-from artist_groups.topics import Codebook, Groups, bags, learn_codebook, learn_groups
+from artist_groups.topics import ArtistGroups, Codebook, count_symbols, learn_codebook, learn_groups
 from common.errors import InputError
 
 
@@ -71,7 +71,7 @@ def test_vectors_that_cannot_be_clustered_are_refused():
 
 def test_bags_count_the_symbols_of_all_tracks_of_an_artist():
     symbols = [np.array([0, 0, 2]), np.array([1]), np.array([2]), np.zeros(0, int)]
-    counts, names = bags(symbols, ["b", "a", "b", "a"], 3)
+    counts, names = count_symbols(symbols, ["b", "a", "b", "a"], 3)
     assert list(names) == ["b", "a"] and counts.tolist() == [[2, 0, 2], [0, 1, 0]]
 
 
@@ -88,20 +88,20 @@ def made_up_bags():
 def test_groups_are_distributions_that_tell_the_kinds_apart():
     counts, names = made_up_bags()
     groups = learn_groups(counts, names, 2, seed=0)
-    np.testing.assert_allclose(groups.shares.sum(axis=1), 1)
-    np.testing.assert_allclose(groups.symbols.sum(axis=1), 1)
-    kinds = groups.shares.argmax(axis=1)
+    np.testing.assert_allclose(groups.proportions.sum(axis=1), 1)
+    np.testing.assert_allclose(groups.topics.sum(axis=1), 1)
+    kinds = groups.proportions.argmax(axis=1)
     assert len(set(kinds[:4])) == 1 and len(set(kinds[4:])) == 1 and kinds[0] != kinds[4]
-    assert (groups.shares[:8].max(axis=1) > 0.95).all()
+    assert (groups.proportions[:8].max(axis=1) > 0.95).all()
     # One word is little to go by, and the label says so.
-    assert 0.5 < groups.shares[8].max() < 0.9
-    of_tracks = groups.of(["artist 4", "artist 0", "artist 4"])
+    assert 0.5 < groups.proportions[8].max() < 0.9
+    of_tracks = groups.proportions_of(["artist 4", "artist 0", "artist 4"])
     np.testing.assert_array_equal(of_tracks[0], of_tracks[2])
     assert of_tracks.dtype == np.float32
     np.testing.assert_allclose(of_tracks.sum(axis=1), 1, rtol=1e-6)
-    assert groups.knows(["x", "artist 8", "artist 0"]).tolist() == [False, True, True]
+    assert groups.contains(["x", "artist 8", "artist 0"]).tolist() == [False, True, True]
     with pytest.raises(InputError, match="'x' has none"):
-        groups.of(["artist 0", "x"])
+        groups.proportions_of(["artist 0", "x"])
 
 
 def test_artists_that_cannot_be_grouped_are_refused():
@@ -116,7 +116,7 @@ def test_artists_that_cannot_be_grouped_are_refused():
 def test_variety_tells_groups_that_are_no_more_than_one():
     """Artists whose tracks are all of one symbol leave nothing to group by."""
     names = np.array([f"artist {number}" for number in range(12)], object)
-    assert learn_groups(np.full((12, 1), 4), names, 4, seed=0).variety < 0.05
-    assert learn_groups(*made_up_bags(), 2, seed=0).variety > 0.4
+    assert learn_groups(np.full((12, 1), 4), names, 4, seed=0).diversity < 0.05
+    assert learn_groups(*made_up_bags(), 2, seed=0).diversity > 0.4
     shares = np.array([[1, 0], [0, 1], [1, 0], [0, 1]], float)
-    assert Groups(names[:4], shares, shares[:2]).variety == 0.5
+    assert ArtistGroups(names[:4], shares, shares[:2]).diversity == 0.5

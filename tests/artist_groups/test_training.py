@@ -11,8 +11,8 @@ from artist_groups.classifier import Segments
 from artist_groups.groups_file import GroupsFile
 from artist_groups.targets import group_targets
 from artist_groups.task_sets import KINDS, TaskSet, list_runs, list_task_sets
-from artist_groups.topics import Groups
-from artist_groups.training import Experiment, GroupTrainingSettings
+from artist_groups.topics import ArtistGroups
+from artist_groups.training import Experiment, GroupTrainingConfig
 from common import feature_file
 from common.errors import InputError
 from feature_extractors import feature_extractor
@@ -22,7 +22,7 @@ from training.checkpoints import TrainingRun
 from training.devices import Devices
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own get_weights
-SETTINGS = GroupTrainingSettings(epochs=2, mtn_epochs=10, mlp_epochs=3, batch=8, rate=1e-3, seed=0)
+SETTINGS = GroupTrainingConfig(epochs=2, mtn_epochs=10, mlp_epochs=3, batch=8, rate=1e-3, seed=0)
 NAMES = ["artist 0", "artist 1", "artist 2", "artist 3"]
 RUNS = list_runs(KINDS, list_task_sets("gs"))
 
@@ -51,7 +51,9 @@ def cache(tmp_path_factory):
 def experiment(cache, out, **changed) -> Experiment:
     """Groups of four artists; the fifth has none, and one track no genre."""
     random = np.random.default_rng(0)
-    groups = Groups(np.array(NAMES, object), random.dirichlet(np.ones(4), 4), np.full((4, 2), 0.5))
+    groups = ArtistGroups(
+        np.array(NAMES, object), random.dirichlet(np.ones(4), 4), np.full((4, 2), 0.5)
+    )
     prepared = GroupsFile(
         np.full(128, -10.0), np.full(128, 8.0), {"s": groups}, ["a", "b"], {"x": 1}
     )
@@ -138,7 +140,7 @@ def test_an_mtn_shares_its_first_block_and_trains_one_task_an_epoch(made):
 
 def test_a_wide_network_has_the_weights_of_the_set(made):
     wide = networks(made.out / "wstn_2_0")
-    wanted = group_networks.parameters(3) + group_networks.parameters(4)
+    wanted = group_networks.count_parameters(3) + group_networks.count_parameters(4)
     assert list(wide.networks) == ["g"]
     assert wide.networks["g"].count_params() == pytest.approx(wanted, rel=0.01)
     assert 1 < wide.width < 2
@@ -223,7 +225,7 @@ def parts() -> list[Segments]:
 
 def test_the_classifier_draws_a_segment_of_each_track_an_epoch():
     tracks, shares = np.array([3, 0, 2]), np.eye(3, dtype=np.float32)
-    given = classifier.random_segments(parts(), tracks, shares, epochs=200, batch=2, seed=0)
+    given = classifier.draw_segments(parts(), tracks, shares, epochs=200, batch=2, seed=0)
     batches = list(given)
     assert [len(x) for x, _ in batches] == [2, 1] * 200
     x, y = (np.concatenate(each) for each in zip(*batches, strict=True))

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from artist_groups import vocabulary
-from artist_groups.topics import bags
-from artist_groups.vocabulary import VocabularySettings, band_statistics, decibels, difference
+from artist_groups.topics import count_symbols
+from artist_groups.vocabulary import VocabularySettings, band_statistics, decibels, first_difference
 from common import provenance
 from common.errors import InputError
 from data_prep.mel import FrontEnd
@@ -109,7 +109,7 @@ def frames(tmp_path):
 @pytest.mark.parametrize("word", ["m", "d"])
 def test_frames_become_symbols_of_their_artists(frames, word):
     made, of_tracks = frames
-    groups, codebook = vocabulary.of_frames(word, of_tracks, ARTISTS, SETTINGS)
+    groups, codebook = vocabulary.group_by_frames(word, of_tracks, ARTISTS, SETTINGS)
     assert codebook.centres.shape == (6, 25) and list(groups.artists) == ["a", "b", "c"]
     # The same from MFCCs with their differences beside them, of tracks that have these.
     symbols = [np.zeros(0, int)] * 5
@@ -117,42 +117,42 @@ def test_frames_become_symbols_of_their_artists(frames, word):
         if word == "m" or len(made[track]) >= 9:
             both = mfcc_frames(made[track], coefficients=25, deltas=word == "d")
             symbols[number] = codebook.assign(both[:, -25:])
-    counts, _ = bags(symbols, ARTISTS, 6)
+    counts, _ = count_symbols(symbols, ARTISTS, 6)
     assert counts.sum() == (137 if word == "m" else 129)
     again = vocabulary._grouped(word, symbols, ARTISTS, 6, SETTINGS)
-    np.testing.assert_array_equal(groups.shares, again.shares)
-    np.testing.assert_array_equal(groups.symbols, again.symbols)
-    same, _ = vocabulary.of_frames(word, of_tracks, ARTISTS, SETTINGS)
-    np.testing.assert_array_equal(groups.shares, same.shares)
+    np.testing.assert_array_equal(groups.proportions, again.proportions)
+    np.testing.assert_array_equal(groups.topics, again.topics)
+    same, _ = vocabulary.group_by_frames(word, of_tracks, ARTISTS, SETTINGS)
+    np.testing.assert_array_equal(groups.proportions, same.proportions)
 
 
 def test_an_artist_of_short_tracks_only_is_in_no_group_by_differences(frames):
     artists = np.array(["a", "short", "a", "c", "b"], object)
-    groups, _ = vocabulary.of_frames("d", frames[1], artists, SETTINGS)
-    assert groups.knows(["short", "a", "b", "c"]).tolist() == [False, True, True, True]
-    groups, _ = vocabulary.of_frames("m", frames[1], artists, SETTINGS)
-    assert groups.knows(["short"]).all()
-    assert difference(np.ones((8, 25), np.float32)).shape == (0, 25)
-    assert difference(np.ones((9, 25), np.float32)).shape == (9, 25)
+    groups, _ = vocabulary.group_by_frames("d", frames[1], artists, SETTINGS)
+    assert groups.contains(["short", "a", "b", "c"]).tolist() == [False, True, True, True]
+    groups, _ = vocabulary.group_by_frames("m", frames[1], artists, SETTINGS)
+    assert groups.contains(["short"]).all()
+    assert first_difference(np.ones((8, 25), np.float32)).shape == (0, 25)
+    assert first_difference(np.ones((9, 25), np.float32)).shape == (9, 25)
 
 
 def test_descriptors_make_one_symbol_a_track():
     random = np.random.default_rng(0)
     values = np.repeat(np.eye(3), 4, axis=0) + 0.01 * random.normal(size=(12, 3))
     artists = np.repeat(["a", "b", "c"], 4).astype(object)
-    groups, codebook = vocabulary.of_descriptors(values, artists, SETTINGS)
+    groups, codebook = vocabulary.group_by_descriptors(values, artists, SETTINGS)
     assert codebook.centres.shape == (3, 3)
     found = codebook.assign(values).reshape(3, 4)
     assert (found == found[:, :1]).all() and len(set(found[:, 0])) == 3
-    assert groups.shares.shape == (3, 2) and groups.symbols.shape == (2, 3)
+    assert groups.proportions.shape == (3, 2) and groups.topics.shape == (2, 3)
     with pytest.raises(InputError, match="12 vectors for 13 clusters; take fewer clusters"):
-        vocabulary.of_descriptors(values, artists, VocabularySettings(6, 13, 2, 0))
+        vocabulary.group_by_descriptors(values, artists, VocabularySettings(6, 13, 2, 0))
 
 
 def test_labels_are_symbols_themselves():
     hot = np.array([[1, 1, 0], [0, 0, 0], [1, 0, 0], [0, 0, 1], [0, 0, 0]], np.float32)
-    groups = vocabulary.of_labels(hot, ARTISTS, VocabularySettings(99, 99, 2, 0))
-    assert list(groups.artists) == ["a", "c"] and groups.symbols.shape == (2, 3)
-    assert (groups.shares.argmax(axis=1)[:1] != groups.shares.argmax(axis=1)[1:]).all()
+    groups = vocabulary.group_by_labels(hot, ARTISTS, VocabularySettings(99, 99, 2, 0))
+    assert list(groups.artists) == ["a", "c"] and groups.topics.shape == (2, 3)
+    assert (groups.proportions.argmax(axis=1)[:1] != groups.proportions.argmax(axis=1)[1:]).all()
     with pytest.raises(InputError, match="the word s: artist groups: 1 artists"):
-        vocabulary.of_labels(hot[:3], ARTISTS[:3], SETTINGS)
+        vocabulary.group_by_labels(hot[:3], ARTISTS[:3], SETTINGS)

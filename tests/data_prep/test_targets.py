@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from artist_groups.targets import group_targets
-from artist_groups.topics import Groups
+from artist_groups.topics import ArtistGroups
 from common.errors import InputError
 from data_prep.targets import artist_classes, tag_matrix
 
@@ -66,7 +66,7 @@ def training_tracks() -> pd.DataFrame:
 def test_tasks_have_the_tracks_that_have_a_target(capsys):
     artists = np.array([f"artist {number}" for number in range(4)], object)
     shares = np.random.default_rng(0).dirichlet(np.ones(3), 4)
-    groups = {"s": Groups(artists, shares, np.full((3, 2), 0.5))}
+    groups = {"s": ArtistGroups(artists, shares, np.full((3, 2), 0.5))}
     genres, targets = group_targets(training_tracks(), groups, "split.csv")
     assert genres == ["jazz", "polka", "rock"] and list(targets) == ["g", "s"]
     assert targets["g"].tracks.tolist() == [*range(4), *range(5, 30)]

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from artist_groups import groups_file
-from artist_groups.topics import Codebook, Groups
+from artist_groups.topics import ArtistGroups, Codebook
 from report import group_tables
 from tests.conftest import refused_here, run_here
 from tests.evaluation import made_up
@@ -18,7 +18,7 @@ def files(tmp_path):
     """Three groups by the words m and s, and the split that they are of."""
     random = np.random.default_rng(0)
     by_word = {
-        word: Groups(ARTISTS, random.dirichlet(np.ones(3), 4), random.dirichlet(np.ones(size), 3))
+        word: ArtistGroups(ARTISTS, random.dirichlet(np.ones(3), 4), random.dirichlet(np.ones(size), 3))
         for word, size in (("m", 5), ("s", 2))
     }
     codebook = Codebook(np.zeros((5, 25), np.float32), np.ones(25, np.float32))
@@ -42,7 +42,7 @@ def test_each_word_has_a_table_and_a_map(files, tmp_path):
     split = pd.read_csv(given[1], dtype=str, keep_default_na=False)
     for word, found in by_word.items():
         table = pd.read_csv(out / f"groups_{word}.csv")
-        expected = group_tables.describe_groups(found.shares, ARTISTS, split)
+        expected = group_tables.describe_groups(found.proportions, ARTISTS, split)
         columns = ["genres", "artists"]
         assert table[columns].to_numpy().tolist() == expected[columns].to_numpy().tolist()
         assert ("subgenres" in table) == (word == "s")

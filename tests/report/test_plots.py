@@ -395,7 +395,7 @@ def test_an_svg_is_whole_and_the_same_each_time(tmp_path):
 
 
 def test_both_measures_against_the_number_of_tasks(saved):
-    table = task_scores.scores_by_number(task_scores.paper_scores(read_paper_tables()))
+    table = task_scores.average_by_number(task_scores.select_paper_scores(read_paper_tables()))
     figure = saved(scores_by_tasks, table, "genre on fma_medium")
     assert readable(figure)
     names = ["STN with g", "STN without g", "MTN with g", "MTN without g", "wSTN"]
@@ -416,7 +416,7 @@ def test_both_measures_against_the_number_of_tasks(saved):
 
 
 def test_one_number_of_tasks_is_drawn_too(saved):
-    table = task_scores.scores_by_number(task_scores.paper_scores(read_paper_tables()))
+    table = task_scores.average_by_number(task_scores.select_paper_scores(read_paper_tables()))
     figure = saved(scores_by_tasks, table[table["number"].eq(5)], "genre on demo")
     assert readable(figure)
     names = [text.get_text() for text in figure.legends[0].texts]
