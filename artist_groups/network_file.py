@@ -22,7 +22,7 @@ import numpy as np
 from artist_groups import group_networks, task_sets
 from common import hdf5, provenance
 from common.errors import InputError
-from common.files import sha256
+from common.files import file_sha256
 from models.keras_backend import keras
 
 FORMAT = "artist labels agf2018 1"
@@ -132,7 +132,7 @@ def load_networks(path: str | Path) -> GroupNetworks:
 
 def describe_networks(path: str | Path) -> dict:
     """What a feature file says of the networks that made it."""
-    return {**provenance.describe_model(read_network_inputs(path)), "sha256": sha256(path)}
+    return {**provenance.describe_model(read_network_inputs(path)), "sha256": file_sha256(path)}
 
 
 def _opened(path: str | Path) -> h5py.File:

@@ -14,7 +14,7 @@ from artist_groups.topics import ArtistGroups, Codebook, count_symbols, learn_co
 from common import cli
 from common.errors import InputError
 from common.parallel import map_in_threads
-from data_prep.mel import SILENCE, magnitudes
+from data_prep.mel import SILENCE, mel_magnitudes
 from data_prep.mel_cache import MelCache
 from data_prep.mfcc import DELTA_WIDTH, MfccSettings, TrackFrames
 
@@ -126,7 +126,7 @@ def decibels(log_mel: np.ndarray, gain: float) -> np.ndarray:
 
     Silence is -100 dB; what the networks of agf2018 take.
     """
-    return 20 * np.log10(np.maximum(magnitudes(log_mel.astype(np.float64), gain), SILENCE))
+    return 20 * np.log10(np.maximum(mel_magnitudes(log_mel.astype(np.float64), gain), SILENCE))
 
 
 def band_statistics(cache: MelCache, track_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from bench.mel_cache import tracks
 from data_prep import mel_cache
-from data_prep.mel import segments
+from data_prep.mel import cut_segments
 from models.embeddings import track_means
 from models.encoder import build_encoder, log_mel_model
 
@@ -32,7 +32,7 @@ def main() -> None:
         mel_cache.make_mel_cache(tracks(Path(folder))[:SONGS], folder, path, workers=2)
         cache = mel_cache.MelCache(path)
         features = track_means(log_mel_model(encoder, cache.mean, cache.std))
-        resident = np.concatenate([segments(cache[track]) for track in cache.track_id])
+        resident = np.concatenate([cut_segments(cache[track]) for track in cache.track_id])
         resident = (resident.astype(np.float32) - cache.mean) / cache.std
 
         def ours() -> None:

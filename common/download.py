@@ -13,7 +13,7 @@ MIRROR_VARIABLE = "MUSIC_MIRROR"
 _RAW = "https://raw.githubusercontent.com"
 
 
-def published_file(
+def fetch_published_file(
     name: str,
     *,
     repository: str,
@@ -43,7 +43,7 @@ def published_file(
         found = _in_mirror(Path(mirror), name)
     else:
         found = _download(name, f"{_RAW}/{repository}/{commit}/{path}", git_blob, remedy)
-    if blob_id(found) == git_blob:
+    if git_blob_id(found) == git_blob:
         return found
     if mirror:
         raise InputError(f"{found}: not the file that was published; copy that one there")
@@ -54,7 +54,7 @@ def published_file(
     )
 
 
-def blob_id(path: str | Path) -> str:
+def git_blob_id(path: str | Path) -> str:
     """Git's content id of a file: sha1 of "blob SIZE", a zero byte and the content."""
     path = Path(path)
     head = b"blob %d\0" % path.stat().st_size

@@ -92,7 +92,7 @@ def write_all(file: io.RawIOBase, data: memoryview) -> None:
         data = data[file.write(data) :]
 
 
-def sha256(path: str | Path) -> str:
+def file_sha256(path: str | Path) -> str:
     """Hex sha256 of a file's content, read in blocks."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -147,7 +147,7 @@ def main() -> None:
 
 def where(source: str) -> None:
     """Say where the files of a dataset are had."""
-    archives = audio_archives.archives_of(source)
+    archives = audio_archives.list_archives(source)
     for archive in archives:
         print(archive.line())
     if SOURCES[source].metadata:

@@ -167,7 +167,7 @@ def made(
         )
     mean, std = vocabulary.band_statistics(cache, tracks)
     if frame_words := [word for word in made_of if word in ("m", "d")]:
-        frames = TrackFrames.of(cache, tracks, vocabulary.MFCC, args.out.parent)
+        frames = TrackFrames.from_cache(cache, tracks, vocabulary.MFCC, args.out.parent)
         of_frames = pd.Series(artists, tracks)[frames.track_id].to_numpy(object)
         short = int((np.diff(frames.start) < DELTA_WIDTH).sum())
         if short and "d" in made_of:

@@ -39,7 +39,7 @@ class Archive:
         return f"{self.file}  {self.size or 'size not known'}  {self.address}  {known}"
 
 
-def archives_of(source: str) -> list[Archive]:
+def list_archives(source: str) -> list[Archive]:
     """The archives of a source; none for music that is not had from elsewhere."""
     with REGISTRY.open(encoding="utf-8", newline="") as file:
         return [Archive(**row) for row in csv.DictReader(file) if row["source"] == source]
@@ -54,9 +54,9 @@ def extract_dataset_archive(source: str, path: Path, root: Path, metadata: Path 
         None of the source's archives, another content than published, or
         anything for which `data_prep.archives.extract_archive` refuses it.
     """
-    known = [archive for archive in archives_of(source) if _names(archive, path.name)]
+    known = [archive for archive in list_archives(source) if _names(archive, path.name)]
     if not known:
-        names = ", ".join(archive.file for archive in archives_of(source)) or "none"
+        names = ", ".join(archive.file for archive in list_archives(source)) or "none"
         raise InputError(f"{path}: no archive of {source}, whose are {names}; unpack it yourself")
     digest = _digest(known[0], path.name, metadata)
     if digest:

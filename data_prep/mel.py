@@ -102,7 +102,7 @@ def log_mel_of_file(path: str | Path, front_end: FrontEnd | None = None) -> np.n
     return log_mel(waveform, front_end)
 
 
-def segments(mel: np.ndarray, segment: int = SEGMENT) -> np.ndarray:
+def cut_segments(mel: np.ndarray, segment: int = SEGMENT) -> np.ndarray:
     """Cut (frames, n_mels) into consecutive segments; a remainder is dropped.
 
     Returns
@@ -113,7 +113,7 @@ def segments(mel: np.ndarray, segment: int = SEGMENT) -> np.ndarray:
     return mel[: count * segment].reshape(count, segment, mel.shape[1])
 
 
-def magnitudes(log_mel: np.ndarray, gain: float) -> np.ndarray:
+def mel_magnitudes(log_mel: np.ndarray, gain: float) -> np.ndarray:
     """The mel magnitudes of a log-mel log10(1 + gain mel), none below zero; of its shape and dtype.
 
     Rounding to float16 can take a cached value below zero.
@@ -136,7 +136,7 @@ def mfcc(mel: np.ndarray, front_end: FrontEnd | None = None, coefficients: int =
     -------
     (frames, coefficients) float32.
     """
-    magnitude = magnitudes(mel.astype(np.float32), (front_end or FrontEnd()).gain)
+    magnitude = mel_magnitudes(mel.astype(np.float32), (front_end or FrontEnd()).gain)
     decibels = librosa.amplitude_to_db(magnitude, ref=1.0, amin=SILENCE, top_db=80.0)
     return librosa.feature.mfcc(S=decibels.T, n_mfcc=coefficients).T.astype(np.float32)
 

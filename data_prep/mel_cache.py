@@ -52,7 +52,7 @@ class MelCache:
     ----------
     frames
         (total_frames, n_mels) float16, memory-mapped; of a cache in shards
-        only slices can be read, see `data_prep.mel_shards.Frames`.
+        only slices can be read, see `data_prep.mel_shards.ShardedFrames`.
     track_id
         (tracks,) str, as an object array.
     start, length
@@ -87,7 +87,7 @@ class MelCache:
             }
             made_from = mel_shards.require_one_set(self.path, inputs)
             self.made_from = {**self.made_from, "inputs": made_from}
-            self.frames = mel_shards.Frames([file.frames for file in files])
+            self.frames = mel_shards.ShardedFrames([file.frames for file in files])
             before = np.cumsum([0] + [len(file.frames) for file in files[:-1]])
             self.start = np.concatenate([f.start + b for f, b in zip(files, before, strict=True)])
             self.mean, self.std = _mean_and_std_of_all(files)
@@ -234,7 +234,7 @@ def _front_end(parameters: dict, path: Path) -> FrontEnd:
 
 
 @dataclass(frozen=True)
-class Report:
+class CacheReport:
     """What `make` did: tracks in the cache, tracks that failed, and whether it was there before."""
 
     tracks: int
@@ -251,7 +251,7 @@ def make_mel_cache(
     workers: int = 1,
     shard_tracks: int | None = None,
     scheduler: str | None = None,
-) -> Report:
+) -> CacheReport:
     """Decode every track of a split into the cache file `out`.
 
     Goes on where an earlier, interrupted call stopped; does nothing where
@@ -302,7 +302,7 @@ def make_mel_cache(
         # Under the lock: without it, another run may have its frames there by now.
         _tidy(files, making, all_failed=len(failed) == len(table))
     _require_some(failed, table, folder)
-    return Report(len(table) - len(failed), failed, was_complete=False)
+    return CacheReport(len(table) - len(failed), failed, was_complete=False)
 
 
 @dataclass(frozen=True)
@@ -373,11 +373,13 @@ def _planned(
     return files
 
 
-def _complete(files: list[_Planned], table: pd.DataFrame, folder: Path, making: Path) -> Report:
+def _complete(
+    files: list[_Planned], table: pd.DataFrame, folder: Path, making: Path
+) -> CacheReport:
     failed = _merged(file.failed() for file in files)
     _tidy(files, making, all_failed=len(failed) == len(table))
     _require_some(failed, table, folder)
-    return Report(len(table) - len(failed), failed, was_complete=True)
+    return CacheReport(len(table) - len(failed), failed, was_complete=True)
 
 
 def _merged(failed: Iterable[dict[str, str]]) -> dict[str, str]:

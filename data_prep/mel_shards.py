@@ -82,7 +82,7 @@ def _of_all(inputs: dict) -> dict:
     return {"front_end": inputs.get("front_end"), **whole, "shards": shard["of"]}
 
 
-class Frames:
+class ShardedFrames:
     """The frames of all shards end to end, read like one array (total_frames, n_mels).
 
     Only slices are read: one that lies within a shard is a view of its mapped

@@ -12,7 +12,7 @@ from common import cli
 from common.arrays import concatenate_on_disk
 from common.errors import InputError
 from common.parallel import map_in_threads
-from data_prep.mel import FrontEnd, magnitudes, mfcc
+from data_prep.mel import FrontEnd, mel_magnitudes, mfcc
 from data_prep.mel_cache import MelCache
 
 DELTA_WIDTH = 9  # frames, of librosa's smoothed difference
@@ -63,7 +63,7 @@ class TrackFrames:
     failed: dict[str, str]
 
     @classmethod
-    def of(
+    def from_cache(
         cls, cache: MelCache, track_ids: np.ndarray, settings: MfccSettings, folder: Path
     ) -> "TrackFrames":
         """Make them from a cache; `folder` is where the disk has room.
@@ -168,5 +168,5 @@ def mfcc_frames(
 
 def _loud(mel: np.ndarray, gain: float, level_range: float) -> np.ndarray:
     """(frames,) bool: within `level_range` dB of the loudest frame, and not silent."""
-    energy = np.square(magnitudes(mel.astype(np.float64), gain)).sum(axis=1)
+    energy = np.square(mel_magnitudes(mel.astype(np.float64), gain)).sum(axis=1)
     return (energy > 0) & (energy >= energy.max() * 10 ** (-level_range / 10))

@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from common.download import published_file
+from common.download import fetch_published_file
 from common.errors import InputError
 
 REGISTRY = Path(__file__).parent.parent / "splits" / "published_files.csv"
@@ -25,4 +25,4 @@ def published_split(name: str, mirror: str | Path | None = None) -> Path:
         rows = {row.pop("name"): row for row in csv.DictReader(registry)}
     if name not in rows:
         raise InputError(f"{name}: not a published split file; there are {', '.join(rows)}")
-    return published_file(name, **rows[name], mirror=mirror, option="--metadata")
+    return fetch_published_file(name, **rows[name], mirror=mirror, option="--metadata")

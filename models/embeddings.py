@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.mel import log_mel_of_file, segments
+from data_prep.mel import cut_segments, log_mel_of_file
 from models.keras_backend import keras
 
 _BATCH = 256  # segments
@@ -87,7 +87,7 @@ def _batches(
     """
     batch, owners = np.zeros((_BATCH, *shape), np.float32), []
     for song, mel in enumerate(mels):
-        cut = segments(mel, shape[0])
+        cut = cut_segments(mel, shape[0])
         if not len(cut):
             raise ValueError(f"log-mel number {song}: {len(mel)} frames, needs {shape[0]}")
         while len(cut):

@@ -20,9 +20,9 @@ import h5py
 import numpy as np
 
 from common import hdf5, provenance
-from common.download import blob_id
+from common.download import git_blob_id
 from common.errors import InputError
-from common.files import sha256
+from common.files import file_sha256
 from models.basic import build_basic
 from models.encoder import BANDS, BLOCKS, FEATURE, build_encoder, log_mel_model
 from models.keras_backend import keras
@@ -182,13 +182,13 @@ def _read(path: Path) -> Weights:
         inputs, mean, std = _own_attributes(file)
         own = file.id.links.exists(b"trained_on")
         trained_on = hdf5.read_strings(file, "trained_on") if own else ()
-    blob = blob_id(path)
+    blob = git_blob_id(path)
     published = next((row for row in released_models().values() if row["git_blob"] == blob), None)
     known = provenance.describe_model(published or inputs)
     origin = {
         **known,
         "name": known["name"] or path.stem,
-        "sha256": sha256(path),
+        "sha256": file_sha256(path),
         "mean": mean,
         "std": std,
     }

@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from common.download import published_file
+from common.download import fetch_published_file
 
 REGISTRY = Path(__file__).with_name("released_weights.csv")
 
@@ -25,7 +25,7 @@ def names_of(model: str, artists: int | None = None) -> list[str]:
 
 
 def fetch_released(name: str, mirror: str | Path | None = None) -> Path:
-    """The verified local file of released weights; see `common.download.published_file`."""
+    """The verified local file of released weights; see `common.download.fetch_published_file`."""
     row = released_models()[name]
     place = {key: row[key] for key in ("repository", "commit", "path", "git_blob")}
-    return published_file(f"{name}.h5", **place, mirror=mirror)
+    return fetch_published_file(f"{name}.h5", **place, mirror=mirror)

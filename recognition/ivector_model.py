@@ -21,7 +21,7 @@ import numpy as np
 
 from common import hdf5, provenance
 from common.errors import InputError
-from common.files import sha256
+from common.files import file_sha256
 from common.parallel import map_in_threads
 from data_prep.mel import FrontEnd
 from data_prep.mfcc import MfccSettings
@@ -148,7 +148,7 @@ def read_total_variability(file: h5py.File, ubm: DiagonalGMM) -> np.ndarray:
 
 def describe_ivector_model(path: str | Path, extractor: IVectorModel) -> dict:
     """What a feature file says of the extractor that made it."""
-    return {**provenance.describe_model(extractor.inputs), "sha256": sha256(path)}
+    return {**provenance.describe_model(extractor.inputs), "sha256": file_sha256(path)}
 
 
 def write_ubm(file: h5py.File, ubm: DiagonalGMM) -> None:

@@ -174,7 +174,7 @@ def train_ivector_model(
         if run.is_complete():
             print(f"{run.out}: complete already")
             return
-        songs = TrackFrames.of(cache, track_ids, mfcc, run.folder)
+        songs = TrackFrames.from_cache(cache, track_ids, mfcc, run.folder)
         if songs.failed:
             print(f"{cache.path}: {len(songs.failed)} tracks without a loud frame left out")
         ubm_so_far, model_so_far = run.state()

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from common.files import sha256
+from common.files import file_sha256
 from data_prep import split_csv
 from models import pretrained
 from tests.conftest import refused, run, start, together
@@ -111,7 +111,7 @@ def whole(commands, place) -> dict[str, Path]:
 
 def contents(folder: Path) -> dict[str, str]:
     """What a run's folder holds; TensorBoard's files have the time in them."""
-    return {path.name: sha256(path) for path in folder.iterdir() if path.name != "tensorboard"}
+    return {path.name: file_sha256(path) for path in folder.iterdir() if path.name != "tensorboard"}
 
 
 # ---------------------------------------------------------------- stopped and gone on with
@@ -242,7 +242,7 @@ def test_fewer_artists_and_a_start_from_weights(commands, whole, small_corpus, p
     assert lost < 0.6 * before
     start_from = json.loads((tuned / "run.json").read_text())["inputs"]["start_from"]
     loaded = pretrained.load_weights(str(given))
-    assert start_from == loaded.provenance and start_from["sha256"] == sha256(given)
+    assert start_from == loaded.provenance and start_from["sha256"] == file_sha256(given)
     for name in WEIGHTS:
         kept = pretrained.load_weights(str(tuned / name))
         assert (

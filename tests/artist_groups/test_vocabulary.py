@@ -103,7 +103,7 @@ def test_levels_of_no_frame_and_of_unknown_tracks(tmp_path):
 @pytest.fixture
 def frames(tmp_path):
     made = cache(tmp_path / "c.h5", mels())
-    return made, TrackFrames.of(made, names(5), vocabulary.MFCC, tmp_path)
+    return made, TrackFrames.from_cache(made, names(5), vocabulary.MFCC, tmp_path)
 
 
 @pytest.mark.parametrize("word", ["m", "d"])

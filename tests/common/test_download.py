@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from common import download
-from common.download import blob_id, published_file
+from common.download import fetch_published_file, git_blob_id
 from common.errors import InputError
 from tests.common.web import server
 
@@ -30,7 +30,7 @@ def origin(tmp_path):
         "repository": "someone/somewhere",
         "commit": "0" * 40,
         "path": "splits/tags.txt",
-        "git_blob": blob_id(tmp_path / "published"),
+        "git_blob": git_blob_id(tmp_path / "published"),
     }
 
 
@@ -39,7 +39,7 @@ def test_blob_id_is_gits_own(tmp_path):
         (tmp_path / "file").write_bytes(content)
         command = ["git", "hash-object", "--no-filters", tmp_path / "file"]
         said = subprocess.run(command, capture_output=True, text=True, check=True)
-        assert blob_id(tmp_path / "file") == said.stdout.strip()
+        assert git_blob_id(tmp_path / "file") == said.stdout.strip()
 
 
 @pytest.mark.parametrize("place", [NAME, "tags.txt"])
@@ -47,24 +47,24 @@ def test_mirror_by_argument_and_by_variable(place, origin, tmp_path, monkeypatch
     mirror = tmp_path / "mirror"
     (mirror / place).parent.mkdir(parents=True)
     (mirror / place).write_bytes(CONTENT)
-    assert published_file(NAME, **origin, mirror=mirror) == mirror / place
+    assert fetch_published_file(NAME, **origin, mirror=mirror) == mirror / place
     monkeypatch.setenv(download.MIRROR_VARIABLE, str(mirror))
-    assert published_file(NAME, **origin) == mirror / place
+    assert fetch_published_file(NAME, **origin) == mirror / place
     with pytest.raises(InputError, match=r"elsewhere.some_split.tags\.txt: not in the mirror"):
-        published_file(NAME, **origin, mirror=tmp_path / "elsewhere")
+        fetch_published_file(NAME, **origin, mirror=tmp_path / "elsewhere")
 
 
 def test_wrong_content_in_the_mirror_is_refused_and_kept(origin, tmp_path):
     (tmp_path / "tags.txt").write_bytes(CONTENT + b" ")
     with pytest.raises(InputError, match=r"tags\.txt: not the file that was published; copy"):
-        published_file(NAME, **origin, mirror=tmp_path)
+        fetch_published_file(NAME, **origin, mirror=tmp_path)
     assert (tmp_path / "tags.txt").exists()
 
 
 def test_downloaded_once_and_quietly(origin, tmp_path, monkeypatch, capfd):
     with server(CONTENT) as (address, asked):
         monkeypatch.setattr(download, "_RAW", address)
-        found = [published_file(NAME, **origin) for _ in range(2)]
+        found = [fetch_published_file(NAME, **origin) for _ in range(2)]
     assert found[0] == found[1] and found[0].read_bytes() == CONTENT
     assert found[0].is_relative_to(tmp_path / "cache")
     assert asked == [f"/someone/somewhere/{'0' * 40}/splits/tags.txt"]
@@ -73,25 +73,25 @@ def test_downloaded_once_and_quietly(origin, tmp_path, monkeypatch, capfd):
 
 def test_files_of_one_name_do_not_meet_in_the_cache(origin, tmp_path, monkeypatch):
     (tmp_path / "other").write_bytes(b"other")
-    other = {**origin, "git_blob": blob_id(tmp_path / "other")}
+    other = {**origin, "git_blob": git_blob_id(tmp_path / "other")}
     for content, where in ((CONTENT, origin), (b"other", other)):
         with server(content) as (address, _):
             monkeypatch.setattr(download, "_RAW", address)
-            assert published_file(NAME, **where).read_bytes() == content
+            assert fetch_published_file(NAME, **where).read_bytes() == content
 
 
 def test_what_is_corrupt_is_deleted_and_the_next_one_tried(origin, tmp_path, monkeypatch):
     with server(CONTENT[:-1]) as (address, _):
         monkeypatch.setattr(download, "_RAW", address)
         with pytest.raises(InputError, match="not the file that was published, and is deleted"):
-            published_file(NAME, **origin)
+            fetch_published_file(NAME, **origin)
     assert not list((tmp_path / "cache").rglob("*.txt"))
     with server(CONTENT) as (address, asked):
         monkeypatch.setattr(download, "_RAW", address)
-        published_file(NAME, **origin).write_bytes(b"rot")
+        fetch_published_file(NAME, **origin).write_bytes(b"rot")
         with pytest.raises(InputError, match="deleted; try again"):
-            published_file(NAME, **origin)
-        assert published_file(NAME, **origin).read_bytes() == CONTENT
+            fetch_published_file(NAME, **origin)
+        assert fetch_published_file(NAME, **origin).read_bytes() == CONTENT
     assert len(asked) == 2
 
 
@@ -101,10 +101,10 @@ def test_no_network_or_no_such_file(answers, origin, monkeypatch):
         monkeypatch.setattr(download, "_RAW", address)
         if answers:
             with pytest.raises(InputError, match="--mirror") as caught:
-                published_file(NAME, **origin)
+                fetch_published_file(NAME, **origin)
     if not answers:  # the server is gone, its port closed
         with pytest.raises(InputError, match="--mirror") as caught:
-            published_file(NAME, **origin)
+            fetch_published_file(NAME, **origin)
     message = str(caught.value)
     assert message.startswith(f"{NAME}: cannot be downloaded from {address}/")
     assert "\n" not in message
@@ -114,4 +114,4 @@ def test_nowhere_to_download_to(origin, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(InputError, match="cannot make this folder for downloads"):
-        published_file(NAME, **origin)
+        fetch_published_file(NAME, **origin)

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from common.errors import InputError
-from common.files import atomic_write, make_folder, sha256
+from common.files import atomic_write, file_sha256, make_folder
 
 
 def names(folder):
@@ -57,4 +57,4 @@ def test_places_that_cannot_be_written_are_named(tmp_path):
 def test_sha256_of_more_than_a_block(tmp_path):
     content = bytes(range(256)) * 5000
     (tmp_path / "x").write_bytes(content)
-    assert sha256(tmp_path / "x") == hashlib.sha256(content).hexdigest()
+    assert file_sha256(tmp_path / "x") == hashlib.sha256(content).hexdigest()

@@ -143,7 +143,7 @@ def test_declared_sizes_are_not_allocated(tmp_path):
     program = (
         "import sys, resource; from data_prep import audio\n"
         "resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[2]),) * 2)\n"
-        "try: audio.load(sys.argv[1])\n"
+        "try: audio.load_audio(sys.argv[1])\n"
         "except audio.AudioError as error: print(error.reason)\n"
     )
     now = "import resource; from data_prep import audio; print(open('/proc/self/statm').read())"

@@ -164,7 +164,7 @@ unit, peaks = 1 if sys.platform == "darwin" else 1024, []
 for number, wanted in enumerate([("good", "bad-text.m4a"), ""]):
     tracks = [name for name in names if name.startswith(wanted)]
     table = pd.DataFrame({"track_id": tracks, "path": tracks, "subset": "train", "artist": "a"})
-    mel_cache.make(table, folder, out / f"{number}.h5", workers=2)
+    mel_cache.make_mel_cache(table, folder, out / f"{number}.h5", workers=2)
     peaks.append(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit)
 print(json.dumps(peaks))
 """

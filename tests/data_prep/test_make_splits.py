@@ -81,7 +81,7 @@ def test_script_1_says_what_is_wrong(library, tmp_path):
 def test_where_each_source_is_had(source):
     status, said, error = make_splits(source, "--where")
     assert (status, error) == (0, "") and said
-    for archive in audio_archives.archives_of(source):
+    for archive in audio_archives.list_archives(source):
         assert archive.address in said and archive.digest in said
 
 

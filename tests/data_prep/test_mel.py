@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from data_prep import audio, mel
 from data_prep.audio import SAMPLE_RATE, AudioError
-from data_prep.mel import SEGMENT, FrontEnd, log_mel, log_mel_of_file, mfcc, segments
+from data_prep.mel import SEGMENT, FrontEnd, cut_segments, log_mel, log_mel_of_file, mfcc
 from tests.data_prep.files import song, tone, wav
 
 SHORT = FrontEnd(max_frames=40)
@@ -144,7 +144,7 @@ def test_the_front_end_as_json_and_back():
 @pytest.mark.parametrize("frames", [0, 128, 129, 257, 258, 1291])
 def test_segments_follow_each_other_without_the_rest(frames):
     spectrogram = np.arange(frames * 4, dtype=np.float32).reshape(frames, 4)
-    cut = segments(spectrogram)
+    cut = cut_segments(spectrogram)
     assert cut.shape == (frames // 129, 129, 4) and not cut.flags.owndata
     assert np.array_equal(cut.reshape(-1, 4), spectrogram[: frames // 129 * 129])
 

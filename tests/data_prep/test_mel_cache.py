@@ -241,13 +241,13 @@ def test_a_failed_call_does_not_keep_the_lock(corpus, tmp_path):
 def test_a_run_that_ends_while_another_begins_is_not_undone(corpus, made, tmp_path, monkeypatch):
     """The other one puts its cache in place between our look at it and our lock."""
     out = tmp_path / "c.h5"
-    only_process_in = mel_cache.only_process_in
+    exclusive_folder = mel_cache.exclusive_folder
 
     def late(folder):
         shutil.copy(made, out)
-        return only_process_in(folder)
+        return exclusive_folder(folder)
 
-    monkeypatch.setattr(mel_cache, "only_process_in", late)
+    monkeypatch.setattr(mel_cache, "exclusive_folder", late)
     assert make_mel_cache(*corpus, out).was_complete
     assert names(tmp_path) == ["c.h5"] and out.read_bytes() == made.read_bytes()
 

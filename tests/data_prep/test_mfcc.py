@@ -88,7 +88,7 @@ def test_frames_of_tracks_end_to_end(small_corpus, tmp_path):
     cache = MelCache(small_corpus[2])
     tracks = cache.track_id[[5, 0, 3]]
     for settings in (MfccSettings(), MfccSettings(13, deltas=True, level_range=20.0)):
-        found = TrackFrames.of(cache, tracks, settings, tmp_path)
+        found = TrackFrames.from_cache(cache, tracks, settings, tmp_path)
         assert list(found.track_id) == list(tracks) and not found.failed
         assert found.frames.dtype == np.float32 and found.frames.shape[1] == settings.dimensions
         assert found.start[-1] == len(found.frames)
@@ -104,11 +104,11 @@ def test_tracks_without_a_loud_frame_are_told_and_spoilt_ones_named(tmp_path):
     cache.frames = np.array(cache.frames)
     cache.frames[cache.start[1] :][: cache.length[1]] = 0
     loud = MfccSettings(level_range=40.0)
-    found = TrackFrames.of(cache, np.array(["t1", "t0"], object), loud, tmp_path)
+    found = TrackFrames.from_cache(cache, np.array(["t1", "t0"], object), loud, tmp_path)
     assert found.failed == {"t1": SILENT} and list(found.track_id) == ["t0"]
     with pytest.raises(InputError, match="none of 1 tracks has a frame that is loud enough"):
-        TrackFrames.of(cache, np.array(["t1"], object), loud, tmp_path)
+        TrackFrames.from_cache(cache, np.array(["t1"], object), loud, tmp_path)
     with pytest.raises(InputError, match=r"cache.h5: 't2': log-mel: holds NaN"):
-        TrackFrames.of(cache, np.array(["t0", "t2"], object), MfccSettings(), tmp_path)
+        TrackFrames.from_cache(cache, np.array(["t0", "t2"], object), MfccSettings(), tmp_path)
     with pytest.raises(InputError, match="lacks 1 of 2 tracks, the first 'x'"):
-        TrackFrames.of(cache, np.array(["t0", "x"], object), MfccSettings(), tmp_path)
+        TrackFrames.from_cache(cache, np.array(["t0", "x"], object), MfccSettings(), tmp_path)

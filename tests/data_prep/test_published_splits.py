@@ -6,7 +6,7 @@ import re
 import pytest
 
 from common import download
-from common.download import blob_id
+from common.download import git_blob_id
 from common.errors import InputError
 from data_prep import published_splits
 
@@ -37,7 +37,13 @@ def test_real_files_are_the_registered_ones(music_data):
 def registry(tmp_path, monkeypatch):
     """Of one file, `A_split/list.txt`, which lies in a mirror."""
     (tmp_path / "list.txt").write_bytes(b"a\n")
-    row = ["A_split/list.txt", "someone/some", "0" * 40, "list.txt", blob_id(tmp_path / "list.txt")]
+    row = [
+        "A_split/list.txt",
+        "someone/some",
+        "0" * 40,
+        "list.txt",
+        git_blob_id(tmp_path / "list.txt"),
+    ]
     path = tmp_path / "registry.csv"
     path.write_text(",".join(COLUMNS) + "\n" + ",".join(row) + "\n", encoding="utf-8")
     monkeypatch.setattr(published_splits, "REGISTRY", path)

@@ -147,7 +147,7 @@ def test_crops_of_shards(made):
 @settings(deadline=None, derandomize=True, max_examples=200)
 def test_slices_over_any_shards(lengths, ends):
     whole = np.arange(2 * sum(lengths), dtype=np.float16).reshape(-1, 2)
-    frames = mel_shards.Frames(np.split(whole, np.cumsum(lengths)[:-1]))
+    frames = mel_shards.ShardedFrames(np.split(whole, np.cumsum(lengths)[:-1]))
     found = frames[slice(*ends)]
     assert np.array_equal(found, whole[slice(*ends)])
     assert (found.dtype, found.shape[1], frames.shape) == (np.float16, 2, whole.shape)

@@ -94,7 +94,7 @@ def test_registry_rows_are_the_real_files(music_data):
     assert set(RELEASED) < set(registry)
     for name in RELEASED:
         path = music_data / f"data/released_weights/{name}.h5"
-        assert download.blob_id(path) == registry[name]["git_blob"]
+        assert download.git_blob_id(path) == registry[name]["git_blob"]
         origin = pretrained.load_weights(str(path)).provenance
         assert origin["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
         assert origin["model"] == "siamese" and name.startswith(f"siamese_{origin['artists']}")
@@ -102,7 +102,7 @@ def test_registry_rows_are_the_real_files(music_data):
 
 def test_git_blob_is_gits_own(tmp_path):
     (tmp_path / "file").write_bytes(b"hello\n")  # the id that `git hash-object` gives it
-    assert download.blob_id(tmp_path / "file") == "ce013625030ba8dba906f756967f9e9ca394464a"
+    assert download.git_blob_id(tmp_path / "file") == "ce013625030ba8dba906f756967f9e9ca394464a"
 
 
 # ---------------------------------------------------------------- layouts
@@ -521,7 +521,7 @@ def one_released(arrays, tmp_path, monkeypatch):
         "repository": "someone/somewhere",
         "commit": "0" * 40,
         "path": "models/tiny/weights.59-12.32.h5",
-        "git_blob": download.blob_id(tmp_path / "published.h5"),
+        "git_blob": download.git_blob_id(tmp_path / "published.h5"),
     }
     registry = tmp_path / "registry.csv"
     registry.write_text(",".join(row) + "\n" + ",".join(row.values()) + "\n", encoding="utf-8")

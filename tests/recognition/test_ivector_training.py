@@ -34,7 +34,7 @@ def undisturbed(cache, tmp_path_factory) -> IVectorRun:
 
 def test_it_is_made_of_the_three_trainings(undisturbed, cache, tmp_path):
     found = ivector_model.load_ivector_model(undisturbed.out)
-    songs = TrackFrames.of(cache, TRACKS, MFCC, tmp_path)
+    songs = TrackFrames.from_cache(cache, TRACKS, MFCC, tmp_path)
     ubm, likelihoods = gmm_ubm.fit_gmm(lambda: [songs.frames], 4, iterations=4, seed=0)
     np.testing.assert_array_equal(found.ubm.means, ubm.means)
     zeroth, first = (np.float32(each) for each in zip(*map(ubm.statistics, songs), strict=True))
