@@ -30,7 +30,7 @@ def main() -> None:
 
     def batches(anchors: np.ndarray, drawn_from: np.ndarray) -> SiameseBatches:
         anchors, drawn_from = (np.flatnonzero(songs[used]) for songs in (anchors, drawn_from))
-        sampler = TrackSampler.of(artists, drawn_from, args.negatives, args.split)
+        sampler = TrackSampler.from_artists(artists, drawn_from, args.negatives, args.split)
         return SiameseBatches(
             crops, anchors, args.batch, args.seed, sampler=sampler, negatives=args.negatives
         )

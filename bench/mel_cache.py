@@ -38,7 +38,7 @@ def main() -> None:
 
 def tracks(folder: Path) -> pd.DataFrame:
     """Clips of 30 s as WAV files, and a split that lists them over and over."""
-    catalog = synthetic_corpus.corpus_table(source_artists=CLIPS, source_songs=1, target_artists=0)
+    catalog = synthetic_corpus.corpus_table(source_artists=CLIPS, source_tracks=1, target_artists=0)
     for number, path in enumerate(catalog["path"]):
         waveform = synthetic_corpus.render_track(path)
         soundfile.write(folder / f"{number}.wav", waveform, synthetic_corpus.RATE)

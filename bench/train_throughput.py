@@ -124,7 +124,7 @@ def batches_of(
         return LabelledBatches(crops, anchors, batch, 0, labels=labels)
     if kind == "basic":
         return LabelledBatches(crops, anchors, batch, 0, labels=artist[anchors])
-    sampler = TrackSampler.of(artist, np.arange(len(artist)), NEGATIVES)
+    sampler = TrackSampler.from_artists(artist, np.arange(len(artist)), NEGATIVES)
     return SiameseBatches(crops, anchors, batch, 0, sampler=sampler, negatives=NEGATIVES)
 
 

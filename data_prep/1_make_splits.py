@@ -16,15 +16,15 @@ from common import cli, provenance
 from common.errors import InputError
 from common.parallel import available_cores
 from data_prep import artist_split, audio_archives, split_csv, stratified_split
-from data_prep.datasets import SOURCES, Request
+from data_prep.datasets import DATASETS, Request
 
-ABOUT = "\n".join(f"  {name:12}{source.about}" for name, source in SOURCES.items())
+ABOUT = "\n".join(f"  {name:12}{source.about}" for name, source in DATASETS.items())
 EXAMPLE = "python data_prep/1_make_splits.py demo --root corpus --out splits/demo.csv"
 
 
 def main() -> None:
     parser = cli.make_parser(__doc__ + ABOUT, EXAMPLE)
-    parser.add_argument("source", metavar="SOURCE", choices=SOURCES)
+    parser.add_argument("source", metavar="SOURCE", choices=DATASETS)
     parser.add_argument("--root", type=Path, help="folder of the audio")
     parser.add_argument("--out", type=Path, help="the split, splits/NAME.csv")
     parser.add_argument("--metadata", type=Path, help="the dataset's own lists; see --where")
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument(
         "--test-share",
         type=cli.fraction,
-        help=f"of each genre's songs, with --split stratified; {stratified_split.TEST_SHARE}",
+        help=f"of each genre's songs, with --split stratified; {stratified_split.TEST_FRACTION}",
     )
     parser.add_argument(
         "--exclude-artists-of",
@@ -82,7 +82,7 @@ def main() -> None:
         raise InputError("--artists: all are taken with --split stratified; leave it out")
     if dealt_by_genre:
         args.test_share = (
-            stratified_split.TEST_SHARE if args.test_share is None else args.test_share
+            stratified_split.TEST_FRACTION if args.test_share is None else args.test_share
         )
     elif args.test_share is not None:
         raise InputError("--test-share: only genres are dealt so; add --split stratified")
@@ -100,9 +100,9 @@ def main() -> None:
         workers=args.workers,
         artists=args.artists if args.split == "official" else None,  # else the rule's
     )
-    catalog = SOURCES[args.source].read(request)
+    catalog = DATASETS[args.source].read(request)
     notes = [*catalog.notes, *artist_split.check_artists(catalog.table, args.source)]
-    excluded = frozenset().union(*map(artist_split.artists_of, args.exclude_artists_of))
+    excluded = frozenset().union(*map(artist_split.read_artists, args.exclude_artists_of))
     if args.split == "official" and "subset" in catalog.table.columns:
         if args.artists and args.source != "msd":
             raise InputError("--artists: the dataset has its own split; add --split artists")
@@ -150,8 +150,8 @@ def where(source: str) -> None:
     archives = audio_archives.list_archives(source)
     for archive in archives:
         print(archive.line())
-    if SOURCES[source].metadata:
-        print(f"--metadata: {SOURCES[source].metadata}")
+    if DATASETS[source].metadata:
+        print(f"--metadata: {DATASETS[source].metadata}")
     if not archives:
         print(f"{source}: there is no archive of its audio to download")
 

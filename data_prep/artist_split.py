@@ -16,11 +16,11 @@ import pandas as pd
 from common.errors import InputError
 from data_prep import split_csv
 
-SONGS, SHARES = 20, (15, 3, 2)  # 17/1/2 for 10,000 artists
+TRACKS_PER_ARTIST, SUBSET_SIZES = 20, (15, 3, 2)  # 17/1/2 for 10,000 artists
 
 
 @dataclass(frozen=True)
-class Report:
+class ArtistSplitReport:
     """What `deal` found, what of it is used, and what is left out.
 
     Attributes
@@ -72,7 +72,7 @@ class ArtistSplit:
     """A dealt table, with its column `subset`, and the count of what was left out."""
 
     table: pd.DataFrame
-    report: Report
+    report: ArtistSplitReport
 
 
 def split_by_artist(
@@ -80,8 +80,8 @@ def split_by_artist(
     *,
     by: str = "artist",
     groups: int | None = None,
-    songs: int = SONGS,
-    shares: tuple[int, int, int] = SHARES,
+    songs: int = TRACKS_PER_ARTIST,
+    shares: tuple[int, int, int] = SUBSET_SIZES,
     seed: int = 0,
     exclude: frozenset[str] = frozenset(),
 ) -> ArtistSplit:
@@ -133,7 +133,7 @@ def split_by_artist(
     luck = [rng.permutation(len(table)) for _ in range(3)]
 
     order = order[count[order] >= songs]
-    report = Report(
+    report = ArtistSplitReport(
         by=by,
         songs=songs,
         groups=len(names),
@@ -172,7 +172,7 @@ def check_artists(table: pd.DataFrame, source: str | Path) -> list[str]:
         path that leaves the folder, a file in two subsets, … `subset` may be absent.
     """
     needed = [name for name in split_csv.COLUMNS if name != "subset" or name in table.columns]
-    split_csv.check(table, source, needed)
+    split_csv.check_split(table, source, needed)
     notes = []
     for name in table.columns.drop([column for column in needed if column != "artist"]):
         blank = int(_blank(table[name]).sum())
@@ -187,7 +187,7 @@ def check_artists(table: pd.DataFrame, source: str | Path) -> list[str]:
     return notes
 
 
-def artists_of(split_path: str | Path) -> frozenset[str]:
+def read_artists(split_path: str | Path) -> frozenset[str]:
     """The artists that a split CSV names, in any of its subsets.
 
     Raises
@@ -254,7 +254,7 @@ def _require(table: pd.DataFrame, by: str, songs: int, shares: tuple[int, int, i
         raise InputError(f"track_id {track!r} stands twice in the catalog; keep one row of it")
 
 
-def _require_enough(report: Report, asked: int) -> None:
+def _require_enough(report: ArtistSplitReport, asked: int) -> None:
     if report.qualify < asked:
         without = f" without {report.excluded} excluded artists" if report.excluded else ""
         raise InputError(
@@ -288,7 +288,7 @@ def _repeated(table: pd.DataFrame) -> np.ndarray:
     """(rows,) bool: the file of the track is that of a track further up."""
     if "path" not in table.columns:
         return np.zeros(len(table), dtype=bool)
-    return split_csv.normal(table["path"]).duplicated().to_numpy()
+    return split_csv.normalise_paths(table["path"]).duplicated().to_numpy()
 
 
 def _spread(

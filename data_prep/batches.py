@@ -115,12 +115,12 @@ class Batches(abc.ABC):
 
     crops: Crops
     anchors: np.ndarray
-    batch: int
+    batch_size: int
     seed: int
     multiple: int = 1
 
     def __len__(self) -> int:
-        return _batches(len(self.anchors), self.batch, self.multiple)
+        return _batches(len(self.anchors), self.batch_size, self.multiple)
 
     @property
     def in_epoch(self) -> int:
@@ -134,7 +134,7 @@ class Batches(abc.ABC):
     def places(self, epoch: int, number: int) -> tuple[np.ndarray, np.ndarray]:
         """The same batch, with its crops' first frames, (batch, ...) int64, in their stead."""
         rng = _rng(self.seed, epoch, number)
-        drawn = _drawn(len(self.anchors), self.batch, self.multiple, self.seed, epoch, number)
+        drawn = _drawn(len(self.anchors), self.batch_size, self.multiple, self.seed, epoch, number)
         songs, y = self._songs(drawn, rng)
         return self.crops.places(songs, rng), y
 
@@ -201,7 +201,7 @@ class TrackSampler:
     count: np.ndarray
 
     @classmethod
-    def of(
+    def from_artists(
         cls, artists: np.ndarray, songs: np.ndarray, negatives: int, source: str | Path = "split"
     ) -> "TrackSampler":
         """Sort songs by their artists.

@@ -44,14 +44,14 @@ def read_split(path: str | Path) -> pd.DataFrame:
         raise InputError(f"{path}: not a UTF-8 CSV file ({error}); make it again") from error
     if not isinstance(table.index, pd.RangeIndex):  # pandas took the first column for one
         raise InputError(f"{path}: its rows have more fields than its header; make it again")
-    check(table, path)
+    check_split(table, path)
     return table
 
 
 def write_split(table: pd.DataFrame, path: str | Path, record: dict) -> None:
     """Check `table`, write it whole, and put its provenance beside it."""
     path = Path(path)
-    check(table, path)
+    check_split(table, path)
     rest = [name for name in table.columns if name not in COLUMNS]
     # The record goes first: a kill between the two leaves no CSV, and so nothing to mistake.
     with atomic_write(provenance.sidecar_path(path)) as partial:
@@ -92,20 +92,20 @@ def keep_first_artists(table: pd.DataFrame, count: int | None, source: str | Pat
     return table[table["artist"].isin(names[:count])].reset_index(drop=True)
 
 
-def leaves_folder(path: str) -> bool:
+def is_outside(path: str) -> bool:
     """Whether a relative path, as written, points outside the folder it is relative to."""
     pure = PurePosixPath(path.replace("\\", "/"))
     windows_drive = len(path) > 1 and path[1] == ":"
     return not path or "\0" in path or pure.is_absolute() or ".." in pure.parts or windows_drive
 
 
-def normal(paths: pd.Series) -> pd.Series:
+def normalise_paths(paths: pd.Series) -> pd.Series:
     """The paths without `./` and doubled `/`: equal where they name the same file."""
     odd = paths.str.contains("./", regex=False) | paths.str.contains("//", regex=False)
     return paths.mask(odd, paths[odd].map(posixpath.normpath)) if odd.any() else paths
 
 
-def check(table: pd.DataFrame, source: str | Path, columns: Sequence[str] = COLUMNS) -> None:
+def check_split(table: pd.DataFrame, source: str | Path, columns: Sequence[str] = COLUMNS) -> None:
     """Raise `InputError` naming the first row, if any, that no split may have.
 
     `columns` must be there; a catalog that is not dealt yet needs no `subset`.
@@ -120,7 +120,7 @@ def check(table: pd.DataFrame, source: str | Path, columns: Sequence[str] = COLU
         ("track_id", ids.eq(""), "is empty; name each track"),
         ("track_id", ids.str.contains("\0", regex=False), "holds a NUL character; rename it"),
         ("track_id", ids.duplicated(), "stands twice; keep one row of it"),
-        ("path", leaving_folder(paths), "does not lie below the audio folder; correct it"),
+        ("path", find_outside_paths(paths), "does not lie below the audio folder; correct it"),
     ]
     if "subset" in table.columns:
         no_subset = ~table["subset"].isin(SUBSETS)
@@ -134,16 +134,16 @@ def check(table: pd.DataFrame, source: str | Path, columns: Sequence[str] = COLU
             raise InputError(f"{source}: row {row + 2}: {name} {table[name].iloc[row]!r} {why}")
 
 
-def leaving_folder(paths: pd.Series) -> np.ndarray:
+def find_outside_paths(paths: pd.Series) -> np.ndarray:
     """(tracks,) bool: `leaves_folder` of each path, asked of those only that could."""
     leaves = paths.str.contains(_DOUBTFUL, regex=True).to_numpy(dtype=bool, copy=True)
-    leaves[leaves] = [leaves_folder(path) for path in paths[leaves]]
+    leaves[leaves] = [is_outside(path) for path in paths[leaves]]
     return leaves
 
 
 def _in_two_subsets(paths: pd.Series, subset: pd.Series) -> np.ndarray:
     """(tracks,) bool: the same file stands in another subset further up."""
-    files = normal(paths)
+    files = normalise_paths(paths)
     wrong = files.duplicated(keep=False).to_numpy(copy=True)
     if wrong.any():
         repeated, where = files[wrong], subset[wrong]

@@ -6,14 +6,14 @@ import pandas as pd
 from common.errors import InputError
 from data_prep import artist_split, split_csv
 
-TEST_SHARE = 0.15
+TEST_FRACTION = 0.15
 
 
 def split_by_genre(
     table: pd.DataFrame,
     *,
     by: str = "genre",
-    test_share: float = TEST_SHARE,
+    test_share: float = TEST_FRACTION,
     seed: int = 0,
     exclude: frozenset[str] = frozenset(),
 ) -> tuple[pd.DataFrame, list[str]]:
@@ -73,5 +73,5 @@ def split_by_genre(
 
 def _repeated(table: pd.DataFrame) -> np.ndarray:
     """(tracks,) bool: the file of the track is that of a track whose id comes before."""
-    paths = split_csv.normal(table.sort_values("track_id", kind="stable")["path"])
+    paths = split_csv.normalise_paths(table.sort_values("track_id", kind="stable")["path"])
     return paths.duplicated().reindex(table.index).to_numpy()

@@ -256,9 +256,9 @@ def corpus_table(
     seed: int = 0,
     *,
     source_artists: int = 60,
-    source_songs: int = 20,
+    source_tracks: int = 20,
     target_artists: int = 24,
-    target_songs: int = 10,
+    target_tracks: int = 10,
 ) -> pd.DataFrame:
     """The tracks of a corpus with their labels; renders nothing.
 
@@ -277,7 +277,7 @@ def corpus_table(
     InputError
         A count is negative, or there are not so many names for artists.
     """
-    counts = {"source": (source_artists, source_songs), "target": (target_artists, target_songs)}
+    counts = {"source": (source_artists, source_tracks), "target": (target_artists, target_tracks)}
     rows = []
     for part, (artists, songs) in counts.items():
         names = _artists(part)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from common.errors import InputError
 from data_prep import artist_split, split_csv
-from data_prep.datasets import SOURCES
+from data_prep.datasets import DATASETS
 from papers.effort import Work
 from papers.pipeline import Step, make_step
 
@@ -237,7 +237,7 @@ class Data:
     def sources(self, source: str) -> Iterator[Path]:
         """What has to be there for script 1: audio, and lists that are not downloaded."""
         yield self._audio(source)
-        if source in KNOWN and source not in SOURCES:
+        if source in KNOWN and source not in DATASETS:
             yield self.listed(source)
         elif source in KNOWN and KNOWN[source].metadata != LISTS:
             yield self.folder / KNOWN[source].metadata
@@ -253,7 +253,7 @@ class Data:
         audio = self._audio(source)
         if self.folder is None:
             return ()
-        if source in SOURCES and source in KNOWN:
+        if source in DATASETS and source in KNOWN:
             metadata = self.folder / KNOWN[source].metadata
             # The papers' lists are downloaded where they are not at hand; others are not.
             named = metadata.name != LISTS or metadata.is_dir()
@@ -288,7 +288,7 @@ def require_apart(found: Dataset, others: Iterable[Dataset]) -> None:
     for other in others:
         if other.artists and other.split.exists():
             own, theirs = (
-                {artist_split.artist_key(name) for name in artist_split.artists_of(one.split)}
+                {artist_split.artist_key(name) for name in artist_split.read_artists(one.split)}
                 for one in (found, other)
             )
             if own & theirs:

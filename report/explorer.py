@@ -68,7 +68,7 @@ def write_explorer(
         that is not there; no such folder of audio, or a path that leaves it.
     """
     path = Path(path)
-    split_csv.check(songs, "explorer")
+    split_csv.check_split(songs, "explorer")
     if not 1 <= len(maps) <= 2:
         raise InputError(f"explorer: {len(maps)} sets of features; give one or two")
     count = min(neighbours, len(songs) - 1)

@@ -131,7 +131,7 @@ def small_corpus(tmp_path_factory) -> tuple[Path, Path, Path]:
     demo corpus's, so artists and genres can be told apart by ear.
     """
     folder = tmp_path_factory.mktemp("small_corpus")
-    table = synthetic_corpus.corpus_table(source_artists=60, source_songs=6, target_artists=0)
+    table = synthetic_corpus.corpus_table(source_artists=60, source_tracks=6, target_artists=0)
     genres = table["genre"].unique()[:2]
     artists = [a for g in genres for a in table.loc[table["genre"] == g, "artist"].unique()[:2]]
     table = table[table["artist"].isin(artists)].reset_index(drop=True)

@@ -155,8 +155,10 @@ def fit(
 
 def _shared(batches: Batches, devices: Devices) -> Batches:
     """The batches such that all devices can take an equal part of each."""
-    if batches.batch < devices.count:
-        raise InputError(f"--batch {batches.batch}: has no song for each of {devices}; raise it")
+    if batches.batch_size < devices.count:
+        raise InputError(
+            f"--batch {batches.batch_size}: has no song for each of {devices}; raise it"
+        )
     if len(batches.anchors) < devices.count:
         raise InputError(f"a subset of {len(batches.anchors)} songs cannot be shared by {devices}")
     return replace(batches, multiple=devices.count)

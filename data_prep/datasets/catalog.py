@@ -66,7 +66,7 @@ def only_present(table: pd.DataFrame, root: str | Path) -> tuple[pd.DataFrame, l
     root = Path(root)
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; check the path")
-    leaving = split_csv.leaving_folder(table["path"])
+    leaving = split_csv.find_outside_paths(table["path"])
     if leaving.any():
         path = table["path"].iloc[int(np.argmax(leaving))]
         raise InputError(

@@ -75,7 +75,7 @@ def _table(path: Path) -> pd.DataFrame:
 
 def _check(table: pd.DataFrame, source: Path) -> None:
     for name, wrong, why in (
-        ("path", table["path"].map(split_csv.leaves_folder), "does not lie below the audio folder"),
+        ("path", table["path"].map(split_csv.is_outside), "does not lie below the audio folder"),
         ("track_id", table["track_id"].eq(""), "is empty; give each track one"),
         *_twice(table),
     ):

@@ -40,9 +40,9 @@ def genres(request: Request) -> Catalog:
     """
     table = synthetic_corpus.corpus_table(
         request.seed,
-        source_songs=_GENRE_SONGS,
+        source_tracks=_GENRE_SONGS,
         target_artists=_TARGET_ARTISTS,
-        target_songs=_GENRE_SONGS,
+        target_tracks=_GENRE_SONGS,
     )
     subset = table["part"].map({"source": "train", "target": "test"})
     return _rendered(request, table.assign(subset=subset))
@@ -50,7 +50,7 @@ def genres(request: Request) -> Catalog:
 
 def _target(request: Request, songs: int) -> pd.DataFrame:
     return synthetic_corpus.corpus_table(
-        request.seed, source_artists=0, target_artists=_TARGET_ARTISTS, target_songs=songs
+        request.seed, source_artists=0, target_artists=_TARGET_ARTISTS, target_tracks=songs
     )
 
 

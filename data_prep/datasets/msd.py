@@ -14,7 +14,7 @@ import pandas as pd
 
 from common.errors import InputError
 from data_prep import published_splits, split_csv
-from data_prep.artist_split import SHARES, SONGS
+from data_prep.artist_split import SUBSET_SIZES, TRACKS_PER_ARTIST
 from data_prep.datasets import pickled_lists
 from data_prep.datasets.catalog import (
     Catalog,
@@ -27,7 +27,7 @@ from data_prep.datasets.catalog import (
 )
 
 # ismir2018 section 4.1: songs of an artist where there are this many of them.
-MANY, SHARES_OF_MANY = 10_000, (17, 1, 2)
+LARGE_SET, LARGE_SET_SIZES = 10_000, (17, 1, 2)
 
 # ismir2018 section 4.1: songs that the tag model is trained on, and validated on.
 TAGGED = (75_000, 15_000)
@@ -85,12 +85,12 @@ def artist_catalog(files: dict[str, Path], request: Request) -> Catalog:
     """`read` from {published name: file}; the columns are those of a split."""
     listed = files[ARTIST_LIST]
     table = _artist_rows(listed)
-    known = len(table) // SONGS
+    known = len(table) // TRACKS_PER_ARTIST
     artists = known if request.artists is None else request.artists
     if artists > known:
         raise InputError(f"{listed}: has {known} artists, not {artists}; ask for fewer")
-    table = table[: artists * SONGS].reset_index(drop=True)
-    shares = SHARES if artists < MANY else SHARES_OF_MANY
+    table = table[: artists * TRACKS_PER_ARTIST].reset_index(drop=True)
+    shares = SUBSET_SIZES if artists < LARGE_SET else LARGE_SET_SIZES
     table["subset"] = np.repeat(split_csv.SUBSETS, shares)[table["song"] - 1]
     table["artist"] = [f"artist_{number:05d}" for number in table["artist"]]
     table, pathless = _with_paths(table, table["track_id"], files[PATHS])
@@ -113,17 +113,21 @@ def _artist_rows(listed: Path) -> pd.DataFrame:
                 f"{listed}: row {number + 1}: {row!r} is not id/artist/song; get it again"
             )
         fields.append((match[1], int(match[2]), int(match[3])))
-    if len(rows) % SONGS:
-        raise InputError(f"{listed}: its {len(rows)} rows are not {SONGS} an artist; get it again")
+    if len(rows) % TRACKS_PER_ARTIST:
+        raise InputError(
+            f"{listed}: its {len(rows)} rows are not {TRACKS_PER_ARTIST} an artist; get it again"
+        )
     table = pd.DataFrame(fields, columns=["track_id", "artist", "song"])
-    artists = table["artist"].to_numpy().reshape(-1, SONGS)
-    songs = np.sort(table["song"].to_numpy().reshape(-1, SONGS))
-    wrong = (artists != artists[:, :1]).any(axis=1) | (songs != np.arange(SONGS) + 1).any(axis=1)
+    artists = table["artist"].to_numpy().reshape(-1, TRACKS_PER_ARTIST)
+    songs = np.sort(table["song"].to_numpy().reshape(-1, TRACKS_PER_ARTIST))
+    wrong = (artists != artists[:, :1]).any(axis=1) | (
+        songs != np.arange(TRACKS_PER_ARTIST) + 1
+    ).any(axis=1)
     wrong |= pd.Series(artists[:, 0]).duplicated().to_numpy()
     if wrong.any():
-        row = int(np.argmax(wrong)) * SONGS
+        row = int(np.argmax(wrong)) * TRACKS_PER_ARTIST
         raise InputError(
-            f"{listed}: row {row + 1}: {rows[row]!r} does not begin songs 1 to {SONGS} of a new "
+            f"{listed}: row {row + 1}: {rows[row]!r} does not begin songs 1 to {TRACKS_PER_ARTIST} of a new "
             "artist; get it again"
         )
     return table

@@ -10,7 +10,7 @@ import soundfile
 from data_prep import synthetic_corpus
 
 RATE = 22_050
-SONG = synthetic_corpus.corpus_table(source_artists=1, source_songs=1, target_artists=0)["path"][0]
+SONG = synthetic_corpus.corpus_table(source_artists=1, source_tracks=1, target_artists=0)["path"][0]
 
 
 def tone(seconds: float, rate: int = RATE, hertz: float = 440.0, level: float = 0.5) -> np.ndarray:

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from common.errors import InputError
 from data_prep import artist_split, split_csv
-from data_prep.artist_split import Report, artist_key, artists_of, similar_names, split_by_artist
+from data_prep.artist_split import (
+    ArtistSplitReport,
+    artist_key,
+    read_artists,
+    similar_names,
+    split_by_artist,
+)
 
 SMALL = {"songs": 8, "shares": (5, 2, 1)}
 # For each artist the lengths of its albums; an album of length 0 is none.
@@ -204,7 +210,7 @@ def test_what_is_left_out_is_counted():
     table = catalog([20, 35, 19, 24, 40, 3])
     table = pd.concat([table, catalog([2]).assign(track_id=["x", "y"], path=["x", "y"], artist="")])
     found = split_by_artist(table, groups=2, exclude=frozenset({"a0", "a5", "nobody"}))
-    assert found.report == Report(
+    assert found.report == ArtistSplitReport(
         by="artist",
         songs=20,
         groups=6,
@@ -243,20 +249,20 @@ def test_artists_are_excluded_whatever_the_spelling(tmp_path):
     spelled = {"a0": "BJORK", "a1": "Sigur Rós", "a2": "Beatles", "a3": "日本 "}
     table["artist"] = table["artist"].replace(spelled)
     split = written(tmp_path, artist=named[:2])
-    assert artists_of(split) == {"Björk", "SIGUR  RÓS"}
-    found = split_by_artist(table, exclude=artists_of(split) | frozenset(named[2:]))
+    assert read_artists(split) == {"Björk", "SIGUR  RÓS"}
+    found = split_by_artist(table, exclude=read_artists(split) | frozenset(named[2:]))
     # The Beatles and Beatles are two names here.
     assert set(found.table["artist"]) == {"Beatles", "a4"} and found.report.excluded == 3
-    by_genre = split_by_artist(table, by="genre", exclude=artists_of(split))
+    by_genre = split_by_artist(table, by="genre", exclude=read_artists(split))
     assert set(by_genre.table["genre"]) == {"2", "3", "4"}
     assert (by_genre.report.few, by_genre.report.excluded) == (2, 2)
 
 
 def test_a_split_without_artists_excludes_nobody(tmp_path):
     with pytest.raises(InputError, match=r"s\.csv: names no artist that could be excluded; give"):
-        artists_of(written(tmp_path, artist=["", " "]))
+        read_artists(written(tmp_path, artist=["", " "]))
     with pytest.raises(InputError, match="no such split"):
-        artists_of(tmp_path / "none.csv")
+        read_artists(tmp_path / "none.csv")
     assert split_by_artist(catalog([20]), exclude=frozenset({"", " "})).report.excluded == 0
 
 
@@ -337,5 +343,5 @@ def test_what_is_dealt_can_be_written(tmp_path):
     split_csv.write_split(dealt, tmp_path / "s.csv", {"inputs": {}})
     found = split_csv.read_split(tmp_path / "s.csv")
     assert found.equals(dealt[found.columns]) and artist_split.check_artists(found, "s.csv") == []
-    assert artists_of(tmp_path / "s.csv") == {"a0", "a1"}
+    assert read_artists(tmp_path / "s.csv") == {"a0", "a1"}
     assert np.array_equal(found["subset"].value_counts()[["train", "valid", "test"]], [30, 6, 4])

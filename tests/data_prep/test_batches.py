@@ -57,14 +57,14 @@ def crops(cache):
 def labelled(crops, count=TRACKS, **settings):
     """Batches of `count` anchors, whose labels are their numbers."""
     anchors = np.arange(count) % TRACKS
-    settings = {"batch": 3, "seed": 0} | settings
+    settings = {"batch_size": 3, "seed": 0} | settings
     return LabelledBatches(crops, anchors, labels=np.arange(count), **settings)
 
 
 def siamese(crops, songs=range(TRACKS), **settings):
     """Batches of the anchors 6, 0 and 3, each with two negatives."""
-    sampler = TrackSampler.of(ARTISTS, np.array(songs), 2)
-    settings = {"batch": 2, "seed": 0} | settings
+    sampler = TrackSampler.from_artists(ARTISTS, np.array(songs), 2)
+    settings = {"batch_size": 2, "seed": 0} | settings
     return SiameseBatches(crops, np.array([6, 0, 3]), sampler=sampler, negatives=2, **settings)
 
 
@@ -207,7 +207,7 @@ def test_values_below_zero_are_no_damage(tmp_path):
 def test_each_anchor_is_in_an_epoch_once(crops, batch):
     anchors = np.array([5, 2, 6, 0])
     labels = anchors[:, None] * 10
-    batches = LabelledBatches(crops, anchors, batch=batch, seed=5, labels=labels)
+    batches = LabelledBatches(crops, anchors, batch_size=batch, seed=5, labels=labels)
     assert batches.in_epoch == 4
     for epoch in range(3):
         seen = []
@@ -224,7 +224,7 @@ def test_each_anchor_is_in_an_epoch_once(crops, batch):
 def test_batches_are_shared_alike(crops, count, batch, multiple):
     """Each is a multiple, none much smaller than another, and fewer than a multiple sit out."""
     assume(multiple <= min(count, batch))
-    batches = labelled(crops, count, batch=batch, multiple=multiple)
+    batches = labelled(crops, count, batch_size=batch, multiple=multiple)
     parts = [batches.places(3, number)[1] for number in range(len(batches))]
     sizes = np.array([len(part) for part in parts])
     assert (sizes > 0).all() and (sizes <= batch).all() and (sizes % multiple == 0).all()
@@ -236,7 +236,7 @@ def test_batches_are_shared_alike(crops, count, batch, multiple):
 
 def test_all_sit_out_equally_often(crops):
     count, epochs = 23, 1000
-    batches = labelled(crops, count, batch=10, multiple=5)
+    batches = labelled(crops, count, batch_size=10, multiple=5)
     there = np.zeros(count, int)
     for epoch in range(epochs):
         seen = np.concatenate([batches.places(epoch, n)[1] for n in range(len(batches))])
@@ -303,7 +303,7 @@ def test_positives_and_negatives_keep_the_rules(given_songs, seed):
     """Also where all songs of other artists are needed, which drawing again would never find."""
     artists, songs, negatives = given_songs
     anchors = np.random.default_rng(seed).permutation(songs).repeat(2)
-    sampler = TrackSampler.of(artists, songs, negatives)
+    sampler = TrackSampler.from_artists(artists, songs, negatives)
     drawn = sampler.draw(anchors, negatives, np.random.default_rng(seed))
     assert drawn.shape == (len(anchors), 2 + negatives)
     assert np.isin(drawn, songs).all()
@@ -314,7 +314,7 @@ def test_positives_and_negatives_keep_the_rules(given_songs, seed):
 
 
 def test_negatives_that_are_hardly_enough_do_not_hang():
-    sampler = TrackSampler.of(np.repeat(["a", "b"], 40), np.arange(80), 40)
+    sampler = TrackSampler.from_artists(np.repeat(["a", "b"], 40), np.arange(80), 40)
     drawn = sampler.draw(np.arange(80), 40, np.random.default_rng(0))
     assert (np.sort(drawn[:40, 2:]) == np.arange(40, 80)).all()
 
@@ -329,7 +329,7 @@ def test_negatives_that_are_hardly_enough_do_not_hang():
 @pytest.mark.parametrize("nth", [0, 4, 10])
 def test_positives_and_negatives_are_uniform(artists, songs, nth):
     artists, anchor = np.array(list(artists)), songs[nth]
-    sampler = TrackSampler.of(artists, songs, 4)
+    sampler = TrackSampler.from_artists(artists, songs, 4)
     drawn = sampler.draw(np.full(20_000, anchor), 4, np.random.default_rng(nth))
     places = np.arange(len(artists))
     own = np.isin(places, songs) & (artists == artists[anchor]) & (places != anchor)
@@ -348,13 +348,13 @@ def test_positives_and_negatives_are_uniform(artists, songs, nth):
 def test_songs_that_cannot_be_sampled_are_refused():
     lonely = np.array(["a", "a", "b", "c"], object)
     with pytest.raises(InputError, match=r"artist 'b' has one song.*\(2 such artists\)"):
-        TrackSampler.of(lonely, np.arange(4), 1)
+        TrackSampler.from_artists(lonely, np.arange(4), 1)
     with pytest.raises(InputError, match=r"artist 'a' has one song.*\(1 such artists\)"):
-        TrackSampler.of(np.array(["a", "a", "b", "b"], object), np.array([1, 2, 3]), 1)
+        TrackSampler.from_artists(np.array(["a", "a", "b", "b"], object), np.array([1, 2, 3]), 1)
     with pytest.raises(InputError, match="too few songs of other artists for 3 negatives"):
-        TrackSampler.of(np.array(["a", "a", "b", "b"], object), np.arange(4), 3)
+        TrackSampler.from_artists(np.array(["a", "a", "b", "b"], object), np.arange(4), 3)
     with pytest.raises(InputError, match="too few songs of other artists for 3 negatives"):
-        TrackSampler.of(np.array(list("aabbcc")), np.array([0, 1, 2, 3]), 3)
+        TrackSampler.from_artists(np.array(list("aabbcc")), np.array([0, 1, 2, 3]), 3)
 
 
 def test_siamese_batches(crops):

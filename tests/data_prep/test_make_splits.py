@@ -12,7 +12,7 @@ import pytest
 from common import provenance
 from common.errors import InputError
 from data_prep import audio_archives, split_csv
-from data_prep.datasets import SOURCES
+from data_prep.datasets import DATASETS
 from data_prep.mel_cache import MelCache
 from data_prep.split_csv import SUBSETS
 from tests.conftest import ROOT
@@ -77,7 +77,7 @@ def test_script_1_says_what_is_wrong(library, tmp_path):
     assert set(SUBSETS) == {"train", "valid", "test"}
 
 
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("source", DATASETS)
 def test_where_each_source_is_had(source):
     status, said, error = make_splits(source, "--where")
     assert (status, error) == (0, "") and said
@@ -87,7 +87,7 @@ def test_where_each_source_is_had(source):
 
 def test_every_archive_is_of_a_source():
     table = pd.read_csv(audio_archives.REGISTRY)
-    assert set(table["source"]) < set(SOURCES)
+    assert set(table["source"]) < set(DATASETS)
     lengths = table["algorithm"].map({"md5": 32, "sha1": 40, "sha256": 64})
     one_file = table["digest"].notna() & ~table["file"].str.contains("NN")
     assert (table["digest"].str.len() == lengths)[one_file].all()

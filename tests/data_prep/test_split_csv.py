@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from common import provenance
 from common.errors import InputError
 from data_prep import split_csv
-from data_prep.split_csv import leaves_folder
+from data_prep.split_csv import is_outside
 
 HEAD = b"track_id,path,subset,artist\n"
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6)
@@ -105,12 +105,12 @@ def test_a_missing_file_and_what_may_not_be_written(tmp_path):
     "path", ["", "/a", "..", "../a", "a/../../b", "a/..", "\\a", "..\\a", "a\\..\\b", "C:a", "a\0"]
 )
 def test_paths_that_leave_the_folder(path):
-    assert leaves_folder(path)
+    assert is_outside(path)
 
 
 @pytest.mark.parametrize("path", ["a", "a/b.wav", "a..b", "...", "./a", "a b/ü", "~/a", "10:30"])
 def test_paths_that_stay(path):
-    assert not leaves_folder(path)
+    assert not is_outside(path)
 
 
 @given(st.lists(st.text("/\\.:a\0\nü", max_size=5), min_size=1, max_size=8))
@@ -118,23 +118,23 @@ def test_paths_that_stay(path):
 def test_a_table_is_refused_for_the_first_path_that_leaves(paths):
     ids = [str(number) for number in range(len(paths))]
     made = pd.DataFrame({"track_id": ids, "path": paths, "subset": "test", "artist": ""}, dtype=str)
-    leaving = [number for number, path in enumerate(paths) if leaves_folder(path)]
+    leaving = [number for number, path in enumerate(paths) if is_outside(path)]
     if leaving:
         with pytest.raises(InputError, match=f"^s.csv: row {leaving[0] + 2}: path .* below"):
-            split_csv.check(made, "s.csv")
+            split_csv.check_split(made, "s.csv")
     else:
-        split_csv.check(made, "s.csv")
+        split_csv.check_split(made, "s.csv")
 
 
 def test_a_file_may_stand_twice_in_one_subset():
     made = table(track_id=["a", "b", "c"], path=["x", "./x", "y"], artist="", subset="train")
-    split_csv.check(made, "s.csv")
-    assert split_csv.normal(pd.Series(["a/./b", "a//b", "a./b", "..a"])).tolist() == [
+    split_csv.check_split(made, "s.csv")
+    assert split_csv.normalise_paths(pd.Series(["a/./b", "a//b", "a./b", "..a"])).tolist() == [
         *("a/b", "a/b", "a./b", "..a"),
     ]
-    split_csv.check(made.drop(columns="subset"), "s.csv", ("track_id", "path"))
+    split_csv.check_split(made.drop(columns="subset"), "s.csv", ("track_id", "path"))
     with pytest.raises(InputError, match=r"^s\.csv: lacks the column subset; make it again$"):
-        split_csv.check(made.drop(columns="subset"), "s.csv")
+        split_csv.check_split(made.drop(columns="subset"), "s.csv")
 
 
 def test_columns_and_subsets():

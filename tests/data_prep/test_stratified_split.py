@@ -27,7 +27,7 @@ def catalog(counts, **columns):
 @settings(deadline=None, derandomize=True, max_examples=40)
 def test_each_genre_gives_its_share(counts, share, seed):
     table, notes = split_by_genre(catalog(counts), test_share=share, seed=seed)
-    split_csv.check(table, "dealt")
+    split_csv.check_split(table, "dealt")
     pd.testing.assert_frame_equal(table.drop(columns="subset"), catalog(counts))
     for genre, songs in table.groupby("genre")["subset"]:
         tests, count = songs.eq("test").sum(), counts[int(genre[1:])]

@@ -26,7 +26,7 @@ def table():
 
 @pytest.fixture(scope="module")
 def small():
-    return corpus_table(source_artists=2, source_songs=2, target_artists=1, target_songs=1)
+    return corpus_table(source_artists=2, source_tracks=2, target_artists=1, target_tracks=1)
 
 
 @pytest.fixture(scope="module")
@@ -101,12 +101,12 @@ def test_a_small_catalog_is_a_subset_of_a_large_one(table, small):
 
 
 def test_an_empty_catalog_has_its_columns(table):
-    empty = corpus_table(source_artists=0, target_songs=0)
+    empty = corpus_table(source_artists=0, target_tracks=0)
     assert len(empty) == 0 and list(empty.columns) == list(table.columns)
 
 
 @pytest.mark.parametrize(
-    "counts", [{"source_artists": -1}, {"target_songs": -1}, {"target_artists": 100_000}]
+    "counts", [{"source_artists": -1}, {"target_tracks": -1}, {"target_artists": 100_000}]
 )
 def test_impossible_counts_are_refused(counts):
     with pytest.raises(InputError, match="artists"):

@@ -7,7 +7,7 @@ import pytest
 
 from common.errors import InputError
 from data_prep import split_csv
-from data_prep.datasets import SOURCES
+from data_prep.datasets import DATASETS
 from papers.datasets import KNOWN, Data, require
 
 
@@ -139,4 +139,4 @@ def test_a_split_that_is_there_has_to_fit(data):
 
 
 def test_what_is_known_is_what_script_1_reads():
-    assert set(KNOWN) - {"naver"} == set(SOURCES) - {"folder", "csv"}
+    assert set(KNOWN) - {"naver"} == set(DATASETS) - {"folder", "csv"}

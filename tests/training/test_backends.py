@@ -56,7 +56,7 @@ def first_losses(name: str, folder: Path, *, margin: float = 0.4, precision: str
 
 
 def siamese_batches(crops, artists, songs) -> SiameseBatches:
-    sampler = TrackSampler.of(artists, songs, 2)
+    sampler = TrackSampler.from_artists(artists, songs, 2)
     return SiameseBatches(crops, songs, 18, 5, sampler=sampler, negatives=2)
 
 

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from data_prep import synthetic_corpus
-from data_prep.datasets import SOURCES, Request
+from data_prep.datasets import DATASETS, Request
 
 
 @pytest.fixture
@@ -14,9 +14,11 @@ def read(monkeypatch, tmp_path):
     def read_source(name):
         written = []
         monkeypatch.setattr(
-            synthetic_corpus, "write", lambda root, table, *rest: written.extend(table["path"])
+            synthetic_corpus,
+            "write_corpus",
+            lambda root, table, *rest: written.extend(table["path"]),
         )
-        table = SOURCES[name].read(Request(tmp_path)).table
+        table = DATASETS[name].read(Request(tmp_path)).table
         assert written == list(table["path"])
         return table
 

@@ -85,7 +85,7 @@ def test_large_sets_train_with_more_songs_of_each(artists, monkeypatch):
 
 def test_the_papers_numbers():
     assert (msd.SONGS, msd.SHARES, msd.TAGGED) == (20, (15, 3, 2), (75_000, 15_000))
-    assert (msd.MANY, msd.SHARES_OF_MANY) == (10_000, (17, 1, 2))
+    assert (msd.LARGE_SET, msd.LARGE_SET_SIZES) == (10_000, (17, 1, 2))
 
 
 def test_songs_without_path_or_audio(artists):
@@ -312,7 +312,9 @@ def test_another_file_than_the_published_one(read, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"msd-artist-list\.pkl|50tagList\.txt"):
         read(Request(tmp_path, metadata=tmp_path / "mirror"))
     registered = set(pd.read_csv(published_splits.REGISTRY)["name"])
-    monkeypatch.setattr(published_splits, "file", lambda name, mirror: registered.remove(name))
+    monkeypatch.setattr(
+        published_splits, "published_split", lambda name, mirror: registered.remove(name)
+    )
     read(Request(tmp_path))
     assert len(asked) == {msd.read_msd: 2, msd.read_msd_tags: 6}[read]
 
