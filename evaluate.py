@@ -354,8 +354,7 @@ def lay_out_tables(args: argparse.Namespace) -> None:
     """
     from report import result_tables
 
-    for line in result_tables.write_tables(args.results, args.paper):
-        print(line)
+    result_tables.write_tables(args.results, args.paper)
 
 
 def draw_figures(args: argparse.Namespace) -> None:
@@ -364,17 +363,16 @@ def draw_figures(args: argparse.Namespace) -> None:
     Scores against the number of training artists, accuracy of each genre, DET curves, maps of
     songs by t-SNE, scores by the number of tasks. figures.csv lists them.
     """
-    from report import paper_figures  # Matplotlib, which tables do not wait for
+    from report import figures  # Matplotlib, which tables do not wait for
 
-    for line in paper_figures.write_figures(args.results):
-        print(line)
+    figures.write_figures(args.results)
 
 
 def write_report(args: argparse.Namespace) -> None:
     """One page, of one file, of all results: tables, figures, training curves, and provenance."""
-    from report import report
+    from report import html_report
 
-    print(report.write_report(args.results))
+    print(html_report.write_report(args.results))
 
 
 def describe_groups(args: argparse.Namespace) -> None:
@@ -385,8 +383,7 @@ def describe_groups(args: argparse.Namespace) -> None:
     """
     from report import group_tables
 
-    for line in group_tables.write_groups(args.groups, args.split, args.out):
-        print(line)
+    group_tables.write_groups(args.groups, args.split, args.out)
 
 
 def explore(args: argparse.Namespace) -> None:

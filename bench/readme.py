@@ -32,7 +32,7 @@ from evaluation.results import (
     read_results,
 )
 from papers import paper_tables
-from report import aggregate
+from report import result_tables
 from report.formatting import to_markdown
 
 REFERENCE = ROOT / "results" / "reference"
@@ -129,7 +129,7 @@ def by_artists(results: pd.DataFrame, protocol: str) -> pd.DataFrame:
     """Systems in the paper's order against the number of training artists."""
     of_one = average_over_seeds(results[results["protocol"].eq(protocol)].dropna(subset="artists"))
     made = wide(of_one, "model", "artists")
-    order = [model for model in aggregate.SYSTEMS if model in made.index]
+    order = [model for model in result_tables.SYSTEMS if model in made.index]
     order += [model for model in made.index if model not in order]
     columns = {count: f"{count} artists" for count in sorted(made)}
     return made.loc[order, list(columns)].rename(columns=columns)
@@ -138,10 +138,10 @@ def by_artists(results: pd.DataFrame, protocol: str) -> pd.DataFrame:
 def demo() -> str:
     """The features of the most artists on the built-in corpus."""
     results = reference("demo")
-    scores = average_over_seeds(results[results["protocol"].isin(aggregate.SCORES)])
+    scores = average_over_seeds(results[results["protocol"].isin(result_tables.SCORES)])
     most = scores["artists"].isna() | scores["artists"].eq(scores["artists"].max())
-    made = wide(scores[most], "model", "protocol")[list(aggregate.SCORES)]
-    made = made.rename(columns=aggregate.SCORES).sort_values("MAP", ascending=False)
+    made = wide(scores[most], "model", "protocol")[list(result_tables.SCORES)]
+    made = made.rename(columns=result_tables.SCORES).sort_values("MAP", ascending=False)
     return to_markdown(made.rename_axis("features").reset_index())
 
 
@@ -151,7 +151,7 @@ def sweep() -> str:
     parts = []
     for protocol in ("retrieval", "knn"):
         made = by_artists(results, protocol)
-        made.insert(0, "measure", aggregate.SCORES[protocol])
+        made.insert(0, "measure", result_tables.SCORES[protocol])
         parts.append(made)
     made = pd.concat(parts).rename_axis("model").reset_index()
     lines = []
@@ -161,7 +161,7 @@ def sweep() -> str:
         )
         told_of = zip(of_one["model"], of_one["value"], of_one["spread"], strict=True)
         said = ", ".join(f"{model} {told(*pair)}" for model, *pair in told_of)
-        lines.append(f"{aggregate.SCORES[protocol]} without training: {said}.")
+        lines.append(f"{result_tables.SCORES[protocol]} without training: {said}.")
     return f"{to_markdown(made)}\n{' '.join(lines)}\n"
 
 
@@ -221,8 +221,8 @@ def real_clips() -> str:
 def tuned() -> str:
     """The released weights on the built-in corpus, before and after fine-tuning."""
     results = average_over_seeds(reference("tuned"))
-    made = wide(results, "features", "protocol")[list(aggregate.SCORES)]
-    return to_markdown(made.rename(columns=aggregate.SCORES).sort_values("MAP").reset_index())
+    made = wide(results, "features", "protocol")[list(result_tables.SCORES)]
+    return to_markdown(made.rename(columns=result_tables.SCORES).sort_values("MAP").reset_index())
 
 
 def measurements() -> str:

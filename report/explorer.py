@@ -23,7 +23,7 @@ from common.files import atomic_write
 from data_prep import split_csv
 from evaluation.feature_checks import check_features
 from evaluation.similarity import nearest
-from report.html import read_template, render_template
+from report.formatting import read_template, render_template
 
 # What the page may load: itself, and audio files. plotly.js makes its WebGL commands with the
 # Function constructor, and its style rules in the page; neither is ever given a song's name.

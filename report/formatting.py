@@ -3,8 +3,13 @@
 import itertools
 import math
 import re
+from pathlib import Path
 
+import jinja2
 import pandas as pd
+from markupsafe import Markup
+
+TEMPLATES = Path(__file__).with_name("templates")
 
 LATEX_HEAD = (
     "% Needs \\usepackage{booktabs,longtable,pdflscape}; names in other scripts than Latin need\n"
@@ -96,3 +101,17 @@ def escape_latex(text: str) -> str:
 def make_breakable(text: str) -> str:
     """`escaped`, with places where a path or a long name goes on in the next line."""
     return re.sub(r"(/|\\_)", r"\1\\allowbreak{}", escape_latex(text))
+
+
+def render_template(name: str, **values: object) -> str:
+    """A template with these values in it: text as text, only `Markup` as it stands."""
+    settings = {"autoescape": True, "undefined": jinja2.StrictUndefined}
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    made = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, **settings)
+    made.filters["told"] = format_number
+    return made.get_template(name).render(**values)
+
+
+def read_template(name: str) -> Markup:
+    """A style or script of `templates/`, which stands in a page as it is."""
+    return Markup((TEMPLATES / name).read_text(encoding="utf-8"))

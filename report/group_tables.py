@@ -1,6 +1,7 @@
 """What artist groups are made of, in words: their genres, artists and sub-genres (agf2018)."""
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from common.files import add_suffix
 from data_prep import split_csv
 from report import plots
 from report.result_tables import ResultTable, as_markdown, write_table
+
+logger = logging.getLogger(__name__)
 
 SOURCE = "artist groups"  # in messages
 
@@ -126,7 +129,7 @@ def _texts(parts: np.ndarray, names: Sequence[str], top: int) -> list[str]:
     ]
 
 
-def write_groups(file: Path, split_file: Path, folder: Path) -> Iterator[str]:
+def write_groups(file: Path, split_file: Path, folder: Path) -> None:
     """What artist groups are made of, each word a table and a figure; yields what to say of them.
 
     Raises
@@ -149,5 +152,5 @@ def write_groups(file: Path, split_file: Path, folder: Path) -> Iterator[str]:
         sheet = ResultTable(path.name, f"artist groups by the word {word}", table)
         write_table(table, [sheet], path)
         title = f"genres of artist groups by the word {word}"
-        plots.genres_by_group(genres_of_groups(*given), title, add_suffix(path, ".png"))
-        yield as_markdown(sheet)
+        plots.plot_group_genres(genres_of_groups(*given), title, add_suffix(path, ".png"))
+        logger.info("%s", as_markdown(sheet))

@@ -23,7 +23,7 @@ from artist_groups.task_scores import GENRE_SETS, KIND_NAMES
 from common.errors import InputError
 from common.files import atomic_write
 from evaluation.results import average_over_seeds, require_one_dataset
-from report.aggregate import SCORES, by_features, sort_features, systems
+from report.result_tables import SCORES, by_features, sort_features, systems
 from report.training_logs import TrainingLog
 
 # Okabe and Ito's colours, told apart with any colour vision.
@@ -37,7 +37,7 @@ MODELS |= {"siamese": {"color": "#D55E00", "marker": "^"}}
 MODELS |= {"tag": {"color": "#009E73"}, "mfcc": {"color": "#000000"}}
 MODELS |= {"untrained": {"color": "#CC79A7"}}
 OTHERS = "#BBBBBB"  # of songs whose label has no colour
-COLOURED = 15  # labels of a map that have one, as in the papers
+MAX_COLOURED_LABELS = 15  # labels of a map that have one, as in the papers
 MEASURES = {
     "map": "MAP",
     "eer": "equal error rate",
@@ -59,11 +59,11 @@ CELL = 0.11  # inches, a line of a heat map
 LONGEST, LETTER = 24, 0.06  # letters of a name beside it, and inches of one
 TITLE = 40  # letters
 MARK = 18  # square points of a song's marker, of few songs and in a legend
-MOST_LINES = 12  # of trainings that have names in a figure
-MOST_BARS = 40  # groups of them that a figure is not too long for
+MAX_LINES = 12  # of trainings that have names in a figure
+MAX_BARS = 40  # groups of them that a figure is not too long for
 
 
-def scores_by_features(
+def plot_scores_by_features(
     results: pd.DataFrame, path: str | Path, chance: float | None = None
 ) -> None:
     """Draw MAP, k-NN and linear accuracy of each set of features on one dataset as a PNG.
@@ -98,10 +98,10 @@ def scores_by_features(
     _save(figure, path)
 
 
-def accuracies_by_label(table: pd.DataFrame, title: str, path: str | Path) -> None:
+def plot_accuracies_by_label(table: pd.DataFrame, title: str, path: str | Path) -> None:
     """Draw the accuracy of each genre as a PNG, a bar a model (ismir2018, Figure 5).
 
-    `table` is `report.aggregate.by_label`'s, of one dataset, label and protocol.
+    `table` is `report.result_tables.by_label`'s, of one dataset, label and protocol.
 
     Raises
     ------
@@ -109,9 +109,9 @@ def accuracies_by_label(table: pd.DataFrame, title: str, path: str | Path) -> No
         More genres than a figure has room for.
     """
     values = table.set_index(table.columns[0])
-    if len(values) > MOST_BARS:
+    if len(values) > MAX_BARS:
         raise InputError(
-            f"{path}: {len(values)} labels are too many to draw, {MOST_BARS} can be; see the table"
+            f"{path}: {len(values)} labels are too many to draw, {MAX_BARS} can be; see the table"
         )
     models = [re.split("[ ,]", name)[0] for name in values]
     colours = [MODELS.get(model, {}).get("color", OTHERS) for model in models]
@@ -122,7 +122,7 @@ def accuracies_by_label(table: pd.DataFrame, title: str, path: str | Path) -> No
     _save(figure, path)
 
 
-def scores_by_artists(results: pd.DataFrame, paper: pd.DataFrame, path: str | Path) -> None:
+def plot_scores_by_artists(results: pd.DataFrame, paper: pd.DataFrame, path: str | Path) -> None:
     """Draw a measure against the number of training artists as a PNG.
 
     A line a system (arxiv2017, Figures 2 and 3) or model (ismir2018, Figures 2 to 4);
@@ -176,10 +176,10 @@ def scores_by_artists(results: pd.DataFrame, paper: pd.DataFrame, path: str | Pa
     _save(figure, path)
 
 
-def scores_by_enrolment(table: pd.DataFrame, metric: str, path: str | Path) -> None:
+def plot_scores_by_enrolment(table: pd.DataFrame, metric: str, path: str | Path) -> None:
     """Draw a measure against the number of enrolment songs as a PNG, a line a system.
 
-    `table` is `report.aggregate.by_enrolment`'s, of one number of training artists.
+    `table` is `report.result_tables.by_enrolment`'s, of one number of training artists.
     """
     figure, axes = _panel("few songs to know an artist by")
     for (system, of_one), style in zip(
@@ -193,7 +193,7 @@ def scores_by_enrolment(table: pd.DataFrame, metric: str, path: str | Path) -> N
     _save(figure, path)
 
 
-def det_curves(results: pd.DataFrame, path: str | Path) -> None:
+def plot_det_curves(results: pd.DataFrame, path: str | Path) -> None:
     """Draw detection error trade-offs as a PNG, a line a system, on normal-deviate axes.
 
     `results` is from `evaluation.results.read_results`, of verification; the first of
@@ -219,7 +219,7 @@ def det_curves(results: pd.DataFrame, path: str | Path) -> None:
     _save(figure, path)
 
 
-def scores_by_tasks(table: pd.DataFrame, title: str, path: str | Path) -> None:
+def plot_scores_by_tasks(table: pd.DataFrame, title: str, path: str | Path) -> None:
     """Draw log loss and macro F1 against the number of tasks as a PNG, a panel each.
 
     A line for each kind of networks, with genre among the tasks or without: what Figure 3
@@ -258,7 +258,7 @@ def scores_by_tasks(table: pd.DataFrame, title: str, path: str | Path) -> None:
     _save(figure, path)
 
 
-def genres_by_group(table: pd.DataFrame, title: str, path: str | Path) -> None:
+def plot_group_genres(table: pd.DataFrame, title: str, path: str | Path) -> None:
     """Draw what genres artist groups are of as a PNG: a heat map, a line a group.
 
     Groups of one main genre stand together, in the order of the genres, the purest on
@@ -286,8 +286,12 @@ def genres_by_group(table: pd.DataFrame, title: str, path: str | Path) -> None:
     _save(figure, path)
 
 
-def tracks_in_plane(
-    plane: np.ndarray, labels: np.ndarray, title: str, path: str | Path, most: int = COLOURED
+def plot_track_map(
+    plane: np.ndarray,
+    labels: np.ndarray,
+    title: str,
+    path: str | Path,
+    most: int = MAX_COLOURED_LABELS,
 ) -> None:
     """Draw a map of songs as a PNG, coloured by label, such as artist or genre (arxiv2017).
 
@@ -319,14 +323,14 @@ def tracks_in_plane(
     _save(figure, path)
 
 
-def training_curves(runs: Sequence[TrainingLog], title: str, path: str | Path) -> None:
+def plot_training_curves(runs: Sequence[TrainingLog], title: str, path: str | Path) -> None:
     """Draw the curves of trainings of one kind as a PNG, by epoch or iteration.
 
     Of training they are broken and faint where there was validation, whose are whole. More
     than `MOST_LINES` have one colour and no names.
     """
     figure, axes = _panel(title)
-    named = len(runs) <= MOST_LINES
+    named = len(runs) <= MAX_LINES
     for one, style in zip(runs, _styles(), strict=False):
         colour = style["color"] if named else SERIES[2]
         line = {"color": colour, "linewidth": 1.2 if named else 0.7}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from report.aggregate import SYSTEMS, by_artists, by_features, by_label, margins
+from report.result_tables import SYSTEMS, by_artists, by_features, by_label, margins
 from tests.evaluation.made_results import KNN, LINEAR, writer
 
 

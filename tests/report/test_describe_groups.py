@@ -18,7 +18,9 @@ def files(tmp_path):
     """Three groups by the words m and s, and the split that they are of."""
     random = np.random.default_rng(0)
     by_word = {
-        word: ArtistGroups(ARTISTS, random.dirichlet(np.ones(3), 4), random.dirichlet(np.ones(size), 3))
+        word: ArtistGroups(
+            ARTISTS, random.dirichlet(np.ones(3), 4), random.dirichlet(np.ones(size), 3)
+        )
         for word, size in (("m", 5), ("s", 2))
     }
     codebook = Codebook(np.zeros((5, 25), np.float32), np.ones(25, np.float32))

@@ -16,21 +16,21 @@ from artist_groups import task_scores
 from common.errors import InputError
 from evaluation.results import DTYPES
 from papers.paper_tables import read_paper_tables, tables_of_paper
-from report.aggregate import SYSTEMS, by_enrolment
 from report.plots import (
     COLUMN_WIDTH,
     DPI,
-    MOST_BARS,
-    accuracies_by_label,
-    det_curves,
-    genres_by_group,
-    scores_by_artists,
-    scores_by_enrolment,
-    scores_by_features,
-    scores_by_tasks,
-    tracks_in_plane,
-    training_curves,
+    MAX_BARS,
+    plot_accuracies_by_label,
+    plot_det_curves,
+    plot_group_genres,
+    plot_scores_by_artists,
+    plot_scores_by_enrolment,
+    plot_scores_by_features,
+    plot_scores_by_tasks,
+    plot_track_map,
+    plot_training_curves,
 )
+from report.result_tables import SYSTEMS, by_enrolment
 from report.training_logs import TrainingLog
 
 NO_PAPER = read_paper_tables().iloc[:0]
@@ -59,7 +59,7 @@ def drawn(tmp_path):
         path = tmp_path / "scores.png"
         save = Figure.savefig
         with mock.patch.object(Figure, "savefig", autospec=True, side_effect=save) as saved:
-            scores_by_features(results, path, **settings)
+            plot_scores_by_features(results, path, **settings)
         return path, saved.call_args.args[0]
 
     return draw
@@ -116,9 +116,9 @@ def test_chance_is_a_line_where_it_is_given(drawn):
 def test_several_datasets_or_none_are_refused(tmp_path):
     both = pd.concat([made_up(), made_up(dataset="gtzan")])
     with pytest.raises(InputError, match="one dataset and label are shown"):
-        scores_by_features(both, tmp_path / "scores.png")
+        plot_scores_by_features(both, tmp_path / "scores.png")
     with pytest.raises(InputError, match="none"):
-        scores_by_features(made_up().iloc[:0], tmp_path / "scores.png")
+        plot_scores_by_features(made_up().iloc[:0], tmp_path / "scores.png")
 
 
 # ---------------------------------------------------------------- artist recognition
@@ -186,7 +186,7 @@ def readable(figure):
 
 def test_systems_against_the_number_of_artists(saved):
     results = recognised(seeds=2)
-    figure = saved(scores_by_artists, results, NO_PAPER)
+    figure = saved(plot_scores_by_artists, results, NO_PAPER)
     assert readable(figure)
     assert [text.get_text() for text in figure.legends[0].texts] == list(SYSTEMS)
     for container, system in zip(figure.axes[0].containers, SYSTEMS, strict=True):
@@ -198,12 +198,12 @@ def test_systems_against_the_number_of_artists(saved):
     for column in ("dataset", "label"):
         both = pd.concat([results, results.assign(**{column: "other"})])
         with pytest.raises(InputError, match="keep those of each in a folder"):
-            scores_by_artists(both, NO_PAPER, "figure.png")
+            plot_scores_by_artists(both, NO_PAPER, "figure.png")
 
 
 def test_fewer_enrolment_songs(saved):
     table = by_enrolment(recognised(seeds=2).query("artists == 1000"))
-    figure = saved(scores_by_enrolment, table, "eer")
+    figure = saved(plot_scores_by_enrolment, table, "eer")
     assert readable(figure)
     lines = lines_of(figure)
     for system, of_one in table.groupby("system"):
@@ -214,7 +214,7 @@ def test_fewer_enrolment_songs(saved):
 
 def test_det_curves_are_on_normal_deviate_axes(saved):
     results = recognised(seeds=2).query("artists == 1000")
-    figure = saved(det_curves, results)
+    figure = saved(plot_det_curves, results)
     assert readable(figure) and list(lines_of(figure)) == list(SYSTEMS)
     line = lines_of(figure)["GMM-UBM"]
     curve = results.iloc[0]["details"]["DET"]
@@ -252,7 +252,7 @@ def by_models(counts, dataset="gtzan", models=("basic", "siamese")):
 
 def test_models_against_the_number_of_artists_with_the_papers_numbers(saved):
     results = by_models([1000, 5000])
-    figure = saved(scores_by_artists, results, tables_of_paper(results))
+    figure = saved(plot_scores_by_artists, results, tables_of_paper(results))
     assert readable(figure)
     lines = {name: handle.lines[0] for name, handle in lines_of(figure).items()}
     assert list(lines) == ["basic", "basic, the paper", "siamese", "siamese, the paper"]
@@ -263,14 +263,14 @@ def test_models_against_the_number_of_artists_with_the_papers_numbers(saved):
     assert theirs.get_linestyle() == "--" and theirs.get_alpha() < 1
     assert theirs.get_color() == lines["siamese"].get_color() != lines["basic"].get_color()
     assert max(theirs.get_ydata()) < figure.axes[0].get_ylim()[1]
-    alone = saved(scores_by_artists, results.query("model == 'siamese'"), NO_PAPER)
+    alone = saved(plot_scores_by_artists, results.query("model == 'siamese'"), NO_PAPER)
     assert lines_of(alone)["siamese"].lines[0].get_color() == theirs.get_color()
 
 
 def test_several_released_weights_are_a_point_each_and_what_has_no_number_a_line(saved):
     results = by_models([1000, 5000], models=("siamese",)).assign(seed=pd.NA)
     across = results.iloc[:1].assign(artists=pd.NA, model="mfcc", value=0.3)
-    figure = saved(scores_by_artists, pd.concat([results, across]), NO_PAPER)
+    figure = saved(plot_scores_by_artists, pd.concat([results, across]), NO_PAPER)
     assert readable(figure)
     lines, (points,) = (
         lines_of(figure),
@@ -286,7 +286,7 @@ def test_several_released_weights_are_a_point_each_and_what_has_no_number_a_line
 
 @pytest.mark.parametrize("counts", [[7], [10, 20, 40, 60, 10000], [*range(900, 1010, 10), 5000]])
 def test_numbers_of_artists_are_named_where_there_is_room(saved, counts):
-    figure = saved(scores_by_artists, by_models(counts, "mine"), NO_PAPER)
+    figure = saved(plot_scores_by_artists, by_models(counts, "mine"), NO_PAPER)
     assert readable(figure)
     axis = figure.axes[0].xaxis
     assert list(axis.get_ticklocs()) == counts
@@ -294,7 +294,7 @@ def test_numbers_of_artists_are_named_where_there_is_room(saved, counts):
 
 
 def test_names_of_any_kind_are_written_as_they_are(saved):
-    figure = saved(scores_by_artists, by_models([9, 10], "$x_$" * 30, HOSTILE[:-1]), NO_PAPER)
+    figure = saved(plot_scores_by_artists, by_models([9, 10], "$x_$" * 30, HOSTILE[:-1]), NO_PAPER)
     assert readable(figure)
     told = [text.get_text().strip() for text in figure.legends[0].texts]
     assert told[:5] == ["$x_$", "<b>&amp;", "_hidden", "$", "two lines"]
@@ -308,10 +308,10 @@ def accuracies(genres, seed=0):
     return table
 
 
-@pytest.mark.parametrize("genres", [["rock"], HOSTILE, [f"genre {n}" for n in range(MOST_BARS)]])
+@pytest.mark.parametrize("genres", [["rock"], HOSTILE, [f"genre {n}" for n in range(MAX_BARS)]])
 def test_the_accuracy_of_each_genre_is_a_bar_a_model(saved, genres):
     table = accuracies(genres)
-    figure = saved(accuracies_by_label, table, "linear accuracy on a dataset of a long name")
+    figure = saved(plot_accuracies_by_label, table, "linear accuracy on a dataset of a long name")
     assert readable(figure)
     axes = figure.axes[0]
     for bars, name in zip(axes.containers[::2], table.columns[1:], strict=True):
@@ -323,9 +323,9 @@ def test_the_accuracy_of_each_genre_is_a_bar_a_model(saved, genres):
 
 
 def test_more_labels_than_bars_have_room_are_refused():
-    table = accuracies([f"artist {n}" for n in range(MOST_BARS + 1)])
+    table = accuracies([f"artist {n}" for n in range(MAX_BARS + 1)])
     with pytest.raises(InputError, match="41 labels are too many to draw, 40 can be; see the tab"):
-        accuracies_by_label(table, "k-NN", "never.png")
+        plot_accuracies_by_label(table, "k-NN", "never.png")
 
 
 @pytest.mark.parametrize(("labels", "most"), [(22, 15), (10, 15), (60, 56), (1, 1)])
@@ -334,7 +334,7 @@ def test_songs_of_the_first_labels_have_colours_and_the_others_are_grey(saved, l
     names = np.array([*HOSTILE[:-1], *(f"an artist {n}" for n in range(60))], object)[:labels]
     of_each = np.concatenate([names, random.choice(names, 200)])
     plane = random.normal(size=(len(of_each), 2))
-    draw = functools.partial(tracks_in_plane, most=most)
+    draw = functools.partial(plot_track_map, most=most)
     figure = saved(draw, plane, of_each, "siamese: songs by artist")
     assert readable(figure)
     clouds = figure.axes[0].collections
@@ -361,7 +361,9 @@ def run_of(name: str, *, validation: bool = True) -> TrainingLog:
 @pytest.mark.parametrize("validation", [True, False])
 def test_curves_of_few_trainings_have_names(saved, validation):
     runs = [run_of(f"basic_{n}_0", validation=validation) for n in (10, 20, 40, 60)]
-    figure = saved(training_curves, [*runs, run_of(HOSTILE[0], validation=validation)], "basic")
+    figure = saved(
+        plot_training_curves, [*runs, run_of(HOSTILE[0], validation=validation)], "basic"
+    )
     assert readable(figure)
     told = [text.get_text() for text in figure.legends[0].texts]
     assert told[:4] == [one.name for one in runs]
@@ -374,7 +376,7 @@ def test_curves_of_few_trainings_have_names(saved, validation):
 
 def test_curves_of_many_trainings_have_one_colour(saved):
     figure = saved(
-        training_curves, [run_of(f"mtn_{n}", validation=False) for n in range(26)], "mtn"
+        plot_training_curves, [run_of(f"mtn_{n}", validation=False) for n in range(26)], "mtn"
     )
     assert readable(figure)
     assert [text.get_text() for text in figure.legends[0].texts] == ["26 trainings"]
@@ -383,7 +385,7 @@ def test_curves_of_many_trainings_have_one_colour(saved):
 
 def test_an_svg_is_whole_and_the_same_each_time(tmp_path):
     for folder in ("one", "two"):
-        accuracies_by_label(accuracies(HOSTILE), "$linear_", tmp_path / folder / "genres.png")
+        plot_accuracies_by_label(accuracies(HOSTILE), "$linear_", tmp_path / folder / "genres.png")
     one, two = (tmp_path / folder / "genres.svg" for folder in ("one", "two"))
     assert one.read_bytes() == two.read_bytes()
     assert xml.etree.ElementTree.parse(one).getroot().tag.endswith("svg")
@@ -396,7 +398,7 @@ def test_an_svg_is_whole_and_the_same_each_time(tmp_path):
 
 def test_both_measures_against_the_number_of_tasks(saved):
     table = task_scores.average_by_number(task_scores.select_paper_scores(read_paper_tables()))
-    figure = saved(scores_by_tasks, table, "genre on fma_medium")
+    figure = saved(plot_scores_by_tasks, table, "genre on fma_medium")
     assert readable(figure)
     names = ["STN with g", "STN without g", "MTN with g", "MTN without g", "wSTN"]
     assert [text.get_text() for text in figure.legends[0].texts] == names
@@ -417,7 +419,7 @@ def test_both_measures_against_the_number_of_tasks(saved):
 
 def test_one_number_of_tasks_is_drawn_too(saved):
     table = task_scores.average_by_number(task_scores.select_paper_scores(read_paper_tables()))
-    figure = saved(scores_by_tasks, table[table["number"].eq(5)], "genre on demo")
+    figure = saved(plot_scores_by_tasks, table[table["number"].eq(5)], "genre on demo")
     assert readable(figure)
     names = [text.get_text() for text in figure.legends[0].texts]
     assert names == ["STN with g", "MTN with g", "wSTN"]
@@ -431,7 +433,7 @@ def test_groups_stand_by_their_main_genre(saved, groups, genres):
     names = [f"a genre of a long name, $_{n}$" for n in range(genres)]
     shares = np.random.default_rng(0).dirichlet(np.full(genres, 0.2), groups)
     table = pd.DataFrame(shares, columns=names).rename_axis("group")
-    figure = saved(genres_by_group, table, "genres of artist groups by the word s")
+    figure = saved(plot_group_genres, table, "genres of artist groups by the word s")
     assert readable(figure)
     axes = figure.axes[0]
     drawn = np.asarray(axes.images[0].get_array())

@@ -13,9 +13,9 @@ import pandas as pd
 from common.files import atomic_write
 from evaluation.results import read_results
 from papers import pipeline
-from report import paper_figures
-from report.html import read_template, render_template
-from report.result_tables import ResultTable, coverage, layout_tables
+from report import figures
+from report.formatting import read_template, render_template
+from report.result_tables import ResultTable, describe_coverage, write_all_tables
 from report.training_logs import TrainingLog, read_training_logs
 
 
@@ -40,19 +40,19 @@ def write_report(folder: Path) -> Path:
         No such folder, or a result in it is damaged.
     """
     results, journal = read_results(folder), pipeline.read_journal(folder)
-    made = layout_tables(results, folder)
-    drawn = paper_figures.draw_figures(results, folder)
-    paper_figures.write_list(drawn, folder)
+    made = write_all_tables(results, folder)
+    drawn = figures.draw_figures(results, folder)
+    figures.write_figure_list(drawn, folder)
     runs = read_training_logs(folder / "runs")
-    of_runs = paper_figures.draw_training_curves(runs, folder)
+    of_runs = figures.draw_training_curves(runs, folder)
     page = render_template(
         "report.html",
         title=f"Results of {folder.resolve().name}",
         style=read_template("report.css"),
-        papers=[(coverage(made.beside, name), one) for name, one in made.papers.items()],
+        papers=[(describe_coverage(made.beside, name), one) for name, one in made.papers.items()],
         sheets=made.others,
         pictures=[_picture(one) for one in drawn],
-        missing=paper_figures.missing_figures(drawn),
+        missing=figures.missing_figures(drawn),
         curves=[_picture(one) for one in of_runs],
         provenance=[
             ResultTable("data", "Songs that were judged", _table_of_data(results)),
@@ -69,7 +69,7 @@ def write_report(folder: Path) -> Path:
     return folder / "report.html"
 
 
-def _picture(drawn: paper_figures.Figure) -> Picture:
+def _picture(drawn: figures.Figure) -> Picture:
     svg = base64.b64encode(drawn.path.with_suffix(".svg").read_bytes()).decode()
     return Picture(drawn.caption, drawn.of_paper, f"data:image/svg+xml;base64,{svg}")
 

@@ -8,7 +8,7 @@ import pytest
 
 from evaluation.results import read_results
 from papers.paper_tables import compare_with_paper
-from report import report
+from report import html_report
 from tests import browser
 from tests.conftest import refused_here, run_here
 from tests.evaluation.made_results import RESULT
@@ -88,7 +88,7 @@ def test_every_number_and_every_need_of_the_papers_is_in_it(folder):
 
 
 def test_it_shows_figures_curves_and_what_it_was_made_from(folder):
-    report.write_report(folder)
+    html_report.write_report(folder)
     found = read(folder / "report.html")
     pictures = [one for tag, one in found.elements if tag == "img"]
     assert all(one["src"].startswith("data:image/svg+xml;base64,") for one in pictures)
@@ -110,13 +110,13 @@ def test_it_shows_figures_curves_and_what_it_was_made_from(folder):
 
 def test_the_journal_says_which_commands_made_it(folder):
     (folder / "steps.csv").write_text("command,kind,amount,seconds\npython x.py,basic,1,2\n")
-    report.write_report(folder)
+    html_report.write_report(folder)
     text = read(folder / "report.html").text
     assert "python x.py" in text and text.count(f"python evaluate.py {HOSTILE}") == 1
 
 
 def test_it_is_one_file_without_a_script_and_names_are_text(folder):
-    report.write_report(folder)
+    html_report.write_report(folder)
     found = read(folder / "report.html")
     assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in found.elements}
     assert not any(name.startswith("on") for _, one in found.elements for name in one)
@@ -128,12 +128,12 @@ def test_it_is_one_file_without_a_script_and_names_are_text(folder):
 
 
 def test_the_same_results_make_the_same_page(folder):
-    first = report.write_report(folder).read_bytes()
-    assert report.write_report(folder).read_bytes() == first
+    first = html_report.write_report(folder).read_bytes()
+    assert html_report.write_report(folder).read_bytes() == first
 
 
 def test_a_folder_without_results_tells_what_all_cells_need(tmp_path):
-    report.write_report(tmp_path)
+    html_report.write_report(tmp_path)
     text = read(tmp_path / "report.html").text
     assert "agf2018: 0 of 146 numbers" in text and "[1] GTZAN audio" in text
     assert "No training lies in the folder runs" in text
@@ -145,11 +145,11 @@ def test_a_folder_without_results_tells_what_all_cells_need(tmp_path):
 )
 def test_a_record_of_another_shape_is_no_fault(folder, made_from):
     (folder / "one.json").write_text(json.dumps(RESULT | {"made_from": made_from}))
-    report.write_report(folder)
+    html_report.write_report(folder)
 
 
 def test_damaged_inputs_are_refused_and_leave_the_page_there_was(folder):
-    before = report.write_report(folder).read_bytes()
+    before = html_report.write_report(folder).read_bytes()
     (folder / "runs/siamese_500_0/log.csv").write_text("nonsense")
     message = refused_here("evaluate.py", "report", "--results", folder)
     assert "siamese_500_0/log.csv: not the log of a training" in message
@@ -161,7 +161,7 @@ def test_damaged_inputs_are_refused_and_leave_the_page_there_was(folder):
 
 
 def test_a_browser_shows_it_without_an_error(folder):
-    report.write_report(folder)
+    html_report.write_report(folder)
     with browser.browser() as driver:
         driver.get((folder / "report.html").as_uri())
         assert driver.title == f"Results of {folder.name}"
