@@ -147,10 +147,10 @@ def complete(args: argparse.Namespace, inputs: dict) -> bool:
 
 
 def keep_result(
-    args: argparse.Namespace, judged: protocols.Evaluation, about: dict, inputs: dict
+    args: argparse.Namespace, judged: results.Evaluation, about: dict, inputs: dict
 ) -> None:
     """Print a result, its measure last, and write it where --json says."""
-    for line in judged.lines():
+    for line in judged.format_details():
         print(line)
     several = len(judged.values) > 1
     result = {
@@ -159,7 +159,7 @@ def keep_result(
         "value": float(np.mean(judged.values)),
         "spread": float(np.std(judged.values)) if several else None,
         "trials": len(judged.values) if several else None,
-        "n_songs": judged.n_songs,
+        "n_songs": judged.n_tracks,
         "dataset": args.split.stem,
         "label": args.label,
         **about,
@@ -184,10 +184,10 @@ def judge_songs(args: argparse.Namespace) -> None:
     """Judge the songs of a split by one of its columns."""
     judge, *_ = JUDGED[args.protocol]
     # A song without genre cannot be judged; one without tags can.
-    found = labelled_tracks.read_labelled(
+    found = labelled_tracks.read_labelled_tracks(
         args.features, args.split, None if args.protocol == "tagging" else args.label
     )
-    inputs = {**found.made.inputs, "split": found.digest}
+    inputs = {**found.feature_file.inputs, "split": found.digest}
     if complete(args, inputs):
         return
     taken = inspect.signature(judge).parameters  # the options of this protocol
@@ -331,7 +331,9 @@ def project(args: argparse.Namespace) -> None:
         args.train_features, args.train_split, args.train_artists
     )
     found = feature_file.read_features(args.features)
-    labelled_tracks.require_same_weights(train.made, found, (args.train_features, args.features))
+    labelled_tracks.require_same_weights(
+        train.feature_file, found, (args.train_features, args.features)
+    )
     inputs = projection.projection_inputs(train, found, args.dimensions)
     if args.out.exists():
         provenance.require_same(args.out, feature_file.read_features(args.out).inputs, inputs)
@@ -396,7 +398,7 @@ def explore(args: argparse.Namespace) -> None:
     from report import explorer
 
     read = [
-        labelled_tracks.read_labelled(path, args.split)
+        labelled_tracks.read_labelled_tracks(path, args.split)
         for path in (args.features, args.beside)
         if path
     ]
@@ -410,7 +412,7 @@ def explore(args: argparse.Namespace) -> None:
     for one, path in zip(read, (args.features, args.beside), strict=False):
         name = one.weights.get("name") or path.stem
         name = name if name not in maps else f"{name} ({path.stem})"
-        plane, _ = projection.tsne(one.features, args.perplexity, args.seed)
+        plane, _ = projection.fit_tsne(one.features, args.perplexity, args.seed)
         maps[name] = (one.features, plane)
     title = f"{args.split.stem}: {' and '.join(maps)}"
     explorer.write_explorer(

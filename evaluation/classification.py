@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import f1_score
 
 from common.errors import InputError
-from evaluation.feature_checks import check_arrays, check_features, check_subsets
-from evaluation.similarity import nearest
+from evaluation.feature_checks import check_features, check_labelled_features, check_subsets
+from evaluation.similarity import nearest_neighbours
 
 
 def accuracy(predicted: ArrayLike, truth: ArrayLike) -> float:
@@ -125,7 +125,7 @@ def knn_predict(
         NaN or infinity in the features, labels that do not fit them, no songs,
         or `k` below 1 or above n.
     """
-    train_x, train_y = check_arrays(train_x, train_y, "k-NN training subset")
+    train_x, train_y = check_labelled_features(train_x, train_y, "k-NN training subset")
     test_x = check_features(test_x, "k-NN test subset")
     if not 1 <= k <= len(train_x):
         raise InputError(
@@ -133,7 +133,7 @@ def knn_predict(
             f"take k from 1 to {len(train_x)}"
         )
     codes, classes = pd.factorize(train_y)
-    order, _ = nearest(test_x, train_x, k=k)
+    order, _ = nearest_neighbours(test_x, train_x, k=k)
     return classes[_majority(codes[order], len(classes))]
 
 
@@ -153,7 +153,7 @@ def knn_accuracy(
 
     A test label that training lacks cannot be predicted and counts as an error.
     """
-    test_x, test_y = check_arrays(test_x, test_y, "k-NN test subset")
+    test_x, test_y = check_labelled_features(test_x, test_y, "k-NN test subset")
     return accuracy(knn_predict(train_x, train_y, test_x, k), test_y)
 
 

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from common.errors import InputError
 
 
-def check_arrays(
+def check_labelled_features(
     features: ArrayLike, labels: ArrayLike, name: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """`features` as (n, d) float64 and `labels` as (n,), or an error that calls them `name`.
@@ -90,7 +90,7 @@ def check_subsets(
         As `checked`; a single class in training; no validation song with one of training.
     """
     pairs = [
-        check_arrays(*part, f"{name}, {subset} subset")
+        check_labelled_features(*part, f"{name}, {subset} subset")
         for part, subset in ((train, "train"), (valid, "valid"), (test, "test"))
     ]
     (train_x, train_y), (valid_x, valid_y), (test_x, test_y) = pairs

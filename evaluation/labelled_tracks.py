@@ -17,27 +17,29 @@ class LabelledTracks:
     """Songs of a split in its order, with their features.
 
     split : DataFrame of n rows
-    source : the file that it is from
+    split_path : the file that it is from
     features : (n, d) float32
-    made : what the feature file says of itself
-    file : the feature file
+    feature_file : what the feature file says of itself
+    feature_path : the feature file
     """
 
     split: pd.DataFrame
-    source: Path
+    split_path: Path
     features: np.ndarray
-    made: Features
-    file: Path
+    feature_file: Features
+    feature_path: Path
 
     @property
     def weights(self) -> dict:
         """What made the features: name, model, artists, …; JSON values."""
-        return self.made.inputs.get("weights", {})
+        return self.feature_file.inputs.get("weights", {})
 
     @property
     def probabilities(self) -> np.ndarray:
         """(n, classes) float32 of `made.classes`, or `InputError` of a file that holds none."""
-        return self.made.select_probabilities(self.split["track_id"].to_numpy(object), self.file)
+        return self.feature_file.select_probabilities(
+            self.split["track_id"].to_numpy(object), self.feature_path
+        )
 
     @property
     def digest(self) -> str:
@@ -46,9 +48,9 @@ class LabelledTracks:
 
     def labels(self, column: str) -> np.ndarray:
         """(n,) labels, or `InputError` naming the columns that there are."""
-        return split_csv.label_column(self.split, column, self.source)
+        return split_csv.label_column(self.split, column, self.split_path)
 
-    def of_tracks(self, tracks: set[str]) -> "LabelledTracks":
+    def select(self, tracks: set[str]) -> "LabelledTracks":
         """Those of these tracks only."""
         kept = self.split["track_id"].isin(tracks).to_numpy()
         return replace(
@@ -65,7 +67,7 @@ class LabelledTracks:
         return [self.subset(name, targets) for name in split_csv.SUBSETS]
 
 
-def read_labelled(features: Path, split: Path, label: str | None = None) -> LabelledTracks:
+def read_labelled_tracks(features: Path, split: Path, label: str | None = None) -> LabelledTracks:
     """The songs of a split that have features and, if one is named, a `label`.
 
     Says how many have not.
@@ -78,11 +80,11 @@ def read_labelled(features: Path, split: Path, label: str | None = None) -> Labe
     made = feature_file.read_features(features)
     table = failures.drop_failed(split_csv.read_split(split), made.failed, features)
     if label is not None:
-        table = keep_labelled(table, label, split)
+        table = drop_unlabelled(table, label, split)
     return _of(table, split, made, features)
 
 
-def keep_labelled(table: pd.DataFrame, label: str, split: Path) -> pd.DataFrame:
+def drop_unlabelled(table: pd.DataFrame, label: str, split: Path) -> pd.DataFrame:
     """The tracks of a split that have a label; says how many have none."""
     empty = split_csv.label_column(table, label, split) == ""
     if empty.any():

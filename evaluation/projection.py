@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from common import provenance
 from common.errors import InputError
 from common.feature_file import Features
-from evaluation.feature_checks import check_arrays, check_features
+from evaluation.feature_checks import check_features, check_labelled_features
 from evaluation.labelled_tracks import LabelledTracks
 
 
@@ -65,7 +65,7 @@ def fit_lda(features: ArrayLike, artists: ArrayLike, dimensions: int = 100) -> P
         NaN or infinity, a song without artist, one artist only, no artist with two
         songs, or more dimensions than the artists and features give.
     """
-    features, artists = check_arrays(features, artists, "LDA")
+    features, artists = check_labelled_features(features, artists, "LDA")
     codes, names = pd.factorize(artists)
     _require_artists(features, codes, names)
     most = min(len(names) - 1, features.shape[1])
@@ -118,7 +118,7 @@ def projection_inputs(train: LabelledTracks, found: Features, dimensions: int) -
         "lda": {
             "dimensions": dimensions,
             "songs": provenance.digest_rows(rows),
-            "input": train.made.inputs.get("input"),
+            "input": train.feature_file.inputs.get("input"),
         },
     }
 
@@ -135,7 +135,9 @@ def project_features(
 
 # One thread: with more, some hundred songs take longer, and a seed would not give the same map.
 @threadpool_limits.wrap(limits=1)
-def tsne(features: ArrayLike, perplexity: float = 30.0, seed: int = 0) -> tuple[np.ndarray, float]:
+def fit_tsne(
+    features: ArrayLike, perplexity: float = 30.0, seed: int = 0
+) -> tuple[np.ndarray, float]:
     """t-SNE of songs to the plane, (n, 2) float64, and the divergence that is left.
 
     That is Kullback and Leibler's, of the songs' nearness in the plane from that by the

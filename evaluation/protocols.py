@@ -1,7 +1,5 @@
 """The protocols that judge songs by a label: each from songs to what `evaluate.py` keeps."""
 
-from typing import NamedTuple
-
 import numpy as np
 
 from common.errors import InputError
@@ -9,34 +7,8 @@ from data_prep import targets
 from evaluation import classification, retrieval, tagging
 from evaluation.feature_checks import require_two_labels
 from evaluation.labelled_tracks import LabelledTracks
-from evaluation.results import EACH_GENRE, MAP
-from evaluation.retrieval import by_label
-
-
-class Evaluation(NamedTuple):
-    """What a protocol found.
-
-    metric : name of the measure
-    values : its value in each trial
-    n_songs : how many songs were judged
-    details : what else is worth keeping, JSON values; numbers are printed
-    """
-
-    metric: str
-    values: list[float]
-    n_songs: int
-    details: dict
-
-    def lines(self) -> list[str]:
-        """The details that are numbers, or tables of numbers, a line each."""
-        lines = []
-        for name, value in self.details.items():
-            table = value if isinstance(value, dict) else {"": value}
-            for row, number in table.items():
-                if isinstance(number, float | int):
-                    told = f"{number:.4f}" if isinstance(number, float) else f"{number:,}"
-                    lines.append(" ".join([name, *([row] if row else []), told]))
-        return lines
+from evaluation.results import ACCURACY_BY_LABEL, TSNE_MAP, Evaluation
+from evaluation.retrieval import mean_by_label
 
 
 def evaluate_retrieval(songs: LabelledTracks, label: str) -> Evaluation:
@@ -64,13 +36,15 @@ def evaluate_linear(songs: LabelledTracks, label: str, *, trials: int, seed: int
 
 def _of_each(right: np.ndarray, truth: np.ndarray) -> dict:
     """The details that tell the accuracy of each label (ismir2018, Figure 5)."""
-    return {EACH_GENRE: {str(name): value for name, value in by_label(right, truth).items()}}
+    return {
+        ACCURACY_BY_LABEL: {str(name): value for name, value in mean_by_label(right, truth).items()}
+    }
 
 
 def evaluate_transfer(songs: LabelledTracks, label: str, *, trials: int, seed: int) -> Evaluation:
     """Accuracy on the test songs of logistic regression or a network, as validation chooses."""
     subsets = songs.subsets(songs.labels(label))
-    ran = [tagging.transfer(*subsets, seed=seed + trial) for trial in range(trials)]
+    ran = [tagging.transfer_accuracies(*subsets, seed=seed + trial) for trial in range(trials)]
     kinds = ("logistic regression", "neural network")
     means = {name: float(np.mean([one[name] for one in ran])) for name in kinds}
     return Evaluation("accuracy", [one["best"] for one in ran], len(subsets[2][1]), means)
@@ -82,17 +56,17 @@ def evaluate_genre(songs: LabelledTracks, label: str) -> Evaluation:
     Of networks that were trained to tell these labels apart (agf2018). A test song with a
     label that they never learnt has no finite loss and is left out.
     """
-    truth, classes = songs.labels(label), np.asarray(songs.made.classes, object)
+    truth, classes = songs.labels(label), np.asarray(songs.feature_file.classes, object)
     probabilities, test = songs.probabilities, songs.split["subset"].eq("test").to_numpy()
     judged = test & np.isin(truth, classes)
     if judged.sum() < test.sum():
         print(
-            f"{songs.source}: {test.sum() - judged.sum()} test songs left out, the networks never "
+            f"{songs.split_path}: {test.sum() - judged.sum()} test songs left out, the networks never "
             f"learnt their {label}"
         )
     if not judged.any():
         raise InputError(
-            f"{songs.source}: no test song has a {label} that the networks learnt; judge the split "
+            f"{songs.split_path}: no test song has a {label} that the networks learnt; judge the split "
             f"that they were trained on, by its {label}"
         )
     truth, probabilities = truth[judged], probabilities[judged]
@@ -118,9 +92,9 @@ def evaluate_tsne(
 
     labels = songs.labels(label)
     shown = np.isin(labels, list(dict.fromkeys(labels))[:first])
-    plane, divergence = projection.tsne(songs.features[shown], perplexity, seed)
+    plane, divergence = projection.fit_tsne(songs.features[shown], perplexity, seed)
     (x, y), names = plane.round(3).T.tolist(), labels[shown].tolist()
-    details = {MAP: {"x": x, "y": y, "label": names}}
+    details = {TSNE_MAP: {"x": x, "y": y, "label": names}}
     return Evaluation("kl_divergence", [divergence], len(names), details)
 
 
@@ -129,15 +103,15 @@ def evaluate_tagging(songs: LabelledTracks, label: str, *, trials: int, seed: in
 
     Tags that no test song has, or all have, are not judged.
     """
-    names, tags = targets.tag_matrix(songs.split, label, songs.source)
+    names, tags = targets.tag_matrix(songs.split, label, songs.split_path)
     train, valid, test = songs.subsets(tags)
     for name, (features, _) in zip(("train", "valid", "test"), (train, valid, test), strict=True):
         if not len(features):
             raise InputError(
-                f"{songs.source}: no track is in the subset {name}; make the split with some"
+                f"{songs.split_path}: no track is in the subset {name}; make the split with some"
             )
     ran = [
-        tagging.tag_scores(tagging.predict_tags(train, valid, test[0], seed=seed + n), test[1])
+        tagging.score_tags(tagging.predict_tags(train, valid, test[0], seed=seed + n), test[1])
         for n in range(trials)
     ]
     areas = np.mean([one.auc for one in ran], axis=0)

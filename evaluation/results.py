@@ -21,6 +21,7 @@ import json
 import re
 from collections.abc import Iterable
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -45,8 +46,8 @@ FIELDS = {
 }
 OPTIONAL = {"seed": COUNT + MAYBE, "variant": (str, *MAYBE), "command": (str, *MAYBE)}
 BY_ENROLMENT = "by enrolment songs"  # of the one-shot protocol
-EACH_GENRE = "accuracy of each genre"  # of knn and linear; or of each of another label
-MAP = "map"  # of tsne: "x", "y" and "label" of each song
+ACCURACY_BY_LABEL = "accuracy of each genre"  # of knn and linear; or of each of another label
+TSNE_MAP = "map"  # of tsne: "x", "y" and "label" of each song
 COUNTS = ("trials", "n_songs", "artists")
 RATES = ("map", "accuracy", "auc", "eer")
 LARGEST = 1e12  # of any number in a result
@@ -61,6 +62,38 @@ DTYPES = {
 
 # What names a result.
 RESULT = ["protocol", "metric", "dataset", "label", "features"]
+
+
+class Evaluation(NamedTuple):
+    """The outcome of a protocol.
+
+    Attributes
+    ----------
+    metric : str
+        Name of the metric.
+    values : list of float
+        Its value in each trial.
+    n_tracks : int
+        Number of tracks evaluated.
+    details : dict
+        Further results, JSON values; those that are numbers are printed.
+    """
+
+    metric: str
+    values: list[float]
+    n_tracks: int
+    details: dict
+
+    def format_details(self) -> list[str]:
+        """Return one line per number in the details, "name value" or "name row value"."""
+        lines = []
+        for name, value in self.details.items():
+            table = value if isinstance(value, dict) else {"": value}
+            for row, number in table.items():
+                if isinstance(number, float | int):
+                    text = f"{number:.4f}" if isinstance(number, float) else f"{number:,}"
+                    lines.append(" ".join([name, *([row] if row else []), text]))
+        return lines
 
 
 def write_result(path: Path, result: dict) -> None:
@@ -124,7 +157,7 @@ def read_result(path: Path) -> dict:
             raise InputError(f"{path}: not a result, {key!r} is {result[key]!r}; {remedy}")
     details = result.get("details", {})
     told = isinstance(details, dict) and _as_told(details)
-    if not told or (result["protocol"] == "tsne" and not details.get(MAP, {}).get("x")):
+    if not told or (result["protocol"] == "tsne" and not details.get(TSNE_MAP, {}).get("x")):
         raise InputError(f"{path}: not a result, its details are damaged; {remedy}")
     return {**{key: result[key] for key in (*FIELDS, *OPTIONAL)}, "details": details}
 
@@ -132,8 +165,8 @@ def read_result(path: Path) -> dict:
 def _as_told(details: dict) -> bool:
     """Whether the details that tables and figures use are what `evaluate.py` writes."""
     curve = details.get("DET", {"false alarm": [], "miss": []})
-    by, each = details.get(BY_ENROLMENT, {}), details.get(EACH_GENRE, {})
-    plane = details.get(MAP, {"x": [], "y": [], "label": []})
+    by, each = details.get(BY_ENROLMENT, {}), details.get(ACCURACY_BY_LABEL, {})
+    plane = details.get(TSNE_MAP, {"x": [], "y": [], "label": []})
     return (
         _rates([details.get("macro_f1", 0.0)])
         and isinstance(by, dict)

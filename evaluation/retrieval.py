@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike
 
 from common import cli
 from common.errors import InputError
-from evaluation.feature_checks import check_arrays
+from evaluation.feature_checks import check_labelled_features
 from evaluation.similarity import ranked_blocks
 
 
@@ -61,7 +61,7 @@ def average_precisions(features: ArrayLike, labels: ArrayLike) -> np.ndarray:
         NaN or infinity in the features, a song without label, or not one label
         a song.
     """
-    features, labels = check_arrays(features, labels, "retrieval")
+    features, labels = check_labelled_features(features, labels, "retrieval")
     codes, _ = pd.factorize(labels)
     codes = codes.astype(np.min_scalar_type(codes.max()))  # small ones are looked up faster
 
@@ -96,7 +96,7 @@ def mean_average_precision(features: ArrayLike, labels: ArrayLike) -> float:
     return float(np.nanmean(scores))
 
 
-def by_label(scores: ArrayLike, labels: ArrayLike) -> pd.Series:
+def mean_by_label(scores: ArrayLike, labels: ArrayLike) -> pd.Series:
     """Mean of `scores` (n,) over the songs of each label, NaN left out; sorted by label.
 
     Scores are APs, or `predicted == truth` for the accuracy of each genre

@@ -79,7 +79,7 @@ def ranked_blocks(
     return map_in_threads(ranked, range(0, len(queries), step))
 
 
-def nearest(
+def nearest_neighbours(
     queries: np.ndarray, items: np.ndarray | None = None, *, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k items nearest to each query: the first k that `ranked_blocks` would give, and faster.

@@ -65,7 +65,7 @@ class TagScores:
         return float(np.nanmean(self.average_precision))
 
 
-def tag_scores(probabilities: ArrayLike, tags: ArrayLike) -> TagScores:
+def score_tags(probabilities: ArrayLike, tags: ArrayLike) -> TagScores:
     """Judge predicted tags.
 
     Parameters
@@ -166,7 +166,7 @@ def _checked_tags(subset: tuple[ArrayLike, ArrayLike], name: str) -> tuple[np.nd
 
 
 @one_thread
-def transfer(
+def transfer_accuracies(
     train: tuple[ArrayLike, ArrayLike],
     valid: tuple[ArrayLike, ArrayLike],
     test: tuple[ArrayLike, ArrayLike],

@@ -21,8 +21,7 @@ from evaluation import labelled_tracks
 from evaluation.feature_checks import check_features
 from evaluation.labelled_tracks import LabelledTracks
 from evaluation.projection import fit_lda
-from evaluation.protocols import Evaluation
-from evaluation.results import BY_ENROLMENT
+from evaluation.results import BY_ENROLMENT, Evaluation
 from evaluation.similarity import unit_rows
 from recognition import gmm_ubm, ivector_model, verification
 from recognition.ivector import Whitening, length_normalise
@@ -406,7 +405,7 @@ def load_feature_system(
         and was trained on.
     """
     files = [features, *(other_features or [])[:1]]
-    parts = [labelled_tracks.read_labelled(file, split, label) for file in files]
+    parts = [labelled_tracks.read_labelled_tracks(file, split, label) for file in files]
     parts = _same_songs(parts)
     artists = parts[0].labels(label)
     learnt = []
@@ -418,8 +417,8 @@ def load_feature_system(
         ]
         learnt = _same_songs(learnt)
         for part, one, *names in zip(parts, learnt, files, paths, strict=True):
-            labelled_tracks.require_same_weights(part.made, one.made, names)
-    heard = [name for part in parts for name in part.made.trained_on]
+            labelled_tracks.require_same_weights(part.feature_file, one.feature_file, names)
+    heard = [name for part in parts for name in part.feature_file.trained_on]
     heard += [name for one in learnt[:1] for name in one.labels("artist")]
     verification.require_artist_disjoint(artists, heard)
 
@@ -444,9 +443,9 @@ def load_feature_system(
         "seed": parts[0].weights.get("seed"),
     }
     inputs = {
-        "features": [part.made.inputs for part in parts],
+        "features": [part.feature_file.inputs for part in parts],
         "split": parts[0].digest,
-        "train": [one.made.inputs for one in learnt],
+        "train": [one.feature_file.inputs for one in learnt],
         "train_split": learnt[0].digest if learnt else None,
     }
     return System(make, artists, about, inputs)
@@ -458,7 +457,7 @@ def load_gmm_ubm_system(
     """GMM-UBM: the background model of an i-vector extractor on the frames of a mel cache."""
     made, mels = ivector_model.load_ivector_model(path), MelCache(cache)
     mels.require_front_end(made.front_end)
-    table = labelled_tracks.keep_labelled(
+    table = labelled_tracks.drop_unlabelled(
         failures.drop_failed(split_csv.read_split(split), mels.failed, cache), label, split
     )
     artists = split_csv.label_column(table, label, split)
@@ -495,8 +494,10 @@ def _same_songs(parts: list[LabelledTracks]) -> list[LabelledTracks]:
     """The songs that each part has, in one order: another's extraction may have failed on some."""
     common = set.intersection(*(set(part.split["track_id"]) for part in parts))
     if not common:
-        raise InputError(f"{parts[0].source}: no song has all of the features; extract them again")
-    return [part.of_tracks(common) for part in parts]
+        raise InputError(
+            f"{parts[0].split_path}: no song has all of the features; extract them again"
+        )
+    return [part.select(common) for part in parts]
 
 
 def _beside(parts: list[LabelledTracks]) -> np.ndarray:

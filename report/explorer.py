@@ -22,7 +22,7 @@ from common.errors import InputError
 from common.files import atomic_write
 from data_prep import split_csv
 from evaluation.feature_checks import check_features
-from evaluation.similarity import nearest
+from evaluation.similarity import nearest_neighbours
 from report.formatting import read_template, render_template
 
 # What the page may load: itself, and audio files. plotly.js makes its WebGL commands with the
@@ -53,7 +53,7 @@ def write_explorer(
         without a label is shown as of none.
     maps : {name: (features, plane)}
         One or two sets of features of these songs, in their order: (n, d) float, finite,
-        and their places, (n, 2) float, such as `evaluation.projection.tsne` gives.
+        and their places, (n, 2) float, such as `evaluation.projection.fit_tsne` gives.
     audio : folder that the songs' paths are relative to, or None: the page plays nothing
     title : str
     labels : columns to colour and filter by, besides artist and subset
@@ -127,7 +127,7 @@ def _map(name: str, features: ArrayLike, plane: ArrayLike, songs: int, count: in
     low, high = plane.min(axis=0), plane.max(axis=0)
     plane = (plane - (low + high) / 2) / ((high - low).max() or 1) + 0.5
     features = check_features(features, "explorer")
-    order, cosine = nearest(features, k=count) if count else np.empty((2, songs, 0))
+    order, cosine = nearest_neighbours(features, k=count) if count else np.empty((2, songs, 0))
     x, y = plane.round(5).T.tolist()
     return {
         "name": name,

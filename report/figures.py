@@ -11,7 +11,7 @@ import pandas as pd
 
 from artist_groups import task_scores
 from common.files import add_suffix, atomic_write
-from evaluation.results import MAP, average_over_seeds, read_results
+from evaluation.results import TSNE_MAP, average_over_seeds, read_results
 from papers import paper_tables
 from report import plots, result_tables
 from report.result_tables import (
@@ -109,7 +109,7 @@ def _maps(results: pd.DataFrame, folder: Path) -> Iterator[Figure]:
         # What weights are called may be anything.
         stem = f"tsne_{label}_{re.sub(r'[^A-Za-z0-9_.-]+', '_', name)}_{dataset}"
         path = add_suffix(folder / stem, ".png")
-        shown = result["details"][MAP]
+        shown = result["details"][TSNE_MAP]
         plane, labels = np.column_stack([shown["x"], shown["y"]]), np.array(shown["label"], object)
         plots.plot_track_map(plane, labels, f"{dataset} by {label}: {name}", path)
         place = _MAPS.get((label, "with LDA" in result["model"]))

@@ -298,7 +298,7 @@ def plot_track_map(
     Parameters
     ----------
     plane : (n, 2) float
-        From `evaluation.projection.tsne`.
+        From `evaluation.projection.fit_tsne`.
     labels : (n,) str
     title : what the map shows
     path : path of the PNG

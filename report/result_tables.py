@@ -11,8 +11,8 @@ import pandas as pd
 from artist_groups import task_scores
 from common.files import add_suffix, atomic_write
 from evaluation.results import (
+    ACCURACY_BY_LABEL,
     BY_ENROLMENT,
-    EACH_GENRE,
     average_over_seeds,
     format_with_deviation,
     read_results,
@@ -323,7 +323,9 @@ def by_label(results: pd.DataFrame) -> pd.DataFrame:
         The label, and for each model a column "basic, 5,000 artists" (NaN where not
         measured), or "…, mean of 3"; no rows if no result tells it.
     """
-    tells = results["model"].isin(COMPARED) & results["details"].map(lambda d: EACH_GENRE in d)
+    tells = results["model"].isin(COMPARED) & results["details"].map(
+        lambda d: ACCURACY_BY_LABEL in d
+    )
     told = results[tells].dropna(subset="artists")
     told = told.assign(model=systems)
     models = told.groupby("artists")["model"].nunique()
@@ -332,7 +334,7 @@ def by_label(results: pd.DataFrame) -> pd.DataFrame:
     for model, of_one in told.groupby("model"):
         artists = of_one["artists"].max() if pd.isna(common) else common
         details = of_one.loc[of_one["artists"].eq(artists), "details"]
-        means = pd.DataFrame([each[EACH_GENRE] for each in details]).mean()
+        means = pd.DataFrame([each[ACCURACY_BY_LABEL] for each in details]).mean()
         several = f", mean of {len(details)}" if len(details) > 1 else ""
         columns[f"{model}, {artists:,} artists{several}"] = means
     name = results["label"].iloc[0] if len(results) else "label"

@@ -12,7 +12,7 @@ from artist_groups import task_scores
 from evaluation.results import DTYPES
 from papers.paper_tables import compare_with_paper, read_paper_tables
 from tests.conftest import refused_here, run_here
-from tests.evaluation import made_up
+from tests.evaluation import feature_files
 
 PAPER = read_paper_tables()
 OF_PAPER = task_scores.select_paper_scores(PAPER)
@@ -283,13 +283,13 @@ def test_trends_are_told_with_the_papers_of_the_same_combinations():
 def folder(tmp_path_factory):
     """Feature files of 2 seeds of every STN and MTN of up to two tasks, and their split."""
     folder = tmp_path_factory.mktemp("combinations")
-    table, features = made_up.artists("abcdef")
+    table, features = feature_files.make_artists("abcdef")
     for model, row in task_scores.NETWORKS.iterrows():
         for seed in range(2 if row["number"] < 3 else 0):
-            told = made_up.telling(table, "genre", seed, skill=2 * row["number"])
+            told = feature_files.make_probabilities(table, "genre", seed, skill=2 * row["number"])
             run = f"{model.replace(' ', '_').replace('N=', '')}_{seed}"
             named = {"model": model, "run": run, "seed": seed}
-            file, split = made_up.write(folder, run, table, features, **named, **told)
+            file, split = feature_files.write_files(folder, run, table, features, **named, **told)
             split.replace(folder / "demo.csv")
             json = folder / "results" / f"{file.stem}.json"
             run_here("evaluate.py", "genre", file, folder / "demo.csv", "--json", json)
@@ -339,6 +339,6 @@ def test_each_dataset_has_its_tables(tmp_path):
 
 
 def test_features_without_probabilities_are_refused(tmp_path):
-    paths = made_up.write(tmp_path, "plain", *made_up.artists("ab"))
+    paths = feature_files.write_files(tmp_path, "plain", *feature_files.make_artists("ab"))
     message = refused_here("evaluate.py", "genre", *paths)
     assert f"{paths[0]}: holds no class probabilities; " in message

@@ -21,7 +21,7 @@ from evaluation.classification import (
     log_loss,
     macro_f1,
 )
-from tests.evaluation import exact
+from tests.evaluation import exact_ranking
 
 FIXED = settings(derandomize=True, deadline=None, max_examples=100)
 PAPER = {
@@ -109,7 +109,7 @@ def test_macro_f1_is_recomputed_from_counts(pairs):
 
 
 def recomputed_knn(train_x, train_y, query, k):
-    nearest = [train_y[row] for row in exact.ranking(query, train_x)[:k]]
+    nearest = [train_y[row] for row in exact_ranking.ranking(query, train_x)[:k]]
     votes = Counter(nearest)
     return min(votes, key=lambda label: (-votes[label], nearest.index(label)))
 

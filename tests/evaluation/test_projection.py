@@ -10,7 +10,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from common.errors import InputError
 from common.feature_file import Features
 from evaluation.labelled_tracks import LabelledTracks
-from evaluation.projection import fit_lda, project_features, projection_inputs, tsne
+from evaluation.projection import fit_lda, fit_tsne, project_features, projection_inputs
 
 
 def clouds(artists=6, songs=8, d=5, seed=0):
@@ -128,10 +128,10 @@ def test_projected_features_say_what_they_were_projected_by():
 def test_tsne_keeps_neighbours_together_and_is_the_same_for_a_seed():
     features, names = clouds(artists=3, songs=12, d=4)
     features = features / features.std(axis=0).clip(1e-9)
-    plane, divergence = tsne(features, perplexity=5, seed=1)
+    plane, divergence = fit_tsne(features, perplexity=5, seed=1)
     assert plane.shape == (36, 2) and plane.dtype == np.float64 and np.isfinite(plane).all()
-    np.testing.assert_array_equal(plane, tsne(features, perplexity=5, seed=1)[0])
-    assert 0 < divergence < tsne(np.random.default_rng(1).normal(size=(40, 9)), 5, 1)[1]
+    np.testing.assert_array_equal(plane, fit_tsne(features, perplexity=5, seed=1)[0])
+    assert 0 < divergence < fit_tsne(np.random.default_rng(1).normal(size=(40, 9)), 5, 1)[1]
     distance = np.linalg.norm(plane[:, None] - plane, axis=-1)
     np.fill_diagonal(distance, np.inf)
     assert np.mean(names[distance.argmin(axis=1)] == names) > 0.9
@@ -141,11 +141,11 @@ def test_tsne_keeps_neighbours_together_and_is_the_same_for_a_seed():
 def test_tsne_refuses_a_perplexity_that_the_songs_do_not_give(perplexity):
     message = f"perplexity {perplexity:g} for 10 songs; take a --perplexity above 0 and below 10"
     with pytest.raises(InputError, match=message):
-        tsne(np.random.default_rng(0).normal(size=(10, 3)), perplexity)
+        fit_tsne(np.random.default_rng(0).normal(size=(10, 3)), perplexity)
 
 
 def test_tsne_of_features_without_a_plane_is_refused():
     with pytest.raises(InputError, match="features of 1 dimension"):
-        tsne(np.arange(10.0)[:, None], 2)
+        fit_tsne(np.arange(10.0)[:, None], 2)
     with pytest.raises(InputError, match="all songs have the same features"):
-        tsne(np.ones((10, 3)), 2)
+        fit_tsne(np.ones((10, 3)), 2)

@@ -7,12 +7,12 @@ import pytest
 
 from common.errors import InputError
 from evaluation.results import average_over_seeds, merge_names, read_results
-from tests.evaluation.made_results import LINEAR, RESULT, writer
+from tests.evaluation.result_files import LINEAR, RESULT, result_writer
 
 
 @pytest.fixture
 def write(tmp_path):
-    return writer(tmp_path)
+    return result_writer(tmp_path)
 
 
 def test_results_are_read_as_written(write):

@@ -13,10 +13,10 @@ from evaluation import similarity
 from evaluation.retrieval import (
     average_precision,
     average_precisions,
-    by_label,
     mean_average_precision,
+    mean_by_label,
 )
-from tests.evaluation import exact
+from tests.evaluation import exact_ranking
 
 FIXED = settings(derandomize=True, deadline=None, max_examples=100)
 RANKINGS = st.lists(st.booleans(), min_size=1, max_size=30)
@@ -68,7 +68,9 @@ def test_ap_of_several_rankings_is_that_of_each():
 def test_aps_and_map_are_the_recomputed_ones(case):
     features, labels = case
     expected = [
-        recomputed_ap([labels[row] == labels[q] for row in exact.ranking(features[q], features, q)])
+        recomputed_ap(
+            [labels[row] == labels[q] for row in exact_ranking.ranking(features[q], features, q)]
+        )
         for q in range(len(features))
     ]
     found = average_precisions(features, labels)
@@ -175,5 +177,7 @@ def test_labels_may_be_a_column_of_a_table():
 
 
 def test_scores_by_label_are_means_that_pass_over_nan():
-    means = by_label([1.0, 0.5, np.nan, 0.25], pd.Series(["b", "a", "a", "b"], index=[9, 8, 7, 6]))
+    means = mean_by_label(
+        [1.0, 0.5, np.nan, 0.25], pd.Series(["b", "a", "a", "b"], index=[9, 8, 7, 6])
+    )
     assert means.to_dict() == {"a": 0.5, "b": 0.625}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from common.errors import InputError
 from evaluation import similarity
-from evaluation.similarity import nearest, ranked_blocks, unit_rows
+from evaluation.similarity import nearest_neighbours, ranked_blocks, unit_rows
 
 
 def whole_order(queries, items=None):
@@ -65,7 +65,7 @@ def test_the_nearest_k_are_the_first_of_the_whole_ranking(n, k, alone, seed):
     """Of features with ties, duplicates and zero vectors among them."""
     features = np.random.default_rng(seed).integers(-2, 3, size=(n, 3)).astype(float)
     items, k = None if alone else features, min(k, n - alone)
-    order, cosine = nearest(features, items, k=k)
+    order, cosine = nearest_neighbours(features, items, k=k)
     np.testing.assert_array_equal(order, whole_order(features, items)[:, :k])
     unit = unit_rows(features)
     expected = np.take_along_axis(unit @ unit.T, order, axis=1)
@@ -76,7 +76,7 @@ def test_few_queries_need_the_whole_ranking_where_few_tie():
     features = np.random.default_rng(0).normal(size=(300, 8))
     features[7:10] = features[6]  # so that one song, asked for its nearest, finds several
     with mock.patch.object(similarity, "ranked_blocks", wraps=ranked_blocks) as whole:
-        order, cosine = nearest(features, k=1)
+        order, cosine = nearest_neighbours(features, k=1)
     (queries, _), _ = whole.call_args
     assert 4 <= len(queries) < 10  # and of whom the four are nearest
     np.testing.assert_array_equal(order, whole_order(features)[:, :1])
@@ -94,6 +94,9 @@ def test_a_measure_is_told_each_query_with_its_order():
 
 
 def test_other_dimensions_are_refused():
-    for rank in (lambda *both: list(ranked_blocks(*both)), lambda *both: nearest(*both, k=1)):
+    for rank in (
+        lambda *both: list(ranked_blocks(*both)),
+        lambda *both: nearest_neighbours(*both, k=1),
+    ):
         with pytest.raises(InputError, match=r"3 and of 2 dimensions.*same weights"):
             rank(np.ones((1, 3)), np.ones((1, 2)))

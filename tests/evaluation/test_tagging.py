@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from common.errors import InputError
 from evaluation import tagging
-from evaluation.tagging import predict_tags, tag_scores, transfer
+from evaluation.tagging import predict_tags, score_tags, transfer_accuracies
 
 FIXED = settings(derandomize=True, deadline=None, max_examples=20)
 SMALL = {"hidden": (16, 16), "epochs": 60}
@@ -32,7 +32,7 @@ def test_auc_of_each_tag_is_the_counted_one(seed):
     tags = random.integers(0, 2, (12, 3))
     tags[:2] = [[0] * 3, [1] * 3]  # every tag on a song, and off another
     scores = random.integers(0, 6, (12, 3)) / 5
-    found = tag_scores(scores, tags)
+    found = score_tags(scores, tags)
     expected = [counted_auc(scores[:, i], tags[:, i]) for i in range(3)]
     np.testing.assert_allclose(found.auc, expected)
     assert found.mean_auc == pytest.approx(np.mean(expected))
@@ -42,14 +42,14 @@ def test_auc_of_each_tag_is_the_counted_one(seed):
 def test_average_precision_of_known_rankings():
     scores = np.array([[4.0, 4.0], [3.0, 3.0], [2.0, 2.0], [1.0, 1.0]])
     tags = np.array([[1, 1], [1, 0], [0, 1], [0, 0]])
-    found = tag_scores(scores, tags)
+    found = score_tags(scores, tags)
     np.testing.assert_allclose(found.average_precision, [1, (1 + 2 / 3) / 2])
     assert found.mean_average_precision == pytest.approx((1 + 5 / 6) / 2)
 
 
 def test_tags_that_cannot_be_judged_are_left_out_and_counted():
     tags = np.array([[1, 0, 1], [0, 0, 1]])  # the second is on no song, the third on all
-    found = tag_scores([[0.9, 0.5, 0.5], [0.1, 0.5, 0.5]], tags)
+    found = score_tags([[0.9, 0.5, 0.5], [0.1, 0.5, 0.5]], tags)
     assert found.left_out == 2
     assert np.isnan(found.auc[1:]).all() and np.isnan(found.average_precision[1:]).all()
     assert found.mean_auc == found.mean_average_precision == 1
@@ -67,7 +67,7 @@ def test_tags_that_cannot_be_judged_are_left_out_and_counted():
 )
 def test_predictions_that_do_not_fit_are_refused(scores, tags, message):
     with pytest.raises(InputError, match=message):
-        tag_scores(scores, tags)
+        score_tags(scores, tags)
 
 
 # Auto-tagging
@@ -86,7 +86,7 @@ def test_a_network_learns_tags():
     found = predict_tags(train, valid, test_x, **SMALL)
     assert found.shape == (200, 4) and found.dtype == np.float64
     assert found.min() >= 0 and found.max() <= 1
-    assert tag_scores(found, test_y).mean_auc > 0.9
+    assert score_tags(found, test_y).mean_auc > 0.9
 
 
 def test_a_seed_gives_the_same_network_and_another_gives_another():
@@ -170,7 +170,7 @@ def ring(n, seed):
 
 
 def test_genres_that_lie_apart_are_told_apart(small_networks):
-    found = transfer(genres(90, 0), genres(30, 1), genres(60, 2))
+    found = transfer_accuracies(genres(90, 0), genres(30, 1), genres(60, 2))
     assert list(found) == ["logistic regression", "neural network", "best"]
     assert min(found.values()) > 0.9
     assert found["best"] in (found["logistic regression"], found["neural network"])
@@ -178,18 +178,18 @@ def test_genres_that_lie_apart_are_told_apart(small_networks):
 
 def test_the_best_is_what_the_validation_songs_say(small_networks):
     train, valid, test = ring(200, 0), ring(100, 1), ring(100, 2)
-    found = transfer(train, valid, test)
+    found = transfer_accuracies(train, valid, test)
     assert found["neural network"] > 0.9 and found["logistic regression"] < 0.8
     assert found["best"] == found["neural network"]
-    assert transfer(train, valid, test) == found
+    assert transfer_accuracies(train, valid, test) == found
 
 
 def test_labels_that_training_lacks_are_errors_in_test_and_left_out_of_valid(small_networks):
     train, (valid_x, valid_y), (test_x, test_y) = (genres(90, seed) for seed in range(3))
-    plain = transfer(train, (valid_x, valid_y), (test_x[45:], test_y[45:]))
+    plain = transfer_accuracies(train, (valid_x, valid_y), (test_x[45:], test_y[45:]))
     test_y[:45] = "rap"
     more_valid = np.vstack([valid_x, valid_x[:3]]), np.append(valid_y, ["rap"] * 3)
-    found = transfer(train, more_valid, (test_x, test_y))
+    found = transfer_accuracies(train, more_valid, (test_x, test_y))
     assert found == {name: value / 2 for name, value in plain.items()}
 
 
@@ -205,4 +205,4 @@ def test_labels_that_training_lacks_are_errors_in_test_and_left_out_of_valid(sma
 def test_transfer_refuses_what_does_not_fit(train, valid, test, message):
     good = (np.eye(2), ["a", "b"])
     with pytest.raises(InputError, match=message):
-        transfer(train or good, valid or good, test or good)
+        transfer_accuracies(train or good, valid or good, test or good)

@@ -5,12 +5,12 @@ import pytest
 
 from evaluation.results import read_results
 from papers.paper_tables import compare_with_paper, read_paper_tables, tables_of_paper
-from tests.evaluation.made_results import KNN, LINEAR, writer
+from tests.evaluation.result_files import KNN, LINEAR, result_writer
 
 
 @pytest.fixture
 def write(tmp_path):
-    return writer(tmp_path)
+    return result_writer(tmp_path)
 
 
 OF_CELL = ["paper", "table", "protocol", "dataset", "model", "artists", "metric", "note"]

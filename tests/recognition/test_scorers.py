@@ -11,7 +11,7 @@ from recognition import gmm_ubm, systems, verification
 from recognition.ivector import Whitening
 from recognition.ivector_model import IVectorModel
 from recognition.plda import PLDA
-from tests.evaluation import made_up
+from tests.evaluation import feature_files
 
 
 def unit(x):
@@ -20,14 +20,14 @@ def unit(x):
 
 @pytest.fixture(scope="module")
 def unseen():
-    table, features = made_up.artists("abc", spread=1.0)
+    table, features = feature_files.make_artists("abc", spread=1.0)
     who = verification.draw_enrolment(table["artist"], 3, 2, seed=0)
     return features, who
 
 
 @pytest.fixture(scope="module")
 def train():
-    table, features = made_up.artists("uvwxyz", spread=1.0)
+    table, features = feature_files.make_artists("uvwxyz", spread=1.0)
     return features, table["artist"].to_numpy(object)
 
 
@@ -78,7 +78,7 @@ def background():
     mels = [
         (random.random((60, 128)) * tilt[artist]).astype(np.float32)
         for artist in range(3)
-        for _ in range(made_up.SONGS)
+        for _ in range(feature_files.SONGS)
     ]
     mfcc = MfccSettings(6)
     frames = np.concatenate([mfcc.frames(mel, FrontEnd()) for mel in mels])
@@ -90,9 +90,9 @@ def background():
 @pytest.mark.parametrize("songs", [1, 3])
 def test_llr_is_that_of_each_artists_adapted_mixture(background, songs):
     made, mels = background
-    who = verification.draw_enrolment(np.repeat(list("abc"), made_up.SONGS), 3, 2, seed=1).truncate(
-        songs
-    )
+    who = verification.draw_enrolment(
+        np.repeat(list("abc"), feature_files.SONGS), 3, 2, seed=1
+    ).truncate(songs)
     frames = [made.frames(mel) for mel in mels]
     expected = np.empty((3, len(who.test)))
     for artist, rows in enumerate(who.enrolment):
@@ -122,7 +122,7 @@ def test_late_fusion_is_of_the_systems_scores(unseen, train):
 
 def test_judged_over_draws_and_by_fewer_songs(unseen):
     features, _ = unseen
-    names = np.repeat(list("abc"), made_up.SONGS)
+    names = np.repeat(list("abc"), feature_files.SONGS)
     draws = [verification.draw_enrolment(names, 4, 2, seed=seed) for seed in (0, 1)]
     scorer = systems.cosine_scorer(features)
     found = systems.evaluate_recognition("verification", scorer, draws, one_shot=True)
@@ -130,7 +130,7 @@ def test_judged_over_draws_and_by_fewer_songs(unseen):
         verification.equal_error_rate(*verification.split_trials(scorer(who), who.truth))
         for who in draws
     ]
-    assert (found.metric, found.values, found.n_songs) == ("eer", each, 18)
+    assert (found.metric, found.values, found.n_tracks) == ("eer", each, 18)
     assert found.details["target trials"] == 6 and found.details["impostor trials"] == 12
     by = found.details["by enrolment songs"]
     assert list(by) == ["1", "2", "4"]

@@ -3,12 +3,12 @@
 import pytest
 
 from report.result_tables import SYSTEMS, by_artists, by_features, by_label, margins
-from tests.evaluation.made_results import KNN, LINEAR, writer
+from tests.evaluation.result_files import KNN, LINEAR, result_writer
 
 
 @pytest.fixture
 def write(tmp_path):
-    return writer(tmp_path)
+    return result_writer(tmp_path)
 
 
 def test_features_side_by_side_are_sorted_by_map(write):

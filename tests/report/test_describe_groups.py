@@ -8,7 +8,7 @@ from artist_groups import groups_file
 from artist_groups.topics import ArtistGroups, Codebook
 from report import group_tables
 from tests.conftest import refused_here, run_here
-from tests.evaluation import made_up
+from tests.evaluation import feature_files
 
 ARTISTS = np.array(list("abcd"), object)
 
@@ -27,7 +27,7 @@ def files(tmp_path):
     mean, std = np.zeros(128), np.ones(128)
     made = groups_file.GroupsFile(mean, std, by_word, ["ska", "oi"], {}, {"m": codebook})
     groups_file.save_groups(tmp_path / "groups.h5", made)
-    _, split = made_up.write(tmp_path, "songs", *made_up.artists("abcd"))
+    _, split = feature_files.write_files(tmp_path, "songs", *feature_files.make_artists("abcd"))
     return tmp_path / "groups.h5", split, by_word
 
 
@@ -54,7 +54,7 @@ def test_each_word_has_a_table_and_a_map(files, tmp_path):
 
 def test_another_split_or_no_file_of_groups_is_refused(files, tmp_path):
     path, *_ = files
-    other = made_up.write(tmp_path, "other", *made_up.artists("abcx"))
+    other = feature_files.write_files(tmp_path, "other", *feature_files.make_artists("abcx"))
     message = refused_here("evaluate.py", "groups", path, other[1], "--out", tmp_path / "out")
     assert f"{other[1]}: has no track by 'd', of whom {path} has groups" in message
     message = refused_here("evaluate.py", "groups", *other, "--out", tmp_path / "out")

@@ -11,7 +11,7 @@ from papers.paper_tables import compare_with_paper
 from report import html_report
 from tests import browser
 from tests.conftest import refused_here, run_here
-from tests.evaluation.made_results import RESULT
+from tests.evaluation.result_files import RESULT
 
 HOSTILE = "</style><script>document.title='x'</script><img src=x onerror=alert(1)> {{7*7}} \"'"
 

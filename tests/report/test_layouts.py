@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from tests.conftest import refused_here, run_here
-from tests.evaluation import made_up
-from tests.evaluation.made_results import RESULT
+from tests.evaluation import feature_files
+from tests.evaluation.result_files import RESULT
 
 MEASURES = {"retrieval": "map", "knn": "accuracy", "linear": "accuracy"}
 GENRES = ("blues", "$ro_ck", "<pop>")
@@ -128,7 +128,7 @@ def test_seeds_are_one_row_and_one_bar(results):
 
 @pytest.fixture
 def songs(tmp_path):
-    return made_up.write(tmp_path, "songs", *made_up.artists("abcdefgh"))
+    return feature_files.write_files(tmp_path, "songs", *feature_files.make_artists("abcdefgh"))
 
 
 def test_a_map_is_a_result_that_figures_draws(songs, tmp_path):
@@ -155,7 +155,9 @@ def test_a_map_is_a_result_that_figures_draws(songs, tmp_path):
 
 
 def test_a_name_of_weights_leaves_no_folder(tmp_path):
-    hostile = made_up.write(tmp_path, "songs", *made_up.artists("abcdef"), run="../../../x")
+    hostile = feature_files.write_files(
+        tmp_path, "songs", *feature_files.make_artists("abcdef"), run="../../../x"
+    )
     kept = tmp_path / "results/map.json"
     run_here("evaluate.py", "tsne", *hostile, "--perplexity", 5, "--json", kept)
     run_here("evaluate.py", "figures", "--results", kept.parent)
@@ -196,7 +198,7 @@ def test_a_page_that_cannot_be_made_is_refused(songs, tmp_path):
     assert "none" in message
     message = refused_here("evaluate.py", "explore", *songs, *page[2:], "--perplexity", 48)
     assert "take a --perplexity above 0 and below 48" in message
-    others, _ = made_up.write(tmp_path, "others", *made_up.artists("xyz"))
+    others, _ = feature_files.write_files(tmp_path, "others", *feature_files.make_artists("xyz"))
     message = refused_here("evaluate.py", "explore", *songs, *page, "--beside", others)
     assert "lacks 48 of 48 tracks" in message
     assert not (tmp_path / "page.html").exists()

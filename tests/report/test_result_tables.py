@@ -4,12 +4,12 @@ import pytest
 
 from papers.paper_tables import compare_with_paper
 from report.result_tables import describe_coverage, make_paper_tables
-from tests.evaluation.made_results import KNN, writer
+from tests.evaluation.result_files import KNN, result_writer
 
 
 @pytest.fixture
 def write(tmp_path):
-    return writer(tmp_path)
+    return result_writer(tmp_path)
 
 
 def test_coverage_counts_the_cells_of_as_many_songs_as_the_papers_only(write):

@@ -26,7 +26,7 @@ LINEAR = {"protocol": "linear", "metric": "accuracy", "spread": 0.01, "trials": 
 KNN = {"protocol": "knn", "metric": "accuracy"}
 
 
-def writer(folder: Path) -> Callable[..., pd.DataFrame]:
+def result_writer(folder: Path) -> Callable[..., pd.DataFrame]:
     """A function that writes results which differ from `RESULT` as told, and reads the folder."""
 
     def read_after(*changes: dict) -> pd.DataFrame:

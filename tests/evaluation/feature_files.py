@@ -11,7 +11,7 @@ from data_prep import split_csv
 SONGS = 6  # an artist: three train, one valid, two test
 
 
-def artists(names: str, seed: int = 0, *, d: int = 4, spread: float = 0.5):
+def make_artists(names: str, seed: int = 0, *, d: int = 4, spread: float = 0.5):
     """Songs of one-letter artists as (table of a split, features (n, d)): a cloud an artist."""
     random = np.random.default_rng(seed)
     centres = {name: np.random.default_rng([ord(name), seed]).normal(size=d) for name in names}
@@ -31,7 +31,7 @@ def artists(names: str, seed: int = 0, *, d: int = 4, spread: float = 0.5):
     return table, np.array(features, np.float32)
 
 
-def write(
+def write_files(
     folder: Path,
     name: str,
     table: pd.DataFrame,
@@ -63,7 +63,7 @@ def write(
     return folder / f"{name}.h5", folder / f"{name}.csv"
 
 
-def telling(table: pd.DataFrame, label: str, seed: int = 0, skill: float = 1.0) -> dict:
+def make_probabilities(table: pd.DataFrame, label: str, seed: int = 0, skill: float = 1.0) -> dict:
     """`classes` and `probabilities` for `write`, more certain of the labels with more skill."""
     classes = sorted(set(table[label]))
     random = np.random.default_rng(seed).gumbel(size=(len(table), len(classes)))
