@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=cli.positive, default=200, help="of stn and wstn")
     parser.add_argument("--mtn-epochs", type=cli.positive, default=1000, help="of one task each")
     parser.add_argument("--mlp-epochs", type=cli.positive, default=50, help="of the classifier")
-    cli.add_steps(parser, learning_rate=1e-3, batch=64)
+    cli.add_step_options(parser, learning_rate=1e-3, batch_size=64)
     cli.add_seed(parser)
     args = parser.parse_args()
 
@@ -70,7 +70,12 @@ def main() -> None:
     from training.devices import open_devices
 
     settings = training.GroupTrainingConfig(
-        args.epochs, args.mtn_epochs, args.mlp_epochs, args.batch, args.rate, args.seed
+        args.epochs,
+        args.mtn_epochs,
+        args.mlp_epochs,
+        args.batch_size,
+        args.learning_rate,
+        args.seed,
     )
     with open_devices(False) as found:
         experiment = training.Experiment(

@@ -7,45 +7,71 @@ from data_prep import failures, split_csv
 from data_prep.batches import Crops, LabelledBatches
 from data_prep.mel_cache import MelCache
 from data_prep.targets import artist_classes, tag_matrix
+from training.config import BasicConfig
 
 
 def main() -> None:
     parser = cli.training_parser(
         __doc__,
         "python train_basic.py splits/demo.csv cache/demo.h5 --out runs/basic",
-        learning_rate=0.015,
-        batch=15,
+        BasicConfig(),
     )
-    parser.add_argument("--labels", choices=("artist", "tags"), default="artist")
+    parser.add_argument(
+        "--labels",
+        choices=("artist", "tags"),
+        default=BasicConfig.labels,
+        help="labels to learn, a column of the split",
+    )
     args = parser.parse_args()
+    config = cli.fill_dataclass(BasicConfig, args)
 
+    # Data
     cache = MelCache(args.cache)
-    split = split_csv.keep_first_artists(split_csv.read_split(args.split), args.artists, args.split)
+    split = split_csv.read_split(args.split)
+    split = split_csv.keep_first_artists(split, config.max_artists, args.split)
     split = failures.drop_failed(split, cache.failed, args.cache)
-    if args.labels == "artist":
+    if config.labels == "artist":
         name, activation, loss = "basic", "softmax", "sparse_categorical_crossentropy"
         classes, targets = artist_classes(split, args.split)
     else:
         name, activation, loss = "tag", "sigmoid", "binary_crossentropy"
         classes, targets = tag_matrix(split, "tags", args.split)
-    train, valid = (split_csv.subset_mask(split, name, args.split) for name in ("train", "valid"))
-    used = np.flatnonzero(train | valid)
+    train_rows, valid_rows = (
+        np.flatnonzero(split_csv.subset_mask(split, subset, args.split))
+        for subset in ("train", "valid")
+    )
+    used = np.union1d(train_rows, valid_rows)
     crops = Crops(cache, split["track_id"].to_numpy(object)[used])
+    train_batches, valid_batches = (
+        LabelledBatches(
+            crops,
+            np.searchsorted(used, rows),
+            config.batch_size,
+            config.seed,
+            labels=targets[rows],
+        )
+        for rows in (train_rows, valid_rows)
+    )
 
-    def batches(anchors: np.ndarray) -> LabelledBatches:
-        anchors = np.flatnonzero(anchors[used])
-        return LabelledBatches(crops, anchors, args.batch, args.seed, labels=targets[used][anchors])
-
-    both = batches(train), batches(valid)
-
-    # Keras comes after the arguments, so that --help does not wait for it.
+    # Keras is imported after the arguments are parsed, so that --help does not wait for it.
     from models.basic import build_basic
-    from training import single_model
+    from models.keras_backend import keras
+    from models.pretrained import load_weights
+    from training.devices import open_devices
+    from training.encoders import encoder_run, initial_encoder, train
 
-    def build(encoder, **normalised):
-        return build_basic(encoder, len(classes), activation, **normalised)
-
-    single_model.train(args, name, split, cache, both, build, loss, ["accuracy"])
+    start = load_weights(config.start_from) if config.start_from else None
+    run = encoder_run(args.out, name, split, cache, config, start)
+    if run.is_complete():
+        print(f"{args.out}: complete already")
+        return
+    with open_devices(config.distribute) as devices:
+        # Model, optimizer and fit
+        keras.utils.set_random_seed(config.seed)
+        encoder = initial_encoder(config, start, devices)
+        norm = start or cache
+        model = build_basic(encoder, len(classes), activation, mean=norm.mean, std=norm.std)
+        train(model, loss, ["accuracy"], train_batches, valid_batches, config, run, devices)
 
 
 if __name__ == "__main__":

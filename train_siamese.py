@@ -1,53 +1,86 @@
-"""Step 3: train the siamese model (are two songs by the same artist?)."""
+"""Step 3: train the siamese model (are two tracks by the same artist?)."""
 
 import numpy as np
 
 from common import cli
-from data_prep import failures, split_csv, targets
+from data_prep import failures, split_csv
 from data_prep.batches import Crops, SiameseBatches, TrackSampler
 from data_prep.mel_cache import MelCache
+from data_prep.targets import artist_classes
+from training.config import SiameseConfig
 
 
 def main() -> None:
     parser = cli.training_parser(
         __doc__,
         "python train_siamese.py splits/demo.csv cache/demo.h5 --out runs/siamese",
-        learning_rate=0.1,
-        batch=15,
+        SiameseConfig(),
     )
-    parser.add_argument("--negatives", type=cli.positive, default=4, help="songs of other artists")
-    parser.add_argument("--margin", type=cli.positive_float, default=0.4, help="of the hinge loss")
+    parser.add_argument(
+        "--negatives",
+        type=cli.positive,
+        default=SiameseConfig.negatives,
+        help="number of tracks of other artists per anchor",
+    )
+    parser.add_argument(
+        "--margin",
+        type=cli.positive_float,
+        default=SiameseConfig.margin,
+        help="margin of the hinge loss",
+    )
     args = parser.parse_args()
+    config = cli.fill_dataclass(SiameseConfig, args)
 
+    # Data
     cache = MelCache(args.cache)
-    split = split_csv.keep_first_artists(split_csv.read_split(args.split), args.artists, args.split)
+    split = split_csv.read_split(args.split)
+    split = split_csv.keep_first_artists(split, config.max_artists, args.split)
     split = failures.drop_failed(split, cache.failed, args.cache)
-    names, numbers = targets.artist_classes(split, args.split)
-    train, valid = (split_csv.subset_mask(split, name, args.split) for name in ("train", "valid"))
-    used = np.flatnonzero(train | valid)
-    crops = Crops(cache, split["track_id"].to_numpy(object)[used])
-    artists = np.array(names, object)[numbers[used]]
-
-    def batches(anchors: np.ndarray, drawn_from: np.ndarray) -> SiameseBatches:
-        anchors, drawn_from = (np.flatnonzero(songs[used]) for songs in (anchors, drawn_from))
-        sampler = TrackSampler.from_artists(artists, drawn_from, args.negatives, args.split)
-        return SiameseBatches(
-            crops, anchors, args.batch, args.seed, sampler=sampler, negatives=args.negatives
+    artist_classes(split, args.split)  # checks that every artist has training tracks
+    tracks = split[split["subset"].isin(["train", "valid"])]
+    train_rows, valid_rows = (
+        np.flatnonzero(split_csv.subset_mask(tracks, subset, args.split))
+        for subset in ("train", "valid")
+    )
+    artists = tracks["artist"].to_numpy(object)
+    crops = Crops(cache, tracks["track_id"].to_numpy(object))
+    # The paper's set of 10,000 artists has one validation track per artist: where that is so,
+    # positives and negatives of validation come from the training tracks too.
+    _, per_artist = np.unique(artists[valid_rows], return_counts=True)
+    valid_pool = valid_rows if per_artist.min() > 1 else np.arange(len(tracks))
+    train_batches, valid_batches = (
+        SiameseBatches(
+            crops,
+            anchors,
+            config.batch_size,
+            config.seed,
+            sampler=TrackSampler.from_artists(artists, pool, config.negatives, args.split),
+            negatives=config.negatives,
         )
+        for anchors, pool in ((train_rows, train_rows), (valid_rows, valid_pool))
+    )
 
-    # The 10,000-artist set validates on one song an artist: its positive is a training song.
-    alone = np.bincount(numbers[valid])[numbers[valid]].min() < 2
-    both = batches(train, train), batches(valid, train | valid if alone else valid)
-
-    # Keras comes after the arguments, so that --help does not wait for it.
+    # Keras is imported after the arguments are parsed, so that --help does not wait for it.
+    from models.keras_backend import keras
+    from models.pretrained import load_weights
     from models.siamese import HingeLoss, build_siamese, within_margin
-    from training import single_model
+    from training.devices import open_devices
+    from training.encoders import encoder_run, initial_encoder, train
 
-    def build(encoder, **normalised):
-        return build_siamese(encoder, args.negatives, **normalised)
-
-    loss, share = HingeLoss(args.margin), within_margin(args.margin)
-    single_model.train(args, "siamese", split, cache, both, build, loss, [share])
+    start = load_weights(config.start_from) if config.start_from else None
+    run = encoder_run(args.out, "siamese", split, cache, config, start)
+    if run.is_complete():
+        print(f"{args.out}: complete already")
+        return
+    with open_devices(config.distribute) as devices:
+        # Model, optimizer and fit
+        keras.utils.set_random_seed(config.seed)
+        encoder = initial_encoder(config, start, devices)
+        norm = start or cache
+        model = build_siamese(encoder, config.negatives, mean=norm.mean, std=norm.std)
+        loss = HingeLoss(config.margin)
+        metrics = [within_margin(config.margin)]
+        train(model, loss, metrics, train_batches, valid_batches, config, run, devices)
 
 
 if __name__ == "__main__":

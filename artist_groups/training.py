@@ -194,7 +194,7 @@ class Experiment:
         """The features of a network in all segments of all tracks of the cache."""
         model = group_networks.build_feature_model([network], networks.mean, networks.std)
         mels = (self.cache[track] for track in self.cache.track_id)
-        found = segment_outputs(model)(mels)
+        found = segment_outputs(model, mels)
         with cli.progress_bar(found, total=len(self.cache), desc="features", unit="track") as rows:
             return Segments(*concatenate_on_disk(rows, self.out))
 

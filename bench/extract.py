@@ -19,7 +19,7 @@ import numpy as np
 from bench.mel_cache import tracks
 from data_prep import mel_cache
 from data_prep.mel import cut_segments
-from models.embeddings import track_means
+from models.embeddings import iter_embeddings
 from models.encoder import build_encoder, log_mel_model
 
 SONGS, ROUNDS = 400, 5
@@ -31,12 +31,13 @@ def main() -> None:
         path = Path(folder) / "cache.h5"
         mel_cache.make_mel_cache(tracks(Path(folder))[:SONGS], folder, path, workers=2)
         cache = mel_cache.MelCache(path)
-        features = track_means(log_mel_model(encoder, cache.mean, cache.std))
+        network = log_mel_model(encoder, cache.mean, cache.std)
         resident = np.concatenate([cut_segments(cache[track]) for track in cache.track_id])
         resident = (resident.astype(np.float32) - cache.mean) / cache.std
 
         def ours() -> None:
-            assert len(list(features(cache[track] for track in cache.track_id))) == SONGS
+            mels = (cache[track] for track in cache.track_id)
+            assert len(list(iter_embeddings(network, mels))) == SONGS
 
         def bare() -> None:
             encoder.predict(resident, batch_size=256, verbose=0)

@@ -24,7 +24,7 @@ from data_prep import mel_cache, split_csv
 from data_prep.artist_split import split_by_artist
 from data_prep.datasets import Request, folder_paths
 from evaluation import classification, retrieval
-from feature_extractors import feature_extractor
+from extract_features import feature_extractor
 from recognition import systems, verification
 from report.formatting import to_markdown
 

@@ -1,6 +1,7 @@
 """How every script talks: its parser, its progress bar, its one-line errors."""
 
 import argparse
+import dataclasses
 import errno
 import logging
 import math
@@ -8,10 +9,13 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 from tqdm import tqdm
 
 from common.errors import InputError
+
+T = TypeVar("T")
 
 # Every package of this project: its modules log as `logging.getLogger(__name__)`.
 PACKAGES = (
@@ -58,60 +62,108 @@ def add_split_and_cache(made: argparse.ArgumentParser, out: str) -> None:
     made.add_argument("--out", type=Path, required=True, help=out)
 
 
-def training_parser(
-    description: str, example: str, *, learning_rate: float, batch: int
-) -> argparse.ArgumentParser:
-    """A parser with what all training scripts take; the papers' values as defaults."""
-    made = make_parser(description, example)
-    add_split_and_cache(made, out="folder of the run, runs/NAME")
-    made.add_argument("--epochs", type=positive, default=1000, help="at the most")
-    add_steps(made, learning_rate=learning_rate, batch=batch)
-    made.add_argument("--dropout", type=fraction, default=0.0, help="after the last activation")
-    made.add_argument(
+def training_parser(description: str, example: str, defaults) -> argparse.ArgumentParser:
+    """Return a parser with the options that all scripts for one encoder share.
+
+    Parameters
+    ----------
+    defaults
+        Configuration with the default values, see `training.config`.
+    """
+    parser = make_parser(description, example)
+    add_split_and_cache(parser, out="folder of the run, runs/NAME")
+    parser.add_argument(
+        "--epochs", type=positive, default=defaults.epochs, help="maximum number of epochs"
+    )
+    add_step_options(
+        parser, learning_rate=defaults.learning_rate, batch_size=defaults.batch_size
+    )
+    parser.add_argument(
+        "--dropout",
+        type=fraction,
+        default=defaults.dropout,
+        help="dropout rate after the last activation",
+    )
+    parser.add_argument(
         "--plateau",
         type=positive,
-        default=5,
-        help="epochs without a lower validation loss before the rate is multiplied by 0.2",
+        default=defaults.plateau,
+        help="number of epochs without a lower validation loss after which the learning rate is "
+        "multiplied by 0.2",
     )
-    made.add_argument("--patience", type=positive, help="such epochs before training ends early")
-    made.add_argument("--artists", type=positive, metavar="N", help="only the split's first N")
-    made.add_argument(
+    parser.add_argument(
+        "--patience",
+        type=positive,
+        help="number of epochs without a lower validation loss after which training stops "
+        "(default: never)",
+    )
+    add_renamed(
+        parser,
+        "--max-artists",
+        "--artists",
+        type=positive,
+        metavar="N",
+        help="number of artists to train on, the first N of the split (default: all)",
+    )
+    parser.add_argument(
         "--start-from",
         metavar="WEIGHTS",
-        help="fine-tune this encoder, an .h5 or .keras file or a released model's name",
+        help="encoder to fine-tune: an .h5 or .keras file, or the name of a released model",
     )
-    made.add_argument(
+    parser.add_argument(
         "--precision",
         choices=("float32", "mixed"),
-        default="float32",
-        help="of the encoder; mixed computes in bfloat16 and keeps its weights in float32",
+        default=defaults.precision,
+        help="precision of the encoder; mixed computes in bfloat16 with weights in float32",
     )
-    made.add_argument(
+    parser.add_argument(
         "--distribute",
         action="store_true",
-        help="share each batch among all GPUs of this machine or, with JAX, of several",
+        help="data-parallel training on all GPUs of this machine or, with JAX, of several machines",
     )
-    add_seed(made)
-    return made
+    add_seed(parser)
+    return parser
 
 
-def add_steps(made: argparse.ArgumentParser, *, learning_rate: float, batch: int) -> None:
-    """How every network is trained, step by step."""
-    made.add_argument("--batch", type=positive, default=batch, help="anchors a step")
-    made.add_argument("--rate", type=positive_float, default=learning_rate, help="of learning")
-    made.add_argument(
+def add_step_options(
+    parser: argparse.ArgumentParser, *, learning_rate: float, batch_size: int
+) -> None:
+    """Add the options of a single training step, which all networks share."""
+    add_renamed(
+        parser,
+        "--batch-size",
+        "--batch",
+        type=positive,
+        default=batch_size,
+        help="number of anchor tracks per training step",
+    )
+    add_renamed(
+        parser,
+        "--learning-rate",
+        "--rate",
+        type=positive_float,
+        default=learning_rate,
+        help="initial learning rate",
+    )
+    parser.add_argument(
         "--data",
         choices=("auto", "stream", "resident"),
         default="auto",
-        help="send each step its crops, or keep all frames in the device's memory; "
-        "auto does so on a GPU that has room",
+        help="location of the frames: stream sends each step its crops, resident keeps all frames "
+        "in the device's memory, auto means resident on a GPU with enough memory, else stream",
     )
-    made.add_argument(
+    parser.add_argument(
         "--steps-per-call",
         type=positive,
         metavar="N",
-        help="steps in one call of the compiled function; 16 on a CPU, 64 on a GPU",
+        help="number of training steps per call of the compiled function "
+        "(default: 16 on a CPU, 64 on a GPU)",
     )
+
+
+def fill_dataclass(kind: type[T], args: argparse.Namespace) -> T:
+    """Return an instance of the dataclass `kind` with the arguments of the same names."""
+    return kind(**{field.name: getattr(args, field.name) for field in dataclasses.fields(kind)})
 
 
 def settings(args: argparse.Namespace) -> dict:

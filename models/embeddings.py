@@ -1,8 +1,8 @@
-"""From log-mels to one vector a song: the mean over its segments of what a network says."""
+"""From log-mels to one embedding per track: the mean of the network's output over its segments."""
 
-import queue
-import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,126 +10,108 @@ import numpy as np
 from data_prep.mel import cut_segments, log_mel_of_file
 from models.keras_backend import keras
 
-_BATCH = 256  # segments
-_AHEAD = 4  # batches made ready while the network works
+_BATCH_SIZE = 256  # segments
+_READ_AHEAD = 4  # batches that are prepared while the network computes
 
 
 def extract_embeddings(
     encoder: keras.Model, tracks: Iterable[str | Path | np.ndarray]
 ) -> np.ndarray:
-    """The features of tracks, in their order: (tracks, d) float32.
+    """Return one embedding per track (ismir2018, section 5).
 
     Parameters
     ----------
     encoder
-        As from `models.pretrained.load_encoder`: segments of plain log-mel -> (batch, d).
+        Model from `models.pretrained.load_encoder`.
     tracks
-        Audio files, of which the first 30 s are used as in the paper; or log-mels,
-        (frames, 128) float16 or float32, of a segment or more.
+        Audio files, of which the first 30 s are used as in the paper, or log-mels with
+        shape (frames, 128), float16 or float32, of at least one segment (129 frames).
+
+    Returns
+    -------
+    np.ndarray
+        Embeddings with shape (tracks, 256), float32, in the order of `tracks`.
 
     Raises
     ------
     InputError
-        A file is absent, no audio, or too short; it is named.
+        A file is missing, is not audio, or is too short. The message names it.
+
+    Examples
+    --------
+    >>> from models.pretrained import load_encoder
+    >>> encoder = load_encoder("siamese_5000")  # doctest: +SKIP
+    >>> extract_embeddings(encoder, ["a.mp3", "b.wav"]).shape  # doctest: +SKIP
+    (2, 256)
     """
     mels = (log_mel_of_file(t) if isinstance(t, str | Path) else t for t in tracks)
-    return np.array(list(track_means(encoder)(mels))).reshape(-1, encoder.output_shape[1])
+    rows = list(iter_embeddings(encoder, mels))
+    return np.array(rows, np.float32).reshape(-1, encoder.output_shape[1])
 
 
-def track_means(network: keras.Model) -> Callable:
-    """Make the function from log-mels to song features, one after another (ismir2018 section 5).
-
-    The feature of a song is the mean over its consecutive segments of what the network
-    says of them: `segment_outputs`, of which this has the parameters. (d,) float32 each.
-    """
-    outputs = segment_outputs(network)
-    return lambda mels: (of_song.mean(axis=0) for of_song in outputs(mels))
+def iter_embeddings(network: keras.Model, mels: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield one embedding of shape (d,), float32, per log-mel; see `segment_outputs`."""
+    for outputs in segment_outputs(network, mels):
+        yield outputs.mean(axis=0)
 
 
-def segment_outputs(network: keras.Model) -> Callable:
-    """Make the function from log-mels to what a network says of each of their segments.
+def segment_outputs(network: keras.Model, mels: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield the outputs of a network for the consecutive segments of each log-mel.
 
     Parameters
     ----------
     network
-        (batch, segment, bands) plain log-mel -> (batch, d).
+        Model from log-mel segments (batch, frames, bands) to (batch, d).
+    mels
+        Log-mels with shape (frames, bands), float16 or float32, of at least one segment.
 
-    Returns
-    -------
-    A function of an iterable of (frames, bands) log-mels, float16 or float32, of a
-    segment or more, that yields (segments, d) float32 for each, in order.
+    Yields
+    ------
+    np.ndarray
+        Outputs with shape (segments, d), float32, in the order of `mels`.
     """
-    shape = tuple(network.input_shape[1:])
-
-    def outputs(mels: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        rows: list[np.ndarray] = []
-        song = 0
-        for batch, songs in _ahead(_batches(mels, shape)):
-            output = keras.ops.convert_to_numpy(network.predict_on_batch(batch))
-            for row, owner in zip(output, songs, strict=False):
-                if owner != song:
-                    yield np.stack(rows)
-                    rows, song = [], owner
-                rows.append(row)
-        if rows:
-            yield np.stack(rows)
-
-    return outputs
+    rows: list[np.ndarray] = []
+    current = 0
+    for batch, numbers in _read_ahead(_pack_batches(mels, tuple(network.input_shape[1:]))):
+        outputs = keras.ops.convert_to_numpy(network.predict_on_batch(batch))
+        for row, number in zip(outputs, numbers, strict=False):
+            if number != current:
+                yield np.stack(rows)
+                rows, current = [], number
+            rows.append(row)
+    if rows:
+        yield np.stack(rows)
 
 
-def _batches(
+def _pack_batches(
     mels: Iterable[np.ndarray], shape: tuple[int, int]
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pack the segments, each of `shape`, of song after song into batches of one shape.
+) -> Iterator[tuple[np.ndarray, list[int]]]:
+    """Yield full batches of segments of consecutive tracks, and each segment's track number.
 
-    Yields (batch, segment, bands) float32, the last one filled up with zeros, and
-    the song number of each segment in it.
+    The last batch is filled up with zeros, so that the network is compiled for one shape.
     """
-    batch, owners = np.zeros((_BATCH, *shape), np.float32), []
-    for song, mel in enumerate(mels):
-        cut = cut_segments(mel, shape[0])
-        if not len(cut):
-            raise ValueError(f"log-mel number {song}: {len(mel)} frames, needs {shape[0]}")
-        while len(cut):
-            room = _BATCH - len(owners)
-            batch[len(owners) : len(owners) + len(cut[:room])] = cut[:room]
-            owners += [song] * len(cut[:room])
-            cut = cut[room:]
-            if len(owners) == _BATCH:
-                yield batch, np.array(owners)
-                batch, owners = np.zeros_like(batch), []
-    if owners:
-        yield batch, np.array(owners)
+    batch, numbers = np.zeros((_BATCH_SIZE, *shape), np.float32), []
+    for number, mel in enumerate(mels):
+        if len(mel) < shape[0]:
+            raise ValueError(f"log-mel number {number}: {len(mel)} frames, needs {shape[0]}")
+        for segment in cut_segments(mel, shape[0]):
+            batch[len(numbers)] = segment
+            numbers.append(number)
+            if len(numbers) == _BATCH_SIZE:
+                yield batch, numbers
+                batch, numbers = np.zeros_like(batch), []
+    if numbers:
+        yield batch, numbers
 
 
-def _ahead(items: Iterator) -> Iterator:
-    """Draw from `items` in a thread, a few ahead, so that reading and computing overlap."""
-    ready: queue.Queue = queue.Queue(_AHEAD)
+def _read_ahead(items: Iterator) -> Iterator:
+    """Yield `items`, which a thread reads ahead while the caller computes."""
     end = object()
-    stopped = threading.Event()
-
-    def put(item) -> None:
-        while not stopped.is_set():
-            try:
-                return ready.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-
-    def draw() -> None:
-        try:
-            for item in items:
-                put(item)
-                if stopped.is_set():
-                    return
-            put(end)
-        except BaseException as error:
-            put(error)
-
-    threading.Thread(target=draw, daemon=True).start()
+    pool = ThreadPoolExecutor(1)
+    ahead = deque(pool.submit(next, items, end) for _ in range(_READ_AHEAD))
     try:
-        while (item := ready.get()) is not end:
-            if isinstance(item, BaseException):
-                raise item
+        while (item := ahead.popleft().result()) is not end:
+            ahead.append(pool.submit(next, items, end))
             yield item
     finally:
-        stopped.set()
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -26,7 +26,7 @@ from common.files import file_sha256
 from models.basic import build_basic
 from models.encoder import BANDS, BLOCKS, FEATURE, build_encoder, log_mel_model
 from models.keras_backend import keras
-from models.released_files import fetch_released, released_models
+from models.released_weights import fetch_released, released_models
 
 # Of the training songs of the released weights (ismir2018's published code).
 RELEASED_MEAN, RELEASED_STD = 0.22620339, 0.25794547

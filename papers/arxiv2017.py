@@ -7,7 +7,7 @@ from pathlib import Path
 
 from common import cli
 from common.errors import InputError
-from models import released_files
+from models import released_weights
 from papers import commands
 from papers.datasets import OF_ARTIST, RENDERED, TO_TRAIN, Data, Dataset
 from papers.effort import Work
@@ -45,7 +45,7 @@ def add_arguments(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--weights",
         nargs="*",
-        choices=released_files.names_of("basic"),
+        choices=released_weights.released_names("basic"),
         metavar="NAME",
         help="released weights whose features are judged by genre and tags; by default those of "
         "basic models where there is nothing to train on, and else none",
@@ -93,7 +93,7 @@ def plan(args: argparse.Namespace, data: Data) -> tuple[list[Step], list[str]]:
 
     known = args.weights
     if known is None:
-        known = [] if train else released_files.names_of("basic")
+        known = [] if train else released_weights.released_names("basic")
     sets = (train, unseen, songs.genres, songs.tags)
     made = commands.unique_steps([one for found in sets if found for one in found.steps])
     for name in known:

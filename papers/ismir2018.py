@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from common import cli
 from common.errors import InputError
-from models import released_files
+from models import released_weights
 from papers import commands
 from papers.datasets import TO_TRAIN, Data, Dataset
 from papers.effort import Work
@@ -50,7 +50,7 @@ def add_arguments(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--weights",
         nargs="*",
-        choices=list(released_files.released_models()),
+        choices=list(released_weights.released_models()),
         metavar="NAME",
         help="released weights to judge as well; by default all where there is nothing to train "
         "on, and else none",
@@ -86,9 +86,9 @@ def plan(args: argparse.Namespace, data: Data) -> tuple[list[Step], list[str]]:
         left_out.append(data.absent(args.tags) + ": no tag model")
     known = args.weights
     if known is None:
-        known = [] if train else list(released_files.released_models())
+        known = [] if train else list(released_weights.released_models())
     known = [
-        name for name in released_files.released_models() if name in known
+        name for name in released_weights.released_models() if name in known
     ]  # fewer artists first
 
     sets = (*targets, *train.values(), tags)

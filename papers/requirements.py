@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from artist_groups import task_sets
-from models import released_files
+from models import released_weights
 from papers import commands, effort
 from papers.datasets import KNOWN, OF_ARTIST, TO_TRAIN, Data, Dataset
 from papers.effort import Work
@@ -30,7 +30,7 @@ def requirements_of(cell: dict) -> str:
         return QUOTED
     if cell["paper"] == "agf2018":
         return _networks(cell)
-    names = released_files.names_of(cell["model"].partition(" ")[0], cell["artists"])
+    names = released_weights.released_names(cell["model"].partition(" ")[0], cell["artists"])
     if cell["model"] == "tag":
         return _tag_model(cell)
     if names and cell["model"] != "basic with LDA":

@@ -57,7 +57,7 @@ def trained(small_corpus, place) -> Path:
         ),
     )
     for name, one in zip(given, ran, strict=True):
-        on = rf"{runs / name}: on .+ \(tensorflow\), float32, .+, \d+ steps a call\n"
+        on = rf"{runs / name}: on .+ \(tensorflow\), float32, .+, \d+ steps per call\n"
         complete = rf"{runs / name}: complete, lowest validation loss \d+\.\d{{4}}\n"
         assert re.fullmatch(on + complete, one.out)
     return runs

@@ -134,7 +134,7 @@ def killed_between_files(command, folder: Path) -> None:
     assert len(pd.read_csv(folder / "log.csv")) == 6
     # What a training comes to does not depend on the means, and these may change on the way.
     ran = run(*command(folder, "--data", "resident", "--steps-per-call", 3))
-    assert "frames on the device, 3 steps a call" in ran.lines[0]
+    assert "frames on the device, 3 steps per call" in ran.lines[0]
     assert ran.lines[1] == f"{folder}: going on after epoch 5 of 30"
 
 
@@ -186,9 +186,9 @@ def test_a_training_that_ends_while_another_begins_is_not_undone(commands, whole
 
 def test_same_seed_same_bytes_by_whatever_means(commands, whole, place):
     means = {
-        (): "crops streamed from the mapped cache, 16 steps a call",
-        ("--steps-per-call", 1): "crops streamed from the mapped cache, 1 step a call",
-        ("--steps-per-call", 3, "--data", "resident"): "frames on the device, 3 steps a call",
+        (): "crops streamed from the mapped cache, 16 steps per call",
+        ("--steps-per-call", 1): "crops streamed from the mapped cache, 1 step per call",
+        ("--steps-per-call", 3, "--data", "resident"): "frames on the device, 3 steps per call",
     }
     folders = [place / f"means{number}" / "siamese" for number in range(len(means))]
     given = zip(folders, means, strict=True)

@@ -1,5 +1,6 @@
 """What happens between the steps and epochs of a training."""
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from data_prep.batches import Batches
 from models.keras_backend import keras
 from training.checkpoints import TrainingRun, TrainingState
 from training.devices import Devices
+
+logger = logging.getLogger(__name__)
 
 DECAY = 1e-6  # of the learning rate, per step
 
@@ -125,7 +128,9 @@ class CheckpointCallback(keras.callbacks.Callback):
             variable.assign(array)
         self._history, self.finished = begun.history, begun.finished
         if self._devices.writes and not self.finished:
-            print(f"{self._run.folder}: going on after epoch {self.epochs} of {self._epochs}")
+            logger.info(
+                "%s: going on after epoch %d of %d", self._run.folder, self.epochs, self._epochs
+            )
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         rate = _number(self._rate)

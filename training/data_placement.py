@@ -50,7 +50,7 @@ class Placement:
 
     def __str__(self) -> str:
         data = "frames on the device" if self.resident else "crops streamed from the mapped cache"
-        return f"{data}, {self.steps} step{'s' * (self.steps > 1)} a call"
+        return f"{data}, {self.steps} step{'s' * (self.steps > 1)} per call"
 
 
 class Resident:

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,8 @@ from training.callbacks import CheckpointCallback, LearningRateDecay, ProgressCa
 from training.checkpoints import TrainingRun
 from training.data_placement import Placement, Resident
 from training.devices import Devices
+
+logger = logging.getLogger(__name__)
 
 MOMENTUM = 0.9
 _AHEAD = 2  # batches made before they are asked for
@@ -124,7 +127,7 @@ def fit(
         complete = run.is_complete()  # by a training that held the lock until now
         devices.require_same(complete, f"{run.folder}: complete")
         if complete:
-            print(f"{run.folder}: complete already")
+            logger.info("%s: complete already", run.folder)
             return
         fitted = [_compiled(task, schedule, placement, resident) for task in tasks]
         watchers, models = schedule.watchers(), [task.model for task in tasks]
@@ -150,7 +153,7 @@ def fit(
             )
         if devices.writes:
             run.finish()
-            print(f"{run.folder}: complete, {keep.outcome}")
+            logger.info("%s: complete, %s", run.folder, keep.outcome)
 
 
 def _shared(batches: Batches, devices: Devices) -> Batches:

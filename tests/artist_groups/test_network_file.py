@@ -10,7 +10,7 @@ from artist_groups import group_networks, network_file
 from artist_groups.network_file import GroupNetworks
 from common import provenance
 from common.errors import InputError
-from feature_extractors import feature_extractor
+from extract_features import feature_extractor
 from models.keras_backend import keras
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own get_weights

@@ -15,7 +15,7 @@ from artist_groups.topics import ArtistGroups
 from artist_groups.training import Experiment, GroupTrainingConfig
 from common import feature_file
 from common.errors import InputError
-from feature_extractors import feature_extractor
+from extract_features import feature_extractor
 from models.keras_backend import keras
 from tests.training import fixtures
 from training.checkpoints import TrainingRun

@@ -139,42 +139,6 @@ def test_settings_are_what_decides_the_output():
     assert cli.settings(args) == {"seed": 1, "rate": 0.1, "name": "a", "patience": None}
 
 
-def training_arguments(*more):
-    made = cli.training_parser("d", "e", learning_rate=0.1, batch=15)
-    return made.parse_args(["s.csv", "c.h5", "--out", "runs/x", *more])
-
-
-def test_training_scripts_share_the_papers_settings():
-    args = training_arguments()
-    assert (args.rate, args.batch, args.epochs, args.seed) == (0.1, 15, 1000, 0)
-    assert (args.plateau, args.dropout, args.precision) == (5, 0.0, "float32")
-    assert args.patience is args.artists is args.start_from is args.steps_per_call is None
-    assert args.data == "auto" and not args.distribute and args.split == Path("s.csv")
-
-
-def test_means_of_training_are_no_settings_of_it():
-    """A run may go on by other means; what it comes to depends on all the rest."""
-    plain = cli.settings(training_arguments())
-    assert plain.keys() == {
-        *("artists", "batch", "dropout", "epochs", "patience", "plateau", "precision", "rate"),
-        "seed",
-    }
-    means = ["--data", "resident", "--steps-per-call", "3", "--distribute", "--start-from", "a.h5"]
-    assert cli.settings(training_arguments(*means)) == plain
-    ends = cli.settings(training_arguments("--precision", "mixed", "--artists", "7"))
-    assert ends == plain | {"precision": "mixed", "artists": 7}
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    ["--artists=0", "--steps-per-call=0", "--data=disk", "--precision=half", "--distribute=2"],
-)
-def test_wrong_use_of_training(capsys, wrong):
-    with pytest.raises(SystemExit, match="2"):
-        training_arguments(wrong)
-    assert wrong.partition("=")[0] in capsys.readouterr().err
-
-
 def test_the_bar_is_silent_where_nobody_watches(capsys):
     assert list(cli.progress_bar(range(3), desc="x")) == [0, 1, 2]
     assert capsys.readouterr() == ("", "")

@@ -1,5 +1,6 @@
 """Song features: whatever the packing and the neighbours, and from real audio."""
 
+import functools
 import threading
 
 import numpy as np
@@ -7,9 +8,9 @@ import pytest
 
 from common.errors import InputError
 from data_prep.mel import log_mel, log_mel_of_file, mfcc
-from feature_extractors import feature_extractor, mfcc_features
+from extract_features import feature_extractor, mfcc_features
 from models import embeddings, pretrained
-from models.embeddings import track_means
+from models.embeddings import iter_embeddings
 from models.encoder import log_mel_model
 from models.siamese import build_siamese
 
@@ -27,7 +28,7 @@ CHECKPOINTS = (
 
 @pytest.fixture(scope="module")
 def extract(encoder):
-    return track_means(log_mel_model(encoder, MEAN, STD))
+    return functools.partial(iter_embeddings, log_mel_model(encoder, MEAN, STD))
 
 
 def songs(*segments: int, dtype=np.float16):
@@ -47,7 +48,7 @@ def alone(encoder, mel) -> np.ndarray:
 
 @pytest.mark.parametrize("batch", [1, 7, 10, 256])
 def test_mean_over_segments_whatever_the_packing(batch, encoder, extract, monkeypatch):
-    monkeypatch.setattr(embeddings, "_BATCH", batch)
+    monkeypatch.setattr(embeddings, "_BATCH_SIZE", batch)
     counts = (1, 9, 10, 300 if batch == 256 else 23, 1, 1, 2, 10)
     found = list(extract(songs(*counts)))
     assert all(feature.shape == (256,) and feature.dtype == np.float32 for feature in found)
@@ -70,7 +71,7 @@ def test_no_songs(extract):
 
 @pytest.mark.parametrize("exactly", [4, 8])
 def test_last_batch_exactly_full(exactly, encoder, extract, monkeypatch):
-    monkeypatch.setattr(embeddings, "_BATCH", 4)
+    monkeypatch.setattr(embeddings, "_BATCH_SIZE", 4)
     found = list(extract(songs(exactly)))
     assert len(found) == 1
     np.testing.assert_allclose(found[0], alone(encoder, next(songs(exactly))), atol=1e-4)
@@ -111,7 +112,7 @@ def test_reads_a_few_batches_ahead_and_stops_with_the_reader(extract):
     reading.close()
     reader.join(timeout=60)
     assert not reader.is_alive()
-    assert 2 <= len(drawn) <= embeddings._AHEAD + 4
+    assert 2 <= len(drawn) <= embeddings._READ_AHEAD + 4
 
 
 # ---------------------------------------------------------------- as a library

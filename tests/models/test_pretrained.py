@@ -13,7 +13,7 @@ import pytest
 
 from common import download
 from common.errors import InputError
-from models import pretrained, released_files
+from models import pretrained, released_weights
 from models.basic import build_basic
 from models.embeddings import extract_embeddings
 from models.encoder import build_encoder
@@ -90,7 +90,7 @@ def test_golden_softmax(music_data, golden, golden_mels):
 
 
 def test_registry_rows_are_the_real_files(music_data):
-    registry = released_files.released_models()
+    registry = released_weights.released_models()
     assert set(RELEASED) < set(registry)
     for name in RELEASED:
         path = music_data / f"data/released_weights/{name}.h5"
@@ -525,7 +525,7 @@ def one_released(arrays, tmp_path, monkeypatch):
     }
     registry = tmp_path / "registry.csv"
     registry.write_text(",".join(row) + "\n" + ",".join(row.values()) + "\n", encoding="utf-8")
-    monkeypatch.setattr(released_files, "REGISTRY", registry)
+    monkeypatch.setattr(released_weights, "REGISTRY", registry)
     monkeypatch.delenv(download.MIRROR_VARIABLE, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return (tmp_path / "published.h5").read_bytes()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import InputError
-from models import released_files
+from models import released_weights
 from papers import ismir2018
 from tests.papers.plans import plan, scripts
 
@@ -70,7 +70,7 @@ def test_without_songs_to_train_on_the_released_weights_are_judged(place):
     for name in ("gtzan", "fma_small", "fma_metadata"):
         (place / "data" / name).mkdir()
     commands, left_out = plan(ismir2018)
-    names = list(released_files.released_models())
+    names = list(released_weights.released_models())
     counts = scripts(commands)
     assert counts["extract_features.py"] == 2 * (2 + len(names)) and "train_basic.py" not in counts
     assert [line.partition(":")[0] for line in left_out] == ["naver", "msd", "msd_tags"]

@@ -8,7 +8,7 @@ from common import hdf5
 from common.errors import InputError
 from data_prep.mel import FrontEnd
 from data_prep.mfcc import MfccSettings
-from feature_extractors import feature_extractor
+from extract_features import feature_extractor
 from recognition import ivector_model
 from recognition.gmm_ubm import DiagonalGMM
 from recognition.ivector import TotalVariability, Whitening

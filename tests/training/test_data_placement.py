@@ -14,7 +14,7 @@ from training.devices import Devices
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own conversions
 BACKEND = keras.backend.backend()
 CPU, GPU, GPUS = Devices("cpu"), Devices("gpu"), Devices("gpu", 2)
-# Keras makes one step a call with torch, TensorFlow with several devices, whatever was asked.
+# Keras makes one step per call with torch, TensorFlow with several devices, whatever was asked.
 SINGLE = {CPU: BACKEND == "torch", GPU: BACKEND == "torch", GPUS: BACKEND != "jax"}
 
 
@@ -41,7 +41,7 @@ def test_a_cpu_is_sent_crops(crops, gigabyte):
     found = Placement.choose(CPU, crops)
     assert found == Placement(False, 1 if SINGLE[CPU] else 16)
     assert str(found).startswith("crops streamed")
-    assert str(found).endswith(", 1 step a call" if SINGLE[CPU] else ", 16 steps a call")
+    assert str(found).endswith(", 1 step per call" if SINGLE[CPU] else ", 16 steps per call")
 
 
 @pytest.mark.parametrize("devices", [GPU, GPUS], ids=str)
@@ -68,7 +68,7 @@ def test_what_is_asked_for_is_taken(devices, crops, monkeypatch):
 @pytest.mark.parametrize("devices", [CPU, GPU, GPUS], ids=str)
 def test_more_steps_than_can_be_are_refused(devices, crops):
     if not SINGLE[devices]:
-        pytest.skip(f"{BACKEND} makes any number of steps a call there")
+        pytest.skip(f"{BACKEND} makes any number of steps per call there")
     with pytest.raises(InputError, match=r"--steps-per-call: can only be 1 on .*; leave it out"):
         Placement.choose(devices, crops, "stream", 2)
 

@@ -1,4 +1,7 @@
-"""The weights that the papers' authors released: which there are, and the verified file of each."""
+"""The weights that the papers' authors released, as a list and as verified local files.
+
+This module does not import Keras, so that the papers' plans can list the models quickly.
+"""
 
 import csv
 from pathlib import Path
@@ -9,14 +12,14 @@ REGISTRY = Path(__file__).with_name("released_weights.csv")
 
 
 def released_models() -> dict[str, dict]:
-    """{name: model, artists, and where its file is had}, fewer artists first."""
+    """Return {name: row of the registry}, sorted by the number of artists."""
     with REGISTRY.open(encoding="utf-8", newline="") as file:
         rows = [{**row, "artists": int(row["artists"])} for row in csv.DictReader(file)]
     return {row["name"]: row for row in sorted(rows, key=lambda row: row["artists"])}
 
 
-def names_of(model: str, artists: int | None = None) -> list[str]:
-    """The released weights of a model, and of so many artists if they are given."""
+def released_names(model: str, artists: int | None = None) -> list[str]:
+    """Return the names of the released weights of a model, optionally for a number of artists."""
     return [
         name
         for name, row in released_models().items()
@@ -25,7 +28,7 @@ def names_of(model: str, artists: int | None = None) -> list[str]:
 
 
 def fetch_released(name: str, mirror: str | Path | None = None) -> Path:
-    """The verified local file of released weights; see `common.download.fetch_published_file`."""
+    """Return the verified local file of released weights; see `common.download`."""
     row = released_models()[name]
-    place = {key: row[key] for key in ("repository", "commit", "path", "git_blob")}
-    return fetch_published_file(f"{name}.h5", **place, mirror=mirror)
+    source = {key: row[key] for key in ("repository", "commit", "path", "git_blob")}
+    return fetch_published_file(f"{name}.h5", **source, mirror=mirror)

@@ -1,0 +1,64 @@
+"""The settings of a training: their defaults, on the command line too, and what is recorded."""
+
+from pathlib import Path
+
+import pytest
+
+from common import cli
+from training.config import BasicConfig, SiameseConfig
+
+RECORDED = {
+    "epochs": 1000,
+    "batch": 15,
+    "dropout": 0.0,
+    "plateau": 5,
+    "patience": None,
+    "artists": None,
+    "precision": "float32",
+    "seed": 0,
+}
+
+
+def parse(*options, kind=SiameseConfig):
+    """Return the configuration that these command line options give."""
+    parser = cli.training_parser("d", "e", kind())
+    for name in ("negatives", "margin", "labels"):
+        parser.set_defaults(**{name: getattr(kind, name, None)})
+    args = parser.parse_args(["s.csv", "c.h5", "--out", "runs/x", *options])
+    assert (args.split, args.out) == (Path("s.csv"), Path("runs/x"))
+    return cli.fill_dataclass(kind, args)
+
+
+@pytest.mark.parametrize("kind", [BasicConfig, SiameseConfig])
+def test_command_line_defaults_are_those_of_the_configuration(kind):
+    assert parse(kind=kind) == kind()
+
+
+def test_former_option_names_are_aliases():
+    renamed = ("--learning-rate", "0.5", "--batch-size", "3", "--max-artists", "7")
+    former = ("--rate", "0.5", "--batch", "3", "--artists", "7")
+    assert parse(*renamed) == parse(*former)
+    assert parse(*former) == SiameseConfig(learning_rate=0.5, batch_size=3, max_artists=7)
+
+
+def test_record_has_the_keys_of_earlier_runs():
+    assert BasicConfig().record() == {**RECORDED, "rate": 0.015, "labels": "artist"}
+    siamese = {**RECORDED, "rate": 0.1, "negatives": 4, "margin": 0.4}
+    assert SiameseConfig().record() == siamese
+    changed = SiameseConfig(precision="mixed", max_artists=7).record()
+    assert changed == {**siamese, "precision": "mixed", "artists": 7}
+
+
+def test_record_omits_settings_that_do_not_change_the_weights():
+    options = ["--data", "resident", "--steps-per-call", "3", "--distribute"]
+    assert parse(*options, "--start-from", "a.h5").record() == SiameseConfig().record()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["--artists=0", "--steps-per-call=0", "--data=disk", "--precision=half", "--distribute=2"],
+)
+def test_wrong_values_are_refused(capsys, wrong):
+    with pytest.raises(SystemExit, match="2"):
+        parse(wrong)
+    assert wrong.partition("=")[0] in capsys.readouterr().err

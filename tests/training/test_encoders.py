@@ -1,0 +1,82 @@
+"""The training of one encoder: what it starts from, records and saves."""
+
+import json
+import logging
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models import pretrained
+from models.basic import build_basic
+from tests.training import fixtures
+from tests.training.fixtures import CLASSES, batches, log
+from training.config import BasicConfig
+from training.devices import open_devices
+from training.encoders import encoder_run, initial_encoder, train
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own get_weights
+SPLIT = pd.DataFrame({"track_id": ["t0", "t1"], "artist": ["a", "b"], "subset": ["train", "valid"]})
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return fixtures.cache(tmp_path_factory.mktemp("cache") / "made_up.h5")
+
+
+def train_basic(cache, out, **settings):
+    """Train as a library user does, for one epoch that hardly changes the weights."""
+    config = BasicConfig(epochs=1, learning_rate=1e-9, batch_size=12, **settings)
+    crops = fixtures.crops(cache)
+    start = pretrained.load_weights(config.start_from) if config.start_from else None
+    run = encoder_run(out, "basic", SPLIT, cache, config, start)
+    with open_devices(config.distribute) as devices:
+        encoder, norm = initial_encoder(config, start, devices), start or cache
+        model = build_basic(encoder, CLASSES, "softmax", mean=norm.mean, std=norm.std)
+        data = batches(crops, range(12), 12), batches(crops, range(24, 30), 12)
+        train(model, "sparse_categorical_crossentropy", ["accuracy"], *data, config, run, devices)
+
+
+def test_start_from_continues_with_the_encoder_its_mean_and_its_std(
+    cache, encoder, tmp_path, caplog
+):
+    path, out = tmp_path / "first.h5", tmp_path / "run"
+    model = build_basic(encoder, 7, "softmax", mean=0.1, std=0.4)  # of other classes
+    inputs = {"name": "first", "model": "basic", "artists": 7}
+    pretrained.save_weights(
+        path, model, mean=0.1, std=0.4, made_from={"inputs": inputs}, trained_on=["z"]
+    )
+    train_basic(cache, out, start_from=str(path))
+
+    start, last = pretrained.load_weights(str(path)), pretrained.load_weights(str(out / "last.h5"))
+    assert (last.mean, last.std) == (0.1, 0.4) != (cache.mean, cache.std)
+    assert list(last.trained_on) == ["a", "z"]
+    recorded = json.loads((out / "run.json").read_text())["inputs"]
+    assert recorded["start_from"] == start.provenance
+    config = BasicConfig(epochs=1, learning_rate=1e-9, batch_size=12)
+    assert recorded["settings"] == config.record()
+    for number, (ours, theirs) in enumerate(
+        zip(last.encoder_arrays, start.encoder_arrays, strict=True)
+    ):
+        # With this learning rate only the moving statistics change, by a hundredth.
+        statistic = number % 6 in (4, 5)
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=0.5 if statistic else 1e-6)
+        assert (ours != theirs).any() or not statistic
+
+    # The same weights under another path are the same weights.
+    moved = path.rename(tmp_path / "moved.h5")
+    with caplog.at_level(logging.INFO):
+        train_basic(cache, out, start_from=str(moved))
+    assert caplog.messages[-1] == f"{out}: complete already"
+    assert len(log(out)) == 1
+
+
+def test_training_from_scratch_normalises_as_the_cache_says(cache, tmp_path, caplog):
+    out = tmp_path / "run"
+    with caplog.at_level(logging.INFO):
+        train_basic(cache, out, data="resident", steps_per_call=1)
+    last = pretrained.load_weights(str(out / "last.h5"))
+    assert (last.mean, last.std) == (cache.mean, cache.std)
+    assert "start_from" not in json.loads((out / "run.json").read_text())["inputs"]
+    assert caplog.messages[0].startswith(f"{out}: on ")
+    assert caplog.messages[0].endswith(", float32, frames on the device, 1 step per call")

@@ -1,0 +1,97 @@
+"""The training of one encoder with its model: how it starts, what it saves, and its fit."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from data_prep.batches import Batches
+from data_prep.mel_cache import MelCache
+from models.encoder import build_encoder
+from models.keras_backend import keras
+from models.pretrained import Weights, encoder_from, save_weights
+from training.checkpoints import TrainingRun
+from training.config import TrainingConfig
+from training.data_placement import Placement
+from training.devices import Devices
+from training.inputs import training_artists, training_inputs
+from training.loop import Task, TrainingSchedule, fit
+
+logger = logging.getLogger(__name__)
+
+
+def encoder_run(
+    folder: Path,
+    model: str,
+    split: pd.DataFrame,
+    cache: MelCache,
+    config: TrainingConfig,
+    start: Weights | None = None,
+) -> TrainingRun:
+    """Return the run that trains one model in `folder`.
+
+    Parameters
+    ----------
+    model
+        "basic", "tag" or "siamese".
+    split
+        Tracks of all subsets.
+    start
+        Weights that the encoder starts from, loaded from `config.start_from`. Their mean and
+        standard deviation normalise the input, otherwise those of the cache.
+    """
+    inputs = training_inputs(
+        folder, model, split, cache, config.record(), start and start.provenance
+    )
+    mean, std = (start or cache).mean, (start or cache).std
+    artists = {*training_artists(split), *(start.trained_on if start else ())}
+
+    def save(path: Path, models: Sequence[keras.Model], made_from: dict) -> None:
+        save_weights(
+            path, models[0], mean=mean, std=std, made_from=made_from, trained_on=sorted(artists)
+        )
+
+    return TrainingRun(folder, inputs, save)
+
+
+def initial_encoder(
+    config: TrainingConfig, start: Weights | None, devices: Devices
+) -> keras.Model:
+    """Return the encoder to train, with random weights or those of `start`."""
+    options = {
+        "dropout": config.dropout,
+        "precision": config.precision,
+        # Normalise over all devices. JAX does so anyway.
+        "synchronised": devices.count > 1 and keras.backend.backend() == "tensorflow",
+    }
+    return encoder_from(start, **options) if start else build_encoder(**options)
+
+
+def train(
+    model: keras.Model,
+    loss: keras.losses.Loss | str,
+    metrics: list,
+    train_batches: Batches,
+    valid_batches: Batches,
+    config: TrainingConfig,
+    run: TrainingRun,
+    devices: Devices,
+) -> None:
+    """Train a model with SGD by the papers' rules; see `training.loop.fit`.
+
+    Parameters
+    ----------
+    loss, metrics
+        As in `keras.Model.compile`.
+    devices
+        From `training.devices.open_devices`, in which the model was built.
+    """
+    placement = Placement.choose(devices, train_batches.crops, config.data, config.steps_per_call)
+    if devices.writes:
+        logger.info("%s: on %s, %s, %s", run.folder, devices, config.precision, placement)
+    schedule = TrainingSchedule(
+        config.learning_rate, config.epochs, config.plateau, config.patience
+    )
+    task = Task(model, loss, metrics, train_batches, valid_batches)
+    fit([task], schedule, run, placement, devices)
