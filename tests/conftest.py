@@ -1,4 +1,4 @@
-"""What the tests of several rooms share: real files where they are, and a small corpus."""
+"""Fixtures and helpers that the tests of several packages share."""
 
 import contextlib
 import io
@@ -8,6 +8,7 @@ import runpy
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,29 +19,58 @@ import soundfile
 
 from data_prep import mel_cache, split_csv, synthetic_corpus
 
-# Who runs the tests in the background has Ctrl-C ignored, and so would the processes under test.
+# A shell that starts the tests in the background ignores Ctrl-C, and the scripts under test would
+# inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-ROOT = Path(__file__).resolve().parent.parent  # of the project, where the scripts run
+ROOT = Path(__file__).resolve().parent.parent
+TIMEOUT = 600  # seconds; the longest script takes a tenth of it
+
+_deselected = 0
 
 
 def pytest_collection_modifyitems(items):
-    """The tests of whole scripts come first: they take longest, and two processes share the files.
+    """Run the tests of whole scripts first.
 
-    So neither is left with a long file when the other is done.
+    They take longest. With two processes, neither is then left with a long file at the end.
     """
     items.sort(key=lambda item: len(item.path.parents))
 
 
+def pytest_deselected(items):
+    """Count the tests that `-m` leaves out."""
+    global _deselected
+    _deselected += len(items)
+
+
+def pytest_sessionfinish(session):
+    """Send the count from an xdist worker to the main process."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["deselected"] = _deselected
+
+
+def pytest_testnodedown(node):
+    """Take the count of an xdist worker. Every worker collects all tests, so all counts agree."""
+    global _deselected
+    _deselected = getattr(node, "workeroutput", {}).get("deselected", _deselected)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Print how many tests were left out."""
+    if _deselected and config.option.markexpr:
+        terminalreporter.write_line(
+            f"{_deselected} tests left out by -m '{config.option.markexpr}'; "
+            "run all of them with: make test-all"
+        )
+
+
 # ---------------------------------------------------------------- scripts
 
-STUCK = 600  # seconds after which a script will not end any more; the longest takes a tenth
 
-
-def start(*arguments, **variables) -> subprocess.Popen:
-    """Start a script from the root, in an environment of which only `variables` is the test's."""
-    clean = {"TF_CPP_MIN_LOG_LEVEL", "MUSIC_MIRROR", "KERAS_BACKEND"}
-    environment = {name: value for name, value in os.environ.items() if name not in clean}
+def start_script(*arguments, **variables) -> subprocess.Popen:
+    """Start a script from the root, with `variables` added to a clean environment."""
+    removed = {"TF_CPP_MIN_LOG_LEVEL", "MUSIC_MIRROR", "KERAS_BACKEND"}
+    environment = {name: value for name, value in os.environ.items() if name not in removed}
     return subprocess.Popen(
         [sys.executable, *map(str, arguments)],
         cwd=ROOT,
@@ -52,11 +82,11 @@ def start(*arguments, **variables) -> subprocess.Popen:
     )
 
 
-def run(*arguments, status: int = 0, **variables) -> SimpleNamespace:
-    """Run a script; it must end with `status`, and on success be silent on stderr."""
-    process = start(*arguments, **variables)
+def run_script(*arguments, status: int = 0, **variables) -> SimpleNamespace:
+    """Run a script and check its exit status; on success stderr must be empty."""
+    process = start_script(*arguments, **variables)
     try:
-        out, err = process.communicate(timeout=STUCK)
+        out, err = process.communicate(timeout=TIMEOUT)
     except subprocess.TimeoutExpired:
         process.kill()
         raise
@@ -66,45 +96,44 @@ def run(*arguments, status: int = 0, **variables) -> SimpleNamespace:
     return SimpleNamespace(out=out, lines=out.splitlines(), err=err)
 
 
-def refused(*arguments, **variables) -> str:
-    """The one line with which a script ends that was given something wrong."""
-    message = run(*arguments, status=1, **variables).err
+def error_of(*arguments, **variables) -> str:
+    """Return the one-line error with which a script exits."""
+    message = run_script(*arguments, status=1, **variables).err
     assert re.fullmatch(r"error: .*\n", message), message
-    assert "Traceback" not in message
     return message
 
 
-def run_here(*arguments, status: int = 0) -> SimpleNamespace:
-    """`run` within this process, which has the libraries loaded already."""
+def run_in_process(*arguments, status: int = 0) -> SimpleNamespace:
+    """Do the same as `run_script` in this process, where the libraries are already imported."""
     streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2)]
     with (
         mock.patch.object(sys, "argv", [str(argument) for argument in arguments]),
         contextlib.redirect_stdout(streams[0]),
         contextlib.redirect_stderr(streams[1]),
-        pytest.raises(SystemExit) as ended,
+        pytest.raises(SystemExit) as exit_,
     ):
         runpy.run_path(str(ROOT / arguments[0]), run_name="__main__")
-    out, err = (_written(stream) for stream in streams)
-    assert ended.value.code == status, err + out
+    out, err = (_written_text(stream) for stream in streams)
+    assert exit_.value.code == status, err + out
     if status == 0:
         assert err == ""
     return SimpleNamespace(out=out, lines=out.splitlines(), err=err)
 
 
-def _written(stream: io.TextIOWrapper) -> str:
+def _written_text(stream: io.TextIOWrapper) -> str:
     stream.flush()
     return stream.buffer.getvalue().decode()
 
 
-def refused_here(*arguments) -> str:
-    """`refused` within this process."""
-    message = run_here(*arguments, status=1).err
+def error_in_process(*arguments) -> str:
+    """Do the same as `error_of` in this process."""
+    message = run_in_process(*arguments, status=1).err
     assert re.fullmatch(r"error: .*\n", message), message
     return message
 
 
-def together(function, *commands) -> list:
-    """`function` of each command, two at a time: a start of TensorFlow keeps one core busy."""
+def run_two_at_a_time(function: Callable, *commands) -> list:
+    """Call `function` for each command, two at a time: starting TensorFlow keeps one core busy."""
     with ThreadPoolExecutor(2) as pool:
         return list(pool.map(lambda command: function(*command), commands))
 
@@ -114,21 +143,20 @@ def together(function, *commands) -> list:
 
 @pytest.fixture(scope="session")
 def music_data() -> Path:
-    """The folder of real clips, released weights and golden values, or a skip."""
+    """Return the folder of real clips, released weights and golden values, or skip the test."""
     folder = os.environ.get("MUSIC_TEST_DATA")
     if not folder:
-        pytest.skip("MUSIC_TEST_DATA names no folder with golden/ and data/")
+        pytest.skip("MUSIC_TEST_DATA is not set to a folder with golden/ and data/")
     if not Path(folder, "golden").is_dir():
-        pytest.skip(f"MUSIC_TEST_DATA: {folder} holds no golden/")
+        pytest.skip(f"MUSIC_TEST_DATA: {folder} contains no golden/")
     return Path(folder)
 
 
 @pytest.fixture(scope="session")
 def small_corpus(tmp_path_factory) -> tuple[Path, Path, Path]:
-    """(split_path, audio_folder, cache_path): 4 artists of 2 genres with 6 songs of 5 s each.
+    """Return (split, audio folder, cache): 4 artists of 2 genres, 6 tracks of 5 s per artist.
 
-    Subsets are 3 train, 2 valid and 1 test songs an artist. The songs are the
-    demo corpus's, so artists and genres can be told apart by ear.
+    Each artist has 3 train, 2 valid and 1 test tracks, cut from the synthetic corpus.
     """
     folder = tmp_path_factory.mktemp("small_corpus")
     table = synthetic_corpus.corpus_table(source_artists=60, source_tracks=6, target_artists=0)

@@ -1,4 +1,4 @@
-"""Files that are spoilt in one place, and have to be refused."""
+"""Damage HDF5 files and check that they are refused."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +9,8 @@ import pytest
 from common.errors import InputError
 
 
-def assert_refused(path: Path, name: str, value, load: Callable) -> None:
-    """`load` refuses the HDF5 file with another `value` at `name`, and with a link to elsewhere."""
+def assert_damage_is_refused(path: Path, name: str, value, load: Callable) -> None:
+    """Check that `load` refuses `value` at `name`, and an external link there."""
     with h5py.File(path, "a") as file:
         if name in file:
             del file[name]

@@ -11,14 +11,14 @@ import pandas as pd
 import pytest
 
 from common import feature_file
-from tests.conftest import ROOT, run, run_here
+from tests.conftest import ROOT, run_in_process, run_script
 
 READMES = sorted(path for path in ROOT.glob("*.md")) + sorted(ROOT.glob("[a-z]*/README.md"))
 TEXT = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in READMES}
 
 
 def test_the_numbers_are_those_of_the_reference():
-    assert run("bench/readme.py", "--check").out == ""
+    assert run_script("bench/readme.py", "--check").out == ""
 
 
 def test_a_number_that_has_changed_is_found(tmp_path):
@@ -34,7 +34,7 @@ def test_a_number_that_has_changed_is_found(tmp_path):
     (tmp_path / "README.md").write_text(text.replace(number, "0.999"))
     assert (
         "README.md: not as results/reference has it"
-        in run(str(tmp_path / "bench/readme.py"), "--check", status=1).err
+        in run_script(str(tmp_path / "bench/readme.py"), "--check", status=1).err
     )
 
 
@@ -55,7 +55,7 @@ def commands() -> list[str]:
 
 @cache
 def help_of(script: str, command: str | None) -> str:
-    return run_here(script, *([command] if command else []), "--help").out
+    return run_in_process(script, *([command] if command else []), "--help").out
 
 
 @pytest.mark.parametrize("command", commands())

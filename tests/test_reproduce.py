@@ -9,7 +9,7 @@ import pytest
 from common.files import exclusive_folder
 from data_prep import split_csv
 from papers import pipeline
-from tests.conftest import refused_here, run_here
+from tests.conftest import error_in_process, run_in_process
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own callbacks
 TIMES = 5
@@ -55,7 +55,7 @@ def place(small_corpus, tmp_path, monkeypatch):
 
     def in_process(command):
         commands.append(command)
-        run_here(*command)
+        run_in_process(*command)
         return 0
 
     monkeypatch.setattr(pipeline, "run_script", in_process)
@@ -68,7 +68,7 @@ def ismir2018(*more) -> tuple:
 
 
 def test_a_plan_runs_nothing(place, tmp_path):
-    ran = run_here(*ismir2018("--plan"))
+    ran = run_in_process(*ismir2018("--plan"))
     assert not (tmp_path / "out").exists() and place == []
     assert ran.lines[27].startswith("0 of 27 steps are done; the others take about ")
     taken = "cache/judged.h5, cache/small.h5, splits/judged.csv, splits/small.csv"
@@ -79,7 +79,7 @@ def test_a_plan_runs_nothing(place, tmp_path):
 
 def test_a_paper_goes_from_songs_to_its_report_and_no_step_is_done_twice(place, tmp_path):
     command = ismir2018("--epochs", 1)
-    ran = run_here(*command)
+    ran = run_in_process(*command)
     assert len(place) == 27
     said = [line.partition("] ")[2] for line in ran.lines if line.startswith("[")]
     assert said == list(pipeline.read_journal(tmp_path / "out"))
@@ -95,10 +95,10 @@ def test_a_paper_goes_from_songs_to_its_report_and_no_step_is_done_twice(place, 
     assert "python train_siamese.py splits/small.csv cache/small.h5" in page
     assert "songs_judged.html" in page and (out / "songs_judged.html").exists()
     place.clear()
-    again = run_here(*command)
+    again = run_in_process(*command)
     assert place == [] and "27 of 27 steps are done" in again.lines
     (out / "knn_mfcc_judged.json").unlink()
-    run_here(*command)
+    run_in_process(*command)
     assert [words[1] for words in place] == ["knn", "report"]
 
 
@@ -107,7 +107,7 @@ def test_artists_are_recognised_and_all_is_reported(place, tmp_path):
     few = ("--artists", 2, "--epochs", 1, "--mixtures", 4, "--dimensions", 3)
     command = ("reproduce.py", "arxiv2017", "--data", "data", "--out", "out", "--train", "train")
     command += ("--unseen", "unseen", "--genres", "judged", "--tags", "judged", *few)
-    run_here(*command)
+    run_in_process(*command)
     out = tmp_path / "out"
     assert len(list(out.glob("verification_*.json"))) == 7
     assert len(list(out.glob("t*_basic_2_0*_judged.json"))) == 4
@@ -124,16 +124,16 @@ def test_artists_are_recognised_and_all_is_reported(place, tmp_path):
 
 def test_what_is_not_there_is_told_before_anything_is_made(place, tmp_path):
     given = ("--data", "data", "--out", "out")
-    message = refused_here("reproduce.py", "ismir2018", *given)
+    message = error_in_process("reproduce.py", "ismir2018", *given)
     assert "gtzan: neither splits/gtzan.csv with cache/gtzan.h5 nor data/gtzan" in message
-    assert "fma_medium" in refused_here("reproduce.py", "agf2018", *given)
+    assert "fma_medium" in error_in_process("reproduce.py", "agf2018", *given)
     assert not (tmp_path / "out").exists()
 
 
 def test_one_damaged_dataset_does_not_keep_the_others_from_the_report(place, tmp_path, monkeypatch):
     def in_process(command):
         try:
-            run_here(*command)
+            run_in_process(*command)
         except AssertionError:  # its status is not 0
             return 1
         return 0
@@ -142,7 +142,7 @@ def test_one_damaged_dataset_does_not_keep_the_others_from_the_report(place, tmp
     (tmp_path / "splits/mine.csv").write_text("track_id,path,subset,artist\na,a,train,b\n")
     (tmp_path / "cache/mine.h5").write_text("no cache")
     given = ("--targets", "mine", "judged", "--out", "out", "--train", "none", "--weights")
-    ran = run_here("reproduce.py", "ismir2018", *given, status=1)
+    ran = run_in_process("reproduce.py", "ismir2018", *given, status=1)
     assert ran.err.count("extract_features.py ended with 1 for out/features/") == 2
     assert ran.err.endswith("; see above, then run this again\n")
     assert sum(" left out, for want of out/features/" in line for line in ran.lines) == 6
@@ -152,4 +152,4 @@ def test_one_damaged_dataset_does_not_keep_the_others_from_the_report(place, tmp
 
 def test_two_at_once_do_not_meet(place, tmp_path):
     with exclusive_folder(tmp_path / "out"):
-        assert "another process is at work here" in refused_here(*ismir2018())
+        assert "another process is at work here" in error_in_process(*ismir2018())

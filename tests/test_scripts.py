@@ -18,7 +18,14 @@ from common import feature_file
 from data_prep.mel_cache import MelCache
 from evaluation.retrieval import mean_average_precision
 from models import pretrained
-from tests.conftest import ROOT, refused, refused_here, run, run_here, together
+from tests.conftest import (
+    ROOT,
+    error_in_process,
+    error_of,
+    run_in_process,
+    run_script,
+    run_two_at_a_time,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own callbacks
 SCRIPTS = (
@@ -49,8 +56,8 @@ def trained(small_corpus, place) -> Path:
         "tag": ("train_basic.py", "--epochs", 1, "--labels", "tags"),
         "siamese": ("train_siamese.py", "--epochs", 1, "--negatives", 2),
     }
-    ran = together(
-        run,
+    ran = run_two_at_a_time(
+        run_script,
         *(
             (script, split, cache, "--out", runs / name, *more)
             for name, (script, *more) in given.items()
@@ -73,7 +80,7 @@ def basic(trained) -> Path:
 def features(basic, small_corpus, place) -> Path:
     """Features of the whole corpus by that model."""
     out = place / "features/basic.h5"
-    ran = run("extract_features.py", basic / "best.h5", small_corpus[2], "--out", out)
+    ran = run_script("extract_features.py", basic / "best.h5", small_corpus[2], "--out", out)
     assert ran.out == f"{out}: basic, 24 tracks\n"
     return out
 
@@ -97,7 +104,7 @@ def test_help_has_an_example_and_does_not_wait_for_tensorflow(script):
 
 
 def test_help_of_a_protocol_has_an_example_and_its_defaults():
-    ran = run("evaluate.py", "knn", "--help")
+    ran = run_script("evaluate.py", "knn", "--help")
     assert "example:\n  python evaluate.py " in ran.out and "(default: 20)" in ran.out
 
 
@@ -115,7 +122,7 @@ def test_help_of_a_protocol_has_an_example_and_its_defaults():
     ],
 )
 def test_wrong_use_ends_with_2(arguments):
-    ran = run(*arguments, status=2)
+    ran = run_script(*arguments, status=2)
     assert ran.err.startswith("usage: ") and "Traceback" not in ran.err and not ran.out
 
 
@@ -147,8 +154,8 @@ def test_second_training_is_complete_already_and_another_refused(basic, small_co
     before = contents(basic)
     command = ("train_basic.py", split, cache, "--out", basic, "--batch", 6)
     with ThreadPoolExecutor(2) as pool:
-        again = pool.submit(run, *command, "--epochs", 2)
-        message = refused(*command, "--epochs", 3)
+        again = pool.submit(run_script, *command, "--epochs", 2)
+        message = error_of(*command, "--epochs", 3)
     assert again.result().out == f"{basic}: complete already\n"
     assert str(basic) in message and "settings.epochs: 2 -> 3" in message and "--out" in message
     assert contents(basic) == before
@@ -188,7 +195,7 @@ def test_training_on_what_does_not_fit(small_corpus, place):
     def with_split(changed, script="train_basic.py", *more):
         changed.to_csv(place / "changed.csv", index=False)
         out = place / "runs/never"
-        message = refused(script, place / "changed.csv", cache, "--out", out, *more)
+        message = error_of(script, place / "changed.csv", cache, "--out", out, *more)
         assert not out.exists()
         return message
 
@@ -206,8 +213,8 @@ def test_training_on_what_does_not_fit(small_corpus, place):
     )
     assert "subset valid" in with_split(table[table["subset"].ne("valid")])
     assert "--negatives" in with_split(table, "train_siamese.py", "--negatives", "50")
-    assert "no such" in refused("train_basic.py", split, place / "no.h5", "--out", place / "r")
-    assert "no such" in refused("train_basic.py", place / "no.csv", cache, "--out", place / "r")
+    assert "no such" in error_of("train_basic.py", split, place / "no.h5", "--out", place / "r")
+    assert "no such" in error_of("train_basic.py", place / "no.csv", cache, "--out", place / "r")
 
 
 # ---------------------------------------------------------------- extraction
@@ -230,8 +237,8 @@ def test_features_stand_beside_their_tracks(features, basic, small_corpus):
 def test_second_extraction_is_complete_already_and_another_refused(features, basic, small_corpus):
     before, to = features.read_bytes(), (small_corpus[2], "--out", features)
     with ThreadPoolExecutor(2) as pool:
-        again = pool.submit(run, "extract_features.py", basic / "best.h5", *to)
-        message = refused("extract_features.py", "mfcc", *to)
+        again = pool.submit(run_script, "extract_features.py", basic / "best.h5", *to)
+        message = error_of("extract_features.py", "mfcc", *to)
     assert again.result().out == f"{features}: complete already, 24 tracks\n"
     assert str(features) in message and "weights.model" in message
     assert features.read_bytes() == before
@@ -251,7 +258,7 @@ def test_folder_with_a_bad_file(features, basic, small_corpus, place):
     out = place / "features/folder.h5"
     command = ("extract_features.py", basic / "best.h5", music, "--out", out, "--workers", 1)
 
-    ran = run(*command, status=1)
+    ran = run_script(*command, status=1)
     assert ran.err == ""
     assert ran.lines[-1].startswith(f"{out}: basic, 3 tracks; 2 failed")
     failed = pd.read_csv(place / "features/folder.failures.csv")
@@ -264,7 +271,7 @@ def test_folder_with_a_bad_file(features, basic, small_corpus, place):
     assert np.abs(np.diff(expected, axis=0)).max() > 0.1 * np.abs(expected).max()
 
     before = out.read_bytes()
-    again = run(*command, "--allow-failures")  # still not all of it worked, so it says so
+    again = run_script(*command, "--allow-failures")  # still not all of it worked, so it says so
     assert again.lines[-1].startswith(f"{out}: complete already, 3 tracks; 2 failed")
     assert out.read_bytes() == before
 
@@ -278,11 +285,11 @@ def test_features_stay_with_their_songs_wherever_one_fails(bad, small_corpus, tm
     for number, song in enumerate(songs):
         shutil.copy(song, music / f"{number}{song.suffix}")
     whole, holed = tmp_path / "whole.h5", tmp_path / "holed.h5"
-    run_here("extract_features.py", "mfcc", music, "--out", whole, "--workers", 1)
+    run_in_process("extract_features.py", "mfcc", music, "--out", whole, "--workers", 1)
     names = sorted(path.name for path in music.iterdir())
     (music / names[bad]).write_bytes(b"no music")
     command = ("extract_features.py", "mfcc", music, "--out", holed, "--workers", 1)
-    assert "2 tracks; 1 failed" in run_here(*command, status=1).out
+    assert "2 tracks; 1 failed" in run_in_process(*command, status=1).out
     found, expected = feature_file.read_features(holed), feature_file.read_features(whole)
     kept = [name for name in names if name != names[bad]]
     assert list(found.track_id) == kept and list(found.failed) == [names[bad]]
@@ -293,7 +300,10 @@ def test_one_file(small_corpus, place):
     _, audio, _ = small_corpus
     song = next(path for path in sorted(audio.rglob("*")) if path.is_file())
     out = place / "features/one.h5"
-    assert run("extract_features.py", "mfcc", song, "--out", out).out == f"{out}: mfcc, 1 tracks\n"
+    assert (
+        run_script("extract_features.py", "mfcc", song, "--out", out).out
+        == f"{out}: mfcc, 1 tracks\n"
+    )
     found = feature_file.read_features(out)
     assert found.features.shape == (1, 40) and list(found.track_id) == [song.name]
 
@@ -313,7 +323,7 @@ def test_extraction_of_what_cannot_be_used(small_corpus, place):
         ("mfcc", cache, "--out", foreign / "features.h5"): str(foreign),
         ("mfcc", cache, "--out", place): f"{place}: is a folder",
     }
-    messages = together(refused, *(("extract_features.py", *case) for case in cases))
+    messages = run_two_at_a_time(error_of, *(("extract_features.py", *case) for case in cases))
     for expected, message in zip(cases.values(), messages, strict=True):
         assert re.match(f"error: .*{expected}", message), message
     assert not (place / "features/never.h5").exists()
@@ -330,7 +340,7 @@ def test_protocols_and_layouts(features, small_corpus, place):
         ("linear", "accuracy", ["trials=2"], "--trials", 2),
     ):
         path = results / f"{protocol}.json"
-        ran = run_here("evaluate.py", protocol, features, split, *more, "--json", path)
+        ran = run_in_process("evaluate.py", protocol, features, split, *more, "--json", path)
         name, value = ran.lines[-1].split(" ")
         found = json.loads(path.read_text(encoding="utf-8"))
         assert name == found["metric"] == metric
@@ -353,12 +363,12 @@ def test_protocols_and_layouts(features, small_corpus, place):
     found = json.loads((results / "retrieval.json").read_text())["value"]
     assert found == pytest.approx(mean_average_precision(rows, table["genre"]))
 
-    ran = run_here("evaluate.py", "tables", "--results", results)
+    ran = run_in_process("evaluate.py", "tables", "--results", results)
     assert f"{found:.4f}" in ran.out and "0.5508" in ran.out  # a number of the paper's
     written = {path.name for path in results.iterdir()}
     names = {"tables", "summary", f"retrieval_by_artists_{split.stem}_genre"}
     assert {f"{name}.{suffix}" for name in names for suffix in ("csv", "md", "tex")} < written
-    ran = run_here("evaluate.py", "figures", "--results", results)
+    ran = run_in_process("evaluate.py", "figures", "--results", results)
     assert f"{split.stem}_genre.png: MAP and accuracies of genre on {split.stem}" in ran.out
     assert "ismir2018, Figure 6: not drawn; it needs evaluate.py tsne --label artist" in ran.out
 
@@ -368,13 +378,13 @@ def test_songs_in_another_order_or_without_label(features, small_corpus, place):
     table = pd.read_csv(small_corpus[0], dtype=str, keep_default_na=False)
     table[::-1].to_csv(place / "reversed.csv", index=False)
     values = [
-        run_here("evaluate.py", "retrieval", features, split).lines[-1]
+        run_in_process("evaluate.py", "retrieval", features, split).lines[-1]
         for split in (small_corpus[0], place / "reversed.csv")
     ]
     assert values[0] == values[1]
     table.loc[[0, 7], "genre"] = ""
     table.to_csv(place / "unlabelled.csv", index=False)
-    ran = run_here("evaluate.py", "retrieval", features, place / "unlabelled.csv")
+    ran = run_in_process("evaluate.py", "retrieval", features, place / "unlabelled.csv")
     assert "2 tracks without genre left out" in ran.lines[0]
     assert ran.lines[-1].startswith("map ")
 
@@ -383,19 +393,19 @@ def test_evaluation_of_what_does_not_fit(features, small_corpus, place):
     split, _, cache = small_corpus
     table = pd.read_csv(split, dtype=str, keep_default_na=False)
     changed = place / "changed.csv"
-    message = refused_here("evaluate.py", "retrieval", features, split, "--label", "mood")
+    message = error_in_process("evaluate.py", "retrieval", features, split, "--label", "mood")
     assert str(split) in message and "'mood'" in message and "genre" in message
     table.assign(track_id=table["track_id"] + "x").to_csv(changed, index=False)
-    assert str(features) in refused_here("evaluate.py", "retrieval", features, changed)
+    assert str(features) in error_in_process("evaluate.py", "retrieval", features, changed)
     table[table["subset"].ne("test")].to_csv(changed, index=False)
-    assert "test subset" in refused_here("evaluate.py", "knn", features, changed, "-k", 3)
-    assert "k = 20" in refused_here("evaluate.py", "knn", features, split)
+    assert "test subset" in error_in_process("evaluate.py", "knn", features, changed, "-k", 3)
+    assert "k = 20" in error_in_process("evaluate.py", "knn", features, split)
     table.assign(genre="").to_csv(changed, index=False)
-    refused_here("evaluate.py", "retrieval", features, changed)
-    assert str(cache) in refused_here("evaluate.py", "retrieval", cache, split)
-    assert "no such file" in refused_here("evaluate.py", "retrieval", place / "no.h5", split)
+    error_in_process("evaluate.py", "retrieval", features, changed)
+    assert str(cache) in error_in_process("evaluate.py", "retrieval", cache, split)
+    assert "no such file" in error_in_process("evaluate.py", "retrieval", place / "no.h5", split)
     for layout in ("tables", "figures", "report"):
-        message = refused_here("evaluate.py", layout, "--results", place / "no")
+        message = error_in_process("evaluate.py", layout, "--results", place / "no")
         assert "no such folder" in message
 
 
@@ -411,9 +421,9 @@ def test_a_track_that_failed_is_left_out_to_the_end(small_corpus, place):
     features, runs = place / "features/holed.h5", place / "runs/holed"
     table.to_csv(holed, index=False)
     making = ("data_prep/2_cache_mels.py", holed, "--audio", audio, "--out", cache)
-    run(*making, status=1)
-    assert "23 tracks; 1 failed" in run(*making, "--allow-failures").out
+    run_script(*making, status=1)
+    assert "23 tracks; 1 failed" in run_script(*making, "--allow-failures").out
     note = "1 tracks left out"
-    assert note in run("train_basic.py", holed, cache, "--out", runs, "--epochs", 1).out
-    assert "23 tracks\n" in run("extract_features.py", "mfcc", cache, "--out", features).out
-    assert note in run_here("evaluate.py", "retrieval", features, holed).out
+    assert note in run_script("train_basic.py", holed, cache, "--out", runs, "--epochs", 1).out
+    assert "23 tracks\n" in run_script("extract_features.py", "mfcc", cache, "--out", features).out
+    assert note in run_in_process("evaluate.py", "retrieval", features, holed).out

@@ -18,11 +18,13 @@ import pytest
 from common.files import file_sha256
 from data_prep import split_csv
 from models import pretrained
-from tests.conftest import refused, run, start, together
+from tests.conftest import error_of, run_script, run_two_at_a_time, start_script
 
 # On the CPU, where the same training gives the same bytes.
 CPU = {"CUDA_VISIBLE_DEVICES": "-1"}
-run, refused, start = (partial(function, **CPU) for function in (run, refused, start))
+run_script, error_of, start_script = (
+    partial(function, **CPU) for function in (run_script, error_of, start_script)
+)
 
 MODELS = {
     "basic": ("train_basic.py", "--rate", 2e-3),
@@ -100,7 +102,7 @@ def commands(small_corpus) -> dict:
 def whole(commands, place) -> dict[str, Path]:
     """{model: the folder of a training that nothing disturbed}."""
     folders = {model: place / "whole" / model for model in MODELS}
-    together(run, *(commands[model](folder) for model, folder in folders.items()))
+    run_two_at_a_time(run_script, *(commands[model](folder) for model, folder in folders.items()))
     for folder in folders.values():
         log = pd.read_csv(folder / "log.csv")
         assert 5 < len(log) < 30, "patience did not end it, or too early for the tests below"
@@ -122,7 +124,7 @@ def killed(name: str, count: int, moment: str | float, *command) -> None:
 
     That is before it does so, after, or so many seconds later.
     """
-    process = start("-c", KILLED, name, count, moment, *command)
+    process = start_script("-c", KILLED, name, count, moment, *command)
     out, err = process.communicate()
     assert process.returncode == -signal.SIGKILL, out + err
 
@@ -133,7 +135,7 @@ def killed_between_files(command, folder: Path) -> None:
     killed("state.h5", 4, "before", *command(folder))
     assert len(pd.read_csv(folder / "log.csv")) == 6
     # What a training comes to does not depend on the means, and these may change on the way.
-    ran = run(*command(folder, "--data", "resident", "--steps-per-call", 3))
+    ran = run_script(*command(folder, "--data", "resident", "--steps-per-call", 3))
     assert "frames on the device, 3 steps per call" in ran.lines[0]
     assert ran.lines[1] == f"{folder}: going on after epoch 5 of 30"
 
@@ -145,14 +147,14 @@ def killed_somewhere_and_at_the_end(command, folder: Path) -> None:
     killed("run.json", 1, "before", *command(folder))
     assert (folder / "state.h5").exists() and not (folder / "run.json").exists()
     killed("run.json", 1, "after", *command(folder))
-    assert run(*command(folder)).out == f"{folder}: complete already\n"
+    assert run_script(*command(folder)).out == f"{folder}: complete already\n"
 
 
 @pytest.fixture(scope="module")
 def went_on(commands, place) -> dict[str, Path]:
     """{model: the folder of a training that was killed several times, and went on to the end}."""
     folders = {model: place / "killed" / model for model in MODELS}
-    together(
+    run_two_at_a_time(
         lambda chain, model: chain(commands[model], folders[model]),
         (killed_between_files, "basic"),
         (killed_somewhere_and_at_the_end, "siamese"),
@@ -175,7 +177,7 @@ def test_nothing_else_is_left_of_a_kill(whole, went_on, model):
 def test_a_training_that_ends_while_another_begins_is_not_undone(commands, whole, place):
     """The other one is complete, and its lock gone, between our look at the folder and our lock."""
     folder = place / "late" / "siamese"
-    run("-c", LATE, whole["siamese"], *commands["siamese"](folder))
+    run_script("-c", LATE, whole["siamese"], *commands["siamese"](folder))
     for path in whole["siamese"].iterdir():  # copied as old as they are
         assert (folder / path.name).stat().st_mtime_ns == path.stat().st_mtime_ns, path.name
     assert contents(folder) == contents(whole["siamese"])
@@ -192,7 +194,9 @@ def test_same_seed_same_bytes_by_whatever_means(commands, whole, place):
     }
     folders = [place / f"means{number}" / "siamese" for number in range(len(means))]
     given = zip(folders, means, strict=True)
-    ran = together(run, *(commands["siamese"](folder, *more) for folder, more in given))
+    ran = run_two_at_a_time(
+        run_script, *(commands["siamese"](folder, *more) for folder, more in given)
+    )
     for folder, said, one in zip(folders, means.values(), ran, strict=True):
         assert one.lines[0] == f"{folder}: on the CPU (tensorflow), float32, {said}"
         assert contents(folder) == contents(whole["siamese"])
@@ -226,8 +230,8 @@ def shifted(trained: Path, to: Path) -> Path:
 def test_fewer_artists_and_a_start_from_weights(commands, whole, small_corpus, place):
     few, tuned = place / "few", place / "tuned"
     given = shifted(whole["siamese"] / "last.h5", place / "weights.h5")
-    together(
-        run,
+    run_two_at_a_time(
+        run_script,
         commands["basic"](few, "--artists", 3),
         commands["siamese"](tuned, "--start-from", given),
     )
@@ -253,8 +257,8 @@ def test_fewer_artists_and_a_start_from_weights(commands, whole, small_corpus, p
 
     no_weights = place / "none.h5"
     no_weights.write_text("no weights")
-    other, none = together(
-        refused,
+    other, none = run_two_at_a_time(
+        error_of,
         commands["siamese"](tuned),
         commands["basic"](place / "none", "--start-from", no_weights),
     )
@@ -300,7 +304,7 @@ def test_what_cannot_be_trained_on_is_said_at_once(small_corpus, place):
         (basic, split, cache, "--artists", 5): (split, "has 4 artists, not 5; ask for fewer"),
         (siamese, lonely, cache): (lonely, "has one song, .*; give each at least two, or take"),
     }
-    messages = together(refused, *((*case[:3], *out, *case[3:]) for case in cases))
+    messages = run_two_at_a_time(error_of, *((*case[:3], *out, *case[3:]) for case in cases))
     for (file, said), message in zip(cases.values(), messages, strict=True):
         assert re.match(f"error: .*{said}", message), message
         assert str(file) in message
@@ -316,12 +320,12 @@ def unfinished(small_corpus, place) -> SimpleNamespace:
     split, _, cache = small_corpus
     folder = place / "unfinished"
     command = ("train_basic.py", split, cache, "--batch", 4, "--out", folder)
-    process = start(*command)
+    process = start_script(*command)
     try:
         while not (folder / "state.h5").exists():
             assert process.poll() is None, process.communicate()
             time.sleep(0.01)
-        meanwhile = refused(*command)
+        meanwhile = error_of(*command)
         assert process.poll() is None
     finally:
         process.kill()
@@ -352,8 +356,8 @@ def test_an_unfinished_training_is_not_spoilt(unfinished, copies):
     state = damaged / "state.h5"
     state.write_bytes(state.read_bytes()[: state.stat().st_size // 2])
     before = contents(others), contents(damaged)
-    changed, cut = together(
-        refused,
+    changed, cut = run_two_at_a_time(
+        error_of,
         (*unfinished.command, others, "--rate", 0.5, "--artists", 4, "--precision", "mixed"),
         (*unfinished.command, damaged),
     )
@@ -386,8 +390,8 @@ def test_a_damaged_track_stops_the_training(unfinished, copies, small_corpus, tm
     going_on, new = copies("going_on"), tmp_path / "new"
     before = contents(going_on)
     script, _, _, *options = unfinished.command
-    messages = together(
-        refused, (script, split, midst, *options, going_on), (script, split, first, *options, new)
+    messages = run_two_at_a_time(
+        error_of, (script, split, midst, *options, going_on), (script, split, first, *options, new)
     )
     for message, file, track, kept in zip(
         messages,
@@ -408,8 +412,8 @@ def test_a_rate_that_explodes(small_corpus, tmp_path):
     """At once; and after an epoch, of which the weights are kept."""
     split, _, cache = small_corpus
     at_once, later = tmp_path / "at_once", tmp_path / "later"
-    messages = together(
-        refused,
+    messages = run_two_at_a_time(
+        error_of,
         ("train_siamese.py", split, cache, "--out", at_once, "--rate", 1e30),
         ("train_basic.py", split, cache, "--out", later, "--rate", 1e3),
     )
@@ -428,7 +432,7 @@ def test_a_rate_that_explodes(small_corpus, tmp_path):
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 def test_a_backend_that_cannot_share_a_training(commands, tmp_path):
     command = commands["basic"](tmp_path / "run", "--distribute")
-    message = refused(*command, KERAS_BACKEND="torch")
+    message = error_of(*command, KERAS_BACKEND="torch")
     assert message == (
         "error: --distribute: not with torch; set KERAS_BACKEND to jax or tensorflow\n"
     )

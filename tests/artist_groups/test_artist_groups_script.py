@@ -12,7 +12,7 @@ from artist_groups.vocabulary import band_statistics
 from common.errors import InputError
 from data_prep import split_csv
 from data_prep.mel_cache import MelCache
-from tests.conftest import refused_here, run_here
+from tests.conftest import error_in_process, run_in_process
 
 SCRIPT = "data_prep/2b_artist_groups.py"
 FEW = ("--clusters", 5, "--track-clusters", 5, "--groups", 2)
@@ -49,7 +49,7 @@ def test_groups_of_the_training_artists_made_once(corpus):
     split, _, cache, out = corpus
     command = (SCRIPT, split, cache, "--out", out, *FEW, "--subgenres", "subgenres")
     command += ("--words", "s", "d", "m", "s")
-    said = run_here(*command)
+    said = run_in_process(*command)
     assert said.lines == [f"{out}: complete, words m d s of 4 artists in 2 groups"]
     prepared = groups_file.load_groups(out)
     table, mels = split_csv.read_split(split), MelCache(cache)
@@ -68,18 +68,18 @@ def test_groups_of_the_training_artists_made_once(corpus):
         **{"subgenres": "subgenres", "seed": 0},
     }
     before = out.read_bytes()
-    assert run_here(*command).lines == [
+    assert run_in_process(*command).lines == [
         f"{out}: complete already, words m d s of 4 artists in 2 groups"
     ]
     assert out.read_bytes() == before
-    message = refused_here(*command, "--seed", 1)
+    message = error_in_process(*command, "--seed", 1)
     assert "seed: 0 -> 1" in message and str(out) in message
-    assert 'words: "m d s" -> "m"' in refused_here(*command[:-4], "m")
+    assert 'words: "m d s" -> "m"' in error_in_process(*command[:-4], "m")
     # The same inputs make the same, and only training tracks count.
     change(split, table["subset"].ne("train"), artist="others", subgenres="", genre="")
-    assert "split: " in refused_here(*command)
+    assert "split: " in error_in_process(*command)
     again = out.with_name("again.h5")
-    run_here(*command[:4], again, *command[5:])
+    run_in_process(*command[:4], again, *command[5:])
     found = groups_file.load_groups(again)
     np.testing.assert_array_equal(found.mean, prepared.mean)
     for word, groups in found.groups.items():
@@ -89,7 +89,7 @@ def test_groups_of_the_training_artists_made_once(corpus):
 def test_words_that_cannot_be_made_are_told_or_refused(corpus, no_essentia):
     split, audio, cache, out = corpus
     command = (SCRIPT, split, cache, "--out", out, *FEW)
-    said = run_here(*command)
+    said = run_in_process(*command)
     assert said.lines[0].startswith(
         f"no word s: {split}: has no column 'genres'; it has track_id, "
     )
@@ -97,12 +97,12 @@ def test_words_that_cannot_be_made_are_told_or_refused(corpus, no_essentia):
         "no word e without Essentia: pip install -r requirements-essentia.txt",
         f"{out}: complete, words m d of 4 artists in 2 groups",
     ]
-    assert "no column 'genres'" in refused_here(*command, "--words", "m", "s")
+    assert "no column 'genres'" in error_in_process(*command, "--words", "m", "s")
     out.unlink()
-    message = refused_here(*command, "--words", "e", "--audio", audio)
+    message = error_in_process(*command, "--words", "e", "--audio", audio)
     assert "the word e needs Essentia; pip install" in message
-    assert "--audio: the word e needs it" in refused_here(*command, "--words", "e")
-    assert "no such folder" in refused_here(*command, "--words", "e", "--audio", audio / "no")
+    assert "--audio: the word e needs it" in error_in_process(*command, "--words", "e")
+    assert "no such folder" in error_in_process(*command, "--words", "e", "--audio", audio / "no")
     assert not out.exists()
 
 
@@ -112,7 +112,7 @@ def test_tracks_and_artists_that_are_left_out_are_counted(corpus):
     change(split, [6, 9], artist="")  # a training and a validation track of the next
     name = split_csv.read_split(split)["artist"][0]
     command = (SCRIPT, split, cache, "--out", out, *FEW, "--subgenres", "subgenres")
-    said = run_here(*command, "--words", "m", "s")
+    said = run_in_process(*command, "--words", "m", "s")
     assert said.lines == [
         f"{split}: 1 training tracks without artist left out",
         f"{split}: 1 artists without a sub-genre: no groups of the word s for them, the first is "
@@ -127,7 +127,7 @@ def test_tracks_and_artists_that_are_left_out_are_counted(corpus):
 def test_an_artist_with_one_track_is_one(corpus):
     split, _, cache, out = corpus
     change(split, np.flatnonzero(of_artist(split))[1:], subset="test")
-    run_here(SCRIPT, split, cache, "--out", out, *FEW, "--words", "m", "d")
+    run_in_process(SCRIPT, split, cache, "--out", out, *FEW, "--words", "m", "d")
     shares = groups_file.load_groups(out).groups["d"].proportions
     assert shares.shape == (4, 2)
 
@@ -136,21 +136,21 @@ def test_splits_that_make_no_groups_are_refused(corpus, small_corpus):
     split, audio, cache, out = corpus
     command = (SCRIPT, split, cache, "--out", out, "--words")
     frames = MelCache(cache).length[0] * 12
-    assert f"{frames} vectors for {frames + 1} clusters; take fewer clusters" in refused_here(
+    assert f"{frames} vectors for {frames + 1} clusters; take fewer clusters" in error_in_process(
         *command, "m", "--clusters", frames + 1
     )
-    message = refused_here(*command, "e", "--track-clusters", 13, "--audio", audio)
+    message = error_in_process(*command, "e", "--track-clusters", 13, "--audio", audio)
     assert "--track-clusters 13: more than the 12 training tracks" in message
     change(split, slice(1, None), subgenres="")
-    message = refused_here(*command, "s", "--subgenres", "subgenres")
+    message = error_in_process(*command, "s", "--subgenres", "subgenres")
     assert "the word s: artist groups: 1 artists" in message
     change(split, ~of_artist(split), subset="test")
-    assert f"{split}: training tracks of 1 artists" in refused_here(*command, "m")
+    assert f"{split}: training tracks of 1 artists" in error_in_process(*command, "m")
     change(split, slice(None), artist="")
-    assert f"{split}: training tracks of 0 artists" in refused_here(*command, "m")
+    assert f"{split}: training tracks of 0 artists" in error_in_process(*command, "m")
     change(split, slice(None), subset="test")
-    assert f"{split}: no track is in the subset train" in refused_here(*command, "m")
-    message = refused_here(SCRIPT, small_corpus[0], split, "--out", out)
+    assert f"{split}: no track is in the subset train" in error_in_process(*command, "m")
+    message = error_in_process(SCRIPT, small_corpus[0], split, "--out", out)
     assert "not an HDF5 file" in message
     assert not list(out.parent.iterdir())
 
@@ -178,7 +178,7 @@ def test_descriptors_of_what_could_be_described(corpus, described):
     table = split_csv.read_split(split)
     train, first = table[table["subset"].eq("train")], table["artist"][0]
     command = (SCRIPT, split, cache, "--out", out, *FEW, "--words", "e", "--audio", audio)
-    said = run_here(*command, "--workers", 3)
+    said = run_in_process(*command, "--workers", 3)
     assert said.lines == [
         f"{audio}: 4 of 12 tracks could not be described for the word e, the first, "
         f"{train['track_id'].iloc[0]}: is mute",
@@ -194,7 +194,7 @@ def test_descriptors_of_what_could_be_described(corpus, described):
     assert prepared.codebooks["e"].centres.shape == (5, 5)  # one descriptor is missing in a track
     assert list(prepared.groups["e"].artists) == list(train["artist"].unique()[1:])
     making.mkdir()  # by a kill after the file was whole
-    assert "complete already" in run_here(*command).out and not making.exists()
+    assert "complete already" in run_in_process(*command).out and not making.exists()
     assert len(described) == 1
 
 
@@ -207,9 +207,9 @@ def test_what_was_described_survives_a_kill(corpus, described, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr(groups_file, "save_groups", killed)
-        assert "killed" in refused_here(*command)
+        assert "killed" in error_in_process(*command)
     assert out.with_name("s.h5.making").is_dir() and not out.exists()
-    run_here(*command)
+    run_in_process(*command)
     assert [path.name for path in out.parent.iterdir()] == ["s.h5"]
 
 
@@ -217,9 +217,9 @@ def test_what_was_described_survives_a_kill(corpus, described, monkeypatch):
 def test_all_words_of_real_songs(corpus):
     split, audio, cache, out = corpus
     command = (SCRIPT, split, cache, "--out", out, *FEW, "--subgenres", "subgenres")
-    said = run_here(*command, "--audio", audio)
+    said = run_in_process(*command, "--audio", audio)
     assert said.lines[-1] == f"{out}: complete, words m d e s of 4 artists in 2 groups"
     prepared = groups_file.load_groups(out)
     assert prepared.codebooks["e"].centres.shape[1] > 1000
     assert list(prepared.groups) == ["m", "d", "e", "s"]
-    assert "--audio: the word e needs it" in refused_here(*command)
+    assert "--audio: the word e needs it" in error_in_process(*command)

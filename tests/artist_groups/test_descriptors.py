@@ -24,7 +24,7 @@ from artist_groups import descriptors
 from artist_groups.descriptors import describe, describe_tracks, normalise_descriptors
 from common.errors import InputError
 from data_prep.audio import AudioError
-from tests.conftest import start
+from tests.conftest import start_script
 from tests.data_prep.files import RATE, au, song, tone, wav, write_bad
 
 
@@ -186,7 +186,9 @@ def test_a_kill_costs_the_chunk_under_way(essentia, tmp_path, monkeypatch):
     for number, path in enumerate(paths):
         soundfile.write(path, song(6.0, first=number), RATE)
     folder = tmp_path / "made"
-    process = start("-c", _MAKE, folder, *paths, TMPDIR=str(tmp_path))  # a copy is left there
+    process = start_script(
+        "-c", _MAKE, folder, *paths, TMPDIR=str(tmp_path)
+    )  # a copy is left there
     first = folder / "0000000.h5"
     while not first.exists():
         assert process.poll() is None, process.communicate()

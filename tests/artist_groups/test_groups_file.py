@@ -8,7 +8,7 @@ from artist_groups.groups_file import GroupsFile, load_groups, save_groups
 from artist_groups.topics import ArtistGroups, Codebook
 from common import hdf5
 from common.errors import InputError
-from tests.damage import assert_refused
+from tests.damage import assert_damage_is_refused
 
 A, G, SIZE, D = 3, 2, 4, 5
 
@@ -102,7 +102,7 @@ NAN = np.full((A, G), np.nan)
     ],
 )
 def test_damaged_files_are_refused(path, name, value):
-    assert_refused(path, name, value, load_groups)
+    assert_damage_is_refused(path, name, value, load_groups)
 
 
 @pytest.mark.parametrize("value", ["{}", "[]", '{"inputs": 1}'])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from artist_groups import task_scores
 from evaluation.results import DTYPES
 from papers.paper_tables import compare_with_paper, read_paper_tables
-from tests.conftest import refused_here, run_here
+from tests.conftest import error_in_process, run_in_process
 from tests.evaluation import feature_files
 
 PAPER = read_paper_tables()
@@ -292,7 +292,7 @@ def folder(tmp_path_factory):
             file, split = feature_files.write_files(folder, run, table, features, **named, **told)
             split.replace(folder / "demo.csv")
             json = folder / "results" / f"{file.stem}.json"
-            run_here("evaluate.py", "genre", file, folder / "demo.csv", "--json", json)
+            run_in_process("evaluate.py", "genre", file, folder / "demo.csv", "--json", json)
     return folder
 
 
@@ -303,17 +303,17 @@ def test_genre_is_kept_and_printed_and_complete_already(folder):
     assert set(found["details"]) == {"macro_f1", "accuracy", "F1 of each genre"}
     before = kept.read_bytes()
     command = ("evaluate.py", "genre", folder / "mtn_gs_1.h5", folder / "demo.csv")
-    ran = run_here(*command, "--label", "genre")
+    ran = run_in_process(*command, "--label", "genre")
     assert ran.lines[-1] == f"log_loss {found['value']:.4f}"
     assert f"macro_f1 {found['details']['macro_f1']:.4f}" in ran.lines
-    again = run_here(*command, "--json", kept)
+    again = run_in_process(*command, "--json", kept)
     assert again.lines == [f"{kept}: complete already", ran.lines[-1]]
     assert kept.read_bytes() == before
 
 
 def test_tables_and_a_figure_of_them(folder):
     results = folder / "results"
-    ran = run_here("evaluate.py", "tables", "--results", results)
+    ran = run_in_process("evaluate.py", "tables", "--results", results)
     assert "32 of 57 combinations have no result; means and the best" in ran.out
     assert any(line.startswith("MTN without g, F1 by number of tasks: ") for line in ran.lines)
     table = pd.read_csv(results / "combinations_demo.csv", keep_default_na=False).set_index("tasks")
@@ -326,7 +326,7 @@ def test_tables_and_a_figure_of_them(folder):
     [row] = ours.query("model == 'stn gd' and metric == 'log_loss'").to_dict("records")
     assert (row["over"], row["weights"]) == ("2 seeds", "stn_gd_{0,1}")
     assert row["ours"] == pytest.approx(np.mean(losses))
-    ran = run_here("evaluate.py", "figures", "--results", results)
+    ran = run_in_process("evaluate.py", "figures", "--results", results)
     assert f"{results / 'by_tasks_demo.png'}: agf2018, Figure 3: genre on demo by " in ran.out
 
 
@@ -334,11 +334,11 @@ def test_each_dataset_has_its_tables(tmp_path):
     for dataset in ("demo", "other"):
         one = result("stn g", 0, 1.0, 0.5, dataset)
         (tmp_path / f"{dataset}.json").write_text(json.dumps(one))
-    run_here("evaluate.py", "tables", "--results", tmp_path)
+    run_in_process("evaluate.py", "tables", "--results", tmp_path)
     assert (tmp_path / "by_tasks_demo.csv").exists() and (tmp_path / "by_tasks_other.csv").exists()
 
 
 def test_features_without_probabilities_are_refused(tmp_path):
     paths = feature_files.write_files(tmp_path, "plain", *feature_files.make_artists("ab"))
-    message = refused_here("evaluate.py", "genre", *paths)
+    message = error_in_process("evaluate.py", "genre", *paths)
     assert f"{paths[0]}: holds no class probabilities; " in message

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from data_prep import mel_cache
-from tests.conftest import refused, run
+from tests.conftest import error_of, run_script
 from tests.data_prep.files import song, wav
 
 distributed = pytest.importorskip("distributed", reason="needs requirements-dask.txt")
@@ -99,6 +99,6 @@ def test_the_script_takes_a_cluster(corpus, wanted, scheduler, tmp_path):
     split, out = tmp_path / "split.csv", tmp_path / "there.h5"
     corpus[0].to_csv(split, index=False)
     command = "data_prep/2_cache_mels.py", split, "--audio", corpus[1], "--out", out
-    assert "nor a Dask scheduler's file" in refused(*command, "--dask", tmp_path / "absent")
-    run(*command, "--dask", scheduler, "--allow-failures")
+    assert "nor a Dask scheduler's file" in error_of(*command, "--dask", tmp_path / "absent")
+    run_script(*command, "--dask", scheduler, "--allow-failures")
     assert contents(out) == wanted

@@ -5,7 +5,7 @@ import pytest
 
 from common.errors import InputError
 from evaluation import classification, labelled_tracks, protocols, retrieval, tagging
-from tests.conftest import refused_here
+from tests.conftest import error_in_process
 from tests.evaluation import feature_files
 
 
@@ -165,5 +165,5 @@ def test_one_label_is_refused_by_each_protocol(tmp_path):
     table, features = feature_files.make_artists("abcdef")
     files = feature_files.write_files(tmp_path, "songs", table.assign(genre="rock"), features)
     for protocol in ("retrieval", "knn", "linear", "transfer"):
-        message = refused_here("evaluate.py", protocol, *files)
+        message = error_in_process("evaluate.py", protocol, *files)
         assert "every song has the label rock, and there is nothing to tell apart" in message

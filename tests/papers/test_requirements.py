@@ -8,7 +8,7 @@ import pandas as pd
 
 from papers.paper_tables import read_paper_tables
 from papers.requirements import QUOTED, requirements_of
-from tests.conftest import run_here
+from tests.conftest import run_in_process
 
 
 def of(**cell) -> str:
@@ -82,7 +82,7 @@ def test_the_scripts_take_the_commands(monkeypatch, tmp_path):
             if kind in asked:
                 continue
             asked.add(kind)
-            ran = run_here(script, *arguments, status=1)
+            ran = run_in_process(script, *arguments, status=1)
             assert ran.err.startswith("error: ") and ran.err.count("\n") == 1
     assert {script for *_, script in asked} >= {"evaluate.py", "train_basic.py", "train_agf.py"}
 
@@ -103,8 +103,8 @@ def test_the_commands_of_a_cell_fill_it(music_data, monkeypatch, tmp_path):
     need = of(table=1, dataset="gtzan", model="siamese", protocol="retrieval")
     for _, script, *arguments in map(_from_python, commands(need)):
         more = ["--metadata", lists] if "1_make_splits" in script else []
-        run_here(script, *arguments, *more)
+        run_in_process(script, *arguments, *more)
     results = tmp_path / "results/ismir2018"
     assert (results / "retrieval_siamese_5000_gtzan.json").exists()
-    table = run_here("evaluate.py", "tables", "--results", results, "--paper", "ismir2018")
+    table = run_in_process("evaluate.py", "tables", "--results", results, "--paper", "ismir2018")
     assert re.search(r"\| gtzan \| siamese \| 5000 \| map \| 0.5510 \| \d", table.out)

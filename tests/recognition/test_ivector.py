@@ -228,7 +228,9 @@ def test_whitened_vectors_have_mean_zero_and_covariance_one():
     np.testing.assert_allclose(np.cov(white, rowvar=False, bias=True), np.eye(4), atol=1e-6)
     np.testing.assert_allclose(whitening.matrix, whitening.matrix.T)
     np.testing.assert_allclose(whitening.transform(x[:7]), white[:7])
-    np.testing.assert_allclose(Whitening.fit(np.array([[1.0], [3]])).transform([[2], [3]]), [[0], [1]])
+    np.testing.assert_allclose(
+        Whitening.fit(np.array([[1.0], [3]])).transform([[2], [3]]), [[0], [1]]
+    )
 
 
 def test_whitening_of_what_spans_too_little_is_refused():

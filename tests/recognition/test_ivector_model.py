@@ -13,7 +13,7 @@ from recognition import ivector_model
 from recognition.gmm_ubm import DiagonalGMM
 from recognition.ivector import TotalVariability, Whitening
 from recognition.ivector_model import IVectorModel, load_ivector_model, save_ivector_model
-from tests.damage import assert_refused
+from tests.damage import assert_damage_is_refused
 
 K, D, R = 3, 5, 2
 
@@ -88,7 +88,9 @@ def test_an_extractor_comes_back_from_its_file(made, tmp_path):
     path = tmp_path / "ivector.h5"
     save_ivector_model(path, made)
     found = load_ivector_model(path)
-    np.testing.assert_array_equal(list(found.extract_ivectors(songs(2))), list(made.extract_ivectors(songs(2))))
+    np.testing.assert_array_equal(
+        list(found.extract_ivectors(songs(2))), list(made.extract_ivectors(songs(2)))
+    )
     assert (found.mfcc, found.front_end, found.inputs) == (made.mfcc, made.front_end, made.inputs)
     assert list(found.trained_on) == ["Ärzte", "b"]
     function, origin, trained_on, _ = feature_extractor(
@@ -117,7 +119,7 @@ def test_an_extractor_comes_back_from_its_file(made, tmp_path):
 def test_damaged_files_are_refused(made, tmp_path, name, value):
     path = tmp_path / "ivector.h5"
     save_ivector_model(path, made)
-    assert_refused(path, name, value, load_ivector_model)
+    assert_damage_is_refused(path, name, value, load_ivector_model)
 
 
 @pytest.mark.parametrize(

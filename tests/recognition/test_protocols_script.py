@@ -11,8 +11,8 @@ from common import feature_file
 from data_prep import split_csv
 from data_prep.mel_cache import MelCache
 from recognition import ivector_model
-from tests.conftest import refused_here as refused
-from tests.conftest import run_here as run
+from tests.conftest import error_in_process as refused
+from tests.conftest import run_in_process as run
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own callbacks
 UBM = ("--mixtures", 4, "--dimensions", 3, "--ubm-iterations", 4, "--iterations", 2)

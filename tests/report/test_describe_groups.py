@@ -7,7 +7,7 @@ import pytest
 from artist_groups import groups_file
 from artist_groups.topics import ArtistGroups, Codebook
 from report import group_tables
-from tests.conftest import refused_here, run_here
+from tests.conftest import error_in_process, run_in_process
 from tests.evaluation import feature_files
 
 ARTISTS = np.array(list("abcd"), object)
@@ -34,7 +34,7 @@ def files(tmp_path):
 def test_each_word_has_a_table_and_a_map(files, tmp_path):
     *given, by_word = files
     out = tmp_path / "out"
-    ran = run_here("evaluate.py", "groups", *given, "--out", out)
+    ran = run_in_process("evaluate.py", "groups", *given, "--out", out)
     assert {path.name for path in out.iterdir()} == {
         f"groups_{word}.{kind}" for word in "ms" for kind in ("md", "csv", "tex", "png", "svg")
     }
@@ -55,7 +55,7 @@ def test_each_word_has_a_table_and_a_map(files, tmp_path):
 def test_another_split_or_no_file_of_groups_is_refused(files, tmp_path):
     path, *_ = files
     other = feature_files.write_files(tmp_path, "other", *feature_files.make_artists("abcx"))
-    message = refused_here("evaluate.py", "groups", path, other[1], "--out", tmp_path / "out")
+    message = error_in_process("evaluate.py", "groups", path, other[1], "--out", tmp_path / "out")
     assert f"{other[1]}: has no track by 'd', of whom {path} has groups" in message
-    message = refused_here("evaluate.py", "groups", *other, "--out", tmp_path / "out")
+    message = error_in_process("evaluate.py", "groups", *other, "--out", tmp_path / "out")
     assert f"{other[0]}: " in message and not (tmp_path / "out").exists()

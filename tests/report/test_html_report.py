@@ -10,7 +10,7 @@ from evaluation.results import read_results
 from papers.paper_tables import compare_with_paper
 from report import html_report
 from tests import browser
-from tests.conftest import refused_here, run_here
+from tests.conftest import error_in_process, run_in_process
 from tests.evaluation.result_files import RESULT
 
 HOSTILE = "</style><script>document.title='x'</script><img src=x onerror=alert(1)> {{7*7}} \"'"
@@ -76,7 +76,7 @@ def read(path) -> _Read:
 
 
 def test_every_number_and_every_need_of_the_papers_is_in_it(folder):
-    ran = run_here("evaluate.py", "report", "--results", folder)
+    ran = run_in_process("evaluate.py", "report", "--results", folder)
     assert ran.lines == [f"{folder / 'report.html'}"]
     found = read(folder / "report.html")
     cells = compare_with_paper(read_results(folder))
@@ -151,11 +151,11 @@ def test_a_record_of_another_shape_is_no_fault(folder, made_from):
 def test_damaged_inputs_are_refused_and_leave_the_page_there_was(folder):
     before = html_report.write_report(folder).read_bytes()
     (folder / "runs/siamese_500_0/log.csv").write_text("nonsense")
-    message = refused_here("evaluate.py", "report", "--results", folder)
+    message = error_in_process("evaluate.py", "report", "--results", folder)
     assert "siamese_500_0/log.csv: not the log of a training" in message
     (folder / "runs/siamese_500_0/log.csv").unlink()
     (folder / "one.json").write_text("{")
-    message = refused_here("evaluate.py", "report", "--results", folder)
+    message = error_in_process("evaluate.py", "report", "--results", folder)
     assert "one.json: cannot be read as JSON" in message
     assert (folder / "report.html").read_bytes() == before
 

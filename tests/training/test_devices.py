@@ -15,7 +15,7 @@ import pytest
 import train_siamese
 from common.errors import InputError
 from models import pretrained
-from tests.conftest import start
+from tests.conftest import start_script
 from tests.training.fixtures import log
 from training.devices import PROCESSES, Devices, open_devices
 
@@ -95,7 +95,7 @@ class Started:
 
     def __call__(self, out, *more, script=("train_siamese.py",), **variables):
         arguments = (*script, *self._given, "--out", out, *more)
-        self._processes.append(start(*arguments, KERAS_BACKEND=BACKEND, **variables))
+        self._processes.append(start_script(*arguments, KERAS_BACKEND=BACKEND, **variables))
 
     def pair(self, first, second, *more, scripts=(("train_siamese.py",),) * 2):
         """Two processes that share a training, with the folder of each."""
