@@ -1,12 +1,11 @@
-"""The songs explorer: one page, of one file, that shows songs on a map and plays them.
+"""The page of tracks: one HTML file that shows tracks on maps and plays them.
 
-It opens from a disk, with no server and no network. The page itself is in `templates/`; what it
-draws with, plotly.js, is put into it, and so are the songs, as JSON that nothing interprets.
+It opens from disk without server or network. The file contains plotly.js, which draws the maps,
+and the tracks as JSON.
 """
 
 import base64
 import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
@@ -22,11 +21,11 @@ from common.errors import InputError
 from common.files import atomic_write
 from data_prep import split_csv
 from evaluation.feature_checks import check_features
-from evaluation.similarity import nearest_neighbours
+from evaluation.similarity import nearest
 from report.formatting import read_template, render_template
 
-# What the page may load: itself, and audio files. plotly.js makes its WebGL commands with the
-# Function constructor, and its style rules in the page; neither is ever given a song's name.
+# The page may load only itself and audio files. plotly.js compiles its WebGL commands with the
+# Function constructor and adds style rules; names of tracks never reach either.
 POLICY = (
     "default-src 'none'; script-src {hashes} 'unsafe-eval'; style-src 'unsafe-inline'; "
     "img-src data: blob:; media-src 'self' file:; base-uri 'none'; form-action 'none'"
@@ -35,7 +34,7 @@ POLICY = (
 
 def write_explorer(
     path: str | Path,
-    songs: pd.DataFrame,
+    tracks: pd.DataFrame,
     maps: Mapping[str, tuple[ArrayLike, ArrayLike]],
     audio: str | Path | None,
     title: str,
@@ -43,91 +42,102 @@ def write_explorer(
     labels: Sequence[str] = ("genre",),
     neighbours: int = 10,
 ) -> None:
-    """Write the explorer of n songs as one HTML file, whole.
+    """Write the page of tracks as one HTML file.
 
     Parameters
     ----------
-    path : path of the page
-    songs : DataFrame
-        The rows of a split: `track_id, path, subset, artist` and the `labels`. A song
-        without a label is shown as of none.
-    maps : {name: (features, plane)}
-        One or two sets of features of these songs, in their order: (n, d) float, finite,
-        and their places, (n, 2) float, such as `evaluation.projection.fit_tsne` gives.
-    audio : folder that the songs' paths are relative to, or None: the page plays nothing
-    title : str
-    labels : columns to colour and filter by, besides artist and subset
-        Of several with `|` between them, such as tags, each is a filter; a colour they share.
-    neighbours : int
-        How many nearest songs, by cosine, are listed with each; fewer where there are none.
+    path
+        HTML file to write.
+    tracks
+        Rows of a split, with the columns `labels`. Labels may be missing.
+    maps
+        One or two {name: (features, plane)}: features (n, d) of the tracks in their order, and
+        their positions (n, 2), such as from `evaluation.projection.tsne`.
+    audio
+        Folder that the tracks' paths are relative to; None for a page without audio.
+    title
+        Title of the page.
+    labels
+        Columns to colour and filter by, besides artist and subset. Labels separated by `|`,
+        such as tags, are filtered one by one.
+    neighbours
+        Number of nearest tracks, by cosine similarity, listed for each track.
 
     Raises
     ------
     InputError
-        No map or more than two; features or places of other songs, or not finite; a column
-        that is not there; no such folder of audio, or a path that leaves it.
+        Not one or two maps; features or positions of another length, or not finite; a missing
+        column; a missing audio folder, or a path that leaves it.
     """
-    path = Path(path)
-    split_csv.check_split(songs, "explorer")
+    path, source = Path(path), "explorer"
+    split_csv.check(tracks, source)
     if not 1 <= len(maps) <= 2:
-        raise InputError(f"explorer: {len(maps)} sets of features; give one or two")
-    count = min(neighbours, len(songs) - 1)
+        raise InputError(f"{source}: {len(maps)} sets of features; give one or two")
+    neighbours = min(neighbours, len(tracks) - 1)
+    columns = []
+    for name in dict.fromkeys(("artist", "subset", *labels)):
+        values = pd.Series(split_csv.label_column(tracks, name, source)).replace("", None)
+        codes, classes = pd.factorize(values, sort=True)  # -1 for a missing label
+        columns.append({"name": name, "classes": classes.tolist(), "codes": codes.tolist()})
     data = {
-        "track_id": songs["track_id"].tolist(),
-        "path": songs["path"].tolist(),
-        "columns": [_column(songs, name) for name in dict.fromkeys(("artist", "subset", *labels))],
+        "track_id": tracks["track_id"].tolist(),
+        "path": tracks["path"].tolist(),
+        "columns": columns,
         "audio": None if audio is None else folder_url(Path(audio), path),
-        "neighbours": count,
-        "maps": [_map(name, *of_one, len(songs), count) for name, of_one in maps.items()],
+        "neighbours": neighbours,
+        "maps": [_map(name, *arrays, len(tracks), neighbours) for name, arrays in maps.items()],
     }
-    page = _page(title, data)
-    with atomic_write(path) as aside:
-        aside.write_text(page, encoding="utf-8", newline="\n")
+    library, script = get_plotlyjs(), read_template("explorer.js")
+    page = render_template(
+        "explorer.html",
+        title=title,
+        policy=POLICY.format(hashes=f"{_csp_hash(library)} {_csp_hash(script)}"),
+        style=read_template("explorer.css"),
+        data=data,
+        library=Markup(library),
+        script=script,
+    )
+    with atomic_write(path) as partial:
+        partial.write_text(page, encoding="utf-8", newline="\n")
 
 
 def folder_url(folder: Path, page: Path) -> str:
-    """The URL, ending in /, of a folder as seen from a page: relative where it can be.
+    """Return the URL of a folder, ending in /, relative to a page if possible.
 
     Raises
     ------
     InputError
-        No such folder.
+        The folder does not exist.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder of audio; give the one the split is of")
-    folder, page = (Path(os.path.abspath(given)) for given in (folder, page))
+        raise InputError(f"{folder}: audio folder not found; give the folder of this split's audio")
+    folder, page = (Path(os.path.abspath(path)) for path in (folder, page))
     try:
         relative = PurePath(os.path.relpath(folder, page.parent))
-    except ValueError:  # another drive of Windows
+    except ValueError:  # on another Windows drive
         return folder.as_uri() + "/"
     return "".join(quote(os.fsencode(part), safe="") + "/" for part in relative.parts) or "./"
 
 
-def _column(songs: pd.DataFrame, name: str) -> dict:
-    """A column as its sorted values, and the number of each song's; -1 of a song without."""
-    values = pd.Series(split_csv.label_column(songs, name, "explorer")).replace("", None)
-    codes, classes = pd.factorize(values, sort=True)
-    return {"name": name, "classes": list(map(str, classes)), "codes": codes.tolist()}
-
-
-def _map(name: str, features: ArrayLike, plane: ArrayLike, songs: int, count: int) -> dict:
+def _map(name: str, features: ArrayLike, plane: ArrayLike, tracks: int, neighbours: int) -> dict:
+    """Positions in the unit square and nearest tracks, for the page."""
     plane = np.asarray(plane, np.float64)
-    if len(features) != songs or plane.shape != (songs, 2):
+    if len(features) != tracks or plane.shape != (tracks, 2):
         raise InputError(
-            f"explorer: {name}: features of {len(features)} songs and places of shape "
-            f"{plane.shape} for {songs} songs; give those of the split"
+            f"explorer: {name}: features of {len(features)} tracks and positions of shape "
+            f"{plane.shape} for {tracks} tracks; give those of the split"
         )
     bad = np.flatnonzero(~np.isfinite(plane).all(axis=1))
     if bad.size:
         raise InputError(
-            f"explorer: {name}: {bad.size} of {songs} places are NaN or infinity, the first is "
+            f"explorer: {name}: {bad.size} of {tracks} positions are NaN or infinity, first in "
             f"row {bad[0]}; project the features again"
         )
-    # Into the middle of the unit square, both axes by the same factor: units of t-SNE say nothing.
     low, high = plane.min(axis=0), plane.max(axis=0)
+    # Both axes have the same scale, so that distances stay comparable.
     plane = (plane - (low + high) / 2) / ((high - low).max() or 1) + 0.5
     features = check_features(features, "explorer")
-    order, cosine = nearest_neighbours(features, k=count) if count else np.empty((2, songs, 0))
+    order, cosine = nearest(features, k=neighbours) if neighbours else np.empty((2, tracks, 0))
     x, y = plane.round(5).T.tolist()
     return {
         "name": name,
@@ -138,25 +148,6 @@ def _map(name: str, features: ArrayLike, plane: ArrayLike, songs: int, count: in
     }
 
 
-def _page(title: str, data: dict) -> str:
-    library, script = get_plotlyjs(), read_template("explorer.js")
-    return render_template(
-        "explorer.html",
-        title=title,
-        policy=POLICY.format(hashes=" ".join(map(_hash, (library, script)))),
-        style=read_template("explorer.css"),
-        data=Markup(to_island(data)),
-        library=Markup(library),
-        script=script,
-    )
-
-
-def to_island(data: object) -> str:
-    """`data` as JSON that can stand in a script element: ASCII, in which no tag opens or ends."""
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")
-
-
-def _hash(script: str) -> str:
+def _csp_hash(script: str) -> str:
     digest = hashlib.sha256(script.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"

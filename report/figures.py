@@ -1,8 +1,8 @@
-"""The figures that results tell: which of the papers' each is, and what the others need."""
+"""The figures of a folder of results: which can be drawn, and what the papers' others need."""
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,145 +12,146 @@ import pandas as pd
 from artist_groups import task_scores
 from common.files import add_suffix, atomic_write
 from evaluation.results import TSNE_MAP, average_over_seeds, read_results
-from papers import paper_tables
-from report import plots, result_tables
+from papers.paper_tables import tables_of_paper
+from report import plots
 from report.result_tables import (
-    RECOGNITION,
-    accuracies_by_label,
-    measured_by_artists,
-    recognised_of_most,
+    SCORES,
+    enrolment_scores,
+    group_by_artists,
+    label_accuracies,
+    recognition_at_most_artists,
 )
 from report.training_logs import TrainingLog
 
 logger = logging.getLogger(__name__)
 
+# The papers' figures of results, by what they show.
+PAPER_FIGURES = {
+    "retrieval by genre": "ismir2018, Figure 2",
+    "knn by genre": "ismir2018, Figure 3",
+    "linear by genre": "ismir2018, Figure 4",
+    "accuracies by label": "ismir2018, Figure 5",
+    "tsne by artist": "ismir2018, Figure 6",
+    "tsne by genre": "ismir2018, Figure 7",
+    "verification by artist": "arxiv2017, Figure 2",
+    "identification by artist": "arxiv2017, Figure 3",
+    "tsne by artist after LDA": "arxiv2017, Figure 4",
+    "tsne by genre after LDA": "arxiv2017, Figure 5",
+    "genre by tasks": "agf2018, Figure 3",
+}
+# What draws each.
+NEEDS = {
+    "ismir2018, Figure 2": "evaluate.py retrieval on features of several numbers of artists",
+    "ismir2018, Figure 3": "evaluate.py knn on features of several numbers of artists",
+    "ismir2018, Figure 4": "evaluate.py linear on features of several numbers of artists",
+    "ismir2018, Figure 5": "evaluate.py knn or linear on basic and on siamese features",
+    "ismir2018, Figure 6": "evaluate.py tsne --label artist --first 22",
+    "ismir2018, Figure 7": "evaluate.py tsne --label genre",
+    "arxiv2017, Figure 2": "evaluate.py verification on systems of several numbers of artists",
+    "arxiv2017, Figure 3": "evaluate.py identification on systems of several numbers of artists",
+    "arxiv2017, Figure 4": "evaluate.py tsne --label artist --first 22 on features after LDA",
+    "arxiv2017, Figure 5": "evaluate.py tsne --label genre on features after LDA",
+    "agf2018, Figure 3": "evaluate.py genre on networks of several numbers of tasks",
+}
+
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure: its PNG, beside which an SVG lies, what it shows, and which of a paper's it is."""
+    """A drawn figure: its PNG (an SVG is beside it), caption, and the paper's figure if any."""
 
     path: Path
     caption: str
-    of_paper: str = ""
-
-
-# The papers' figures, and what draws them; those of model diagrams aside.
-FIGURES = {
-    ("ismir2018", 2): "evaluate.py retrieval by features of several numbers of artists",
-    ("ismir2018", 3): "evaluate.py knn by features of several numbers of artists",
-    ("ismir2018", 4): "evaluate.py linear by features of several numbers of artists",
-    ("ismir2018", 5): "evaluate.py knn or linear by basic and by siamese features",
-    ("ismir2018", 6): "evaluate.py tsne --label artist --first 22",
-    ("ismir2018", 7): "evaluate.py tsne --label genre",
-    ("arxiv2017", 2): "evaluate.py verification by systems of several numbers of artists",
-    ("arxiv2017", 3): "evaluate.py identification by systems of several numbers of artists",
-    ("arxiv2017", 4): "evaluate.py tsne --label artist --first 22, of features after LDA",
-    ("arxiv2017", 5): "evaluate.py tsne --label genre, of features after LDA",
-    ("agf2018", 3): "evaluate.py genre by networks of several numbers of tasks",
-}
-_BY_ARTISTS_OF = {(one, "artist"): ("arxiv2017", n) for n, one in enumerate(RECOGNITION, 2)}
-_BY_ARTISTS_OF |= {
-    (one, "genre"): ("ismir2018", n) for n, one in enumerate(result_tables.SCORES, 2)
-}
-_MAPS = {("artist", False): ("ismir2018", 6), ("genre", False): ("ismir2018", 7)}
-_MAPS |= {("artist", True): ("arxiv2017", 4), ("genre", True): ("arxiv2017", 5)}
-
-
-def _named(paper: str, number: int) -> str:
-    return f"{paper}, Figure {number}"
+    paper_figure: str = ""
 
 
 def draw_figures(results: pd.DataFrame, folder: Path) -> list[Figure]:
-    """Draw all that the results tell, into a folder."""
-    return list(_drawings(results, folder))
+    """Draw every figure that the results allow into a folder, as PNG and SVG."""
+    return list(_draw_all(results, folder))
 
 
-def _drawings(results: pd.DataFrame, folder: Path) -> Iterator[Figure]:
-    scores = average_over_seeds(results[results["protocol"].isin(result_tables.SCORES)])
-    for (dataset, label), of_one in scores.groupby(["dataset", "label"]):
-        path = add_suffix(folder / f"{dataset}_{label}", ".png")
-        plots.plot_scores_by_features(of_one, path)
-        yield Figure(path, f"MAP and accuracies of {label} on {dataset} by features")
-    for name, caption, of_one in measured_by_artists(results):
-        if of_one["artists"].isna().all():
-            continue
+def _draw_all(results: pd.DataFrame, folder: Path) -> Iterator[Figure]:
+    def draw(name: str, caption: str, plot: Callable, *data: object, shows: str = "") -> Figure:
         path = add_suffix(folder / name, ".png")
-        plots.plot_scores_by_artists(of_one, paper_tables.tables_of_paper(of_one), path)
-        protocol, label = of_one[["protocol", "label"]].iloc[0]
-        place = _BY_ARTISTS_OF.get((protocol, label))
-        yield Figure(path, caption, _named(*place) if place else "")
-    for name, caption, table in accuracies_by_label(results):
+        plot(*data, path)
+        return Figure(path, caption, PAPER_FIGURES.get(shows, ""))
+
+    scores = average_over_seeds(results[results["protocol"].isin(SCORES)])
+    for (dataset, label), group in scores.groupby(["dataset", "label"]):
+        caption = f"MAP and accuracies of {label} on {dataset} by features"
+        yield draw(f"{dataset}_{label}", caption, plots.plot_scores_by_features, group)
+    for name, caption, group in group_by_artists(results):
+        if group["artists"].notna().any():
+            protocol, label = group[["protocol", "label"]].iloc[0]
+            data, shows = (group, tables_of_paper(group)), f"{protocol} by {label}"
+            yield draw(name, caption, plots.plot_scores_by_artists, *data, shows=shows)
+    for name, caption, table in label_accuracies(results):
         if len(table) <= plots.MAX_BARS:
-            path = add_suffix(folder / name, ".png")
-            plots.plot_accuracies_by_label(table, caption, path)
-            yield Figure(path, caption, _named("ismir2018", 5))
-    for protocol, dataset, label, of_most in recognised_of_most(results):
-        few, (metric, *_) = result_tables.by_enrolment(of_most), of_most["metric"]
-        judged = f"{protocol} by {label} on {dataset}"
+            data, shows = (table, caption), "accuracies by label"
+            yield draw(name, caption, plots.plot_accuracies_by_label, *data, shows=shows)
+    for protocol, dataset, label, group in recognition_at_most_artists(results):
+        title = f"{protocol} by {label} on {dataset}"
         if protocol == "verification":
-            path = add_suffix(folder / f"det_{dataset}_{label}", ".png")
-            plots.plot_det_curves(of_most, path)
-            yield Figure(path, f"{judged}: misses against false alarms")
-        if len(few):
-            path = add_suffix(folder / f"{protocol}_by_enrolment_{dataset}_{label}", ".png")
-            plots.plot_scores_by_enrolment(few, metric, path)
-            yield Figure(path, f"{judged}, by the number of songs that enrol one")
-    yield from _maps(results, folder)
-    for dataset, found in task_scores.select_trainings(results).groupby("dataset"):
-        title, path = f"genre on {dataset}", add_suffix(folder / f"by_tasks_{dataset}", ".png")
-        plots.plot_scores_by_tasks(task_scores.average_by_number(found), title, path)
-        yield Figure(path, f"{title} by the number of tasks", _named("agf2018", 3))
-
-
-def _maps(results: pd.DataFrame, folder: Path) -> Iterator[Figure]:
-    """Songs in the plane, each result of t-SNE one."""
+            caption = f"{title}: misses against false alarms"
+            yield draw(f"det_{dataset}_{label}", caption, plots.plot_det_curves, group)
+        table = enrolment_scores(group)
+        if len(table):
+            name = f"{protocol}_by_enrolment_{dataset}_{label}"
+            caption, metric = f"{title}, by number of enrolment tracks", group["metric"].iloc[0]
+            yield draw(name, caption, plots.plot_scores_by_enrolment, table, metric)
     for _, result in results[results["protocol"].eq("tsne")].iterrows():
-        label, dataset, name = result[["label", "dataset", "features"]]
-        # What weights are called may be anything.
-        stem = f"tsne_{label}_{re.sub(r'[^A-Za-z0-9_.-]+', '_', name)}_{dataset}"
-        path = add_suffix(folder / stem, ".png")
-        shown = result["details"][TSNE_MAP]
-        plane, labels = np.column_stack([shown["x"], shown["y"]]), np.array(shown["label"], object)
-        plots.plot_track_map(plane, labels, f"{dataset} by {label}: {name}", path)
-        place = _MAPS.get((label, "with LDA" in result["model"]))
-        caption = f"{result['n_songs']} songs of {dataset} by {label}, t-SNE of {name}"
-        yield Figure(path, caption, _named(*place) if place else "")
+        dataset, label, features = result[["dataset", "label", "features"]]
+        tsne = result["details"][TSNE_MAP]
+        plane, labels = np.column_stack([tsne["x"], tsne["y"]]), np.array(tsne["label"], object)
+        data = plane, labels, f"{dataset} by {label}: {features}"
+        name = f"tsne_{label}_{_safe_name(features)}_{dataset}"
+        caption = f"{result['n_songs']} tracks of {dataset} by {label}, t-SNE of {features}"
+        shows = f"tsne by {label}{' after LDA' * ('with LDA' in result['model'])}"
+        yield draw(name, caption, plots.plot_track_map, *data, shows=shows)
+    for dataset, trainings in task_scores.select_trainings(results).groupby("dataset"):
+        title, name = f"genre on {dataset}", f"by_tasks_{dataset}"
+        data = task_scores.average_by_number(trainings), title
+        caption = f"{title} by number of tasks"
+        yield draw(name, caption, plots.plot_scores_by_tasks, *data, shows="genre by tasks")
 
 
-def draw_training_curves(runs: list[TrainingLog], folder: Path) -> list[Figure]:
-    """Draw the curves of trainings into a folder, those of a kind together."""
-    made = []
-    for kind in dict.fromkeys(one.kind for one in runs):
-        of_kind = [one for one in runs if one.kind == kind]
-        path = add_suffix(folder / f"training_{re.sub(r'[^A-Za-z0-9_-]+', '_', kind)}", ".png")
-        plots.plot_training_curves(of_kind, f"training of {kind}", path)
-        made.append(Figure(path, f"{of_kind[0].measure} of {kind} by epoch or iteration"))
-    return made
+def draw_training_curves(logs: list[TrainingLog], folder: Path) -> list[Figure]:
+    """Draw one figure of training curves per kind of model into a folder."""
+    figures = []
+    for kind in dict.fromkeys(log.kind for log in logs):
+        group = [log for log in logs if log.kind == kind]
+        path = folder / f"training_{_safe_name(kind).replace('.', '_')}.png"
+        plots.plot_training_curves(group, f"training of {kind}", path)
+        figures.append(Figure(path, f"{group[0].metric} of {kind} by epoch or iteration"))
+    return figures
 
 
-def missing_figures(drawn: list[Figure]) -> dict[str, str]:
-    """{which of the papers' figures: what would draw it} of those that were not drawn."""
-    there = {one.of_paper for one in drawn}
-    named = {_named(*place): need for place, need in FIGURES.items()}
-    return {name: need for name, need in named.items() if name not in there}
+def _safe_name(text: str) -> str:
+    """Part of a file name; names of weights may hold any character."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", text)
+
+
+def missing_figures(figures: list[Figure]) -> dict[str, str]:
+    """Return {figure of a paper: what would draw it} of those that are not among `figures`."""
+    present = {figure.paper_figure for figure in figures}
+    return {name: need for name, need in NEEDS.items() if name not in present}
 
 
 def write_figures(folder: Path) -> None:
-    """Draw all figures into a folder of results, and their list; yields what to say of them."""
-    drawn = draw_figures(read_results(folder), folder)
-    write_figure_list(drawn, folder)
-    for one in drawn:
-        prefix = f"{one.of_paper}: " if one.of_paper else ""
-        logger.info("%s: %s%s", one.path, prefix, one.caption)
-    for name, need in missing_figures(drawn).items():
-        logger.info("%s: not drawn; it needs %s", name, need)
+    """Draw all figures of a folder of results into it, and list them in figures.csv."""
+    figures = draw_figures(read_results(folder), folder)
+    write_figure_list(figures, folder)
+    for figure in figures:
+        prefix = f"{figure.paper_figure}: " if figure.paper_figure else ""
+        logger.info(f"{figure.path}: {prefix}{figure.caption}")
+    for name, need in missing_figures(figures).items():
+        logger.info(f"{name}: not drawn; it needs {need}")
 
 
-def write_figure_list(drawn: list[Figure], folder: Path) -> None:
-    """Keep in figures.csv which figures there are, and what those that are not need."""
-    rows = [(one.path.name, one.caption, one.of_paper) for one in drawn]
-    for name, need in missing_figures(drawn).items():
+def write_figure_list(figures: list[Figure], folder: Path) -> None:
+    """Write figures.csv: the figures, and what the papers' missing figures need."""
+    rows = [(figure.path.name, figure.caption, figure.paper_figure) for figure in figures]
+    for name, need in missing_figures(figures).items():
         rows.append(("", f"not drawn; it needs {need}", name))
     table = pd.DataFrame(rows, columns=["file", "caption", "of_paper"])
-    with atomic_write(folder / "figures.csv") as aside:
-        table.to_csv(aside, index=False)
+    with atomic_write(folder / "figures.csv") as partial:
+        table.to_csv(partial, index=False)

@@ -1,4 +1,4 @@
-"""A table as text: Markdown for people, LaTeX for papers, CSV for machines."""
+"""Formats: tables as Markdown and LaTeX, and pages from the HTML templates."""
 
 import itertools
 import math
@@ -15,103 +15,105 @@ LATEX_HEAD = (
     "% Needs \\usepackage{booktabs,longtable,pdflscape}; names in other scripts than Latin need\n"
     "% XeLaTeX or LuaLaTeX.\n"
 )
-SMALL = r"\setlength{\tabcolsep}{3pt}"
-# The letters that fit into a line, and what stands before and after such a table.
-LATEX_SIZES = (
+_NARROW = r"\setlength{\tabcolsep}{3pt}"
+# Characters that fit in a line, and what opens and closes a table of that width.
+_LATEX_SIZES = (
     (70, "", ""),
-    (90, rf"{{\scriptsize{SMALL}" "\n", "}\n"),
-    (140, rf"\begin{{landscape}}\scriptsize{SMALL}" "\n", "\\end{landscape}\n"),
-    (math.inf, rf"\begin{{landscape}}\tiny{SMALL}" "\n", "\\end{landscape}\n"),
+    (90, rf"{{\scriptsize{_NARROW}" "\n", "}\n"),
+    (140, rf"\begin{{landscape}}\scriptsize{_NARROW}" "\n", "\\end{landscape}\n"),
+    (math.inf, rf"\begin{{landscape}}\tiny{_NARROW}" "\n", "\\end{landscape}\n"),
 )
-BETWEEN = 2  # letters that there is room for between columns
-_MARKDOWN = str.maketrans({"|": r"\|", "\\": r"\\", "<": "&lt;"})
-_ESCAPED = str.maketrans(
+_COLUMN_GAP = 2  # characters between columns
+_MARKDOWN_ESCAPES = str.maketrans({"|": r"\|", "\\": r"\\", "<": "&lt;"})
+_LATEX_ESCAPES = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
     | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
 )
 
 
-def to_markdown(table: pd.DataFrame) -> str:
-    """`table` as a Markdown table, without its index, ending in a line break.
-
-    Floats have 4 decimals; missing values are empty; nothing within a cell is Markdown's
-    own or HTML. Columns of numbers align right.
-    """
-    rules = ["---:" if pd.api.types.is_numeric_dtype(kind) else "---" for kind in table.dtypes]
-    rows = [[_cell(value) for value in row] for row in table.itertuples(index=False)]
-    lines = [[_cell(name) for name in table.columns], rules, *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _cell(value: object) -> str:
-    return format_number(value).translate(_MARKDOWN)
-
-
-def format_number(value: object) -> str:
-    """A value on one line: a float with 4 decimals, a missing one as nothing."""
+def format_value(value: object) -> str:
+    """Return a value on one line: a float with 4 decimals, a missing value as an empty string."""
     if pd.api.types.is_scalar(value) and pd.isna(value):
         return ""
     text = f"{value:z.4f}" if isinstance(value, float) else str(value)
     return " ".join(text.split())
 
 
-def to_latex(table: pd.DataFrame, caption: str) -> str:
-    """`table` as a LaTeX longtable with booktabs, without its index, ending in a line break.
+def to_markdown(table: pd.DataFrame) -> str:
+    """Return a table as Markdown, without its index.
 
-    The cells are those of `to_markdown`, and nothing in them is a command. Columns that are
-    empty are left out; a column's name has a line for each word. A table too wide for a page
-    of A4 is set in small type, and if need be along the page.
+    Values are formatted by `format_value`, and Markdown and HTML in them are escaped.
+    Numeric columns are aligned right.
     """
-    cells = table.map(format_number).rename(columns=str)
+    rules = ["---:" if pd.api.types.is_numeric_dtype(kind) else "---" for kind in table.dtypes]
+    rows = [table.columns, *table.itertuples(index=False)]
+    cells = [[format_value(value).translate(_MARKDOWN_ESCAPES) for value in row] for row in rows]
+    lines = [cells[0], rules, *cells[1:]]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def to_latex(table: pd.DataFrame, caption: str) -> str:
+    """Return a table as a LaTeX longtable with booktabs, without its index.
+
+    Values are formatted by `format_value` and escaped. Empty columns are left out. A column
+    name has one line per word. A table that is too wide for A4 has small type, and if
+    necessary a landscape page.
+    """
+    cells = table.map(format_value).rename(columns=str)
     sides = ["r" if pd.api.types.is_numeric_dtype(kind) else "l" for kind in table.dtypes]
     filled = cells.ne("").any().to_numpy()
     cells, sides = cells.loc[:, filled], list(itertools.compress(sides, filled))
-    widths = [
-        max([*cells[name].str.len(), *map(len, name.split())]) + BETWEEN for name in cells.columns
-    ]
-    made = cells.map(_latex_cell)
-    made.columns = [_latex_head(name, side) for name, side in zip(cells, sides, strict=True)]
-    made = made.to_latex(
+    width = sum(
+        max([*cells[name].str.len(), *map(len, name.split())]) + _COLUMN_GAP for name in cells
+    )
+    heads = [_latex_head(name, side) for name, side in zip(cells, sides, strict=True)]
+    latex = cells.map(_latex_cell).set_axis(heads, axis="columns").to_latex(
         index=False,
         escape=False,
         longtable=True,
         column_format="".join(sides),
         caption=escape_latex(caption),
     )
-    begin, end = next(kind for most, *kind in LATEX_SIZES if sum(widths) <= most)
-    return f"{begin}{made}{end}"
+    begin, end = next(commands for limit, *commands in _LATEX_SIZES if width <= limit)
+    return f"{begin}{latex}{end}"
 
 
 def _latex_cell(text: str) -> str:
-    made = escape_latex(text).replace("±", r"$\pm$")
-    return f"{{}}{made}" if made.startswith(("[", "*")) else made  # else part of the \\ before it
+    latex = escape_latex(text).replace("±", r"$\pm$")
+    # LaTeX would read a bracket or star as an argument of the line break before it.
+    return f"{{}}{latex}" if latex.startswith(("[", "*")) else latex
 
 
 def _latex_head(name: str, side: str) -> str:
-    """A name with a line for each word."""
+    """Column name with one line per word."""
     lines = r"\\".join(map(_latex_cell, name.split()))
     return rf"\begin{{tabular}}[b]{{@{{}}{side}@{{}}}}{lines}\end{{tabular}}"
 
 
 def escape_latex(text: str) -> str:
-    """A text in which LaTeX finds no command."""
-    return text.translate(_ESCAPED).replace("--", "-{}-")  # else they are one dash
+    """Return text in which every character is printed as it is, two hyphens included."""
+    return text.translate(_LATEX_ESCAPES).replace("--", "-{}-")
 
 
 def make_breakable(text: str) -> str:
-    """`escaped`, with places where a path or a long name goes on in the next line."""
+    """Return escaped text that LaTeX may break after slashes and underscores."""
     return re.sub(r"(/|\\_)", r"\1\\allowbreak{}", escape_latex(text))
 
 
 def render_template(name: str, **values: object) -> str:
-    """A template with these values in it: text as text, only `Markup` as it stands."""
-    settings = {"autoescape": True, "undefined": jinja2.StrictUndefined}
-    loader = jinja2.FileSystemLoader(TEMPLATES)
-    made = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, **settings)
-    made.filters["told"] = format_number
-    return made.get_template(name).render(**values)
+    """Render a page of `templates/`; all values except `Markup` are escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["as_text"] = format_value
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    return environment.get_template(name).render(**values)
 
 
 def read_template(name: str) -> Markup:
-    """A style or script of `templates/`, which stands in a page as it is."""
+    """Return a style sheet or script of `templates/`, to be inserted unescaped."""
     return Markup((TEMPLATES / name).read_text(encoding="utf-8"))

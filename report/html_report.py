@@ -1,11 +1,9 @@
-"""The report: one page, of one file, of all results of a folder.
+"""The report: one HTML file with all tables, figures, training curves and their provenance.
 
-Tables, figures, training curves, and what all of it was made from. It opens from a disk, with
-no server, no network and no script; what is in it is data, and nothing of it is interpreted.
+It opens from disk without server, network or script.
 """
 
 import base64
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -13,139 +11,149 @@ import pandas as pd
 from common.files import atomic_write
 from evaluation.results import read_results
 from papers import pipeline
-from report import figures
+from report.figures import (
+    Figure,
+    draw_figures,
+    draw_training_curves,
+    missing_figures,
+    write_figure_list,
+)
 from report.formatting import read_template, render_template
 from report.result_tables import ResultTable, describe_coverage, write_all_tables
 from report.training_logs import TrainingLog, read_training_logs
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A figure as the page has it: its caption, which of a paper's it is, and the SVG as a URL."""
-
-    caption: str
-    of_paper: str
-    url: str
-
-
 def write_report(folder: Path) -> Path:
     """Write `report.html` into a folder of results, and all tables and figures beside it.
 
-    Training curves are of the runs in its folder `runs`, commands those of `reproduce.py` in
-    its `steps.csv`, and of results besides. Pages of songs in the folder are linked.
+    The report shows the trainings in `folder`/runs, the commands in `folder`/steps.csv and in
+    the results, and links to the pages of tracks (`songs*.html`) in the folder.
+
+    Parameters
+    ----------
+    folder
+        Folder of results, as `evaluate.py --json` writes them.
+
+    Returns
+    -------
+    Path
+        The report.
 
     Raises
     ------
     InputError
-        No such folder, or a result in it is damaged.
+        The folder does not exist, or a result in it is damaged.
+
+    Examples
+    --------
+    >>> write_report(Path("results/demo"))  # doctest: +SKIP
+    PosixPath('results/demo/report.html')
     """
     results, journal = read_results(folder), pipeline.read_journal(folder)
-    made = write_all_tables(results, folder)
-    drawn = figures.draw_figures(results, folder)
-    figures.write_figure_list(drawn, folder)
-    runs = read_training_logs(folder / "runs")
-    of_runs = figures.draw_training_curves(runs, folder)
+    tables = write_all_tables(results, folder)
+    figures = draw_figures(results, folder)
+    write_figure_list(figures, folder)
+    logs = read_training_logs(folder / "runs")
+    curves = draw_training_curves(logs, folder)
     page = render_template(
         "report.html",
         title=f"Results of {folder.resolve().name}",
         style=read_template("report.css"),
-        papers=[(describe_coverage(made.beside, name), one) for name, one in made.papers.items()],
-        sheets=made.others,
-        pictures=[_picture(one) for one in drawn],
-        missing=figures.missing_figures(drawn),
-        curves=[_picture(one) for one in of_runs],
+        papers=[
+            (describe_coverage(tables.comparison, paper), of_paper)
+            for paper, of_paper in tables.papers.items()
+        ],
+        comparisons=tables.others,
+        figures=[(figure, _data_url(figure)) for figure in figures],
+        missing=missing_figures(figures),
+        curves=[(figure, _data_url(figure)) for figure in curves],
         provenance=[
-            ResultTable("data", "Songs that were judged", _table_of_data(results)),
-            ResultTable("weights", "Weights", _table_of_weights(results)),
-            ResultTable("runs", "Trainings", _table_of_runs(runs)),
-            ResultTable("results", "Results", _table_of_results(results)),
-            ResultTable("versions", "Versions of libraries", _table_of_versions(results)),
+            ResultTable("data", "Evaluated tracks", _tabulate_data(results)),
+            ResultTable("weights", "Weights", _tabulate_weights(results)),
+            ResultTable("runs", "Trainings", _tabulate_trainings(logs)),
+            ResultTable("results", "Results", _tabulate_results(results)),
+            ResultTable("versions", "Library versions", _tabulate_versions(results)),
         ],
         commands=list(dict.fromkeys([*journal, *results["command"].dropna()])),
         pages=sorted(path.name for path in folder.glob("songs*.html")),
     )
-    with atomic_write(folder / "report.html") as aside:
-        aside.write_text(page, encoding="utf-8", newline="\n")
-    return folder / "report.html"
+    path = folder / "report.html"
+    with atomic_write(path) as partial:
+        partial.write_text(page, encoding="utf-8", newline="\n")
+    return path
 
 
-def _picture(drawn: figures.Figure) -> Picture:
-    svg = base64.b64encode(drawn.path.with_suffix(".svg").read_bytes()).decode()
-    return Picture(drawn.caption, drawn.of_paper, f"data:image/svg+xml;base64,{svg}")
+def _data_url(figure: Figure) -> str:
+    svg = figure.path.with_suffix(".svg").read_bytes()
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
 
 
 # ---------------------------------------------------------------- provenance
 
 
-def _table_of_data(results: pd.DataFrame) -> pd.DataFrame:
-    """How many songs were judged of each dataset, by what."""
-    columns = ["dataset", "label", "protocol"]
-    told = results.groupby(columns)["n_songs"].agg(["min", "max", "size"]).reset_index()
-    return told.rename(columns={"min": "fewest songs", "max": "most songs", "size": "results"})
+def _tabulate_data(results: pd.DataFrame) -> pd.DataFrame:
+    """How many tracks of each dataset each protocol evaluated."""
+    groups = results.groupby(["dataset", "label", "protocol"])["n_songs"]
+    table = groups.agg(["min", "max", "size"]).reset_index()
+    return table.rename(columns={"min": "fewest tracks", "max": "most tracks", "size": "results"})
 
 
-def _table_of_runs(runs: list[TrainingLog]) -> pd.DataFrame:
-    """What each training was and came to."""
+def _tabulate_trainings(logs: list[TrainingLog]) -> pd.DataFrame:
+    """Inputs and last losses of each training."""
     rows = []
-    for one in runs:
-        cache, settings = _dict(one.inputs.get("cache")), _dict(one.inputs.get("settings"))
+    for log in logs:
+        validation = log.curves.get("validation", pd.Series(dtype=float))
         row = {
-            "run": one.name,
-            "model": one.inputs.get("model", one.kind),
-            "artists": one.inputs.get("artists"),
-            "tracks of the cache": cache.get("tracks"),
-            "seed": settings.get("seed"),
-            "epochs": len(one.curves),
-            f"last {one.measure}": one.curves["training"].iloc[-1],
-            "lowest validation loss": one.curves.get("validation", pd.Series(dtype=float)).min(),
-            "backend": one.record.get("backend", ""),
+            "run": log.name,
+            "model": log.inputs.get("model", log.kind),
+            "artists": log.inputs.get("artists"),
+            "tracks of the cache": log.inputs.get("cache", {}).get("tracks"),
+            "seed": log.inputs.get("settings", {}).get("seed"),
+            "epochs": len(log.curves),
+            f"last {log.metric}": log.curves["training"].iloc[-1],
+            "lowest validation loss": validation.min(),
+            "backend": log.record.get("backend", ""),
         }
         rows.append(row)
     return pd.DataFrame(rows).convert_dtypes()
 
 
-def _table_of_results(results: pd.DataFrame) -> pd.DataFrame:
-    """Every result that the tables are made of, with its seeds and the file that has the rest."""
-    settings = [_dict(_dict(made.get("inputs")).get("settings")) for made in results["made_from"]]
+def _tabulate_results(results: pd.DataFrame) -> pd.DataFrame:
+    """Every result, with its seeds and the file that holds the rest."""
     columns = ["protocol", "dataset", "label", "features", "metric", "value", "spread", "trials"]
-    table = results[[*columns, "n_songs"]].rename(columns={"n_songs": "songs"})
-    seeds = [str(one.get("seed", "")) for one in settings]
+    seeds = [
+        str(record.get("inputs", {}).get("settings", {}).get("seed", ""))
+        for record in results["made_from"]
+    ]
+    table = results[[*columns, "n_songs"]].rename(columns={"n_songs": "tracks"})
     return table.assign(training_seed=results["seed"], seed=seeds, file=results["file"])
 
 
-def _table_of_weights(results: pd.DataFrame) -> pd.DataFrame:
-    """The weights that the results are of, with the sha256 of each."""
-    found = {}
-    for made in results["made_from"]:
-        for one in _weights_in(made.get("inputs")):
-            found[str(one.get("name")), str(one.get("sha256"))] = one
-    columns = ["model", "artists", "seed", "sha256"]
-    rows = [[name, *map(one.get, columns)] for (name, _), one in found.items()]
-    table = pd.DataFrame(rows, columns=["weights", *columns]).sort_values("weights")
-    return table.convert_dtypes()
-
-
-def _weights_in(inputs: object) -> list[dict]:
-    """All records named `weights` in what something was made from."""
-    if isinstance(inputs, list):
-        return [one for each in inputs for one in _weights_in(each)]
-    inputs = _dict(inputs)
-    own = [inputs["weights"]] if isinstance(inputs.get("weights"), dict) else []
-    return own + _weights_in([each for key, each in inputs.items() if key != "weights"])
-
-
-def _table_of_versions(results: pd.DataFrame) -> pd.DataFrame:
-    """The libraries that made the results, each version with how many of them it made."""
-    made = [
-        (str(name), str(version))
-        for one in results["made_from"]
-        for name, version in _dict(one.get("versions")).items()
+def _tabulate_weights(results: pd.DataFrame) -> pd.DataFrame:
+    """The weights behind the results, with the sha256 of each."""
+    columns = ["name", "model", "artists", "seed", "sha256"]
+    weights = [
+        {column: one.get(column) for column in columns}
+        for record in results["made_from"]
+        for one in _find_weights(record.get("inputs"))
     ]
-    counts = pd.Series(made, dtype=object).value_counts()
-    rows = [(name, version, count) for (name, version), count in counts.items()]
-    return pd.DataFrame(rows, columns=["library", "version", "results"]).sort_values("library")
+    table = pd.DataFrame(weights, columns=columns).drop_duplicates(["name", "sha256"], keep="last")
+    return table.sort_values("name").rename(columns={"name": "weights"}).convert_dtypes()
 
 
-def _dict(value: object) -> dict:
-    """A part of a record as a dict, which it is in what this package has written."""
-    return value if isinstance(value, dict) else {}
+def _find_weights(inputs: object) -> list[dict]:
+    """All records named `weights` in what a result was made from, at any depth."""
+    if isinstance(inputs, list):
+        return [weights for one in inputs for weights in _find_weights(one)]
+    if not isinstance(inputs, dict):
+        return []
+    weights = [inputs["weights"]] if isinstance(inputs.get("weights"), dict) else []
+    return weights + _find_weights([value for key, value in inputs.items() if key != "weights"])
+
+
+def _tabulate_versions(results: pd.DataFrame) -> pd.DataFrame:
+    """The library versions that made the results, and how many results each made."""
+    rows = [pair for record in results["made_from"] for pair in record.get("versions", {}).items()]
+    table = pd.DataFrame(rows, columns=["library", "version"])
+    counts = table.value_counts(sort=False).rename("results").reset_index()
+    return counts.sort_values(["library", "results"], ascending=[True, False])

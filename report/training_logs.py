@@ -1,4 +1,4 @@
-"""The trainings of a folder of runs: what each was made from, and how its loss went."""
+"""Training logs: the curves of each training in a folder of runs, and what it was made from."""
 
 import json
 from dataclasses import dataclass
@@ -9,93 +9,82 @@ import pandas as pd
 from common.errors import InputError
 
 LIKELIHOOD = "log-likelihood"
+_REMEDY = "delete its folder, or train again"
 
 
 @dataclass(frozen=True)
 class TrainingLog:
-    """A training.
+    """The log of a training.
 
     Attributes
     ----------
     name
-        That of its folder below the folder of runs.
+        Name of its folder.
     kind
-        "basic", "siamese", "stn", "ubm" …: those of one kind are drawn together.
+        "basic", "siamese", "stn", "ubm" …; one figure shows all trainings of a kind.
     curves
-        A row an epoch or iteration, from 1; columns "training" and, where there was
+        One row per epoch or iteration, from 1; columns "training" and, if there was
         validation, "validation".
-    measure
-        What the curves are of: "loss", or `LIKELIHOOD`.
+    metric
+        "loss" or `LIKELIHOOD`.
     record
-        What it says of itself (`run.json`): inputs, versions, backend; {} while it is
-        unfinished.
+        Contents of `run.json`, with inputs and backend; {} of an unfinished training.
     """
 
     name: str
     kind: str
     curves: pd.DataFrame
-    measure: str
+    metric: str
     record: dict
 
     @property
     def inputs(self) -> dict:
-        """What it was made from, JSON values."""
-        inputs = self.record.get("inputs", {})
-        return inputs if isinstance(inputs, dict) else {}
+        """What the training was made from."""
+        return self.record.get("inputs", {})
 
 
 def read_training_logs(folder: Path) -> list[TrainingLog]:
-    """All trainings in a folder of runs, of networks and of i-vector extractors; none is no fault.
+    """Read the logs of all trainings in a folder of runs; a missing folder has none.
 
     Raises
     ------
     InputError
         A log or a record is damaged.
     """
-    found = []
-    for log in sorted(folder.glob("*/log.csv")) + sorted(folder.glob("*/networks/log.csv")):
-        record, table = _record(log.with_name("run.json")), _read(log, ["epoch", "loss"])
-        name = log.relative_to(folder).parts[0]
-        columns = {"loss": "training", "val_loss": "validation"}
-        curves = table.set_index("epoch").rename(columns=columns)
-        curves = curves[[each for each in columns.values() if each in curves]]
-        found.append(TrainingLog(name, _kind(record, name), curves, "loss", record))
-    for log in sorted(folder.glob("*/ivector.csv")):
-        table = _read(log, ["model", "log_likelihood"])
-        for model, of_one in table.groupby("model", sort=False):
-            values = of_one["log_likelihood"].reset_index(drop=True).rename("training")
-            curves = values.set_axis(range(1, len(values) + 1)).to_frame()
-            found.append(TrainingLog(log.parent.name, str(model), curves, LIKELIHOOD, {}))
-    return found
+    logs = []
+    for path in sorted(folder.glob("*/log.csv")) + sorted(folder.glob("*/networks/log.csv")):
+        record, table = _read_record(path.with_name("run.json")), _read_log(path, "epoch", "loss")
+        name = path.relative_to(folder).parts[0]
+        kind = record.get("inputs", {}).get("model", name).split()[0].split("_")[0]
+        table = table.set_index("epoch").rename(
+            columns={"loss": "training", "val_loss": "validation"}
+        )
+        curves = table[table.columns.intersection(["training", "validation"])]
+        logs.append(TrainingLog(name, kind, curves, "loss", record))
+    for path in sorted(folder.glob("*/ivector.csv")):
+        table = _read_log(path, "model", "log_likelihood")
+        for model, group in table.groupby("model", sort=False):
+            curves = pd.DataFrame({"training": group["log_likelihood"].to_numpy()})
+            curves.index += 1
+            logs.append(TrainingLog(path.parent.name, str(model), curves, LIKELIHOOD, {}))
+    return logs
 
 
-def _kind(record: dict, name: str) -> str:
-    inputs = record.get("inputs")
-    model = inputs.get("model") if isinstance(inputs, dict) else None
-    return str(model or name).split()[0].split("_")[0]
-
-
-def _record(path: Path) -> dict:
+def _read_record(path: Path) -> dict:
     if not path.exists():
         return {}
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, RecursionError, ValueError) as error:
-        raise InputError(
-            f"{path}: no record of a training; delete its folder, or make it again"
-        ) from error
-    return record if isinstance(record, dict) else {}
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: not the record of a training; {_REMEDY}") from error
 
 
-def _read(log: Path, columns: list[str]) -> pd.DataFrame:
-    """A log, its numbers as floats."""
+def _read_log(path: Path, *columns: str) -> pd.DataFrame:
+    """Table of a log, with its numbers as floats."""
     try:
-        table = pd.read_csv(log)
-        if not len(table[columns]):
+        table = pd.read_csv(path)
+        if not len(table[list(columns)]):
             raise ValueError("no epoch")
-        numbers = table.columns.difference(["model"])
-        return table.astype(dict.fromkeys(numbers, float))
-    except (KeyError, OSError, ValueError) as error:  # pandas' errors are ValueErrors
-        raise InputError(
-            f"{log}: not the log of a training; delete its folder, or make it again"
-        ) from error
+        return table.astype({name: float for name in table if name != "model"})
+    except (KeyError, ValueError) as error:  # pandas' errors are ValueErrors
+        raise InputError(f"{path}: not the log of a training; {_REMEDY}") from error
