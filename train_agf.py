@@ -8,8 +8,7 @@ command makes all runs of the paper, passing over those that are complete.
 
 from pathlib import Path
 
-from artist_groups import groups_file, task_sets
-from artist_groups.targets import group_targets
+from artist_groups import task_sets, topics
 from common import cli, provenance
 from common.errors import InputError
 from data_prep import failures, split_csv
@@ -41,7 +40,7 @@ def main() -> None:
     cli.add_seed(parser)
     args = parser.parse_args()
 
-    cache, prepared = MelCache(args.cache), groups_file.load_groups(args.groups)
+    cache, prepared = MelCache(args.cache), topics.load_groups(args.groups)
     split = failures.drop_failed(split_csv.read_split(args.split), cache.failed, args.cache)
     train = split[split_csv.subset_mask(split, "train", args.split)].reset_index(drop=True)
     made_of = {
@@ -63,7 +62,7 @@ def main() -> None:
     runs = task_sets.list_runs(args.kinds, args.tasks or task_sets.list_task_sets(allowed))
     if not runs:
         raise InputError("--tasks: an mtn or wstn has two or more; add one")
-    genres, targets = group_targets(train, prepared.groups, args.split)
+    genres, targets = task_sets.group_targets(train, prepared.groups, args.split)
 
     # Keras comes after the arguments, so that --help does not wait for it.
     from artist_groups import training

@@ -1,8 +1,8 @@
-"""Song-level descriptors by Essentia: what the word `e` of agf2018 is made of.
+"""Track descriptors by Essentia, the vectors of the word `e` of agf2018.
 
-A *descriptor* is one number that Essentia's MusicExtractor finds in a whole song: a
-statistic over frames, an entry of a covariance, a share of a histogram. Essentia is asked
-for only here; `pip install -r requirements-essentia.txt`.
+A *descriptor* is one number that Essentia's MusicExtractor computes from a whole track: a
+statistic over frames, an element of a covariance matrix, a bin of a histogram. This is the
+only module that needs Essentia (`pip install -r requirements-essentia.txt`).
 """
 
 import contextlib
@@ -11,7 +11,6 @@ import importlib.metadata
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -31,56 +30,56 @@ from data_prep.audio import AudioError
 from data_prep.audio_folder import digest_files
 
 _FORMAT = "descriptors-1"
-_CHUNK = 200  # tracks that a kill may cost: some minutes
-_PATIENCE = 1800.0  # seconds; a track of two hours takes nearly ten minutes
-_BLOCK = 1 << 20  # values copied at a time, all channels together
-_PER_BEAT = "rhythm.beats_position"  # the only vector whose length is the song's own
+_CHUNK = 200  # tracks per file, so that a kill costs some minutes
+_PATIENCE = 1800.0  # seconds; a track of two hours takes almost ten minutes
+_BLOCK = 1 << 20  # samples of all channels that are copied at a time
+_PER_BEAT = "rhythm.beats_position"  # the only vector whose length depends on the track
 
 # ---------------------------------------------------------------- one track
 
 
 def describe(path: str | Path) -> dict[str, float]:
-    """Describe a song by the numbers of Essentia's MusicExtractor, in its default profile.
+    """Compute the descriptors of one track by Essentia's MusicExtractor, in its default profile.
 
-    Left out are words (keys and scales), all of `metadata.`, which tells of the file, and
-    `rhythm.beats_position`, which has as many numbers as the song has beats. What remains
-    are 4,364 numbers in Essentia 2.1-beta6-dev; with the ten numbers of `metadata.` they
-    would be as many as the paper's 4,374.
+    Strings (keys and scales), `metadata.*`, which describes the file, and
+    `rhythm.beats_position`, whose length varies, are left out. Essentia 2.1-beta6-dev has
+    4,364 other numbers; with the ten numbers of `metadata.*` these are the paper's 4,374.
 
     Parameters
     ----------
     path
-        Any file that `audio.load` takes. Essentia is given its own rate, not the papers', and
-        both channels: the loudness of EBU R 128 is heard in them, all else in their mean.
+        Any file that `audio.load_audio` accepts. Essentia gets it at its own sample rate and in
+        stereo, because the EBU R 128 loudness uses both channels; the rest uses their mean.
 
     Returns
     -------
-    {name: value}, sorted by name. An entry of a vector or matrix has its indices after its
-    name, in three digits: `lowlevel.mfcc.cov.000.012`.
+    {name: value}, sorted by name. Elements of vectors and matrices have their indices appended
+    in three digits: `lowlevel.mfcc.cov.000.012`.
 
     Raises
     ------
     AudioError
-        `audio.load` refuses it, or Essentia does: it takes what is mostly silent for silence.
+        `audio.load_audio` or Essentia rejects the file; Essentia rejects mostly silent tracks.
     InputError
         Essentia is not installed.
     OSError
-        There is no room for a copy where temporary files go.
+        The disk of temporary files is full.
     """
-    essentia = _essentia()
-    audio.load_audio(path)  # for its refusals, which are then those of a mel cache
+    essentia = _import_essentia()
+    audio.load_audio(path)  # rejects the same files, with the same reasons, as the mel cache
     with tempfile.TemporaryDirectory() as folder:
-        copy = _copied(path, folder)
+        copy = Path(folder, "copy.wav")
+        _write_wav(copy, path)
         try:
             pool, _ = essentia.MusicExtractor()(str(copy))
         except RuntimeError as error:
-            why = str(error).rpartition(": ")[2].rstrip(". ")
-            raise AudioError(path, f"is refused by Essentia ({why}); take it out") from error
+            reason = str(error).rpartition(": ")[2].rstrip(". ")
+            raise AudioError(path, f"is refused by Essentia ({reason}); take it out") from error
     return dict(sorted(_numbers(pool)))
 
 
-def _essentia() -> ModuleType:
-    """Essentia's algorithms, which keep their log to themselves."""
+def _import_essentia() -> ModuleType:
+    """Import Essentia's algorithms, without their log."""
     try:
         import essentia
 
@@ -90,41 +89,39 @@ def _essentia() -> ModuleType:
     except ImportError as error:
         raise InputError(
             "the word e needs Essentia; pip install -r requirements-essentia.txt "
-            "(the words m, d and s need none)"
+            "(the words m, d and s do not need it)"
         ) from error
     return essentia.standard
 
 
-def _copied(path: str | Path, folder: str) -> Path:
-    """The file as WAV in `folder`, so that Essentia sees none that came from elsewhere.
+def _write_wav(copy: Path, path: str | Path) -> None:
+    """Copy a track as WAV, with one channel unless it is stereo.
 
-    It refuses AU and some tags, and its ffmpeg opens more than a name promises.
+    Essentia rejects AU files and some tags, and its ffmpeg opens other files than a name says.
     """
-    copy = Path(folder, "copy.wav")
     try:
         source = soundfile.SoundFile(path)
-    except soundfile.LibsndfileError:  # an m4a or the like, which `audio.load` gave to ffmpeg
+    except soundfile.LibsndfileError:  # a format that `audio.load_audio` decodes by ffmpeg
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             samples, rate = librosa.load(Path(path).resolve(), sr=None, mono=False)
         samples = np.atleast_2d(samples).T
-        _write(copy, [samples], int(rate), samples.shape[1])
-        return copy
+        _write_blocks(copy, [samples], int(rate), samples.shape[1])
+        return
     with source:
         size = max(_BLOCK // source.channels, 1)
         blocks = source.blocks(size, dtype="float32", always_2d=True)
-        _write(copy, blocks, source.samplerate, source.channels)
-    return copy
+        _write_blocks(copy, blocks, source.samplerate, source.channels)
 
 
-def _write(path: Path, blocks: Iterable[np.ndarray], rate: int, channels: int) -> None:
-    """Write blocks (n, channels) as they are, or averaged: Essentia takes two channels at most."""
-    stereo = channels <= 2
+def _write_blocks(path: Path, blocks: Iterable[np.ndarray], rate: int, channels: int) -> None:
+    """Write (n, channels) blocks; average more than two channels, which Essentia rejects."""
+    keep = channels <= 2
     try:
-        with soundfile.SoundFile(path, "w", rate, channels if stereo else 1, "FLOAT") as file:
+        with soundfile.SoundFile(path, "w", rate, channels if keep else 1, "FLOAT") as file:
             for block in blocks:
-                file.write(block if stereo else block.mean(axis=1))
-    except soundfile.LibsndfileError as error:  # not in reading, which `audio.load` has just done
+                file.write(block if keep else block.mean(axis=1))
+    except soundfile.LibsndfileError as error:  # reading worked in `audio.load_audio`
         raise OSError(errno.ENOSPC, "no room for a copy", str(path)) from error
 
 
@@ -140,182 +137,157 @@ def _numbers(pool) -> Iterator[tuple[str, float]]:
 # ---------------------------------------------------------------- many tracks
 
 
-@dataclass(frozen=True, eq=False)
-class Described:
-    """Descriptors of n tracks.
-
-    names : (d,) str, sorted: all that some track has
-    values : (n, d) float32, NaN where a track lacks one
-    track_id : (n,) str, the tracks that could be described, in the order asked for
-    failed : {track_id: reason} of the others
-    """
-
-    names: np.ndarray
-    values: np.ndarray
-    track_id: np.ndarray
-    failed: dict[str, str]
-
-
 def describe_tracks(
     track_ids: Sequence[str], paths: Sequence[str | Path], folder: str | Path, *, workers: int
-) -> Described:
-    """Describe the audio file of each track, in processes; go on where an earlier run was killed.
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Compute the descriptors of many tracks in processes; resume an interrupted call.
 
-    `folder` keeps 200 tracks at a time, each such chunk an HDF5 file written whole that says
-    for which tracks and files (by path, size and time) it is. A track that fails, kills its
-    process or takes half an hour is counted as failed, and stays so until its chunk is deleted.
+    `folder` keeps the finished tracks in files of 200, which record their tracks and audio files
+    (by path, size and time). A track that fails, crashes its process or takes half an hour is
+    reported as failed, and stays so until its file is deleted.
+
+    Parameters
+    ----------
+    workers
+        Number of processes.
+
+    Returns
+    -------
+    descriptors
+        (tracks, d) float32 of the tracks that did not fail, in the given order. The index is the
+        track id; the columns are all names, sorted. NaN where a track has no such descriptor.
+    failed
+        {track_id: reason} of the others.
 
     Raises
     ------
     InputError
-        Essentia is not installed; a chunk is of other tracks or files, or of another version
-        of Essentia, or damaged; another run is at work in `folder`.
+        Essentia is not installed; a file in `folder` is damaged, or was made from other tracks
+        or by another version of Essentia; or another process works in `folder`.
     OSError
-        A disk is full: that of `folder`, or of temporary files.
+        A disk is full.
     """
-    _essentia()  # now, and not once for each track
+    _import_essentia()  # fails now instead of once per track
     rows, folder = list(zip(track_ids, map(str, paths), strict=True)), Path(folder)
     with exclusive_folder(folder):
-        chunks = [
-            _Chunk(folder / f"{first:07d}.h5", rows[first : first + _CHUNK])
+        chunks = {
+            folder / f"{first:07d}.h5": rows[first : first + _CHUNK]
             for first in range(0, len(rows), _CHUNK)
-        ]
-        missing = [chunk for chunk in chunks if chunk.described is None]
-        files = [path for chunk in missing for _, path in chunk.rows]
+        }
+        parts = {path: _read_chunk(path, some) for path, some in chunks.items() if path.exists()}
+        missing = [path for path in chunks if path not in parts]
+        files = [file for path in missing for _, file in chunks[path]]
         outcomes = ordered_map(describe, files, workers=workers, patience=_PATIENCE)
         done = len(rows) - len(files)
         bar = cli.progress_bar(
             outcomes, total=len(rows), initial=done, desc="descriptors", unit="track"
         )
         with contextlib.closing(outcomes), bar:
-            counted = iter(bar)
-            for chunk in missing:
-                chunk.fill(counted)
-    return _joined([chunk.described for chunk in chunks])
+            outcome = iter(bar)
+            for path in missing:
+                parts[path] = _collect([(track, next(outcome)) for track, _ in chunks[path]])
+                _write_chunk(path, chunks[path], *parts[path])
+    tables, failures_of = zip(*(parts[path] for path in chunks), strict=True)
+    failed = {track: reason for part in failures_of for track, reason in part.items()}
+    return _concatenate(tables), failed
 
 
-class _Chunk:
-    """Some tracks (track_id, path) and the file of their descriptors; `described` once it is there.
-
-    A file of other tracks is refused, not replaced: it may have cost hours, and stands in the
-    wrong folder as likely as it is out of date.
-    """
-
-    def __init__(self, path: Path, rows: list[tuple[str, str]]):
-        self.path, self.rows, self.described = path, rows, None
-        self._inputs = {
-            "format": _FORMAT,
-            "essentia": importlib.metadata.version("essentia"),
-            "tracks": provenance.digest_rows((track,) for track, _ in rows),
-            "files": digest_files("", [file for _, file in rows]),
-        }
-        if path.exists():
-            self.described = self._read()
-
-    def fill(self, outcomes: Iterator[Outcome]) -> None:
-        """Take the outcome of each track in turn and write the file."""
-        # In this order: zip must not draw an outcome that has no row here.
-        pairs = zip(self.rows, outcomes, strict=False)
-        self.described = _joined([_of_one(track, outcome) for (track, _), outcome in pairs])
-        with hdf5.create_file(self.path) as file:
-            file["values"] = self.described.values
-            hdf5.write_strings(file, "names", self.described.names)
-            hdf5.write_strings(file, "track_id", self.described.track_id)
-            hdf5.write_strings(file, "failed_track_id", self.described.failed)
-            hdf5.write_strings(file, "failed_reason", self.described.failed.values())
-            file.attrs["made_from"] = provenance.to_json(provenance.make_record(self._inputs))
-
-    def _read(self) -> Described:
-        with hdf5.open_file(self.path) as file:
-            inputs = hdf5.read_json_attribute(file, "made_from").get("inputs")
-            provenance.require_same(
-                self.path, inputs if isinstance(inputs, dict) else {}, self._inputs
-            )
-            values = hdf5.read_array(file, "values")
-            names, track_id = hdf5.read_strings(file, "names"), hdf5.read_strings(file, "track_id")
-            failed = (
-                hdf5.read_strings(file, "failed_track_id"),
-                hdf5.read_strings(file, "failed_reason"),
-            )
-        found = Described(names, values, track_id, dict(zip(*failed, strict=False)))
-        whole = values.shape == (len(track_id), len(names)) and values.dtype == np.float32
-        if not whole or len(track_id) + len(found.failed) != len(self.rows):
-            raise InputError(f"{self.path}: damaged; delete it and run the same command again")
-        return found
+def _collect(outcomes: list[tuple[str, Outcome]]) -> tuple[pd.DataFrame, dict[str, str]]:
+    """The descriptors of some tracks, and why the others failed."""
+    found, failed = {}, {}
+    for track, outcome in outcomes:
+        if isinstance(outcome.error, OSError):
+            raise outcome.error  # a full disk is not the track's fault
+        if outcome.error is None:
+            found[track] = outcome.result
+        else:
+            failed[track] = failures.failure_reason(outcome.error)
+    table = pd.DataFrame(list(found.values()), index=list(found), dtype=np.float32)
+    return table.sort_index(axis=1), failed
 
 
-def _of_one(track_id: str, outcome: Outcome) -> Described:
-    if isinstance(outcome.error, OSError):
-        raise outcome.error  # the disk's failure, not the track's: it would be every track's
-    if outcome.error is not None:
-        none = np.zeros(0, object)
-        reason = failures.failure_reason(outcome.error)
-        return Described(none, np.zeros((0, 0), np.float32), none, {track_id: reason})
-    values = np.array([list(outcome.result.values())], np.float32)
-    names = np.array(list(outcome.result), object)
-    return Described(names, values, np.array([track_id], object), {})
+def _concatenate(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """All rows over the sorted union of the columns."""
+    columns = sorted(set().union(*(table.columns for table in tables)))
+    return pd.concat([table.reindex(columns=columns) for table in tables]).astype(np.float32)
 
 
-def _joined(parts: list[Described]) -> Described:
-    """The tracks of all parts in turn, over the union of their names."""
-    names = pd.Index(sorted(set().union(*(part.names for part in parts))), dtype=object)
-    track_id = np.array([track for part in parts for track in part.track_id], object)
-    values = np.full((len(track_id), len(names)), np.nan, np.float32)
-    first = 0
-    for part in parts:
-        last = first + len(part.values)
-        values[first:last, names.get_indexer(part.names)] = part.values
-        first = last
-    failed = {track: reason for part in parts for track, reason in part.failed.items()}
-    return Described(names.to_numpy(), values, track_id, failed)
+def _chunk_inputs(rows: list[tuple[str, str]]) -> dict:
+    return {
+        "format": _FORMAT,
+        "essentia": importlib.metadata.version("essentia"),
+        "tracks": provenance.digest_rows((track,) for track, _ in rows),
+        "files": digest_files("", [file for _, file in rows]),
+    }
 
 
-# ---------------------------------------------------------------- as vectors
+def _write_chunk(
+    path: Path, rows: list[tuple[str, str]], table: pd.DataFrame, failed: dict[str, str]
+) -> None:
+    with hdf5.create_file(path) as file:
+        file["values"] = table.to_numpy(np.float32)
+        hdf5.write_strings(file, "names", table.columns)
+        hdf5.write_strings(file, "track_id", table.index)
+        hdf5.write_strings(file, "failed_track_id", failed)
+        hdf5.write_strings(file, "failed_reason", failed.values())
+        file.attrs["made_from"] = provenance.to_json(provenance.make_record(_chunk_inputs(rows)))
 
 
-@dataclass(frozen=True, eq=False)
-class Normalised:
-    """Descriptors, each of them normally distributed over the tracks.
+def _read_chunk(path: Path, rows: list[tuple[str, str]]) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Read a file of finished tracks. One of other tracks is refused: it may have cost hours."""
+    with hdf5.open_file(path) as file:
+        inputs = hdf5.read_json_attribute(file, "made_from").get("inputs") or {}
+        provenance.require_same(path, inputs, _chunk_inputs(rows))
+        values = hdf5.read_array(file, "values")
+        names, track_id, failed_track_id, failed_reason = (
+            hdf5.read_strings(file, name)
+            for name in ("names", "track_id", "failed_track_id", "failed_reason")
+        )
+    right = values.shape == (len(track_id), len(names)) and values.dtype == np.float32
+    if not right or len(track_id) + len(failed_track_id) != len(rows):
+        raise InputError(f"{path}: damaged; delete it and run the same command again")
+    failed = dict(zip(failed_track_id, failed_reason, strict=True))
+    return pd.DataFrame(values, index=track_id, columns=names), failed
 
-    values : (n, kept) float32
-    columns : (d,) bool, which descriptors were kept
-    missing : how many were dropped since some track lacks them, or has NaN or infinity
-    constant : how many were dropped since they are the same in all tracks
-    """
 
-    values: np.ndarray
-    columns: np.ndarray
-    missing: int
-    constant: int
+# ---------------------------------------------------------------- vectors
 
 
-def normalise_descriptors(values: ArrayLike, seed: int = 0) -> Normalised:
-    """Map each descriptor (n, d) to a normal distribution by its quantiles; agf2018's.
+def normalise_descriptors(values: ArrayLike, seed: int = 0) -> np.ndarray:
+    """Map the quantiles of each descriptor to those of a normal distribution, as in agf2018.
 
-    By scikit-learn's QuantileTransformer, which learns 1,000 quantiles (n where there are
-    fewer tracks), of 10,000 tracks drawn by `seed` where there are more. The least and the
-    greatest value become -5.2 and 5.2.
+    Descriptors that are constant, or missing or not finite in some track, are dropped.
+    scikit-learn's QuantileTransformer learns 1,000 quantiles (one per track if there are fewer
+    tracks), from 10,000 random tracks if there are more.
+
+    Parameters
+    ----------
+    values
+        (tracks, d) float.
+
+    Returns
+    -------
+    (tracks, remaining descriptors) float32, from -5.2 to 5.2.
 
     Raises
     ------
     InputError
-        Fewer than two tracks, or no descriptor that all of them have and that differs.
+        There are fewer than two tracks, or no descriptor remains.
     """
-    values = np.asarray(values, np.float32)
+    values = np.ascontiguousarray(values, np.float32)
     if len(values) < 2:
-        raise InputError(f"descriptors: {len(values)} tracks; take a split with two or more")
-    whole = np.isfinite(values).all(axis=0)
-    columns = whole & (values != values[0]).any(axis=0)
-    missing, constant = int((~whole).sum()), int((whole & ~columns).sum())
-    if not columns.any():
+        raise InputError(f"descriptors: {len(values)} tracks; use a split with two or more")
+    complete = np.isfinite(values).all(axis=0)
+    remaining = complete & (values != values[0]).any(axis=0)
+    if not remaining.any():
         raise InputError(
-            f"descriptors: none is left of {len(columns)}: {missing} are missing in some track, "
-            f"{constant} the same in all; take other tracks"
+            f"descriptors: none of {len(remaining)} remains; {(~complete).sum()} are missing in "
+            f"some track, {complete.sum()} are constant; use other tracks"
         )
-    by_quantiles = QuantileTransformer(
+    transformer = QuantileTransformer(
         n_quantiles=min(1000, len(values)),
         output_distribution="normal",
         random_state=seed,
-        copy=False,  # indexing has made one
+        copy=False,  # indexing below makes the copy
     )
-    return Normalised(by_quantiles.fit_transform(values[:, columns]), columns, missing, constant)
+    return transformer.fit_transform(values[:, remaining])

@@ -1,17 +1,28 @@
-"""Which runs agf2018 is made of: kinds of networks, and the sets of tasks that they learn."""
+"""The tasks of agf2018, their targets, and the sets of tasks that the paper trains."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
-TASKS = "gsedm"  # the genre, and artist groups out of four words; a set has them in this order
+import numpy as np
+import pandas as pd
+
+from artist_groups.topics import ArtistGroups
+from common.errors import InputError
+from data_prep import split_csv
+
+logger = logging.getLogger(__name__)
+
+TASKS = "gsedm"  # the genre, and the artist groups by four words; also their order in a set
 KINDS = ("stn", "mtn", "wstn")
 
 
 class TaskSet(NamedTuple):
-    """What is trained together: a kind of networks, and the letters of their tasks.
+    """One run of agf2018: a kind of network and the letters of its tasks.
 
-    Of a wSTN the tasks say only what number of weights it has.
+    A wSTN learns the genre only; its tasks determine how many weights it has.
     """
 
     kind: str
@@ -19,24 +30,24 @@ class TaskSet(NamedTuple):
 
     @property
     def model(self) -> str:
-        """As the paper's tables name it."""
+        """Name of the model in the paper's tables, such as "mtn gs" or "wstn N=2"."""
         return f"wstn N={len(self.tasks)}" if self.kind == "wstn" else f"{self.kind} {self.tasks}"
 
     @property
     def name(self) -> str:
-        """As its folder is named, but for the seed."""
+        """Name of the run's folder without its seed, such as "mtn_gs" or "wstn_2"."""
         return self.model.replace(" N=", "_").replace(" ", "_")
 
     @property
-    def of_networks(self) -> list["TaskSet"]:
-        """The runs whose networks it takes: itself, or of an STN those of the single tasks."""
+    def parts(self) -> list["TaskSet"]:
+        """The runs that train its networks: STNs of the single tasks, otherwise the run itself."""
         return [TaskSet("stn", task) for task in self.tasks] if self.kind == "stn" else [self]
 
 
 def list_runs(kinds: Sequence[str], sets: Sequence[str]) -> list[TaskSet]:
-    """Runs in the order in which they are made; an MTN has two tasks or more, and so a wSTN.
+    """List the runs in the order in which they are trained.
 
-    Of wSTNs there is one for each number of tasks.
+    MTNs and wSTNs need two or more tasks. There is one wSTN per number of tasks.
     """
     several = [tasks for tasks in sets if len(tasks) > 1]
     first_of_size = {len(tasks): tasks for tasks in reversed(several)}
@@ -45,14 +56,70 @@ def list_runs(kinds: Sequence[str], sets: Sequence[str]) -> list[TaskSet]:
 
 
 def sort_tasks(tasks: Iterable[str]) -> str:
-    """The letters of tasks as a set of them is written."""
+    """Return a set of tasks in the order of `TASKS`."""
     return "".join(task for task in TASKS if task in tasks)
 
 
 def list_task_sets(tasks: str) -> list[str]:
-    """Of tasks, those of one first."""
-    return [
-        "".join(some)
-        for size in range(1, len(tasks) + 1)
-        for some in itertools.combinations(tasks, size)
-    ]
+    """List all non-empty subsets of `tasks`, the smallest first."""
+    sizes = range(1, len(tasks) + 1)
+    return ["".join(some) for size in sizes for some in itertools.combinations(tasks, size)]
+
+
+class Targets(NamedTuple):
+    """The training tracks of a task and their targets.
+
+    tracks : (n,) int64, rows of the table of training tracks
+    distributions : (n, outputs) float32; every row sums to 1
+    """
+
+    tracks: np.ndarray
+    distributions: np.ndarray
+
+
+def group_targets(
+    train: pd.DataFrame, groups: Mapping[str, ArtistGroups], source: str | Path
+) -> tuple[list[str], dict[str, Targets]]:
+    """Collect the targets of each task: one-hot genres, and the groups of the tracks' artists.
+
+    Parameters
+    ----------
+    train
+        Training tracks with the columns `artist` and `genre`.
+    groups
+        {word: artist groups}.
+    source
+        Name of the split in messages.
+
+    Returns
+    -------
+    genres
+        In alphabetical order.
+    targets
+        {task: targets}, "g" first. Tracks without a target are left out and logged.
+
+    Raises
+    ------
+    InputError
+        There is no column `genre`, or there are fewer than two genres.
+    """
+    genre = split_csv.label_column(train, "genre", source)
+    known = genre != ""
+    genres = sorted(set(genre[known]))
+    if len(genres) < 2:
+        raise InputError(
+            f"{source}: the training tracks have {len(genres)} genres, not two or more"
+        )
+    one_hot = np.eye(len(genres), dtype=np.float32)[pd.Index(genres).get_indexer(genre[known])]
+    targets = {"g": Targets(np.flatnonzero(known), one_hot)}
+    artists = train["artist"].to_numpy(object)
+    for word, of_word in groups.items():
+        known = of_word.contains(artists)
+        targets[word] = Targets(np.flatnonzero(known), of_word.proportions_of(artists[known]))
+    for task, (tracks, _) in targets.items():
+        if missing := len(train) - len(tracks):
+            label = "genre" if task == "g" else "artist groups"
+            logger.info(
+                f"{source}: {missing} training tracks without {label}: not in the task {task}"
+            )
+    return genres, targets

@@ -1,133 +1,51 @@
-"""Artist groups (agf2018): soft labels of artists, out of the words that their tracks are made of.
+"""Artist groups of agf2018: soft labels of artists, learned by latent Dirichlet allocation (LDA).
 
-A *word* is a way to describe a track by symbols: `m`, clusters of MFCC frames; `d`,
-clusters of their first difference; `e`, clusters of Essentia's song descriptors; `s`,
-sub-genre labels (`labels.tag_matrix`). An artist is the bag of all symbols of the tracks,
-and latent Dirichlet allocation over the artists gives each a distribution over groups
-(topics): the target of each of those tracks.
+An artist is a document whose terms are the symbols of one word (`artist_groups.vocabulary`).
+LDA gives each artist a distribution over topics, the artist groups, which is the training
+target of all of the artist's tracks. The groups of a split are kept in groups/NAME.h5:
+
+| dataset | shape, dtype | content |
+|---|---|---|
+| decibels/mean, decibels/std | (128,) float64 | statistics of each band over the training tracks |
+| words/W/artists | (artists,) str | artists that have groups by the word W: m, d, e or s |
+| words/W/shares | (artists, groups) float64 | each artist's distribution over groups |
+| words/W/symbols | (groups, size) float64 | each group's distribution over symbols |
+| words/W/centres, words/W/scale | (size, d), (d,) float32 | the codebook, for m, d and e |
+| words/s/names | (size,) str | the sub-genres |
+
+Root attributes: `format`, and `made_from` as JSON.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import threadpoolctl
 from numpy.typing import ArrayLike
 
+from artist_groups.vocabulary import WORDS, Codebook, count_symbols
+from common import hdf5, provenance
 from common.errors import InputError
-from common.reservoir import Reservoir
 
-CLUSTERS = 2048
 GROUPS = 40
-_ROUNDING = 1e-5  # deviation of a constant float32 coordinate, as a part of it, at the most
-_SAMPLE = 50  # vectors for each cluster that the clusters are learnt from
-_ROWS = 256  # vectors whose distances are held at a time: they stay in the processor's cache
-
-
-@dataclass(frozen=True, eq=False)
-class Codebook:
-    """Clusters of vectors, each coordinate over its deviation so that all count alike.
-
-    centres : (clusters, d) float32, of vectors so scaled
-    scale : (d,) float32, what a vector is divided by
-    """
-
-    centres: np.ndarray
-    scale: np.ndarray
-
-    def assign(self, vectors: ArrayLike) -> np.ndarray:
-        """The nearest cluster of each vector (n, d): (n,) int64; the first of equals.
-
-        Some hundred vectors at a time: no array grows as vectors times clusters.
-        """
-        vectors = np.asarray(vectors, np.float32)
-        if vectors.ndim != 2 or vectors.shape[1] != len(self.scale):
-            raise InputError(
-                f"words: vectors of shape {vectors.shape}, clustered ones had "
-                f"{len(self.scale)} dimensions; make both alike"
-            )
-        found = np.empty(len(vectors), np.int64)
-        for first in range(0, len(vectors), _ROWS):
-            some = slice(first, first + _ROWS)
-            scaled = np.column_stack([vectors[some] / self.scale, -np.ones_like(vectors[some, 0])])
-            found[some] = (scaled @ self._products).argmax(axis=1)
-        return found
-
-    @cached_property
-    def _products(self) -> np.ndarray:
-        """(d + 1, clusters) float32: by it (v, -1) gives v c - |c|^2 / 2, most for the nearest c.
-
-        Within the product, since to subtract it afterwards costs as much again.
-        """
-        offset = 0.5 * (self.centres.astype(np.float64) ** 2).sum(axis=1)
-        return np.ascontiguousarray(np.column_stack([self.centres, offset]).T, np.float32)
-
-
-def learn_codebook(
-    vectors: Iterable[np.ndarray], clusters: int = CLUSTERS, *, seed: int = 0
-) -> Codebook:
-    """K-means on a sample of the vectors of all tracks, each (n, d); scikit-learn's mini-batches.
-
-    Raises
-    ------
-    InputError
-        Fewer vectors than clusters, or NaN or infinity.
-    """
-    fair, count = Reservoir(_SAMPLE * clusters, seed), 0
-    for some in vectors:
-        if not np.isfinite(some).all():
-            raise InputError("words: a track holds NaN or infinity; make the mel cache again")
-        fair.offer(np.asarray(some, np.float32))
-        count += len(some)
-    sample = fair.drawn() if count else np.zeros((0, 1), np.float32)
-    if count < clusters:
-        raise InputError(
-            f"words: {count} vectors for {clusters} clusters; take fewer clusters, or more tracks"
-        )
-    deviation, largest = sample.std(axis=0, dtype=np.float64), np.abs(sample).max(axis=0)
-    # What is no more than float32's rounding must not be blown up to count like the others.
-    scale = np.where(deviation > _ROUNDING * largest, deviation, 1).astype(np.float32)
-    # Which --help does not wait for; before the limit, which holds for what is loaded by then.
-    from sklearn.cluster import MiniBatchKMeans
-
-    with threadpoolctl.threadpool_limits(1):  # so that the seed decides, not the threads
-        means = MiniBatchKMeans(clusters, n_init=1, batch_size=4096, random_state=seed)
-        means.fit(sample / scale)
-    return Codebook(means.cluster_centers_.astype(np.float32), scale)
-
-
-def count_symbols(
-    symbols: Iterable[np.ndarray], artists: ArrayLike, size: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """How often each artist's tracks have each symbol.
-
-    Parameters
-    ----------
-    symbols
-        (n,) int of each track, from 0 to `size` - 1.
-    artists : (tracks,) labels
-
-    Returns
-    -------
-    counts : (artists, size) int64
-    names : (artists,) in the order of their first tracks
-    """
-    codes, names = pd.factorize(np.asarray(artists, dtype=object))
-    counts = np.zeros((len(names), size), np.int64)
-    for artist, of_track in zip(codes, symbols, strict=True):
-        counts[artist] += np.bincount(of_track, minlength=size)
-    return counts, names
+FORMAT = "artist labels artist groups 1"
 
 
 @dataclass(frozen=True, eq=False)
 class ArtistGroups:
-    """Artists over groups, and groups over symbols; every row sums to 1.
+    """The topic model of one word. Every row of both arrays sums to 1.
 
-    artists : (a,) names
-    proportions : (a, groups) float64, the soft label of each artist's tracks
-    topics : (groups, size) float64, what each group is made of
+    Attributes
+    ----------
+    artists
+        (artists,) str.
+    proportions
+        (artists, groups) float64, θ of LDA: each artist's distribution over groups.
+    topics
+        (groups, size) float64, φ of LDA: each group's distribution over symbols.
     """
 
     artists: np.ndarray
@@ -135,12 +53,12 @@ class ArtistGroups:
     topics: np.ndarray
 
     def proportions_of(self, artists: ArrayLike) -> np.ndarray:
-        """(n, groups) float32, the target of tracks by these artists.
+        """Return the targets of tracks by these artists, (n, groups) float32.
 
         Raises
         ------
         InputError
-            An artist without groups.
+            An artist has no groups.
         """
         rows = self._rows(artists)
         if (rows < 0).any():
@@ -150,48 +68,170 @@ class ArtistGroups:
             )
         return self.proportions[rows].astype(np.float32)
 
-    @property
-    def diversity(self) -> float:
-        """How much artists differ: the mean distance of their shares from the mean shares.
-
-        In total variation, so from 0, where all artists have the same, to near 1.
-        """
-        return float(
-            np.abs(self.proportions - self.proportions.mean(axis=0)).sum(axis=1).mean() / 2
-        )
-
     def contains(self, artists: ArrayLike) -> np.ndarray:
-        """(n,) bool: which of these artists have groups."""
+        """Return whether each of these artists has groups, (n,) bool."""
         return self._rows(artists) >= 0
 
     def _rows(self, artists: ArrayLike) -> np.ndarray:
         return pd.Index(self.artists, dtype=object).get_indexer(np.asarray(artists, dtype=object))
 
+    @property
+    def diversity(self) -> float:
+        """Mean total variation distance between the artists' proportions and their mean.
+
+        It ranges from 0, if all artists have the same proportions, to almost 1.
+        """
+        return float(
+            np.abs(self.proportions - self.proportions.mean(axis=0)).sum(axis=1).mean() / 2
+        )
+
 
 def learn_groups(
-    counts: np.ndarray, names: np.ndarray, groups: int = GROUPS, *, seed: int = 0
+    word: str,
+    symbols: Iterable[np.ndarray],
+    artists: ArrayLike,
+    size: int,
+    groups: int = GROUPS,
+    *,
+    seed: int = 0,
 ) -> ArtistGroups:
-    """Latent Dirichlet allocation over artists' bags (artists, size); scikit-learn's, in batch.
+    """Learn the groups of the artists whose tracks have a symbol, by batch variational LDA.
+
+    Parameters
+    ----------
+    word
+        Letter of the word, for error messages.
+    symbols
+        (n,) int of each track, from 0 to `size` - 1.
+    artists
+        (tracks,) str.
+    size
+        Size of the vocabulary.
 
     Raises
     ------
     InputError
-        Fewer than two artists, or one whose tracks have no symbol.
-    """
-    if len(names) < 2:
-        raise InputError(f"artist groups: {len(names)} artists; take a split with two or more")
-    empty = counts.sum(axis=1) == 0
-    if empty.any():
-        raise InputError(
-            f"artist groups: {empty.sum()} artists without a symbol, the first is "
-            f"{str(names[int(np.argmax(empty))])!r}; leave them out"
-        )
-    from sklearn.decomposition import LatentDirichletAllocation  # likewise
+        Fewer than two artists have a symbol.
 
-    model = LatentDirichletAllocation(groups, random_state=seed, learning_method="batch", n_jobs=1)
-    with threadpoolctl.threadpool_limits(1):
-        shares = model.fit_transform(counts)
-    symbols = model.components_ / model.components_.sum(axis=1, keepdims=True)
+    Examples
+    --------
+    >>> rock, jazz = np.array([0, 0, 1]), np.array([2, 2])
+    >>> found = learn_groups("s", [rock, jazz, rock, jazz], list("abcd"), size=3, groups=2)
+    >>> found.proportions.shape, found.topics.shape
+    ((4, 2), (2, 3))
+    """
+    counts, names = count_symbols(symbols, artists, size)
+    has_symbols = counts.any(axis=1)
+    if has_symbols.sum() < 2:
+        raise InputError(
+            f"word {word}: {has_symbols.sum()} artists with symbols; use a split with two or more"
+        )
+    from sklearn.decomposition import LatentDirichletAllocation  # slow: only where it is used
+
+    lda = LatentDirichletAllocation(groups, random_state=seed, learning_method="batch", n_jobs=1)
+    with threadpoolctl.threadpool_limits(1):  # the sums depend on the number of threads
+        proportions = lda.fit_transform(counts[has_symbols])
     return ArtistGroups(
-        np.asarray(names, object), shares / shares.sum(axis=1, keepdims=True), symbols
+        np.asarray(names[has_symbols], object),
+        proportions / proportions.sum(axis=1, keepdims=True),
+        lda.components_ / lda.components_.sum(axis=1, keepdims=True),
     )
+
+
+# ---------------------------------------------------------------- file
+
+
+@dataclass(frozen=True, eq=False)
+class GroupsFile:
+    """The content of groups/NAME.h5.
+
+    Attributes
+    ----------
+    mean, std
+        (128,) float64, decibels of each band over the training tracks' frames.
+    groups
+        {word: artist groups}.
+    subgenres
+        Vocabulary of the word s; empty without it.
+    inputs
+        What the file was made from, JSON values.
+    codebooks
+        {word: codebook} of m, d and e.
+    """
+
+    mean: np.ndarray
+    std: np.ndarray
+    groups: dict[str, ArtistGroups]
+    subgenres: Sequence[str]
+    inputs: dict
+    codebooks: dict[str, Codebook] = field(default_factory=dict)
+
+
+def save_groups(path: str | Path, content: GroupsFile) -> None:
+    """Write groups/NAME.h5 atomically."""
+    with hdf5.create_file(path) as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["made_from"] = provenance.to_json(provenance.make_record(content.inputs))
+        file["decibels/mean"], file["decibels/std"] = content.mean, content.std
+        for word, groups in content.groups.items():
+            group = file.create_group(f"words/{word}")
+            hdf5.write_strings(group, "artists", groups.artists)
+            group["shares"], group["symbols"] = groups.proportions, groups.topics
+            if word == "s":
+                hdf5.write_strings(group, "names", content.subgenres)
+            else:
+                codebook = content.codebooks[word]
+                group["centres"], group["scale"] = codebook.centres, codebook.scale
+
+
+def load_groups(path: str | Path) -> GroupsFile:
+    """Read groups/NAME.h5.
+
+    Raises
+    ------
+    InputError
+        The file does not exist, has another format or is damaged.
+    """
+    hint = "not a file of artist groups; make one with data_prep/2b_artist_groups.py"
+    groups, codebooks, subgenres = {}, {}, []
+    with hdf5.open_format(path, FORMAT, hint) as file:
+        inputs = hdf5.read_json_attribute(file, "made_from").get("inputs")
+        mean, std = _read_arrays(file, "decibels/mean", "decibels/std")
+        words = hdf5.get_group(file, "words")
+        for word in (word for word in WORDS if word in words):
+            group = hdf5.get_group(words, word)
+            artists = hdf5.read_strings(group, "artists")
+            groups[word] = ArtistGroups(artists, *_read_arrays(group, "shares", "symbols"))
+            if word == "s":
+                subgenres = list(hdf5.read_strings(group, "names"))
+            else:
+                codebooks[word] = Codebook(*_read_arrays(group, "centres", "scale"))
+    content = GroupsFile(mean, std, groups, subgenres, inputs, codebooks)
+    if not _has_schema(content):
+        raise InputError(
+            f"{path}: damaged; delete it and make it again with data_prep/2b_artist_groups.py"
+        )
+    return content
+
+
+def _read_arrays(group: h5py.Group, *names: str) -> list[np.ndarray]:
+    return [hdf5.read_array(group, name) for name in names]
+
+
+def _has_schema(content: GroupsFile) -> bool:
+    """Whether all arrays have the shapes, types and finite values that `save_groups` writes."""
+    arrays = [(content.mean, (128,), np.float64), (content.std, (128,), np.float64)]
+    for word, found in content.groups.items():
+        count, size = found.proportions.shape[-1:], found.topics.shape[-1:]
+        arrays.append((found.proportions, (len(found.artists), *count), np.float64))
+        arrays.append((found.topics, (*count, *size), np.float64))
+        if word == "s":
+            arrays.append((np.zeros(len(content.subgenres)), size, np.float64))
+        else:
+            codebook = content.codebooks[word]
+            arrays.append((codebook.centres, (*size, *codebook.scale.shape), np.float32))
+    right = all(
+        array.shape == shape and array.dtype == dtype and np.isfinite(array).all()
+        for array, shape, dtype in arrays
+    )
+    return right and bool(content.groups) and isinstance(content.inputs, dict)

@@ -16,10 +16,9 @@ import pandas as pd
 
 from artist_groups import group_networks, network_file
 from artist_groups.classifier import Segments, predict_tracks, train_mlp
-from artist_groups.groups_file import GroupsFile
 from artist_groups.network_file import GroupNetworks
-from artist_groups.targets import Targets
-from artist_groups.task_sets import TaskSet
+from artist_groups.task_sets import Targets, TaskSet
+from artist_groups.topics import GroupsFile
 from common import cli, feature_file, provenance
 from common.arrays import concatenate_on_disk
 from common.errors import InputError
@@ -100,7 +99,7 @@ class Experiment:
         """Make all these runs, passing over those that are complete."""
         of_single_tasks: dict[str, Segments] = {}  # which several runs take
         for run in runs:
-            for one in run.of_networks:
+            for one in run.parts:
                 self._train_networks(one)
             if self._is_complete(run):
                 print(f"{self._folder(run)}: complete already")
@@ -186,7 +185,7 @@ class Experiment:
         return replace(found[0], networks=together)
 
     def _files(self, run: TaskSet) -> list[Path]:
-        return [self._folder(one) / "networks" / "last.h5" for one in run.of_networks]
+        return [self._folder(one) / "networks" / "last.h5" for one in run.parts]
 
     # ------------------------------------------------------------ transfer
 
@@ -228,7 +227,7 @@ class Experiment:
         mlp, loss = train_mlp(
             parts,
             tracks,
-            genre.shares,
+            genre.distributions,
             epochs=self.settings.mlp_epochs,
             batch=self.settings.batch,
             rate=self.settings.rate,

@@ -1,172 +1,201 @@
-"""The words of agf2018: a split's training tracks as symbols, and their artists in groups.
+"""Tracks as bags of symbols: the vocabularies of agf2018.
 
-`artist_groups` says what a word is. Here frames and descriptors of tracks become
-symbols, track by track, so that memory does not grow with their number.
+A *word* is one way to describe a track by symbols:
+
+| word | symbols of a track | vocabulary |
+|---|---|---|
+| m | the cluster of each frame's MFCCs | 2,048 clusters of K-means |
+| d | the cluster of each frame's delta MFCCs | 2,048 clusters of K-means |
+| e | the cluster of the track's Essentia descriptors | 2,048 clusters of K-means |
+| s | the track's sub-genres | the sub-genres |
+
+An artist is the bag of the symbols of all of the artist's training tracks, from which
+`artist_groups.topics` learns the artist groups.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import librosa
 import numpy as np
+import pandas as pd
+import threadpoolctl
+from numpy.typing import ArrayLike
 
-from artist_groups.topics import ArtistGroups, Codebook, count_symbols, learn_codebook, learn_groups
 from common import cli
 from common.errors import InputError
 from common.parallel import map_in_threads
-from data_prep.mel import SILENCE, mel_magnitudes
-from data_prep.mel_cache import MelCache
+from common.reservoir import Reservoir
 from data_prep.mfcc import DELTA_WIDTH, MfccSettings, TrackFrames
 
 WORDS = ("m", "d", "e", "s")
+CLUSTERS = 2048
 MFCC = MfccSettings(coefficients=25)
 
-
-@dataclass(frozen=True)
-class VocabularySettings:
-    """How many clusters of frames (`m`, `d`), of tracks (`e`) and groups; and the seed."""
-
-    clusters: int
-    track_clusters: int
-    groups: int
-    seed: int
+_SAMPLE = 50  # vectors per cluster in the sample that the clusters are learned from
+_ROUNDING = 1e-5  # largest relative standard deviation that float32 rounding alone causes
+_ROWS = 256  # vectors per product, so that their distances stay in the processor's cache
 
 
-# ---------------------------------------------------------------- words
+@dataclass(frozen=True, eq=False)
+class Codebook:
+    """The clusters of K-means over vectors with standardised coordinates.
+
+    Attributes
+    ----------
+    centres
+        (clusters, d) float32, in units of `scale`.
+    scale
+        (d,) float32, the standard deviation that each coordinate is divided by.
+    """
+
+    centres: np.ndarray
+    scale: np.ndarray
+
+    def assign(self, vectors: ArrayLike) -> np.ndarray:
+        """Return the nearest cluster of each vector, the first one among equals.
+
+        Parameters
+        ----------
+        vectors
+            (n, d) float.
+
+        Returns
+        -------
+        (n,) int64
+
+        Raises
+        ------
+        InputError
+            The vectors have another number of dimensions than the centres.
+        """
+        vectors = np.asarray(vectors, np.float32)
+        if vectors.ndim != 2 or vectors.shape[1] != len(self.scale):
+            raise InputError(
+                f"codebook: vectors have shape {vectors.shape}, but the clusters have "
+                f"{len(self.scale)} dimensions; compute both with the same settings"
+            )
+        clusters = np.empty(len(vectors), np.int64)
+        for first in range(0, len(vectors), _ROWS):
+            rows = slice(first, first + _ROWS)
+            scaled = np.column_stack([vectors[rows] / self.scale, -np.ones_like(vectors[rows, 0])])
+            clusters[rows] = (scaled @ self._weights).argmax(axis=1)
+        return clusters
+
+    @cached_property
+    def _weights(self) -> np.ndarray:
+        """(d + 1, clusters) float32: (v, -1) times this is v c - |c|^2 / 2, largest at the nearest c.
+
+        One product, because a separate subtraction would take as long again.
+        """
+        offset = 0.5 * (self.centres.astype(np.float64) ** 2).sum(axis=1)
+        return np.ascontiguousarray(np.column_stack([self.centres, offset]).T, np.float32)
 
 
-def group_by_frames(
-    word: str, frames: TrackFrames, artists: np.ndarray, settings: VocabularySettings
-) -> tuple[ArtistGroups, Codebook]:
-    """Groups by the word `m`, clusters of MFCCs, or `d`, clusters of their first difference.
+def learn_codebook(
+    vectors: Iterable[np.ndarray], clusters: int = CLUSTERS, *, seed: int = 0
+) -> Codebook:
+    """Learn clusters by mini-batch K-means on a random sample of 50 vectors per cluster.
+
+    Parameters
+    ----------
+    vectors
+        (n, d) float of each track.
+
+    Raises
+    ------
+    InputError
+        There are fewer vectors than clusters, or a vector contains NaN or infinity.
+    """
+    reservoir, count = Reservoir(_SAMPLE * clusters, seed), 0
+    for of_track in vectors:
+        if not np.isfinite(of_track).all():
+            raise InputError("codebook: a track contains NaN or infinity; make the mel cache again")
+        reservoir.offer(np.asarray(of_track, np.float32))
+        count += len(of_track)
+    if count < clusters:
+        raise InputError(
+            f"codebook: {count} vectors for {clusters} clusters; use fewer clusters or more tracks"
+        )
+    sample = reservoir.drawn()
+    deviation, largest = sample.std(axis=0, dtype=np.float64), np.abs(sample).max(axis=0)
+    # A coordinate that varies by rounding only must not be scaled up to count like the others.
+    scale = np.where(deviation > _ROUNDING * largest, deviation, 1).astype(np.float32)
+    # Imported here to keep --help fast, and before the thread limit so that it applies.
+    from sklearn.cluster import MiniBatchKMeans
+
+    with threadpoolctl.threadpool_limits(1):  # the sums depend on the number of threads
+        kmeans = MiniBatchKMeans(clusters, n_init=1, batch_size=4096, random_state=seed)
+        kmeans.fit(sample / scale)
+    return Codebook(kmeans.cluster_centers_.astype(np.float32), scale)
+
+
+def quantise_frames(
+    word: str, frames: TrackFrames, clusters: int = CLUSTERS, *, seed: int = 0
+) -> tuple[Iterable[np.ndarray], Codebook]:
+    """Learn the codebook of the word `m` or `d`, and assign every frame to a cluster.
 
     Parameters
     ----------
     frames
-        The MFCCs of tracks; a track with fewer than 9 of them has no difference.
-    artists
-        (tracks,) str, of `frames.track_id`.
+        MFCCs of all training tracks. A track of fewer than 9 frames has no delta MFCCs.
 
     Returns
     -------
-    Groups of the artists that have a symbol, and the clusters.
-
-    Raises
-    ------
-    InputError
-        Fewer frames than clusters, or fewer than two artists with symbols.
+    symbols
+        Iterator of (n,) int64 arrays, one per track, computed as it is read.
+    codebook
+        The clusters.
     """
-    vectors = {"m": np.asarray, "d": first_difference}[word]
+    to_vectors = {"m": np.asarray, "d": delta_mfcc}[word]
+    bar = {"total": len(frames.track_id), "unit": "track"}
+    vectors = map_in_threads(to_vectors, frames)
+    codebook = learn_codebook(
+        cli.progress_bar(vectors, desc=f"{word}, sample", **bar), clusters, seed=seed
+    )
+    symbols = map_in_threads(lambda mfcc: codebook.assign(to_vectors(mfcc)), frames)
+    return cli.progress_bar(symbols, desc=f"{word}, clusters", **bar), codebook
 
-    def passing(function: Callable, what: str) -> Iterable[np.ndarray]:
-        bar = {"total": len(artists), "desc": f"{word}, {what}", "unit": "track"}
-        return cli.progress_bar(map_in_threads(function, frames), **bar)
 
-    codebook = learn_codebook(passing(vectors, "sample"), settings.clusters, seed=settings.seed)
-    symbols = passing(lambda of_track: codebook.assign(vectors(of_track)), "clusters")
-    return _grouped(word, symbols, artists, settings.clusters, settings), codebook
+def delta_mfcc(mfcc: np.ndarray) -> np.ndarray:
+    """Return the first difference over time, smoothed over 9 frames as by librosa.
 
+    Parameters
+    ----------
+    mfcc
+        (frames, d) float32.
 
-def group_by_descriptors(
-    values: np.ndarray, artists: np.ndarray, settings: VocabularySettings
-) -> tuple[ArtistGroups, Codebook]:
-    """`of_frames` by the word `e`: one cluster a track, of its (tracks, d) normalised descriptors.
-
-    Raises
-    ------
-    InputError
-        Fewer tracks than clusters, or fewer than two artists.
+    Returns
+    -------
+    (frames, d) float32; (0, d) for fewer than 9 frames.
     """
-    codebook = learn_codebook([values], settings.track_clusters, seed=settings.seed)
-    symbols = codebook.assign(values)[:, None]
-    return _grouped("e", symbols, artists, settings.track_clusters, settings), codebook
-
-
-def group_by_labels(
-    hot: np.ndarray, artists: np.ndarray, settings: VocabularySettings
-) -> ArtistGroups:
-    """Groups by the word `s`: labels (tracks, labels) of 0 and 1 are its symbols.
-
-    Raises
-    ------
-    InputError
-        Fewer than two artists with a label.
-    """
-    return _grouped("s", map(np.flatnonzero, hot), artists, hot.shape[1], settings)
-
-
-def first_difference(mfcc: np.ndarray) -> np.ndarray:
-    """First difference over time of (n, d) frames, librosa's over 9 of them: (n or 0, d)."""
     if len(mfcc) < DELTA_WIDTH:
         return np.zeros((0, mfcc.shape[1]), np.float32)
     return librosa.feature.delta(mfcc, width=DELTA_WIDTH, axis=0).astype(np.float32)
 
 
-def _grouped(
-    word: str,
-    symbols: Iterable[np.ndarray],
-    artists: np.ndarray,
-    size: int,
-    settings: VocabularySettings,
-) -> ArtistGroups:
-    """The artists that have a symbol, in groups."""
-    counts, names = count_symbols(symbols, artists, size)
-    some = counts.any(axis=1)
-    try:
-        return learn_groups(counts[some], names[some], settings.groups, seed=settings.seed)
-    except InputError as error:
-        raise InputError(f"the word {word}: {error}") from error
+def count_symbols(
+    symbols: Iterable[np.ndarray], artists: ArrayLike, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Count the symbols in all tracks of each artist: the artists' bags.
 
-
-# ---------------------------------------------------------------- levels
-
-
-def decibels(log_mel: np.ndarray, gain: float) -> np.ndarray:
-    """Log-mel log10(1 + gain mel) of any shape as levels, 20 log10 of the magnitude, float64.
-
-    Silence is -100 dB; what the networks of agf2018 take.
-    """
-    return 20 * np.log10(np.maximum(mel_magnitudes(log_mel.astype(np.float64), gain), SILENCE))
-
-
-def band_statistics(cache: MelCache, track_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation in each band, in `decibels`, over all frames of these tracks.
+    Parameters
+    ----------
+    symbols
+        (n,) int of each track, from 0 to `size` - 1.
+    artists
+        (tracks,) str.
 
     Returns
     -------
-    Two (n_mels,) float64; a band that never changes has the deviation 1.
-
-    Raises
-    ------
-    InputError
-        A track that the cache lacks, one with NaN or infinity, or no frame at all.
+    counts
+        (artists, size) int64.
+    names
+        (artists,) str, in the order of their first tracks.
     """
-    length = cache.length[cache.rows(track_ids)]
-    if not length.any():
-        raise InputError(f"{cache.path}: none of these tracks has a frame; make it again")
-    # A cached value is one of 65,536: what equals another stays equal, and nothing is computed.
-    halves = np.arange(2**16, dtype=np.uint16).view(np.float16)
-    level_of = np.full(len(halves), np.nan)
-    finite = np.isfinite(halves)
-    with np.errstate(over="ignore"):
-        level_of[finite] = decibels(halves[finite], cache.front_end.gain)
-    # Sums are of what differs from one frame, so that rounding makes no deviation out of none.
-    away = level_of[cache[track_ids[np.argmax(length > 0)]][0].view(np.uint16)]
-
-    def sums(track: str) -> tuple[np.ndarray, np.ndarray]:
-        level = level_of[cache[track].view(np.uint16)] - away
-        return level.sum(axis=0), np.square(level).sum(axis=0)
-
-    total = np.zeros((2, cache.front_end.n_mels))
-    made = cli.progress_bar(
-        map_in_threads(sums, track_ids), total=len(track_ids), desc="levels", unit="track"
-    )
-    for track, both in zip(track_ids, made, strict=True):
-        if not np.isfinite(both).all():
-            raise InputError(
-                f"{cache.path}: {track!r} holds NaN or infinity; make the mel cache again"
-            )
-        total += both
-    mean, squares = total / length.sum()
-    std = np.sqrt(np.maximum(squares - mean**2, 0))
-    return mean + away, np.where(std > 0, std, 1)
+    codes, names = pd.factorize(np.asarray(artists, dtype=object))
+    counts = np.zeros((len(names), size), np.int64)
+    for artist, of_track in zip(codes, symbols, strict=True):
+        counts[artist] += np.bincount(of_track, minlength=size)
+    return counts, names

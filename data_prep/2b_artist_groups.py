@@ -1,8 +1,8 @@
-"""Step 2b: group the training artists of a split by what their tracks are made of (agf2018).
+"""Step 2b: learn groups of a split's training artists from the content of their tracks (agf2018).
 
-The tracks are described by words: m, clusters of MFCC frames; d, clusters of their
-differences over time; e, clusters of Essentia's song descriptors; s, sub-genre labels. Each
-word makes a distribution over groups of each artist, which networks are trained to tell.
+Tracks are described by words: m, clusters of MFCC frames; d, clusters of delta MFCC frames;
+e, clusters of Essentia's track descriptors; s, sub-genre labels. For each word, latent Dirichlet
+allocation gives each artist a distribution over groups, which train_agf.py uses as targets.
 """
 
 import argparse
@@ -11,14 +11,14 @@ import shutil
 import sys
 from pathlib import Path
 
-# The scripts of this room run from the root: `python data_prep/2b_artist_groups.py …`.
+# The scripts of this folder run from the root: `python data_prep/2b_artist_groups.py …`.
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import numpy as np
 import pandas as pd
 
-from artist_groups import descriptors, groups_file, topics, vocabulary
-from artist_groups.groups_file import GroupsFile
+from artist_groups import decibels, descriptors, topics, vocabulary
+from artist_groups.topics import GroupsFile, learn_groups
 from common import cli, provenance
 from common.errors import InputError
 from common.files import make_folder
@@ -28,10 +28,12 @@ from data_prep.mel import FrontEnd
 from data_prep.mel_cache import MelCache
 from data_prep.mfcc import DELTA_WIDTH, TrackFrames
 
-ALIKE = 0.05  # variety of groups that are no more than one
-REMEDIES = {word: "try other --clusters" for word in "md"} | {
+MIN_DIVERSITY = 0.05  # below it, all artists have nearly the same groups
+REMEDIES = {
+    "m": "try other --clusters",
+    "d": "try other --clusters",
     "e": "try fewer --track-clusters",
-    "s": "take a column with more labels for --subgenres",
+    "s": "choose a column with more labels for --subgenres",
 }
 SYMBOLS = {"m": "a frame", "d": f"{DELTA_WIDTH} frames", "e": "descriptors", "s": "a sub-genre"}
 
@@ -42,25 +44,42 @@ def main() -> None:
         "python data_prep/2b_artist_groups.py splits/demo_genres.csv cache/demo_genres.h5 "
         "--out groups/demo.h5 --words m d s --subgenres subgenres --clusters 64 --groups 8",
     )
-    cli.add_split_and_cache(parser, out="the groups, groups/NAME.h5")
+    cli.add_split_and_cache(parser, out="file of the artist groups, groups/NAME.h5")
     parser.add_argument(
         "--words",
         nargs="+",
         choices=vocabulary.WORDS,
-        help="which; by default all that can be made",
+        help="words to learn groups from (default: all that are possible)",
     )
-    parser.add_argument("--audio", type=Path, help="folder of the split's paths, for the word e")
-    parser.add_argument("--clusters", type=cli.positive, default=topics.CLUSTERS, help="of m and d")
+    parser.add_argument(
+        "--audio", type=Path, help="folder that the split's paths are relative to, for the word e"
+    )
+    parser.add_argument(
+        "--clusters",
+        type=cli.positive,
+        default=vocabulary.CLUSTERS,
+        help="number of clusters of the words m and d",
+    )
     parser.add_argument(
         "--track-clusters",
         type=cli.positive,
-        default=topics.CLUSTERS,
-        help="of e, of which a track has one; so many that they have ten tracks each, or more",
+        default=vocabulary.CLUSTERS,
+        help="number of clusters of the word e; use at most a tenth of the number of tracks",
     )
-    parser.add_argument("--groups", type=cli.positive, default=topics.GROUPS, help="of each word")
-    parser.add_argument("--subgenres", metavar="COLUMN", default="genres", help="for the word s")
     parser.add_argument(
-        "--workers", type=cli.positive, default=available_cores(), help="processes, for the word e"
+        "--groups", type=cli.positive, default=topics.GROUPS, help="number of groups per word"
+    )
+    parser.add_argument(
+        "--subgenres",
+        metavar="COLUMN",
+        default="genres",
+        help="the split's column of sub-genres, for the word s",
+    )
+    parser.add_argument(
+        "--workers",
+        type=cli.positive,
+        default=available_cores(),
+        help="number of processes for the word e",
     )
     cli.add_seed(parser)
     args = parser.parse_args()
@@ -68,141 +87,153 @@ def main() -> None:
     cache = MelCache(args.cache)
     cache.require_front_end(FrontEnd())
     split = failures.drop_failed(split_csv.read_split(args.split), cache.failed, args.cache)
-    train = training(split, args.split)
-    cache.rows(train["track_id"])  # all are there
-    made_of, labelled = possible(args, train)
+    train = select_training_tracks(split, args.split)
+    cache.rows(train["track_id"])  # raises if a track is missing
+    words = choose_words(args, train)
     inputs = {
         "split": provenance.digest_rows(split.itertuples(index=False)),
         "cache": cache.made_from["inputs"],
-        "settings": {**cli.settings(args), "words": " ".join(made_of)},
+        "settings": {
+            "words": " ".join(words),
+            "clusters": args.clusters,
+            "track_clusters": args.track_clusters,
+            "groups": args.groups,
+            "subgenres": args.subgenres,
+            "seed": args.seed,
+        },
     }
-    making, verb = args.out.with_name(args.out.name + ".making"), "complete already"
+    unfinished, state = args.out.with_name(args.out.name + ".making"), "complete already"
     if args.out.exists():
-        prepared = groups_file.load_groups(args.out)
-        provenance.require_same(args.out, prepared.inputs, inputs)
+        content = topics.load_groups(args.out)
+        provenance.require_same(args.out, content.inputs, inputs)
     else:
-        prepared, verb = made(args, made_of, cache, train, labelled, making, inputs), "complete"
-        groups_file.save_groups(args.out, prepared)
-    shutil.rmtree(making, ignore_errors=True)  # a kill after the file was whole has left it
-    artists = set().union(*(groups.artists for groups in prepared.groups.values()))
+        make_folder(args.out.parent)
+        content, state = make_groups(args, words, cache, train, unfinished, inputs), "complete"
+        topics.save_groups(args.out, content)
+    shutil.rmtree(unfinished, ignore_errors=True)
+    artists = set().union(*(groups.artists for groups in content.groups.values()))
     print(
-        f"{args.out}: {verb}, words {' '.join(made_of)} of {len(artists)} artists "
+        f"{args.out}: {state}, words {' '.join(words)} of {len(artists)} artists "
         f"in {args.groups} groups"
     )
 
 
-def training(split: pd.DataFrame, source: Path) -> pd.DataFrame:
-    """The training tracks that have an artist; says how many have none."""
+def select_training_tracks(split: pd.DataFrame, source: Path) -> pd.DataFrame:
+    """Return the training tracks that have an artist."""
     train = split[split_csv.subset_mask(split, "train", source)]
-    named = train["artist"].ne("")
-    if not named.all():
-        print(f"{source}: {(~named).sum()} training tracks without artist left out")
-    artists = train.loc[named, "artist"].nunique()
-    if artists < 2:
-        raise InputError(f"{source}: training tracks of {artists} artists; add others'")
-    return train[named].reset_index(drop=True)
+    has_artist = train["artist"].ne("")
+    if not has_artist.all():
+        print(f"{source}: {(~has_artist).sum()} training tracks without artist left out")
+    train = train[has_artist].reset_index(drop=True)
+    if train["artist"].nunique() < 2:
+        raise InputError(
+            f"{source}: its training tracks have {train['artist'].nunique()} artists; "
+            "use a split with two or more"
+        )
+    return train
 
 
-def possible(args: argparse.Namespace, train: pd.DataFrame) -> tuple[list[str], tuple]:
-    """The words to make, and the sub-genres as `labels.tag_matrix` has them.
-
-    What cannot be made is an error where it was asked for, and else a line.
-    """
-    wanted, labelled = (
-        [word for word in vocabulary.WORDS if word in (args.words or vocabulary.WORDS)],
-        (),
-    )
-    if "s" in wanted:
+def choose_words(args: argparse.Namespace, train: pd.DataFrame) -> list[str]:
+    """Return the words to learn: those asked for, or by default all that are possible."""
+    words = [word for word in vocabulary.WORDS if word in (args.words or vocabulary.WORDS)]
+    if "s" in words:
         try:
-            labelled = targets.tag_matrix(train, args.subgenres, args.split)
+            targets.tag_matrix(train, args.subgenres, args.split)
         except InputError as error:
             if args.words:
                 raise
-            wanted.remove("s")
-            print(f"no word s: {error}; name one with --subgenres")
-    if "e" in wanted and not args.words and importlib.util.find_spec("essentia") is None:
-        wanted.remove("e")
+            words.remove("s")
+            print(f"no word s: {error}; name a column with --subgenres")
+    if "e" in words and not args.words and importlib.util.find_spec("essentia") is None:
+        words.remove("e")
         print("no word e without Essentia: pip install -r requirements-essentia.txt")
-    if "e" in wanted:
-        require_audio(args, len(train))
-    return wanted, labelled
+    if "e" in words:
+        if args.audio is None:
+            raise InputError("--audio: the word e needs it; give the folder, or --words m d s")
+        if not args.audio.is_dir():
+            raise InputError(f"{args.audio}: no such folder of audio; check the path")
+        if len(train) < args.track_clusters:
+            raise InputError(
+                f"--track-clusters {args.track_clusters}: more than the {len(train)} training "
+                "tracks, each of which is one symbol of the word e; use fewer"
+            )
+    return words
 
 
-def require_audio(args: argparse.Namespace, tracks: int) -> None:
-    """Find what the word e lacks now, and not after the hours that it takes."""
-    if args.audio is None:
-        raise InputError("--audio: the word e needs it; give its folder, or --words m d s")
-    if not args.audio.is_dir():
-        raise InputError(f"{args.audio}: no such folder of audio; check the path")
-    if tracks < args.track_clusters:
-        raise InputError(
-            f"--track-clusters {args.track_clusters}: more than the {tracks} training tracks, of "
-            "which each makes one symbol of the word e; take fewer"
-        )
-
-
-def made(
+def make_groups(
     args: argparse.Namespace,
-    made_of: list[str],
+    words: list[str],
     cache: MelCache,
     train: pd.DataFrame,
-    labelled: tuple,
-    making: Path,
+    unfinished: Path,
     inputs: dict,
 ) -> GroupsFile:
-    """The groups by each word; says which artists have none."""
-    settings = vocabulary.VocabularySettings(
-        args.clusters, args.track_clusters, args.groups, args.seed
-    )
+    """Learn the groups by each word; print which tracks and artists have none."""
     tracks, artists = (train[name].to_numpy(object) for name in ("track_id", "artist"))
-    make_folder(args.out.parent)
-    groups, codebooks, names = {}, {}, []
-    if "s" in made_of:
-        names, hot = labelled
-        groups["s"] = vocabulary.group_by_labels(hot, artists, settings)
-    if "e" in made_of:
-        values, described = normalised_descriptors(args, train, making)
-        groups["e"], codebooks["e"] = vocabulary.group_by_descriptors(
-            values, artists[described], settings
+    groups, codebooks, subgenres = {}, {}, []
+    size, seed = args.groups, args.seed
+    if "s" in words:
+        subgenres, hot = targets.tag_matrix(train, args.subgenres, args.split)
+        labels = map(np.flatnonzero, hot)
+        groups["s"] = learn_groups("s", labels, artists, len(subgenres), size, seed=seed)
+    if "e" in words:
+        table = describe_training_tracks(args, train, unfinished)
+        vectors = descriptors.normalise_descriptors(table, seed)
+        codebook = vocabulary.learn_codebook([vectors], args.track_clusters, seed=seed)
+        clusters, described = codebook.assign(vectors)[:, None], train["track_id"].isin(table.index)
+        groups["e"] = learn_groups(
+            "e", clusters, artists[described], args.track_clusters, size, seed=seed
         )
-    mean, std = vocabulary.band_statistics(cache, tracks)
-    if frame_words := [word for word in made_of if word in ("m", "d")]:
+        codebooks["e"] = codebook
+    mean, std = decibels.band_statistics(cache, tracks)
+    if frame_words := [word for word in words if word in ("m", "d")]:
         frames = TrackFrames.from_cache(cache, tracks, vocabulary.MFCC, args.out.parent)
         of_frames = pd.Series(artists, tracks)[frames.track_id].to_numpy(object)
         short = int((np.diff(frames.start) < DELTA_WIDTH).sum())
-        if short and "d" in made_of:
+        if short and "d" in words:
             print(f"{args.cache}: {short} tracks of fewer than {SYMBOLS['d']}: not in the word d")
         for word in frame_words:
-            groups[word], codebooks[word] = vocabulary.group_by_frames(word, frames, of_frames, settings)
-    for word in made_of:
-        without = pd.unique(artists)[~groups[word].contains(pd.unique(artists))]
-        if len(without):
-            print(
-                f"{args.split}: {len(without)} artists without {SYMBOLS[word]}: no groups of the "
-                f"word {word} for them, the first is {without[0]!r}"
+            clusters, codebooks[word] = vocabulary.quantise_frames(
+                word, frames, args.clusters, seed=seed
             )
-        if groups[word].diversity < ALIKE:
-            print(
-                f"{args.out}: by the word {word} all artists have nearly the same groups, of which "
-                f"nothing can be learnt; {REMEDIES[word]}"
-            )
-    return GroupsFile(mean, std, groups, names, inputs, codebooks)
+            groups[word] = learn_groups(word, clusters, of_frames, args.clusters, size, seed=seed)
+    for word in words:
+        check_groups(args, word, groups[word], pd.unique(artists))
+    return GroupsFile(mean, std, groups, subgenres, inputs, codebooks)
 
 
-def normalised_descriptors(
-    args: argparse.Namespace, train: pd.DataFrame, making: Path
-) -> tuple[np.ndarray, np.ndarray]:
-    """(n, d) float32, and which of the training tracks these are; says how many failed."""
+def describe_training_tracks(
+    args: argparse.Namespace, train: pd.DataFrame, folder: Path
+) -> pd.DataFrame:
+    """Return the descriptors of the tracks that have some; print how many failed."""
     paths = [args.audio / path for path in train["path"]]
-    found = descriptors.describe_tracks(train["track_id"], paths, making, workers=args.workers)
-    if found.failed:
-        track, reason = next(iter(found.failed.items()))
-        said = f"{args.audio}: {len(found.failed)} of {len(train)} tracks could not be described"
-        if not len(found.track_id):
-            raise InputError(f"{said}; the first, {track}: {reason}")
-        print(f"{said} for the word e, the first, {track}: {reason}")
-    kept = descriptors.normalise_descriptors(found.values, args.seed)
-    return kept.values, train["track_id"].isin(found.track_id).to_numpy()
+    table, failed = descriptors.describe_tracks(
+        train["track_id"], paths, folder, workers=args.workers
+    )
+    if failed:
+        track, reason = next(iter(failed.items()))
+        message = f"{args.audio}: {len(failed)} of {len(train)} tracks could not be described"
+        if not len(table):
+            raise InputError(f"{message}; the first, {track}: {reason}")
+        print(f"{message} for the word e, the first, {track}: {reason}")
+    return table
+
+
+def check_groups(
+    args: argparse.Namespace, word: str, groups: topics.ArtistGroups, artists: np.ndarray
+) -> None:
+    """Print which artists have no groups, and a warning if all groups are nearly the same."""
+    missing = artists[~groups.contains(artists)]
+    if len(missing):
+        print(
+            f"{args.split}: {len(missing)} artists without {SYMBOLS[word]}: no groups of the "
+            f"word {word} for them, the first is {missing[0]!r}"
+        )
+    if groups.diversity < MIN_DIVERSITY:
+        print(
+            f"{args.out}: by the word {word}, all artists have nearly the same groups, from which "
+            f"nothing can be learned; {REMEDIES[word]}"
+        )
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ def _networks(cell: dict) -> str:
         runs = [run for run in every if ("g" in run.tasks) == asked.startswith("with ")]
     else:
         runs = [run for run in every if run.tasks == asked]
-    networks = {one for run in runs for one in run.of_networks}
+    networks = {one for run in runs for one in run.parts}
     tracks = KNOWN[cell["dataset"]].tracks
     widths = [len(one.tasks) if kind == "wstn" else 1 for one in networks]
     passes = AGF_EPOCHS[kind] * sum(widths)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from artist_groups import groups_file
+from artist_groups import topics
 from artist_groups.topics import ArtistGroups
 from common.errors import InputError
 from common.files import add_suffix
@@ -118,7 +118,7 @@ def write_groups(file: Path, split_file: Path, folder: Path) -> None:
     InputError
         An artist with groups is missing from the split.
     """
-    stored, split = groups_file.load_groups(file), split_csv.read_split(split_file)
+    stored, split = topics.load_groups(file), split_csv.read_split(split_file)
     for word, groups in stored.groups.items():
         missing = set(groups.artists) - set(split["artist"])
         if missing:

@@ -1,122 +1,150 @@
-"""Artist groups: clusters, bags and topics, each against the same by another way."""
+"""Artist groups by LDA, and their file."""
 
+import h5py
 import numpy as np
 import pytest
-from sklearn.metrics import pairwise_distances_argmin
 
-from artist_groups import topics
-from artist_groups.topics import ArtistGroups, Codebook, count_symbols, learn_codebook, learn_groups
+from artist_groups.topics import (
+    ArtistGroups,
+    GroupsFile,
+    learn_groups,
+    load_groups,
+    save_groups,
+)
+from artist_groups.vocabulary import Codebook
+from common import hdf5
 from common.errors import InputError
+from tests.damage import assert_damage_is_refused
+
+NAMES = np.array([f"artist {number}" for number in range(10)], object)
 
 
-def tracks(count=30, d=4, seed=0):
-    """Vectors of tracks around three far points, at unlike scales."""
-    random = np.random.default_rng(seed)
-    centres = 20 * random.normal(size=(3, d))
-    scale = 10.0 ** np.arange(d)
-    return [
-        ((centres[n % 3] + random.normal(size=(random.integers(5, 20), d))) * scale).astype(
-            np.float32
-        )
-        for n in range(count)
-    ]
-
-
-@pytest.mark.parametrize("rows", [1, 7, 4096])
-def test_streaming_assignment_is_the_batch_one(monkeypatch, rows):
-    monkeypatch.setattr(topics, "_ROWS", rows)
-    vectors = np.concatenate(tracks())
-    book = learn_codebook(tracks(), 8, seed=0)
-    expected = pairwise_distances_argmin(vectors / book.scale, book.centres)
-    np.testing.assert_array_equal(book.assign(vectors), expected)
-    assert book.assign(vectors[:0]).shape == (0,)
-
-
-def test_clusters_find_what_lies_apart_whatever_the_scales():
-    book = learn_codebook(tracks(), 3, seed=0)
-    found = [np.unique(book.assign(track)) for track in tracks()]
-    assert all(len(symbols) == 1 for symbols in found)
-    assert [symbols[0] for symbols in found[:6]] == [symbols[0] for symbols in found[:3]] * 2
-    assert len({symbols[0] for symbols in found[:3]}) == 3
-
-
-def test_a_coordinate_of_rounding_errors_decides_nothing():
-    vectors = np.concatenate(tracks(d=2))
-    noise = np.float32(5.1993) + np.float32(1e-7) * np.arange(len(vectors), dtype=np.float32)
-    with_noise = np.column_stack([vectors, noise]).astype(np.float32)
-    assert 0 < with_noise[:, 2].std() < 1e-3
-    alone, beside = (learn_codebook([given], 3, seed=0) for given in (vectors, with_noise))
-    one, other = alone.assign(vectors), beside.assign(with_noise)
-    assert len(set(one)) == 3
-    assert len({(a, b) for a, b in zip(one, other, strict=True)}) == 3, "the same three clusters"
-
-
-def test_the_seed_decides_the_clusters():
-    one, same, other = (learn_codebook(tracks(), 5, seed=seed) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(one.centres, same.centres)
-    assert (one.centres != other.centres).any()
-
-
-def test_vectors_that_cannot_be_clustered_are_refused():
-    count = sum(map(len, tracks(3)))
-    with pytest.raises(InputError, match=f"{count} vectors for 500 clusters; take fewer"):
-        learn_codebook(tracks(3), 500)
-    with pytest.raises(InputError, match="0 vectors for 2 clusters"):
-        learn_codebook([], 2)
-    with pytest.raises(InputError, match="NaN or infinity"):
-        learn_codebook([np.full((9, 2), np.nan)], 2)
-    with pytest.raises(InputError, match=r"shape \(1, 3\), clustered ones had 2 dimensions"):
-        Codebook(np.zeros((2, 2), np.float32), np.ones(2, np.float32)).assign(np.ones((1, 3)))
-
-
-def test_bags_count_the_symbols_of_all_tracks_of_an_artist():
-    symbols = [np.array([0, 0, 2]), np.array([1]), np.array([2]), np.zeros(0, int)]
-    counts, names = count_symbols(symbols, ["b", "a", "b", "a"], 3)
-    assert list(names) == ["b", "a"] and counts.tolist() == [[2, 0, 2], [0, 1, 0]]
-
-
-def made_up_bags():
-    """Two kinds of artists, of disjoint symbols; the last has one track's symbol only."""
+def make_symbols():
+    """Two kinds of artists with disjoint symbols; artist 8 has one symbol, artist 9 none."""
     random = np.random.default_rng(0)
-    counts = np.zeros((9, 10), np.int64)
-    counts[:4, :5] = random.integers(5, 20, (4, 5))
-    counts[4:8, 5:] = random.integers(5, 20, (4, 5))
-    counts[8, 7] = 1
-    return counts, np.array([f"artist {n}" for n in range(9)], object)
+    symbols = [random.integers(5 * (n >= 4), 5 + 5 * (n >= 4), 60) for n in range(8)]
+    return [*symbols, np.array([7]), np.zeros(0, int)]
 
 
-def test_groups_are_distributions_that_tell_the_kinds_apart():
-    counts, names = made_up_bags()
-    groups = learn_groups(counts, names, 2, seed=0)
+def test_groups_separate_artists_with_disjoint_symbols():
+    groups = learn_groups("m", make_symbols(), NAMES, 10, 2, seed=0)
     np.testing.assert_allclose(groups.proportions.sum(axis=1), 1)
     np.testing.assert_allclose(groups.topics.sum(axis=1), 1)
     kinds = groups.proportions.argmax(axis=1)
     assert len(set(kinds[:4])) == 1 and len(set(kinds[4:])) == 1 and kinds[0] != kinds[4]
     assert (groups.proportions[:8].max(axis=1) > 0.95).all()
-    # One word is little to go by, and the label says so.
-    assert 0.5 < groups.proportions[8].max() < 0.9
+    assert 0.5 < groups.proportions[8].max() < 0.9, "one symbol is weak evidence"
     of_tracks = groups.proportions_of(["artist 4", "artist 0", "artist 4"])
     np.testing.assert_array_equal(of_tracks[0], of_tracks[2])
     assert of_tracks.dtype == np.float32
     np.testing.assert_allclose(of_tracks.sum(axis=1), 1, rtol=1e-6)
-    assert groups.contains(["x", "artist 8", "artist 0"]).tolist() == [False, True, True]
+    assert groups.contains(["x", "artist 8", "artist 9"]).tolist() == [False, True, False]
     with pytest.raises(InputError, match="'x' has none"):
         groups.proportions_of(["artist 0", "x"])
 
 
-def test_artists_that_cannot_be_grouped_are_refused():
-    counts, names = made_up_bags()
-    counts[3] = 0
-    with pytest.raises(InputError, match="1 artists without a symbol, the first is 'artist 3'"):
-        learn_groups(counts, names, 2)
-    with pytest.raises(InputError, match="1 artists; take a split with two or more"):
-        learn_groups(counts[:1], names[:1], 2)
+def test_learn_groups_needs_two_artists_with_symbols():
+    with pytest.raises(InputError, match="word d: 1 artists with symbols; use a split with two"):
+        learn_groups("d", make_symbols()[-2:], NAMES[-2:], 10, 2)
 
 
-def test_variety_tells_groups_that_are_no_more_than_one():
-    """Artists whose tracks are all of one symbol leave nothing to group by."""
-    names = np.array([f"artist {number}" for number in range(12)], object)
-    assert learn_groups(np.full((12, 1), 4), names, 4, seed=0).diversity < 0.05
-    assert learn_groups(*made_up_bags(), 2, seed=0).diversity > 0.4
-    shares = np.array([[1, 0], [0, 1], [1, 0], [0, 1]], float)
-    assert ArtistGroups(names[:4], shares, shares[:2]).diversity == 0.5
+def test_diversity_is_low_if_all_artists_are_alike():
+    alike = learn_groups("m", [np.zeros(4, int)] * 10, NAMES, 1, 4, seed=0)
+    assert alike.diversity < 0.05
+    assert learn_groups("m", make_symbols(), NAMES, 10, 2, seed=0).diversity > 0.4
+    proportions = np.array([[1, 0], [0, 1], [1, 0], [0, 1]], float)
+    assert ArtistGroups(NAMES[:4], proportions, proportions[:2]).diversity == 0.5
+
+
+# ---------------------------------------------------------------- file
+
+A, G, SIZE, D = 3, 2, 4, 5
+
+
+def make_content() -> GroupsFile:
+    random = np.random.default_rng(0)
+
+    def groups() -> ArtistGroups:
+        proportions = random.dirichlet(np.ones(G), A)
+        topics = random.dirichlet(np.ones(SIZE), G)
+        return ArtistGroups(np.array(["Ärzte", "b", "c"], object), proportions, topics)
+
+    centres, scale = random.normal(size=(SIZE, D)).astype(np.float32), np.ones(D, np.float32)
+    return GroupsFile(
+        random.normal(size=128),
+        random.uniform(1, 2, 128),
+        {word: groups() for word in "mdes"},
+        ["Dub", "Öl", "Punk", "Ska"],
+        {"split": "abc", "settings": {"groups": G}},
+        {word: Codebook(centres, scale) for word in "mde"},
+    )
+
+
+@pytest.fixture
+def path(tmp_path):
+    save_groups(tmp_path / "groups" / "made.h5", make_content())
+    return tmp_path / "groups" / "made.h5"
+
+
+def test_groups_file_round_trip(path):
+    loaded, saved = load_groups(path), make_content()
+    np.testing.assert_array_equal([loaded.mean, loaded.std], [saved.mean, saved.std])
+    assert loaded.inputs == saved.inputs and loaded.subgenres == saved.subgenres
+    assert list(loaded.groups) == list("mdes") and list(loaded.codebooks) == list("mde")
+    for word, groups in loaded.groups.items():
+        np.testing.assert_array_equal(groups.proportions, saved.groups[word].proportions)
+        np.testing.assert_array_equal(groups.topics, saved.groups[word].topics)
+        assert groups.contains(["x", "Ärzte"]).tolist() == [False, True]
+    np.testing.assert_array_equal(loaded.codebooks["d"].centres, saved.codebooks["d"].centres)
+
+
+def test_groups_file_needs_at_least_one_word(path):
+    with h5py.File(path, "a") as file:
+        for word in "mds":
+            del file[f"words/{word}"]
+    assert list(load_groups(path).groups) == ["e"] and load_groups(path).subgenres == []
+    with h5py.File(path, "a") as file:
+        del file["words/e"]
+    with pytest.raises(InputError, match="damaged"):
+        load_groups(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("decibels/mean", np.ones(127)),
+        ("decibels/mean", np.full(128, np.inf)),
+        ("decibels/std", np.ones(128, np.int64)),
+        ("words/m/shares", np.full((A, G), np.nan)),
+        ("words/m/shares", np.full((A + 1, G), 1 / G)),
+        ("words/m/shares", np.float64(1)),
+        ("words/d/symbols", np.full((G + 1, SIZE), 1 / SIZE)),
+        ("words/d/symbols", "text"),
+        ("words/e/artists", np.ones(A)),
+        ("words/m/centres", np.ones((SIZE, D + 1), np.float32)),
+        ("words/m/centres", np.full((SIZE, D), np.nan, np.float32)),
+        ("words/m/scale", np.float32(1)),
+        ("words/s/names", ["a", "b"]),
+        ("words/s", np.ones(1)),
+        ("words", np.ones(1)),
+    ],
+)
+def test_load_groups_rejects_damaged_files(path, name, value):
+    assert_damage_is_refused(path, name, value, load_groups)
+
+
+@pytest.mark.parametrize("value", ["{}", "[]", '{"inputs": 1}'])
+def test_load_groups_rejects_damaged_provenance(path, value):
+    with h5py.File(path, "a") as file:
+        file.attrs["made_from"] = value
+    with pytest.raises(InputError, match=str(path)):
+        load_groups(path)
+
+
+def test_load_groups_rejects_other_formats(tmp_path):
+    with hdf5.create_file(tmp_path / "other.h5") as file:
+        file.attrs["format"] = "features"
+    with pytest.raises(InputError, match="not a file of artist groups; make one with"):
+        load_groups(tmp_path / "other.h5")
+    with pytest.raises(InputError, match="no such file"):
+        load_groups(tmp_path / "absent.h5")

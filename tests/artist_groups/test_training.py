@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from artist_groups.groups_file import GroupsFile
+from artist_groups.targets import group_targets
 
 from artist_groups import classifier, group_networks, network_file, training
 from artist_groups.classifier import Segments
-from artist_groups.groups_file import GroupsFile
-from artist_groups.targets import group_targets
 from artist_groups.task_sets import KINDS, TaskSet, list_runs, list_task_sets
 from artist_groups.topics import ArtistGroups
 from artist_groups.training import Experiment, GroupTrainingConfig

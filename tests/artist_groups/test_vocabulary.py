@@ -1,4 +1,4 @@
-"""Tracks as symbols and bands' levels, against the same without streams."""
+"""Codebooks and bags of symbols, each against an independent computation."""
 
 import json
 
@@ -6,27 +6,99 @@ import h5py
 import librosa
 import numpy as np
 import pytest
+from sklearn.metrics import pairwise_distances_argmin
 
 from artist_groups import vocabulary
-from artist_groups.topics import count_symbols
-from artist_groups.vocabulary import VocabularySettings, band_statistics, decibels, first_difference
+from artist_groups.decibels import band_statistics, to_decibels
+from artist_groups.vocabulary import (
+    Codebook,
+    count_symbols,
+    delta_mfcc,
+    learn_codebook,
+    quantise_frames,
+)
 from common import provenance
 from common.errors import InputError
 from data_prep.mel import FrontEnd
 from data_prep.mel_cache import FORMAT, MelCache
 from data_prep.mfcc import TrackFrames, mfcc_frames
 
-SETTINGS = VocabularySettings(clusters=6, track_clusters=3, groups=2, seed=0)
-ARTISTS = np.array(["a", "b", "a", "c", "b"], object)
+
+def make_vectors(count=30, d=4, seed=0):
+    """Vectors of tracks around three distant points, on different scales per coordinate."""
+    random = np.random.default_rng(seed)
+    centres, scale = 20 * random.normal(size=(3, d)), 10.0 ** np.arange(d)
+    return [
+        ((centres[n % 3] + random.normal(size=(random.integers(5, 20), d))) * scale).astype(
+            np.float32
+        )
+        for n in range(count)
+    ]
 
 
-def cache(path, mels):
-    """Tracks t0, t1, … of these log-mels; some frames of no track lie before them."""
+# ---------------------------------------------------------------- codebooks
+
+
+@pytest.mark.parametrize("rows", [1, 7, 4096])
+def test_assign_finds_the_nearest_centre(monkeypatch, rows):
+    monkeypatch.setattr(vocabulary, "_ROWS", rows)
+    vectors = np.concatenate(make_vectors())
+    book = learn_codebook(make_vectors(), 8, seed=0)
+    expected = pairwise_distances_argmin(vectors / book.scale, book.centres)
+    np.testing.assert_array_equal(book.assign(vectors), expected)
+    assert book.assign(vectors[:0]).shape == (0,)
+
+
+def test_clusters_do_not_depend_on_scales():
+    book = learn_codebook(make_vectors(), 3, seed=0)
+    symbols = [set(book.assign(track)) for track in make_vectors()]
+    assert all(len(of_track) == 1 for of_track in symbols)
+    assert symbols == symbols[:3] * 10 and len(set.union(*symbols)) == 3
+
+
+def test_clusters_ignore_a_coordinate_of_rounding_errors():
+    vectors = np.concatenate(make_vectors(d=2))
+    noise = np.float32(5.1993) + np.float32(1e-7) * np.arange(len(vectors), dtype=np.float32)
+    with_noise = np.column_stack([vectors, noise]).astype(np.float32)
+    assert 0 < with_noise[:, 2].std() < 1e-3
+    plain, noisy = (learn_codebook([v], 3, seed=0).assign(v) for v in (vectors, with_noise))
+    assert len(set(plain)) == len(set(zip(plain, noisy, strict=True))) == 3
+
+
+def test_codebook_depends_on_the_seed_only():
+    one, same, other = (learn_codebook(make_vectors(), 5, seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one.centres, same.centres)
+    assert (one.centres != other.centres).any()
+
+
+def test_rejects_vectors_that_cannot_be_clustered():
+    count = sum(map(len, make_vectors(3)))
+    with pytest.raises(InputError, match=f"{count} vectors for 500 clusters; use fewer"):
+        learn_codebook(make_vectors(3), 500)
+    with pytest.raises(InputError, match="0 vectors for 2 clusters"):
+        learn_codebook([], 2)
+    with pytest.raises(InputError, match="NaN or infinity"):
+        learn_codebook([np.full((9, 2), np.nan)], 2)
+    with pytest.raises(InputError, match=r"shape \(1, 3\), but the clusters have 2 dimensions"):
+        Codebook(np.zeros((2, 2), np.float32), np.ones(2, np.float32)).assign(np.ones((1, 3)))
+
+
+def test_count_symbols_adds_up_all_tracks_of_an_artist():
+    symbols = [np.array([0, 0, 2]), np.array([1]), np.array([2]), np.zeros(0, int)]
+    counts, names = count_symbols(symbols, ["b", "a", "b", "a"], 3)
+    assert list(names) == ["b", "a"] and counts.tolist() == [[2, 0, 2], [0, 1, 0]]
+
+
+# ---------------------------------------------------------------- frames of a mel cache
+
+
+def make_cache(path, mels):
+    """A cache of tracks t0, t1, … with these log-mels, after some frames of no track."""
     length = np.array([len(mel) for mel in mels])
     with h5py.File(path, "w") as file:
         file["frames"] = np.concatenate([np.full((3, 128), np.nan), *mels]).astype(np.float16)
         file["start"], file["length"] = 3 + np.cumsum(length) - length, length
-        file["track_id"] = [f"t{number}" for number in range(len(mels))]
+        file["track_id"] = track_names(len(mels)).tolist()
         for name in ("failed_track_id", "failed_reason"):
             file.create_dataset(name, (0,), h5py.string_dtype())
         file.attrs["format"], file.attrs["mean"], file.attrs["std"] = FORMAT, 0.5, 0.3
@@ -35,124 +107,88 @@ def cache(path, mels):
     return MelCache(path)
 
 
-def mels(lengths=(40, 8, 30, 9, 50)):
-    """Noise that is silent in band 5 and always as loud in band 6."""
+def make_mels(lengths=(40, 8, 30, 9, 50)):
+    """Noise with digital silence in band 5 and a constant level in band 6."""
     random = np.random.default_rng(0)
-    made = [random.random((length, 128)) * random.random(128) for length in lengths]
-    for mel in made:
+    mels = [random.random((length, 128)) * random.random(128) for length in lengths]
+    for mel in mels:
         mel[:, 5], mel[:, 6] = 0, 0.7
-    return made
+    return mels
 
 
-def names(count):
+def track_names(count):
     return np.array([f"t{number}" for number in range(count)], object)
 
 
-# ---------------------------------------------------------------- levels
+@pytest.fixture
+def cache(tmp_path):
+    return make_cache(tmp_path / "c.h5", make_mels())
 
 
-def test_levels_of_bands_are_those_of_all_frames_at_once(tmp_path):
-    made = cache(tmp_path / "c.h5", mels())
-    tracks = names(5)[[3, 0, 2]]
-    mean, std = band_statistics(made, tracks)
-    frames = np.concatenate([made[track] for track in tracks])
+@pytest.mark.parametrize(("word", "total"), [("m", 137), ("d", 129)])
+def test_quantise_frames_matches_mfccs_computed_per_track(cache, tmp_path, word, total):
+    frames = TrackFrames.from_cache(cache, track_names(5), vocabulary.MFCC, tmp_path)
+    symbols, codebook = quantise_frames(word, frames, 6, seed=0)
+    symbols = list(symbols)
+    assert codebook.centres.shape == (6, 25) and sum(map(len, symbols)) == total
+    for of_track, track in zip(symbols, track_names(5), strict=True):
+        if word == "d" and len(cache[track]) < 9:
+            assert len(of_track) == 0
+            continue
+        expected = mfcc_frames(cache[track], coefficients=25, deltas=word == "d")[:, -25:]
+        np.testing.assert_array_equal(of_track, codebook.assign(expected))
+
+
+def test_delta_mfcc_needs_nine_frames():
+    assert delta_mfcc(np.ones((8, 25), np.float32)).shape == (0, 25)
+    assert delta_mfcc(np.ones((9, 25), np.float32)).shape == (9, 25)
+
+
+# ---------------------------------------------------------------- decibels
+
+
+def test_band_statistics_match_all_frames_at_once(cache):
+    tracks = track_names(5)[[3, 0, 2]]
+    mean, std = band_statistics(cache, tracks)
+    frames = np.concatenate([cache[track] for track in tracks])
     level = librosa.amplitude_to_db(
         (10.0 ** frames.astype(np.float64) - 1) / 10, ref=1.0, amin=1e-5, top_db=None
     )
     np.testing.assert_allclose(mean, level.mean(axis=0), rtol=1e-9)
-    assert mean[5] == -100 and std[5] == std[6] == 1  # nothing to standardise
+    assert mean[5] == -100 and std[5] == std[6] == 1  # constant bands
     others = np.delete(np.arange(128), [5, 6])
     np.testing.assert_allclose(std[others], level.std(axis=0)[others], rtol=1e-9)
     assert mean.dtype == std.dtype == np.float64
 
 
-def test_levels_are_what_the_networks_standardise(tmp_path):
-    from artist_groups.group_networks import Decibels  # its Keras takes seconds
+@pytest.mark.backend
+def test_decibels_layer_standardises_by_band_statistics(cache):
+    from artist_groups.group_networks import Decibels  # importing Keras takes seconds
 
-    made = cache(tmp_path / "c.h5", mels())
-    mean, std = band_statistics(made, names(5))
-    frames = np.concatenate([made[track] for track in names(5)])
-    found = np.asarray(Decibels(mean, std)(frames[None]))[0]
-    np.testing.assert_allclose(found, (decibels(frames, 10.0) - mean) / std, atol=1e-3)
-    np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-4)
-    np.testing.assert_allclose(np.delete(found, [5, 6], axis=1).std(axis=0), 1, atol=1e-4)
+    mean, std = band_statistics(cache, track_names(5))
+    frames = np.concatenate([cache[track] for track in track_names(5)])
+    levels = np.asarray(Decibels(mean, std)(frames[None]))[0]
+    np.testing.assert_allclose(levels, (to_decibels(frames, 10.0) - mean) / std, atol=1e-3)
+    np.testing.assert_allclose(levels.mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(np.delete(levels, [5, 6], axis=1).std(axis=0), 1, atol=1e-4)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 60000])
 @pytest.mark.parametrize("track", [0, 2])
-def test_a_spoilt_track_is_named(tmp_path, value, track):
-    spoilt = mels()
-    spoilt[track][-1, 7] = value
-    made = cache(tmp_path / "c.h5", spoilt)
-    with pytest.raises(InputError, match=rf"c.h5: 't{track}' holds NaN or infinity"):
-        band_statistics(made, names(5))
+def test_band_statistics_name_a_track_that_is_not_finite(tmp_path, value, track):
+    mels = make_mels()
+    mels[track][-1, 7] = value
+    cache = make_cache(tmp_path / "c.h5", mels)
+    with pytest.raises(InputError, match=rf"c.h5: 't{track}' contains NaN or infinity"):
+        band_statistics(cache, track_names(5))
 
 
-def test_levels_of_no_frame_and_of_unknown_tracks(tmp_path):
-    made = cache(tmp_path / "c.h5", mels((0, 20)))
+def test_band_statistics_need_frames(tmp_path):
+    cache = make_cache(tmp_path / "c.h5", make_mels((0, 20)))
     with pytest.raises(InputError, match="none of these tracks has a frame"):
-        band_statistics(made, names(1))
-    np.testing.assert_array_equal(band_statistics(made, names(2)), band_statistics(made, ["t1"]))
-    with pytest.raises(InputError, match="lacks 1 of 3 tracks"):
-        band_statistics(made, names(3))
-
-
-# ---------------------------------------------------------------- words
-
-
-@pytest.fixture
-def frames(tmp_path):
-    made = cache(tmp_path / "c.h5", mels())
-    return made, TrackFrames.from_cache(made, names(5), vocabulary.MFCC, tmp_path)
-
-
-@pytest.mark.parametrize("word", ["m", "d"])
-def test_frames_become_symbols_of_their_artists(frames, word):
-    made, of_tracks = frames
-    groups, codebook = vocabulary.group_by_frames(word, of_tracks, ARTISTS, SETTINGS)
-    assert codebook.centres.shape == (6, 25) and list(groups.artists) == ["a", "b", "c"]
-    # The same from MFCCs with their differences beside them, of tracks that have these.
-    symbols = [np.zeros(0, int)] * 5
-    for number, track in enumerate(names(5)):
-        if word == "m" or len(made[track]) >= 9:
-            both = mfcc_frames(made[track], coefficients=25, deltas=word == "d")
-            symbols[number] = codebook.assign(both[:, -25:])
-    counts, _ = count_symbols(symbols, ARTISTS, 6)
-    assert counts.sum() == (137 if word == "m" else 129)
-    again = vocabulary._grouped(word, symbols, ARTISTS, 6, SETTINGS)
-    np.testing.assert_array_equal(groups.proportions, again.proportions)
-    np.testing.assert_array_equal(groups.topics, again.topics)
-    same, _ = vocabulary.group_by_frames(word, of_tracks, ARTISTS, SETTINGS)
-    np.testing.assert_array_equal(groups.proportions, same.proportions)
-
-
-def test_an_artist_of_short_tracks_only_is_in_no_group_by_differences(frames):
-    artists = np.array(["a", "short", "a", "c", "b"], object)
-    groups, _ = vocabulary.group_by_frames("d", frames[1], artists, SETTINGS)
-    assert groups.contains(["short", "a", "b", "c"]).tolist() == [False, True, True, True]
-    groups, _ = vocabulary.group_by_frames("m", frames[1], artists, SETTINGS)
-    assert groups.contains(["short"]).all()
-    assert first_difference(np.ones((8, 25), np.float32)).shape == (0, 25)
-    assert first_difference(np.ones((9, 25), np.float32)).shape == (9, 25)
-
-
-def test_descriptors_make_one_symbol_a_track():
-    random = np.random.default_rng(0)
-    values = np.repeat(np.eye(3), 4, axis=0) + 0.01 * random.normal(size=(12, 3))
-    artists = np.repeat(["a", "b", "c"], 4).astype(object)
-    groups, codebook = vocabulary.group_by_descriptors(values, artists, SETTINGS)
-    assert codebook.centres.shape == (3, 3)
-    found = codebook.assign(values).reshape(3, 4)
-    assert (found == found[:, :1]).all() and len(set(found[:, 0])) == 3
-    assert groups.proportions.shape == (3, 2) and groups.topics.shape == (2, 3)
-    with pytest.raises(InputError, match="12 vectors for 13 clusters; take fewer clusters"):
-        vocabulary.group_by_descriptors(values, artists, VocabularySettings(6, 13, 2, 0))
-
-
-def test_labels_are_symbols_themselves():
-    hot = np.array([[1, 1, 0], [0, 0, 0], [1, 0, 0], [0, 0, 1], [0, 0, 0]], np.float32)
-    groups = vocabulary.group_by_labels(hot, ARTISTS, VocabularySettings(99, 99, 2, 0))
-    assert list(groups.artists) == ["a", "c"] and groups.topics.shape == (2, 3)
-    assert (groups.proportions.argmax(axis=1)[:1] != groups.proportions.argmax(axis=1)[1:]).all()
-    with pytest.raises(InputError, match="the word s: artist groups: 1 artists"):
-        vocabulary.group_by_labels(hot[:3], ARTISTS[:3], SETTINGS)
+        band_statistics(cache, track_names(1))
+    np.testing.assert_array_equal(
+        band_statistics(cache, track_names(2)), band_statistics(cache, ["t1"])
+    )
+    with pytest.raises(InputError, match="1 of 3 tracks"):
+        band_statistics(cache, track_names(3))

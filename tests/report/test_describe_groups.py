@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from artist_groups import groups_file
-from artist_groups.topics import ArtistGroups, Codebook
+from artist_groups import topics
+from artist_groups.topics import ArtistGroups
+from artist_groups.vocabulary import Codebook
 from report import group_tables
 from tests.conftest import error_in_process, run_in_process
 from tests.evaluation import feature_files
@@ -25,8 +26,8 @@ def files(tmp_path):
     }
     codebook = Codebook(np.zeros((5, 25), np.float32), np.ones(25, np.float32))
     mean, std = np.zeros(128), np.ones(128)
-    made = groups_file.GroupsFile(mean, std, by_word, ["ska", "oi"], {}, {"m": codebook})
-    groups_file.save_groups(tmp_path / "groups.h5", made)
+    made = topics.GroupsFile(mean, std, by_word, ["ska", "oi"], {}, {"m": codebook})
+    topics.save_groups(tmp_path / "groups.h5", made)
     _, split = feature_files.write_files(tmp_path, "songs", *feature_files.make_artists("abcd"))
     return tmp_path / "groups.h5", split, by_word
 

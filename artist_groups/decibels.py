@@ -1,0 +1,73 @@
+"""Input level of the networks of agf2018: decibels, standardised in each mel band."""
+
+import numpy as np
+
+from common import cli
+from common.errors import InputError
+from common.parallel import map_in_threads
+from data_prep.mel import SILENCE, mel_magnitudes
+from data_prep.mel_cache import MelCache
+
+
+def to_decibels(log_mel: np.ndarray, gain: float) -> np.ndarray:
+    """Convert log-mels to decibels: 20 log10 of the magnitude, at least -100 dB.
+
+    Parameters
+    ----------
+    log_mel
+        log10(1 + gain * mel), float of any shape.
+
+    Returns
+    -------
+    float64 of the same shape.
+    """
+    return 20 * np.log10(np.maximum(mel_magnitudes(log_mel.astype(np.float64), gain), SILENCE))
+
+
+def band_statistics(cache: MelCache, track_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Compute the mean and standard deviation of each band over all frames of some tracks.
+
+    Returns
+    -------
+    mean, std
+        (n_mels,) float64, in decibels. A constant band has a standard deviation of 1.
+
+    Raises
+    ------
+    InputError
+        A track is missing from the cache or contains NaN or infinity, or no track has a frame.
+    """
+    length = cache.length[cache.rows(track_ids)]
+    if not length.any():
+        raise InputError(f"{cache.path}: none of these tracks has a frame; make the cache again")
+    levels = _levels_of_float16(cache.front_end.gain)
+    # Sums are taken relative to one frame, so that rounding does not make a constant band vary.
+    origin = levels[cache[track_ids[np.argmax(length > 0)]][0].view(np.uint16)]
+
+    def sum_track(track: str) -> tuple[np.ndarray, np.ndarray]:
+        level = levels[cache[track].view(np.uint16)] - origin
+        return level.sum(axis=0), np.square(level).sum(axis=0)
+
+    total = np.zeros((2, cache.front_end.n_mels))
+    sums = cli.progress_bar(
+        map_in_threads(sum_track, track_ids), total=len(track_ids), desc="levels", unit="track"
+    )
+    for track, of_track in zip(track_ids, sums, strict=True):
+        if not np.isfinite(of_track).all():
+            raise InputError(
+                f"{cache.path}: {track!r} contains NaN or infinity; make the mel cache again"
+            )
+        total += of_track
+    mean, squares = total / length.sum()
+    std = np.sqrt(np.maximum(squares - mean**2, 0))
+    return mean + origin, np.where(std > 0, std, 1)
+
+
+def _levels_of_float16(gain: float) -> np.ndarray:
+    """(65536,) float64: the decibels of every float16, by its bits; faster than computing them."""
+    values = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    levels = np.full(len(values), np.nan)
+    finite = np.isfinite(values)
+    with np.errstate(over="ignore"):
+        levels[finite] = to_decibels(values[finite], gain)
+    return levels
