@@ -1,1 +1,1 @@
-"""What every room and script shares: errors, whole files, provenance, the command line."""
+"""Errors, files, provenance, parallel maps and the command line, shared by all packages."""

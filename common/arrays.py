@@ -1,4 +1,4 @@
-"""Arrays in files: NumPy's .npy, read as numbers only, and what is too large for memory."""
+"""Arrays in files: published .npy files, and arrays too large for memory."""
 
 import tempfile
 import tokenize
@@ -10,48 +10,46 @@ import numpy as np
 from common.errors import InputError
 from common.files import write_all
 
-_MAGIC = b"\x93NUMPY"
-# What NumPy raises over a header that is no header, or claims what the file does not hold.
-_DAMAGE = (
-    ArithmeticError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    RecursionError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    tokenize.TokenError,
+# What NumPy raises for an invalid header, or one that declares more than the file contains.
+_INVALID = (
+    *(ArithmeticError, EOFError, LookupError, MemoryError, RecursionError),
+    *(SyntaxError, TypeError, ValueError, tokenize.TokenError),
 )
 
 
 def load_npy(path: str | Path, *, ndim: int | None = None) -> np.ndarray:
-    """The array of numbers (or bools) in an .npy file, of `ndim` dimensions if that is given.
+    """Load an array of numbers or bools from an .npy file, without unpickling objects.
+
+    Parameters
+    ----------
+    path
+        The file.
+    ndim
+        Required number of dimensions, if given.
 
     Raises
     ------
     InputError
-        No such file, not an .npy file, a damaged one, one that holds Python
-        objects or text, or another number of dimensions.
+        The file is missing, damaged or not an .npy file, contains text or Python
+        objects, or has another number of dimensions.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file; check the path")
-    with path.open("rb") as file:
-        if file.read(len(_MAGIC)) != _MAGIC:
-            raise InputError(f"{path}: not an .npy file; download it again")
     try:
-        # Mapped first: a size that the file does not have is refused before it is allocated.
+        # Mapped first, so that a size that the file does not have is never allocated.
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-    except _DAMAGE as error:
+        if not isinstance(mapped, np.ndarray):  # an .npz archive
+            raise ValueError("not an array")
+    except _INVALID as error:
         raise InputError(
-            f"{path}: a damaged .npy file, or one of Python objects; download it again"
+            f"{path}: not an .npy file of numbers, or damaged; download it again"
         ) from error
     if mapped.dtype.kind not in "biuf":
-        raise InputError(f"{path}: holds no numbers; use the published file")
+        raise InputError(f"{path}: contains no numbers; use the published file")
     if ndim is not None and mapped.ndim != ndim:
         raise InputError(
-            f"{path}: its array has {mapped.ndim} dimensions, not {ndim}; use the published file"
+            f"{path}: the array has {mapped.ndim} dimensions, not {ndim}; use the published file"
         )
     return np.array(mapped)
 
@@ -59,27 +57,26 @@ def load_npy(path: str | Path, *, ndim: int | None = None) -> np.ndarray:
 def concatenate_on_disk(
     arrays: Iterable[np.ndarray], folder: str | Path
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Put arrays one after the other into a file without a name, which is mapped into memory.
+    """Concatenate arrays in an unnamed temporary file and map it into memory.
 
-    A pass over them costs no more than reading them, however often it is made; the
-    file is gone when the array is, or when the process is.
+    The file is deleted when the array or the process ends.
 
     Parameters
     ----------
     arrays
-        (n, d) float32 each, of one d; at least one row in all.
+        (n, d) float32 each, with the same d; at least one row in total.
     folder
-        Where the disk has room.
+        A folder on a disk with enough free space.
 
     Returns
     -------
-    rows : (total, d) float32, mapped
+    rows : (total, d) float32, memory-mapped
     start : (arrays + 1,) int64; array i is rows[start[i] : start[i + 1]]
     """
     lengths, width = [], 0
     with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
         for array in arrays:
-            if len(array):  # Python casts no memory of none
+            if len(array):  # memoryview cannot cast an empty array
                 write_all(file, memoryview(np.ascontiguousarray(array, np.float32)).cast("B"))
             lengths.append(len(array))
             width = array.shape[1]

@@ -1,4 +1,4 @@
-"""How every script talks: its parser, its progress bar, its one-line errors."""
+"""Command-line interface of the scripts: options, progress bars and one-line errors."""
 
 import argparse
 import dataclasses
@@ -17,7 +17,7 @@ from common.errors import InputError
 
 T = TypeVar("T")
 
-# Every package of this project: its modules log as `logging.getLogger(__name__)`.
+# Packages whose log messages the scripts print.
 PACKAGES = (
     "common",
     "data_prep",
@@ -33,33 +33,32 @@ PACKAGES = (
 
 
 def make_parser(description: str, example: str) -> argparse.ArgumentParser:
-    """An argument parser whose --help closes with one example to copy."""
-    made = argparse.ArgumentParser(
+    """Return an argument parser whose --help ends with an example."""
+    return argparse.ArgumentParser(
         description=description,
         epilog=f"example:\n  {example}",
-        formatter_class=_Help,
+        formatter_class=_HelpFormatter,
         allow_abbrev=False,
     )
-    return made
 
 
-def add_renamed(made: argparse.ArgumentParser, name: str, *old: str, **options) -> None:
-    """Add the option `name`, with its former names as aliases that --help does not show."""
-    action = made.add_argument(name, **options)
+def add_renamed(parser: argparse.ArgumentParser, name: str, *old: str, **options) -> None:
+    """Add the option `name`; its former names still work, but --help does not show them."""
+    action = parser.add_argument(name, **options)
     hidden = {**options, "dest": action.dest, "default": argparse.SUPPRESS}
-    made.add_argument(*old, **{**hidden, "help": argparse.SUPPRESS, "required": False})
+    parser.add_argument(*old, **{**hidden, "help": argparse.SUPPRESS, "required": False})
 
 
-def add_seed(made: argparse.ArgumentParser) -> None:
-    """The option that every script with something random takes."""
-    made.add_argument("--seed", type=_seed, default=0, help="of everything random")
+def add_seed(parser: argparse.ArgumentParser) -> None:
+    """Add the option --seed."""
+    parser.add_argument("--seed", type=_seed, default=0, help="random seed")
 
 
-def add_split_and_cache(made: argparse.ArgumentParser, out: str) -> None:
-    """What every script takes that makes something, `out`, of a split and its mel cache."""
-    made.add_argument("split", metavar="SPLIT.csv", type=Path)
-    made.add_argument("cache", metavar="CACHE.h5", type=Path)
-    made.add_argument("--out", type=Path, required=True, help=out)
+def add_split_and_cache(parser: argparse.ArgumentParser, out: str) -> None:
+    """Add a split, its mel cache, and --out with the help text `out`."""
+    parser.add_argument("split", metavar="SPLIT.csv", type=Path, help="split file")
+    parser.add_argument("cache", metavar="CACHE.h5", type=Path, help="mel cache of the split")
+    parser.add_argument("--out", type=Path, required=True, help=out)
 
 
 def training_parser(description: str, example: str, defaults) -> argparse.ArgumentParser:
@@ -75,9 +74,7 @@ def training_parser(description: str, example: str, defaults) -> argparse.Argume
     parser.add_argument(
         "--epochs", type=positive, default=defaults.epochs, help="maximum number of epochs"
     )
-    add_step_options(
-        parser, learning_rate=defaults.learning_rate, batch_size=defaults.batch_size
-    )
+    add_step_options(parser, learning_rate=defaults.learning_rate, batch_size=defaults.batch_size)
     parser.add_argument(
         "--dropout",
         type=fraction,
@@ -181,7 +178,7 @@ def settings(args: argparse.Namespace) -> dict:
 
 
 def non_negative(text: str) -> int:
-    """An argument that is a whole number of zero or more."""
+    """Parse an integer of at least 0."""
     number = int(text)
     if number < 0:
         raise argparse.ArgumentTypeError(f"{text} is below zero")
@@ -191,12 +188,12 @@ def non_negative(text: str) -> int:
 def _seed(text: str) -> int:
     number = non_negative(text)
     if number >= 2**32:
-        raise argparse.ArgumentTypeError(f"{text} is not below 2^32, which NumPy's seeds are")
+        raise argparse.ArgumentTypeError(f"{text} is not below 2^32, the limit of NumPy's seeds")
     return number
 
 
 def positive(text: str) -> int:
-    """An argument that is a whole number of one or more."""
+    """Parse an integer of at least 1."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is below one")
@@ -204,15 +201,15 @@ def positive(text: str) -> int:
 
 
 def positive_float(text: str) -> float:
-    """An argument that is a finite number above zero."""
+    """Parse a finite number above 0."""
     number = float(text)
     if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not above zero")
+        raise argparse.ArgumentTypeError(f"{text} is not a finite number above zero")
     return number
 
 
 def fraction(text: str) -> float:
-    """An argument from 0 up to, but not, 1."""
+    """Parse a number of at least 0 and below 1."""
     number = float(text)
     if not 0 <= number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not in [0, 1)")
@@ -220,41 +217,44 @@ def fraction(text: str) -> float:
 
 
 def progress_bar(items: Iterable | None = None, *, shown: bool = True, **settings) -> tqdm:
-    """A progress bar for work of over two seconds, silent where nobody watches or not `shown`."""
+    """Return a progress bar for work that takes over two seconds.
+
+    Nothing is shown if the output is not a terminal or `shown` is false.
+    `settings` are passed to tqdm.
+    """
     return tqdm(items, disable=None if shown else True, delay=2, dynamic_ncols=True, **settings)
 
 
 def run_script(main: Callable[[], int | None]) -> None:
-    """Run a script's `main` and leave with the exit status that it returns.
+    """Run the `main` function of a script and exit with the status that it returns.
 
-    0 only when all of it worked, 1 after a one-line error on stderr; argparse
-    itself leaves with 2 on wrong use. An unforeseen exception is a bug and
-    keeps its traceback.
+    An `InputError`, an error of the operating system or Ctrl-C ends the script with
+    status 1 and one line on stderr. Other exceptions are bugs and keep their
+    traceback. argparse itself exits with status 2 for wrong use.
     """
     for stream in filter(None, (sys.stdout, sys.stderr)):
-        # A name that the terminal's encoding lacks is no reason to fail.
+        # File names may contain characters that the terminal cannot show.
         stream.reconfigure(errors="backslashreplace")
     _show_package_logs()
     try:
         status = main() or 0
         print(end="", flush=True)
     except InputError as error:
-        status = _complain(str(error))
+        status = _print_error(str(error))
     except KeyboardInterrupt:
-        status = _complain("stopped; run the same command again to finish")
+        status = _print_error("stopped; run the same command again to finish")
     except BrokenPipeError:
-        # The reader of our output has left (`… | head`): nothing to tell it.
-        status = 1
-        _drop_output()
+        status = 1  # the reader of the output has ended (`… | head`)
+        _discard_output()
     except OSError as error:
-        status = _complain(f"{error.filename or 'output'}: {_os_remedy(error)}")
-        _drop_output()
+        status = _print_error(f"{error.filename or 'output'}: {_os_error(error)}")
+        _discard_output()
     sys.exit(status)
 
 
 def _show_package_logs() -> None:
-    """Print what this package's modules log at INFO, and nothing of other libraries, to stdout."""
-    handler = logging.StreamHandler(sys.stdout)
+    """Print messages of this project's loggers to stdout, and none of other libraries."""
+    handler = _PrintHandler(sys.stdout) if sys.stdout else logging.NullHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     for package in PACKAGES:
         logger = logging.getLogger(package)
@@ -262,33 +262,40 @@ def _show_package_logs() -> None:
         logger.setLevel(logging.INFO)
 
 
-def _drop_output() -> None:
-    """What could not be printed must not be tried, and complained about, again at exit."""
+class _PrintHandler(logging.StreamHandler):
+    """Raise errors of writing, such as a full disk, as print does."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        raise
+
+
+def _discard_output() -> None:
+    """Flush stdout, or Python would try again at exit and report the error a second time."""
     try:
         print(end="", flush=True)
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _complain(message: str) -> int:
+def _print_error(message: str) -> int:
     print("error: " + " ".join(message.split()), file=sys.stderr)
     return 1
 
 
-def _os_remedy(error: OSError) -> str:
+def _os_error(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return "the disk is full; free some space and run the same command again"
-    # Not its own strerror: h5py's is a paragraph.
-    what = os.strerror(error.errno) if error.errno else str(error)
+    # error.strerror of h5py is a paragraph.
+    problem = os.strerror(error.errno) if error.errno else str(error)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{what}; change its permissions, or choose another place"
+        return f"{problem}; change its permissions, or choose another place"
     if error.errno == errno.ENOENT:
         return "no such file; check the path"
-    return f"{what}; check the path and the disk"
+    return f"{problem}; check the path and the disk"
 
 
-class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Leaves the description's and example's lines alone, and shows defaults that say something."""
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Keep the line breaks of the example, and omit defaults that are None or False."""
 
     def _get_help_string(self, action: argparse.Action) -> str:
         if action.default in (None, False):

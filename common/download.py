@@ -1,4 +1,4 @@
-"""Published files, known by git's content id: from a mirror folder, or downloaded once."""
+"""Published files, identified by Git's blob id: from a mirror folder, or downloaded once."""
 
 import hashlib
 import os
@@ -23,52 +23,58 @@ def fetch_published_file(
     mirror: str | Path | None = None,
     option: str = "--mirror",
 ) -> Path:
-    """The verified local file that was published as `path` at `commit` of a GitHub repository.
+    """Return a local copy of a file published on GitHub, after verifying its content.
 
-    It is looked up in the mirror folder (this argument, or the environment
-    variable MUSIC_MIRROR), as `name` or as the last part of `name`; without a
-    mirror it is downloaded once into the user's cache folder. Either way its
-    content must have the id `git_blob`. Messages name the script's `option` for it.
+    With a mirror folder, the file is looked up there as `name` or as the last part
+    of `name`. Without one, it is downloaded once into the user's cache folder.
+
+    Parameters
+    ----------
+    name
+        Name of the file in a mirror, with `/`.
+    repository, commit, path
+        Where it was published: "OWNER/NAME", the commit, and its path there.
+    git_blob
+        Git's blob id of the content.
+    mirror
+        Folder of published files; the environment variable MUSIC_MIRROR by default.
+    option
+        The script's option for the mirror, for error messages.
 
     Raises
     ------
     InputError
-        Not in the mirror, no network, or another content than published.
+        The file is not in the mirror, cannot be downloaded, or has another content.
     """
     mirror = mirror or os.environ.get(MIRROR_VARIABLE)
-    remedy = (
-        f"put the file as {name} in a folder and name that in {MIRROR_VARIABLE} or with {option}"
-    )
+    remedy = f"put the file as {name} in a folder and name it in {MIRROR_VARIABLE} or with {option}"
     if mirror:
-        found = _in_mirror(Path(mirror), name)
-    else:
-        found = _download(name, f"{_RAW}/{repository}/{commit}/{path}", git_blob, remedy)
-    if git_blob_id(found) == git_blob:
-        return found
-    if mirror:
-        raise InputError(f"{found}: not the file that was published; copy that one there")
-    found.unlink()  # or every later call would find it there and fail
-    raise InputError(
-        f"{found}: the download was not the file that was published, and is deleted; try again, or "
-        f"{remedy}"
-    )
+        places = (Path(mirror, name), Path(mirror, PurePosixPath(name).name))
+        file = next((place for place in places if place.is_file()), None)
+        if file is None:
+            raise InputError(
+                f"{places[0]}: not in the mirror; copy it there or do not use the mirror"
+            )
+        if git_blob_id(file) != git_blob:
+            raise InputError(f"{file}: not the file that was published; copy the published file")
+        return file
+    file = _download(name, f"{_RAW}/{repository}/{commit}/{path}", git_blob, remedy)
+    if git_blob_id(file) != git_blob:
+        file.unlink()  # otherwise every later call would find it
+        raise InputError(
+            f"{file}: the download is not the file that was published, and is deleted; try again, "
+            f"or {remedy}"
+        )
+    return file
 
 
 def git_blob_id(path: str | Path) -> str:
-    """Git's content id of a file: sha1 of "blob SIZE", a zero byte and the content."""
+    """Return Git's id of a file: the SHA-1 of "blob SIZE", a zero byte and the content."""
     path = Path(path)
-    head = b"blob %d\0" % path.stat().st_size
+    header = b"blob %d\0" % path.stat().st_size
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, lambda: hashlib.sha1(head, usedforsecurity=False))
-    return found.hexdigest()
-
-
-def _in_mirror(mirror: Path, name: str) -> Path:
-    places = (mirror / name, mirror / PurePosixPath(name).name)
-    for place in places:
-        if place.is_file():
-            return place
-    raise InputError(f"{places[0]}: not in the mirror; copy it there, or leave the mirror out")
+        sha1 = hashlib.file_digest(file, lambda: hashlib.sha1(header, usedforsecurity=False))
+    return sha1.hexdigest()
 
 
 def _download(name: str, url: str, git_blob: str, remedy: str) -> Path:
@@ -77,23 +83,23 @@ def _download(name: str, url: str, git_blob: str, remedy: str) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"{folder}: cannot make this folder for downloads ({error.strerror}); name another "
-            f"place in XDG_CACHE_HOME, or {remedy}"
+            f"{folder}: cannot make this folder for downloads ({error.strerror}); set "
+            f"XDG_CACHE_HOME to another folder, or {remedy}"
         ) from error
-    pooch.get_logger().setLevel("ERROR")  # it would print the hash that we had no need to give
-    plain = PurePosixPath(name)
+    pooch.get_logger().setLevel("ERROR")  # it would print a hash
+    file = PurePosixPath(name)
     try:
         return Path(
             pooch.retrieve(
                 url,
-                known_hash=None,  # a blob id is no hash of the content alone: verified afterwards
-                fname=f"{plain.stem}-{git_blob[:12]}{plain.suffix}",
+                known_hash=None,  # pooch does not know Git's ids; the caller verifies the file
+                fname=f"{file.stem}-{git_blob[:12]}{file.suffix}",
                 path=folder,
-                # pooch sets the total itself, but takes a bar without one for no bar.
-                progressbar=progress_bar(total=1, unit="B", unit_scale=True, desc=plain.name),
+                # pooch sets the total, but ignores a bar without one.
+                progressbar=progress_bar(total=1, unit="B", unit_scale=True, desc=file.name),
             )
         )
-    except Exception as error:  # requests' errors, each with a text of many lines
+    except Exception as error:  # messages of requests have many lines
         raise InputError(
             f"{name}: cannot be downloaded from {url} ({type(error).__name__}); check the "
             f"network, or {remedy}"

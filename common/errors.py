@@ -1,9 +1,9 @@
-"""The one kind of error that reaches a user."""
+"""The exception for invalid input."""
 
 
 class InputError(Exception):
-    """Something that was given is wrong: a file, a value, a setting.
+    """A file, value or option given by the user is invalid.
 
-    The message is one line that names the file (or the argument) and the
-    remedy. Scripts print it without a traceback and exit with status 1.
+    The message is one line that names the file or option and the remedy.
+    Scripts print it without a traceback and exit with status 1.
     """

@@ -1,10 +1,15 @@
-"""The feature file: one vector a song, and what made it.
+"""Feature files: one feature vector per track, and the model and settings that made it.
 
-Datasets `features` (n, d) float32 and `track_id` (n,) str; `failed_track_id` and
-`failed_reason` of the songs that could not be used; `trained_on`, the artists whose
-songs trained what made it, where that is known; of what tells classes apart,
-`probabilities` (n, classes) float32 and `classes` (classes,) str; the root attribute
-`made_from` (JSON) with the weights, the front end and the versions.
+| dataset | shape, dtype | content |
+|---|---|---|
+| features | (n, d) float32 | one vector per track |
+| track_id | (n,) str | |
+| failed_track_id, failed_reason | (failures,) str | tracks without features |
+| trained_on | (a,) str | artists whose tracks trained the model, if known |
+| probabilities | (n, classes) float32 | class probabilities, for classifiers only |
+| classes | (classes,) str | names of the classes |
+
+The root attribute `made_from` (JSON) records the weights, the front end and the versions.
 """
 
 from collections.abc import Sequence
@@ -16,18 +21,28 @@ import numpy as np
 from common import hdf5, provenance
 from common.errors import InputError
 
-_OPTIONAL = ("trained_on", "classes", "probabilities")
-_SUM = 1e-3  # by how much a song's probabilities may miss 1: they are float32
+_TOLERANCE = 1e-3  # of the sum of a track's float32 probabilities
 
 
 @dataclass(frozen=True)
 class Features:
-    """Features of n songs: (n, d) float32, (n,) str, and the inputs that made them.
+    """Features of n tracks.
 
-    `failed` is {track_id: reason} of the songs that could not be used. `trained_on` is
-    (a,) str: the artists whose songs trained the model, none where they are not known.
-    `probabilities` (n, classes) float32, whose rows sum to 1, are the songs' over the
-    `classes` (classes,) str; None of what tells no classes apart.
+    Attributes
+    ----------
+    features
+        (n, d) float32.
+    track_id
+        (n,) str.
+    failed
+        {track_id: reason} of the tracks that could not be used.
+    inputs
+        What the features were made from.
+    trained_on
+        Artists whose tracks trained the model; empty if unknown.
+    classes, probabilities
+        (classes,) str and (n, classes) float32, whose rows sum to 1; () and None if
+        the model is not a classifier.
     """
 
     features: np.ndarray
@@ -39,49 +54,57 @@ class Features:
     probabilities: np.ndarray | None = None
 
     def select(self, track_ids: np.ndarray, source: str | Path) -> np.ndarray:
-        """The features of these tracks in their order; `source` names the file in the error.
+        """Return the features of the given tracks in their order.
+
+        Parameters
+        ----------
+        track_ids
+            (m,) str.
+        source
+            The feature file, for error messages.
 
         Raises
         ------
         InputError
-            A track has no feature.
+            A track has no features.
         """
         return self.features[self._rows(track_ids, source)]
 
     def select_probabilities(self, track_ids: np.ndarray, source: str | Path) -> np.ndarray:
-        """The probabilities of these tracks in their order, as `of` has their features.
-
-        Raises
-        ------
-        InputError
-            A track has none, or none of them has.
-        """
+        """Return the probabilities of the given tracks, as `select` does the features."""
         if self.probabilities is None:
             raise InputError(
-                f"{source}: holds no class probabilities; extract the features with networks "
-                "that learnt to tell genres apart"
+                f"{source}: contains no class probabilities; extract the features with networks "
+                "that classify genres"
             )
         return self.probabilities[self._rows(track_ids, source)]
 
     def _rows(self, track_ids: np.ndarray, source: str | Path) -> list[int]:
         row = {track: number for number, track in enumerate(self.track_id)}
-        absent = [track for track in track_ids if track not in row]
-        if absent:
+        missing = [track for track in track_ids if track not in row]
+        if missing:
             raise InputError(
-                f"{source}: lacks {len(absent)} of {len(track_ids)} tracks, the first "
-                f"{str(absent[0])!r}; extract the features of this split"
+                f"{source}: lacks {len(missing)} of {len(track_ids)} tracks, the first "
+                f"{str(missing[0])!r}; extract the features of this split"
             )
         return [row[track] for track in track_ids]
 
 
 def read_feature_inputs(path: str | Path) -> dict:
-    """What a feature file was made from, without reading its features."""
+    """Return what a feature file was made from, without reading its features."""
     with hdf5.open_file(path) as file:
         return hdf5.read_json_attribute(file, "made_from").get("inputs", {})
 
 
 def read_features(path: str | Path) -> Features:
-    """Read a feature file, or raise `InputError` saying what is wrong with it."""
+    """Read a feature file, or raise `InputError`.
+
+    Examples
+    --------
+    >>> found = read_features("features/gtzan.h5")
+    >>> found.features.shape
+    (1000, 256)
+    """
     with hdf5.open_file(path) as file:
         features = hdf5.read_array(file, "features", largest=2**36)
         track_id = hdf5.read_strings(file, "track_id")
@@ -90,49 +113,58 @@ def read_features(path: str | Path) -> Features:
             hdf5.read_strings(file, "failed_reason"),
         )
         inputs = hdf5.read_json_attribute(file, "made_from").get("inputs", {})
-        # Of files by other versions or models, not all of these are there.
-        there = {name for name in _OPTIONAL if file.id.links.exists(name.encode())}
-        trained_on = hdf5.read_strings(file, "trained_on") if "trained_on" in there else ()
-        classes = hdf5.read_strings(file, "classes") if "classes" in there else ()
-        probabilities = hdf5.read_array(file, "probabilities") if "probabilities" in there else None
-    weights = inputs.get("weights", {}) if isinstance(inputs, dict) else None
-    fits = features.ndim == 2 and len(features) == len(track_id) and features.dtype.kind == "f"
-    fits = fits and _share_out(probabilities, len(track_id), classes)
-    if not fits or not provenance.is_model_record(weights):
-        raise InputError(f"{path}: a damaged feature file; delete it and extract again")
-    return Features(
-        features.astype(np.float32, copy=False),
-        track_id,
-        dict(zip(*failed, strict=False)),
-        inputs,
-        trained_on,
-        classes,
-        None if probabilities is None else probabilities.astype(np.float32, copy=False),
+        # Only some models and versions write these; `in` would follow a link to another file.
+        optional = {
+            name: read(file, name) if file.id.links.exists(name.encode()) else None
+            for name, read in (
+                ("trained_on", hdf5.read_strings),
+                ("classes", hdf5.read_strings),
+                ("probabilities", hdf5.read_array),
+            )
+        }
+    trained_on, classes = (
+        () if optional[name] is None else optional[name] for name in ("trained_on", "classes")
     )
+    probabilities = optional["probabilities"]
+    weights = inputs.get("weights", {}) if isinstance(inputs, dict) else None
+    if (
+        features.ndim != 2
+        or len(features) != len(track_id)
+        or features.dtype.kind != "f"
+        or not _are_probabilities(probabilities, len(track_id), classes)
+        or not provenance.is_model_record(weights)
+    ):
+        raise InputError(f"{path}: a damaged feature file; delete it and extract again")
+    if probabilities is not None:
+        probabilities = probabilities.astype(np.float32, copy=False)
+    features = features.astype(np.float32, copy=False)
+    failures = dict(zip(*failed, strict=False))
+    return Features(features, track_id, failures, inputs, trained_on, classes, probabilities)
 
 
-def _share_out(probabilities: np.ndarray | None, songs: int, classes: Sequence[str]) -> bool:
-    """Whether each song's row says how probable each class is; or there are neither."""
+def _are_probabilities(
+    probabilities: np.ndarray | None, tracks: int, classes: Sequence[str]
+) -> bool:
     if probabilities is None:
         return not len(classes)
     return (
         probabilities.dtype.kind == "f"
-        and probabilities.shape == (songs, len(classes))
+        and probabilities.shape == (tracks, len(classes))
         and 0 < len(classes) == len(set(classes))
-        and bool(((probabilities >= 0) & (probabilities <= 1)).all())  # which NaN is not
-        and bool((abs(probabilities.sum(axis=1, dtype=np.float64) - 1) < _SUM).all())
+        and bool(((probabilities >= 0) & (probabilities <= 1)).all())  # false for NaN
+        and bool((abs(probabilities.sum(axis=1, dtype=np.float64) - 1) < _TOLERANCE).all())
     )
 
 
-def write_features(path: str | Path, made: Features) -> None:
-    """Write a feature file whole."""
+def write_features(path: str | Path, features: Features) -> None:
+    """Write a feature file."""
     with hdf5.create_file(path) as file:
-        file["features"] = np.asarray(made.features, np.float32)
-        hdf5.write_strings(file, "track_id", made.track_id)
-        hdf5.write_strings(file, "failed_track_id", made.failed)
-        hdf5.write_strings(file, "failed_reason", made.failed.values())
-        hdf5.write_strings(file, "trained_on", made.trained_on)
-        if made.probabilities is not None:
-            hdf5.write_strings(file, "classes", made.classes)
-            file["probabilities"] = np.asarray(made.probabilities, np.float32)
-        file.attrs["made_from"] = provenance.to_json(provenance.make_record(made.inputs))
+        file["features"] = np.asarray(features.features, np.float32)
+        hdf5.write_strings(file, "track_id", features.track_id)
+        hdf5.write_strings(file, "failed_track_id", features.failed)
+        hdf5.write_strings(file, "failed_reason", features.failed.values())
+        hdf5.write_strings(file, "trained_on", features.trained_on)
+        if features.probabilities is not None:
+            hdf5.write_strings(file, "classes", features.classes)
+            file["probabilities"] = np.asarray(features.probabilities, np.float32)
+        file.attrs["made_from"] = provenance.to_json(provenance.make_record(features.inputs))

@@ -1,4 +1,4 @@
-"""Outputs that appear whole or not at all."""
+"""Output files that appear complete or not at all."""
 
 import contextlib
 import hashlib
@@ -14,31 +14,36 @@ from common.errors import InputError
 
 @contextlib.contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Yield a path to write to; on success it becomes `path` in one rename.
+    """Yield a temporary path; on success, rename it to `path`.
 
-    The file is written beside its destination as `NAME.partial` and synced
-    before the rename, so that a reader, a kill or a full disk never meets half
-    a file. On an error the partial file is removed and `path` is as before.
+    The temporary file `NAME.partial` is in the same folder and is synced before the
+    rename, so that neither a killed process nor a full disk leaves half a file. On
+    an error it is removed and `path` is unchanged.
 
     Raises
     ------
     InputError
-        The folder cannot be made, or `path` is a folder itself.
+        The folder cannot be created, or `path` is a folder.
     OSError
-        It cannot be written; `filename` is set.
+        The file cannot be written; its attribute `filename` is set.
+
+    Examples
+    --------
+    >>> with atomic_write("results/metrics.json") as partial:
+    ...     partial.write_text("{}")
     """
     path = Path(path)
     make_folder(path.parent)
     if path.is_dir():
-        raise InputError(f"{path}: is a folder; give a file's name in it")
-    partial = path.with_name(path.name + ".partial")
+        raise InputError(f"{path}: is a folder; give the name of a file in it")
+    partial = add_suffix(path, ".partial")
     try:
         yield partial
         with open(partial, "rb") as handle:
             os.fsync(handle.fileno())
         os.replace(partial, path)
     except OSError as error:
-        error.filename = error.filename or str(path)  # a full disk does not say whose write it met
+        error.filename = error.filename or str(path)  # a failed write does not name its file
         raise
     finally:
         with contextlib.suppress(OSError):
@@ -46,12 +51,12 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
 
 def add_suffix(path: Path, suffix: str) -> Path:
-    """`path` with a suffix after its name, in which a dataset's name may have a dot."""
+    """Append a suffix to the name of a path; unlike `with_suffix`, keep dots in the name."""
     return path.with_name(path.name + suffix)
 
 
 def make_folder(folder: str | Path) -> None:
-    """Make `folder` and its parents, or raise `InputError` saying why not."""
+    """Create a folder and its parents, or raise `InputError`."""
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -62,13 +67,7 @@ def make_folder(folder: str | Path) -> None:
 
 @contextlib.contextmanager
 def exclusive_folder(folder: str | Path) -> Iterator[None]:
-    """Hold a folder, which is made, so that no other process works there.
-
-    Raises
-    ------
-    InputError
-        Another one does.
-    """
+    """Create a folder and lock it against other processes, or raise `InputError`."""
     folder = Path(folder)
     make_folder(folder)
     path = folder / "lock"
@@ -82,17 +81,17 @@ def exclusive_folder(folder: str | Path) -> Iterator[None]:
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)  # while it is still ours
+        path.unlink(missing_ok=True)  # before another process can lock it
         lock.release()
 
 
 def write_all(file: io.RawIOBase, data: memoryview) -> None:
-    """Write all of `data` to an unbuffered file, which may take less of it at a time."""
+    """Write all of `data` to an unbuffered file, which may accept only a part at a time."""
     while len(data):
         data = data[file.write(data) :]
 
 
 def file_sha256(path: str | Path) -> str:
-    """Hex sha256 of a file's content, read in blocks."""
+    """Return the SHA-256 of a file in hexadecimal."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -1,4 +1,9 @@
-"""Reading HDF5 from anywhere without following where it points, and writing it whole."""
+"""HDF5 files: read without following links to other files, and written atomically.
+
+Weights, caches and feature files may come from elsewhere, and HDF5 lets a file
+refer to any other file on this machine. The functions here read only what is
+stored in the file itself and never allocate more than it can contain.
+"""
 
 import contextlib
 import json
@@ -11,21 +16,27 @@ import numpy as np
 from common.errors import InputError
 from common.files import atomic_write, write_all
 
-_DEFLATE = 1100  # deflate makes at most 1,032 bytes out of one
+_DEFLATE_RATIO = 1100  # deflate expands a byte to at most 1,032 bytes
+_DAMAGE = (KeyError, OSError, RuntimeError, TypeError, ValueError)  # what h5py raises for damage
 
 
 @contextlib.contextmanager
 def create_file(path: str | Path, **settings) -> Iterator[h5py.File]:
-    """Yield an HDF5 file to fill, which stands at `path` whole afterwards, or not at all.
+    """Yield an HDF5 file to fill; it appears at `path` complete or not at all.
 
-    `settings` are h5py.File's.
+    Parameters
+    ----------
+    path
+        The file to create.
+    settings
+        Passed to `h5py.File`.
 
     Raises
     ------
     OSError
-        It cannot be written, because the disk is full for example; `filename` is set.
+        It cannot be written; its attribute `filename` is set.
     """
-    with atomic_write(path) as aside, _Sink(aside) as sink:
+    with atomic_write(path) as partial, _Sink(partial) as sink:
         try:
             with h5py.File(sink, "w", **settings) as file:
                 yield file
@@ -35,10 +46,10 @@ def create_file(path: str | Path, **settings) -> Iterator[h5py.File]:
 
 
 class _Sink:
-    """A file that keeps its first failed write to itself until HDF5 is done with it.
+    """A file that keeps its first write error until HDF5 has closed it.
 
-    HDF5 writes when objects are closed, where it cannot report a full disk:
-    it prints tracebacks, keeps the file open, and may crash the interpreter.
+    HDF5 also writes when objects are closed, where it cannot report an error: it
+    prints tracebacks, leaves the file open and may crash the interpreter.
     """
 
     def __init__(self, path: Path):
@@ -69,26 +80,33 @@ class _Sink:
 
 
 def open_file(path: str | Path) -> h5py.File:
-    """Open an HDF5 file for reading, or raise `InputError` saying what is wrong."""
+    """Open an HDF5 file for reading, or raise `InputError`."""
     path = Path(path)
     if not path.is_file():
-        what = "not a file" if path.exists() else "no such file"
-        raise InputError(f"{path}: {what}; check the path")
+        problem = "not a file" if path.exists() else "no such file"
+        raise InputError(f"{path}: {problem}; check the path")
     try:
-        # Finished files do not change, and network drives often cannot lock.
+        # Finished files do not change, and network drives often do not support locks.
         return h5py.File(path, "r", locking=False)
     except PermissionError as error:
-        raise InputError(f"{path}: may not be read; change its permissions") from error
+        raise InputError(f"{path}: permission denied; change its permissions") from error
     except OSError as error:
         raise InputError(
-            f"{path}: not an HDF5 file, or a damaged one; make it or download it again"
+            f"{path}: not an HDF5 file, or damaged; make it or download it again"
         ) from error
 
 
 def open_format(path: str | Path, name: str, otherwise: str) -> h5py.File:
-    """`open_file` of one that is, by its root attribute `format`, of the format `name`.
+    """Open an HDF5 file whose root attribute `format` is `name`.
 
-    `otherwise` is what a file of another format is told to be, and the remedy.
+    Parameters
+    ----------
+    path
+        The file.
+    name
+        The required format.
+    otherwise
+        The error message for another format, without the path.
     """
     file = open_file(path)
     if _format(file) != name:
@@ -98,7 +116,7 @@ def open_format(path: str | Path, name: str, otherwise: str) -> h5py.File:
 
 
 def read_format(path: str | Path) -> str | None:
-    """What a file says in its root attribute `format`; None of one that says nothing."""
+    """Return the root attribute `format` of a file; None if it has none or is not HDF5."""
     try:
         with h5py.File(path, "r", locking=False) as file:
             return _format(file)
@@ -108,116 +126,97 @@ def read_format(path: str | Path) -> str | None:
 
 def _format(file: h5py.File) -> str | None:
     try:
-        found = file.attrs.get("format")
-    except (OSError, RuntimeError, TypeError, ValueError):
+        return read_attribute(file, "format", str)
+    except InputError:
         return None
-    return found if isinstance(found, str) else None
 
 
 def get_dataset(group: h5py.Group, name: str) -> h5py.Dataset:
-    """A dataset whose values lie in this very file.
-
-    External links, external raw storage and virtual datasets are refused: a
-    foreign file could use them to read others on this machine.
-    """
-    found = _node(group, name)
-    here = f"{group.file.filename}: {name}"
-    if not isinstance(found, h5py.Dataset):
-        raise InputError(f"{here} is not a dataset; make or download it again")
-    if found.external is not None or found.is_virtual:
-        raise InputError(f"{here} lies in another file; only values in the file itself are read")
-    return found
+    """Return a dataset whose values are stored in this file, or raise `InputError`."""
+    node = _node(group, name)
+    if not isinstance(node, h5py.Dataset):
+        raise _error(group, name, "is not a dataset")
+    if node.external is not None or node.is_virtual:
+        raise _error(group, name, "is stored in another file")
+    return node
 
 
 def get_group(parent: h5py.Group, name: str) -> h5py.Group:
-    """A group that lies in this very file; '' is the parent itself."""
-    found = _node(parent, name) if name else parent
-    if not isinstance(found, h5py.Group):
-        raise InputError(
-            f"{parent.file.filename}: {name} is not a group; make or download it again"
-        )
-    return found
+    """Return a group in this file ('' for the parent itself), or raise `InputError`."""
+    node = _node(parent, name) if name else parent
+    if not isinstance(node, h5py.Group):
+        raise _error(parent, name, "is not a group")
+    return node
 
 
 def _node(parent: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
-    """What stands under a path of names, none of which may be a link to elsewhere."""
-    here, node = f"{parent.file.filename}: {name}", parent
-    try:
-        for part in name.strip("/").split("/"):
-            if not isinstance(node, h5py.Group):
-                raise KeyError(name)
-            # Not `part in node` or `node.get`, which open the file that an external link names.
-            if node.id.links.get_info(part.encode()).type != h5py.h5l.TYPE_HARD:
-                raise InputError(f"{here} is a link; only values in the file itself are read")
-            node = node[part]
-    except (KeyError, RuntimeError, OSError) as error:
-        raise InputError(f"{here} is missing or damaged; make or download it again") from error
+    """Follow a path of names, none of which may be a link."""
+    node = parent
+    for part in name.strip("/").split("/"):
+        try:
+            # `part in node` and `node.get` would open the file that an external link refers to.
+            kind = node.id.links.get_info(part.encode()).type
+            node = node[part] if kind == h5py.h5l.TYPE_HARD else None
+        except (*_DAMAGE, AttributeError) as error:  # a dataset has no links
+            raise _error(parent, name, "is missing or damaged") from error
+        if node is None:
+            raise _error(parent, name, "is a link, which is not followed")
     return node
 
 
 def read_array(group: h5py.Group, name: str, largest: int = 2**31) -> np.ndarray:
-    """A whole dataset of numbers as an array of at most `largest` bytes."""
-    found = get_dataset(group, name)
-    if found.dtype.kind not in "iuf":
-        raise InputError(f"{group.file.filename}: {name} does not hold numbers; make it again")
-    _require_plausible(found, name, largest)
-    try:
-        return found[()]
-    except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(
-            f"{group.file.filename}: {name} is damaged; make or download it again"
-        ) from error
+    """Return a numeric dataset of at most `largest` bytes, or raise `InputError`."""
+    dataset = get_dataset(group, name)
+    if dataset.dtype.kind not in "iuf":
+        raise _error(group, name, "does not contain numbers")
+    return _values(group, name, dataset, largest)
 
 
 def read_strings(group: h5py.Group, name: str) -> np.ndarray:
-    """A one-dimensional dataset of UTF-8 strings as an object array of str."""
-    found = get_dataset(group, name)
-    if h5py.check_string_dtype(found.dtype) is None or found.ndim != 1:
-        raise InputError(f"{group.file.filename}: {name} does not hold text; make it again")
-    _require_plausible(found, name, 2**31)
+    """Return a one-dimensional dataset of strings as an object array, or raise `InputError`."""
+    dataset = get_dataset(group, name)
+    if h5py.check_string_dtype(dataset.dtype) is None or dataset.ndim != 1:
+        raise _error(group, name, "does not contain text")
+    return _values(group, name, dataset, 2**31)
+
+
+def _values(group: h5py.Group, name: str, dataset: h5py.Dataset, largest: int) -> np.ndarray:
+    if dataset.nbytes > min(largest, _DEFLATE_RATIO * Path(dataset.file.filename).stat().st_size):
+        raise _error(group, name, f"declares {dataset.nbytes} bytes, more than it can contain")
     try:
-        return found.asstr()[()]
-    except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(f"{group.file.filename}: {name} is damaged; make it again") from error
+        return dataset[()] if dataset.dtype.kind in "iuf" else dataset.asstr()[()]
+    except _DAMAGE as error:
+        raise _error(group, name, "is damaged") from error
 
 
 def write_strings(group: h5py.Group, name: str, values: Iterable[str]) -> None:
-    """Keep strings as a dataset that `strings` reads."""
+    """Write strings as a dataset for `read_strings`."""
     group.create_dataset(name, data=list(values), dtype=h5py.string_dtype())
 
 
 def read_attribute(file: h5py.File, name: str, kind: type) -> str | float:
-    """A root attribute that is one str or one float, or `InputError`."""
+    """Return a root attribute that is one str or one float, or raise `InputError`."""
     try:
-        found = file.attrs[name]
-    except (KeyError, OSError, RuntimeError, TypeError, ValueError):
-        found = None
-    if isinstance(found, np.generic):
-        found = found.item()
-    if not isinstance(found, kind):
-        raise InputError(
-            f"{file.filename}: its attribute {name!r} is missing or damaged: it was not made by "
-            "this package, or only in part; make it again"
-        )
-    return found
+        value = file.attrs[name]
+    except _DAMAGE:
+        value = None
+    if isinstance(value, np.generic):
+        value = value.item()
+    if not isinstance(value, kind):
+        raise _error(file, f"attribute {name!r}", "is missing or damaged")
+    return value
 
 
 def read_json_attribute(file: h5py.File, name: str) -> dict:
-    """A JSON object kept in a root attribute."""
+    """Return a root attribute that is a JSON object, or raise `InputError`."""
     try:
-        found = json.loads(read_attribute(file, name, str))
+        value = json.loads(read_attribute(file, name, str))
     except (RecursionError, ValueError):
-        found = None
-    if not isinstance(found, dict):
-        raise InputError(
-            f"{file.filename}: its attribute {name!r} is not a JSON object; make it again"
-        )
-    return found
+        value = None
+    if not isinstance(value, dict):
+        raise _error(file, f"attribute {name!r}", "is not a JSON object")
+    return value
 
 
-def _require_plausible(found: h5py.Dataset, name: str, largest: int) -> None:
-    """Declared sizes are cheap lies: more than can be stored is never allocated."""
-    if found.nbytes > min(largest, _DEFLATE * Path(found.file.filename).stat().st_size):
-        raise InputError(
-            f"{found.file.filename}: {name} declares {found.nbytes} bytes, more than it can hold"
-        )
+def _error(group: h5py.Group, name: str, problem: str) -> InputError:
+    return InputError(f"{group.file.filename}: {name} {problem}; make it or download it again")

@@ -1,36 +1,38 @@
-"""Parallel maps that keep the order and bound their memory; one outlives its workers."""
+"""Parallel maps that keep the order of the items and bound the memory they use."""
 
+import atexit
 import collections
 import contextlib
+import errno
 import functools
 import multiprocessing
 import multiprocessing.connection
 import os
 import pickle
+import queue
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import threadpoolctl
 
 from common.errors import InputError
 
-_AHEAD_PER_WORKER = 4  # items drawn before the oldest of them is yielded
-_TRIES = 2  # the first loss may be due to something else, such as a shortage of memory
-_TICK = 1.0  # seconds; see `_Crew.wait`
+_AHEAD_PER_WORKER = 4  # items submitted before the oldest result is yielded
+_ATTEMPTS = 2  # a worker's first death may have another cause, such as a shortage of memory
+_TICK = 1.0  # seconds between two checks of a worker that has not answered
+_START = 300.0  # seconds within which a process must have imported the function's module
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one item: its result, or the exception that it raised."""
+    """The result of one item, or the exception that it raised."""
 
     item: Any
     result: Any = None
@@ -38,7 +40,7 @@ class Outcome:
 
 
 class WorkerLost(Exception):
-    """The item killed the process that worked on it, or never came back."""
+    """The worker process of an item died or did not answer in time."""
 
 
 def ordered_map(
@@ -48,234 +50,214 @@ def ordered_map(
     workers: int,
     patience: float = 300.0,
 ) -> Iterator[Outcome]:
-    """Apply `function` to each item in worker processes; yield outcomes in order.
+    """Apply a function to each item in worker processes and yield the outcomes in order.
 
-    At most four items a worker are drawn before the oldest of them is yielded,
-    so memory does not grow with the number of items. An item whose process
-    dies twice (a decoder that crashes), or that takes more than `patience`
-    seconds, yields `WorkerLost`; the other items are not touched by that.
-    Workers run BLAS on one thread each, so that the result does not depend on
-    their number, and end with their parent even if that is killed.
+    At most four items per worker are submitted ahead, so memory use does not
+    depend on the number of items. If the process of an item dies twice, for
+    example because a decoder crashes, or takes longer than `patience`, the
+    outcome of that item is `WorkerLost`; other items are not affected. Each
+    worker runs BLAS on one thread, so that results do not depend on the number
+    of workers. Workers end when their parent process ends, even if it is killed.
+
+    Parameters
+    ----------
+    function
+        A function that can be pickled.
+    items
+        Values that can be pickled.
+    workers
+        Number of processes.
+    patience
+        Seconds that one item may take.
 
     Raises
     ------
     InputError
         The worker processes cannot start.
+
+    Examples
+    --------
+    >>> [outcome.result for outcome in ordered_map(abs, [-1, -2], workers=2)]
+    [1, 2]
     """
-    numbered = enumerate(items)
-    again: collections.deque[_Task] = collections.deque()
-    done: dict[int, Outcome] = {}
-    turn = 0  # number of the item that is yielded next
-    crew = _Crew(function, workers, patience)
+    tasks: queue.SimpleQueue = queue.SimpleQueue()
+    crew = [_Worker(function, tasks, patience) for _ in range(workers)]
+
+    def close() -> None:
+        for worker in crew:
+            worker.close()
+            tasks.put(None)
+        for worker in crew:
+            worker.join(timeout=10)  # a process that waits for a dead disk cannot be killed
+
+    # Otherwise the first process starts the tracker, which unblocks SIGINT in that thread.
+    resource_tracker.ensure_running()
+    atexit.register(close)  # else multiprocessing ends the processes, and they are restarted
     try:
-        while True:
-            while crew.has_room():
-                ahead = len(crew.busy) + len(done)
-                if again:
-                    crew.give(again.popleft())
-                elif ahead < workers * _AHEAD_PER_WORKER and (drawn := next(numbered, None)):
-                    crew.give(_Task(*drawn))
-                else:
-                    break
-            if turn in done:
-                yield done.pop(turn)
-                turn += 1
-            elif crew.busy:
-                for task, outcome in crew.wait():
-                    if isinstance(outcome.error, _Died) and task.tries < _TRIES:
-                        again.append(task)
-                    else:
-                        done[task.number] = outcome
-            else:
-                return
+        for worker in crew:
+            worker.start()
+        yield from _in_order(lambda item: _submit(tasks, item), items, _AHEAD_PER_WORKER * workers)
     finally:
-        crew.close()
+        atexit.unregister(close)
+        close()
 
 
 def map_in_threads(function: Callable[[Any], Any], items: Iterable) -> Iterator:
-    """Yield the function of each item, in order, computed by threads a few items ahead.
+    """Yield the function of each item in order, computed by threads a few items ahead.
 
-    For work that NumPy does without Python's lock. BLAS gets one thread in each: its
-    own threads help the products only, and get in each other's way on a busy machine.
+    Intended for NumPy functions that release Python's lock. BLAS is limited to
+    one thread per item, since its own threads compete with these.
     """
     workers = available_cores()
-    ahead: collections.deque = collections.deque()
     with one_blas_thread(), ThreadPoolExecutor(workers) as pool:
-        for item in items:
-            ahead.append(pool.submit(function, item))
-            if len(ahead) > 2 * workers:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+        yield from _in_order(lambda item: pool.submit(function, item), items, 2 * workers + 1)
+
+
+def _in_order(submit: Callable[[Any], Future], items: Iterable, ahead: int) -> Iterator:
+    """Yield the results in order, with `ahead` items submitted before the oldest is yielded."""
+    pending: collections.deque[Future] = collections.deque()
+    for item in items:
+        pending.append(submit(item))
+        if len(pending) == ahead:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
+
+
+def _submit(tasks: queue.SimpleQueue, item: Any) -> Future:
+    future: Future = Future()
+    tasks.put((future, item))
+    return future
 
 
 def one_blas_thread() -> contextlib.AbstractContextManager:
-    """Keep NumPy's BLAS to one thread: with more, some processors round products otherwise."""
-    return _blas().limit(limits=1)
+    """Limit BLAS to one thread; more threads change the rounding on some processors."""
+    return _find_blas().limit(limits=1)
 
 
 @functools.cache
-def _blas() -> threadpoolctl.ThreadpoolController:
-    """NumPy's BLAS; looked for once, since that takes longer than a short song's scores."""
+def _find_blas() -> threadpoolctl.ThreadpoolController:
+    """Find NumPy's BLAS once; searching takes longer than scoring a short track."""
     return threadpoolctl.ThreadpoolController().select(user_api="blas")
 
 
 def available_cores() -> int:
-    """How many cores this process may run on."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-class _Died(WorkerLost):
-    """The worker's end, as told by its pipe."""
+def call(function: Callable[[Any], Any], item: Any) -> bytes:
+    """Call the function and return a pickle of its (result, error).
+
+    Workers send this pickle instead of raising, so that an error of the function
+    differs from an error of the worker.
+    """
+    try:
+        return pickle.dumps((function(item), None))
+    except Exception as error:
+        try:
+            answer = pickle.dumps((None, error))
+            pickle.loads(answer)  # some exception classes cannot be restored
+            return answer
+        except Exception:
+            return pickle.dumps((None, RuntimeError(f"{type(error).__name__}: {error}")))
 
 
-@dataclass
-class _Task:
-    number: int
-    item: Any
-    tries: int = 0
+class _Worker(threading.Thread):
+    """A thread that passes items to a process of its own, one at a time.
 
-
-@dataclass
-class _Worker:
-    """A process with a pipe of its own, so that its death harms no other's results."""
-
-    process: SpawnProcess
-    pipe: Connection
-    started: bool = False
-    task: _Task | None = None
-    waited: float = 0.0  # seconds for this task
-
-
-class _Crew:
-    """Up to `size` workers, each with one task at a time.
-
-    Not concurrent.futures: there, a worker killed while it sends a result
-    leaves the pool's thread, and with it the interpreter's end, waiting for
-    ever; and all items under way are lost with it.
+    The process is started when it is needed, and again after it was lost. Unlike in
+    concurrent.futures, a process that is killed while it sends a result blocks
+    neither the other processes nor the end of the program.
     """
 
-    def __init__(self, function: Callable, size: int, patience: float):
-        self._function, self._size, self._patience = function, size, patience
-        self._workers: list[_Worker] = []
-
-    @property
-    def busy(self) -> list[_Worker]:
-        return [worker for worker in self._workers if worker.task]
-
-    def has_room(self) -> bool:
-        return len(self.busy) < self._size
-
-    def give(self, task: _Task) -> None:
-        free = next((worker for worker in self._workers if not worker.task), None)
-        worker = free or self._hire()
-        task.tries += 1
-        worker.task, worker.waited = task, 0.0
-        with contextlib.suppress(OSError):  # it has died: waiting for it will tell
-            worker.pipe.send(task.item)
-
-    def wait(self) -> Iterator[tuple[_Task, Outcome]]:
-        """Wait for some worker; yield what came back, or was given up."""
-        busy, before = self.busy, time.monotonic()
-        ready = multiprocessing.connection.wait([worker.pipe for worker in busy], _TICK)
-        # Summed up in ticks: hours between two of them (Ctrl-Z, sleep) are no worker's fault.
-        passed = min(time.monotonic() - before, _TICK)
-        for worker in busy:
-            task = worker.task
-            if worker.pipe in ready:
-                outcome = self._receive(worker)
-                if outcome is not None:
-                    worker.task = None
-                    yield task, outcome
-                continue
-            worker.waited += passed
-            if worker.waited >= self._patience:
-                self._dismiss(worker)
-                yield task, Outcome(task.item, error=WorkerLost("its decoder did not come back"))
+    def __init__(self, function: Callable, tasks: queue.SimpleQueue, patience: float):
+        super().__init__(daemon=True)
+        self._function, self._tasks, self._patience = function, tasks, patience
+        self._process: SpawnProcess | None = None
+        self._closed = False
 
     def close(self) -> None:
-        for worker in list(self._workers):
-            self._dismiss(worker)
+        """Kill the process, whatever it is doing; called by another thread."""
+        self._closed = True
+        if (process := self._process) is not None:
+            process.kill()
 
-    def _hire(self) -> _Worker:
-        # Spawned, not forked: a fork of a process with running threads may deadlock.
+    def run(self) -> None:
+        # The process inherits this: Ctrl-C reaches the parent alone, which ends the process.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        while (task := self._tasks.get()) is not None and not self._closed:
+            future, item = task
+            try:
+                future.set_result(self._outcome(item))
+            except BaseException as error:
+                future.set_exception(error)
+        self._stop_process()
+
+    def _outcome(self, item: Any) -> Outcome:
+        for _ in range(_ATTEMPTS):
+            if self._process is None:
+                self._start_process()
+            try:
+                self._pipe.send(item)
+                return Outcome(item, *pickle.loads(self._receive(self._patience)))
+            except TimeoutError:
+                self._stop_process()
+                return Outcome(item, error=WorkerLost("its decoder did not come back"))
+            except (EOFError, OSError):
+                self._stop_process()
+        return Outcome(item, error=WorkerLost("its decoder crashed"))
+
+    def _start_process(self) -> None:
+        # Spawned, since a fork of a process with several threads may deadlock.
         context = multiprocessing.get_context("spawn")
-        pipe, far_end = context.Pipe()
-        resource_tracker.ensure_running()  # else the first worker's start does, and resets the mask
-        # Workers do not hear Ctrl-C: it is their parent's to end them, and to say so once.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        self._pipe, far_end = context.Pipe()
+        process = context.Process(target=_work, args=(far_end, self._function), daemon=True)
         try:
-            process = context.Process(target=_work, args=(far_end, self._function), daemon=True)
+            if self._closed:
+                raise EOFError
             process.start()
-        except OSError as error:
-            pipe.close()
-            raise _cannot_start(error.strerror) from error
-        finally:
-            far_end.close()  # so that the pipe ends when the worker does
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        worker = _Worker(process, pipe)
-        self._workers.append(worker)
-        return worker
-
-    def _receive(self, worker: _Worker) -> Outcome | None:
-        """The outcome that has come, or None for a worker's first sign of life."""
-        item = worker.task.item
-        try:
-            message = worker.pipe.recv_bytes()
+            self._process = process
+            far_end.close()  # so that the pipe ends with the process
+            if self._closed:  # by now, without having seen this process
+                process.kill()
+            self._receive(_START)
         except (EOFError, OSError) as error:
-            self._dismiss(worker)
-            if not worker.started:
-                raise _cannot_start("one ended at once") from error
-            return Outcome(item, error=_Died("its decoder crashed"))
-        worker.waited = 0.0
-        if not worker.started:
-            worker.started = True
-            return None
-        try:
-            result, error = pickle.loads(message)
-        except Exception as unreadable:  # an exception class that cannot be put together again
-            return Outcome(item, error=unreadable)
-        return Outcome(item, result, error)
+            self._stop_process()
+            reason = getattr(error, "strerror", None) or "one ended at once"
+            raise InputError(
+                f"worker processes cannot start ({reason}); use fewer --workers or free some memory"
+            ) from error
 
-    def _dismiss(self, worker: _Worker) -> None:
-        self._workers.remove(worker)
-        worker.process.kill()
-        worker.process.join(timeout=5)  # one that waits for a dead disk cannot even be killed
-        worker.pipe.close()
+    def _stop_process(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.join(timeout=5)
+            self._pipe.close()
+            self._process = None
 
-
-def _cannot_start(why: str | None) -> InputError:
-    return InputError(
-        f"worker processes cannot start ({why}); take fewer --workers, or free some memory"
-    )
+    def _receive(self, patience: float) -> bytes:
+        """Wait in ticks, so that a suspended program does not count against the process."""
+        waited = 0.0
+        while not self._pipe.poll(_TICK):
+            waited += _TICK
+            if waited >= patience:
+                raise TimeoutError(errno.ETIMEDOUT, "no answer")
+        return self._pipe.recv_bytes()
 
 
 def _work(pipe: Connection, function: Callable) -> None:
-    """The life of a worker; that `function` comes with it has loaded the libraries it uses."""
+    """Answer items in a worker process; unpickling `function` has imported its module."""
     threadpoolctl.threadpool_limits(1)
-    # C decoders print warnings of their own about damaged files; we report them in one line.
+    # C decoders print their own warnings about damaged files; they are reported in one line.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    with contextlib.suppress(EOFError, OSError):  # the parent has left
-        pipe.send(None)
+    with contextlib.suppress(EOFError, OSError):  # the parent has closed the pipe
+        pipe.send_bytes(b"started")
         while True:
-            pipe.send_bytes(_answer(function, pipe.recv()))
-
-
-def _answer(function: Callable, item: Any) -> memoryview:
-    try:
-        return ForkingPickler.dumps((function(item), None))
-    except Exception as error:
-        return _packed(error)
-
-
-def _packed(error: Exception) -> memoryview:
-    try:
-        return ForkingPickler.dumps((None, error))
-    except Exception:  # it holds something that cannot be sent
-        return ForkingPickler.dumps((None, RuntimeError(f"{type(error).__name__}: {error}")))
+            pipe.send_bytes(call(function, pipe.recv()))
 
 
 def _end_with_parent() -> None:

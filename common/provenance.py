@@ -1,8 +1,8 @@
-"""What made a file: asked before making it again, written into it afterwards.
+"""Provenance: the record, in each output file, of the inputs that made it.
 
-Every output carries a record {"inputs": …, "versions": …}. Inputs decide
-whether an output may stand; versions are kept for the reader only, so that a
-library upgrade does not make a finished cache unusable.
+A record is {"inputs": …, "versions": …}. The inputs decide whether an existing
+output can be reused. The versions are information only, so that a library upgrade
+does not invalidate finished outputs.
 """
 
 import hashlib
@@ -13,24 +13,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from common.errors import InputError
+from common.files import add_suffix
 
 _PACKAGES = (
-    "numpy",
-    "scipy",
-    "librosa",
-    "soundfile",
-    "soxr",
-    "keras",
-    "tensorflow",
-    "jax",
-    "torch",
-    "scikit-learn",
-    "essentia",
+    *("numpy", "scipy", "librosa", "soundfile", "soxr", "keras", "tensorflow", "jax", "torch"),
+    *("scikit-learn", "essentia"),
 )
 
 
 def make_record(inputs: dict) -> dict:
-    """The provenance of an output made now from `inputs` (JSON values only)."""
+    """Return the record of an output made from `inputs` (JSON values) by this installation."""
     versions = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -40,38 +32,39 @@ def make_record(inputs: dict) -> dict:
     return {"inputs": inputs, "versions": versions}
 
 
-def to_json(made: dict) -> str:
-    """A record as the JSON text that goes into an attribute or a sidecar."""
-    return json.dumps(made, ensure_ascii=False, indent=1, sort_keys=True)
+def to_json(record: dict) -> str:
+    """Return a record as JSON text for an HDF5 attribute or a sidecar file."""
+    return json.dumps(record, ensure_ascii=False, indent=1, sort_keys=True)
 
 
 def list_differences(old: dict, new: dict, prefix: str = "") -> list[str]:
-    """Name each value in which two input records differ, as `name: old -> new`."""
-    found = []
+    """List the values that differ between two records of inputs as `name: old -> new`."""
+    differences = []
     for key in sorted(old.keys() | new.keys()):
         before, after = old.get(key), new.get(key)
         if isinstance(before, dict) and isinstance(after, dict):
-            found += list_differences(before, after, f"{prefix}{key}.")
+            differences += list_differences(before, after, f"{prefix}{key}.")
         elif before != after:
-            found.append(f"{prefix}{key}: {_short(before)} -> {_short(after)}")
-    return found
+            differences.append(f"{prefix}{key}: {_shorten(before)} -> {_shorten(after)}")
+    return differences
 
 
 def require_same(path: str | Path, old: dict, new: dict) -> None:
-    """Raise `InputError` unless the output at `path` was made from inputs `new`."""
-    changed = list_differences(old, new)
-    if changed:
+    """Raise `InputError` if the existing output at `path` was made from other inputs."""
+    differences = list_differences(old, new)
+    if differences:
         raise InputError(
-            f"{path}: already there, made from other inputs ({'; '.join(changed)}); "
+            f"{path}: already there, made from other inputs ({'; '.join(differences)}); "
             "choose another --out, or delete it to make it again"
         )
 
 
 def describe_model(inputs: dict) -> dict:
-    """What the inputs of a training say of its model, for what the model makes in its turn.
+    """Summarise the inputs of a training for the record of what its model makes.
 
-    `name`, `model` and `artists`, and the `seed` by which several trainings are told apart;
-    None where it is not said.
+    Returns
+    -------
+    The training's `name`, `model`, number of `artists`, and `seed`; None if unknown.
     """
     settings = inputs.get("settings")
     seed = settings.get("seed") if isinstance(settings, dict) else None
@@ -81,25 +74,24 @@ def describe_model(inputs: dict) -> dict:
     }
 
 
-def is_model_record(made: object) -> bool:
-    """Whether a record read from a file says what made it in the types that are relied upon."""
+def is_model_record(record: object) -> bool:
+    """Return whether a value is a description as from `describe_model`, with valid types."""
     kinds = {"name": str, "model": str, "artists": int, "seed": int}
-    return isinstance(made, dict) and all(
-        isinstance(made.get(name), kind | None) for name, kind in kinds.items()
+    return isinstance(record, dict) and all(
+        isinstance(record.get(name), kind | None) for name, kind in kinds.items()
     )
 
 
 def sidecar_path(path: str | Path) -> Path:
-    """Where the record of a file that has no attributes of its own stands."""
-    path = Path(path)
-    return path.with_name(path.name + ".json")
+    """Return the path of the record of a file that has no attributes, `NAME.json`."""
+    return add_suffix(Path(path), ".json")
 
 
 def read_sidecar(path: str | Path) -> dict:
-    """The record beside `path`, or an empty one where there is none."""
+    """Return the record of the file `path`, or one without inputs if there is no sidecar."""
     try:
-        found = json.loads(sidecar_path(path).read_text(encoding="utf-8"))
-        return found if isinstance(found.get("inputs"), dict) else {"inputs": {}}
+        record = json.loads(sidecar_path(path).read_text(encoding="utf-8"))
+        return record if isinstance(record.get("inputs"), dict) else {"inputs": {}}
     except FileNotFoundError:
         return {"inputs": {}}
     except (ValueError, AttributeError) as error:
@@ -109,13 +101,13 @@ def read_sidecar(path: str | Path) -> dict:
 
 
 def digest_rows(rows: Iterable[Iterable[str]]) -> str:
-    """Hex sha256 that identifies rows of text."""
-    made = hashlib.sha256()
+    """Return a SHA-256 in hexadecimal that identifies rows of text."""
+    sha256 = hashlib.sha256()
     for row in rows:
-        made.update("\0".join((*row, "")).encode("utf-8", "surrogatepass"))
-    return made.hexdigest()
+        sha256.update("\0".join((*row, "")).encode("utf-8", "surrogatepass"))
+    return sha256.hexdigest()
 
 
-def _short(value: object) -> str:
+def _shorten(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 40 else text[:37] + "…"

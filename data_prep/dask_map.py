@@ -1,17 +1,17 @@
 """The ordered map of `common.parallel`, on the machines of a Dask cluster.
 
-A cluster is one scheduler and any number of workers. Each is started in this
-package's folder, where requirements.txt and requirements-dask.txt are
-installed, and each sees the audio at the same path:
+A cluster is one scheduler and any number of workers. Start each in the folder of
+this package, with requirements.txt and requirements-dask.txt installed and the
+audio at the same path:
 
     python -m dask scheduler --port 8786
     python -m dask worker tcp://HOST:8786 --nthreads 1 --nworkers 8
 
-(`python -m dask` and not `dask`, which would not find this package.)
+(`python -m dask`, since `dask` alone does not find this package.)
 
-Give only a scheduler of your own, on a network of your own: Dask sends pickled
-objects, so the scheduler can run any program here, and whoever reaches its
-port can run any program on its workers.
+Only use a scheduler of your own in a network that you trust: Dask sends pickled
+objects, so the scheduler can run any program here, and whoever reaches its port
+can run any program on its workers.
 """
 
 import asyncio
@@ -31,18 +31,18 @@ from typing import Any
 import threadpoolctl
 
 from common.errors import InputError
-from common.parallel import Outcome, WorkerLost
+from common.parallel import Outcome, WorkerLost, call
 
 try:
     import distributed
-except ImportError:  # it is wanted on clusters only
+except ImportError:  # optional
     distributed = None
 
-_REACH = 10.0  # seconds for the scheduler to answer, and for its first worker to be there
-_GONE = 60.0  # seconds without any worker, in the middle of the work; a nanny needs some for a new
-_TRIES = 2  # alone, of an item that may have killed its worker
-_TICK = 1.0  # seconds between two looks at what the cluster does
-_LOOK = 5.0  # seconds after which workers are counted anew
+_CONNECT = 10.0  # seconds in which the scheduler must answer and have a worker
+_NO_WORKERS = 60.0  # seconds without any worker before the map fails; a nanny restarts lost ones
+_ATTEMPTS = 2  # of an item alone, after a worker that had it died
+_TICK = 1.0  # seconds between two checks of an item that is not done
+_COUNT = 5.0  # seconds between two counts of the workers' threads
 
 
 def ordered_map(
@@ -50,193 +50,167 @@ def ordered_map(
     items: Iterable,
     *,
     scheduler: str,
-    ahead_per_worker: int = 4,
+    ahead_per_thread: int = 4,
     patience: float = 300.0,
 ) -> Iterator[Outcome]:
-    """Apply `function` to each item on a Dask cluster; yield outcomes in order.
+    """Apply a function to each item on a Dask cluster and yield the outcomes in order.
 
-    As `common.parallel.ordered_map`: at most `ahead_per_worker` items a worker's
-    thread are drawn before the oldest of them is yielded. An item whose worker
-    dies again and again, also while nothing else is under way, or that takes
-    more than `patience` seconds, yields `WorkerLost`; the others are not
-    touched by that. Workers may come and go meanwhile. BLAS has one thread.
-    No result stays on the cluster.
+    Like `common.parallel.ordered_map`: the number of items submitted ahead is bounded,
+    a lost worker costs its own item only, and BLAS uses one thread. Workers may join
+    and leave at any time. No result stays on the cluster.
 
     Parameters
     ----------
     function
-        Of a module that the workers can import, as they do by its name.
+        A function of a module that the workers can import.
+    items
+        Values that can be pickled.
     scheduler
-        Its address tcp://HOST:PORT, or the path of the file that
-        `dask scheduler --scheduler-file` has written.
+        Address tcp://HOST:PORT, or the file written by `dask scheduler --scheduler-file`.
+    ahead_per_thread
+        Maximum number of items submitted ahead per worker thread.
+    patience
+        Seconds that one item may take.
 
     Raises
     ------
     InputError
-        Dask is not installed, the scheduler cannot be reached or is lost, it
-        has no workers, or these cannot import `function`.
+        Dask is not installed; the scheduler cannot be reached or is lost; it has no
+        workers, or they cannot import the function.
     """
-    rest, under_way = iter(items), collections.deque()
-    with contextlib.closing(_Cluster(scheduler, patience)) as cluster:
+    items, pending = iter(items), collections.deque()
+    with contextlib.closing(_Cluster(scheduler, function, patience)) as cluster:
         while True:
-            room = ahead_per_worker * cluster.threads() - len(under_way)
-            for item in itertools.islice(rest, max(room, 0)):
-                under_way.append(_Task(cluster, function, item))
-            if not under_way:
+            free = max(ahead_per_thread * cluster.count_threads() - len(pending), 0)
+            pending.extend((item, cluster.submit(item)) for item in itertools.islice(items, free))
+            if not pending:
                 return
-            yield under_way.popleft().outcome(under_way)
-
-
-class _Task:
-    """An item's way through the cluster, as bytes that Dask does not look into."""
-
-    def __init__(self, cluster: "_Cluster", function: Callable, item: Any):
-        self._cluster, self._item = cluster, item
-        self._order = pickle.dumps((function, item))
-        self._future = cluster.submit(self._order)
-
-    def outcome(self, others: Iterable["_Task"]) -> Outcome:
-        """Wait for what comes of it; `others` are all tasks that may be under way beside it."""
-        with contextlib.suppress(distributed.KilledWorker):
-            return self._answer()
-        # Dask blames a worker's death on all tasks that it had, whether it had begun them or not.
-        # Of these, only the guilty one dies alone, and once may be due to something else.
-        for _ in range(_TRIES):
-            self._cluster.wait_for([other._future for other in others])
-            self._future = self._cluster.submit(self._order)
-            with contextlib.suppress(distributed.KilledWorker):
-                return self._answer()
-        return Outcome(self._item, error=WorkerLost("its decoder crashed"))
-
-    def _answer(self) -> Outcome:
-        try:
-            return Outcome(self._item, *_unpacked(self._cluster.result(self._future)))
-        except WorkerLost as error:
-            return Outcome(self._item, error=error)
+            item, future = pending.popleft()
+            yield cluster.outcome(item, future, [other for _, other in pending])
 
 
 class _Cluster:
-    """A connection to the scheduler, whose troubles are told in one line."""
+    """A connection to a scheduler that reports problems as `InputError`."""
 
-    def __init__(self, scheduler: str, patience: float):
-        self._name, self._patience = scheduler, patience
+    def __init__(self, scheduler: str, function: Callable, patience: float):
+        self._name, self._function, self._patience = scheduler, function, patience
         if distributed is None:
             raise InputError(
                 "a cluster needs dask.distributed; pip install -r requirements-dask.txt"
             )
-        # What it logs of lost workers and connections, we say ourselves where it matters.
-        for chatty in ("distributed", "distributed.client", "tornado.application"):
-            logging.getLogger(chatty).setLevel(logging.CRITICAL)
-        self._client = self._connected(_address(scheduler))
-        self._threads, self._looked = 0, -_LOOK
+        # Lost workers and connections are reported here if they matter.
+        for logger in ("distributed", "distributed.client", "tornado.application"):
+            logging.getLogger(logger).setLevel(logging.CRITICAL)
+        self._client = self._connect(_address(scheduler))
+        self._threads, self._counted = 0, -_COUNT
         try:
-            self._client.wait_for_workers(1, timeout=_REACH)
+            self._client.wait_for_workers(1, timeout=_CONNECT)
         except OSError as error:
             self.close()
             raise self._no_workers("has no workers") from error
 
-    def close(self) -> None:
-        """Leave; what is under way is forgotten, and with it all that the cluster holds of us."""
-        with contextlib.suppress(Exception):  # the scheduler may be gone
-            self._client.cancel(list(self._client.futures), force=True)
-        with contextlib.suppress(Exception):
-            self._client.close(timeout=_REACH)
-
-    def threads(self) -> int:
-        """How many items the cluster can work on at a time, at least one."""
-        if time.monotonic() - self._looked >= _LOOK:
-            with self._told():
-                self._threads = sum(self._client.nthreads().values())
-            self._looked = time.monotonic()
-        return max(self._threads, 1)
-
-    def submit(self, order: bytes) -> "distributed.Future":
-        with self._told():
-            return self._client.submit(_work, order, pure=False, retries=0)
-
-    def wait_for(self, futures: list["distributed.Future"]) -> None:
-        """Wait until none of them is under way any more, or patience ends."""
-        with self._told(), self._client.as_current(), contextlib.suppress(TimeoutError):
-            distributed.wait(futures, timeout=self._patience)
-
-    def result(self, future: "distributed.Future") -> bytes:
-        """Wait for an order's answer.
-
-        Raises
-        ------
-        distributed.KilledWorker
-            Workers died, of this task or of one beside it.
-        WorkerLost
-            It does not come back; its worker is started anew.
-        """
-        waited = alone = 0.0
-        while not self._done(future):
-            with self._told():
-                processing = self._client.processing()
-            worker = next((name for name, keys in processing.items() if future.key in keys), None)
-            waited += _TICK if worker else 0.0  # while none has it, it is not to blame
-            alone = 0.0 if processing else alone + _TICK
-            if alone >= _GONE:
-                raise self._no_workers("has lost all its workers")
-            if waited >= self._patience:
-                self._end(worker, future)
-                raise WorkerLost("its decoder did not come back")
+    def _connect(self, address: str) -> "distributed.Client":
         try:
-            with self._told():
-                return future.result()
-        except (InputError, distributed.KilledWorker):
-            raise
-        except Exception as error:  # not of the function, whose errors are in its answer
-            raise InputError(
-                f"{self._name}: its workers cannot load this package ({_cause(error)}); start the "
-                "scheduler and them in its folder, where requirements-dask.txt is installed"
-            ) from error
-
-    def _done(self, future: "distributed.Future") -> bool:
-        with self._told(), self._client.as_current():
-            try:
-                distributed.wait(future, timeout=_TICK)
-            except TimeoutError:
-                return False
-            return True
-
-    def _end(self, worker: str, future: "distributed.Future") -> None:
-        with contextlib.suppress(Exception):  # one without a nanny stays as it is
-            future.cancel(force=True)
-            self._client.restart_workers([worker], timeout=_GONE, raise_for_error=False)
-
-    def _connected(self, address: str) -> "distributed.Client":
-        try:
-            asyncio.run(asyncio.wait_for(_greet(address), _REACH))
+            asyncio.run(asyncio.wait_for(_shake_hands(address), _CONNECT))
             with warnings.catch_warnings():
-                # Of versions that differ from ours. Where that matters, tasks fail and say so.
-                warnings.simplefilter("ignore")
-                return distributed.Client(address, timeout=_REACH, set_as_default=False)
-        except Exception as error:  # whatever may listen at that port
+                warnings.simplefilter("ignore")  # of other versions of Dask, which mostly work
+                return distributed.Client(address, timeout=_CONNECT, set_as_default=False)
+        except Exception as error:  # anything may listen at that port
             raise InputError(
                 f"{self._name}: no Dask scheduler answers there; check the address, or start it "
                 "with: python -m dask scheduler --port 8786"
             ) from error
 
+    def close(self) -> None:
+        """Cancel what is left and disconnect; the scheduler may be gone."""
+        with contextlib.suppress(Exception):
+            self._client.cancel(list(self._client.futures), force=True)
+        with contextlib.suppress(Exception):
+            self._client.close(timeout=_CONNECT)
+
+    def count_threads(self) -> int:
+        """Return how many items the cluster can process at a time, at least one."""
+        if time.monotonic() - self._counted >= _COUNT:
+            with self._connection():
+                self._threads = sum(self._client.nthreads().values())
+            self._counted = time.monotonic()
+        return max(self._threads, 1)
+
+    def submit(self, item: Any) -> "distributed.Future":
+        with self._connection():
+            return self._client.submit(_work, self._function, item, pure=False, retries=0)
+
+    def outcome(self, item: Any, future: "distributed.Future", others: list) -> Outcome:
+        """Wait for the outcome of an item; `others` are the futures submitted after it."""
+        try:
+            with contextlib.suppress(distributed.KilledWorker):
+                return Outcome(item, *self._result(future))
+            # Dask blames all tasks of a worker for its death. Alone, only the cause fails again.
+            for _ in range(_ATTEMPTS):
+                self._wait(others, self._patience)
+                with contextlib.suppress(distributed.KilledWorker):
+                    return Outcome(item, *self._result(self.submit(item)))
+        except WorkerLost as error:
+            return Outcome(item, error=error)
+        return Outcome(item, error=WorkerLost("its decoder crashed"))
+
+    def _result(self, future: "distributed.Future") -> tuple[Any, Exception | None]:
+        waited = idle = 0.0
+        while not self._wait([future], _TICK):
+            with self._connection():
+                processing = self._client.processing()
+            worker = next((name for name, keys in processing.items() if future.key in keys), None)
+            waited += _TICK if worker else 0.0  # the time in the queue does not count
+            idle = 0.0 if processing else idle + _TICK
+            if idle >= _NO_WORKERS:
+                raise self._no_workers("has lost all its workers")
+            if waited >= self._patience:
+                with contextlib.suppress(Exception):  # a worker without a nanny is not restarted
+                    future.cancel(force=True)
+                    self._client.restart_workers(
+                        [worker], timeout=_NO_WORKERS, raise_for_error=False
+                    )
+                raise WorkerLost("its decoder did not come back")
+        try:
+            with self._connection():
+                return pickle.loads(future.result())
+        except (InputError, distributed.KilledWorker):
+            raise
+        except Exception as error:  # errors of the function are part of the result
+            raise InputError(
+                f"{self._name}: its workers cannot load this package ({_cause(error)}); start the "
+                "scheduler and workers in its folder, with requirements-dask.txt installed"
+            ) from error
+
+    def _wait(self, futures: list, timeout: float) -> bool:
+        """Return whether all futures are done within `timeout` seconds."""
+        try:
+            with self._connection(), self._client.as_current():
+                distributed.wait(futures, timeout=timeout)
+                return True
+        except TimeoutError:
+            return False
+
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        """Tell of a connection that is lost."""
+    def _connection(self) -> Iterator[None]:
         try:
             yield
+        except TimeoutError:
+            raise
         except (OSError, concurrent.futures.CancelledError) as error:
             raise InputError(
                 f"{self._name}: the scheduler is lost; start it again and run the same command"
             ) from error
 
-    def _no_workers(self, what: str) -> InputError:
+    def _no_workers(self, problem: str) -> InputError:
         return InputError(
-            f"{self._name}: {what}; start some in this package's folder with: "
+            f"{self._name}: {problem}; start some in this package's folder with: "
             "python -m dask worker ADDRESS --nthreads 1 --nworkers N"
         )
 
 
 def _address(scheduler: str) -> str:
-    """The address that is given, or that stands in the file; of the form that Dask knows."""
+    """Return the address that is given, or that the scheduler's file contains."""
     try:
         is_file = "://" not in scheduler
         address = json.loads(Path(scheduler).read_bytes())["address"] if is_file else scheduler
@@ -249,40 +223,20 @@ def _address(scheduler: str) -> str:
     return address
 
 
-async def _greet(address: str) -> None:
-    """Shake hands with a scheduler; a client would wait for ever for one that says nothing."""
-    keys = distributed.Security().get_connection_args("client")
-    greeted = await distributed.comm.connect(address, timeout=_REACH, **keys)
-    greeted.abort()
+async def _shake_hands(address: str) -> None:
+    """Connect to a scheduler; a client would wait for ever for a port that does not answer."""
+    options = distributed.Security().get_connection_args("client")
+    connection = await distributed.comm.connect(address, timeout=_CONNECT, **options)
+    connection.abort()
 
 
 def _cause(error: BaseException) -> str:
-    """One line on what an error came from."""
     while error.__cause__ is not None:
         error = error.__cause__
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
-def _unpacked(answer: bytes) -> tuple[Any, Exception | None]:
-    try:
-        return pickle.loads(answer)
-    except Exception as unreadable:  # an exception class that cannot be put together again
-        return None, unreadable
-
-
-def _work(order: bytes) -> bytes:
-    """On a worker: the pickled result and error; raises only if the function cannot be had."""
-    function, item = pickle.loads(order)
-    # Each time: it concerns the libraries that are loaded, and the function brings its own.
-    threadpoolctl.threadpool_limits(1)
-    try:
-        return pickle.dumps((function(item), None))
-    except Exception as error:
-        return _packed(error)
-
-
-def _packed(error: Exception) -> bytes:
-    try:
-        return pickle.dumps((None, error))
-    except Exception:  # it holds something that cannot be sent
-        return pickle.dumps((None, RuntimeError(f"{type(error).__name__}: {error}")))
+def _work(function: Callable, item: Any) -> bytes:
+    """Return the pickled result and error of an item, on a worker."""
+    threadpoolctl.threadpool_limits(1)  # for each item, since the first one loads libraries
+    return call(function, item)

@@ -341,4 +341,4 @@ def test_each_dataset_has_its_tables(tmp_path):
 def test_features_without_probabilities_are_refused(tmp_path):
     paths = feature_files.write_files(tmp_path, "plain", *feature_files.make_artists("ab"))
     message = error_in_process("evaluate.py", "genre", *paths)
-    assert f"{paths[0]}: holds no class probabilities; " in message
+    assert f"{paths[0]}: contains no class probabilities; " in message

@@ -1,4 +1,4 @@
-"""The command line: exit statuses, one-line errors, and remedies that fit."""
+"""The command line: exit statuses, one-line errors and kinds of arguments."""
 
 import argparse
 import io
@@ -12,13 +12,16 @@ from common import cli
 from tests.conftest import ROOT
 
 SCRIPT = """
-import sys
+import logging, sys
 from common import cli
 from common.errors import InputError
 
+logger = logging.getLogger("data_prep.example")
+
 def main():
     parser = cli.make_parser("Tries {{things}}.", "python x.py --count 3")
-    parser.add_argument("--count", type=cli.positive, default=1, help="how many")
+    parser.add_argument("--count", type=cli.positive, default=1, help="number of things")
+    cli.add_renamed(parser, "--batch-size", "--batch", type=int, default=15, help="tracks")
     cli.add_seed(parser)
     args = parser.parse_args()
     {body}
@@ -27,12 +30,12 @@ cli.run_script(main)
 """
 
 
-def run(tmp_path, body, *arguments, shell_end="", encoding="utf-8"):
+def run(tmp_path, body, *arguments, redirect="", encoding="utf-8"):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(body=body), encoding="utf-8")
     words = " ".join(f"'{word}'" for word in (sys.executable, script, *arguments))
     return subprocess.run(
-        ["bash", "-c", f"{words} {shell_end}"],
+        ["bash", "-c", f"{words} {redirect}"],
         env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "PYTHONIOENCODING": encoding},
         capture_output=True,
         text=True,
@@ -40,43 +43,34 @@ def run(tmp_path, body, *arguments, shell_end="", encoding="utf-8"):
     )
 
 
+FULL = "the disk is full; free some space and run the same command again"
+
+
 @pytest.mark.parametrize(
     ("body", "status", "error"),
     [
         ("print('done')", 0, ""),
         ("return 1", 1, ""),
-        (r"raise InputError('a\nb: wrong;   mend it')", 1, "error: a b: wrong; mend it\n"),
-        ("raise KeyboardInterrupt", 1, "error: stopped; run the same command again to finish\n"),
-        ("open('/nowhere/x')", 1, "error: /nowhere/x: no such file; check the path\n"),
-        (
-            "raise OSError(28, 'x', 'a.h5')",
-            1,
-            "error: a.h5: the disk is full; free some space and run the same command again\n",
-        ),
-        (
-            "raise OSError(27, 'x', 'a.h5')",
-            1,
-            "error: a.h5: the disk is full; free some space and run the same command again\n",
-        ),
+        (r"raise InputError('a\nb: wrong;   mend it')", 1, "a b: wrong; mend it"),
+        ("raise KeyboardInterrupt", 1, "stopped; run the same command again to finish"),
+        ("open('/nowhere/x')", 1, "/nowhere/x: no such file; check the path"),
+        ("raise OSError(28, 'x', 'a.h5')", 1, f"a.h5: {FULL}"),
+        ("raise OSError(27, 'x', 'a.h5')", 1, f"a.h5: {FULL}"),
         (
             "raise PermissionError(13, 'a paragraph of h5py', 'a.h5')",
             1,
-            "error: a.h5: Permission denied; change its permissions, or choose another place\n",
+            "a.h5: Permission denied; change its permissions, or choose another place",
         ),
-        (
-            "raise OSError(5, 'x')",
-            1,
-            "error: output: Input/output error; check the path and the disk\n",
-        ),
-        ("raise OSError('odd')", 1, "error: output: odd; check the path and the disk\n"),
+        ("raise OSError(5, 'x')", 1, "output: Input/output error; check the path and the disk"),
+        ("raise OSError('odd')", 1, "output: odd; check the path and the disk"),
     ],
 )
-def test_exit_statuses_and_errors(tmp_path, body, status, error):
+def test_run_script_exit_status_and_error(tmp_path, body, status, error):
     done = run(tmp_path, body)
-    assert (done.returncode, done.stderr) == (status, error)
+    assert (done.returncode, done.stderr) == (status, error and f"error: {error}\n")
 
 
-def test_a_bug_keeps_its_traceback(tmp_path):
+def test_run_script_keeps_the_traceback_of_a_bug(tmp_path):
     done = run(tmp_path, "1 / 0")
     assert done.returncode == 1 and "Traceback" in done.stderr
 
@@ -87,51 +81,64 @@ def test_wrong_use_exits_with_2(tmp_path, wrong):
     assert done.returncode == 2 and "Traceback" not in done.stderr and "usage:" in done.stderr
 
 
-def test_help_closes_with_the_example_and_shows_defaults(tmp_path):
+def test_help_shows_defaults_and_ends_with_the_example(tmp_path):
     done = run(tmp_path, "pass", "--help")
     assert done.returncode == 0 and done.stdout.endswith("example:\n  python x.py --count 3\n")
-    assert "how many (default: 1)" in done.stdout
+    assert "number of things (default: 1)" in done.stdout
+    assert "--batch-size" in done.stdout and "--batch " not in done.stdout
 
 
-def test_a_reader_that_leaves_is_no_news(tmp_path):
-    done = run(tmp_path, "[print('x' * 1000) for _ in range(1000)]", shell_end="| head -1")
+def test_renamed_option_accepts_both_names(tmp_path):
+    for arguments, value in (((), 15), (("--batch-size", "3"), 3), (("--batch", "4"), 4)):
+        assert run(tmp_path, "print(args.batch_size)", *arguments).stdout == f"{value}\n"
+
+
+def test_run_script_prints_logs_of_this_project_only(tmp_path):
+    body = "logger.info('ours'); logging.getLogger('other').warning('theirs')"
+    done = run(tmp_path, body + "; logging.getLogger('other').info('not shown')")
+    assert (done.stdout, done.stderr) == ("ours\n", "theirs\n")
+
+
+@pytest.mark.parametrize("output", ["print", "logger.info"])
+def test_run_script_ends_quietly_with_its_reader(tmp_path, output):
+    done = run(tmp_path, f"[{output}('x' * 1000) for _ in range(1000)]", redirect="| head -1")
     assert done.stderr == "" and done.stdout == "x" * 1000 + "\n"
 
 
+@pytest.mark.parametrize("output", ["print", "logger.info"])
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
-def test_output_that_cannot_be_written_is_one_error(tmp_path):
-    done = run(tmp_path, "print('x')", shell_end="> /dev/full")
-    assert done.returncode == 1 and done.stderr.startswith("error: output: the disk is full")
-    assert done.stderr.count("\n") == 1
+def test_run_script_reports_a_full_disk_once(tmp_path, output):
+    done = run(tmp_path, f"{output}('x')", redirect="> /dev/full")
+    assert done.returncode == 1 and done.stderr == f"error: output: {FULL}\n"
 
 
-def test_closed_output_is_no_error(tmp_path):
-    done = run(tmp_path, "print('x')", shell_end=">&-")
+@pytest.mark.parametrize("output", ["print", "logger.info"])
+def test_run_script_accepts_closed_output(tmp_path, output):
+    done = run(tmp_path, f"{output}('x')", redirect=">&-")
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_names_that_the_terminal_cannot_show_are_no_error(tmp_path):
+def test_run_script_escapes_characters_that_the_terminal_lacks(tmp_path):
     body = r"print('日本 \udcff'); raise InputError('ü \udcff: wrong')"
     done = run(tmp_path, body, encoding="ascii")
     assert done.returncode == 1 and done.stdout == "\\u65e5\\u672c \\udcff\n"
     assert done.stderr == "error: \\xfc \\udcff: wrong\n"
 
 
-def test_kinds_of_arguments():
-    assert cli.non_negative("0") == 0 and cli.positive("1") == 1
-    assert cli.positive_float("1e-3") == 0.001 and cli.fraction("0") == 0
-    for kind, wrong in (
-        (cli.non_negative, "-1"),
-        (cli.positive, "0"),
-        (cli.positive_float, "0"),
-        (cli.positive_float, "nan"),
-        (cli.positive_float, "inf"),
-        (cli.fraction, "1"),
-        (cli.fraction, "-0.1"),
-        (cli.fraction, "nan"),
-    ):
+@pytest.mark.parametrize(
+    ("kind", "right", "wrong"),
+    [
+        (cli.non_negative, "0", ["-1"]),
+        (cli.positive, "1", ["0"]),
+        (cli.positive_float, "1e-3", ["0", "nan", "inf"]),
+        (cli.fraction, "0", ["1", "-0.1", "nan"]),
+    ],
+)
+def test_kinds_of_arguments(kind, right, wrong):
+    assert kind(right) == float(right)
+    for text in wrong:
         with pytest.raises(argparse.ArgumentTypeError):
-            kind(wrong)
+            kind(text)
 
 
 def test_settings_are_what_decides_the_output():
@@ -139,19 +146,18 @@ def test_settings_are_what_decides_the_output():
     assert cli.settings(args) == {"seed": 1, "rate": 0.1, "name": "a", "patience": None}
 
 
-def test_the_bar_is_silent_where_nobody_watches(capsys):
-    assert list(cli.progress_bar(range(3), desc="x")) == [0, 1, 2]
-    assert capsys.readouterr() == ("", "")
-
-
 class Terminal(io.StringIO):
     def isatty(self):
         return True
 
 
+def test_progress_bar_shows_nothing_without_a_terminal(capsys):
+    assert list(cli.progress_bar(range(3), desc="x")) == [0, 1, 2]
+    assert capsys.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("shown", [True, False])
-def test_the_bar_is_silent_where_it_is_told_to_be(shown):
-    """One process of several shows it, though all of them have a terminal."""
+def test_progress_bar_is_hidden_on_request(shown):
     bar = cli.progress_bar(range(3), shown=shown, file=Terminal())
     assert bar.disable != shown
     assert list(bar) == [0, 1, 2]

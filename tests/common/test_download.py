@@ -1,4 +1,4 @@
-"""Published files: from a mirror, downloaded once, and always verified."""
+"""Published files: from a mirror or downloaded once, and always verified."""
 
 import subprocess
 
@@ -14,8 +14,8 @@ NAME = "some_split/tags.txt"
 
 
 @pytest.fixture(autouse=True)
-def alone(tmp_path, monkeypatch):
-    """No mirror, no cache, no proxy but the test's own."""
+def isolated_environment(tmp_path, monkeypatch):
+    """Use no mirror, cache or proxy of the user."""
     monkeypatch.delenv(download.MIRROR_VARIABLE, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -24,7 +24,7 @@ def alone(tmp_path, monkeypatch):
 
 @pytest.fixture
 def origin(tmp_path):
-    """Where `NAME` was published."""
+    """The published location of `NAME`."""
     (tmp_path / "published").write_bytes(CONTENT)
     return {
         "repository": "someone/somewhere",
@@ -34,16 +34,16 @@ def origin(tmp_path):
     }
 
 
-def test_blob_id_is_gits_own(tmp_path):
+def test_git_blob_id_matches_git(tmp_path):
     for content in (b"", b"hello\n", bytes(range(256)) * 5000):
         (tmp_path / "file").write_bytes(content)
         command = ["git", "hash-object", "--no-filters", tmp_path / "file"]
-        said = subprocess.run(command, capture_output=True, text=True, check=True)
-        assert git_blob_id(tmp_path / "file") == said.stdout.strip()
+        result = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert git_blob_id(tmp_path / "file") == result.stdout.strip()
 
 
 @pytest.mark.parametrize("place", [NAME, "tags.txt"])
-def test_mirror_by_argument_and_by_variable(place, origin, tmp_path, monkeypatch):
+def test_fetch_reads_the_mirror_of_argument_and_variable(place, origin, tmp_path, monkeypatch):
     mirror = tmp_path / "mirror"
     (mirror / place).parent.mkdir(parents=True)
     (mirror / place).write_bytes(CONTENT)
@@ -54,14 +54,14 @@ def test_mirror_by_argument_and_by_variable(place, origin, tmp_path, monkeypatch
         fetch_published_file(NAME, **origin, mirror=tmp_path / "elsewhere")
 
 
-def test_wrong_content_in_the_mirror_is_refused_and_kept(origin, tmp_path):
+def test_fetch_rejects_and_keeps_other_content_in_the_mirror(origin, tmp_path):
     (tmp_path / "tags.txt").write_bytes(CONTENT + b" ")
     with pytest.raises(InputError, match=r"tags\.txt: not the file that was published; copy"):
         fetch_published_file(NAME, **origin, mirror=tmp_path)
     assert (tmp_path / "tags.txt").exists()
 
 
-def test_downloaded_once_and_quietly(origin, tmp_path, monkeypatch, capfd):
+def test_fetch_downloads_once_and_prints_nothing(origin, tmp_path, monkeypatch, capfd):
     with server(CONTENT) as (address, asked):
         monkeypatch.setattr(download, "_RAW", address)
         found = [fetch_published_file(NAME, **origin) for _ in range(2)]
@@ -71,7 +71,7 @@ def test_downloaded_once_and_quietly(origin, tmp_path, monkeypatch, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_files_of_one_name_do_not_meet_in_the_cache(origin, tmp_path, monkeypatch):
+def test_fetch_separates_files_of_the_same_name(origin, tmp_path, monkeypatch):
     (tmp_path / "other").write_bytes(b"other")
     other = {**origin, "git_blob": git_blob_id(tmp_path / "other")}
     for content, where in ((CONTENT, origin), (b"other", other)):
@@ -80,10 +80,10 @@ def test_files_of_one_name_do_not_meet_in_the_cache(origin, tmp_path, monkeypatc
             assert fetch_published_file(NAME, **where).read_bytes() == content
 
 
-def test_what_is_corrupt_is_deleted_and_the_next_one_tried(origin, tmp_path, monkeypatch):
+def test_fetch_deletes_corrupt_downloads(origin, tmp_path, monkeypatch):
     with server(CONTENT[:-1]) as (address, _):
         monkeypatch.setattr(download, "_RAW", address)
-        with pytest.raises(InputError, match="not the file that was published, and is deleted"):
+        with pytest.raises(InputError, match="is not the file that was published, and is deleted"):
             fetch_published_file(NAME, **origin)
     assert not list((tmp_path / "cache").rglob("*.txt"))
     with server(CONTENT) as (address, asked):
@@ -96,13 +96,13 @@ def test_what_is_corrupt_is_deleted_and_the_next_one_tried(origin, tmp_path, mon
 
 
 @pytest.mark.parametrize("answers", [True, False])
-def test_no_network_or_no_such_file(answers, origin, monkeypatch):
+def test_fetch_reports_failed_downloads(answers, origin, monkeypatch):
     with server(b"") as (address, _):
         monkeypatch.setattr(download, "_RAW", address)
         if answers:
             with pytest.raises(InputError, match="--mirror") as caught:
                 fetch_published_file(NAME, **origin)
-    if not answers:  # the server is gone, its port closed
+    if not answers:  # the server has stopped
         with pytest.raises(InputError, match="--mirror") as caught:
             fetch_published_file(NAME, **origin)
     message = str(caught.value)
@@ -110,7 +110,7 @@ def test_no_network_or_no_such_file(answers, origin, monkeypatch):
     assert "\n" not in message
 
 
-def test_nowhere_to_download_to(origin, tmp_path, monkeypatch):
+def test_fetch_reports_an_invalid_cache_folder(origin, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(InputError, match="cannot make this folder for downloads"):

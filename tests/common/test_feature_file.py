@@ -1,4 +1,4 @@
-"""The feature file: what is written comes back; what is none is refused."""
+"""Feature files: round trip, and rejection of damaged files."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from common import feature_file, provenance
 from common.errors import InputError
 
 TRACKS = np.array(["a/1.wav", "日本.mp3", "c"], object)
-MADE = feature_file.Features(
+FEATURES = feature_file.Features(
     np.arange(6).reshape(3, 2),
     TRACKS,
     {"d.mp3": "is silent"},
@@ -22,11 +22,11 @@ MADE = feature_file.Features(
 @pytest.fixture
 def path(tmp_path):
     path = tmp_path / "features.h5"
-    feature_file.write_features(path, MADE)
+    feature_file.write_features(path, FEATURES)
     return path
 
 
-def test_what_is_written_comes_back(path):
+def test_read_features_returns_what_was_written(path):
     found = feature_file.read_features(path)
     assert found.features.tolist() == [[0, 1], [2, 3], [4, 5]]
     assert found.features.dtype == np.float32
@@ -34,14 +34,14 @@ def test_what_is_written_comes_back(path):
     assert found.failed == {"d.mp3": "is silent"} and list(found.trained_on) == ["Björk"]
 
 
-def test_rows_of_tracks_in_their_order(path):
+def test_select_returns_rows_in_the_given_order(path):
     found = feature_file.read_features(path)
     assert found.select(np.array(["c", "a/1.wav"]), path).tolist() == [[4, 5], [0, 1]]
     with pytest.raises(InputError, match=r"split.csv: lacks 2 of 3 tracks, the first 'x'"):
         found.select(np.array(["c", "x", "y"]), "split.csv")
 
 
-def test_damaged_files_are_refused(path):
+def test_read_features_rejects_damaged_files(path):
     for name, value in (
         ("features", np.zeros((2, 2), np.float32)),  # fewer than tracks
         ("features", np.zeros(3, np.float32)),
@@ -49,7 +49,7 @@ def test_damaged_files_are_refused(path):
         ("features", ["a", "b", "c"]),
         ("track_id", [1, 2, 3]),
     ):
-        feature_file.write_features(path, MADE)
+        feature_file.write_features(path, FEATURES)
         with h5py.File(path, "a") as file:
             del file[name]
             file[name] = value
@@ -63,20 +63,22 @@ def test_damaged_files_are_refused(path):
 
 # ---------------------------------------------------------------- class probabilities
 
-SHARES = np.array([[0.25, 0.75], [1, 0], [0.5, 0.5]], np.float32)
-TOLD = replace(MADE, classes=["rock", "日本"], probabilities=SHARES)
+PROBABILITIES = np.array([[0.25, 0.75], [1, 0], [0.5, 0.5]], np.float32)
+CLASSIFIED = replace(FEATURES, classes=["rock", "日本"], probabilities=PROBABILITIES)
 
 
-def test_probabilities_come_back_with_their_classes(path):
+def test_read_features_returns_probabilities(path):
     assert feature_file.read_features(path).probabilities is None
     assert list(feature_file.read_features(path).classes) == []
-    with pytest.raises(InputError, match=r"split.csv: holds no class probabilities; extract"):
+    with pytest.raises(InputError, match=r"split.csv: contains no class probabilities; extract"):
         feature_file.read_features(path).select_probabilities(TRACKS, "split.csv")
-    feature_file.write_features(path, TOLD)
+    feature_file.write_features(path, CLASSIFIED)
     found = feature_file.read_features(path)
     assert found.probabilities.dtype == np.float32 and list(found.classes) == ["rock", "日本"]
-    np.testing.assert_array_equal(found.probabilities, SHARES)
-    np.testing.assert_array_equal(found.select_probabilities(TRACKS[[2, 0]], path), SHARES[[2, 0]])
+    np.testing.assert_array_equal(found.probabilities, PROBABILITIES)
+    np.testing.assert_array_equal(
+        found.select_probabilities(TRACKS[[2, 0]], path), PROBABILITIES[[2, 0]]
+    )
     with pytest.raises(InputError, match="lacks 1 of 1 tracks, the first 'x'"):
         found.select_probabilities(np.array(["x"]), path)
 
@@ -84,14 +86,14 @@ def test_probabilities_come_back_with_their_classes(path):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("probabilities", SHARES[:2]),  # fewer than tracks
-        ("probabilities", SHARES[:, :1]),  # than classes
-        ("probabilities", SHARES[:, 0]),
-        ("probabilities", SHARES.astype(np.int64)),
-        ("probabilities", SHARES * 1.002),
-        ("probabilities", SHARES + [[1, -1]] * 3),
-        ("probabilities", SHARES * [[np.nan], [1], [1]]),
-        ("probabilities", SHARES * [[np.inf], [1], [1]]),
+        ("probabilities", PROBABILITIES[:2]),  # fewer than tracks
+        ("probabilities", PROBABILITIES[:, :1]),  # than classes
+        ("probabilities", PROBABILITIES[:, 0]),
+        ("probabilities", PROBABILITIES.astype(np.int64)),
+        ("probabilities", PROBABILITIES * 1.002),
+        ("probabilities", PROBABILITIES + [[1, -1]] * 3),
+        ("probabilities", PROBABILITIES * [[np.nan], [1], [1]]),
+        ("probabilities", PROBABILITIES * [[np.inf], [1], [1]]),
         ("probabilities", ["a", "b", "c"]),
         ("probabilities", None),
         ("classes", ["rock"]),
@@ -100,8 +102,8 @@ def test_probabilities_come_back_with_their_classes(path):
         ("classes", None),
     ],
 )
-def test_probabilities_that_are_none_are_refused(path, name, value):
-    feature_file.write_features(path, TOLD)
+def test_read_features_rejects_invalid_probabilities(path, name, value):
+    feature_file.write_features(path, CLASSIFIED)
     with h5py.File(path, "a") as file:
         del file[name]
         if value is not None:
@@ -110,9 +112,9 @@ def test_probabilities_that_are_none_are_refused(path, name, value):
         feature_file.read_features(path)
 
 
-def test_probabilities_of_another_file_are_not_followed(path, tmp_path):
-    feature_file.write_features(tmp_path / "other.h5", TOLD)
-    feature_file.write_features(path, TOLD)
+def test_read_features_does_not_follow_links(path, tmp_path):
+    feature_file.write_features(tmp_path / "other.h5", CLASSIFIED)
+    feature_file.write_features(path, CLASSIFIED)
     with h5py.File(path, "a") as file:
         del file["probabilities"]
         file["probabilities"] = h5py.ExternalLink(tmp_path / "other.h5", "probabilities")
@@ -120,6 +122,8 @@ def test_probabilities_of_another_file_are_not_followed(path, tmp_path):
         feature_file.read_features(path)
 
 
-def test_float32_rounding_is_no_damage(path):
-    feature_file.write_features(path, replace(TOLD, probabilities=SHARES * np.float32(1 - 4e-4)))
+def test_read_features_accepts_float32_rounding(path):
+    feature_file.write_features(
+        path, replace(CLASSIFIED, probabilities=PROBABILITIES * np.float32(1 - 4e-4))
+    )
     assert feature_file.read_features(path).probabilities.sum() == pytest.approx(3, abs=2e-3)

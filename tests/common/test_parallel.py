@@ -1,4 +1,4 @@
-"""The parallel map: order, bounds, and what survives the death of a process."""
+"""Parallel maps: order, bounded memory, and survival of lost worker processes."""
 
 import contextlib
 import os
@@ -6,27 +6,30 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 
 from common.errors import InputError
-from common.parallel import Outcome, WorkerLost, available_cores, ordered_map
-from tests.common.orders import work
+from common.parallel import Outcome, WorkerLost, available_cores, map_in_threads, ordered_map
+from tests.common.worker_actions import act
 from tests.conftest import ROOT
 
+SLEEP_FOREVER = ("sleep", 3600)
 
-def alive(pid):
+
+def is_alive(pid):
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    # A process that nobody has waited for yet is gone all the same.
+    # A process that has ended, but for which nobody has waited yet, is a zombie.
     stat = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
     return stat.stdout.strip()[:1] not in ("", "Z")
 
 
-def comes_true(condition, seconds=20):
-    """Whether `condition` holds within `seconds`: for what another process is about to do."""
+def wait_until(condition, seconds=20):
+    """Return whether `condition` becomes true within `seconds`."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():
@@ -35,66 +38,113 @@ def comes_true(condition, seconds=20):
     return False
 
 
-def test_order_is_kept_and_items_are_drawn_no_further_ahead_than_the_window():
+# ---------------------------------------------------------------- checks of any ordered map
+# `run` maps `act` over actions with two workers; the tests of the Dask cluster use these too.
+
+
+def check_order_and_window(run):
     drawn = 0
 
-    def orders():
+    def actions():
         nonlocal drawn
         for number in range(40):
             drawn += 1
             yield ("sleep", 0.1) if number % 7 == 0 else ("double", number)
 
     ahead, results = [], []
-    for outcome in ordered_map(work, orders(), workers=2):
+    for outcome in run(actions()):
         results.append(outcome.result)
         ahead.append(drawn - len(results))
     assert results == [0.1 if number % 7 == 0 else 2 * number for number in range(40)]
     assert max(ahead) == 7  # 2 workers x 4, less the one just yielded
 
 
-def test_an_exception_is_the_items_own_outcome():
-    orders = [("double", 1), ("raise", "no"), ("picky", "x"), ("unsendable", 1), ("double", 2)]
-    outcomes = list(ordered_map(work, orders, workers=1))
-    assert [outcome.item for outcome in outcomes] == orders
-    assert outcomes[0] == Outcome(orders[0], 2) and outcomes[4].result == 4
+def check_errors_are_outcomes(run):
+    actions = [
+        ("double", 1),
+        ("raise", "no"),
+        ("unpicklable", "x"),
+        ("unsendable", 1),
+        ("sleep", 0),
+    ]
+    outcomes = list(run(actions))
+    assert [outcome.item for outcome in outcomes] == actions
+    assert outcomes[0] == Outcome(actions[0], 2) and outcomes[4].result == 0
     assert isinstance(outcomes[1].error, ValueError) and str(outcomes[1].error) == "no"
     assert outcomes[2].error is not None and outcomes[3].error is not None
     assert not any(isinstance(outcome.error, WorkerLost) for outcome in outcomes)
 
 
-def test_a_death_costs_only_its_item_and_is_tried_again_once(tmp_path):
-    orders = [("double", number) for number in range(8)]
-    orders[3], orders[5] = ("die", 0), ("die once", str(tmp_path / "died"))
-    outcomes = list(ordered_map(work, orders, workers=2))
-    assert [outcome.item for outcome in outcomes] == orders
-    assert [outcome.result for outcome in outcomes[:3]] == [0, 2, 4]
+def check_lost_workers_cost_their_item_only(run, tmp_path):
+    actions = [("double", number) for number in range(12)]
+    actions[3], actions[5] = ("die", 0), ("die once", str(tmp_path / "died"))
+    outcomes = list(run(actions))
+    assert [outcome.item for outcome in outcomes] == actions
     assert isinstance(outcomes[3].error, WorkerLost) and "crashed" in str(outcomes[3].error)
     assert isinstance(outcomes[5].error, FileExistsError)
-    assert [outcomes[number].result for number in (4, 6, 7)] == [8, 12, 14]
+    rest = [number for number in range(12) if number not in (3, 5)]
+    assert [outcomes[number].result for number in rest] == [2 * number for number in rest]
 
 
-def test_a_hang_costs_only_its_item():
-    orders = [("double", 1), ("sleep", 3600), ("double", 3), ("double", 4)]
-    outcomes = list(ordered_map(work, orders, workers=1, patience=4.0))
+def check_hang_costs_its_item_only(run):
+    outcomes = list(run([("double", 1), SLEEP_FOREVER, ("double", 3), ("double", 4)]))
     assert [outcome.result for outcome in outcomes] == [2, None, 6, 8]
     assert isinstance(outcomes[1].error, WorkerLost) and "not come back" in str(outcomes[1].error)
 
 
-def test_nothing_runs_after_closing_early():
-    outcomes = ordered_map(work, [("pid", n) for n in range(100)], workers=2)
+def check_error_of_the_items_is_raised(run):
+    def actions():
+        yield ("double", 1)
+        raise InputError("no more")
+
+    with pytest.raises(InputError, match="no more"):
+        list(run(actions()))
+
+
+# ---------------------------------------------------------------- processes
+
+run = partial(ordered_map, act, workers=2)
+
+
+def test_ordered_map_keeps_order_and_window():
+    check_order_and_window(run)
+
+
+def test_ordered_map_returns_errors_as_outcomes():
+    check_errors_are_outcomes(run)
+
+
+def test_ordered_map_survives_lost_workers(tmp_path):
+    check_lost_workers_cost_their_item_only(run, tmp_path)
+
+
+@pytest.mark.slow
+def test_ordered_map_survives_a_hang():
+    check_hang_costs_its_item_only(partial(run, patience=4.0))
+
+
+def test_ordered_map_raises_the_error_of_its_items():
+    check_error_of_the_items_is_raised(run)
+
+
+def test_ordered_map_starts_no_process_for_no_items():
+    assert list(run([])) == []
+
+
+def test_closing_early_ends_the_workers():
+    outcomes = run(("pid", number) for number in range(10**9))
     pids = {next(outcomes).result for _ in range(30)}
-    assert pids and all(alive(pid) for pid in pids)
+    assert pids and all(is_alive(pid) for pid in pids)
     outcomes.close()
-    assert comes_true(lambda: not any(alive(pid) for pid in pids))
+    assert wait_until(lambda: not any(is_alive(pid) for pid in pids))
 
 
-def test_no_items_start_no_process():
-    assert list(ordered_map(work, [], workers=2)) == []
-
-
-def test_usable_cores():
+def test_map_in_threads_keeps_order():
+    assert list(map_in_threads(lambda number: 2 * number, range(50))) == list(range(0, 100, 2))
     assert 1 <= available_cores() <= os.cpu_count()
 
+
+# ---------------------------------------------------------------- whole programs
 
 PROGRAM = """
 import os, sys, time
@@ -120,7 +170,7 @@ if __name__ == "__main__" or {unguarded}:
 
 @pytest.fixture
 def start(tmp_path):
-    """Run PROGRAM in a process group of its own, of which nothing outlives the test."""
+    """A function that runs PROGRAM in a process group, which ends with the test."""
     started = []
 
     def start(argument=tmp_path, *, sleep=0.0, then="", **flags):
@@ -146,62 +196,49 @@ def start(tmp_path):
         process.communicate()
 
 
-def test_workers_die_with_a_killed_parent(start, tmp_path):
-    pids = tmp_path / "pids"
-    pids.mkdir()
+@pytest.fixture
+def pids(tmp_path):
+    """The folder in which workers leave their process ids."""
+    folder = tmp_path / "pids"
+    folder.mkdir()
+    return folder
+
+
+def worker_pids(folder):
+    assert wait_until(lambda: len(list(folder.iterdir())) == 2)
+    return [int(path.name) for path in folder.iterdir()]
+
+
+def test_workers_end_with_a_killed_parent(start, pids):
     parent = start(pids, sleep=3600)
-    assert comes_true(lambda: len(list(pids.iterdir())) == 2)
-    workers = [int(path.name) for path in pids.iterdir()]
-    assert all(alive(pid) for pid in workers)
+    workers = worker_pids(pids)
+    assert all(is_alive(pid) for pid in workers)
     parent.kill()
-    assert comes_true(lambda: not any(alive(pid) for pid in workers))
+    assert wait_until(lambda: not any(is_alive(pid) for pid in workers))
 
 
-def test_leaving_while_results_are_on_their_way_does_not_hang(start):
-    process = start(big=True, then="outcomes.close(); print('left')")
+@pytest.mark.parametrize("then", ["outcomes.close(); print('left')", "print('left')"])
+def test_program_ends_while_results_are_being_sent(start, then):
+    process = start(big=True, then=then)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (0, "left\n", "")
 
 
 @pytest.mark.parametrize("slow_start", [False, True])
-def test_ctrl_c_is_left_to_the_parent(start, tmp_path, slow_start):
-    """The terminal sends it to all of the group; workers print no tracebacks of their own."""
-    pids = tmp_path / "pids"
-    pids.mkdir()
+def test_workers_ignore_ctrl_c(start, pids, slow_start):
+    """A terminal sends it to the whole group; only the parent reports it."""
     process = start(pids, sleep=3600, slow_start=slow_start)
-    assert comes_true(lambda: len(list(pids.iterdir())) == 2)
-    workers = [int(path.name) for path in pids.iterdir()]
+    workers = worker_pids(pids)
     for pid in workers:
         os.kill(pid, signal.SIGINT)
-    assert not comes_true(lambda: not all(alive(pid) for pid in workers), seconds=0.5)
+    assert not wait_until(lambda: not all(is_alive(pid) for pid in workers), seconds=0.5)
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert err.count("Traceback") == 1 and err.strip().endswith("KeyboardInterrupt")
-    assert not any(alive(pid) for pid in workers)
+    assert not any(is_alive(pid) for pid in workers)
 
 
-def test_workers_that_cannot_start_are_no_items_fault(start):
+def test_workers_that_cannot_start_are_an_input_error(start):
     process = start(unguarded=True)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1 and "worker processes cannot start" in err
-
-
-def test_an_endless_source_is_never_drawn_to_its_end():
-    def endless():
-        number = 0
-        while True:
-            yield ("double", number)
-            number += 1
-
-    outcomes = ordered_map(work, endless(), workers=1)
-    assert [next(outcomes).result for _ in range(5)] == [0, 2, 4, 6, 8]
-    outcomes.close()
-
-
-def test_a_source_that_fails_ends_the_map():
-    def failing():
-        yield ("double", 1)
-        raise InputError("no more")
-
-    with pytest.raises(InputError, match="no more"):
-        list(ordered_map(work, failing(), workers=1))

@@ -1,4 +1,4 @@
-"""Provenance: what differs is named, and nothing else matters."""
+"""Provenance records and their differences."""
 
 import json
 
@@ -17,32 +17,32 @@ VALUES = st.recursive(
 INPUTS = st.dictionaries(st.text(max_size=3), VALUES, max_size=4)
 
 
-def test_a_record_tells_the_versions_and_survives_json():
-    made = provenance.make_record({"seed": 1, "name": "日本"})
-    assert {"python", "numpy", "librosa", "soundfile"} <= made["versions"].keys()
-    assert json.loads(provenance.to_json(made)) == made
+def test_make_record_lists_versions_and_survives_json():
+    record = provenance.make_record({"seed": 1, "name": "日本"})
+    assert {"python", "numpy", "librosa", "soundfile"} <= record["versions"].keys()
+    assert json.loads(provenance.to_json(record)) == record
 
 
 @given(INPUTS)
 @settings(deadline=None, derandomize=True, max_examples=50)
-def test_the_same_inputs_after_json_are_no_difference(inputs):
-    again = json.loads(provenance.to_json(inputs))
-    assert provenance.list_differences(again, inputs) == []
-    provenance.require_same("x", again, inputs)
+def test_list_differences_is_empty_after_a_json_round_trip(inputs):
+    restored = json.loads(provenance.to_json(inputs))
+    assert provenance.list_differences(restored, inputs) == []
+    provenance.require_same("x", restored, inputs)
 
 
-def test_differences_are_named_with_both_values():
+def test_list_differences_names_both_values():
     old = {"seed": 0, "front_end": {"hop": 512, "gain": 10.0}, "gone": 1}
     new = {"seed": 1, "front_end": {"hop": 256, "gain": 10.0}, "new": "x" * 100}
-    found = provenance.list_differences(old, new)
-    assert "seed: 0 -> 1" in found and "front_end.hop: 512 -> 256" in found
-    assert "gone: 1 -> null" in found and len(found) == 4
+    differences = provenance.list_differences(old, new)
+    assert "seed: 0 -> 1" in differences and "front_end.hop: 512 -> 256" in differences
+    assert "gone: 1 -> null" in differences and len(differences) == 4
     with pytest.raises(InputError, match=r"out: already there.*seed: 0 -> 1.*delete it") as caught:
         provenance.require_same("out", old, new)
     assert len(str(caught.value)) < 300
 
 
-def test_sidecars(tmp_path):
+def test_read_sidecar(tmp_path):
     path = tmp_path / "a.csv"
     assert provenance.sidecar_path(path) == tmp_path / "a.csv.json"
     assert provenance.read_sidecar(path) == {"inputs": {}}
@@ -61,5 +61,5 @@ ROWS = st.lists(st.tuples(st.text("ab", max_size=2), st.text("ab", max_size=2)),
 
 @given(ROWS, ROWS)
 @settings(deadline=None, derandomize=True, max_examples=200)
-def test_a_digest_identifies_rows(one, other):
+def test_digest_rows_identifies_rows(one, other):
     assert (provenance.digest_rows(one) == provenance.digest_rows(other)) == (one == other)

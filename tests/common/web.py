@@ -1,4 +1,4 @@
-"""A web server on this machine, for the tests of what is downloaded."""
+"""A local web server for tests of downloads."""
 
 import contextlib
 import http.server
@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def server(content: bytes) -> Iterator[tuple[str, list[str]]]:
-    """Answers every path with `content`, or 404 if it is empty; its address, and what was asked."""
-    asked = []
+    """Serve `content` (404 if empty) at every path; yield the address and the requested paths."""
+    requested = []
 
     class Answer(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            asked.append(self.path)
+            requested.append(self.path)
             self.send_response(200 if content else 404)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
@@ -26,7 +26,7 @@ def server(content: bytes) -> Iterator[tuple[str, list[str]]]:
     thread = threading.Thread(target=running.serve_forever)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{running.server_port}", asked
+        yield f"http://127.0.0.1:{running.server_port}", requested
     finally:
         running.shutdown()
         thread.join()

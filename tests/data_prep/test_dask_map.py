@@ -1,4 +1,4 @@
-"""The map on a Dask cluster: what holds for the one here holds there, whatever dies."""
+"""The ordered map on a Dask cluster, and the errors of clusters that cannot be used."""
 
 import contextlib
 import json
@@ -8,24 +8,31 @@ import socket
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from common.errors import InputError
-from common.parallel import Outcome, WorkerLost
 from data_prep import dask_map
 from data_prep.dask_map import ordered_map
-from tests.common.orders import blas_threads, work
-from tests.common.test_parallel import comes_true
+from tests.common.test_parallel import (
+    check_error_of_the_items_is_raised,
+    check_errors_are_outcomes,
+    check_hang_costs_its_item_only,
+    check_lost_workers_cost_their_item_only,
+    check_order_and_window,
+    wait_until,
+)
+from tests.common.worker_actions import act, blas_threads
 from tests.conftest import ROOT
 
 distributed = pytest.importorskip("distributed", reason="needs requirements-dask.txt")
 import dask  # noqa: E402
 
-# A death is the task's own fault at once, so that few workers need die here; and it is to us
-# that BLAS has one thread.
+# The first death of a worker counts against its task, so that fewer workers need to die; and
+# Dask does not limit BLAS itself.
 SETTINGS = {
     "distributed.scheduler.allowed-failures": 0,
     "distributed.nanny.pre-spawn-environ": {},
@@ -34,7 +41,7 @@ SETTINGS = {
 
 @contextlib.contextmanager
 def running(folder, workers, cwd=ROOT):
-    """A scheduler and workers started in `cwd` as the module says; yields its file and process."""
+    """Start a scheduler and workers in `cwd`; yield the scheduler's file and process."""
     folder = Path(folder)
     file, log = folder / "scheduler.json", folder / "cluster.log"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -55,7 +62,7 @@ def running(folder, workers, cwd=ROOT):
             stack.callback(end, process)
             if command[0] == "scheduler":
                 scheduler = process
-                assert comes_true(lambda: file.exists() and file.stat().st_size), log.read_text()
+                assert wait_until(lambda: file.exists() and file.stat().st_size), log.read_text()
         yield SimpleNamespace(file=file, scheduler=scheduler)
 
 
@@ -67,7 +74,7 @@ def end(process):
 
 @pytest.fixture(scope="module")
 def dask_cluster():
-    """Two workers of one thread, whose scheduler is in this process."""
+    """Two workers with one thread each, with the scheduler in this process."""
     with tempfile.TemporaryDirectory() as folder:
         settings = {**SETTINGS, "temporary-directory": folder}
         with (
@@ -81,142 +88,109 @@ def dask_cluster():
 
 @pytest.fixture
 def address(dask_cluster):
-    """Its scheduler's; both workers are there, and afterwards no task is."""
-    assert comes_true(lambda: len(dask_cluster.scheduler.workers) == 2)
+    """Address of its scheduler; check that both workers are there, and no task afterwards."""
+    assert wait_until(lambda: len(dask_cluster.scheduler.workers) == 2)
     yield dask_cluster.scheduler_address
-    assert comes_true(lambda: not dask_cluster.scheduler.tasks)
+    assert wait_until(lambda: not dask_cluster.scheduler.tasks)
 
 
 def message_of(scheduler):
-    """The one line with which a map there is refused."""
+    """The one-line error of a map there."""
     with pytest.raises(InputError) as refused:
-        list(ordered_map(work, [("double", 1)], scheduler=str(scheduler)))
+        list(ordered_map(act, [("double", 1)], scheduler=str(scheduler)))
     assert "\n" not in str(refused.value) and "; " in str(refused.value)
     return str(refused.value)
 
 
-# ---------------------------------------------------------------- as on one machine
+# ---------------------------------------------------------------- the same as with processes
 
 
-def test_order_is_kept_and_items_are_drawn_no_further_ahead_than_the_window(address):
-    drawn = 0
-
-    def orders():
-        nonlocal drawn
-        for number in range(40):
-            drawn += 1
-            yield ("sleep", 0.1) if number % 7 == 0 else ("double", number)
-
-    ahead, results = [], []
-    for outcome in ordered_map(work, orders(), scheduler=address):
-        results.append(outcome.result)
-        ahead.append(drawn - len(results))
-    assert results == [0.1 if number % 7 == 0 else 2 * number for number in range(40)]
-    assert max(ahead) == 7  # 2 workers x 4, less the one just yielded
+@pytest.fixture
+def run(address):
+    """The map over actions on that cluster."""
+    return partial(ordered_map, act, scheduler=address)
 
 
-def test_all_workers_work_on_one_thread_each(address):
-    pids = {outcome.result for outcome in ordered_map(work, [("pid", 0)] * 30, scheduler=address)}
+def test_dask_map_keeps_order_and_window(run):
+    check_order_and_window(run)
+
+
+def test_dask_map_uses_all_workers_with_one_blas_thread_each(run, address):
+    pids = {outcome.result for outcome in run([("pid", 0)] * 30)}
     assert len(pids) == 2 and os.getpid() not in pids
     outcomes = ordered_map(blas_threads, [64] * 4, scheduler=address)
     assert [outcome.result for outcome in outcomes] == [1, 1, 1, 1]
 
 
-def test_an_exception_is_the_items_own_outcome(address):
-    orders = [("double", 1), ("raise", "no"), ("picky", "x"), ("unsendable", 1), ("double", 2)]
-    outcomes = list(ordered_map(work, orders, scheduler=address))
-    assert [outcome.item for outcome in outcomes] == orders
-    assert outcomes[0] == Outcome(orders[0], 2) and outcomes[4].result == 4
-    assert isinstance(outcomes[1].error, ValueError) and str(outcomes[1].error) == "no"
-    assert outcomes[2].error is not None and outcomes[3].error is not None
-    assert not any(isinstance(outcome.error, WorkerLost) for outcome in outcomes)
+def test_dask_map_returns_errors_as_outcomes(run):
+    check_errors_are_outcomes(run)
 
 
-def test_a_death_costs_only_its_item_and_is_tried_again_once(address, tmp_path):
-    orders = [("double", number) for number in range(12)]
-    orders[3], orders[5] = ("die", 0), ("die once", str(tmp_path / "died"))
-    outcomes = list(ordered_map(work, orders, scheduler=address))
-    assert [outcome.item for outcome in outcomes] == orders
-    assert isinstance(outcomes[3].error, WorkerLost) and "crashed" in str(outcomes[3].error)
-    assert isinstance(outcomes[5].error, FileExistsError)
-    rest = [number for number in range(12) if number not in (3, 5)]
-    assert [outcomes[number].result for number in rest] == [2 * number for number in rest]
+def test_dask_map_survives_lost_workers(run, tmp_path):
+    check_lost_workers_cost_their_item_only(run, tmp_path)
 
 
-def test_a_hang_costs_only_its_item(address):
-    orders = [("double", 1), ("sleep", 3600), ("double", 3), ("double", 4)]
-    outcomes = list(ordered_map(work, orders, scheduler=address, patience=2.0))
-    assert [outcome.result for outcome in outcomes] == [2, None, 6, 8]
-    assert isinstance(outcomes[1].error, WorkerLost) and "not come back" in str(outcomes[1].error)
+@pytest.mark.slow
+def test_dask_map_survives_a_hang(run):
+    check_hang_costs_its_item_only(partial(run, patience=2.0))
 
 
-def test_no_items(address):
-    assert list(ordered_map(work, [], scheduler=address)) == []
+def test_dask_map_raises_the_error_of_its_items(run):
+    check_error_of_the_items_is_raised(run)
 
 
-def test_an_endless_source_is_never_drawn_to_its_end(address, dask_cluster):
-    def endless():
-        number = 0
-        while True:
-            yield ("double", number)
-            number += 1
+def test_dask_map_of_no_items(run):
+    assert list(run([])) == []
 
-    outcomes = ordered_map(work, endless(), scheduler=address)
+
+def test_dask_map_forgets_yielded_results(run, dask_cluster):
+    outcomes = run(("double", number) for number in range(10**9))
     assert [next(outcomes).result for _ in range(30)] == list(range(0, 60, 2))
-    # What has been yielded is forgotten there; the fixture sees that the rest is, after this.
-    assert comes_true(lambda: len(dask_cluster.scheduler.tasks) <= 8)
+    # The fixture checks that nothing is left after closing.
+    assert wait_until(lambda: len(dask_cluster.scheduler.tasks) <= 8)
     outcomes.close()
 
 
-def test_a_source_that_fails_ends_the_map(address):
-    def failing():
-        yield ("double", 1)
-        raise InputError("no more")
-
-    with pytest.raises(InputError, match="no more"):
-        list(ordered_map(work, failing(), scheduler=address))
+# ---------------------------------------------------------------- clusters that cannot be used
 
 
-# ---------------------------------------------------------------- clusters that are none
-
-
-def test_dask_is_not_installed(monkeypatch):
+def test_dask_map_needs_dask(monkeypatch):
     monkeypatch.setattr(dask_map, "distributed", None)
     assert "pip install -r requirements-dask.txt" in message_of("tcp://127.0.0.1:8786")
 
 
-def test_nothing_answers(monkeypatch):
-    monkeypatch.setattr(dask_map, "_REACH", 1.0)
-    with socket.socket() as unheard:
-        unheard.bind(("127.0.0.1", 0))
-        place = f"tcp://127.0.0.1:{unheard.getsockname()[1]}"
+def test_dask_map_reports_a_port_that_does_not_answer(monkeypatch):
+    monkeypatch.setattr(dask_map, "_CONNECT", 1.0)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        place = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
         assert f"{place}: no Dask scheduler answers" in message_of(place)
-        unheard.listen()  # nobody accepts
+        listener.listen()  # nobody accepts
         assert f"{place}: no Dask scheduler answers" in message_of(place)
 
 
 @pytest.mark.parametrize(
     "place", ["tcp://", "tcp://127.0.0.1", "tcp://x:y", "carrier://pigeon:1", "://", ""]
 )
-def test_an_address_that_is_none(place):
+def test_dask_map_rejects_invalid_addresses(place):
     assert f"{place}: neither an address" in message_of(place)
 
 
-@pytest.mark.parametrize("content", [None, "", "[]", "{}", "tcp://127.0.0.1:8786", '"address"'])
-def test_a_file_that_is_none(tmp_path, content):
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(None, "", "[]", "{}", "tcp://127.0.0.1:8786", '"address"', '{"address": null}'),
+        *('{"address": []}', '{"address": "nowhere"}', '{"address": "tcp://nowhere"}'),
+    ],
+)
+def test_dask_map_rejects_invalid_scheduler_files(tmp_path, content):
     if content is not None:
         (tmp_path / "file").write_text(content)
     assert "nor a Dask scheduler's file" in message_of(tmp_path / "file")
 
 
-@pytest.mark.parametrize("address", ["null", "[]", '"nowhere"', '"tcp://nowhere"'])
-def test_a_file_without_an_address(tmp_path, address):
-    (tmp_path / "file").write_text(f'{{"address": {address}}}')
-    assert "nor a Dask scheduler's file" in message_of(tmp_path / "file")
-
-
-def test_no_workers_and_then_no_scheduler(monkeypatch, tmp_path):
-    monkeypatch.setattr(dask_map, "_REACH", 2.0)
+def test_dask_map_reports_missing_workers_and_scheduler(monkeypatch, tmp_path):
+    monkeypatch.setattr(dask_map, "_CONNECT", 2.0)
     with running(tmp_path, workers=0) as started:
         assert "has no workers; start some" in message_of(started.file)
         place = json.loads(started.file.read_text())["address"]
@@ -224,22 +198,22 @@ def test_no_workers_and_then_no_scheduler(monkeypatch, tmp_path):
         assert "no Dask scheduler answers" in message_of(place)
 
 
-def test_workers_that_cannot_import_the_package(tmp_path):
+def test_dask_map_reports_workers_without_the_package(tmp_path):
     with running(tmp_path, workers=1, cwd=tmp_path) as started:
         message = message_of(started.file)
     assert "cannot load this package (ModuleNotFoundError: No module named 'common')" in message
 
 
-# Dies with its scheduler (argument 2 is its process), having seen an item kill two workers.
+# Kills the scheduler (argument 2 is its process) after an item has killed two workers.
 PROGRAM = """
 import itertools, os, signal, sys
 from common import cli
 from data_prep.dask_map import ordered_map
-from tests.common.orders import work
+from tests.common.worker_actions import act
 
 def main():
     items = itertools.chain([("double", 1), ("die", 0)], itertools.repeat(("double", 2)))
-    for number, outcome in enumerate(ordered_map(work, items, scheduler=sys.argv[1])):
+    for number, outcome in enumerate(ordered_map(act, items, scheduler=sys.argv[1])):
         if number < 3:
             print(outcome.result, outcome.error)
         if number == 2:
@@ -249,7 +223,7 @@ cli.run_script(main)
 """
 
 
-def test_a_lost_scheduler_is_told_in_one_line_and_deaths_in_none(monkeypatch, tmp_path):
+def test_dask_map_reports_a_lost_scheduler_in_one_line(monkeypatch, tmp_path):
     monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")
     with running(tmp_path, workers=2) as started:
         done = subprocess.run(

@@ -157,7 +157,7 @@ def test_a_genre_never_learnt_has_no_loss_and_is_told(tmp_path, capsys):
 
 
 def test_features_without_probabilities_are_refused(found, files):
-    with pytest.raises(InputError, match=f"{files[0]}: holds no class probabilities; extract"):
+    with pytest.raises(InputError, match=f"{files[0]}: contains no class probabilities; extract"):
         protocols.evaluate_genre(found, "genre")
 
 

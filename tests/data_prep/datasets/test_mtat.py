@@ -106,7 +106,7 @@ def test_a_path_that_leaves_the_folder(published):
         ([[1, 0]], r"its shape is \(1, 2\), but 1 tracks and 3 tags are listed"),
         ([[1, 0, 2]], "'0/other-x-01-d-0-29' has values other than 0 and 1"),
         ([[1, 0, float("nan")]], "has values other than 0 and 1"),
-        ([["1", "0", "1"]], "holds no numbers"),
+        ([["1", "0", "1"]], "contains no numbers"),
         ([1, 0, 1], r"y_test_pub\.npy: its array has 1 dimensions"),
     ],
 )

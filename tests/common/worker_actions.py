@@ -1,4 +1,4 @@
-"""What the workers of the tests do; a module that a thread of any process can import."""
+"""Functions for worker processes, which import this module."""
 
 import os
 import signal
@@ -8,16 +8,16 @@ import numpy as np
 import threadpoolctl
 
 
-class Picky(Exception):
-    """An exception that pickle cannot put together again."""
+class Unpicklable(Exception):
+    """An exception that pickle cannot restore."""
 
     def __init__(self, first, second):
         super().__init__(first)
 
 
-def work(order):
-    """Do what the order (name, value) says, in a worker."""
-    name, value = order
+def act(action):
+    """Perform the action (name, value)."""
+    name, value = action
     if name == "double":
         return 2 * value
     if name == "pid":
@@ -28,19 +28,19 @@ def work(order):
         return value
     if name == "raise":
         raise ValueError(value)
-    if name == "picky":
-        raise Picky(value, value)
+    if name == "unpicklable":
+        raise Unpicklable(value, value)
     if name == "unsendable":
         return lambda: value
     if name == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     if name == "die once":
-        with open(value, "x"):  # the second time, this fails
+        with open(value, "x"):  # fails the second time
             os.kill(os.getpid(), signal.SIGKILL)
     return None
 
 
 def blas_threads(size):
-    """On how many threads BLAS runs here."""
+    """Return the number of threads that BLAS uses."""
     np.ones((size, size)) @ np.ones((size, size))
     return max(library["num_threads"] for library in threadpoolctl.threadpool_info())
