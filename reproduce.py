@@ -1,56 +1,64 @@
-"""A paper from the data that is there to its tables, figures and report: all steps, in order.
+"""Reproduce a paper: run all steps from the available datasets to tables, figures and report.
 
-What --data holds is found by the names of its folders: gtzan, fma_small, fma_medium with
-fma_metadata, mtat, msd, naver with naver.csv …, and any other as a folder of music.
-Prints the plan and the time that it may take, then each command before running it, so that
-any can be run by itself. What is done is skipped, so that the same command goes on after a
-stop; where a step fails, what does not need it is done all the same. All but splits and
-caches comes to lie in --out.
+A dataset is a subfolder of --data with the dataset's name, such as gtzan, fma_small with
+fma_metadata, mtat, msd, or naver with naver.csv. Any other subfolder is a folder of music.
+The script prints the plan, then each command before it runs, so that each can also be run
+by hand. Completed steps are skipped: the same command continues after an interruption. If
+a step fails, independent steps still run. All outputs except splits and caches are written
+to --out.
 """
 
-import inspect
 from pathlib import Path
 
 from common import cli
 from common.files import exclusive_folder
 from papers import agf2018, arxiv2017, ismir2018
-from papers.datasets import Data
+from papers.datasets import DataFolder
 from papers.pipeline import Pipeline
+
+PAPERS = {
+    "ismir2018": (ismir2018, "genre retrieval and classification with artist embeddings"),
+    "arxiv2017": (arxiv2017, "artist recognition, and transfer to genre and tags"),
+    "agf2018": (agf2018, "genre classification with networks that learn artist groups"),
+}
+EXAMPLE = "python reproduce.py ismir2018 --data DIR --out results/ismir2018"
 
 
 def main() -> None:
-    parser = cli.make_parser(
-        __doc__,
-        "python reproduce.py ismir2018 --data DIR --out results/ismir2018",
-    )
-    papers = parser.add_subparsers(dest="paper", metavar="PAPER", required=True)
-    for paper in (ismir2018, arxiv2017, agf2018):
-        made = papers.add_parser(
-            paper.__name__.rpartition(".")[2],
-            help=paper.__doc__.partition(": ")[2],
-            description=paper.__doc__ + "\n\n" + inspect.cleandoc(paper.plan.__doc__),
+    """Print the plan of a paper, and run it."""
+    parser = cli.make_parser(__doc__, EXAMPLE)
+    subparsers = parser.add_subparsers(dest="paper", metavar="PAPER", required=True)
+    for name, (paper, topic) in PAPERS.items():
+        subparser = subparsers.add_parser(
+            name,
+            help=topic,
+            description=paper.__doc__,
             formatter_class=parser.formatter_class,
             allow_abbrev=False,
         )
-        made.set_defaults(make_plan=paper.plan)
-        made.add_argument("--data", type=Path, metavar="DIR", help="folder of the datasets")
-        made.add_argument("--out", type=Path, required=True, help="folder of all that is made")
-        made.add_argument("--plan", action="store_true", help="print the plan, run nothing")
-        paper.add_arguments(made)
-    args = parser.parse_args()
-
-    steps, left_out = args.make_plan(args, Data(args.data))
-    plan = Pipeline(args.out, steps)
-    print(*plan.lines(), *(f"left out: {line}" for line in left_out), sep="\n", flush=True)
-    if plan.given():
-        print(
-            f"taken as they are: {', '.join(map(str, plan.given()))}; delete them, and what "
-            f"{args.out} has of them, to have them made anew",
-            flush=True,
+        subparser.add_argument("--data", type=Path, metavar="DIR", help="folder of datasets")
+        subparser.add_argument("--out", type=Path, required=True, help="output folder")
+        subparser.add_argument(
+            "--plan", action="store_true", help="print the plan without running it"
         )
-    if not args.plan:
-        with exclusive_folder(args.out):
-            plan.run(lambda line: print(line, flush=True))
+        paper.add_arguments(subparser)
+    arguments = vars(parser.parse_args())
+    paper, _ = PAPERS[arguments.pop("paper")]
+    data, plan_only = DataFolder(arguments.pop("data")), arguments.pop("plan")
+
+    options = paper.Options(**arguments)
+    steps, left_out = paper.plan(options, data)
+    pipeline = Pipeline(options.out, steps)
+    print(*pipeline.describe(), *(f"left out: {line}" for line in left_out), sep="\n")
+    existing = ", ".join(map(str, pipeline.existing_inputs()))
+    if existing:
+        print(
+            f"using existing files: {existing}; to create them again, delete them and the "
+            f"outputs in {options.out} that depend on them"
+        )
+    if not plan_only:
+        with exclusive_folder(options.out):
+            pipeline.run()
 
 
 if __name__ == "__main__":

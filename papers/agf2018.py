@@ -1,142 +1,148 @@
-"""agf2018: genres by networks that learn artist groups, alone and together."""
+"""Genre classification with networks that learn artist groups (agf2018).
+
+Computes Tables 3 to 5 and Figure 3: log loss and macro F1 of single-task, multi-task and
+wide networks, for all combinations of the genre and four types of artist groups. The type
+e needs the audio and Essentia.
+"""
 
 import argparse
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
 
 from artist_groups import task_sets
-from artist_groups.task_sets import TaskSet
 from artist_groups.vocabulary import WORDS
 from common import cli
 from common.errors import InputError
 from papers import commands
-from papers.datasets import KNOWN, RENDERED, Data, Dataset, require
-from papers.effort import Work
+from papers.datasets import KNOWN_DATASETS, SYNTHETIC, DataFolder, Dataset, list_file
 from papers.pipeline import Step, make_step
 
 
-def add_arguments(made: argparse.ArgumentParser) -> None:
-    """Its songs, the size of the groups, and how much is trained."""
-    made.add_argument(
+@dataclass(frozen=True)
+class Options:
+    """What to compute; see `add_arguments`."""
+
+    out: Path
+    dataset: str
+    words: Sequence[str] | None
+    subgenres: str
+    clusters: int
+    track_clusters: int
+    groups: int
+    epochs: int
+    mtn_epochs: int
+    batch_size: int
+    seeds: Sequence[int]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add an argument per field of `Options`, except `out`."""
+    cli.add_renamed(
+        parser,
+        "--dataset",
         "--songs",
         default="fma_medium",
         metavar="NAME",
-        help="with genres and artists; the subset test is judged on",
+        help="dataset with artists and genres; its test subset is for evaluation",
     )
-    made.add_argument(
+    parser.add_argument(
         "--words",
         nargs="+",
         choices=WORDS,
-        help="of which groups are made; by default all for which there is what they need",
+        help="types of artist groups (default: all that the available data allow)",
     )
-    made.add_argument("--subgenres", metavar="COLUMN", default="genres", help="for the word s")
-    made.add_argument("--clusters", type=cli.positive, default=2048, help="of m and d")
-    made.add_argument("--track-clusters", type=cli.positive, default=2048, help="of e")
-    made.add_argument("--groups", type=cli.positive, default=40, help="of each word")
-    made.add_argument("--epochs", type=cli.positive, default=200, help="of stn and wstn")
-    made.add_argument("--mtn-epochs", type=cli.positive, default=1000, help="of one task each")
-    made.add_argument("--batch", type=cli.positive, default=64, help="anchors a step")
-    made.add_argument(
-        "--seeds",
-        type=cli.non_negative,
-        nargs="+",
-        default=[0],
-        help="of all runs, one after another",
+    parser.add_argument(
+        "--subgenres", metavar="COLUMN", default="genres", help="sub-genre column for the type s"
     )
+    numbers = {
+        "--clusters": (2048, "number of clusters for the types m and d"),
+        "--track-clusters": (2048, "number of clusters for the type e"),
+        "--groups": (40, "number of artist groups per type"),
+        "--epochs": (200, "number of epochs of single-task and wide networks"),
+        "--mtn-epochs": (1000, "number of epochs of multi-task networks, one task per epoch"),
+    }
+    for name, (default, text) in numbers.items():
+        parser.add_argument(name, type=cli.positive, default=default, help=text)
+    cli.add_renamed(
+        parser, "--batch-size", "--batch", type=cli.positive, default=64, help="tracks per batch"
+    )
+    commands.add_seeds(parser)
 
 
-def plan(args: argparse.Namespace, data: Data) -> tuple[list[Step], list[str]]:
-    """The steps to Tables 3 to 5 and Figure 3; and what is left out, a line each.
-
-    Log loss and macro F1 of single-task, multi-task and wide networks, for all combinations
-    of the genre with artist groups out of four words. Without the songs' audio, or without
-    Essentia, the word e is left out.
-    """
-    dealt = () if args.songs in RENDERED else ("--split", "stratified")
-    songs = require(data.find(args.songs, *dealt), data.absent(args.songs))
-    lacking = _lacking(args, data, songs)
-    words = args.words or [word for word in WORDS if word not in lacking]
-    if "e" in words and not songs.audio:
-        raise InputError(f"the word e: {lacking['e']}")
-    left_out = [f"the word {word}: {what}" for word, what in lacking.items() if word not in words]
-    groups, split = args.out / "groups.h5", songs.split
-    audio = ("--audio", songs.audio) if "e" in words else ()
-    sizes = ("--clusters", args.clusters, "--track-clusters", args.track_clusters)
-    sizes += ("--groups", args.groups)
-    made = list(songs.steps)
-    kind = "essentia" if "e" in words else "groups"
-    made.append(
-        make_step(
-            "data_prep/2b_artist_groups.py",
-            *(split, songs.cache, "--out", groups, "--words", *words, *audio),
-            *("--subgenres", args.subgenres, *sizes),
-            makes=groups,
-            of=(split, songs.cache),
-            work=Work(kind, songs.tracks),
-        )
+def plan(options: Options, data: DataFolder) -> tuple[list[Step], list[str]]:
+    """Return the steps in order, and a line per part that is left out."""
+    out, name = options.out, options.dataset
+    split_options = () if name in SYNTHETIC else ("--split", "stratified")
+    dataset = data.find(name, *split_options)
+    if dataset is None:
+        raise InputError(f"{data.describe_missing(name)}; see data_prep/1_make_splits.py --help")
+    unavailable = _unavailable_words(options, data, dataset)
+    words = options.words or [word for word in WORDS if word not in unavailable]
+    if "e" in words and not dataset.audio:
+        raise InputError(f"artist groups of type e: {unavailable['e']}")
+    left_out = [
+        f"artist groups of type {word}: {reason}"
+        for word, reason in unavailable.items()
+        if word not in words
+    ]
+    groups, split = out / "groups.h5", dataset.split
+    audio = ("--audio", dataset.audio) if "e" in words else ()
+    grouping = make_step(
+        "data_prep/2b_artist_groups.py",
+        *(split, dataset.cache, "--out", groups, "--words", *words, *audio),
+        *("--subgenres", options.subgenres, "--clusters", options.clusters),
+        *("--track-clusters", options.track_clusters, "--groups", options.groups),
+        output=groups,
+        inputs=(split, dataset.cache),
     )
+    steps = [*dataset.steps, grouping]
     sets = task_sets.list_task_sets(task_sets.sort_tasks(["g", *words]))
-    runs = task_sets.list_runs(task_sets.KINDS, sets)
-    for seed in args.seeds:
-        made += _trained_and_judged(args, songs, groups, runs, seed)
-    described = args.out / "groups"
-    made.append(
-        make_step(
-            "evaluate.py",
-            *("groups", groups, split, "--out", described),
-            makes=described / f"groups_{words[0]}.md",
-            of=(groups, split),
-            work=Work("lay out", len(words)),
-        )
+    runs = [run.name for run in task_sets.list_runs(task_sets.KINDS, sets)]
+    for seed in options.seeds:
+        steps += _networks(options, dataset, groups, runs, seed)
+    description = make_step(
+        "evaluate.py",
+        *("groups", groups, split, "--out", out / "groups"),
+        output=out / "groups" / f"groups_{words[0]}.md",
+        inputs=(groups, split),
     )
-    return [*made, commands.report(args.out, made)], left_out
+    return [*steps, description, commands.report(out, steps)], left_out
 
 
-def _lacking(args: argparse.Namespace, data: Data, songs: Dataset) -> dict[str, str]:
-    """{word: what it needs} of those that cannot be made."""
-    lacking = {}
-    if not songs.audio or not find_spec("essentia"):
-        lacking["e"] = "it needs the audio, and Essentia"
-    source = songs.split if songs.split.exists() else data.folder and data.listed(songs.name)
-    if source and source.exists():
-        columns = pd.read_csv(source, nrows=0).columns
-    else:  # of a known dataset it will have them; a folder of music tells of none
-        columns = [args.subgenres] if songs.name in KNOWN else []
-    if args.subgenres not in columns:
-        lacking["s"] = f"it needs songs with a column {args.subgenres}; name one with --subgenres"
-    return lacking
+def _unavailable_words(options: Options, data: DataFolder, dataset: Dataset) -> dict[str, str]:
+    """Return the types of artist groups that cannot be computed, with what each needs."""
+    unavailable = {}
+    if not dataset.audio or not find_spec("essentia"):
+        unavailable["e"] = "needs the audio and Essentia"
+    own_list = list_file(data.folder, dataset.name) if data.folder else None
+    tables = [path for path in (dataset.split, own_list) if path and path.exists()]
+    if tables:
+        columns = list(pd.read_csv(tables[0], nrows=0))
+    else:  # a known dataset will have the column, a folder of music has none
+        columns = [options.subgenres] if dataset.name in KNOWN_DATASETS else []
+    if options.subgenres not in columns:
+        unavailable["s"] = f"needs a column {options.subgenres}; choose another with --subgenres"
+    return unavailable
 
 
-def passes(args: argparse.Namespace, run: TaskSet) -> int:
-    """How often a run's training goes over the songs, counted as by a network of one task."""
-    if run.kind == "mtn":
-        return args.mtn_epochs
-    if run.kind == "wstn":
-        return args.epochs * len(run.tasks)  # for it has as many weights
-    return args.epochs if len(run.tasks) == 1 else 0  # those of single tasks serve all sets
-
-
-def _trained_and_judged(
-    args: argparse.Namespace, songs: Dataset, groups: Path, runs: list[TaskSet], seed: int
-) -> list[Step]:
-    """All runs of a seed, which one command makes, and what each knows of genre."""
-    folder = args.out / "runs"
-    features = [folder / f"{run.name}_{seed}" / "features.h5" for run in runs]
-    amount = ("--epochs", args.epochs, "--mtn-epochs", args.mtn_epochs, "--batch", args.batch)
-    work = Work("agf", songs.tracks and songs.tracks * sum(map(partial(passes, args), runs)))
-    trained = make_step(
+def _networks(
+    options: Options, dataset: Dataset, groups: Path, runs: Sequence[str], seed: int
+) -> Iterator[Step]:
+    """Yield training of all networks with one seed, by one command, and their evaluation."""
+    folder, data = options.out / "runs", (dataset.split, dataset.cache, groups)
+    features = [folder / f"{run}_{seed}" / "features.h5" for run in runs]
+    yield make_step(
         "train_agf.py",
-        *(songs.split, songs.cache, groups, "--out", folder, *amount, "--seed", seed),
-        makes=features[-1],
-        of=(songs.split, songs.cache, groups),
-        work=work,
-        also=tuple(features[:-1]),
+        *(*data, "--out", folder, "--epochs", options.epochs, "--mtn-epochs", options.mtn_epochs),
+        *("--batch-size", options.batch_size, "--seed", seed),
+        output=features[-1],
+        inputs=data,
+        other_outputs=tuple(features[:-1]),
     )
-    judged = []
     for run, file in zip(runs, features, strict=True):
-        json = args.out / f"genre_{run.name}_{seed}.json"
-        judged.append(commands.evaluate("genre", file, songs, json, of=(trained.makes,)))
-    return [trained, *judged]
+        json = options.out / f"genre_{run}_{seed}.json"
+        yield commands.evaluate("genre", file, dataset, json, more_inputs=(features[-1],))

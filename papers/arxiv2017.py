@@ -1,7 +1,14 @@
-"""arxiv2017: artist recognition by the CNN and by speaker recognition; genre and tags."""
+"""Artist recognition with embeddings and i-vectors, and transfer to genre and tags (arxiv2017).
+
+Computes Tables 1 and 2 and Figures 2 to 5. For each number of training artists: equal error
+rate and accuracy of GMM-UBM, of i-vectors and CNN embeddings (DeepArtistID) by cosine and
+PLDA, and of their fusions; genre and tags by the embeddings, with and without LDA; maps of
+tracks by genre and artist. Without a training dataset: genre and tags by the released weights.
+"""
 
 import argparse
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,213 +16,206 @@ from common import cli
 from common.errors import InputError
 from models import released_weights
 from papers import commands
-from papers.datasets import OF_ARTIST, RENDERED, TO_TRAIN, Data, Dataset
-from papers.effort import Work
+from papers.datasets import SYNTHETIC, DataFolder, Dataset
 from papers.pipeline import Step, make_step
 
-LDA = 100  # dimensions, where there are so many artists to tell apart
-
-
-def add_arguments(made: argparse.ArgumentParser) -> None:
-    """Its datasets, and how much is trained on them."""
-    made.add_argument("--train", default="msd", metavar="NAME", help="songs to learn artists from")
-    made.add_argument(
-        "--unseen",
-        metavar="NAME",
-        help="songs of other artists to recognise; by default some of --train that are not "
-        "trained on, as TRAIN_unseen",
-    )
-    made.add_argument(
-        "--unseen-artists", type=cli.positive, default=500, metavar="N", help="how many of these"
-    )
-    made.add_argument("--genres", default="gtzan", metavar="NAME", help="songs with genres")
-    made.add_argument("--tags", default="mtat", metavar="NAME", help="songs with tags")
-    made.add_argument(
-        "--artists",
-        type=cli.positive,
-        nargs="+",
-        default=[100, 300, 500, 1000, 2000, 5000],
-        metavar="N",
-        help="numbers of training artists",
-    )
-    made.add_argument("--epochs", type=cli.positive, default=1000, help="of the CNN, at the most")
-    made.add_argument("--mixtures", type=cli.positive, default=256, help="of the UBM")
-    made.add_argument("--dimensions", type=cli.positive, default=256, help="of an i-vector")
-    made.add_argument("--trials", type=cli.positive, default=1, help="draws of songs, averaged")
-    made.add_argument(
-        "--weights",
-        nargs="*",
-        choices=released_weights.released_names("basic"),
-        metavar="NAME",
-        help="released weights whose features are judged by genre and tags; by default those of "
-        "basic models where there is nothing to train on, and else none",
-    )
-    made.add_argument(
-        "--seeds",
-        type=cli.non_negative,
-        nargs="+",
-        default=[0],
-        help="of trainings, one after another",
-    )
+LDA = 100  # dimensions, at most; LDA of n artists has at most n - 1
+LabelledDatasets = list[tuple[str, Dataset]]  # with the protocol, or the label of a map
 
 
 @dataclass(frozen=True)
-class Songs:
-    """The datasets by what they are for; None where they are not there."""
+class Options:
+    """What to compute; see `add_arguments`."""
 
-    train: Dataset | None
-    unseen: Dataset | None
-    genres: Dataset | None
-    tags: Dataset | None
+    out: Path
+    train: str
+    unseen: str | None
+    unseen_artists: int
+    genres: str
+    tags: str
+    artists: Sequence[int]
+    epochs: int
+    mixtures: int
+    dimensions: int
+    trials: int
+    weights: Sequence[str] | None
+    seeds: Sequence[int]
 
 
-def plan(args: argparse.Namespace, data: Data) -> tuple[list[Step], list[str]]:
-    """The steps to Tables 1 and 2 and Figures 2 to 5; and what is left out, a line each.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add an argument per field of `Options`, except `out`."""
+    commands.add_training_arguments(
+        parser,
+        artists=[100, 300, 500, 1000, 2000, 5000],
+        weights=released_weights.released_names("basic"),
+    )
+    parser.add_argument(
+        "--unseen",
+        metavar="NAME",
+        help="dataset of other artists to recognize (default: TRAIN_unseen, which consists of "
+        "artists of --train that are not used for training)",
+    )
+    parser.add_argument("--genres", default="gtzan", metavar="NAME", help="dataset with genres")
+    parser.add_argument("--tags", default="mtat", metavar="NAME", help="dataset with tags")
+    numbers = {
+        "--unseen-artists": (500, "number of artists in TRAIN_unseen"),
+        "--mixtures": (256, "number of UBM mixtures"),
+        "--dimensions": (256, "number of i-vector dimensions"),
+        "--trials": (1, "number of random draws of enrolment tracks, averaged"),
+    }
+    for name, (default, text) in numbers.items():
+        parser.add_argument(name, type=cli.positive, default=default, help=text)
 
-    Equal error rate and accuracy of GMM-UBM, of i-vectors and the CNN's features
-    (DeepArtistID) by cosine and PLDA, and of both fused, for each number of training
-    artists. Genre and tags by the CNN's features, without LDA and with it; a map of songs by
-    genre and artist. Without songs to train on: genre and tags by the released weights.
-    """
-    genres, tags = data.find(args.genres), data.find(args.tags)
-    judged = [] if args.train == "msd" else [found for found in (genres, tags) if found]
-    train = data.training(args.train, args.artists, judged).get(max(args.artists))
-    name = args.unseen or (f"{train.name}_unseen" if train else f"{args.train}_unseen")
-    unseen = _unseen(args, data, name, train) if train else None
-    songs = Songs(train, unseen, genres, tags)
-    names = {"train": args.train, "unseen": name, "genres": args.genres, "tags": args.tags}
-    sources = names if args.unseen else names | {"unseen": args.train}
-    left_out = [
-        data.absent(name, sources[role]) for role, name in names.items() if not getattr(songs, role)
+
+def plan(options: Options, data: DataFolder) -> tuple[list[Step], list[str]]:
+    """Return the steps in order, and a line per part that is left out."""
+    genres, tags = data.find(options.genres), data.find(options.tags)
+    evaluated = [dataset for dataset in (genres, tags) if dataset and options.train != "msd"]
+    training_sets = data.find_training_sets(options.train, options.artists, exclude=evaluated)
+    train = training_sets.get(max(options.artists))
+    unseen_name = options.unseen or f"{train.name if train else options.train}_unseen"
+    unseen = _find_unseen(options, data, unseen_name, train) if train else None
+    roles = [
+        (train, options.train, options.train),
+        (unseen, unseen_name, unseen_name if options.unseen else options.train),
+        (genres, options.genres, options.genres),
+        (tags, options.tags, options.tags),
     ]
-    if not ((train and unseen) or songs.genres or songs.tags):
-        raise InputError("; ".join(left_out) + "; put one of them there, see 1_make_splits.py")
+    left_out = [
+        data.describe_missing(name, source) for dataset, name, source in roles if not dataset
+    ]
+    if not ((train and unseen) or genres or tags):
+        raise InputError(
+            "; ".join(left_out) + "; provide one of them, see data_prep/1_make_splits.py --help"
+        )
 
-    known = args.weights
-    if known is None:
-        known = [] if train else released_weights.released_names("basic")
-    sets = (train, unseen, songs.genres, songs.tags)
-    made = commands.unique_steps([one for found in sets if found for one in found.steps])
-    for name in known:
-        made += _transfer(args, songs, name, name, seed=0)
-    for seed in args.seeds if train else ():
-        for artists in sorted(args.artists):
-            made += _of_training(args, songs, artists, seed)
-    made = commands.unique_steps(made)
-    return [*made, commands.report(args.out, made)], left_out
+    transfers = [(name, each) for name, each in (("transfer", genres), ("tagging", tags)) if each]
+    maps = [(label, each) for label, each in (("artist", unseen), ("genre", genres)) if each]
+    steps = [step for dataset, *_ in roles if dataset for step in dataset.steps]
+    released = options.weights
+    if released is None:
+        released = [] if train else released_weights.released_names("basic")
+    for name in released:
+        steps += _transfer(options, transfers, name, name, seed=0)
+    for seed, artists in itertools.product(options.seeds, sorted(options.artists)):
+        if train:
+            steps += _systems(options, train, unseen, artists, seed)
+            name = f"basic_{artists}_{seed}"
+            weights = options.out / "runs" / name / "best.h5"
+            steps += _transfer(options, transfers, weights, name, seed)
+            steps += _transfer_with_lda(options, train, transfers, maps, artists, seed)
+    steps = commands.unique_steps(steps)
+    return [*steps, commands.report(options.out, steps)], left_out
 
 
-def _unseen(args: argparse.Namespace, data: Data, name: str, train: Dataset) -> Dataset | None:
-    """Songs of artists that are not trained on: of a dataset of its own, or of the same."""
-    if name in RENDERED:
+def _find_unseen(options: Options, data: DataFolder, name: str, train: Dataset) -> Dataset | None:
+    if name in SYNTHETIC:
         return data.find(name)
-    source = name if args.unseen else args.train
-    dealt = ("--split", "artists", "--artists", args.unseen_artists)
-    size = args.unseen_artists * OF_ARTIST
-    return data.find(name, *dealt, exclude=[train], source=source, tracks=size)
+    split = ("--split", "artists", "--artists", options.unseen_artists)
+    return data.find(name, *split, exclude=[train], source=options.unseen or options.train)
 
 
-def _of_training(args: argparse.Namespace, songs: Songs, artists: int, seed: int) -> Iterator[Step]:
-    """All that comes of the first so many artists."""
-    basic, ivector = f"basic_{artists}_{seed}", f"ivector_{artists}_{seed}"
-    train, unseen, folder = songs.train, songs.unseen, commands.run_folder(args.out, basic)
-    options = ("--artists", artists, "--epochs", args.epochs, "--seed", seed)
-    work = Work("basic", artists * TO_TRAIN * args.epochs)
-    cnn = commands.train("train_basic.py", train, folder, *options, makes="best.h5", work=work)
+def _systems(
+    options: Options, train: Dataset, unseen: Dataset | None, artists: int, seed: int
+) -> Iterator[Step]:
+    """Yield training of the CNN and the i-vector model, their features, and recognition."""
+    out, basic, ivector = options.out, f"basic_{artists}_{seed}", f"ivector_{artists}_{seed}"
+    arguments = (basic, "--max-artists", artists, "--epochs", options.epochs, "--seed", seed)
+    cnn = commands.train("train_basic.py", train, out, *arguments)
     yield cnn
-    yield commands.extract(args.out, basic, cnn.makes, train)
+    yield commands.extract(out, basic, cnn.output, train)
     if unseen:
-        folder = commands.run_folder(args.out, ivector)
-        sizes = ("--mixtures", args.mixtures, "--dimensions", args.dimensions)
-        given = ("--artists", artists, *sizes, "--seed", seed)
-        work = Work("ivector", artists * TO_TRAIN)
         extractor = commands.train(
-            "train_ivector.py", train, folder, *given, makes="ivector.h5", work=work
+            "train_ivector.py",
+            *(train, out, ivector, "--artists", artists, "--mixtures", options.mixtures),
+            *("--dimensions", options.dimensions, "--seed", seed),
+            output="ivector.h5",
         )
         yield extractor
-        yield commands.extract(args.out, ivector, extractor.makes, train)
-        yield commands.extract(args.out, ivector, extractor.makes, unseen)
-        yield commands.extract(args.out, basic, cnn.makes, unseen)
-        yield from _recognition(args, songs, artists, seed, extractor.makes)
-    yield from _transfer(args, songs, cnn.makes, basic, seed=seed)
-    yield from _with_lda(args, songs, artists, basic, seed)
+        yield commands.extract(out, ivector, extractor.output, train)
+        yield commands.extract(out, ivector, extractor.output, unseen)
+        yield commands.extract(out, basic, cnn.output, unseen)
+        yield from _recognition(options, train, unseen, artists, seed, extractor.output)
 
 
 def _recognition(
-    args: argparse.Namespace, songs: Songs, artists: int, seed: int, extractor: Path
+    options: Options, train: Dataset, unseen: Dataset, artists: int, seed: int, extractor: Path
 ) -> Iterator[Step]:
-    """Figures 2 and 3: each system, asked to verify and to identify."""
+    """Yield verification and identification by each system, for Figures 2 and 3."""
     cnn, cnn_train, ivector, ivector_train = (
-        commands.features_file(args.out, f"{model}_{artists}_{seed}", found)
+        commands.features_file(options.out, f"{model}_{artists}_{seed}", dataset)
         for model in ("basic", "ivector")
-        for found in (songs.unseen, songs.train)
+        for dataset in (unseen, train)
     )
-    split = songs.train.split
-    lda, lda_ivector = min(LDA, artists - 1), min(LDA, artists - 1, args.dimensions)
-    plda = ("--scorer", "plda", "--train-artists", artists)
-    of_cnn = ("--train", cnn_train, split)
+    lda = min(LDA, artists - 1)
+    ivector_lda = min(lda, options.dimensions)
+    plda = ("--scorer", "plda", "--train-artists", artists, "--lda")
+    cnn_data = ("--train", cnn_train, train.split)
     fusion = ("--with", ivector, ivector_train)
-    systems = {
-        "ubm": (extractor, "--scorer", "llr", "--cache", songs.unseen.cache),
+    systems: dict[str, tuple] = {
+        "ubm": (extractor, "--scorer", "llr", "--cache", unseen.cache),
         "ivector_cosine": (ivector,),
-        "ivector_plda": (ivector, *plda, "--lda", lda_ivector, "--train", ivector_train, split),
+        "ivector_plda": (ivector, *plda, ivector_lda, "--train", ivector_train, train.split),
         "basic_cosine": (cnn,),
-        "basic_plda": (cnn, *plda, "--lda", lda, *of_cnn),
-        "early": (cnn, *plda, "--lda", lda, *of_cnn, "--fuse", "early", *fusion),
-        "late": (cnn, *plda, "--lda", lda_ivector, *of_cnn, "--fuse", "late", *fusion),
+        "basic_plda": (cnn, *plda, lda, *cnn_data),
+        "early": (cnn, *plda, lda, *cnn_data, "--fuse", "early", *fusion),
+        "late": (cnn, *plda, ivector_lda, *cnn_data, "--fuse", "late", *fusion),
     }
-    draws = ["--trials", args.trials, "--seed", seed]
-    if artists == max(args.artists):
+    draws = ["--trials", options.trials, "--seed", seed]
+    if artists == max(options.artists):
         draws.append("--one-shot")
-    for system, (features, *options) in systems.items():
+    for system, (features, *arguments) in systems.items():
+        inputs = [argument for argument in arguments if isinstance(argument, Path)]
         for protocol in ("verification", "identification"):
-            json = args.out / f"{protocol}_{system}_{artists}_{seed}.json"
-            of = [given for given in options if isinstance(given, Path)]
-            yield commands.evaluate(protocol, features, songs.unseen, json, *options, *draws, of=of)
+            json = options.out / f"{protocol}_{system}_{artists}_{seed}.json"
+            yield commands.evaluate(
+                protocol, features, unseen, json, *arguments, *draws, more_inputs=inputs
+            )
 
 
 def _transfer(
-    args: argparse.Namespace, songs: Songs, weights: Path | str, name: str, *, seed: int
+    options: Options, datasets: LabelledDatasets, weights: Path | str, name: str, seed: int
 ) -> Iterator[Step]:
-    """Table 1: genre and tags by these features."""
-    for protocol, found in (("transfer", songs.genres), ("tagging", songs.tags)):
-        if found:
-            yield commands.extract(args.out, name, weights, found)
-            yield _judged_alone(args, protocol, found, name, seed)
+    """Yield the evaluation of a model's embeddings on genre and tags, for Table 1."""
+    for protocol, dataset in datasets:
+        yield commands.extract(options.out, name, weights, dataset)
+        yield _evaluate_transfer(options, protocol, dataset, name, seed)
 
 
-def _with_lda(
-    args: argparse.Namespace, songs: Songs, artists: int, name: str, seed: int
+def _transfer_with_lda(
+    options: Options,
+    train: Dataset,
+    transfers: LabelledDatasets,
+    maps: LabelledDatasets,
+    artists: int,
+    seed: int,
 ) -> Iterator[Step]:
-    """Table 2: the same after LDA; and of the most artists Figures 4 and 5."""
-    dimensions, projected = min(LDA, artists - 1), f"{name}_lda"
-    of_train = commands.features_file(args.out, name, songs.train)
-    judged = {"transfer": songs.genres, "tagging": songs.tags}
-    shown = {}
-    if artists == max(args.artists) and dimensions > 1:
-        shown = {"artist": songs.unseen, "genre": songs.genres}
-    for found in dict.fromkeys(filter(None, (*judged.values(), *shown.values()))):
-        plain, out = (commands.features_file(args.out, one, found) for one in (name, projected))
+    """Yield the same after LDA, for Table 2, and maps of the largest model, for Figures 4 and 5."""
+    out, name, dimensions = options.out, f"basic_{artists}_{seed}", min(LDA, artists - 1)
+    train_features = commands.features_file(out, name, train)
+    if artists < max(options.artists) or dimensions == 1:
+        maps = []
+    for dataset in dict.fromkeys(dataset for _, dataset in (*transfers, *maps)):
+        features, projected = (
+            commands.features_file(out, each, dataset) for each in (name, f"{name}_lda")
+        )
         yield make_step(
             "evaluate.py",
-            *("lda", of_train, songs.train.split, plain, "--out", out),
+            *("lda", train_features, train.split, features, "--out", projected),
             *("--train-artists", artists, "--dimensions", dimensions),
-            makes=out,
-            of=(of_train, songs.train.split, plain),
-            work=Work("judge", found.tracks),
+            output=projected,
+            inputs=(train_features, train.split, features),
         )
-    for protocol, found in judged.items():
-        if found:
-            yield _judged_alone(args, protocol, found, projected, seed)
-    for label, found in shown.items():
-        if found:
-            yield commands.tsne(args.out, projected, found, label)
+    for protocol, dataset in transfers:
+        yield _evaluate_transfer(options, protocol, dataset, f"{name}_lda", seed)
+    for label, dataset in maps:
+        yield commands.tsne(out, f"{name}_lda", dataset, label)
 
 
-def _judged_alone(
-    args: argparse.Namespace, protocol: str, found: Dataset, name: str, seed: int
+def _evaluate_transfer(
+    options: Options, protocol: str, dataset: Dataset, name: str, seed: int
 ) -> Step:
-    features = commands.features_file(args.out, name, found)
-    json = args.out / f"{protocol}_{name}_{found.name}.json"
-    draws = ("--trials", args.trials, "--seed", seed)
-    return commands.evaluate(protocol, features, found, json, *draws)
+    features = commands.features_file(options.out, name, dataset)
+    json = options.out / f"{protocol}_{name}_{dataset.name}.json"
+    draws = ("--trials", options.trials, "--seed", seed)
+    return commands.evaluate(protocol, features, dataset, json, *draws)

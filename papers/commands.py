@@ -1,88 +1,124 @@
-"""The steps that papers share: to train, extract, judge, show songs, and report."""
+"""What several papers share: options, and the steps to train, extract, evaluate and report."""
 
-from collections.abc import Sequence
+import argparse
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from common import cli
 from papers.datasets import Dataset
-from papers.effort import Work
 from papers.pipeline import Step, make_step
 
-SHOWN = 22  # artists on a map of songs by artist, as in the papers
+MAP_ARTISTS = 22  # artists on a t-SNE map, as in the papers
 
 
-def unique_steps(made: Sequence[Step]) -> list[Step]:
-    """Each step once: a dataset may stand in several places."""
-    return list(dict.fromkeys(made))
+def add_training_arguments(
+    parser: argparse.ArgumentParser, *, artists: Sequence[int], weights: Sequence[str]
+) -> None:
+    """Add the options of papers that train with artist labels or evaluate released weights."""
+    parser.add_argument("--train", default="msd", metavar="NAME", help="dataset with artist labels")
+    parser.add_argument(
+        "--artists",
+        type=cli.positive,
+        nargs="+",
+        default=artists,
+        metavar="N",
+        help="numbers of training artists",
+    )
+    parser.add_argument(
+        "--epochs", type=cli.positive, default=1000, help="maximum number of epochs"
+    )
+    parser.add_argument(
+        "--weights",
+        nargs="*",
+        choices=weights,
+        metavar="NAME",
+        help="released weights to evaluate (default: all if there is no training dataset, "
+        "otherwise none)",
+    )
+    add_seeds(parser)
 
 
-def run_folder(out: Path, name: str) -> Path:
-    """Where a training lies."""
-    return out / "runs" / name
+def add_seeds(parser: argparse.ArgumentParser) -> None:
+    """Add the option --seeds."""
+    parser.add_argument(
+        "--seeds", type=cli.non_negative, nargs="+", default=[0], help="random seeds of training"
+    )
 
 
-def features_file(out: Path, name: str, found: Dataset) -> Path:
-    """Where the features of a dataset by some weights lie."""
-    return out / "features" / f"{name}_{found.name}.h5"
+def unique_steps(steps: Iterable[Step]) -> list[Step]:
+    """Return the steps without duplicates, which arise if a dataset has several roles."""
+    return list(dict.fromkeys(steps))
+
+
+def features_file(out: Path, name: str, dataset: Dataset) -> Path:
+    """Return the file of a dataset's features from a model."""
+    return out / "features" / f"{name}_{dataset.name}.h5"
 
 
 def train(
-    script: str, found: Dataset, folder: Path, *options: object, makes: str, work: Work
+    script: str,
+    dataset: Dataset,
+    out: Path,
+    name: str,
+    *options: object,
+    output: str = "best.h5",
 ) -> Step:
-    """A training, into its folder, of whose files `makes` is the one to go on with."""
-    given = (found.split, found.cache, "--out", folder, *options)
-    of = (found.split, found.cache)
-    return make_step(script, *given, makes=folder / makes, of=of, work=work)
+    """Return the step of a training run; `output` is the file of it that later steps use."""
+    data, folder = (dataset.split, dataset.cache), out / "runs" / name
+    return make_step(script, *data, "--out", folder, *options, output=folder / output, inputs=data)
 
 
-def extract(out: Path, name: str, weights: Path | str, found: Dataset) -> Step:
-    """`features_file` by some weights, which are a file or the name of released ones."""
-    file, work = features_file(out, name, found), Work("extract", found.tracks)
-    of = (found.cache, weights) if isinstance(weights, Path) else (found.cache,)
-    given = (weights, found.cache, "--out", file, "--allow-failures")
-    return make_step("extract_features.py", *given, makes=file, of=of, work=work)
+def extract(out: Path, name: str, weights: Path | str, dataset: Dataset) -> Step:
+    """Return the step that writes `features_file`, from a weights file or released weights."""
+    file = features_file(out, name, dataset)
+    inputs = (dataset.cache, weights) if isinstance(weights, Path) else (dataset.cache,)
+    arguments = (weights, dataset.cache, "--out", file, "--allow-failures")
+    return make_step("extract_features.py", *arguments, output=file, inputs=inputs)
 
 
 def evaluate(
     protocol: str,
     features: Path,
-    found: Dataset,
+    dataset: Dataset,
     json: Path,
     *options: object,
-    of: Sequence[Path] = (),
+    more_inputs: Sequence[Path] = (),
 ) -> Step:
-    """A protocol's result, of features and what else it is judged `of`."""
-    kind = "train and judge" if protocol in ("linear", "transfer", "tagging") else "judge"
-    given = (protocol, features, found.split, *options, "--json", json)
-    of = (features, found.split, *of)
-    return make_step("evaluate.py", *given, makes=json, of=of, work=Work(kind, found.tracks))
+    """Return the step that evaluates features by a protocol and writes the result as JSON."""
+    arguments = (protocol, features, dataset.split, *options, "--json", json)
+    inputs = (features, dataset.split, *more_inputs)
+    return make_step("evaluate.py", *arguments, output=json, inputs=inputs)
 
 
-def tsne(out: Path, name: str, found: Dataset, label: str) -> Step:
-    """t-SNE of a dataset's features by genre or artist, of whom 22 are shown."""
-    file, json = features_file(out, name, found), out / f"tsne_{label}_{name}_{found.name}.json"
-    few = ("--first", SHOWN) if label == "artist" else ()
-    given = ("tsne", file, found.split, "--label", label, *few, "--json", json)
-    work = Work("t-SNE", found.tracks)
-    return make_step("evaluate.py", *given, makes=json, of=(file, found.split), work=work)
+def tsne(out: Path, name: str, dataset: Dataset, label: str) -> Step:
+    """Return the step that maps a dataset's features by t-SNE, labelled by genre or artist."""
+    json = out / f"tsne_{label}_{name}_{dataset.name}.json"
+    subset = ("--first", MAP_ARTISTS) if label == "artist" else ()
+    options = ("--label", label, *subset)
+    return evaluate("tsne", features_file(out, name, dataset), dataset, json, *options)
 
 
-def explore(out: Path, name: str, beside: str, found: Dataset) -> Step:
-    """The page of a dataset's songs by two sets of features."""
-    files = [features_file(out, one, found) for one in (name, beside)]
-    page = out / f"songs_{found.name}.html"
-    audio = ("--audio", found.audio) if found.audio else ()
+def explore(out: Path, name: str, other_name: str, dataset: Dataset) -> Step:
+    """Return the step that writes the page of a dataset's tracks by two sets of features."""
+    files = [features_file(out, each, dataset) for each in (name, other_name)]
+    page = out / f"songs_{dataset.name}.html"
+    audio = ("--audio", dataset.audio) if dataset.audio else ()
     return make_step(
         "evaluate.py",
-        *("explore", files[0], found.split, "--beside", files[1], *audio, "--out", page),
-        makes=page,
-        of=(*files, found.split),
-        work=Work("t-SNE", found.tracks and 2 * found.tracks),
+        *("explore", files[0], dataset.split, "--beside", files[1], *audio, "--out", page),
+        output=page,
+        inputs=(*files, dataset.split),
     )
 
 
-def report(out: Path, made: Sequence[Step]) -> Step:
-    """Tables, figures and the report of all results among these steps."""
-    of = [one.makes for one in made if one.makes.parent == out and one.makes.suffix == ".json"]
-    work, page = Work("lay out", len(of)), out / "report.html"
-    given = ("report", "--results", out)
-    return make_step("evaluate.py", *given, makes=page, of=of, work=work, of_any=True)
+def report(out: Path, steps: Iterable[Step]) -> Step:
+    """Return the step that writes the tables, figures and report of the steps' results."""
+    outputs = [step.output for step in steps]
+    results = [path for path in outputs if path.parent == out and path.suffix == ".json"]
+    return make_step(
+        "evaluate.py",
+        *("report", "--results", out),
+        output=out / "report.html",
+        inputs=results,
+        needs_all_inputs=False,
+    )

@@ -1,107 +1,80 @@
-"""The datasets that papers are made of: what is in a folder of data, and steps 1 and 2 of each.
+"""The datasets of the papers: which are available, and the steps that prepare each.
 
-A dataset has a name. Its audio is the folder of that name below the folder of data, its
-split is `splits/NAME.csv` and its cache `cache/NAME.h5`. Where split and cache are there,
-however they were made, they are taken as they are. Songs to train on are called NAME_N
-besides, by their number of artists, so that papers of several numbers do not meet.
+A dataset has a name. Its audio is the folder of that name in the data folder, its split is
+`splits/NAME.csv` and its mel cache is `cache/NAME.h5`. If both files exist, they are used
+as they are. Training sets are called NAME_N, where N is their number of artists, so that
+papers with different numbers of artists do not share a file.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from common.errors import InputError
 from data_prep import artist_split, split_csv
 from data_prep.datasets import DATASETS
-from papers.effort import Work
 from papers.pipeline import Step, make_step
 
 SPLITS, CACHES = Path("splits"), Path("cache")
-OF_ARTIST, TO_TRAIN = 20, 15  # songs of an artist, and those of them that are trained on
-MANY = 10_000  # artists of the MSD: from so many on, their songs are shared out otherwise
-LISTS = "lists"  # a folder of data may hold the papers' published lists in this one
+MSD_LARGE_SPLIT = 10_000  # artists from which on the papers split the MSD differently
+LISTS = "lists"  # optional subfolder of the data folder with the papers' published lists
 
 
-@dataclass(frozen=True)
-class Known:
-    """What is known of a dataset before its files are read.
+class DatasetFacts(NamedTuple):
+    """What is known about a dataset without its files."""
 
-    Attributes
-    ----------
-    about
-        What has to be at hand.
-    tracks
-        How many it has.
-    folder
-        Of its audio, below the folder of data.
-    metadata
-        Of its lists, likewise; those of the papers may be downloaded instead.
-    artists
-        Whether its tracks have artists' names.
-    test
-        How many of its tracks are for testing in the papers; None where they do not say.
-    """
-
-    about: str
-    tracks: int
-    folder: str
-    metadata: str = LISTS
-    artists: bool = True
-    test: int | None = None
+    description: str  # what a user has to obtain
+    audio: str  # subfolder of the data folder
+    metadata: str = LISTS  # subfolder with its lists; those of the papers can be downloaded
+    has_artists: bool = True  # whether the tracks have artist names
+    tracks: int | None = None  # of datasets in the papers' tables
+    test_tracks: int | None = None  # if the papers state it
 
 
 FMA = "fma_metadata"
-KNOWN = {
-    "msd": Known("MSD previews by 7digital, which are not to be had any more", 100_000, "msd"),
-    "msd_tags": Known("MSD previews, and their Last.fm tags", 118_435, "msd", artists=False),
-    "gtzan": Known("GTZAN audio (930 clips)", 930, "gtzan", artists=False, test=290),
-    "mtat": Known("MagnaTagATune audio (21,105 clips, 50 tags)", 21_105, "mtat", test=4_332),
-    "naver": Known(
-        "the NAVER Korean songs (8,000 clips; a private list: bring your own)", 8_000, "naver"
+SYNTHETIC = ("demo", "demo_target", "demo_unseen", "demo_genres")
+KNOWN_DATASETS = {
+    "msd": DatasetFacts("MSD previews by 7digital (no longer available)", "msd"),
+    "msd_tags": DatasetFacts(
+        "MSD previews by 7digital (no longer available) and Last.fm tags", "msd", has_artists=False
     ),
-    "fma_small": Known(
-        "FMA small audio (8,000 clips) and its lists", 8_000, "fma_small", FMA, test=800
+    "gtzan": DatasetFacts("GTZAN audio (930 clips)", "gtzan", LISTS, False, 930, 290),
+    "mtat": DatasetFacts(
+        "MagnaTagATune audio (21,105 clips, 50 tags)", "mtat", tracks=21_105, test_tracks=4_332
     ),
-    "fma_medium": Known(
-        "FMA medium audio (25,000 clips) and its lists", 25_000, "fma_medium", FMA, test=3_750
+    "naver": DatasetFacts(
+        "NAVER Korean audio (8,000 clips of a private list: use your own)", "naver", tracks=8_000
     ),
-    "fma_large": Known("FMA large audio (106,574 clips)", 106_574, "fma_large", FMA),
-    "fma_full": Known("FMA full audio (106,574 tracks)", 106_574, "fma_full", FMA),
-    "jamendo": Known("MTG-Jamendo audio", 55_701, "jamendo", "mtg-jamendo-dataset/data"),
-    "demo": Known("nothing: it is rendered", 1_200, ""),
-    "demo_target": Known("nothing: it is rendered", 320, ""),
-    "demo_unseen": Known("nothing: it is rendered", 800, ""),
-    "demo_genres": Known("nothing: it is rendered", 400, ""),
+    "fma_small": DatasetFacts("FMA small audio (8,000 clips)", "fma_small", FMA, True, 8_000, 800),
+    "fma_medium": DatasetFacts(
+        "FMA medium audio (25,000 clips)", "fma_medium", FMA, tracks=25_000, test_tracks=3_750
+    ),
+    "fma_large": DatasetFacts("FMA large audio (106,574 clips)", "fma_large", FMA),
+    "fma_full": DatasetFacts("FMA full audio (106,574 tracks)", "fma_full", FMA),
+    "jamendo": DatasetFacts("MTG-Jamendo audio", "jamendo", "mtg-jamendo-dataset/data"),
+    **{name: DatasetFacts("nothing: the audio is synthesized", "") for name in SYNTHETIC},
 }
-RENDERED = frozenset(name for name in KNOWN if name.startswith("demo"))
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset that is there, or can be made ready.
+    """The files of a dataset, and the steps that create its split and its cache.
 
-    Attributes
-    ----------
-    steps
-        Of scripts 1 and 2; none where both files are there.
-    audio
-        Folder of its audio; None where it is not known.
-    tracks
-        How many it has, as far as that is known.
+    There are no steps if both files exist. `audio` is None if its folder is not known.
     """
 
     name: str
     split: Path
     cache: Path
-    steps: Sequence[Step]
+    steps: tuple[Step, ...]
     audio: Path | None
-    tracks: int | None
-    artists: bool
+    has_artists: bool
 
 
 @dataclass(frozen=True)
-class Data:
-    """A folder of data; None: only what has its split and cache already."""
+class DataFolder:
+    """A folder of datasets; if it is None, only prepared datasets can be used."""
 
     folder: Path | None
 
@@ -109,190 +82,183 @@ class Data:
         self,
         name: str,
         *options: object,
-        exclude: Iterable[Dataset] = (),
+        exclude: Sequence[Dataset] = (),
         source: str | None = None,
         cache: Path | None = None,
-        tracks: int | None = None,
     ) -> Dataset | None:
-        """A dataset with its steps 1 and 2, or None if it is not there.
+        """Return a dataset, or None if neither its prepared files nor its audio exist.
 
         Parameters
         ----------
         options
-            For script 1.
+            Options of `1_make_splits.py`.
         exclude
-            Datasets whose artists are left out, where they have any.
+            Datasets whose artists are excluded, where they have artist names.
         source
-            Whose audio and lists it is made from; by default those of its own name.
+            Dataset whose audio and lists are used; by default `name`.
         cache
-            Another dataset's, that has all its tracks; by default its own.
-        tracks
-            How many it will have, where the options say so.
+            Cache of another dataset that contains all tracks of this one.
 
         Raises
         ------
         InputError
-            Its split is there, with artists that are to be left out.
+            The existing split contains artists that are to be excluded.
         """
-        source, exclude = source or name, list(exclude)
-        given = {"exclude": exclude, "source": source, "cache": cache, "tracks": tracks}
-        found = self.planned(name, *options, **given)
-        if found.split.exists():
-            require_apart(found, exclude)
-            table = split_csv.read_split(found.split)
-            named = bool(table["artist"].ne("").any())
-            found = replace(found, tracks=len(table), artists=named)
-            if cache or found.cache.exists():
-                audio = found.audio if self._has(source) else None
-                return replace(found, steps=(), audio=audio)
-        return found if self._has(source) else None
+        dataset = self.plan(name, *options, exclude=exclude, source=source, cache=cache)
+        required = required_paths(self.folder, source or name) if self.folder else []
+        available = self.folder is not None and all(map(Path.exists, required))
+        if dataset.split.exists():
+            _require_disjoint(dataset, exclude)
+            named = bool(split_csv.read_split(dataset.split)["artist"].ne("").any())
+            dataset = replace(dataset, has_artists=named)
+            if cache or dataset.cache.exists():
+                return replace(dataset, steps=(), audio=dataset.audio if available else None)
+        return dataset if available else None
 
-    def training(
-        self, name: str, artists: Sequence[int], exclude: Sequence[Dataset] = ()
+    def find_training_sets(
+        self, name: str, sizes: Sequence[int], exclude: Sequence[Dataset] = ()
     ) -> dict[int, Dataset]:
-        """The songs to train on for each number of artists; empty where they are not there.
+        """Return the dataset to train on for each number of artists; empty if there is none.
 
-        One split for all, of which the smaller sets are the first artists; of the MSD two
-        where some are of 10,000 artists and some of fewer, as the papers have them.
+        One split serves all sizes: a smaller training set consists of its first artists. The
+        MSD has two splits if there are sizes below 10,000 artists and others, as in the papers.
 
         Parameters
         ----------
         exclude
-            Datasets to judge on, whose artists are left out; the MSD's own lists stay whole.
+            Evaluation datasets whose artists are excluded. The lists of the MSD stay complete.
 
         Raises
         ------
         InputError
-            A split that is there has too few artists, or some that are to be left out.
+            An existing split has too few artists, or some that are to be excluded.
         """
-        most = max(artists)
-        fewer = [count for count in artists if count < MANY]
-        if name in RENDERED:
-            found = self.find(name)
-        elif (SPLITS / f"{name}.csv").exists() and (CACHES / f"{name}.h5").exists():
-            found = self.find(name, exclude=exclude)
+        largest = max(sizes)
+        prepared = (SPLITS / f"{name}.csv").exists() and (CACHES / f"{name}.h5").exists()
+        if name in SYNTHETIC:
+            dataset = self.find(name)
+        elif prepared:
+            dataset = self.find(name, exclude=exclude)
         elif name == "msd":
-            found = self._msd(most)
+            dataset = self._find_msd(largest)
         else:
-            dealt, size = ("--split", "artists", "--artists", most), most * OF_ARTIST
-            found = self.find(f"{name}_{most}", *dealt, exclude=exclude, source=name, tracks=size)
-        if not found:
+            options = ("--split", "artists", "--artists", largest)
+            dataset = self.find(f"{name}_{largest}", *options, exclude=exclude, source=name)
+        if not dataset:
             return {}
-        sets = dict.fromkeys(artists, found)
-        if found.name == f"msd_{most}" and most >= MANY and fewer:
-            # Of fewer artists, other songs are for training; the cache is of all of them.
-            sets |= dict.fromkeys(fewer, self._msd(max(fewer), found.cache) or found)
-        for count, one in sets.items():
-            require_artists(one, count)
-        return sets
+        datasets = dict.fromkeys(sizes, dataset)
+        small = [size for size in sizes if size < MSD_LARGE_SPLIT]
+        if dataset.name == f"msd_{largest}" and largest >= MSD_LARGE_SPLIT and small:
+            # The small split assigns other tracks to training; the cache holds the tracks of both.
+            small_set = self._find_msd(max(small), dataset.cache) or dataset
+            datasets |= dict.fromkeys(small, small_set)
+        for size, each in datasets.items():
+            _require_artists(each, size)
+        return datasets
 
-    def _msd(self, artists: int, cache: Path | None = None) -> Dataset | None:
-        size, name = artists * OF_ARTIST, f"msd_{artists}"
-        return self.find(name, "--artists", artists, source="msd", cache=cache, tracks=size)
+    def _find_msd(self, artists: int, cache: Path | None = None) -> Dataset | None:
+        return self.find(f"msd_{artists}", "--artists", artists, source="msd", cache=cache)
 
-    def planned(
+    def plan(
         self,
         name: str,
         *options: object,
-        exclude: Iterable[Dataset] = (),
+        exclude: Sequence[Dataset] = (),
         source: str | None = None,
         cache: Path | None = None,
-        tracks: int | None = None,
     ) -> Dataset:
-        """A dataset with its steps as `find` has it, were all in its place."""
-        split, decoded = SPLITS / f"{name}.csv", cache or CACHES / f"{name}.h5"
-        source, known = source or name, KNOWN.get(name)
-        audio, tracks = self._audio(source), tracks or (known.tracks if known else None)
-        others = [str(one.split) for one in exclude if one.artists]
-        left_out = ("--exclude-artists-of", *others) if others else ()
-        given = (*self._given(source), *left_out, *options)
-        work = Work("render" if source in RENDERED else "split", tracks)
-        script = "data_prep/1_make_splits.py"
-        steps = [make_step(script, *given, "--out", split, makes=split, of=others, work=work)]
+        """Return a dataset as `find` does if all audio and lists exist and nothing is prepared."""
+        own_cache = CACHES / f"{name}.h5"
+        has_artists = name not in KNOWN_DATASETS or KNOWN_DATASETS[name].has_artists
+        dataset = Dataset(name, SPLITS / f"{name}.csv", cache or own_cache, (), None, has_artists)
+        if self.folder is None:
+            return dataset
+        source = source or name
+        audio = audio_folder(self.folder, source)
+        excluded = [each.split for each in exclude if each.has_artists]
+        exclusion = ("--exclude-artists-of", *excluded) if excluded else ()
+        steps = [
+            make_step(
+                "data_prep/1_make_splits.py",
+                *_source_arguments(self.folder, source),
+                *(*exclusion, *options, "--out", dataset.split),
+                output=dataset.split,
+                inputs=excluded,
+            )
+        ]
         if not cache:
-            script, work = "data_prep/2_cache_mels.py", Work("decode", tracks)
-            given = (split, "--audio", audio, "--out", decoded, "--allow-failures")
-            steps.append(make_step(script, *given, makes=decoded, of=(split,), work=work))
-        artists = not known or known.artists
-        return Dataset(name, split, decoded, tuple(steps), audio, tracks, artists)
+            arguments = (dataset.split, "--audio", audio, "--out", own_cache, "--allow-failures")
+            script, inputs = "data_prep/2_cache_mels.py", [dataset.split]
+            steps.append(make_step(script, *arguments, output=own_cache, inputs=inputs))
+        return replace(dataset, steps=tuple(steps), audio=audio)
 
-    def absent(self, name: str, source: str | None = None) -> str:
-        """Where a dataset that was not found would have to be, in words."""
+    def describe_missing(self, name: str, source: str | None = None) -> str:
+        """Return a sentence that says where a dataset was looked for."""
         files = f"{SPLITS / name}.csv with {CACHES / name}.h5"
         if self.folder is None:
-            return f"{name}: neither {files} nor a folder of --data"
-        sources = " with ".join(map(str, self.sources(source or name)))
-        return f"{name}: neither {files} nor {sources}"
-
-    def _audio(self, source: str) -> Path | None:
-        """Where the audio of a source would have to be."""
-        if self.folder is None:
-            return None
-        return self.folder / (KNOWN[source].folder if source in KNOWN else source)
-
-    def listed(self, source: str) -> Path:
-        """Where a list of one's own of a source's songs would be."""
-        return self.folder / f"{source}.csv"
-
-    def sources(self, source: str) -> Iterator[Path]:
-        """What has to be there for script 1: audio, and lists that are not downloaded."""
-        yield self._audio(source)
-        if source in KNOWN and source not in DATASETS:
-            yield self.listed(source)
-        elif source in KNOWN and KNOWN[source].metadata != LISTS:
-            yield self.folder / KNOWN[source].metadata
-
-    def _has(self, source: str) -> bool:
-        """Whether it is there; the built-in corpus is rendered where it is not."""
-        if self.folder is None:
-            return False
-        return source in RENDERED or all(map(Path.exists, self.sources(source)))
-
-    def _given(self, source: str) -> tuple[object, ...]:
-        """What script 1 is told to read."""
-        audio = self._audio(source)
-        if self.folder is None:
-            return ()
-        if source in DATASETS and source in KNOWN:
-            metadata = self.folder / KNOWN[source].metadata
-            # The papers' lists are downloaded where they are not at hand; others are not.
-            named = metadata.name != LISTS or metadata.is_dir()
-            lists = ("--metadata", metadata) if named and source not in RENDERED else ()
-            return source, "--root", audio, *lists
-        listed = self.listed(source)
-        if listed.is_file() or source in KNOWN:
-            return "csv", "--root", audio, "--metadata", listed
-        return "folder", "--root", audio
+            return f"{name}: neither {files} nor a --data folder"
+        required = " with ".join(map(str, required_paths(self.folder, source or name)))
+        return f"{name}: found neither {files} nor {required}"
 
 
-def require(found: Dataset | None, said: str) -> Dataset:
-    """The dataset, or an `InputError` that says where it is not."""
-    if found is None:
-        raise InputError(f"{said}; see data_prep/1_make_splits.py --help")
-    return found
+def audio_folder(folder: Path, source: str) -> Path:
+    """Return the audio folder of a dataset in a data folder."""
+    return folder / (KNOWN_DATASETS[source].audio if source in KNOWN_DATASETS else source)
 
 
-def require_artists(found: Dataset, artists: int) -> None:
-    """Raise `InputError` unless a split that is there has so many artists."""
-    if found.split.exists():
-        there = split_csv.read_split(found.split)["artist"].nunique()
-        if there < artists:
+def list_file(folder: Path, source: str) -> Path:
+    """Return the path of a user's own list of a dataset's tracks."""
+    return folder / f"{source}.csv"
+
+
+def required_paths(folder: Path, source: str) -> list[Path]:
+    """Return the paths that `1_make_splits.py` reads and that are not created or downloaded."""
+    if source in SYNTHETIC:
+        return []
+    paths = [audio_folder(folder, source)]
+    if source in KNOWN_DATASETS and source not in DATASETS:
+        paths.append(list_file(folder, source))
+    elif source in KNOWN_DATASETS and KNOWN_DATASETS[source].metadata != LISTS:
+        paths.append(folder / KNOWN_DATASETS[source].metadata)
+    return paths
+
+
+def _source_arguments(folder: Path, source: str) -> tuple[object, ...]:
+    """Return the first arguments of `1_make_splits.py`."""
+    root = ("--root", audio_folder(folder, source))
+    if source in SYNTHETIC:
+        return source, *root
+    if source in DATASETS and source in KNOWN_DATASETS:
+        metadata = folder / KNOWN_DATASETS[source].metadata
+        # The papers' lists are downloaded if the folder of lists is missing.
+        downloaded = metadata.name == LISTS and not metadata.is_dir()
+        return source, *root, *(() if downloaded else ("--metadata", metadata))
+    own_list = list_file(folder, source)
+    if own_list.is_file() or source in KNOWN_DATASETS:
+        return "csv", *root, "--metadata", own_list
+    return "folder", *root
+
+
+def _require_artists(dataset: Dataset, artists: int) -> None:
+    if dataset.split.exists():
+        count = split_csv.read_split(dataset.split)["artist"].nunique()
+        if count < artists:
             raise InputError(
-                f"{found.split}: has {there} artists, not {artists}; ask for fewer, or delete it "
-                f"and {found.cache} to have them made anew"
+                f"{dataset.split}: has {count} artists instead of {artists}; use fewer --artists, "
+                f"or delete this file and {dataset.cache} to create them again"
             )
 
 
-def require_apart(found: Dataset, others: Iterable[Dataset]) -> None:
-    """Raise `InputError` if a split that is there shares artists with others that are."""
+def _require_disjoint(dataset: Dataset, others: Sequence[Dataset]) -> None:
     for other in others:
-        if other.artists and other.split.exists():
-            own, theirs = (
-                {artist_split.artist_key(name) for name in artist_split.read_artists(one.split)}
-                for one in (found, other)
+        if other.has_artists and other.split.exists():
+            own, excluded = (
+                {artist_split.artist_key(name) for name in artist_split.read_artists(each.split)}
+                for each in (dataset, other)
             )
-            if own & theirs:
+            if own & excluded:
                 raise InputError(
-                    f"{found.split}: {len(own & theirs)} of its artists are in {other.split} too, "
-                    f"whose songs are judged; delete it and {found.cache} to have them left out"
+                    f"{dataset.split}: {len(own & excluded)} of its artists are also in the "
+                    f"evaluation set {other.split}; delete {dataset.split} and {dataset.cache} to "
+                    "create them again without these artists"
                 )

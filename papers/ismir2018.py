@@ -1,155 +1,139 @@
-"""ismir2018: basic, siamese and tag features on the genres of songs by other artists."""
+"""Genre retrieval and classification with artist embeddings (ismir2018).
+
+Computes Tables 1 to 4 and Figures 2 to 7: trains basic and siamese models for each number
+of artists, and the tag model, and evaluates them and two baselines by MAP, k-NN and linear
+softmax on each target. Without a training dataset, the released weights take their place.
+Maps the tracks by genre and artist, and writes a page on which to listen to them.
+"""
 
 import argparse
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from common import cli
 from common.errors import InputError
 from models import released_weights
 from papers import commands
-from papers.datasets import TO_TRAIN, Data, Dataset
-from papers.effort import Work
+from papers.datasets import DataFolder, Dataset
 from papers.pipeline import Step
 
 PROTOCOLS = ("retrieval", "knn", "linear")
 BASELINES = ("mfcc", "untrained")
 
 
-class Features(NamedTuple):
-    """What is judged: its name, and the file or the name that `extract_features.py` takes."""
+@dataclass(frozen=True)
+class Options:
+    """What to compute; see `add_arguments`."""
 
-    name: str
-    weights: Path | str
+    out: Path
+    train: str
+    tags: str
+    targets: Sequence[str]
+    artists: Sequence[int]
+    epochs: int
+    siamese_learning_rate: float
+    weights: Sequence[str] | None
+    seeds: Sequence[int]
 
 
-def add_arguments(made: argparse.ArgumentParser) -> None:
-    """Its datasets, and how much is trained."""
-    made.add_argument("--train", default="msd", metavar="NAME", help="songs to learn artists from")
-    made.add_argument("--tags", default="msd_tags", metavar="NAME", help="songs to learn tags from")
-    made.add_argument(
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add an argument per field of `Options`, except `out`."""
+    commands.add_training_arguments(
+        parser,
+        artists=[500, 1000, 2000, 5000, 10000],
+        weights=list(released_weights.released_models()),
+    )
+    parser.add_argument("--tags", default="msd_tags", metavar="NAME", help="dataset with tags")
+    parser.add_argument(
         "--targets",
         nargs="+",
         default=["gtzan", "fma_small", "naver"],
         metavar="NAME",
-        help="songs with genres to judge on",
+        help="evaluation datasets with genre labels",
     )
-    made.add_argument(
-        "--artists",
-        type=cli.positive,
-        nargs="+",
-        default=[500, 1000, 2000, 5000, 10000],
-        metavar="N",
-        help="numbers of training artists",
-    )
-    made.add_argument("--epochs", type=cli.positive, default=1000, help="at the most")
-    made.add_argument(
-        "--siamese-rate", type=cli.positive_float, default=0.1, help="of the siamese model"
-    )
-    made.add_argument(
-        "--weights",
-        nargs="*",
-        choices=list(released_weights.released_models()),
-        metavar="NAME",
-        help="released weights to judge as well; by default all where there is nothing to train "
-        "on, and else none",
-    )
-    made.add_argument(
-        "--seeds",
-        type=cli.non_negative,
-        nargs="+",
-        default=[0],
-        help="of trainings, one after another",
+    cli.add_renamed(
+        parser,
+        "--siamese-learning-rate",
+        "--siamese-rate",
+        type=cli.positive_float,
+        default=0.1,
+        help="learning rate of the siamese model",
     )
 
 
-def plan(args: argparse.Namespace, data: Data) -> tuple[list[Step], list[str]]:
-    """The steps to Tables 1 to 4 and Figures 2 to 7; and what is left out, a line each.
-
-    Basic and siamese models of each number of artists, the tag model, and two baselines, by
-    MAP, k-NN and linear softmax on each target; without songs to train on, the released
-    weights in their place. A map of songs by genre and by artist, and a page of them to hear.
-    """
-    targets, left_out = [], []
-    for name in args.targets:
-        found = data.find(name)
-        targets += [found] if found else []
-        left_out += [] if found else [data.absent(name)]
+def plan(options: Options, data: DataFolder) -> tuple[list[Step], list[str]]:
+    """Return the steps in order, and a line per part that is left out."""
+    found = {name: data.find(name) for name in options.targets}
+    targets = [dataset for dataset in found.values() if dataset]
+    left_out = [data.describe_missing(name) for name, dataset in found.items() if not dataset]
     if not targets:
-        raise InputError("; ".join(left_out) + "; put one of them there, see 1_make_splits.py")
-    train = data.training(args.train, args.artists, [] if args.train == "msd" else targets)
-    tags = train.get(max(args.artists)) if args.tags == args.train else data.find(args.tags)
+        raise InputError(
+            "; ".join(left_out) + "; provide one of them, see data_prep/1_make_splits.py --help"
+        )
+    train = data.find_training_sets(
+        options.train, options.artists, exclude=[] if options.train == "msd" else targets
+    )
+    if options.tags == options.train:
+        tags = train.get(max(options.artists))
+    else:
+        tags = data.find(options.tags)
     if not train:
-        left_out.append(data.absent(args.train) + ": the released weights are judged")
+        left_out.append(data.describe_missing(options.train) + ": evaluating released weights")
     if not tags:
-        left_out.append(data.absent(args.tags) + ": no tag model")
-    known = args.weights
-    if known is None:
-        known = [] if train else list(released_weights.released_models())
-    known = [
-        name for name in released_weights.released_models() if name in known
-    ]  # fewer artists first
+        left_out.append(data.describe_missing(options.tags) + ": no tag model")
+    names = options.weights
+    if names is None:
+        names = [] if train else list(released_weights.released_models())
+    released = [name for name in released_weights.released_models() if name in names]
 
-    sets = (*targets, *train.values(), tags)
-    made = commands.unique_steps([one for found in sets if found for one in found.steps])
-    trainings = list(_trainings(args, train, tags))
-    made += [one for _, one in trainings]
-    features = [Features(name, name) for name in (*BASELINES, *known)]
-    features += [Features(name, one.makes) for name, one in trainings]  # fewer artists first
+    datasets = [dataset for dataset in (*targets, *train.values(), tags) if dataset]
+    steps = [step for dataset in datasets for step in dataset.steps]
+    trainings = list(_trainings(options, train, tags))
+    steps += trainings
+    # Features by name; those of more training artists come later.
+    weights: dict[str, Path | str] = {name: name for name in (*BASELINES, *released)}
+    weights |= {step.output.parent.name: step.output for step in trainings}
     for target in targets:
-        made += _judgements(args.out, target, features)
-        made += _shown(args.out, target, [one.name for one in features[len(BASELINES) :]])
-    made = commands.unique_steps(made)
-    return [*made, commands.report(args.out, made)], left_out
+        steps += _evaluations(options.out, target, weights)
+        steps += _maps(options.out, target, [name for name in weights if name not in BASELINES])
+    steps = commands.unique_steps(steps)
+    return [*steps, commands.report(options.out, steps)], left_out
 
 
-def _trainings(
-    args: argparse.Namespace, train: dict[int, Dataset], tags: Dataset | None
-) -> Iterator[tuple[str, Step]]:
-    """The name of each run and its step."""
-    for seed in args.seeds:
-        for artists, found in sorted(train.items()):
-            for model in ("basic", "siamese"):
-                options = ["--artists", artists, "--epochs", args.epochs, "--seed", seed]
-                options += ["--rate", args.siamese_rate] if model == "siamese" else []
-                work = Work(model, artists * TO_TRAIN * args.epochs)
-                yield _training(model, found, args.out, f"{model}_{artists}_{seed}", options, work)
+def _trainings(options: Options, train: dict[int, Dataset], tags: Dataset | None) -> Iterator[Step]:
+    for seed in options.seeds:
+        amount: tuple[object, ...] = ("--epochs", options.epochs, "--seed", seed)
+        rate = ("--learning-rate", options.siamese_learning_rate)
+        for artists, dataset in sorted(train.items()):
+            for model, more in (("basic", ()), ("siamese", rate)):
+                script, name = f"train_{model}.py", f"{model}_{artists}_{seed}"
+                arguments = (name, "--max-artists", artists, *amount, *more)
+                yield commands.train(script, dataset, options.out, *arguments)
         if tags:
-            options = ["--labels", "tags", "--epochs", args.epochs, "--seed", seed]
-            work = Work("tag", tags.tracks and 0.75 * tags.tracks * args.epochs)
-            yield _training("basic", tags, args.out, f"tag_{seed}", options, work)
+            arguments = (f"tag_{seed}", "--labels", "tags", *amount)
+            yield commands.train("train_basic.py", tags, options.out, *arguments)
 
 
-def _training(
-    model: str, found: Dataset, out: Path, name: str, options: Sequence[object], work: Work
-) -> tuple[str, Step]:
-    folder, script = commands.run_folder(out, name), f"train_{model}.py"
-    return name, commands.train(script, found, folder, *options, makes="best.h5", work=work)
-
-
-def _judgements(out: Path, target: Dataset, features: Sequence[Features]) -> Iterator[Step]:
-    """Features of a target's songs, and what each protocol says of them."""
-    for name, weights in features:
-        extracted = commands.extract(out, name, weights, target)
-        yield extracted
+def _evaluations(out: Path, target: Dataset, weights: dict[str, Path | str]) -> Iterator[Step]:
+    for name, source in weights.items():
+        extraction = commands.extract(out, name, source, target)
+        yield extraction
         for protocol in PROTOCOLS:
             json = out / f"{protocol}_{name}_{target.name}.json"
-            yield commands.evaluate(protocol, extracted.makes, target, json)
+            yield commands.evaluate(protocol, extraction.output, target, json)
 
 
-def _shown(out: Path, target: Dataset, names: Sequence[str]) -> Iterator[Step]:
-    """t-SNE of siamese features, if there are any, and the page of songs."""
+def _maps(out: Path, target: Dataset, names: Sequence[str]) -> Iterator[Step]:
+    """Yield t-SNE maps of the largest siamese model, and a page that compares it to another."""
     if not names:
         return
-    of_model = [_last(names, model) for model in ("siamese", "basic")]
-    first, *others = [name for name in of_model if name] or names[-1:]
+    largest = [
+        next((name for name in reversed(names) if name.startswith(f"{model}_")), None)
+        for model in ("siamese", "basic")
+    ]
+    first, *others = [name for name in largest if name] or names[-1:]
     yield commands.tsne(out, first, target, "genre")
-    if target.artists:
+    if target.has_artists:
         yield commands.tsne(out, first, target, "artist")
     yield commands.explore(out, first, [*others, "mfcc"][0], target)
-
-
-def _last(names: Sequence[str], model: str) -> str | None:
-    """The one of a model that is made of the most artists: they come in that order."""
-    return next((name for name in reversed(names) if name.startswith(f"{model}_")), None)

@@ -1,16 +1,17 @@
-"""The numbers of the papers' tables, beside them ours, or what would make them."""
+"""The numbers of the papers' tables, next to this package's results."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 
 from artist_groups import task_scores
 from evaluation.results import average_over_seeds
-from papers.requirements import missing_parts, requirements_of
+from papers.requirements import describe_incomplete_result, describe_requirements
 
 PAPERS = ("ismir2018", "arxiv2017", "agf2018")
 
-# What each table is of, by paper and number.
+# The content of each table, by paper and number.
 TABLES = {
     ("ismir2018", 1): "retrieval, mean average precision",
     ("ismir2018", 2): "k-NN on the features, accuracy",
@@ -23,37 +24,35 @@ TABLES = {
     ("agf2018", 5): "genre by the best set of N tasks",
 }
 
-# What names a cell of a paper's table.
+# The columns that identify a cell of a table.
 CELL = ["protocol", "dataset", "model", "artists", "metric"]
-
-WITHOUT_LDA = "basic without LDA"
+QUOTED = "quoted by the paper"  # the note of numbers from other work
 
 
 def read_paper_tables() -> pd.DataFrame:
-    """Every number of the three papers' tables, one row a cell, in the papers' order."""
+    """Return all numbers of the three papers' tables, one row per cell, in the papers' order."""
     table = pd.read_csv(
         Path(__file__).with_name("paper_tables.csv"),
         dtype={"artists": "Int64"},
         keep_default_na=False,
         na_values={"artists": ""},
     )
-    # The tag model learned tags: the number stands there for the artist models of its column.
+    # The tag model was trained on tags; the file lists it with the artist models of its column.
     table.loc[table["model"] == "tag", "artists"] = pd.NA
     return table
 
 
 def compare_with_paper(results: pd.DataFrame) -> pd.DataFrame:
-    """Every cell of the papers' tables with what this package measured for it.
+    """Return all cells of the papers' tables, each with the matching result of this package.
 
-    A result fills a cell of the same protocol, dataset, model, number of artists
-    and metric, where its label is genre, or tags for tagging. Trainings that differ in
-    their seed alone are averaged; else a cell that several features fill has a row for
-    each, in the order of their names. Cells of agf2018 are filled by
-    `combinations.cells`: means over seeds and combinations, and the best.
+    A result matches a cell if the protocol, dataset, model, number of artists and metric are
+    equal, and its label is genre (for tagging: tags). Runs that differ only in the seed are
+    averaged. If several sets of features match, each has a row, sorted by name. The cells of
+    agf2018 are means and best values over task sets, see `artist_groups.task_scores`.
 
-    Below the cells of a table stand its measures on datasets that the paper has not, such
-    as the built-in corpus, of the same models; of as many artists as there are at the
-    most, unless the paper has several numbers of them in that table.
+    The rows of each table are followed by results of the same models on datasets that the
+    paper does not use, such as the synthetic corpus. They are limited to the largest number
+    of training artists, unless the table itself compares numbers of artists.
 
     Parameters
     ----------
@@ -63,76 +62,82 @@ def compare_with_paper(results: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `paper, table, protocol, dataset, model, artists, metric`; the `paper's` number,
-        `ours`, their `difference`, `spread` and what it is `over` ("10 trials",
-        "3 seeds"), `songs` judged, which `weights`; `note` of the papers' own numbers, and
-        `needs`: where there is no result, the data, weights, time and commands that would
-        make it; where it is of fewer songs than the paper's, how many; else empty.
+        Columns `paper, table, protocol, dataset, model, artists, metric`; the `paper's` number,
+        `ours`, their `difference`; the standard deviation `spread` and what it is `over`
+        ("10 trials", "3 seeds"); the number of evaluated `songs`; the `weights`; a `note` on
+        the paper's number; and `needs`: the data, weights and commands that are missing for a
+        result or for all of its tracks, otherwise empty.
     """
-    ours, theirs = _filling(results), read_paper_tables().rename(columns={"value": "paper's"})
-    table = theirs.merge(ours, on=CELL, how="left")
+    ours, paper = _select_results(results), read_paper_tables().rename(columns={"value": "paper's"})
+    table = paper.merge(ours, on=CELL, how="left")
     table["needs"] = [
-        requirements_of(cell) if pd.isna(cell["ours"]) else missing_parts(cell)
+        describe_requirements(cell) if pd.isna(cell["ours"]) else describe_incomplete_result(cell)
         for cell in table.to_dict("records")
     ]
-    table = pd.concat([table, *_elsewhere(theirs, ours)])
+    table = pd.concat([table, *_other_datasets(paper, ours)])
     table["difference"] = table["ours"] - table["paper's"]
-    words = ["over", "weights", "note", "needs"]
-    table[words] = table[words].fillna("")
-    order = table["paper"].map(PAPERS.index)
-    table = table.iloc[(order * 10 + table["table"]).to_numpy().argsort(kind="stable")]
-    columns = ["paper", "table", *CELL, "paper's", "ours", "difference", "spread", "over"]
-    return table[[*columns, "songs", "weights", "note", "needs"]].reset_index(drop=True)
+    texts = ["over", "weights", "note", "needs"]
+    table[texts] = table[texts].fillna("")
+    number = {key: number for number, key in enumerate(TABLES)}
+    order = [number[key] for key in zip(table["paper"], table["table"], strict=True)]
+    table = table.assign(order=order).sort_values("order", kind="stable", ignore_index=True)
+    columns = ["paper's", "ours", "difference", "spread", "over", "songs", "weights"]
+    return table[["paper", "table", *CELL, *columns, "note", "needs"]]
 
 
-def tables_of_paper(results: pd.DataFrame) -> pd.DataFrame:
-    """The papers' numbers by the number of training artists, for what some results are of.
+def select_paper_numbers(results: pd.DataFrame) -> pd.DataFrame:
+    """Return the papers' numbers for the models, datasets and metrics of some results.
 
-    Rows of `read_paper_tables` with the protocol, dataset, metric and model of a result
-    (whose label is genre, or tags for tagging), and with a number of artists, if any.
+    Parameters
+    ----------
+    results : DataFrame
+        From `evaluation.results.read_results`.
+
+    Returns
+    -------
+    DataFrame
+        The rows of `read_paper_tables` that have a number of training artists and the
+        protocol, dataset, metric and model of a result.
     """
-    named = ["protocol", "dataset", "metric", "model"]
-    ours = results[results["label"].eq(_asked(results))]
-    paper = read_paper_tables().dropna(subset="artists")
-    return paper.merge(ours[named].drop_duplicates(), on=named)
+    columns = ["protocol", "dataset", "metric", "model"]
+    models = results.loc[_has_paper_label(results), columns].drop_duplicates()
+    return read_paper_tables().dropna(subset="artists").merge(models, on=columns)
 
 
-def _filling(results: pd.DataFrame) -> pd.DataFrame:
-    """What can fill a cell: `CELL`, `ours`, `spread`, `over`, `songs` and `weights`."""
-    asked = results[results["label"].eq(_asked(results)) & results["variant"].fillna("").eq("")]
-    by_tasks = task_scores.compute_cells(task_scores.select_trainings(asked)).assign(protocol="genre")
-    plain = asked[asked["protocol"].ne("genre")]
-    # arxiv2017's Table 2 calls the basic model so, to tell it from that with LDA.
-    again = plain[plain["model"].eq("basic")].assign(model=WITHOUT_LDA)
-    ours = pd.concat([average_over_seeds(pd.concat([plain, again])), by_tasks])
+def _select_results(results: pd.DataFrame) -> pd.DataFrame:
+    """Return the results that can fill a cell, with the columns of `compare_with_paper`."""
+    results = results[_has_paper_label(results) & results["variant"].fillna("").eq("")]
+    by_tasks = task_scores.compute_cells(task_scores.select_trainings(results))
+    results = results[results["protocol"].ne("genre")]
+    # Table 2 of arxiv2017 has another name for the basic model.
+    without_lda = results[results["model"].eq("basic")].assign(model="basic without LDA")
+    averages = average_over_seeds(pd.concat([results, without_lda]))
+    ours = pd.concat([averages, by_tasks.assign(protocol="genre")])
     ours = ours.rename(columns={"value": "ours", "n_songs": "songs", "features": "weights"})
     columns = [*CELL, "ours", "spread", "over", "songs", "weights", "lacking"]
     ours = ours.reindex(columns=columns).astype({"artists": "Int64", "songs": "Int64"})
     return ours.sort_values("weights", kind="stable", ignore_index=True)
 
 
-def _elsewhere(theirs: pd.DataFrame, ours: pd.DataFrame) -> list[pd.DataFrame]:
-    """For each table of the papers, our rows of its measures and models on other datasets."""
-    parts = []
-    for (paper, number), table in theirs.groupby(["paper", "table"], sort=False):
-        own = table[table["note"].ne("quoted by the paper")]
-        pairs = own[["protocol", "metric", "model"]].drop_duplicates()
-        in_paper = theirs.loc[theirs["paper"].eq(paper), "dataset"]
-        other = ours[~ours["dataset"].isin(set(in_paper))]
-        found = other.merge(pairs, on=["protocol", "metric", "model"])
-        if (own.groupby(["dataset", "model", "metric"])["artists"].nunique() <= 1).all():
-            most = found.groupby(["protocol", "dataset", "model"])["artists"].transform("max")
-            found = found[found["artists"].isna() | found["artists"].eq(most)]
-        place = {model: at for at, model in enumerate(pairs["model"].unique())}
-        found = found.sort_values(
-            ["protocol", "dataset", "model", "artists"],
-            key=lambda column, place=place: column.map(place) if column.name == "model" else column,
-            kind="stable",
+def _other_datasets(paper: pd.DataFrame, ours: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Yield, for each table, the results of its models on datasets that the paper does not use."""
+    for (name, number), table in paper.groupby(["paper", "table"], sort=False):
+        table = table[table["note"].ne(QUOTED)]
+        rows = table[["protocol", "metric", "model"]].drop_duplicates()
+        paper_datasets = paper.loc[paper["paper"].eq(name), "dataset"]
+        found = ours[~ours["dataset"].isin(paper_datasets)].merge(rows, on=list(rows))
+        compares_sizes = (
+            table.groupby(["dataset", "model", "metric"])["artists"].nunique().max() > 1
         )
-        parts.append(found.assign(paper=paper, table=number))
-    return parts
+        if not compares_sizes:
+            largest = found.groupby(["protocol", "dataset", "model"])["artists"].transform("max")
+            found = found[found["artists"].isna() | found["artists"].eq(largest)]
+        order = found["model"].map(list(rows["model"].unique()).index)
+        found = found.assign(paper=name, table=number, order=order)
+        yield found.sort_values(["protocol", "dataset", "order", "artists"]).drop(columns="order")
 
 
-def _asked(results: pd.DataFrame) -> pd.Series:
-    """The label that the papers judge by in each result's protocol, artists left aside."""
-    return results["protocol"].eq("tagging").map({True: "tags", False: "genre"})
+def _has_paper_label(results: pd.DataFrame) -> pd.Series:
+    """Return whether each result has the label that the papers use in its protocol."""
+    label = results["protocol"].eq("tagging").map({True: "tags", False: "genre"})
+    return results["label"].eq(label)

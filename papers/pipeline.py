@@ -1,223 +1,232 @@
-"""Steps of a paper, one command each: planned, run in order, and not run again when done."""
+"""An ordered list of script calls that can be stopped, resumed and repeated.
+
+Each completed step is recorded in a journal, so that running the same pipeline again
+skips what is up to date.
+"""
 
 import csv
+import logging
 import os
 import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 from common.errors import InputError
 from common.files import atomic_write
-from papers import effort
-from papers.effort import Work
 
-ROOT = Path(__file__).resolve().parent.parent  # where the scripts are
-JOURNAL = "steps.csv"  # in the folder of all that is made
-COLUMNS = ("command", "kind", "amount", "seconds")
+logger = logging.getLogger(__name__)
+
+ROOT = Path(__file__).resolve().parent.parent  # the folder of the scripts
+JOURNAL = "steps.csv"  # in the output folder
+
+# Former option names: a step that an earlier version completed is not run again.
+RENAMED_OPTIONS = {
+    "--artists": "--max-artists",
+    "--batch": "--batch-size",
+    "--rate": "--learning-rate",
+    "--train-artists": "--max-train-artists",
+}
 
 
 @dataclass(frozen=True)
 class Step:
-    """One of the scripts with its arguments.
+    """One script call.
 
     Attributes
     ----------
     command
-        The script and what it is given, as on the command line.
-    makes
-        The file that it leaves, or of several the one to go on with.
-    of
-        The files that it is made from.
-    work
-        How much there is to do.
-    also
-        Other files that it leaves and later steps are made from.
-    of_any
-        Whether it can be made from some of its files, the others not being there.
+        The script and its arguments.
+    output
+        The file that the step creates; of several files, the one that is written last.
+    inputs
+        The files that the outputs are computed from.
+    other_outputs
+        Other files that the step creates and that later steps read.
+    needs_all_inputs
+        Whether the step fails if any one of its inputs is missing. Otherwise it needs at
+        least one of them.
     """
 
     command: tuple[str, ...]
-    makes: Path
-    of: tuple[Path, ...]
-    work: Work
-    also: tuple[Path, ...] = ()
-    of_any: bool = False
+    output: Path
+    inputs: tuple[Path, ...]
+    other_outputs: tuple[Path, ...] = ()
+    needs_all_inputs: bool = True
 
     def __str__(self) -> str:
         return shlex.join(("python", *self.command))
 
     @property
-    def leaves(self) -> tuple[Path, ...]:
-        """All files that it leaves."""
-        return (self.makes, *self.also)
+    def outputs(self) -> tuple[Path, ...]:
+        """All files that the step creates."""
+        return (self.output, *self.other_outputs)
 
 
 def make_step(
-    script: str, *arguments: object, makes: Path, of: Sequence[Path], work: Work, **more
+    script: str, *arguments: object, output: Path, inputs: Sequence[Path], **options
 ) -> Step:
-    """A step whose arguments are whatever has a text."""
-    return Step((script, *map(str, arguments)), Path(makes), tuple(map(Path, of)), work, **more)
-
-
-# ---------------------------------------------------------------- a plan
+    """Return a `Step` whose command consists of the script and its arguments as text."""
+    return Step((script, *map(str, arguments)), output, tuple(inputs), **options)
 
 
 @dataclass
 class Pipeline:
-    """Steps in the order in which they are run, and what is known of earlier runs.
+    """Steps in the order in which they run.
 
     Attributes
     ----------
     folder
-        Of all that is made; `steps.csv` in it remembers the commands that were done, and
-        the seconds that each took (None of what was complete already).
+        The output folder. Its file `steps.csv` records the commands that were completed
+        and how many seconds each took.
+    steps
+        The steps. An input of a step is either the output of an earlier step or a file
+        that already exists.
     """
 
     folder: Path
     steps: list[Step]
-    _done: dict[str, dict] = field(init=False)
+    _journal: dict[str, float | None] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._done = read_journal(self.folder)
+        self._journal = read_journal(self.folder)
 
-    def to_do(self) -> list[Step]:
-        """The steps that have not been done, or that were, with other files than there are now."""
-        left, made = [], set()
-        for one in self.steps:
-            if made.intersection(one.of) or not self._is_done(one):
-                left.append(one)
-                made.add(one.makes)
-        return left
+    def remaining_steps(self) -> list[Step]:
+        """Return the steps that have not run, or whose inputs have changed since."""
+        remaining: list[Step] = []
+        outdated: set[Path] = set()
+        for step in self.steps:
+            if outdated.intersection(step.inputs) or not self._is_up_to_date(step):
+                remaining.append(step)
+                outdated.add(step.output)
+        return remaining
 
-    def _is_done(self, one: Step) -> bool:
-        if str(one) not in self._done or not all(map(Path.exists, one.leaves)):
+    def _is_up_to_date(self, step: Step) -> bool:
+        if str(step) not in self._journal or not all(map(Path.exists, step.outputs)):
             return False
-        made = one.makes.stat().st_mtime_ns
-        return all(path.exists() and path.stat().st_mtime_ns <= made for path in one.of)
+        written = step.output.stat().st_mtime_ns
+        return all(path.exists() and path.stat().st_mtime_ns <= written for path in step.inputs)
 
-    def seconds(self, steps: Sequence[Step]) -> float:
-        """What steps take, by what those of their kind took before; unknown ones left aside."""
-        return sum((one.work.seconds or 0) * self._pace(one.work.kind) for one in steps)
+    def existing_inputs(self) -> list[Path]:
+        """Return the sorted files that steps read and no step creates."""
+        created = {path for step in self.steps for path in step.outputs}
+        return sorted({path for step in self.steps for path in step.inputs} - created)
 
-    def _pace(self, kind: str) -> float:
-        """How many times as long as `effort` says the steps of a kind have taken here."""
-        took, said = 0.0, 0.0
-        for done in self._done.values():
-            if done["kind"] == kind and None not in (done["amount"], done["seconds"]):
-                took += done["seconds"]
-                said += Work(kind, done["amount"]).seconds
-        return took / said if said else 1.0
+    def describe(self) -> list[str]:
+        """Return a line per step with its state, and a summary.
 
-    def lines(self) -> list[str]:
-        """The plan in words: a line a step, and how long all of it takes."""
-        left = self.to_do()
-        lines = [f"{self._state(one, left):>8}  {one}" for one in self.steps]
-        unknown = sum(one.work.amount is None for one in left)
-        said = effort.told(self.seconds(left)) + (f" and {unknown} of unknown time" * bool(unknown))
-        so_far = f"{len(self.steps) - len(left)} of {len(self.steps)} steps are done"
-        return [*lines, f"{so_far}; the others take about {said}" if left else so_far]
+        The state is "done", or the time that the step took when it last ran in this
+        folder, or empty.
+        """
+        remaining = self.remaining_steps()
+        lines, times = [], []
+        for step in self.steps:
+            state = "done"
+            if step in remaining:
+                seconds = self._journal.get(str(step))
+                times += [] if seconds is None else [round(seconds)]
+                state = "" if seconds is None else str(timedelta(seconds=round(seconds)))
+            lines.append(f"{state:>8}  {step}")
+        summary = f"{len(self.steps) - len(remaining)} of {len(self.steps)} steps are done"
+        if times:
+            total = timedelta(seconds=sum(times))
+            summary += f"; {len(times)} of the others took {total} the last time"
+        return [*lines, summary]
 
-    def _state(self, one: Step, left: Sequence[Step]) -> str:
-        if one not in left:
-            return "done"
-        return "?" if one.work.amount is None else effort.told(self.seconds([one]))
+    def run(self) -> None:
+        """Run the remaining steps in order and log each command before it runs.
 
-    def run(self, say: Callable[[str], None]) -> None:
-        """Do what is to do, each command said before it is run.
-
-        Where one fails, what is made from its files is left out, and all else is done.
+        If a step fails, the steps that need its outputs are skipped and the others run.
 
         Raises
         ------
         InputError
-            A step did not come to a good end.
+            A step failed or did not create its outputs.
         """
-        left, failed, lacking = self.to_do(), [], set()
-        for number, one in enumerate(left, len(self.steps) - len(left) + 1):
-            missing = lacking.intersection(one.of)
-            if len(missing) == len(one.of) > 0 or (missing and not one.of_any):
-                say(f"[{number}/{len(self.steps)}] left out, for want of {min(missing)}: {one}")
-                lacking.update(one.leaves)
+        remaining, errors = self.remaining_steps(), []
+        missing: set[Path] = set()
+        for number, step in enumerate(remaining, len(self.steps) - len(remaining) + 1):
+            position = f"[{number}/{len(self.steps)}]"
+            absent = missing.intersection(step.inputs)
+            if absent and (step.needs_all_inputs or len(absent) == len(step.inputs)):
+                logger.info("%s skipped: missing input %s: %s", position, min(absent), step)
+                missing.update(step.outputs)
                 continue
-            say(f"[{number}/{len(self.steps)}] {one}")
-            wrong = self._run(one)
-            if wrong:
-                failed.append(wrong)
-                lacking.update(one.leaves)
-        if failed:
-            raise InputError(f"{'; '.join(failed)}; see above, then run this again")
+            logger.info("%s %s", position, step)
+            error = self._run(step)
+            if error:
+                errors.append(error)
+                missing.update(step.outputs)
+        if errors:
+            raise InputError(f"{'; '.join(errors)}; see the output above, then run this again")
 
-    def _run(self, one: Step) -> str:
-        """Run a step; what went wrong, or ""."""
-        began, clock = time.time_ns(), time.monotonic()
-        status = run_script(one.command)
-        if status < 0:  # stopped from outside, and so is this
-            raise InputError(f"{one.command[0]} was ended by signal {-status}; run this again")
+    def _run(self, step: Step) -> str:
+        """Run a step and record it; return what went wrong, or an empty string."""
+        started, clock = time.time_ns(), time.monotonic()
+        status = run_script(step.command)
+        if status < 0:  # killed or interrupted: stop the whole pipeline
+            raise InputError(
+                f"{step.command[0]} was terminated by signal {-status}; run this again"
+            )
         if status:
-            return f"{one.command[0]} ended with {status} for {one.makes}"
-        absent = [path for path in one.leaves if not path.exists()]
+            return f"{step.command[0]} failed with exit status {status} for {step.output}"
+        absent = [path for path in step.outputs if not path.exists()]
         if absent:
             return (
-                f"{absent[0]} is not there though {one.command[0]} was to make it; if it says that "
-                "all is complete already, delete what it calls so"
+                f"{step.command[0]} did not create {absent[0]}; if it reports that its output is "
+                "already complete, delete that output"
             )
-        new = one.makes.stat().st_mtime_ns >= began
-        self._remember(one, time.monotonic() - clock if new else None)
+        if step.output.stat().st_mtime_ns >= started:
+            self._journal[str(step)] = round(time.monotonic() - clock, 1)
+        else:  # the script found its output complete, and made from the current inputs
+            os.utime(step.output)
+            self._journal.setdefault(str(step), None)
+        self._write_journal()
         return ""
 
-    def given(self) -> list[Path]:
-        """The files that steps are made from and none makes, once each."""
-        made = {path for one in self.steps for path in one.leaves}
-        return sorted({path for one in self.steps for path in one.of} - made)
-
-    def _remember(self, one: Step, seconds: float | None) -> None:
-        """Write down that a step is done; `seconds` is None if it was complete already."""
-        if seconds is None:
-            seconds = self._done.get(str(one), {}).get("seconds")
-            os.utime(one.makes)  # its script has found it to be of what it is made from now
-        taken = None if seconds is None else round(seconds, 1)
-        self._done[str(one)] = {**one.work._asdict(), "seconds": taken}
-        rows = [{"command": command, **done} for command, done in self._done.items()]
+    def _write_journal(self) -> None:
         with (
-            atomic_write(self.folder / JOURNAL) as aside,
-            open(aside, "w", encoding="utf-8", newline="") as file,
+            atomic_write(self.folder / JOURNAL) as partial,
+            open(partial, "w", encoding="utf-8", newline="") as file,
         ):
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(rows)
+            writer = csv.writer(file)
+            writer.writerows([("command", "seconds"), *self._journal.items()])
 
 
 def run_script(command: Sequence[str]) -> int:
-    """Run a script with its arguments to its exit status."""
+    """Run a script with its arguments and return its exit status."""
     return subprocess.run([sys.executable, ROOT / command[0], *command[1:]]).returncode
 
 
-def read_journal(folder: str | Path) -> dict[str, dict]:
-    """{command: its kind, amount and seconds} of the steps that were done, in their order.
+def read_journal(folder: str | Path) -> dict[str, float | None]:
+    """Return the completed commands in order, and the seconds that each took.
+
+    The seconds are None for a step whose output was already complete.
 
     Raises
     ------
     InputError
-        It is damaged.
+        The journal is damaged.
     """
     path = Path(folder) / JOURNAL
+    if not path.exists():
+        return {}
     try:
         with open(path, encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            return {row["command"]: _done(row) for row in reader}
-    except FileNotFoundError:
-        return {}
-    except (csv.Error, KeyError, OSError, TypeError, ValueError) as error:
+            return {
+                _update_options(row["command"]): float(row["seconds"]) if row["seconds"] else None
+                for row in csv.DictReader(file, strict=True)
+            }
+    except (csv.Error, KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{path}: damaged ({' '.join(str(error).split())}); delete it, and what is complete is "
-            "found so again"
+            f"{path}: the journal is damaged ({error}); delete it, and run the same command again "
+            "to rebuild it from the complete outputs"
         ) from error
 
 
-def _done(row: dict[str, str]) -> dict:
-    numbers = {name: float(row[name]) if row[name] else None for name in ("amount", "seconds")}
-    return {"kind": row["kind"], **numbers}
+def _update_options(command: str) -> str:
+    return shlex.join(RENAMED_OPTIONS.get(word, word) for word in shlex.split(command))

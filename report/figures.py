@@ -12,7 +12,7 @@ import pandas as pd
 from artist_groups import task_scores
 from common.files import add_suffix, atomic_write
 from evaluation.results import TSNE_MAP, average_over_seeds, read_results
-from papers.paper_tables import tables_of_paper
+from papers.paper_tables import select_paper_numbers
 from report import plots
 from report.result_tables import (
     SCORES,
@@ -82,7 +82,7 @@ def _draw_all(results: pd.DataFrame, folder: Path) -> Iterator[Figure]:
     for name, caption, group in group_by_artists(results):
         if group["artists"].notna().any():
             protocol, label = group[["protocol", "label"]].iloc[0]
-            data, shows = (group, tables_of_paper(group)), f"{protocol} by {label}"
+            data, shows = (group, select_paper_numbers(group)), f"{protocol} by {label}"
             yield draw(name, caption, plots.plot_scores_by_artists, *data, shows=shows)
     for name, caption, table in label_accuracies(results):
         if len(table) <= plots.MAX_BARS:

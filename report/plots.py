@@ -121,7 +121,7 @@ def plot_scores_by_artists(results: pd.DataFrame, paper: pd.DataFrame, path: str
     results
         From `evaluation.results.read_results`, of one protocol and dataset.
     paper
-        The paper's numbers, from `papers.paper_tables.tables_of_paper`; may be empty.
+        The paper's numbers, from `papers.paper_tables.select_paper_numbers`; may be empty.
 
     Raises
     ------

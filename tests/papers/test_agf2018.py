@@ -1,5 +1,3 @@
-"""The plan of agf2018."""
-
 import pytest
 
 from common.errors import InputError
@@ -8,77 +6,74 @@ from tests.papers.plans import plan
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "data").mkdir()
-    monkeypatch.setattr(agf2018, "find_spec", lambda name: name)  # as if Essentia were there
-    return tmp_path
+def essentia(monkeypatch):
+    """Plan as if Essentia were installed."""
+    monkeypatch.setattr(agf2018, "find_spec", lambda name: name)
 
 
-def test_groups_runs_of_each_seed_and_their_results_are_planned():
-    commands, left_out = plan(agf2018, "--songs", "demo_genres", "--seeds", 0, 3)
+def test_agf2018_plans_groups_runs_and_results_of_each_seed(place):
+    commands, left_out = plan(agf2018, "--dataset", "demo_genres", "--seeds", 0, 3)
     assert left_out == []
-    commands = commands[2:]  # split and cache
+    commands = commands[2:]  # without split and cache
     assert len(commands) == 1 + 2 * (1 + 31 + 26 + 4) + 2
-    songs = "splits/demo_genres.csv cache/demo_genres.h5"
-    assert commands[0].startswith(f"data_prep/2b_artist_groups.py {songs} --out o/groups.h5 ")
+    data = "splits/demo_genres.csv cache/demo_genres.h5"
+    assert commands[0].startswith(f"data_prep/2b_artist_groups.py {data} --out o/groups.h5 ")
     assert "--words m d e s --audio data --subgenres genres --clusters 2048" in commands[0]
     assert sum(line.startswith("train_agf.py") for line in commands) == 2
-    judged = [line for line in commands if "evaluate.py genre" in line]
-    assert judged[0].endswith("--json o/genre_stn_g_0.json")
-    assert judged[-1].split()[2] == "o/runs/wstn_5_3/features.h5"
+    evaluations = [line for line in commands if "evaluate.py genre" in line]
+    assert evaluations[0].endswith("--json o/genre_stn_g_0.json")
+    assert evaluations[-1].split()[2] == "o/runs/wstn_5_3/features.h5"
     assert commands[-2:] == [
         "evaluate.py groups o/groups.h5 splits/demo_genres.csv --out o/groups",
         "evaluate.py report --results o",
     ]
 
 
-def test_the_papers_songs_are_dealt_by_genre(place):
-    for name in ("fma_medium", "fma_metadata"):
-        (place / "data" / name).mkdir()
-    commands, _ = plan(agf2018)
-    assert (
-        "fma_medium --root data/fma_medium --metadata data/fma_metadata --split stratified"
-        in (commands[0])
+def test_agf2018_accepts_the_old_option_names(place):
+    assert plan(agf2018, "--songs", "demo_genres", "--batch", 8) == plan(
+        agf2018, "--dataset", "demo_genres", "--batch-size", 8
     )
 
 
-def test_without_essentia_there_is_no_word_e(monkeypatch):
+def test_agf2018_splits_its_dataset_by_genre(place):
+    with pytest.raises(
+        InputError, match=r"fma_medium: .* nor data/fma_medium with data/fma_metadata; see"
+    ):
+        plan(agf2018)
+    for name in ("fma_medium", "fma_metadata"):
+        (place / "data" / name).mkdir()
+    arguments = "fma_medium --root data/fma_medium --metadata data/fma_metadata --split stratified"
+    assert arguments in plan(agf2018)[0][0]
+
+
+def test_agf2018_omits_type_e_without_essentia(place, monkeypatch):
     monkeypatch.setattr(agf2018, "find_spec", lambda name: None)
-    commands, left_out = plan(agf2018, "--songs", "demo_genres")
-    assert left_out == ["the word e: it needs the audio, and Essentia"]
-    # 15 sets of four tasks.
-    assert len(commands) == 2 + 1 + (1 + 15 + 11 + 3) + 2
+    commands, left_out = plan(agf2018, "--dataset", "demo_genres")
+    assert left_out == ["artist groups of type e: needs the audio and Essentia"]
+    assert len(commands) == 2 + 1 + (1 + 15 + 11 + 3) + 2  # four tasks have 15 subsets
     assert "--words m d s --subgenres" in commands[2] and not any("_e" in line for line in commands)
 
 
-def test_fewer_words_have_fewer_sets():
-    commands, _ = plan(agf2018, "--songs", "demo_genres", "--words", "m", "s")
-    judged = [line for line in commands if "evaluate.py genre" in line]
-    assert [line.rpartition("genre_")[2].removesuffix("_0.json") for line in judged] == [
+def test_agf2018_with_fewer_types_has_fewer_task_sets(place):
+    commands, _ = plan(agf2018, "--dataset", "demo_genres", "--words", "m", "s")
+    evaluations = [line for line in commands if "evaluate.py genre" in line]
+    assert [line.rpartition("genre_")[2].removesuffix("_0.json") for line in evaluations] == [
         *("stn_g", "stn_s", "stn_m", "stn_gs", "stn_gm", "stn_sm", "stn_gsm"),
         *("mtn_gs", "mtn_gm", "mtn_sm", "mtn_gsm", "wstn_2", "wstn_3"),
     ]
 
 
-def test_songs_that_are_not_there_are_an_error():
-    lists = r"fma_medium: neither .* nor data/fma_medium with data/fma_metadata; see"
-    with pytest.raises(InputError, match=lists):
-        plan(agf2018)
-
-
-def test_words_are_made_of_what_there_is(place):
+def test_agf2018_uses_the_types_that_the_data_allow(place):
     (place / "data/mine").mkdir()
-    of_folder = plan(agf2018, "--songs", "mine")
-    assert "--words m d e --audio data/mine" in of_folder[0][2]
-    assert of_folder[1] == [
-        "the word s: it needs songs with a column genres; name one with --subgenres"
+    commands, left_out = plan(agf2018, "--dataset", "mine")
+    assert "--words m d e --audio data/mine" in commands[2]
+    assert left_out == [
+        "artist groups of type s: needs a column genres; choose another with --subgenres"
     ]
     (place / "data/mine.csv").write_text("path,artist,genre,styles\n")
-    assert "--words m d e s" in plan(agf2018, "--songs", "mine", "--subgenres", "styles")[0][2]
-    for folder in ("splits", "cache"):
-        (place / folder).mkdir()
-    (place / "splits/made.csv").write_text("track_id,path,subset,artist\na,a,train,a\n")
-    (place / "cache/made.h5").touch()
-    with pytest.raises(InputError, match="the word e: it needs the audio"):
-        plan(agf2018, "--songs", "made", "--words", "m", "e")
+    assert "--words m d e s" in plan(agf2018, "--dataset", "mine", "--subgenres", "styles")[0][2]
+    for file in ("splits/made.csv", "cache/made.h5"):
+        (place / file).parent.mkdir()
+        (place / file).write_text("track_id,path,subset,artist\na,a,train,a\n")
+    with pytest.raises(InputError, match="type e: needs the audio"):
+        plan(agf2018, "--dataset", "made", "--words", "m", "e")

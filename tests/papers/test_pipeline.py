@@ -1,25 +1,24 @@
-"""A plan: what is done is not done again, what changed is, and times are learnt."""
-
+import logging
+import shlex
 from dataclasses import replace
 
 import pytest
 
 from common.errors import InputError
-from papers import effort, pipeline
-from papers.effort import Work
+from papers import pipeline
 from papers.pipeline import Pipeline, make_step
 
-# A script that copies its first file, with a word, to its second; or fails.
+# A script that appends words to the text of its first file and writes it to its second, or
+# that fails, kills itself, or does nothing.
 SCRIPT = """
 import os, sys
-given, out, *word = sys.argv[1:]
-if word == ["fail"]:
+source, out, *words = sys.argv[1:]
+if words == ["fail"]:
     sys.exit("no")
-if word == ["stop"]:
+if words == ["stop"]:
     os.kill(os.getpid(), 9)
-if word == ["keep"]:
-    sys.exit(0)
-open(out, "w").write(open(given).read() + " ".join(word))
+if words != ["keep"]:
+    open(out, "w").write(open(source).read() + " ".join(words))
 """
 
 
@@ -31,142 +30,137 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-def steps(place, *words):
-    """a -> b -> c, and c -> d."""
-    names = ["a", "b", "c", "d"]
+@pytest.fixture
+def run(place, caplog):
+    """A function that runs steps in `place` and returns the logged commands without paths."""
+    caplog.set_level(logging.INFO, "papers")
+
+    def run(steps):
+        caplog.clear()
+        Pipeline(place, steps).run()
+        return [line.split("/")[-1] for line in caplog.messages]
+
+    return run
+
+
+def make_steps(place, *words):
+    """Return the steps a -> b -> c -> d."""
     words = words or ("1", "2", "3")
     return [
         make_step(
             "script.py",
             *(place / source, place / out, word),
-            makes=place / out,
-            of=(place / source,),
-            work=Work("extract", 10),
+            output=place / out,
+            inputs=(place / source,),
         )
-        for source, out, word in zip(names, names[1:], words, strict=False)
+        for source, out, word in zip("abc", "bcd", words, strict=False)
     ]
 
 
-def run(made: Pipeline) -> list[str]:
-    said = []
-    made.run(said.append)
-    return [line.split("/")[-1] for line in said]
+def remaining(place, *words) -> list[str]:
+    return [
+        step.output.name for step in Pipeline(place, make_steps(place, *words)).remaining_steps()
+    ]
 
 
-def test_each_step_is_said_and_done_in_order_and_once(place):
-    made = Pipeline(place, steps(place))
-    assert run(made) == ["b 1", "c 2", "d 3"]
+def test_pipeline_runs_each_step_once_and_in_order(place, run):
+    steps = make_steps(place)
+    assert Pipeline(place, steps).existing_inputs() == [place / "a"]
+    assert run(steps) == ["b 1", "c 2", "d 3"]
     assert (place / "d").read_text() == "a123"
-    again = Pipeline(place, steps(place))
-    assert again.to_do() == [] and run(again) == []
-    assert again.lines()[-1] == "3 of 3 steps are done"
-    assert all(line.startswith("    done  python script.py") for line in again.lines()[:-1])
+    assert remaining(place) == [] and run(steps) == []
+    lines = Pipeline(place, steps).describe()
+    assert lines[-1] == "3 of 3 steps are done"
+    assert all(line.startswith("    done  python script.py") for line in lines[:-1])
 
 
-def test_what_comes_after_a_change_is_done_again(place):
-    run(Pipeline(place, steps(place)))
+def test_pipeline_runs_steps_again_after_a_change(place, run):
+    run(make_steps(place))
     (place / "c").unlink()
-    assert [one.makes.name for one in Pipeline(place, steps(place)).to_do()] == ["c", "d"]
-    run(Pipeline(place, steps(place)))
+    assert remaining(place) == ["c", "d"]
+    run(make_steps(place))
     (place / "a").write_text("A")
-    assert [one.makes.name for one in Pipeline(place, steps(place)).to_do()] == ["b", "c", "d"]
-    run(Pipeline(place, steps(place)))
+    assert remaining(place) == ["b", "c", "d"]
+    run(make_steps(place))
     assert (place / "d").read_text() == "A123"
-    assert [one.makes.name for one in Pipeline(place, steps(place, "1", "9", "3")).to_do()] == [
-        "c",
-        "d",
-    ]
+    assert remaining(place, "1", "9", "3") == ["c", "d"]
 
 
-def test_what_needs_a_failure_is_left_out_and_the_next_run_goes_on_from_there(place):
-    broken, fine = (
-        steps(place, "1", "fail", "3"),
-        make_step(
-            "script.py",
-            *(place / "a", place / "e", "5"),
-            makes=place / "e",
-            of=(place / "a", place / "d"),
-            work=Work("extract", 10),
-        ),
+def test_pipeline_runs_independent_steps_after_a_failure(place, run, caplog):
+    broken = make_steps(place, "1", "fail", "3")
+    last = make_step(
+        "script.py",
+        *(place / "a", place / "e", "5"),
+        output=place / "e",
+        inputs=(place / "a", place / "d"),
+        needs_all_inputs=False,
     )
-    made, said = Pipeline(place, [*broken, replace(fine, of_any=True)]), []
-    with pytest.raises(InputError, match=r"^script\.py ended with 1 for .*c; see above, then run"):
-        made.run(said.append)
-    assert [line.split(" ")[1] for line in said] == ["python", "python", "left", "python"]
-    assert said[2].startswith("[3/4] left out, for want of ") and (place / "e").exists()
+    with pytest.raises(InputError, match=r"^script\.py failed with exit status 1 for .*c; see the"):
+        run([*broken, last])
+    assert [line.split(" ")[1] for line in caplog.messages] == [
+        *("python", "python", "skipped:", "python"),
+    ]
+    assert caplog.messages[2].startswith(f"[3/4] skipped: missing input {place}/c: python")
+    assert (place / "e").exists()
     (place / "e").unlink()
     with pytest.raises(InputError):
-        Pipeline(place, [*broken, fine]).run(said.append)
+        run([*broken, replace(last, needs_all_inputs=True)])
     assert not (place / "e").exists()
-    assert run(Pipeline(place, steps(place))) == ["c 2", "d 3"]
+    assert run(make_steps(place)) == ["c 2", "d 3"]
 
 
-def test_what_stops_a_step_from_outside_stops_all(place):
-    stopped = steps(place, "1", "stop", "3")
-    others = [replace(one, of=()) for one in stopped]
-    with pytest.raises(InputError, match=r"script\.py was ended by signal 9; run this again"):
-        run(Pipeline(place, others))
+def test_pipeline_stops_if_a_step_is_killed(place, run):
+    steps = [replace(step, inputs=()) for step in make_steps(place, "1", "stop", "3")]
+    with pytest.raises(InputError, match=r"script\.py was terminated by signal 9; run this again"):
+        run(steps)
     assert not (place / "d").exists()
 
 
-def test_a_step_that_leaves_nothing_is_an_error(place):
-    with pytest.raises(InputError, match=r"b is not there though script\.py was to make it; if"):
-        run(Pipeline(place, steps(place, "keep")))
+def test_pipeline_rejects_a_step_without_its_output(place, run):
+    with pytest.raises(InputError, match=r"script\.py did not create .*b; if it reports"):
+        run(make_steps(place, "keep"))
 
 
-def test_all_that_a_step_leaves_has_to_be_there(place):
+def test_pipeline_checks_all_outputs_of_a_step(place, run):
     (place / "x").touch()
-    first = [replace(one, also=(place / "x",)) for one in steps(place)[:1]]
-    run(Pipeline(place, first))
-    assert Pipeline(place, first).to_do() == []
+    steps = [replace(step, other_outputs=(place / "x",)) for step in make_steps(place, "1")]
+    run(steps)
+    assert Pipeline(place, steps).remaining_steps() == []
     (place / "x").unlink()
-    assert Pipeline(place, first).to_do() == first
+    assert Pipeline(place, steps).remaining_steps() == steps
 
 
-def test_the_files_that_no_step_makes_are_given(place):
-    assert Pipeline(place, steps(place)).given() == [place / "a"]
-
-
-def test_what_its_script_found_complete_is_done_and_teaches_no_time(place):
-    run(Pipeline(place, steps(place)))
-    (place / pipeline.JOURNAL).unlink()
+def test_pipeline_records_no_time_for_a_complete_output(place, run):
     (place / "b").write_text("a1")
-    made = Pipeline(place, steps(place, "keep"))
-    assert run(made) == ["b keep"]
-    [row] = pipeline.read_journal(place).values()
-    assert row["seconds"] is None
-    assert Pipeline(place, steps(place, "keep")).to_do() == []
-    assert Pipeline(place, []).seconds(made.steps) == pytest.approx(made.steps[0].work.seconds)
+    steps = make_steps(place, "keep")
+    assert run(steps) == ["b keep"]
+    assert pipeline.read_journal(place) == {str(steps[0]): None}
+    assert remaining(place, "keep") == []
 
 
-def test_times_are_those_that_steps_of_the_kind_took_here(place):
-    one = steps(place)[0]
-    journal = f"command,kind,amount,seconds\nx,extract,10,{5 * one.work.seconds}\n"
-    (place / pipeline.JOURNAL).write_text(journal)
-    made = Pipeline(place, steps(place))
-    assert made.seconds([one]) == pytest.approx(5 * one.work.seconds)
-    assert made.lines()[-1].startswith("0 of 3 steps are done; the others take about ")
+def test_pipeline_describes_times_that_were_measured_here(place):
+    first, *_ = steps = make_steps(place)
+    (place / pipeline.JOURNAL).write_text(f"command,seconds\n{first},3725.4\n")
+    lines = Pipeline(place, steps).describe()
+    assert lines[0].startswith(" 1:02:05  python") and lines[1].startswith(" " * 10 + "python")
+    assert lines[-1] == "0 of 3 steps are done; 1 of the others took 1:02:05 the last time"
 
 
-def test_an_unknown_amount_is_told(place):
-    one = make_step("script.py", "x", makes=place / "x", of=(), work=Work("basic", None))
-    lines = Pipeline(place, [one]).lines()
-    assert lines[0] == "       ?  python script.py x"
-    assert lines[1].endswith(" and 1 of unknown time")
+def test_journal_of_an_earlier_version_is_read(place):
+    """It had more columns, and other option names in the commands."""
+    (place / pipeline.JOURNAL).write_text(
+        "command,kind,amount,seconds\n"
+        "python train_siamese.py 'a b' --artists 4 --rate 0.1 --batch 9,siamese,60,2.5\n"
+        "python evaluate.py lda --train-artists 4 --train x,judge,,\n"
+    )
+    first, second = pipeline.read_journal(place).items()
+    options = ["--max-artists", "4", "--learning-rate", "0.1", "--batch-size", "9"]
+    assert first == (shlex.join(["python", "train_siamese.py", "a b", *options]), 2.5)
+    assert second == ("python evaluate.py lda --max-train-artists 4 --train x", None)
 
 
-@pytest.mark.parametrize(
-    "text", ["a\nb\n", "command,kind\nx,y\n", "command,kind,amount,seconds\nx,extract,high,\n"]
-)
-def test_a_damaged_journal_is_refused_by_name(place, text):
+@pytest.mark.parametrize("text", ["a\nb\n", "command\nx\n", "command,seconds\nx,high\n"])
+def test_damaged_journal_is_rejected(place, text):
     (place / pipeline.JOURNAL).write_text(text)
-    with pytest.raises(InputError, match=r"steps\.csv: damaged .*; delete it"):
+    with pytest.raises(InputError, match=r"steps\.csv: the journal is damaged .*; delete it"):
         Pipeline(place, [])
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [(0.2, "1 s"), (59, "59 s"), (100, "2 min"), (5400, "1.5 h"), (7200, "2 h"), (4e5, "5 days")],
-)
-def test_times_are_said_as_people_do(seconds, said):
-    assert effort.told(seconds) == said

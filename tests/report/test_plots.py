@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from artist_groups import task_scores
 from common.errors import InputError
 from evaluation.results import DTYPES
-from papers.paper_tables import read_paper_tables, tables_of_paper
+from papers.paper_tables import read_paper_tables, select_paper_numbers
 from report.plots import (
     COLUMN_WIDTH,
     DPI,
@@ -252,7 +252,7 @@ def by_models(counts, dataset="gtzan", models=("basic", "siamese")):
 
 def test_models_against_the_number_of_artists_with_the_papers_numbers(saved):
     results = by_models([1000, 5000])
-    figure = saved(plot_scores_by_artists, results, tables_of_paper(results))
+    figure = saved(plot_scores_by_artists, results, select_paper_numbers(results))
     assert readable(figure)
     lines = {name: handle.lines[0] for name, handle in lines_of(figure).items()}
     assert list(lines) == ["basic", "basic, the paper", "siamese", "siamese, the paper"]
