@@ -1,8 +1,8 @@
 """Genre classification with networks that learn artist groups (agf2018).
 
 Computes Tables 3 to 5 and Figure 3: log loss and macro F1 of single-task, multi-task and
-wide networks, for all combinations of the genre and four types of artist groups. The type
-e needs the audio and Essentia.
+wide networks, for all combinations of the genre and the artist groups of four words. The
+word e needs the audio and Essentia.
 """
 
 import argparse
@@ -53,15 +53,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--words",
         nargs="+",
         choices=WORDS,
-        help="types of artist groups (default: all that the available data allow)",
+        help="words to learn artist groups from (default: all that are possible)",
     )
     parser.add_argument(
-        "--subgenres", metavar="COLUMN", default="genres", help="sub-genre column for the type s"
+        "--subgenres",
+        metavar="COLUMN",
+        default="genres",
+        help="column of sub-genres, for the word s",
     )
     numbers = {
-        "--clusters": (2048, "number of clusters for the types m and d"),
-        "--track-clusters": (2048, "number of clusters for the type e"),
-        "--groups": (40, "number of artist groups per type"),
+        "--clusters": (2048, "number of clusters of the words m and d"),
+        "--track-clusters": (2048, "number of clusters of the word e"),
+        "--groups": (40, "number of groups per word"),
         "--epochs": (200, "number of epochs of single-task and wide networks"),
         "--mtn-epochs": (1000, "number of epochs of multi-task networks, one task per epoch"),
     }
@@ -83,11 +86,9 @@ def plan(options: Options, data: DataFolder) -> tuple[list[Step], list[str]]:
     unavailable = _unavailable_words(options, data, dataset)
     words = options.words or [word for word in WORDS if word not in unavailable]
     if "e" in words and not dataset.audio:
-        raise InputError(f"artist groups of type e: {unavailable['e']}")
+        raise InputError(f"the word e: {unavailable['e']}")
     left_out = [
-        f"artist groups of type {word}: {reason}"
-        for word, reason in unavailable.items()
-        if word not in words
+        f"the word {word}: {reason}" for word, reason in unavailable.items() if word not in words
     ]
     groups, split = out / "groups.h5", dataset.split
     audio = ("--audio", dataset.audio) if "e" in words else ()
@@ -114,7 +115,7 @@ def plan(options: Options, data: DataFolder) -> tuple[list[Step], list[str]]:
 
 
 def _unavailable_words(options: Options, data: DataFolder, dataset: Dataset) -> dict[str, str]:
-    """Return the types of artist groups that cannot be computed, with what each needs."""
+    """Return the words that cannot be computed, and what each needs."""
     unavailable = {}
     if not dataset.audio or not find_spec("essentia"):
         unavailable["e"] = "needs the audio and Essentia"

@@ -46,15 +46,15 @@ def test_agf2018_splits_its_dataset_by_genre(place):
     assert arguments in plan(agf2018)[0][0]
 
 
-def test_agf2018_omits_type_e_without_essentia(place, monkeypatch):
+def test_agf2018_omits_word_e_without_essentia(place, monkeypatch):
     monkeypatch.setattr(agf2018, "find_spec", lambda name: None)
     commands, left_out = plan(agf2018, "--dataset", "demo_genres")
-    assert left_out == ["artist groups of type e: needs the audio and Essentia"]
+    assert left_out == ["the word e: needs the audio and Essentia"]
     assert len(commands) == 2 + 1 + (1 + 15 + 11 + 3) + 2  # four tasks have 15 subsets
     assert "--words m d s --subgenres" in commands[2] and not any("_e" in line for line in commands)
 
 
-def test_agf2018_with_fewer_types_has_fewer_task_sets(place):
+def test_agf2018_with_fewer_words_has_fewer_task_sets(place):
     commands, _ = plan(agf2018, "--dataset", "demo_genres", "--words", "m", "s")
     evaluations = [line for line in commands if "evaluate.py genre" in line]
     assert [line.rpartition("genre_")[2].removesuffix("_0.json") for line in evaluations] == [
@@ -63,17 +63,17 @@ def test_agf2018_with_fewer_types_has_fewer_task_sets(place):
     ]
 
 
-def test_agf2018_uses_the_types_that_the_data_allow(place):
+def test_agf2018_uses_the_words_that_the_data_allow(place):
     (place / "data/mine").mkdir()
     commands, left_out = plan(agf2018, "--dataset", "mine")
     assert "--words m d e --audio data/mine" in commands[2]
     assert left_out == [
-        "artist groups of type s: needs a column genres; choose another with --subgenres"
+        "the word s: needs a column genres; choose another with --subgenres"
     ]
     (place / "data/mine.csv").write_text("path,artist,genre,styles\n")
     assert "--words m d e s" in plan(agf2018, "--dataset", "mine", "--subgenres", "styles")[0][2]
     for file in ("splits/made.csv", "cache/made.h5"):
         (place / file).parent.mkdir()
         (place / file).write_text("track_id,path,subset,artist\na,a,train,a\n")
-    with pytest.raises(InputError, match="type e: needs the audio"):
+    with pytest.raises(InputError, match="the word e: needs the audio"):
         plan(agf2018, "--dataset", "made", "--words", "m", "e")
