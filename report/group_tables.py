@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from artist_groups import topics
-from artist_groups.topics import ArtistGroups
+from artist_groups.topics import ArtistGroups, load_groups
 from common.errors import InputError
 from common.files import add_suffix
 from data_prep import split_csv
@@ -118,7 +117,7 @@ def write_groups(file: Path, split_file: Path, folder: Path) -> None:
     InputError
         An artist with groups is missing from the split.
     """
-    stored, split = topics.load_groups(file), split_csv.read_split(split_file)
+    stored, split = load_groups(file), split_csv.read_split(split_file)
     for word, groups in stored.groups.items():
         missing = set(groups.artists) - set(split["artist"])
         if missing:

@@ -161,7 +161,7 @@ def plot_scores_by_enrolment(table: pd.DataFrame, metric: str, path: str | Path)
 
     `table` is from `report.result_tables.enrolment_scores`, at one number of training artists.
     """
-    with _figure(path, "few enrolment tracks") as (_, (axes,)):
+    with _figure(path, "scores by number of enrolment tracks") as (_, (axes,)):
         for (system, group), style in _with_styles(table.groupby("system", sort=False)):
             means = group.groupby("tracks")["value"].mean()
             axes.plot(means.index, means, label=_shorten(system), **style)

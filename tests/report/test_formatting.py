@@ -1,4 +1,4 @@
-"""A table as Markdown and as LaTeX."""
+"""Tables as Markdown and LaTeX."""
 
 import math
 
@@ -7,7 +7,7 @@ import pandas as pd
 from report.formatting import escape_latex, to_latex, to_markdown
 
 
-def test_markdown_is_plain():
+def test_markdown_is_escaped():
     table = pd.DataFrame(
         {
             "name": [r"a\|b<script>", "two\nlines"],
@@ -25,21 +25,21 @@ def test_markdown_is_plain():
     ]
 
 
-def test_latex_has_no_command_of_a_name():
+def test_latex_contains_no_command_from_a_name():
     hostile = r"\input{x} a_b $1$ 50% # & ~ ^ {}"
     table = pd.DataFrame({"a_b": [hostile], "value": [0.5], "mean": ["0.1 ± 0.2"]})
-    made = to_latex(table, hostile)
-    assert r"\input" not in made
-    assert made.count(r"\textbackslash") == 3  # in two captions and a cell
-    assert r"\begin{longtable}{lrl}" in made and r"{@{}l@{}}a\_b\end{tabular} &" in made
-    assert r"& 0.5000 & 0.1 $\pm$ 0.2 \\" in made
+    latex = to_latex(table, hostile)
+    assert r"\input" not in latex
+    assert latex.count(r"\textbackslash") == 3  # in two captions and a cell
+    assert r"\begin{longtable}{lrl}" in latex and r"{@{}l@{}}a\_b\end{tabular} &" in latex
+    assert r"& 0.5000 & 0.1 $\pm$ 0.2 \\" in latex
 
 
-def test_what_latex_would_take_for_an_option_of_the_row_before_is_text():
+def test_latex_cell_is_no_argument_of_the_line_break_before_it():
     assert "\n{}[1] & {}*" in to_latex(pd.DataFrame({"a": ["[1]"], "b": ["*"]}), "")
 
 
-def test_a_latex_table_leaves_out_empty_columns_and_is_set_so_that_it_fits():
+def test_latex_leaves_out_empty_columns_and_shrinks_wide_tables():
     table = pd.DataFrame({f"a column {n}": ["0.1234 ± 0.1234"] for n in range(5)})
     assert to_latex(table.assign(empty="", nothing=math.nan), "") == to_latex(table, "")
     assert to_latex(table, "").startswith(r"{\scriptsize")
@@ -49,6 +49,6 @@ def test_a_latex_table_leaves_out_empty_columns_and_is_set_so_that_it_fits():
     assert r"column\\2\\more\end{tabular}" in wide
 
 
-def test_what_latex_reads_as_a_command_is_escaped():
+def test_escape_latex_escapes_special_characters():
     expected = r"\&\%\$\#\_\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}é-{}-out"
     assert escape_latex("&%$#_{}~^\\é--out") == expected

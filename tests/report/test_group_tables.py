@@ -1,4 +1,4 @@
-"""Artist groups in words, against sums written out."""
+"""Descriptions of artist groups, against sums written out, and `evaluate.py groups`."""
 
 import numpy as np
 import pandas as pd
@@ -6,15 +6,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from artist_groups import topics
+from artist_groups.topics import ArtistGroups
+from artist_groups.vocabulary import Codebook
 from common.errors import InputError
-from report.group_tables import describe_groups, genres_of_groups
+from report.group_tables import describe_groups, genre_fractions
+from tests.conftest import error_in_process, run_in_process
+from tests.evaluation import feature_files
 
 ARTISTS = np.array(["Ärzte", "b", "c", "d"], object)
-SHARES = np.array([[0.9, 0.1, 0], [0.5, 0.5, 0], [0, 1, 0], [0.25, 0.25, 0.5]])
+PROPORTIONS = np.array([[0.9, 0.1, 0], [0.5, 0.5, 0], [0, 1, 0], [0.25, 0.25, 0.5]])
+TOPICS = np.array([[0.1, 0.7, 0.2], [0.996, 0.004, 0], [0.25, 0.25, 0.5]])
+GROUPS = ArtistGroups(ARTISTS, PROPORTIONS, TOPICS)
 
 
 def split():
-    """Ärzte is rock, b half rock and half folk, c is folk; of d no genre is known."""
+    """Ärzte is rock, b is half rock and half folk, c is folk, and d has no genre."""
     rows = [
         *[("Ärzte", "rock", "train")] * 3,
         *[("b", "rock", "train"), ("b", "folk", "train"), ("b", "", "train")],
@@ -26,43 +33,84 @@ def split():
     return table.assign(track_id=table.index.astype(str), path=table.index.astype(str))
 
 
-def test_genres_are_weighted_by_the_shares_of_their_artists():
-    found = genres_of_groups(SHARES, ARTISTS, split())
-    assert found.columns.tolist() == ["folk", "rock"] and found.index.tolist() == [0, 1, 2]
+def test_genre_fractions_are_weighted_by_proportions():
+    fractions = genre_fractions(GROUPS, split())
+    assert fractions.columns.tolist() == ["folk", "rock"]
+    assert fractions.index.tolist() == [0, 1, 2]
     first, second = np.array([0.25, 0.9 + 0.25]), np.array([1 + 0.25, 0.1 + 0.25])
-    wanted = [first / first.sum(), second / second.sum(), [0, 0]]
-    np.testing.assert_allclose(found, wanted)
+    expected = [first / first.sum(), second / second.sum(), [0, 0]]
+    np.testing.assert_allclose(fractions, expected)
 
 
-def test_groups_in_words():
-    symbols = np.array([[0.1, 0.7, 0.2], [0.996, 0.004, 0], [0.25, 0.25, 0.5]])
-    names = ["ska", "oi", "dub"]
-    found = describe_groups(SHARES, ARTISTS, split(), top=2, symbols=symbols, names=names)
-    np.testing.assert_allclose(found["weight"], SHARES.mean(axis=0))
-    assert found.drop(columns="weight").to_dict("list") == {
+def test_describe_groups_names_the_largest_fractions():
+    table = describe_groups(GROUPS, split(), ["ska", "oi", "dub"], top=2)
+    np.testing.assert_allclose(table["weight"], PROPORTIONS.mean(axis=0))
+    assert table.drop(columns="weight").to_dict("list") == {
         "group": [0, 1, 2],
         "genres": ["rock 0.82; folk 0.18", "folk 0.78; rock 0.22", ""],
         "artists": ["Ärzte 0.90; b 0.50", "c 1.00; b 0.50", "d 0.50"],
         "subgenres": ["oi 0.70; dub 0.20", "ska 1.00", "dub 0.50; ska 0.25"],
     }
-    assert "subgenres" not in describe_groups(SHARES, ARTISTS, split())
+    assert "subgenres" not in describe_groups(GROUPS, split())
 
 
 @given(st.permutations(range(4)), st.permutations(range(15)))
-def test_the_order_of_artists_and_tracks_does_not_matter(artists, tracks):
-    artists, tracks = list(artists), list(tracks)
-    table = split().iloc[tracks]
-    found = genres_of_groups(SHARES[artists], ARTISTS[artists], table)
-    pd.testing.assert_frame_equal(found, genres_of_groups(SHARES, ARTISTS, split()))
+def test_genre_fractions_do_not_depend_on_order(artists, tracks):
+    permuted = ArtistGroups(ARTISTS[list(artists)], PROPORTIONS[list(artists)], TOPICS)
+    fractions = genre_fractions(permuted, split().iloc[list(tracks)])
+    pd.testing.assert_frame_equal(fractions, genre_fractions(GROUPS, split()))
 
 
-def test_what_does_not_fit_is_refused():
-    with pytest.raises(InputError, match=r"shares of shape \(4, 3\) for 3 artists"):
-        describe_groups(SHARES, ARTISTS[:3], split())
+def test_genre_fractions_rejects_split_without_genres():
     with pytest.raises(InputError, match="no column 'genre'"):
-        genres_of_groups(SHARES, ARTISTS, split().drop(columns="genre"))
+        genre_fractions(GROUPS, split().drop(columns="genre"))
     with pytest.raises(InputError, match="no artist has a training track with a genre"):
-        genres_of_groups(SHARES, ARTISTS, split().assign(subset="test"))
-    for symbols, names in ((np.ones((3, 2)), ["a"]), (np.ones((3, 2)), None)):
-        with pytest.raises(InputError, match=r"symbols of shape \(3, 2\) for 3 groups"):
-            describe_groups(SHARES, ARTISTS, split(), symbols=symbols, names=names)
+        genre_fractions(GROUPS, split().assign(subset="test"))
+
+
+# ---------------------------------------------------------------- evaluate.py groups
+
+
+@pytest.fixture
+def files(tmp_path):
+    """(groups file, split file, groups by word) of three groups by the words m and s."""
+    artists, random = np.array(list("abcd"), object), np.random.default_rng(0)
+    by_word = {
+        word: ArtistGroups(
+            artists, random.dirichlet(np.ones(3), 4), random.dirichlet(np.ones(size), 3)
+        )
+        for word, size in (("m", 5), ("s", 2))
+    }
+    codebook = Codebook(np.zeros((5, 25), np.float32), np.ones(25, np.float32))
+    mean, std = np.zeros(128), np.ones(128)
+    stored = topics.GroupsFile(mean, std, by_word, ["ska", "oi"], {}, {"m": codebook})
+    topics.save_groups(tmp_path / "groups.h5", stored)
+    _, split = feature_files.write_files(tmp_path, "tracks", *feature_files.make_artists("abcd"))
+    return tmp_path / "groups.h5", split, by_word
+
+
+def test_groups_command_writes_a_table_and_a_figure_per_word(files, tmp_path):
+    path, split_path, by_word = files
+    out = tmp_path / "out"
+    ran = run_in_process("evaluate.py", "groups", path, split_path, "--out", out)
+    assert {path.name for path in out.iterdir()} == {
+        f"groups_{word}.{kind}" for word in "ms" for kind in ("md", "csv", "tex", "png", "svg")
+    }
+    table = pd.read_csv(split_path, dtype=str, keep_default_na=False)
+    columns = ["genres", "artists"]
+    for word, groups in by_word.items():
+        written = pd.read_csv(out / f"groups_{word}.csv")
+        expected = describe_groups(groups, table)
+        assert written[columns].to_numpy().tolist() == expected[columns].to_numpy().tolist()
+        assert ("subgenres" in written) == (word == "s")
+        assert (out / f"groups_{word}.md").read_text() in ran.out
+    assert "ska" in pd.read_csv(out / "groups_s.csv")["subgenres"].iloc[0]
+
+
+def test_groups_command_rejects_another_split_and_another_file(files, tmp_path):
+    path, *_ = files
+    other = feature_files.write_files(tmp_path, "other", *feature_files.make_artists("abcx"))
+    message = error_in_process("evaluate.py", "groups", path, other[1], "--out", tmp_path / "out")
+    assert f"{other[1]}: has no track by 'd', an artist with groups in {path}" in message
+    message = error_in_process("evaluate.py", "groups", *other, "--out", tmp_path / "out")
+    assert f"{other[0]}: " in message and not (tmp_path / "out").exists()

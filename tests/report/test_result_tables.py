@@ -1,10 +1,17 @@
-"""The tables of results as sheets."""
+"""Tables of results."""
 
 import pytest
 
 from papers.paper_tables import compare_with_paper
-from report.result_tables import describe_coverage, make_paper_tables
-from tests.evaluation.result_files import KNN, result_writer
+from report.result_tables import (
+    describe_coverage,
+    describe_gains,
+    make_paper_tables,
+    tabulate_by_artists,
+    tabulate_by_label,
+    tabulate_features,
+)
+from tests.evaluation.result_files import KNN, LINEAR, result_writer
 
 
 @pytest.fixture
@@ -12,22 +19,132 @@ def write(tmp_path):
     return result_writer(tmp_path)
 
 
-def test_coverage_counts_the_cells_of_as_many_songs_as_the_papers_only(write):
-    assert (
-        describe_coverage(compare_with_paper(write({})), "ismir2018")
-        == "ismir2018: 1 of 31 numbers"
-    )
+# ---------------------------------------------------------------- the papers' tables
+
+
+def test_coverage_counts_only_cells_with_as_many_tracks_as_the_paper(write):
+    coverage = describe_coverage(compare_with_paper(write({})), "ismir2018")
+    assert coverage == "ismir2018: 1 of 31 numbers"
     results = write({}, KNN | {"n_songs": 4}, {"dataset": "mine"})
     assert describe_coverage(compare_with_paper(results), "ismir2018") == (
-        "ismir2018: 1 of 31 numbers, and 1 of fewer songs than the paper's, and 1 on other data"
+        "ismir2018: 1 of 31 numbers, and 1 on fewer tracks than in the paper, and 1 on other data"
     )
 
 
-def test_a_cell_has_the_number_of_what_it_needs(write):
-    sheets = make_paper_tables(compare_with_paper(write({"n_songs": 93})), "ismir2018")
-    filled = sheets[0].table.dropna(subset="ours")
-    (number,) = filled["needs"]
-    said = {line.partition(" ")[0]: line for line in sheets[-1].lines}
-    assert "93 of 930 were judged" in said[number]
-    assert len(said) == len(sheets[-1].lines)
-    assert all(not sheet.lines for sheet in sheets[:-1])
+def test_paper_tables_refer_to_needs_by_number(write):
+    tables = make_paper_tables(compare_with_paper(write({"n_songs": 93})), "ismir2018")
+    (marker,) = tables[0].table.dropna(subset="ours")["needs"]
+    needs = {note.partition(" ")[0]: note for note in tables[-1].notes}
+    assert "93 of 930" in needs[marker]
+    assert len(needs) == len(tables[-1].notes)
+    assert all(not table.notes for table in tables[:-1])
+
+
+# ---------------------------------------------------------------- features
+
+
+def test_features_are_sorted_by_map(write):
+    demo = {"dataset": "demo_target"}
+    table = tabulate_features(
+        write(
+            demo | {"features": "low", "value": 0.2},
+            demo | {"features": "high", "value": 0.9},
+            demo | LINEAR | {"features": "low", "value": 0.3},
+            demo | KNN | {"features": "unranked", "value": 0.99},
+        )
+    )
+    assert list(table.columns) == ["dataset", "label", "features", "MAP", "k-NN", "linear"]
+    assert list(table["features"]) == ["high", "low", "unranked"]
+    assert table.loc[1, ["MAP", "linear"]].to_list() == [0.2, 0.3]
+    assert table.loc[2, "k-NN"] == 0.99
+    assert table[["MAP", "k-NN", "linear"]].isna().sum().sum() == 5
+
+
+def test_gains_compare_trained_features_with_each_baseline(write):
+    lines = describe_gains(
+        write(
+            {"features": "siamese", "value": 0.5},
+            LINEAR | {"features": "siamese", "value": 0.75},
+            {"features": "mfcc", "model": "mfcc", "value": 0.625},
+            {"features": "untrained", "model": "untrained", "value": 0.25},
+            LINEAR | {"features": "untrained", "model": "untrained", "value": 0.5},
+            KNN | {"features": "k-NN only", "model": "untrained"},
+        )
+    )
+    assert lines == [
+        "gtzan, genre: siamese compared with mfcc: -0.125 MAP",
+        "gtzan, genre: siamese compared with untrained: +0.250 MAP, +0.250 linear",
+    ]
+
+
+# ---------------------------------------------------------------- number of artists
+
+
+def verification(model, artists, value, **more):
+    about = {"model": model, "artists": artists, "value": value, "seed": 0, **more}
+    protocol = {"protocol": "verification", "metric": "eer", "dataset": "unseen", "label": "artist"}
+    return {**protocol, "features": " ".join(map(str, about.values())), **about}
+
+
+def test_systems_by_artists_are_in_the_order_of_the_paper(write):
+    results = write(
+        verification("late fusion + PLDA", 100, 0.05),
+        verification("my system", 100, 0.5),
+        verification("GMM-UBM", 1000, 0.2, spread=0.03, trials=3),
+        verification("GMM-UBM", 100, 0.3),
+        verification("i-vector + PLDA", 100, 0.1, seed=0, spread=0.5, trials=3),
+        verification("i-vector + PLDA", 100, 0.2, seed=1, spread=0.5, trials=3),
+    )
+    assert tabulate_by_artists(results).to_dict("list") == {
+        "dataset": ["unseen"] * 4,
+        "label": ["artist"] * 4,
+        "system": ["GMM-UBM", "i-vector + PLDA", "late fusion + PLDA", "my system"],
+        "100 artists": ["0.3000", "0.1500 ± 0.0500", "0.0500", "0.5000"],
+        "1000 artists": ["0.2000 ± 0.0300", "", "", ""],
+    }
+
+
+def test_results_that_differ_in_more_than_the_seed_are_listed_separately(write):
+    released = [{"features": f"siamese_{n}", "value": n / 10, "seed": None} for n in (1, 2)]
+    own = [{"features": f"own {n}", "model": "own", "seed": n, "value": n / 4} for n in (0, 1)]
+    variant = own[0] | {"variant": "enrol=2", "features": "own 2", "value": 1}
+    mfcc = {"features": "mfcc", "model": "mfcc", "artists": None}
+    table = tabulate_by_artists(write(*released, *own, variant, mfcc)).set_index("system")
+    assert table["5000 artists"].to_dict() == {
+        "mfcc": "",
+        "own": "0.1250 ± 0.1250",
+        "own enrol=2": "1.0000",
+        "siamese": "0.1000, 0.2000",
+    }
+    assert table["no number"].to_dict() == dict.fromkeys(table.index, "") | {"mfcc": "0.5432"}
+
+
+# ---------------------------------------------------------------- labels
+
+
+def test_labels_are_compared_at_the_most_artists_that_both_models_have(write):
+    def result(model, artists, seed, **accuracies):
+        about = {"model": model, "artists": artists, "features": f"{model}_{artists}_{seed}"}
+        return LINEAR | about | {"details": {"accuracy of each genre": accuracies}}
+
+    results = write(
+        result("basic", 1000, 0, rock=0.1),
+        result("basic", 5000, 0, rock=0.2, folk=0.4),
+        result("siamese", 5000, 0, rock=0.5, ska=0.25),
+        result("siamese", 5000, 1, rock=0.7, ska=0.75),
+        result("siamese", 10000, 0, rock=1.0),
+        result("tag", 9000, 0, rock=0.9),
+        LINEAR | {"model": "basic", "artists": 10000, "features": "without details"},
+    )
+    table = tabulate_by_label(results)
+    siamese = "siamese, 5,000 artists, mean of 2"
+    assert list(table) == ["genre", "basic, 5,000 artists", siamese]
+    assert table["genre"].tolist() == ["folk", "rock", "ska"]
+    assert table.iloc[1].tolist() == ["rock", 0.2, pytest.approx(0.6)]
+    assert table.isna().to_numpy().sum() == 2
+    variants = results[results["artists"].eq(5000)].iloc[1:].assign(variant=["", "k=1"])
+    names = ["genre", "siamese, 5,000 artists", "siamese k=1, 5,000 artists"]
+    assert list(tabulate_by_label(variants)) == names
+    names = ["genre", "basic, 1,000 artists", "siamese, 10,000 artists"]
+    assert list(tabulate_by_label(results[results["artists"].ne(5000)])) == names
+    assert tabulate_by_label(results[results["model"].eq("tag")]).empty
