@@ -149,7 +149,7 @@ def where(source: str) -> None:
     """Say where the files of a dataset are had."""
     archives = audio_archives.list_archives(source)
     for archive in archives:
-        print(archive.line())
+        print(archive.describe())
     if DATASETS[source].metadata:
         print(f"--metadata: {DATASETS[source].metadata}")
     if not archives:

@@ -1,14 +1,29 @@
-"""The large archives of each dataset's audio: where they are, and unpacking what was downloaded."""
+"""Archives of the datasets' audio: where to download them, verification and extraction."""
 
+import contextlib
 import csv
+import hashlib
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
+from common.cli import progress_bar
 from common.errors import InputError
-from data_prep import archives
+from common.files import atomic_write
 
 REGISTRY = Path(__file__).resolve().parent.parent / "splits" / "audio_archives.csv"
-_NUMBER = "NN"  # stands in a name for the two digits of each of a hundred files
+_NUMBER = "NN"  # in a file name, stands for the two digits that number a dataset's archives
+_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2")
+_BLOCK = 1 << 20
+_MAX_MEMBERS = 10_000_000
+_DAMAGE = (EOFError, RuntimeError, ValueError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -18,12 +33,12 @@ class Archive:
     Attributes
     ----------
     source
-        Of script 1.
+        The dataset, as named by 1_make_splits.py.
     file, address, size
-        Its name, where it is, and how large, in words.
+        Its name, where to download it, and its size in words.
     algorithm, digest
-        What its content is known by; '' where none is published. For an archive
-        of many files, `digest` is the dataset's own list of them.
+        Its published checksum; '' if there is none. For numbered archives, `digest` is
+        the name of the dataset's own list of checksums.
     """
 
     source: str
@@ -33,58 +48,199 @@ class Archive:
     algorithm: str
     digest: str
 
-    def line(self) -> str:
-        """What a person needs in order to get it."""
-        known = f"{self.algorithm} {self.digest}" if self.digest else "no checksum is published"
-        return f"{self.file}  {self.size or 'size not known'}  {self.address}  {known}"
+    def describe(self) -> str:
+        """Return one line with what is needed to download the archive."""
+        checksum = f"{self.algorithm} {self.digest}" if self.digest else "no checksum is published"
+        return f"{self.file}  {self.size or 'unknown size'}  {self.address}  {checksum}"
 
 
 def list_archives(source: str) -> list[Archive]:
-    """The archives of a source; none for music that is not had from elsewhere."""
+    """Return the archives of a dataset; none if its audio is not published as archives."""
     with REGISTRY.open(encoding="utf-8", newline="") as file:
         return [Archive(**row) for row in csv.DictReader(file) if row["source"] == source]
 
 
 def extract_dataset_archive(source: str, path: Path, root: Path, metadata: Path | None) -> int:
-    """Verify an archive that was downloaded, and unpack it below `root`; its number of files.
+    """Verify a downloaded archive and extract it below `root`; return its number of files.
+
+    Files that exist with the right size are kept, so that an interrupted extraction
+    continues. Permissions, owners and times are not restored.
+
+    Parameters
+    ----------
+    source
+        The dataset.
+    path
+        The archive, under its published name.
+    root
+        Folder of the audio.
+    metadata
+        Folder of the dataset's lists, which contain the checksums of numbered archives.
 
     Raises
     ------
     InputError
-        None of the source's archives, another content than published, or
-        anything for which `data_prep.archives.extract_archive` refuses it.
+        Not an archive of the dataset, or its checksum differs. Before anything is
+        written: the archive contains links or other special files, or names that lead
+        out of `root` or conflict with each other, or the disk has too little space.
     """
-    known = [archive for archive in list_archives(source) if _names(archive, path.name)]
-    if not known:
-        names = ", ".join(archive.file for archive in list_archives(source)) or "none"
-        raise InputError(f"{path}: no archive of {source}, whose are {names}; unpack it yourself")
-    digest = _digest(known[0], path.name, metadata)
+    archives = list_archives(source)
+    archive = next((archive for archive in archives if _matches(archive, path.name)), None)
+    if archive is None:
+        names = ", ".join(archive.file for archive in archives) or "none"
+        raise InputError(f"{path}: not an archive of {source} ({names}); extract it yourself")
+    digest = _published_digest(archive, path.name, metadata)
     if digest:
-        archives.verify_archive(path, known[0].algorithm, digest)
-    return archives.extract_archive(path, root)
+        verify_archive(path, archive.algorithm, digest)
+    return extract_archive(path, root)
 
 
-def _names(archive: Archive, name: str) -> bool:
+def _matches(archive: Archive, name: str) -> bool:
     before, number, after = archive.file.partition(_NUMBER)
     if not number:
         return name == archive.file
-    middle = name[len(before) : len(name) - len(after)]
-    return name == before + middle + after and len(middle) == 2 and middle.isdigit()
+    digits = name[len(before) : len(name) - len(after)]
+    return name == before + digits + after and len(digits) == 2 and digits.isdigit()
 
 
-def _digest(archive: Archive, name: str, metadata: Path | None) -> str:
-    """The digest itself, or for one of many files that which the dataset's own list has."""
+def _published_digest(archive: Archive, name: str, metadata: Path | None) -> str:
     if _NUMBER not in archive.file:
         return archive.digest
     folders = (metadata / "download", metadata) if metadata else ()
     lists = [folder / archive.digest for folder in folders if (folder / archive.digest).is_file()]
     if not lists:
         raise InputError(
-            f"{name}: its checksum stands in download/{archive.digest} of the dataset's lists; "
+            f"{name}: its checksum is in download/{archive.digest} of the dataset's lists; "
             "name their folder with --metadata"
         )
     rows = (line.split() for line in lists[0].read_text("utf-8", "replace").splitlines())
     digests = {row[1]: row[0] for row in rows if len(row) == 2}
     if name not in digests:
-        raise InputError(f"{lists[0]}: does not list {name}; get the dataset's lists again")
+        raise InputError(f"{lists[0]}: does not list {name}; download the dataset's lists again")
     return digests[name]
+
+
+def verify_archive(path: str | Path, algorithm: str, digest: str) -> None:
+    """Raise `InputError` unless a file has the hexadecimal digest ("md5", "sha1", "sha256")."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; check the path")
+    checksum = hashlib.new(algorithm, usedforsecurity=False)
+    bar = progress_bar(total=path.stat().st_size, unit="B", unit_scale=True, desc=path.name)
+    with bar, path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            checksum.update(block)
+            bar.update(len(block))
+    if checksum.hexdigest() != digest.lower():
+        raise InputError(
+            f"{path}: its {algorithm} is {checksum.hexdigest()}, not {digest}; download it again"
+        )
+
+
+@dataclass(frozen=True)
+class _Member:
+    name: str
+    size: int
+    is_folder: bool
+    open: Callable[[], BinaryIO]
+
+
+def extract_archive(archive: str | Path, folder: str | Path) -> int:
+    """Extract an archive below `folder`; see `extract_dataset_archive`."""
+    archive, folder = Path(archive), Path(folder)
+    if not archive.name.lower().endswith(_SUFFIXES):
+        raise InputError(f"{archive}: none of {', '.join(_SUFFIXES)}; extract it yourself")
+    if not archive.is_file():
+        raise InputError(f"{archive}: no such file; check the path")
+    try:
+        with _open_members(archive, folder) as members:
+            files = _check_members(members, archive, folder)
+            total = sum(member.size for member in files.values())
+            with progress_bar(total=total, unit="B", unit_scale=True, desc=archive.name) as bar:
+                for target, member in files.items():
+                    if not _is_complete(target, member.size):
+                        _write(member, target)
+                    bar.update(member.size)
+            return len(files)
+    except tarfile.FilterError as error:
+        raise _refusal(archive, error.tarinfo.name, "would be outside the folder") from error
+    except (*_DAMAGE, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # an error of the disk
+            raise
+        raise InputError(f"{archive}: not an archive, or damaged; download it again") from error
+
+
+@contextlib.contextmanager
+def _open_members(archive: Path, folder: Path) -> Iterator[Iterable[_Member]]:
+    if archive.name.lower().endswith(".zip"):
+        with zipfile.ZipFile(archive) as opened:
+            yield (_zip_member(archive, opened, info) for info in opened.infolist())
+    else:
+        with tarfile.open(archive) as opened:
+            yield (_tar_member(archive, opened, info, folder) for info in opened)
+
+
+def _zip_member(archive: Path, opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:
+    kind = stat.S_IFMT(info.external_attr >> 16)  # 0 if the archive was not made on Unix
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise _refusal(archive, info.filename, "is a link or a device")
+    return _Member(info.orig_filename, info.file_size, info.is_dir(), partial(opened.open, info))
+
+
+def _tar_member(
+    archive: Path, opened: tarfile.TarFile, info: tarfile.TarInfo, folder: Path
+) -> _Member:
+    if not (info.isreg() or info.isdir()) or info.issparse():
+        raise _refusal(archive, info.name, "is a link, a device or a sparse file")
+    tarfile.data_filter(info, str(folder))  # raises FilterError
+    return _Member(info.name, info.size, info.isdir(), partial(opened.extractfile, info))
+
+
+def _check_members(members: Iterable[_Member], archive: Path, folder: Path) -> dict[Path, _Member]:
+    """Return the files by target, after checking all of them before anything is written."""
+    root = folder.resolve()
+    existing = next(place for place in (root, *root.parents) if place.exists())
+    free = shutil.disk_usage(existing).free
+    files: dict[Path, _Member] = {}
+    folders = set()
+    for member in progress_bar(members, unit=" members", desc=f"checking {archive.name}"):
+        name = PurePosixPath(member.name.replace("\\", "/"))
+        if name.is_absolute() or ".." in name.parts or member.name[1:2] == ":":
+            raise _refusal(archive, member.name, "would be outside the folder")
+        target = root / name
+        if not target.resolve().is_relative_to(root):
+            raise _refusal(archive, member.name, f"leads out of {root} through an existing link")
+        folders.add(target if member.is_folder else target.parent)
+        if member.is_folder:
+            continue
+        if target in files or target == root or name.suffix == ".partial":
+            raise _refusal(archive, member.name, "conflicts with another name")
+        files[target] = member
+        free -= 0 if _is_complete(target, member.size) else member.size
+        if free < 0 or len(files) > _MAX_MEMBERS:
+            raise InputError(f"{archive}: larger than the free space of {folder}; free some space")
+    for place in folders:
+        for parent in (place, *place.parents):
+            if parent in files:
+                raise _refusal(archive, files[parent].name, "conflicts with another name")
+    return files
+
+
+def _refusal(archive: Path, name: str, problem: str) -> InputError:
+    return InputError(
+        f"{archive}: its member {name[:100]!r} {problem}; nothing was extracted, use the "
+        "published archive"
+    )
+
+
+def _is_complete(target: Path, size: int) -> bool:
+    return target.is_file() and not target.is_symlink() and target.stat().st_size == size
+
+
+def _write(member: _Member, target: Path) -> None:
+    with atomic_write(target) as partial_file:
+        partial_file.unlink(missing_ok=True)  # it may be a link
+        with member.open() as source, partial_file.open("xb") as sink:
+            shutil.copyfileobj(source, sink, _BLOCK)
+            if sink.tell() != member.size:
+                raise EOFError("size differs from the declared size")

@@ -110,7 +110,7 @@ def test_an_archive_is_verified_and_unpacked(tars, tmp_path):
     root = tmp_path / "audio"
     assert audio_archives.extract_dataset_archive("jamendo", tars, root, tmp_path / "data") == 1
     assert [path.name for path in root.rglob("*.mp3")] == ["7.mp3"]
-    with pytest.raises(InputError, match="stands in download/raw_30s_audio_sha256_tars"):
+    with pytest.raises(InputError, match="is in download/raw_30s_audio_sha256_tars"):
         audio_archives.extract_dataset_archive("jamendo", tars, root, None)
     tars.write_bytes(tars.read_bytes()[:-1] + b"x")
     with pytest.raises(InputError, match="download it again"):
@@ -119,7 +119,7 @@ def test_an_archive_is_verified_and_unpacked(tars, tmp_path):
         )
     assert not (tmp_path / "other").exists()
     for source, name in (("jamendo", "music.tar"), ("gtzan", "raw_30s_audio-07.tar")):
-        with pytest.raises(InputError, match=f"no archive of {source}, whose are"):
+        with pytest.raises(InputError, match=f"not an archive of {source}"):
             audio_archives.extract_dataset_archive(source, tmp_path / name, root, tmp_path / "data")
 
 

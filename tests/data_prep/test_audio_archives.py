@@ -1,0 +1,241 @@
+"""Archives of audio: extracted completely, or refused before anything is written."""
+
+import bz2
+import gzip
+import hashlib
+import io
+import os
+import stat
+import tarfile
+import zipfile
+
+import pytest
+
+from common.errors import InputError
+from data_prep import audio_archives
+from data_prep.audio_archives import extract_archive, verify_archive
+
+SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2")
+FILES = {"genres/blues/blues.00000.au": b"blues" * 100, "genres/a b.txt": b"", "é.txt": b"x" * 3000}
+
+
+def tar_info(name: str, size: int = 0, **fields) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.size = size
+    for field, value in fields.items():
+        setattr(info, field, value)
+    return info
+
+
+def tar_content(members) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for info, content in members:
+            archive.addfile(info, io.BytesIO(content))
+    return stream.getvalue()
+
+
+def zip_content(members, method=zipfile.ZIP_DEFLATED) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", method) as archive:
+        for name, content in members:
+            archive.writestr(name, content, method)
+    return stream.getvalue()
+
+
+def write_archive(tmp_path, suffix: str, content):
+    """Write an archive of (name, content) pairs, or with the given bytes."""
+    if not isinstance(content, bytes):
+        members = list(content)
+        if suffix == ".zip":
+            content = zip_content(members)
+        else:
+            content = tar_content([(tar_info(name, len(data)), data) for name, data in members])
+            compress = {".tar": bytes, ".tar.bz2": bz2.compress}.get(suffix, gzip.compress)
+            content = compress(content)
+    path = tmp_path / f"music{suffix}"
+    path.write_bytes(content)
+    return path
+
+
+def files_in(folder) -> dict[str, bytes]:
+    paths = [path for path in folder.rglob("*") if not path.is_dir()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def refusal(tmp_path, suffix: str, content) -> str:
+    """The one-line error for an archive; nothing must have been written."""
+    archive = write_archive(tmp_path, suffix, content)
+    (tmp_path / "in").mkdir(exist_ok=True)
+    before = sorted(tmp_path.rglob("*"))
+    for folder in (tmp_path / "in" / "new", tmp_path / "in"):
+        with pytest.raises(InputError) as caught:
+            extract_archive(archive, folder)
+    message = str(caught.value)
+    assert message.isprintable() and "; " in message and str(archive) in message
+    assert sorted(tmp_path.rglob("*")) == before
+    return message
+
+
+# ---------------------------------------------------------------- extraction
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_extract_archive_writes_all_files_once(suffix, tmp_path):
+    archive = write_archive(tmp_path, suffix, FILES.items())
+    folder = tmp_path / "out" / "music"
+    assert extract_archive(archive, folder) == 3
+    assert files_in(folder) == FILES
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert extract_archive(archive, folder) == 3
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_extract_archive_continues_after_an_interruption(tmp_path):
+    archive = write_archive(tmp_path, ".zip", FILES.items())
+    extract_archive(archive, tmp_path / "out")
+    (tmp_path / "out" / "é.txt").write_bytes(b"half")
+    (tmp_path / "out" / "é.txt.partial").symlink_to(archive)
+    (tmp_path / "out" / "genres" / "a b.txt").unlink()
+    (tmp_path / "out" / "mine").write_bytes(b"mine")
+    content = archive.read_bytes()
+    assert extract_archive(archive, tmp_path / "out") == 3
+    assert files_in(tmp_path / "out") == {**FILES, "mine": b"mine"}
+    assert archive.read_bytes() == content
+
+
+def test_extract_archive_ignores_folders_and_permissions(tmp_path):
+    folders = [(tar_info(name, type=tarfile.DIRTYPE), b"") for name in (".", "./a", "./a")]
+    content = tar_content([*folders, (tar_info("./a/b", 1, mode=0o6777), b"x")])
+    assert extract_archive(write_archive(tmp_path, ".tar", content), tmp_path / "out") == 1
+    assert files_in(tmp_path / "out") == {"a/b": b"x"}
+    assert not (tmp_path / "out/a/b").stat().st_mode & (stat.S_ISUID | stat.S_ISGID | 0o111)
+
+
+def test_extract_archive_accepts_a_linked_folder(tmp_path):
+    (tmp_path / "large_disk").mkdir()
+    (tmp_path / "out").symlink_to("large_disk")
+    extract_archive(write_archive(tmp_path, ".tar", FILES.items()), tmp_path / "out")
+    assert files_in(tmp_path / "large_disk") == FILES
+
+
+# ---------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar.gz"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("../escaped", "a/../../escaped", "/tmp/escaped", "..\\escaped", "C:\\escaped"),
+        *("C:escaped", "\\\\host\\share", ".."),
+    ],
+)
+def test_extract_archive_refuses_names_outside(name, suffix, tmp_path):
+    message = refusal(tmp_path, suffix, {"good": b"good", name: b"bad"}.items())
+    assert f"its member {name!r} would be outside the folder" in message
+    assert not (tmp_path / "escaped").exists()
+
+
+def test_extract_archive_refuses_names_with_nul(tmp_path):
+    content = zip_content([("good", b"good"), ("a?b", b"x")]).replace(b"a?b", b"a\0b")
+    refusal(tmp_path, ".zip", content)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE],
+)
+def test_extract_archive_refuses_links_and_devices_in_tar(kind, tmp_path):
+    (tmp_path / "secret").write_text("secret")
+    link = tar_info("link", type=kind, linkname="../secret")
+    content = tar_content([(tar_info("good", 4), b"good"), (link, b"")])
+    assert "'link' is a link, a device" in refusal(tmp_path, ".tar", content)
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFBLK])
+def test_extract_archive_refuses_links_and_devices_in_zip(kind, tmp_path):
+    link = zipfile.ZipInfo("link")
+    link.create_system, link.external_attr = 3, (kind | 0o777) << 16
+    content = zip_content([("good", b"good"), (link, b".."), ("link/escaped", b"bad")])
+    assert "'link' is a link or a device" in refusal(tmp_path, ".zip", content)
+
+
+@pytest.mark.parametrize(
+    "names", [["a", "a"], ["a", "./a"], ["a", "a/b"], ["a/b/c", "a"], ["a", "a.partial"], ["."]]
+)
+@pytest.mark.parametrize("suffix", [".zip", ".tar"])
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_extract_archive_refuses_conflicting_names(names, suffix, tmp_path):
+    message = refusal(tmp_path, suffix, [(name, b"x") for name in names])
+    assert "conflicts with another name" in message
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar"])
+def test_extract_archive_does_not_follow_existing_links(suffix, tmp_path):
+    outside, folder = tmp_path / "outside", tmp_path / "in"
+    outside.mkdir()
+    folder.mkdir()
+    (outside / "precious").write_bytes(b"precious")
+    (folder / "link").symlink_to("../outside")
+    (folder / "file").symlink_to("../outside/precious")
+    for name in ("link/precious", "link/new", "link/deep/new", "file"):
+        archive = write_archive(tmp_path, suffix, [("good", b"good"), (name, b"8 bytes.")])
+        with pytest.raises(InputError, match=r"outside the folder|through an existing link"):
+            extract_archive(archive, folder)
+    assert files_in(outside) == {"precious": b"precious"}
+    assert sorted(os.listdir(folder)) == ["file", "link"]
+
+
+def test_extract_archive_refuses_more_than_the_free_space(tmp_path):
+    info = tar_info("huge", 1 << 60)
+    content = info.tobuf(tarfile.GNU_FORMAT) + bytes(1024)
+    assert "free some space" in refusal(tmp_path, ".tar.gz", gzip.compress(content))
+
+
+# ---------------------------------------------------------------- damage
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_extract_archive_refuses_other_content(suffix, tmp_path):
+    for content in (b"", b"text", bytes(range(256)) * 40):
+        assert "damaged" in refusal(tmp_path, suffix, content)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_extract_archive_leaves_no_partial_file_of_a_truncated_archive(suffix, tmp_path):
+    files = {"a": b"a" * 500, "b": os.urandom(20_000), "c": b"c"}
+    archive = write_archive(tmp_path, suffix, files.items())
+    archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
+    with pytest.raises(InputError, match=r"or damaged; download it again"):
+        extract_archive(archive, tmp_path / "out")
+    assert files_in(tmp_path / "out").items() <= files.items()
+
+
+def test_extract_archive_detects_wrong_bytes(tmp_path):
+    content = zip_content([("a", b"content")], zipfile.ZIP_STORED).replace(b"content", b"c0ntent")
+    with pytest.raises(InputError, match="damaged"):
+        extract_archive(write_archive(tmp_path, ".zip", content), tmp_path / "out")
+    assert files_in(tmp_path / "out") == {}
+
+
+def test_extract_archive_refuses_other_suffixes_and_missing_files(tmp_path):
+    with pytest.raises(InputError, match=r"none of \.zip, .*; extract it yourself"):
+        extract_archive(write_archive(tmp_path, ".rar", b"x"), tmp_path / "out")
+    with pytest.raises(InputError, match="no such file"):
+        extract_archive(tmp_path / "absent.tar.gz", tmp_path / "out")
+
+
+@pytest.mark.parametrize("algorithm", ["md5", "sha1", "sha256"])
+def test_verify_archive_compares_the_digest(algorithm, tmp_path):
+    path = write_archive(tmp_path, ".zip", b"abc" * 1_000_000)
+    digest = hashlib.new(algorithm, path.read_bytes()).hexdigest()
+    verify_archive(path, algorithm, digest.upper())
+    with pytest.raises(InputError, match=rf"its {algorithm} is {digest}, not 00; download"):
+        verify_archive(path, algorithm, "00")
+    with pytest.raises(InputError, match="no such file"):
+        verify_archive(tmp_path / "absent", algorithm, "00")
+
+
+def test_every_published_archive_has_a_checksum():
+    for source in ("gtzan", "fma_small", "fma_full", "jamendo"):
+        assert all(archive.digest for archive in audio_archives.list_archives(source))
