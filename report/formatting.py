@@ -67,12 +67,16 @@ def to_latex(table: pd.DataFrame, caption: str) -> str:
         max([*cells[name].str.len(), *map(len, name.split())]) + _COLUMN_GAP for name in cells
     )
     heads = [_latex_head(name, side) for name, side in zip(cells, sides, strict=True)]
-    latex = cells.map(_latex_cell).set_axis(heads, axis="columns").to_latex(
-        index=False,
-        escape=False,
-        longtable=True,
-        column_format="".join(sides),
-        caption=escape_latex(caption),
+    latex = (
+        cells.map(_latex_cell)
+        .set_axis(heads, axis="columns")
+        .to_latex(
+            index=False,
+            escape=False,
+            longtable=True,
+            column_format="".join(sides),
+            caption=escape_latex(caption),
+        )
     )
     begin, end = next(commands for limit, *commands in _LATEX_SIZES if width <= limit)
     return f"{begin}{latex}{end}"

@@ -92,14 +92,14 @@ def _data_url(figure: Figure) -> str:
 
 
 def _tabulate_data(results: pd.DataFrame) -> pd.DataFrame:
-    """How many tracks of each dataset each protocol evaluated."""
+    """Tabulate how many tracks of each dataset each protocol evaluated."""
     groups = results.groupby(["dataset", "label", "protocol"])["n_songs"]
     table = groups.agg(["min", "max", "size"]).reset_index()
     return table.rename(columns={"min": "fewest tracks", "max": "most tracks", "size": "results"})
 
 
 def _tabulate_trainings(logs: list[TrainingLog]) -> pd.DataFrame:
-    """Inputs and last losses of each training."""
+    """Tabulate inputs and last losses of each training."""
     rows = []
     for log in logs:
         validation = log.curves.get("validation", pd.Series(dtype=float))
@@ -119,7 +119,7 @@ def _tabulate_trainings(logs: list[TrainingLog]) -> pd.DataFrame:
 
 
 def _tabulate_results(results: pd.DataFrame) -> pd.DataFrame:
-    """Every result, with its seeds and the file that holds the rest."""
+    """Tabulate every result, with its seeds and the file that holds the rest."""
     columns = ["protocol", "dataset", "label", "features", "metric", "value", "spread", "trials"]
     seeds = [
         str(record.get("inputs", {}).get("settings", {}).get("seed", ""))
@@ -130,7 +130,7 @@ def _tabulate_results(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def _tabulate_weights(results: pd.DataFrame) -> pd.DataFrame:
-    """The weights behind the results, with the sha256 of each."""
+    """Tabulate the weights behind the results, with the sha256 of each."""
     columns = ["name", "model", "artists", "seed", "sha256"]
     weights = [
         {column: one.get(column) for column in columns}
@@ -142,7 +142,7 @@ def _tabulate_weights(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def _find_weights(inputs: object) -> list[dict]:
-    """All records named `weights` in what a result was made from, at any depth."""
+    """Return all records named `weights` in what a result was made from, at any depth."""
     if isinstance(inputs, list):
         return [weights for one in inputs for weights in _find_weights(one)]
     if not isinstance(inputs, dict):
@@ -152,7 +152,7 @@ def _find_weights(inputs: object) -> list[dict]:
 
 
 def _tabulate_versions(results: pd.DataFrame) -> pd.DataFrame:
-    """The library versions that made the results, and how many results each made."""
+    """Count the results of each library version."""
     rows = [pair for record in results["made_from"] for pair in record.get("versions", {}).items()]
     table = pd.DataFrame(rows, columns=["library", "version"])
     counts = table.value_counts(sort=False).rename("results").reset_index()
