@@ -21,7 +21,7 @@ from common.errors import InputError
 from common.files import atomic_write
 from data_prep import split_csv
 from evaluation.feature_checks import check_features
-from evaluation.similarity import nearest_items
+from evaluation.similarity import nearest_neighbours
 from report.formatting import read_template, render_template
 
 # The page may load only itself and audio files. plotly.js compiles its WebGL commands with the
@@ -137,9 +137,9 @@ def _map(name: str, features: ArrayLike, plane: ArrayLike, tracks: int, neighbou
     # Both axes have the same scale, so that distances stay comparable.
     plane = (plane - (low + high) / 2) / ((high - low).max() or 1) + 0.5
     features = check_features(features, "explorer")
-    order, cosine = (
-        nearest_items(features, k=neighbours) if neighbours else np.empty((2, tracks, 0))
-    )
+    order, cosine = np.empty((2, tracks, 0))
+    if neighbours:
+        order, cosine = nearest_neighbours(features, k=neighbours)
     x, y = plane.round(5).T.tolist()
     return {
         "name": name,
