@@ -1,4 +1,4 @@
-"""Step 3: train the baselines of arxiv2017, GMM-UBM and i-vector, into one file."""
+"""Step 3: train the GMM-UBM and i-vector baselines of arxiv2017, into one file."""
 
 from common import cli
 from data_prep import failures, split_csv, targets
@@ -7,62 +7,104 @@ from data_prep.mfcc import MfccSettings
 
 
 def main() -> None:
+    """Run the script."""
     parser = cli.make_parser(
         __doc__, "python train_ivector.py splits/demo.csv cache/demo.h5 --out runs/ivector"
     )
     cli.add_split_and_cache(parser, out="folder of the run, runs/NAME")
-    parser.add_argument("--mixtures", type=cli.positive, default=256, help="of the UBM")
-    parser.add_argument(
-        "--start", choices=("kmeans", "random"), default="kmeans", help="what the UBM begins with"
+    cli.add_renamed(
+        parser,
+        "--components",
+        "--mixtures",
+        type=cli.positive,
+        default=256,
+        help="number of Gaussians of the background model (UBM)",
     )
-    parser.add_argument("--ubm-iterations", type=cli.positive, default=20, help="at the most")
-    parser.add_argument("--dimensions", type=cli.positive, default=256, help="of an i-vector")
-    parser.add_argument(
-        "--iterations", type=cli.positive, default=10, help="of the total variability"
+    cli.add_renamed(
+        parser,
+        "--ubm-init",
+        "--start",
+        choices=("kmeans", "random"),
+        default="kmeans",
+        help="initialization of the UBM",
     )
-    parser.add_argument("--coefficients", type=cli.positive, default=20, help="MFCCs of a frame")
     parser.add_argument(
-        "--deltas", action="store_true", help="put their differences over time beside them"
+        "--ubm-iterations",
+        type=cli.positive,
+        default=20,
+        help="maximum number of EM iterations of the UBM",
+    )
+    parser.add_argument(
+        "--dimensions", type=cli.positive, default=256, help="number of dimensions of an i-vector"
+    )
+    parser.add_argument(
+        "--iterations",
+        type=cli.positive,
+        default=10,
+        help="number of EM iterations of the total-variability matrix",
+    )
+    parser.add_argument(
+        "--coefficients", type=cli.positive, default=20, help="number of MFCCs per frame"
+    )
+    parser.add_argument(
+        "--deltas", action="store_true", help="append the time differences of the MFCCs"
     )
     parser.add_argument(
         "--level-range",
         type=cli.positive_float,
         metavar="DB",
-        help="leave out frames so far below the loudest of their track",
+        help="level below the loudest frame of a track, in dB, at which frames are left out "
+        "(default: all frames are used)",
     )
-    parser.add_argument(
-        "--artists", type=cli.positive, metavar="N", help="only the split's first N"
+    cli.add_renamed(
+        parser,
+        "--max-artists",
+        "--artists",
+        type=cli.positive,
+        metavar="N",
+        help="number of artists to train on, the first N of the split (default: all)",
     )
     cli.add_seed(parser)
     args = parser.parse_args()
 
+    # Data
     cache = MelCache(args.cache)
-    split = split_csv.keep_first_artists(split_csv.read_split(args.split), args.artists, args.split)
+    split = split_csv.read_split(args.split)
+    split = split_csv.keep_first_artists(split, args.max_artists, args.split)
     split = failures.drop_failed(split, cache.failed, args.cache)
-    targets.artist_classes(split, args.split)  # each track has an artist, each artist a song
-    train = split_csv.subset_mask(split, "train", args.split)
+    targets.artist_classes(split, args.split)  # checks that all artists and tracks are labelled
+    train_rows = split_csv.subset_mask(split, "train", args.split)
+    track_ids = split["track_id"].to_numpy(object)[train_rows]
+    artists = split["artist"].to_numpy(object)[train_rows]
 
-    from recognition import ivector_training
+    # scikit-learn is imported after the arguments are parsed, so that --help does not wait for it.
+    from recognition.ivector_training import IVectorRun, IVectorSchedule, train_ivector_model
     from training.inputs import training_inputs
 
-    run = ivector_training.IVectorRun(
-        args.out, training_inputs(args.out, "ivector", split, cache, cli.settings(args))
+    # Model
+    mfcc = MfccSettings(args.coefficients, args.deltas, args.level_range)
+    schedule = IVectorSchedule(
+        args.components,
+        args.ubm_init,
+        args.ubm_iterations,
+        args.dimensions,
+        args.iterations,
+        args.seed,
     )
-    ivector_training.train_ivector_model(
-        run,
-        cache,
-        split["track_id"].to_numpy(object)[train],
-        split["artist"].to_numpy(object)[train],
-        MfccSettings(args.coefficients, args.deltas, args.level_range),
-        ivector_training.IVectorSchedule(
-            args.mixtures,
-            args.start,
-            args.ubm_iterations,
-            args.dimensions,
-            args.iterations,
-            args.seed,
-        ),
-    )
+    settings = {
+        "mixtures": args.components,
+        "start": args.ubm_init,
+        "ubm_iterations": args.ubm_iterations,
+        "dimensions": args.dimensions,
+        "iterations": args.iterations,
+        "coefficients": args.coefficients,
+        "deltas": args.deltas,
+        "level_range": args.level_range,
+        "artists": args.max_artists,
+        "seed": args.seed,
+    }
+    run = IVectorRun(args.out, training_inputs(args.out, "ivector", split, cache, settings))
+    train_ivector_model(run, cache, track_ids, artists, mfcc, schedule)
 
 
 if __name__ == "__main__":

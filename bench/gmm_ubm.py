@@ -34,12 +34,12 @@ PART = 500_000  # frames that scikit-learn has the memory for, and that the star
 
 def main() -> None:
     frames = made_frames()
-    start, _ = gmm_ubm.fit_gmm(lambda: [frames[:PART]], MIXTURES, iterations=1, seed=0)
+    start, _ = gmm_ubm.fit_gmm(frames[:PART], MIXTURES, iterations=1, seed=0)
     print(f"{FRAMES} frames made; peak memory {peak():.2f} GB", flush=True)
 
     def ours(iterations: int, count: int = FRAMES) -> float:
         _, history = gmm_ubm.fit_gmm(
-            lambda: [frames[:count]],
+            frames[:count],
             MIXTURES,
             iterations=iterations,
             seed=0,

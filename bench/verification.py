@@ -130,7 +130,7 @@ class Noise:
 def llr() -> None:
     mels, mfcc = Noise(), MfccSettings()
     frames = np.concatenate([mfcc.frames(mels[song], FrontEnd()) for song in range(0, 10_000, 50)])
-    ubm, _ = gmm_ubm.fit_gmm(lambda: [frames], 256, iterations=5, seed=0)
+    ubm, _ = gmm_ubm.fit_gmm(frames, 256, iterations=5, seed=0)
     made = IVectorModel(mfcc, FrontEnd(), ubm, None, None, None, {})
     began = time.perf_counter()
     who = v.draw_enrolment(np.repeat(np.arange(ARTISTS), SONGS), seed=0)

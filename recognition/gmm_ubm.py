@@ -1,15 +1,24 @@
-"""GMM-UBM: the speaker-recognition baseline of arxiv2017, 256 diagonal Gaussians on MFCCs.
+"""GMM-UBM, arxiv2017's first baseline from speaker recognition: 256 diagonal Gaussians on MFCCs.
 
-A universal background model (UBM) is trained on the frames of all training
-tracks; an artist's model is the UBM with means adapted to the artist's frames;
-a trial's score is the log-likelihood ratio of the two (Reynolds, Quatieri,
-Dunn: Speaker verification using adapted Gaussian mixture models, 2000).
+The universal background model (UBM) is a Gaussian mixture of the frames x of all training tracks:
 
-The joint log-density of frame and mixture is linear in [z², z, 1], z being the
-frame with the mixture model's own mean taken off and its standard deviation
-divided out; without that the squares would cancel badly. So it is one matrix
-product, and the statistics are another. Frames are taken a few at a time: no
-array grows with their number.
+    p(x) = Σ_c w_c N(x; m_c, S_c),    S_c diagonal
+
+An artist's model is the UBM with its means adapted to the artist's frames (`adapt_means`). The
+score of a trial is the log-likelihood ratio of the two models, averaged over the frames of the
+test track (`llr_scores`).
+
+Shapes: C components of the mixture, D dimensions of a frame.
+
+Implementation: log w_c N(x; m_c, S_c) is linear in [z², z, 1], where z is x standardized by the
+overall mean and standard deviation of the mixture (otherwise the squares cancel badly). All
+densities of a block of frames are therefore one matrix product, and their statistics another.
+Frames are processed in blocks of 1,024, so memory does not grow with their number.
+
+References
+----------
+Reynolds, Quatieri, Dunn: *Speaker Verification Using Adapted Gaussian Mixture Models*, Digital
+Signal Processing 10, 2000.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,28 +34,35 @@ from common.errors import InputError
 from common.parallel import map_in_threads
 from common.reservoir import Reservoir
 
-_ROWS = 1024  # frames of one matrix product: its result stays in the processor's cache
-_TASK = 16 * _ROWS  # frames that a thread takes at a time
-_NEAR = -16.0  # log of the least posterior of a mixture that a trial's score is made of
-_FAINT = -60.0  # log of the least posterior told from 0: denormal numbers would be slow
-_ROUNDING = 1e-4  # nats a frame that single precision may cost; beyond it is not used
-_STARVED = 1e-8  # frames: a mixture that has fewer keeps its mean and variance
-_SAMPLE = 200  # frames for each mixture that the start is made from
-
-Blocks = Callable[[], Iterable[np.ndarray]]
+_BLOCK = 1024  # frames per matrix product: its result stays in the processor's cache
+_TASK = 16 * _BLOCK  # frames per task of a thread
+_NEAR = -16.0  # log posterior below which `llr_scores` ignores a component
+_LOWEST = -60.0  # floor of log posteriors: denormal numbers would be slow
+_MAX_ROUNDING = 1e-4  # nats per frame; above it, single precision is not used
+_MIN_FRAMES = 1e-8  # a component with fewer (fractional) frames keeps its mean and variance
+_SAMPLE = 200  # frames per component that initialize the mixture
 
 
 @dataclass(frozen=True, eq=False)
 class DiagonalGMM:
-    """A mixture of k Gaussians with diagonal covariances over d dimensions, all float64.
+    """Gaussian mixture with diagonal covariances.
 
-    `weights` (k,) are positive and sum to 1; `means` and `variances` are (k, d),
-    the variances positive.
+    Attributes
+    ----------
+    weights : (C,) float64, w_c; positive, with sum 1
+    means : (C, D) float64, m_c
+    variances : (C, D) float64, the diagonals of S_c; positive
 
     Raises
     ------
     ValueError
-        Shapes, or values, that no mixture has.
+        The arrays do not describe a mixture.
+
+    Examples
+    --------
+    >>> gmm = DiagonalGMM([0.5, 0.5], [[0.0], [4.0]], [[1.0], [1.0]])
+    >>> gmm.log_likelihood([[0.0], [4.0]]).round(3)
+    array([-1.612, -1.612])
     """
 
     weights: np.ndarray
@@ -54,243 +70,223 @@ class DiagonalGMM:
     variances: np.ndarray
 
     def __post_init__(self):
-        for name in ("weights", "means", "variances"):
-            object.__setattr__(self, name, np.array(getattr(self, name), np.float64))
-        shape = self.means.shape
-        if len(shape) != 2 or self.variances.shape != shape or self.weights.shape != shape[:1]:
-            raise ValueError("weights, means, variances: their shapes are not (k,), (k, d), (k, d)")
-        if not all(np.isfinite(a).all() for a in (self.weights, self.means, self.variances)):
-            raise ValueError("weights, means, variances: hold NaN or infinity")
-        if (self.variances <= 0).any() or (self.weights <= 0).any():
-            raise ValueError("weights, variances: are not all positive")
-        if abs(self.weights.sum() - 1) > 1e-6:
+        arrays = [np.array(a, np.float64) for a in (self.weights, self.means, self.variances)]
+        for name, array in zip(("weights", "means", "variances"), arrays, strict=True):
+            object.__setattr__(self, name, array)
+        weights, means, variances = arrays
+        if means.ndim != 2 or variances.shape != means.shape or weights.shape != means.shape[:1]:
+            raise ValueError("weights, means, variances: shapes must be (C,), (C, D), (C, D)")
+        if not all(np.isfinite(array).all() for array in arrays):
+            raise ValueError("weights, means, variances: contain NaN or infinity")
+        if (variances <= 0).any() or (weights <= 0).any():
+            raise ValueError("weights, variances: not all positive")
+        if abs(weights.sum() - 1) > 1e-6:
             raise ValueError("weights: do not sum to 1")
 
-    def log_likelihood(self, frames: np.ndarray) -> np.ndarray:
-        """Log p(x), natural, of each row of `frames` (n, d): (n,) float64."""
-        frames, linear = _checked(frames, self), _Linear(self, np.float64)
-        return _joined([_exponentiate(joint)[0] for _, joint in linear.pieces(frames)])
+    def log_likelihood(self, frames: ArrayLike) -> np.ndarray:
+        """Return log p(x), in nats, of each frame (n, D) as (n,) float64."""
+        frames, linear = _check_frames(frames, self), _LinearGMM(self, np.float64)
+        blocks = [_exponentiate(joint)[0] for _, joint in linear.joint_log_densities(frames)]
+        return np.concatenate([np.zeros(0), *blocks])
 
-    def posteriors(self, frames: np.ndarray) -> np.ndarray:
-        """Probability of each mixture for each row of `frames` (n, d): (n, k) float64."""
-        frames, linear = _checked(frames, self), _Linear(self, np.float64)
-        found = np.empty((len(frames), len(self.weights)))
-        first = 0
-        for _, joint in linear.pieces(frames):
-            total = _exponentiate(joint)[1]
-            found[first : first + len(total)] = (joint / total).T
-            first += len(total)
-        return found
-
-    def statistics(self, frames: np.ndarray, *, second: bool = False) -> tuple[np.ndarray, ...]:
-        """Baum-Welch statistics of `frames` (n, d): sums over frames of posterior times x^0, x, x².
-
-        Not centred. Of no frames they are zeros.
+    def statistics(self, frames: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+        """Compute the Baum-Welch statistics of frames (n, D), which are zero without frames.
 
         Returns
         -------
-        zeroth (k,), first (k, d), and with `second` also second (k, d), float64.
+        zeroth : (C,) float64, N_c = Σ_x p(c | x)
+        first : (C, D) float64, F_c = Σ_x p(c | x) x, not centred
         """
-        linear = _Linear(self, np.float64)
-        sums, *_ = linear.sums(_checked(frames, self))
-        squares, zs, zeroth = linear.parted(sums)
-        first = linear.scale * zs + linear.centre * zeroth[:, None]
-        if not second:
-            return zeroth, first
-        # x² from x = centre + scale z
-        crossed = linear.centre * (2 * first - linear.centre * zeroth[:, None])
-        return zeroth, first, linear.scale**2 * squares + crossed
+        linear = _LinearGMM(self, np.float64)
+        sums, *_ = linear.e_step(_check_frames(frames, self))
+        _, z_sums, zeroth = linear.split_columns(sums)
+        return zeroth, linear.scale * z_sums + linear.centre * zeroth[:, None]
 
 
 def fit_gmm(
-    blocks: Blocks,
-    mixtures: int = 256,
+    frames: np.ndarray,
+    components: int = 256,
     *,
     iterations: int = 20,
     seed: int,
     start: str | DiagonalGMM = "kmeans",
-    floor: float = 1e-3,
+    variance_floor: float = 1e-3,
     tolerance: float = 1e-4,
-    begun: tuple[DiagonalGMM, ArrayLike] | None = None,
-    after: Callable[[DiagonalGMM, np.ndarray], None] = lambda gmm, history: None,
+    resume_from: tuple[DiagonalGMM, ArrayLike] | None = None,
+    on_iteration: Callable[[DiagonalGMM, np.ndarray], None] = lambda gmm, history: None,
 ) -> tuple[DiagonalGMM, np.ndarray]:
-    """Fit a mixture to frames by expectation-maximisation, in a pass over them an iteration.
+    """Fit a mixture to frames by expectation-maximization (EM).
 
-    Matrix products are in single precision where their rounding is below 1e-4
-    nats a frame, in double elsewhere; sums over blocks are double. The result
-    does not depend on the number of threads.
+    Matrix products are in single precision if its rounding is below 1e-4 nats per frame, else in
+    double; sums over blocks are in double. The result does not depend on the number of threads.
 
     Parameters
     ----------
-    blocks
-        Called for each pass; gives the frames anew as (n, d) arrays of any n, the
-        same ones in the same order. A few are held at a time, so each must be an
-        array of its own, or a slice of one that stays.
-    mixtures
-        k; 256 in arxiv2017.
+    frames
+        (n, D) float, which may be mapped from a file; each iteration reads them once.
+    components
+        C; 256 in arxiv2017.
     iterations
-        At most so many.
+        Maximum number of iterations.
     seed
-        Of the sample and the start.
+        Seed of the sample of frames and of the start.
     start
-        "kmeans": clusters of 200 frames for each mixture; "random": that many frames as
-        means, with the variance of all frames; or a mixture to go on from.
-    floor
-        Least variance, as a fraction of that of all frames, for each dimension.
+        "kmeans": clusters of 200 frames per component. "random": randomly chosen frames as means,
+        with the overall variance. A `DiagonalGMM` is used as it is.
+    variance_floor
+        Lower bound of each variance, as a fraction of that dimension's overall variance.
     tolerance
-        Nats a frame: stop when an iteration gains less.
-    begun
-        What an earlier call with the same arguments gave to `after`: training goes on
-        from there, to the very end that it would have come to.
-    after
-        Called with the mixture and the likelihoods so far, after each iteration.
+        Training stops when an iteration improves the log-likelihood by less, in nats per frame.
+    resume_from
+        Arguments of an `on_iteration` call of an interrupted fit with the same settings. The
+        result is bit-identical to that of an uninterrupted fit.
+    on_iteration
+        Called after each iteration with the mixture and the log-likelihoods so far.
 
     Returns
     -------
-    The mixture, and the mean log-likelihoods (iterations done,) float64 of a
-    frame; each is that of the mixture which the iteration began with.
+    gmm : DiagonalGMM
+    history : (iterations done,) float64, mean log-likelihood of a frame before each iteration
 
     Raises
     ------
     InputError
-        Fewer frames than mixtures, NaN or infinity, or a dimension that is the
-        same in all frames.
+        There are fewer frames than components, frames contain NaN or infinity, or a dimension
+        is constant.
     ValueError
-        `blocks` does not give the same frames again, or a wrong setting.
+        A setting is invalid.
+
+    Examples
+    --------
+    >>> frames = np.random.default_rng(0).normal(size=(1000, 20))
+    >>> ubm, history = fit_gmm(frames, components=4, seed=0)
+    >>> ubm.means.shape
+    (4, 20)
     """
-    if mixtures < 1 or iterations < 1 or not 0 < floor < 1:
-        raise ValueError("mixtures, iterations: at least 1; floor: between 0 and 1")
-    data = _survey(blocks, mixtures, seed)
-    gmm, history = begun or (_begun(data, mixtures, seed, start, floor), [])
-    if gmm.means.shape != (mixtures, len(data.mean)):
-        raise ValueError(f"start: {gmm.means.shape}, not {(mixtures, len(data.mean))}")
-    history = list(history)
+    if components < 1 or iterations < 1 or not 0 < variance_floor < 1:
+        raise ValueError("components, iterations: at least 1; variance_floor: between 0 and 1")
+    mean, variance, sample = _summarize(frames, components, seed)
+    floor = variance_floor * variance
+    if resume_from:
+        gmm, history = resume_from[0], list(resume_from[1])
+    elif isinstance(start, DiagonalGMM):
+        gmm, history = start, []
+    else:
+        z = (sample - mean) / np.sqrt(variance)
+        weights, means, variances = _initialize(z, components, start, seed)
+        variances = np.maximum(variances, variance_floor) * variance
+        gmm, history = DiagonalGMM(weights, mean + np.sqrt(variance) * means, variances), []
+    if gmm.means.shape != (components, len(mean)):
+        raise ValueError(f"start: {gmm.means.shape}, expected {(components, len(mean))}")
 
-    def ended() -> bool:
-        slow = len(history) > 1 and history[-1] - history[-2] < tolerance
-        return slow or len(history) >= iterations
+    def converged() -> bool:
+        return len(history) > 1 and history[-1] - history[-2] < tolerance
 
-    left = data.count * (iterations - len(history))
-    with cli.progress_bar(total=left, desc="UBM", unit="frame", unit_scale=True) as bar:
-        while not ended():
-            linear = _Linear(gmm)
-            sums, total, seen = np.zeros(linear.matrix.shape), 0.0, 0
-            for part, likelihood, count in map_in_threads(linear.sums, _tasks(blocks())):
-                sums += part
-                total += likelihood
-                seen += count
-                bar.update(count)
-            if seen != data.count:
-                raise ValueError("blocks: other frames than before; give them anew each time")
-            gmm = _maximised(gmm, linear, sums, floor * data.variance)
-            history.append(total / data.count)
-            after(gmm, np.array(history))
+    remaining = len(frames) * (iterations - len(history))
+    with cli.progress_bar(total=remaining, desc="UBM", unit="frame", unit_scale=True) as progress:
+        while len(history) < iterations and not converged():
+            linear = _LinearGMM(gmm)
+            sums, log_likelihood = np.zeros(linear.matrix.shape), 0.0
+            for part in map_in_threads(linear.e_step, _split_tasks(frames)):
+                sums += part[0]
+                log_likelihood += part[1]
+                progress.update(part[2])
+            gmm = _m_step(gmm, linear, sums, floor)
+            history.append(log_likelihood / len(frames))
+            on_iteration(gmm, np.array(history))
     return gmm, np.array(history)
 
 
 def collect_statistics(
-    ubm: DiagonalGMM, songs: Iterable[np.ndarray], count: int
+    ubm: DiagonalGMM, tracks: Iterable[np.ndarray], count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`DiagonalGMM.statistics` of the frames (n, d) of `count` songs.
+    """Compute `DiagonalGMM.statistics` of the frames (n, D) of each of `count` tracks.
 
     Returns
     -------
-    (count, k) and (count, k, d) float32: in double they would be 1.2 GB for 30,000 songs.
+    zeroth : (count, C) float32
+    first : (count, C, D) float32; in float64 30,000 tracks would take 1.2 GB
 
     Raises
     ------
     InputError
-        A song without frames, or with NaN or infinity.
+        A track has no frames, or its frames contain NaN or infinity.
     """
     zeroth = np.empty((count, *ubm.weights.shape), np.float32)
     first = np.empty((count, *ubm.means.shape), np.float32)
-    found = map_in_threads(lambda frames: ubm.statistics(_some(frames)), songs)
-    found = cli.progress_bar(found, total=count, desc="statistics", unit="song")
-    for song, both in enumerate(found):
-        zeroth[song], first[song] = both
+    statistics = map_in_threads(lambda frames: ubm.statistics(_require_frames(frames)), tracks)
+    statistics = cli.progress_bar(statistics, total=count, desc="statistics", unit="track")
+    for track, (track_zeroth, track_first) in enumerate(statistics):
+        zeroth[track], first[track] = track_zeroth, track_first
     return zeroth, first
 
 
-def adapt_means(ubm: DiagonalGMM, frames: np.ndarray, relevance: float = 16.0) -> DiagonalGMM:
-    """MAP adaptation of the means alone (Reynolds et al. 2000, equations 11 to 14).
-
-    Mixture k, with n_k frames of mean E_k, gets the mean a E_k + (1 - a) m_k where
-    a = n_k / (n_k + relevance). Weights and variances stay.
-
-    Raises
-    ------
-    InputError
-        No frames, as a silent track may have; or NaN or infinity among them.
-    """
-    return adapt_means_by(ubm, *ubm.statistics(_some(frames)), relevance)
-
-
-def adapt_means_by(
+def adapt_means(
     ubm: DiagonalGMM, zeroth: ArrayLike, first: ArrayLike, relevance: float = 16.0
 ) -> DiagonalGMM:
-    """`adapt_means` to frames of which only the statistics (k,) and (k, d) are known."""
+    """Adapt the means of the UBM to an artist's frames by maximum a posteriori estimation.
+
+    With n_c frames of mean E_c (Reynolds et al. 2000, equations 11 to 14),
+
+        m_c' = α_c E_c + (1 - α_c) m_c,    α_c = n_c / (n_c + r)
+
+    Weights and variances stay.
+
+    `zeroth` (C,) and `first` (C, D) are the `DiagonalGMM.statistics` of the artist's frames, summed
+    over tracks; `relevance` is r.
+    """
     if relevance <= 0:
         raise ValueError("relevance: must be positive")
     means = (first + relevance * ubm.means) / (zeroth + relevance)[:, None]
     return DiagonalGMM(ubm.weights, means, ubm.variances)
 
 
-def log_likelihood_ratio(model: DiagonalGMM, ubm: DiagonalGMM, frames: np.ndarray) -> float:
-    """Mean over `frames` (n, d) of log p(x | model) - log p(x | ubm), in nats.
-
-    Raises
-    ------
-    InputError
-        No frames, as a silent track may have; or NaN or infinity among them.
-    """
-    frames = _some(frames)
-    return float(np.mean(model.log_likelihood(frames) - ubm.log_likelihood(frames)))
-
-
 def llr_scores(
-    models: Sequence[DiagonalGMM], ubm: DiagonalGMM, songs: Iterable[np.ndarray]
+    models: Sequence[DiagonalGMM], ubm: DiagonalGMM, tracks: Iterable[np.ndarray]
 ) -> np.ndarray:
-    """`llr` of every song against every model that `adapt_means` made from `ubm`.
+    """Score each track against each artist's model by the log-likelihood ratio.
 
-    Mixtures to which the UBM gives a posterior below e^-16 for a frame are passed over
-    there; Reynolds et al. keep the best five. On music that changes a score by 1e-3 and
-    seldom by up to 4e-3, where scores spread by 0.7. The products are single precision
-    where the UBM allows it (see `train`), which changes them by 1e-6.
+        score = 1/n Σ_x (log p(x | artist) - log p(x | UBM))
+
+    Components whose posterior under the UBM is below e^-16 are ignored for a frame (Reynolds et
+    al. keep the best five). On music this changes scores by about 1e-3 and at most 4e-3; their
+    standard deviation is 0.7. Single precision, used as in `fit_gmm`, changes them by 1e-6.
 
     Parameters
     ----------
-    songs
-        (n, d) frames each; a few are held at a time.
+    models, ubm
+        The artists' models, and the background model from which `adapt_means` made them.
+    tracks
+        Frames (n, D) of each test track; only a few tracks are held at a time.
 
     Returns
     -------
-    (songs, models) float64.
+    scores : (tracks, models) float64, in nats per frame
 
     Raises
     ------
     InputError
-        A song without frames, or with NaN or infinity.
-    ValueError
-        A model's weights or variances are not the UBM's.
+        A track has no frames, or its frames contain NaN or infinity.
     """
     for model in models:
-        if not (
-            np.array_equal(model.weights, ubm.weights)
-            and np.array_equal(model.variances, ubm.variances)
-        ):
-            raise ValueError("models: not made from this ubm by adapt_means")
-    linear = _Linear(ubm)
-    shifts = linear.shifts(models)
+        same_weights = np.array_equal(model.weights, ubm.weights)
+        if not (same_weights and np.array_equal(model.variances, ubm.variances)):
+            raise ValueError("models: not all made from this UBM by adapt_means")
+    linear = _LinearGMM(ubm)
+    shifts = linear.mean_shifts(models)
 
-    def scores(frames: np.ndarray) -> np.ndarray:
-        return linear.ratios(_checked(_some(frames), ubm), shifts)
+    def score(frames: np.ndarray) -> np.ndarray:
+        return linear.log_ratios(_check_frames(_require_frames(frames), ubm), shifts)
 
-    found = list(map_in_threads(scores, songs))
-    return np.array(found).reshape(len(found), len(models))
+    scores = list(map_in_threads(score, tracks))
+    return np.array(scores).reshape(len(scores), len(models))
 
 
-class _Linear:
-    """A mixture made ready for matrix products in one precision; None: the fastest that will do."""
+class _LinearGMM:
+    """A mixture as the matrix that maps [z², z, 1] to log w_c N(x; m_c, S_c).
+
+    Without a `dtype`, it is float32 where this is accurate enough.
+    """
 
     def __init__(self, gmm: DiagonalGMM, dtype: type | None = None):
         self.centre = gmm.weights @ gmm.means
@@ -298,211 +294,189 @@ class _Linear:
         self.means = (gmm.means - self.centre) / self.scale
         self.variances = gmm.variances / self.scale**2
         squares = self.means**2 / self.variances
-        # What is summed up for a frame of each mixture is some (squares + 1) in each dimension.
+        # The terms summed for a frame and a component are about squares + 1 in each dimension.
         rounding = np.finfo(np.float32).eps * gmm.weights @ (squares + 1).sum(axis=1)
-        self.dtype = dtype or (np.float32 if rounding < _ROUNDING else np.float64)
+        self.dtype = dtype or (np.float32 if rounding < _MAX_ROUNDING else np.float64)
         volume = np.log(2 * np.pi * gmm.variances)
         constant = np.log(gmm.weights) - 0.5 * (squares + volume).sum(axis=1)
         columns = [-0.5 / self.variances, self.means / self.variances, constant[:, None]]
         self.matrix = np.concatenate(columns, axis=1).astype(self.dtype)
 
-    def pieces(self, frames: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield [z², z, 1] (rows, 2 d + 1) and the joint log-density (k, rows), rows at most 1024.
+    def joint_log_densities(self, frames: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield [z², z, 1] (n, 2 D + 1) and log w_c N(x; m_c, S_c) (C, n), n at most 1,024.
 
-        Both are written over by the next. Mixtures come first in the second, since NumPy's
-        maximum and sum over the first axis are several times as fast as over the last.
+        Both are overwritten by the next. Components are the first axis, because NumPy's maximum
+        and sum over the first axis are several times as fast as over the last.
         """
-        longest, d = min(_ROWS, len(frames)), len(self.centre)
+        longest, d = min(_BLOCK, len(frames)), len(self.centre)
         expanded = np.ones((longest, 2 * d + 1), self.dtype)
         joint = np.empty((len(self.means), longest), self.dtype)
-        for first in range(0, len(frames), _ROWS):
-            piece = frames[first : first + _ROWS]
-            z = expanded[: len(piece)]
-            z[:, d : 2 * d] = (piece - self.centre) / self.scale
+        for start in range(0, len(frames), _BLOCK):
+            block = frames[start : start + _BLOCK]
+            z = expanded[: len(block)]
+            z[:, d : 2 * d] = (block - self.centre) / self.scale
             z[:, :d] = z[:, d : 2 * d] ** 2
             z[:, 2 * d] = 1
-            yield z, np.matmul(self.matrix, z.T, out=joint[:, : len(piece)])
+            yield z, np.matmul(self.matrix, z.T, out=joint[:, : len(block)])
 
-    def sums(self, frames: np.ndarray) -> tuple[np.ndarray, float, int]:
-        """Sums over frames of posterior times [z², z, 1], (k, 2 d + 1); of log p(x); and of 1."""
-        sums, likelihood = np.zeros(self.matrix.shape), 0.0
-        for z, joint in self.pieces(frames):
+    def e_step(self, frames: np.ndarray) -> tuple[np.ndarray, float, int]:
+        """Return Σ p(c | x) [z², z, 1] (C, 2 D + 1), Σ log p(x), and the number of frames."""
+        sums, log_likelihood = np.zeros(self.matrix.shape), 0.0
+        for z, joint in self.joint_log_densities(frames):
             log_p, total = _exponentiate(joint)
-            likelihood += log_p.sum()
-            z /= total[:, None]  # rather than the joint density, which is wider
+            log_likelihood += log_p.sum()
+            z /= total[:, None]  # rather than the joint density, which is larger
             sums += joint @ z
-        return sums, likelihood, len(frames)
+        return sums, log_likelihood, len(frames)
 
-    def parted(self, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The columns of `sums`: of z² (k, d), of z (k, d), and of 1 (k,)."""
+    def split_columns(self, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the columns of z² (C, D), of z (C, D), and of 1 (C,)."""
         d = len(self.centre)
         return sums[:, :d], sums[:, d : 2 * d], sums[:, 2 * d]
 
-    def shifts(self, models: Sequence[DiagonalGMM]) -> np.ndarray:
-        """(k, d + 1, models): times [z, 1], what other means add to the joint log-density."""
-        found = np.empty((*self.means.shape[:1], len(self.centre) + 1, len(models)), self.dtype)
+    def mean_shifts(self, models: Sequence[DiagonalGMM]) -> np.ndarray:
+        """Return (C, D + 1, models): times [z, 1], the change of log density by other means."""
+        shifts = np.empty((len(self.means), len(self.centre) + 1, len(models)), self.dtype)
         for number, model in enumerate(models):
             means = (model.means - self.centre) / self.scale
-            found[:, :-1, number] = (means - self.means) / self.variances
+            shifts[:, :-1, number] = (means - self.means) / self.variances
             constant = ((means**2 - self.means**2) / self.variances).sum(axis=1)
-            found[:, -1, number] = -0.5 * constant
-        return found
+            shifts[:, -1, number] = -0.5 * constant
+        return shifts
 
-    def ratios(self, frames: np.ndarray, shifts: np.ndarray) -> np.ndarray:
-        """(models,) mean over frames of log sum_k posterior_k exp(shift_k): the ratio, directly."""
-        found, d = np.zeros(shifts.shape[2]), len(self.centre)
-        for z, joint in self.pieces(frames):
+    def log_ratios(self, frames: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+        """Return (models,), the mean over frames of log Σ_c p(c | x) exp(shift_c)."""
+        sums, d = np.zeros(shifts.shape[2]), len(self.centre)
+        for z, joint in self.joint_log_densities(frames):
             log_p, _ = _exponentiate(joint.copy())
             joint -= log_p.astype(self.dtype)
             with np.errstate(over="ignore", divide="ignore"):
-                ratios = np.log(_near_sums(z[:, d:], joint, shifts), dtype=np.float64)
-            far = np.flatnonzero(~np.isfinite(ratios).all(axis=0))
-            for number in far:  # so far from the UBM that its nearest mixtures do not matter
+                ratios = np.log(_sum_near_components(z[:, d:], joint, shifts), dtype=np.float64)
+            # Models so far from the UBM that the components near the frame do not matter.
+            for number in np.flatnonzero(~np.isfinite(ratios).all(axis=0)):
                 shifted = joint + shifts[..., number] @ z[:, d:].T
                 ratios[:, number] = _exponentiate(shifted)[0]
-            found += ratios.sum(axis=0)
-        return found / len(frames)
+            sums += ratios.sum(axis=0)
+        return sums / len(frames)
 
 
-def _near_sums(x: np.ndarray, posterior: np.ndarray, shifts: np.ndarray) -> np.ndarray:
-    """(rows, models) sums over mixtures of posterior times exp(shift), those near the row only.
+def _sum_near_components(
+    z: np.ndarray, log_posterior: np.ndarray, shifts: np.ndarray
+) -> np.ndarray:
+    """Return (n, models), the sums of p(c | x) exp(shift_c) over components near the frame.
 
-    A frame is near some 30 of 256 mixtures; taken a mixture at a time, all models
-    share one matrix product.
-
-    Parameters
-    ----------
-    x : (rows, d + 1), [z, 1]
-    posterior : (k, rows), its logarithm
-    shifts : (k, d + 1, models)
+    `z` is [z, 1] (n, D + 1) and `log_posterior` log p(c | x) (C, n). A frame is near about 30 of
+    256 components. The loop is over components, so that all models share a matrix product.
     """
-    sums = np.zeros((len(x), shifts.shape[2]), x.dtype)
-    near = posterior > _NEAR
-    for k in np.flatnonzero(near.any(axis=1)):
-        rows = np.flatnonzero(near[k])
-        part = x[rows] @ shifts[k]
-        part += posterior[k, rows, None]
+    sums = np.zeros((len(z), shifts.shape[2]), z.dtype)
+    near = log_posterior > _NEAR
+    for c in np.flatnonzero(near.any(axis=1)):
+        rows = np.flatnonzero(near[c])
+        part = z[rows] @ shifts[c]
+        part += log_posterior[c, rows, None]
         sums[rows] += np.exp(part, out=part)
     return sums
 
 
 def _exponentiate(joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Turn joint log-densities (k, n) into posteriors times a factor for each frame, in place.
+    """Turn joint log densities (C, n) in place into posteriors times a factor per frame.
 
-    Returns
-    -------
-    log_p (n,) float64, the log of the sums of the densities; total (n,), the factors.
+    Return log p(x) (n,) float64, and the factors (n,).
     """
     peak = joint.max(axis=0)
     joint -= peak
-    np.maximum(joint, _FAINT, out=joint)
+    np.maximum(joint, _LOWEST, out=joint)
     np.exp(joint, out=joint)
     total = joint.sum(axis=0)
     return peak + np.log(total, dtype=np.float64), total
 
 
-def _checked(frames: np.ndarray, gmm: DiagonalGMM) -> np.ndarray:
+def _check_frames(frames: ArrayLike, gmm: DiagonalGMM) -> np.ndarray:
     frames, d = np.asarray(frames), gmm.means.shape[1]
     if frames.ndim != 2 or frames.shape[1] != d:
-        raise InputError(f"frames: shape {frames.shape}, not (n, {d}); make them as the UBM's were")
-    if not np.isfinite(frames).all():
-        raise InputError("frames: hold NaN or infinity; make the mel cache again")
-    return frames
-
-
-def _some(frames: np.ndarray) -> np.ndarray:
-    if not len(frames):
-        raise InputError("frames: there are none, is the track silent? Leave it out")
-    return frames
-
-
-def _joined(parts: list[np.ndarray]) -> np.ndarray:
-    return np.concatenate(parts) if parts else np.zeros(0)
-
-
-def _tasks(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """The blocks, long ones in parts."""
-    for block in blocks:
-        for first in range(0, len(block), _TASK):
-            yield block[first : first + _TASK]
-
-
-@dataclass(frozen=True)
-class _Survey:
-    """What the first pass finds: all frames' number, moments (d,), and some of them (s, d)."""
-
-    count: int
-    mean: np.ndarray
-    variance: np.ndarray
-    sample: np.ndarray
-
-
-def _survey(blocks: Blocks, mixtures: int, seed: int) -> _Survey:
-    """Go over the frames once; each has the same chance to be in the sample."""
-    count, mean, squares, low, high = 0, 0.0, 0.0, np.inf, -np.inf
-    sample = Reservoir(_SAMPLE * mixtures, seed)
-    tasks = cli.progress_bar(_tasks(blocks()), desc="UBM, start", unit_scale=_TASK, unit="frame")
-    for frames in tasks:
-        if not np.isfinite(frames).all():
-            raise InputError("frames: hold NaN or infinity; make the mel cache again")
-        if frames.ndim != 2 or (count and frames.shape[1] != len(mean)):
-            raise InputError(f"frames: shape {frames.shape} among others; make them all alike")
-        frames = frames.astype(np.float64)
-        here = frames.mean(axis=0)
-        away, count = here - mean, count + len(frames)
-        mean = mean + away * len(frames) / count
-        squares = squares + ((frames - here) ** 2).sum(axis=0)
-        squares += away**2 * len(frames) * (count - len(frames)) / count
-        low, high = np.minimum(low, frames.min(axis=0)), np.maximum(high, frames.max(axis=0))
-        sample.offer(frames)
-    if count < mixtures:
         raise InputError(
-            f"frames: {count} for {mixtures} mixtures; take fewer --mixtures, or more tracks"
+            f"frames: shape {frames.shape}, expected (n, {d}); use the MFCC settings of the UBM"
         )
+    _require_finite(frames)
+    return frames
+
+
+def _require_finite(frames: np.ndarray) -> None:
+    if not np.isfinite(frames).all():
+        raise InputError("frames: contain NaN or infinity; make the mel cache again")
+
+
+def _require_frames(frames: np.ndarray) -> np.ndarray:
+    if not len(frames):
+        raise InputError("frames: a track has none and may be silent; leave it out of the split")
+    return frames
+
+
+def _split_tasks(frames: np.ndarray) -> Iterator[np.ndarray]:
+    return (frames[start : start + _TASK] for start in range(0, len(frames), _TASK))
+
+
+def _summarize(
+    frames: np.ndarray, components: int, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the mean (D,), the variance (D,) and a uniform sample (s, D) of the frames."""
+    if len(frames) < components:
+        raise InputError(
+            f"frames: {len(frames)} for {components} components; use fewer --components or more "
+            "tracks"
+        )
+    count, mean, squares, low, high = 0, 0.0, 0.0, np.inf, -np.inf
+    sample = Reservoir(_SAMPLE * components, seed)
+    tasks = cli.progress_bar(
+        _split_tasks(frames), desc="UBM, start", unit_scale=_TASK, unit="frame"
+    )
+    for block in tasks:
+        _require_finite(block)
+        block = block.astype(np.float64)
+        # Mean and squares of two sets together (Chan, Golub, LeVeque 1983).
+        block_mean = block.mean(axis=0)
+        difference, count = block_mean - mean, count + len(block)
+        mean = mean + difference * len(block) / count
+        squares = squares + ((block - block_mean) ** 2).sum(axis=0)
+        squares += difference**2 * len(block) * (count - len(block)) / count
+        low, high = np.minimum(low, block.min(axis=0)), np.maximum(high, block.max(axis=0))
+        sample.offer(block)
     constant = np.flatnonzero(low == high)
     if len(constant):
-        raise InputError(f"frames: coefficient {constant[0]} is the same in all; leave it out")
-    return _Survey(count, mean, squares / count, sample.drawn())
+        raise InputError(f"frames: coefficient {constant[0]} is constant; leave it out")
+    return mean, squares / count, sample.drawn()
 
 
-def _begun(
-    data: _Survey, mixtures: int, seed: int, start: str | DiagonalGMM, floor: float
-) -> DiagonalGMM:
-    """The mixture that training starts from."""
-    if isinstance(start, DiagonalGMM):
-        return start
-    deviation = np.sqrt(data.variance)
-    z = (data.sample - data.mean) / deviation
+def _initialize(
+    z: np.ndarray, components: int, start: str, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return weights (C,), means and variances (C, D) for a sample z of standardized frames."""
     if start == "random":
-        chosen = np.random.default_rng(seed).choice(len(z), mixtures, replace=False)
-        means, spread = z[chosen], np.ones((mixtures, z.shape[1]))
-        counts = np.ones(mixtures)
-    elif start == "kmeans":
-        # On one thread, so that the sums come in one order and the seed fixes the result.
-        with threadpoolctl.threadpool_limits(1):
-            clusters = MiniBatchKMeans(mixtures, n_init=1, batch_size=4096, random_state=seed)
-            owner = clusters.fit(z).labels_
-        means = clusters.cluster_centers_
-        # One frame of the overall variance is added, for the clusters of one frame or none.
-        counts = np.bincount(owner, minlength=mixtures) + 1.0
-        distance = (z - means[owner]) ** 2
-        spread = np.array([np.bincount(owner, d, minlength=mixtures) for d in distance.T]).T
-        spread = (spread + 1) / counts[:, None]
-    else:
-        raise ValueError(f"start: {start!r} is none of kmeans, random")
-    variances = np.maximum(spread, floor) * data.variance
-    return DiagonalGMM(counts / counts.sum(), data.mean + deviation * means, variances)
+        chosen = np.random.default_rng(seed).choice(len(z), components, replace=False)
+        counts = np.ones(components)
+        return counts / counts.sum(), z[chosen], np.ones((components, z.shape[1]))
+    if start != "kmeans":
+        raise ValueError(f"start: {start!r}, expected 'kmeans', 'random' or a DiagonalGMM")
+    # On one thread, so that the order of sums, and so the result, depends on the seed only.
+    with threadpoolctl.threadpool_limits(1):
+        clusters = MiniBatchKMeans(components, n_init=1, batch_size=4096, random_state=seed)
+        cluster = clusters.fit(z).labels_
+    means = clusters.cluster_centers_
+    # One frame of the overall variance is added, for clusters of one frame or none.
+    counts = np.bincount(cluster, minlength=components) + 1.0
+    squares = (z - means[cluster]) ** 2
+    sums = np.array([np.bincount(cluster, s, minlength=components) for s in squares.T]).T
+    return counts / counts.sum(), means, (sums + 1) / counts[:, None]
 
 
-def _maximised(
-    gmm: DiagonalGMM, linear: _Linear, sums: np.ndarray, floor: np.ndarray
+def _m_step(
+    gmm: DiagonalGMM, linear: _LinearGMM, sums: np.ndarray, variance_floor: np.ndarray
 ) -> DiagonalGMM:
-    """The M-step; a mixture that hardly has a frame keeps its mean and variance."""
-    squares, zs, zeroth = linear.parted(sums)
-    starved = (zeroth < _STARVED)[:, None]
+    squares, z_sums, zeroth = linear.split_columns(sums)
+    starved = (zeroth < _MIN_FRAMES)[:, None]
     count = np.where(starved, 1, zeroth[:, None])
-    mean = zs / count
-    variance = np.maximum(linear.scale**2 * (squares / count - mean**2), floor)
+    mean = z_sums / count
+    variance = np.maximum(linear.scale**2 * (squares / count - mean**2), variance_floor)
     return DiagonalGMM(
         zeroth / zeroth.sum(),
         np.where(starved, gmm.means, linear.centre + linear.scale * mean),

@@ -1,12 +1,24 @@
-"""i-vectors: one short vector a song from a total-variability model (arxiv2017's baseline).
+"""i-vectors: one short vector per track from a total-variability model (arxiv2017's baseline).
 
+The frames of a track that component c of the universal background model (UBM) accounts for have
+mean m_c + T_c w and the variances S_c of the UBM. Stacked over components, this is Dehak's
+
+    M = m + T w,    w ~ N(0, I)
+
+The i-vector is the posterior mean of w given the Baum-Welch statistics N_c and F_c of the track
+(`DiagonalGMM.statistics`). With F̃_c = F_c - N_c m_c,
+
+    L = I + Σ_c N_c T_c' S_c⁻¹ T_c,    E[w] = L⁻¹ Σ_c T_c' S_c⁻¹ F̃_c,    cov(w) = L⁻¹
+
+Shapes: C components of the UBM, D dimensions of a frame, R dimensions of an i-vector.
+
+References
+----------
 Dehak, Kenny, Dehak, Dumouchel, Ouellet: *Front-End Factor Analysis for Speaker Verification*,
-IEEE TASLP 19 (4), 2011, with the EM of Kenny, Boulianne, Dumouchel: *Eigenvoice Modeling with
-Sparse Training Data*, IEEE TSAP 13 (3), 2005. A frame that mixture c of the universal background
-model (UBM) accounts for has mean m_c + T_c w and the UBM's variances S_c; w, one a song, is
-standard normal before its frames are seen. The i-vector is the mean of w after.
+IEEE TASLP 19 (4), 2011.
 
-Everywhere: k mixtures, d dimensions of a frame, R dimensions of an i-vector.
+Kenny, Boulianne, Dumouchel: *Eigenvoice Modeling with Sparse Training Data*, IEEE TSAP 13 (3),
+2005 (the EM algorithm).
 """
 
 import collections
@@ -21,44 +33,41 @@ from common import cli
 from common.errors import InputError
 from common.parallel import map_in_threads
 from evaluation.feature_checks import check_features
+from recognition.gmm_ubm import DiagonalGMM
 
-# Numbers held of the songs' packed R × R matrices at a time; 256 MiB.
-_BLOCK_CELLS = 2**25
-
-_TASK = 8  # songs that a thread takes at a time
-
-# Spread of the random start, in standard deviations of the UBM. Small: the first E-step then
-# sees w as nearly unknown, and the first M-step turns T towards where the songs do vary.
+_BLOCK_CELLS = 2**25  # numbers in the packed R x R matrices of a block of tracks; 256 MiB
+_TASK = 8  # tracks per task of a thread
+# Size of the random start, in standard deviations of the UBM. It is small, so that w is nearly
+# unknown in the first E-step and the first M-step turns T to where the tracks do vary.
 _START = 0.1
-
-# Fewer frames than this, over all songs, say nothing of a mixture.
-_NO_FRAMES = 1e-10
-
-# Below this share of the largest variance a direction is rounding: float32 keeps 7 digits.
-_SINGULAR = 1e-12
+_NO_FRAMES = 1e-10  # a component with fewer frames in all tracks together keeps its T_c
+_SINGULAR = 1e-12  # fraction of the largest variance that is rounding: float32 has 7 digits
 
 
 @dataclass(frozen=True)
 class TotalVariability:
-    """A total-variability model over a UBM with diagonal covariances.
+    """A total-variability model.
 
-    matrix : (k, d, R) float64, T
-    means, variances : (k, d) float64, the UBM's
+    Attributes
+    ----------
+    matrix : (C, D, R) float64, T
+    ubm : DiagonalGMM
     """
 
     matrix: np.ndarray
-    means: np.ndarray
-    variances: np.ndarray
+    ubm: DiagonalGMM
 
     def transform(self, zeroth: ArrayLike, first: ArrayLike) -> np.ndarray:
-        """The i-vectors of songs, (songs, R) float64, from their statistics as in `fit`.
+        """Return the i-vectors E[w] (tracks, R) float64 of Baum-Welch statistics.
+
+        `zeroth` is N (tracks, C) and `first` F (tracks, C, D), as for `fit_total_variability`.
 
         Raises
         ------
         InputError
-            As `fit`.
+            The statistics have the wrong shape, contain NaN or infinity, or are of no frame.
         """
-        zeroth, first = _checked(zeroth, first, self.means)
+        zeroth, first = _check_statistics(zeroth, first, self.ubm)
         blocks = [block.mean for block in _posteriors(self, zeroth, first, moments=False)]
         return np.concatenate(blocks)
 
@@ -66,124 +75,117 @@ class TotalVariability:
 def fit_total_variability(
     zeroth: ArrayLike,
     first: ArrayLike,
-    means: ArrayLike,
-    variances: ArrayLike,
+    ubm: DiagonalGMM,
     *,
     dimensions: int,
     iterations: int = 10,
     seed: int = 0,
-    begun: tuple[TotalVariability, ArrayLike] | None = None,
-    after: Callable[[TotalVariability, np.ndarray], None] = lambda model, gains: None,
+    resume_from: tuple[TotalVariability, ArrayLike] | None = None,
+    on_iteration: Callable[[TotalVariability, np.ndarray], None] = lambda model, gains: None,
 ) -> tuple[TotalVariability, np.ndarray]:
-    """Train T from a seeded random start; the UBM stays as it is.
+    """Train T by EM from a random start; the UBM stays as it is.
 
     Parameters
     ----------
-    zeroth : (songs, k) float, N
-        Frames that each mixture accounts for: the sum of its posterior probabilities.
-    first : (songs, k, d) float, F
-        Sum of the frames weighted so, not centred.
-    means, variances : (k, d) float
-        The UBM's.
-    dimensions : int
-        R.
-    begun
-        What an earlier call with the same arguments gave to `after`: training goes on
-        from there, to the very end that it would have come to.
-    after
-        Called with the model and the gains so far, after each iteration.
+    zeroth : (tracks, C) float, N, number of frames per component
+    first : (tracks, C, D) float, F, sum of the frames per component, not centred
+    ubm
+        The background model of the statistics.
+    dimensions
+        R; 256 in arxiv2017.
+    iterations
+        Number of iterations.
+    seed
+        Seed of the random start.
+    resume_from
+        Arguments of an `on_iteration` call of an interrupted fit with the same settings. The
+        result is bit-identical to that of an uninterrupted fit.
+    on_iteration
+        Called after each iteration with the model and the gains so far.
 
     Returns
     -------
-    The model, and (iterations,) float64, what `em_step` says of the model that each
-    iteration began with; this never falls.
+    model : TotalVariability
+    gains : (iterations,) float64, the log-likelihood before each iteration (`em_step`)
 
     Raises
     ------
     InputError
-        Shapes that do not fit one another, NaN or infinity, negative counts, a
-        song without a frame, variances not above zero, or R not from 1 to k d.
+        The statistics have the wrong shape, contain NaN or infinity, or are of no frame; or R is
+        not from 1 to C D.
+
+    Examples
+    --------
+    >>> ubm, _ = fit_gmm(np.concatenate(tracks), components=256, seed=0)
+    >>> zeroth, first = collect_statistics(ubm, tracks, len(tracks))
+    >>> model, _ = fit_total_variability(zeroth, first, ubm, dimensions=256)
+    >>> ivectors = model.transform(zeroth, first)
     """
-    model, gains = begun or (random_start(means, variances, dimensions, seed), [])
-    gains = list(gains)
-    left = range(len(gains), iterations)
-    for _ in cli.progress_bar(left, desc="total variability", unit="iteration"):
+    model, so_far = resume_from or (random_start(ubm, dimensions, seed), [])
+    gains = list(so_far)
+    remaining = range(len(gains), iterations)
+    for _ in cli.progress_bar(remaining, desc="total variability", unit="iteration"):
         model, gain = em_step(model, zeroth, first)
         gains.append(gain)
-        after(model, np.array(gains))
+        on_iteration(model, np.array(gains))
     return model, np.array(gains)
 
 
-def random_start(
-    means: ArrayLike, variances: ArrayLike, dimensions: int, seed: int
-) -> TotalVariability:
-    """A model whose T is drawn from a normal distribution, for `em_step` to improve."""
-    means, variances = (np.asarray(each, dtype=np.float64) for each in (means, variances))
-    if means.ndim != 2 or means.shape != variances.shape:
+def random_start(ubm: DiagonalGMM, dimensions: int, seed: int) -> TotalVariability:
+    """Return a model with T drawn from a normal distribution, as the start of EM."""
+    if not 1 <= dimensions <= ubm.means.size:
         raise InputError(
-            f"i-vector: UBM means of shape {means.shape} and variances of shape "
-            f"{variances.shape}; give both as (mixtures, dimensions)"
+            f"i-vector: {dimensions} dimensions, but the UBM has {ubm.means.size} means; "
+            f"choose from 1 to {ubm.means.size}"
         )
-    if not (np.isfinite(means).all() and np.isfinite(variances).all() and variances.min() > 0):
-        raise InputError(
-            "i-vector: the UBM has NaN, infinity or a variance not above zero; train it again"
-        )
-    if not 1 <= dimensions <= means.size:
-        raise InputError(
-            f"i-vector: {dimensions} dimensions of {means.size} UBM means; "
-            f"take from 1 to {means.size}"
-        )
-    draw = np.random.default_rng(seed).standard_normal((*means.shape, dimensions))
-    return TotalVariability(_START * np.sqrt(variances)[..., None] * draw, means, variances)
+    draw = np.random.default_rng(seed).standard_normal((*ubm.means.shape, dimensions))
+    return TotalVariability(_START * np.sqrt(ubm.variances)[..., None] * draw, ubm)
 
 
 def em_step(
     model: TotalVariability, zeroth: ArrayLike, first: ArrayLike
 ) -> tuple[TotalVariability, float]:
-    """One iteration of EM with its minimum-divergence step; statistics and errors as in `fit`.
+    """Run one iteration of EM with a minimum-divergence step.
 
     Returns
     -------
-    The better model, and the marginal log-likelihood of the songs under the one
-    given, less that under T = 0 (the UBM alone), which no iteration changes.
+    model : TotalVariability
+    gain : float, marginal log-likelihood of the tracks under the given model minus that under T = 0
     """
-    zeroth, first = _checked(zeroth, first, model.means)
-    k, d, rank = model.matrix.shape
+    zeroth, first = _check_statistics(zeroth, first, model.ubm)
+    c, d, rank = model.matrix.shape
     triangle = _Triangle(rank)
-    total = np.zeros(triangle.size)  # sum of E[w w'] over the songs
-    second = np.zeros((k, triangle.size))  # the same for each mixture, weighted with N
-    cross = np.zeros((k * d, rank))  # sum of F E[w]', F centred
+    moments = np.zeros(triangle.size)  # Σ_s E[w w'], s being the tracks
+    weighted_moments = np.zeros((c, triangle.size))  # Σ_s N_c E[w w']
+    cross = np.zeros((c * d, rank))  # Σ_s F̃ E[w]'
     gain = 0.0
     for block in _posteriors(model, zeroth, first, moments=True):
-        total += block.moment.sum(axis=0)
-        second += block.zeroth.T @ block.moment
+        moments += block.moment.sum(axis=0)
+        weighted_moments += block.zeroth.T @ block.moment
         cross += block.first.T @ block.mean
         gain += block.gain
-    matrix, cross = model.matrix.copy(), cross.reshape(k, d, rank)
+    matrix, cross = model.matrix.copy(), cross.reshape(c, d, rank)
 
-    def update(c: int) -> None:
-        """T_c (sum of N E[w w']) = sum of F E[w]'."""
-        matrix[c] = np.linalg.solve(triangle.unpacked(second[c]), cross[c].T).T
+    def update(component: int) -> None:
+        """Solve T_c Σ_s N_c E[w w'] = Σ_s F̃_c E[w]' for T_c."""
+        left = triangle.unpack(weighted_moments[component])
+        matrix[component] = np.linalg.solve(left, cross[component].T).T
 
-    # A mixture without frames keeps its T_c.
     seen = np.flatnonzero(zeroth.sum(axis=0, dtype=np.float64) > _NO_FRAMES)
     collections.deque(map_in_threads(update, seen), maxlen=0)
-    # Minimum divergence: w fits a normal of covariance P better than the standard one, and
-    # T w with such a w is T P^(1/2) times a standard w.
-    spread = np.linalg.cholesky(triangle.unpacked(total / len(zeroth)))
-    return TotalVariability(matrix @ spread, model.means, model.variances), gain
-
-
-# ---------------------------------------------------------------- E-step
+    # Minimum divergence: w fits N(0, P) better than N(0, I), P being the mean of E[w w']. T w
+    # with such a w is T P^(1/2) times a standard normal w.
+    root = np.linalg.cholesky(triangle.unpack(moments / len(zeroth)))
+    return TotalVariability(matrix @ root, model.ubm), gain
 
 
 class _Posteriors(NamedTuple):
-    """A block of songs and what is known of their w once their frames are seen.
+    """The posterior of w for a block of n tracks.
 
-    zeroth : (n, k); first : (n, k d), centred
+    zeroth : (n, C); first : (n, C D), centred
     mean : (n, R), E[w]
-    moment : (n, R (R + 1) / 2), E[w w'], packed; without meaning unless asked for
-    gain : the songs' marginal log-likelihood, less that under T = 0
+    moment : (n, R (R + 1) / 2), E[w w'], packed; meaningless unless requested
+    gain : float, summed over the tracks, as in `em_step`; 0 unless requested
     """
 
     zeroth: np.ndarray
@@ -196,102 +198,95 @@ class _Posteriors(NamedTuple):
 def _posteriors(
     model: TotalVariability, zeroth: np.ndarray, first: np.ndarray, *, moments: bool
 ) -> Iterator[_Posteriors]:
-    """The songs in their order, a block at a time; `moments` asks for E[w w'] and the gain.
-
-    The posterior of w has the precision L = I + sum over c of N_c T_c' S_c^-1 T_c and
-    the mean L^-1 b with b = sum over c of T_c' S_c^-1 (F_c - N_c m_c).
-    """
-    k, d, rank = model.matrix.shape
+    """Run the E-step block by block: memory does not grow with the number of tracks."""
+    c, d, rank = model.matrix.shape
     triangle = _Triangle(rank)
-    weighted = model.matrix / model.variances[..., None]
-    # T_c' S_c^-1 T_c of all mixtures, packed: the sums over c are then one matrix product.
-    products = np.empty((k, triangle.size))
-    for c in range(k):
-        products[c] = triangle.packed(model.matrix[c].T @ weighted[c])
-    identity = triangle.packed(np.eye(rank))
+    weighted = model.matrix / model.ubm.variances[..., None]  # S⁻¹ T
+    products = np.empty((c, triangle.size))  # T_c' S_c⁻¹ T_c
+    for component in range(c):
+        product = model.matrix[component].T @ weighted[component]
+        products[component] = triangle.pack(product)
+    identity = triangle.pack(np.eye(rank))
     step = max(1, _BLOCK_CELLS // triangle.size)
     for start in range(0, len(zeroth), step):
         counts = np.asarray(zeroth[start : start + step], dtype=np.float64)
-        centred = first[start : start + step] - counts[..., None] * model.means
-        centred = centred.reshape(len(counts), k * d)
-        moment = counts @ products
-        moment += identity  # L so far
-        mean = centred @ weighted.reshape(k * d, rank)  # b so far
-        gain = _solve(triangle, moment, mean, moments)
-        yield _Posteriors(counts, centred, mean, moment, gain)
+        centred = first[start : start + step] - counts[..., None] * model.ubm.means
+        centred = centred.reshape(len(counts), c * d)
+        precision = counts @ products
+        precision += identity  # L
+        projected = centred @ weighted.reshape(c * d, rank)  # T' S⁻¹ F̃
+        gain = _solve(triangle, precision, projected, moments)
+        yield _Posteriors(counts, centred, projected, precision, gain)
 
 
 def _solve(triangle: "_Triangle", precision: np.ndarray, b: np.ndarray, moments: bool) -> float:
-    """In place: b (n, R) to E[w], packed L to E[w w'] with `moments`; return the gain (or 0)."""
+    """Turn b = T' S⁻¹ F̃ into E[w] in place, and with `moments` L into E[w w']; return the gain."""
 
     def solve(start: int) -> float:
-        some = slice(start, start + _TASK)
-        full = triangle.unpacked(precision[some])
+        rows = slice(start, start + _TASK)
+        full = triangle.unpack(precision[rows])
         if not moments:
-            b[some] = np.linalg.solve(full, b[some, :, None])[..., 0]
+            b[rows] = np.linalg.solve(full, b[rows, :, None])[..., 0]
             return 0.0
         covariance = np.linalg.inv(full)
-        mean = (covariance @ b[some, :, None])[..., 0]
-        factors = np.diagonal(np.linalg.cholesky(full), axis1=1, axis2=2)  # of |L|, as roots
-        gain = np.sum(b[some] * mean) / 2 - np.log(factors).sum()
+        mean = (covariance @ b[rows, :, None])[..., 0]
+        roots = np.diagonal(np.linalg.cholesky(full), axis1=1, axis2=2)  # their product is |L|^½
+        gain = np.sum(b[rows] * mean) / 2 - np.log(roots).sum()
         covariance += mean[:, :, None] * mean[:, None, :]
-        precision[some], b[some] = triangle.packed(covariance), mean
+        precision[rows], b[rows] = triangle.pack(covariance), mean
         return gain
 
     return sum(map_in_threads(solve, range(0, len(b), _TASK)))
 
 
 class _Triangle:
-    """Symmetric (R, R) matrices packed as their lower triangles, row by row: half the work."""
+    """Packs symmetric (…, R, R) matrices as their lower triangles (…, size), half the work."""
 
     def __init__(self, rank: int):
         self._lower = np.flatnonzero(np.tri(rank, dtype=bool))
         self.size = self._lower.size
-        places = np.zeros((rank, rank), dtype=np.intp)
-        places.ravel()[self._lower] = np.arange(self.size)
-        self._places = np.maximum(places, places.T)
+        positions = np.zeros((rank, rank), dtype=np.intp)
+        positions.ravel()[self._lower] = np.arange(self.size)
+        self._positions = np.maximum(positions, positions.T)
 
-    def packed(self, full: np.ndarray) -> np.ndarray:
-        """(…, R, R) to (…, size)."""
+    def pack(self, full: np.ndarray) -> np.ndarray:
         return full.reshape(*full.shape[:-2], -1)[..., self._lower]
 
-    def unpacked(self, packed: np.ndarray) -> np.ndarray:
-        """(…, size) to (…, R, R)."""
-        return packed[..., self._places]
+    def unpack(self, packed: np.ndarray) -> np.ndarray:
+        return packed[..., self._positions]
 
 
-def _checked(
-    zeroth: ArrayLike, first: ArrayLike, means: np.ndarray
+def _check_statistics(
+    zeroth: ArrayLike, first: ArrayLike, ubm: DiagonalGMM
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Statistics as arrays of any float type that fit the UBM, or an `InputError`."""
     zeroth, first = np.asanyarray(zeroth), np.asanyarray(first)
-    if first.shape != (len(first), *means.shape) or zeroth.shape != first.shape[:2]:
+    if first.shape != (len(first), *ubm.means.shape) or zeroth.shape != first.shape[:2]:
         raise InputError(
             f"i-vector: statistics of shapes {zeroth.shape} and {first.shape} for a UBM of shape "
-            f"{means.shape}; give (songs, mixtures) and (songs, mixtures, dimensions)"
+            f"{ubm.means.shape}; expected (tracks, components) and (tracks, components, dimensions)"
         )
     if not len(first):
-        raise InputError("i-vector: statistics of no song; check the subset column of the split")
+        raise InputError("i-vector: no tracks; check the subset column of the split")
     good = np.isfinite(zeroth).all(axis=1) & (zeroth.min(axis=1) >= 0) & zeroth.any(axis=1)
-    for start in range(0, len(first), 1024):  # a block at a time: together they are large
+    for start in range(0, len(first), 1024):  # in blocks, since the statistics are large
         good[start : start + 1024] &= np.isfinite(first[start : start + 1024]).all(axis=(1, 2))
     if not good.all():
         raise InputError(
-            f"i-vector: the statistics of {np.sum(~good)} of {len(good)} songs have NaN, infinity, "
-            f"a negative count or no frame, the first is row {np.argmin(good)}; make them again"
+            f"i-vector: the statistics of {np.sum(~good)} of {len(good)} tracks contain NaN, "
+            f"infinity or a negative count, or are of no frame; the first is row "
+            f"{np.argmin(good)}; compute them again"
         )
     return zeroth, first
 
 
-# ---------------------------------------------------------------- before scoring
-
-
 @dataclass(frozen=True)
 class Whitening:
-    """The affine map after which the vectors it was fitted to have mean 0 and covariance I.
+    """The affine map after which the vectors of the fit have mean 0 and covariance I.
 
+    Attributes
+    ----------
     mean : (d,) float64
-    matrix : (d, d) float64, symmetric: the one such map that turns nothing
+    matrix : (d, d) float64; symmetric (ZCA), which makes it unique
     """
 
     mean: np.ndarray
@@ -304,35 +299,35 @@ class Whitening:
         Raises
         ------
         InputError
-            NaN or infinity, or a covariance that is singular.
+            The vectors contain NaN or infinity, or their covariance is singular.
         """
         x = check_features(x, "i-vectors")
         mean = x.mean(axis=0)
         variances, directions = np.linalg.eigh(np.atleast_2d(np.cov(x, rowvar=False, bias=True)))
-        spanned = np.sum(variances > _SINGULAR * variances[-1])
-        if spanned < x.shape[1]:
+        rank = np.sum(variances > _SINGULAR * variances[-1])
+        if rank < x.shape[1]:
             raise InputError(
-                f"whitening: {len(x)} vectors of {x.shape[1]} dimensions span only {spanned}; "
-                "take fewer dimensions or more songs"
+                f"whitening: {len(x)} vectors of {x.shape[1]} dimensions span only {rank}; "
+                "use fewer dimensions or more tracks"
             )
         return cls(mean, directions / np.sqrt(variances) @ directions.T)
 
     def transform(self, x: ArrayLike) -> np.ndarray:
-        """Vectors (n, d) whitened, float64."""
+        """Return vectors (n, d) whitened, float64."""
         x = check_features(x, "i-vectors")
         if x.shape[1] != len(self.mean):
             raise InputError(
-                f"whitening: vectors of {x.shape[1]} dimensions, fitted to {len(self.mean)}; "
-                "extract both with the same model"
+                f"whitening: vectors of {x.shape[1]} dimensions, but it was fitted to "
+                f"{len(self.mean)}; extract both with the same model"
             )
         return (x - self.mean) @ self.matrix
 
 
 def length_normalise(x: ArrayLike) -> np.ndarray:
-    """Vectors (n, d) at Euclidean length 1, float64; a zero vector stays zero.
+    """Scale vectors (n, d) to Euclidean length 1, float64; a zero vector stays zero.
 
-    It makes i-vectors nearly normal, which PLDA takes them to be. Garcia-Romero,
-    Espy-Wilson: *Analysis of i-vector Length Normalization*, Interspeech 2011.
+    This makes i-vectors nearly normal, as PLDA assumes (Garcia-Romero, Espy-Wilson: *Analysis of
+    i-vector Length Normalization in Speaker Recognition Systems*, Interspeech 2011).
     """
     x = check_features(x, "i-vectors")
     length = np.linalg.norm(x, axis=1, keepdims=True)

@@ -1,14 +1,14 @@
-"""The i-vector extractor: all that takes a song's log-mel to its i-vector, in one HDF5 file.
+"""The i-vector model: everything that turns a track's log-mel into its i-vector, in one HDF5 file.
 
-| in the file | shape, dtype | what |
+| in the file | shape, dtype | content |
 |---|---|---|
-| ubm/weights, ubm/means, ubm/variances | (k,), (k, d), (k, d) float64 | the background model |
-| total_variability | (k, d, R) float64 | T |
-| whitening/mean, whitening/matrix | (R,), (R, R) float64 | of the training songs' i-vectors |
-| trained_on | (artists,) str | whose songs it was trained on |
+| ubm/weights, ubm/means, ubm/variances | (C,), (C, D), (C, D) float64 | the background model |
+| total_variability | (C, D, R) float64 | T |
+| whitening/mean, whitening/matrix | (R,), (R, R) float64 | of the training tracks' i-vectors |
+| trained_on | (artists,) str | the training artists |
 
-Root attributes: `format`; `mfcc` and `front_end`, the settings of its frames, and
-`made_from`, as JSON.
+The root attribute `format` names the format; `mfcc` and `front_end`, the settings of the frames,
+and `made_from`, the provenance, are JSON.
 """
 
 import itertools
@@ -29,23 +29,30 @@ from recognition.gmm_ubm import DiagonalGMM
 from recognition.ivector import TotalVariability, Whitening, length_normalise
 
 FORMAT = "artist labels i-vector 1"
-_SONGS = 256  # whose statistics are held at a time
+_TRACKS = 256  # number of tracks whose statistics are held at a time
+_UBM = ("weights", "means", "variances")
 
 
 @dataclass(frozen=True, eq=False)
 class IVectorModel:
-    """A trained i-vector extractor.
+    """A trained i-vector model.
 
     Attributes
     ----------
     mfcc, front_end
-        What its frames are made with.
+        Settings of the frames.
     ubm, total_variability, whitening
-        The three models, in the order in which a song passes them.
+        The three models, in the order in which they are applied.
     trained_on
-        (artists,) str, the names of the artists whose songs trained it.
+        (artists,) str, names of the training artists.
     inputs
-        What it was made from, JSON values.
+        Provenance, as JSON values.
+
+    Examples
+    --------
+    >>> model = load_ivector_model("runs/ivector/ivector.h5")
+    >>> cache = MelCache("cache/demo.h5")
+    >>> ivectors = list(model.extract_ivectors(cache[track] for track in cache.track_id))
     """
 
     mfcc: MfccSettings
@@ -56,113 +63,113 @@ class IVectorModel:
     trained_on: np.ndarray
     inputs: dict
 
-    def frames(self, mel: np.ndarray) -> np.ndarray:
-        """The MFCC frames of a (frames, n_mels) log-mel, as the UBM takes them, float32."""
+    def extract_frames(self, mel: np.ndarray) -> np.ndarray:
+        """Return the MFCC frames (kept frames, D) float32 of a log-mel (frames, n_mels)."""
         return self.mfcc.frames(mel, self.front_end)
 
     def extract_ivectors(self, mels: Iterable[np.ndarray]) -> Iterator[np.ndarray | None]:
-        """The i-vector of each log-mel in order, whitened and at length 1: (R,) float32.
+        """Yield the i-vector of each log-mel, whitened and of length 1: (R,) float32.
 
-        None for a song without a frame that is loud enough, where only such are taken.
+        A track without a frame that is loud enough (`MfccSettings.level_range`) yields None.
         """
 
         def statistics(mel: np.ndarray) -> tuple | None:
-            frames = self.frames(mel)
+            frames = self.extract_frames(mel)
             return self.ubm.statistics(frames) if len(frames) else None
 
-        found = map_in_threads(statistics, mels)
-        # Some songs at a time: what the extraction prepares costs as much as several of them.
-        while some := list(itertools.islice(found, _SONGS)):
-            loud = [both for both in some if both is not None]
-            vectors = iter(self._vectors(*map(np.stack, zip(*loud, strict=True))) if loud else ())
-            yield from (None if both is None else next(vectors) for both in some)
+        all_statistics = map_in_threads(statistics, mels)
+        # In batches: the preparation of `transform` is as expensive as several tracks.
+        while batch := list(itertools.islice(all_statistics, _TRACKS)):
+            loud = [one for one in batch if one is not None]
+            vectors = iter(self._transform(*map(np.stack, zip(*loud, strict=True))) if loud else ())
+            yield from (None if one is None else next(vectors) for one in batch)
 
-    def _vectors(self, zeroth: np.ndarray, first: np.ndarray) -> np.ndarray:
-        """(songs, R) float32 from statistics (songs, k) and (songs, k, d)."""
+    def _transform(self, zeroth: np.ndarray, first: np.ndarray) -> np.ndarray:
         vectors = self.total_variability.transform(zeroth, first)
         return length_normalise(self.whitening.transform(vectors)).astype(np.float32)
 
 
-def save_ivector_model(path: str | Path, extractor: IVectorModel) -> None:
-    """Write an extractor whole."""
+def save_ivector_model(path: str | Path, model: IVectorModel) -> None:
+    """Write a model to an HDF5 file."""
     with hdf5.create_file(path) as file:
         file.attrs["format"] = FORMAT
-        file.attrs["mfcc"] = provenance.to_json(extractor.mfcc.to_dict())
-        file.attrs["front_end"] = provenance.to_json(extractor.front_end.to_dict())
-        file.attrs["made_from"] = provenance.to_json(provenance.make_record(extractor.inputs))
-        write_ubm(file, extractor.ubm)
-        file["total_variability"] = extractor.total_variability.matrix
-        file["whitening/mean"] = extractor.whitening.mean
-        file["whitening/matrix"] = extractor.whitening.matrix
-        hdf5.write_strings(file, "trained_on", extractor.trained_on)
+        file.attrs["mfcc"] = provenance.to_json(model.mfcc.to_dict())
+        file.attrs["front_end"] = provenance.to_json(model.front_end.to_dict())
+        file.attrs["made_from"] = provenance.to_json(provenance.make_record(model.inputs))
+        write_ubm(file, model.ubm)
+        file["total_variability"] = model.total_variability.matrix
+        file["whitening/mean"] = model.whitening.mean
+        file["whitening/matrix"] = model.whitening.matrix
+        hdf5.write_strings(file, "trained_on", model.trained_on)
 
 
 def load_ivector_model(path: str | Path) -> IVectorModel:
-    """Read an extractor.
+    """Read a model from an HDF5 file.
 
     Raises
     ------
     InputError
-        No such file, a file of something else, or a damaged one.
+        The file does not exist, has another format, or is damaged.
     """
-    other = "not an i-vector extractor; make one with train_ivector.py"
+    other = "not an i-vector model; make one with train_ivector.py"
     with hdf5.open_format(path, FORMAT, other) as file:
         try:
             ubm = read_ubm(file)
-            matrix = read_total_variability(file, ubm)
-            whitening = Whitening(
-                hdf5.read_array(file, "whitening/mean"), hdf5.read_array(file, "whitening/matrix")
+            total_variability = read_total_variability(file, ubm)
+            model = IVectorModel(
+                MfccSettings(**hdf5.read_json_attribute(file, "mfcc")),
+                FrontEnd(**hdf5.read_json_attribute(file, "front_end")),
+                ubm,
+                total_variability,
+                Whitening(
+                    hdf5.read_array(file, "whitening/mean"),
+                    hdf5.read_array(file, "whitening/matrix"),
+                ),
+                hdf5.read_strings(file, "trained_on"),
+                hdf5.read_json_attribute(file, "made_from").get("inputs"),
             )
-            mfcc = MfccSettings(**hdf5.read_json_attribute(file, "mfcc"))
-            front_end = FrontEnd(**hdf5.read_json_attribute(file, "front_end"))
-            trained_on = hdf5.read_strings(file, "trained_on")
-            inputs = hdf5.read_json_attribute(file, "made_from").get("inputs")
-            rank = matrix.shape[-1]
-            fits = (
-                whitening.mean.shape == (rank,)
-                and whitening.matrix.shape == (rank, rank)
-                and np.isfinite(whitening.mean).all()
-                and np.isfinite(whitening.matrix).all()
-                and ubm.means.shape[1] == mfcc.dimensions
-                and isinstance(mfcc.level_range, float | int | None)
-                and isinstance(front_end.gain, float | int)
-                and provenance.is_model_record(inputs)
-            )
+            if not _is_consistent(model):
+                raise ValueError("its parts do not fit together")
         except (TypeError, ValueError) as error:
-            raise _damaged(path) from error
-    if not fits:
-        raise _damaged(path)
-    model = TotalVariability(matrix, ubm.means, ubm.variances)
-    return IVectorModel(mfcc, front_end, ubm, model, whitening, trained_on, inputs)
+            raise InputError(f"{path}: damaged i-vector model ({error}); train it again") from error
+    return model
 
 
-def read_total_variability(file: h5py.File, ubm: DiagonalGMM) -> np.ndarray:
-    """(k, d, R) float64, T over a mixture; `ValueError` if it is none."""
-    matrix = hdf5.read_array(file, "total_variability")
-    if matrix.dtype != np.float64 or matrix.ndim != 3 or matrix.shape[:2] != ubm.means.shape:
-        raise ValueError("total_variability: not (k, d, R) float64")
-    if not np.isfinite(matrix).all():
-        raise ValueError("total_variability: holds NaN or infinity")
-    return matrix
+def _is_consistent(model: IVectorModel) -> bool:
+    mean, matrix = model.whitening.mean, model.whitening.matrix
+    rank = model.total_variability.matrix.shape[-1]
+    return (
+        mean.shape == (rank,)
+        and matrix.shape == (rank, rank)
+        and bool(np.isfinite(mean).all() and np.isfinite(matrix).all())
+        and model.ubm.means.shape[1] == model.mfcc.dimensions
+        and isinstance(model.mfcc.level_range, float | int | None)
+        and isinstance(model.front_end.gain, float | int)
+        and provenance.is_model_record(model.inputs)
+    )
 
 
-def describe_ivector_model(path: str | Path, extractor: IVectorModel) -> dict:
-    """What a feature file says of the extractor that made it."""
-    return {**provenance.describe_model(extractor.inputs), "sha256": file_sha256(path)}
+def describe_ivector_model(path: str | Path, model: IVectorModel) -> dict:
+    """Return the description of a model that files made with it carry."""
+    return {**provenance.describe_model(model.inputs), "sha256": file_sha256(path)}
 
 
 def write_ubm(file: h5py.File, ubm: DiagonalGMM) -> None:
-    """Put a mixture into the group `ubm` of a file."""
-    for name in ("weights", "means", "variances"):
+    """Write a mixture to the group `ubm` of a file."""
+    for name in _UBM:
         file[f"ubm/{name}"] = getattr(ubm, name)
 
 
 def read_ubm(file: h5py.File) -> DiagonalGMM:
-    """The mixture in the group `ubm` of a file; `ValueError` if it is none."""
-    return DiagonalGMM(
-        *(hdf5.read_array(file, f"ubm/{n}") for n in ("weights", "means", "variances"))
-    )
+    """Read the mixture in the group `ubm` of a file; raise `ValueError` if it is invalid."""
+    return DiagonalGMM(*(hdf5.read_array(file, f"ubm/{name}") for name in _UBM))
 
 
-def _damaged(path: str | Path) -> InputError:
-    return InputError(f"{path}: a damaged i-vector extractor; train it again")
+def read_total_variability(file: h5py.File, ubm: DiagonalGMM) -> TotalVariability:
+    """Read the total-variability model of a file; raise `ValueError` if it is invalid."""
+    matrix = hdf5.read_array(file, "total_variability")
+    if matrix.dtype != np.float64 or matrix.ndim != 3 or matrix.shape[:2] != ubm.means.shape:
+        raise ValueError("total_variability: not (C, D, R) float64")
+    if not np.isfinite(matrix).all():
+        raise ValueError("total_variability: contains NaN or infinity")
+    return TotalVariability(matrix, ubm)

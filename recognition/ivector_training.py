@@ -1,13 +1,15 @@
-"""How an i-vector extractor is trained: background model, statistics, total variability, whitening.
+"""Training of an i-vector model: background model, statistics, total variability, whitening.
 
-Every pass over the songs ends in a state file, so that a killed training goes on
-from there, to the same end.
+Each iteration ends with a state file, so that an interrupted training resumes there and ends
+with a bit-identical model.
 """
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -19,122 +21,133 @@ from common.files import atomic_write, exclusive_folder
 from data_prep.mel_cache import MelCache
 from data_prep.mfcc import MfccSettings, TrackFrames
 from recognition import gmm_ubm, ivector, ivector_model
+from recognition.gmm_ubm import DiagonalGMM
 from recognition.ivector import TotalVariability, Whitening
 from recognition.ivector_model import IVectorModel
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class IVectorSchedule:
-    """Sizes of the models, and how long they are trained.
+    """Sizes of the models and lengths of their trainings; the defaults are arxiv2017's.
 
     Attributes
     ----------
-    mixtures, start, ubm_iterations
-        Of the background model (see `gmm_ubm.train`), iterations at the most.
+    components, start, ubm_iterations
+        Arguments `components`, `start` and `iterations` of `gmm_ubm.fit_gmm`.
     dimensions, iterations
-        Of the i-vectors, and of the total variability (see `ivector.fit`).
+        Arguments of `ivector.fit_total_variability`.
     seed
-        Of both.
+        Random seed of both.
     """
 
-    mixtures: int
-    start: str
-    ubm_iterations: int
-    dimensions: int
-    iterations: int
-    seed: int
+    components: int = 256
+    start: str = "kmeans"
+    ubm_iterations: int = 20
+    dimensions: int = 256
+    iterations: int = 10
+    seed: int = 0
+
+
+class _State(NamedTuple):
+    """The models trained so far, each with the log-likelihoods of its iterations."""
+
+    ubm: tuple[DiagonalGMM, np.ndarray] | None = None
+    total_variability: tuple[TotalVariability, np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
 class IVectorRun:
-    """One training: ivector.h5 and ivector.csv of its folder, until its end ivector_state.h5."""
+    """The folder of a training: ivector.h5 and ivector.csv, and ivector_state.h5 until its end.
+
+    `inputs` is what determines the model, as JSON values.
+    """
 
     folder: Path
     inputs: dict
 
     @property
-    def out(self) -> Path:
-        """The extractor."""
+    def model_path(self) -> Path:
+        """The trained model."""
         return self.folder / "ivector.h5"
 
     @property
-    def _state(self) -> Path:
+    def _state_path(self) -> Path:
         return self.folder / "ivector_state.h5"
 
     def is_complete(self) -> bool:
-        """Whether an extractor from these inputs is there already.
+        """Return whether the folder contains a trained model.
 
         Raises
         ------
         InputError
-            One from other inputs is there, finished or not.
+            The folder contains a model, finished or not, that was made from other inputs.
         """
-        if self._state.exists():
-            with self._undamaged(), hdf5.open_file(self._state) as file:
-                found = hdf5.read_json_attribute(file, "made_from").get("inputs")
-                if not isinstance(found, dict):
-                    raise ValueError("it does not say what it was made from")
-            provenance.require_same(self.folder, found, self.inputs)
-        if self.out.exists():
-            provenance.require_same(
-                self.folder, ivector_model.load_ivector_model(self.out).inputs, self.inputs
-            )
-            self._state.unlink(missing_ok=True)  # a kill at the end can leave it
-        return self.out.exists()
+        if self._state_path.exists():
+            with self._open_state() as file:
+                inputs = hdf5.read_json_attribute(file, "made_from").get("inputs")
+                if not isinstance(inputs, dict):
+                    raise ValueError("it has no inputs")
+            provenance.require_same(self.folder, inputs, self.inputs)
+        if self.model_path.exists():
+            inputs = ivector_model.load_ivector_model(self.model_path).inputs
+            provenance.require_same(self.folder, inputs, self.inputs)
+            self._state_path.unlink(missing_ok=True)  # a kill at the very end can leave it
+        return self.model_path.exists()
 
-    def keep(self, ubm: tuple, model: tuple | None) -> None:
-        """Write what there is after an iteration: (mixture, history) and (T, gains) or None."""
-        with hdf5.create_file(self._state) as file:
+    def save_state(self, state: _State) -> None:
+        """Write the state after an iteration."""
+        with hdf5.create_file(self._state_path) as file:
             file.attrs["made_from"] = provenance.to_json(provenance.make_record(self.inputs))
-            ivector_model.write_ubm(file, ubm[0])
-            file["ubm/history"] = ubm[1]
-            if model:
-                file["total_variability"], file["gains"] = model[0].matrix, model[1]
+            ivector_model.write_ubm(file, state.ubm[0])
+            file["ubm/history"] = state.ubm[1]
+            if state.total_variability:
+                model, gains = state.total_variability
+                file["total_variability"], file["gains"] = model.matrix, gains
 
-    def state(self) -> tuple[tuple | None, tuple | None]:
-        """What `keep` wrote last, or (None, None)."""
-        if not self._state.exists():
-            return None, None
-        with self._undamaged(), hdf5.open_file(self._state) as file:
-            ubm, model = ivector_model.read_ubm(file), None
-            if file.id.links.exists(b"total_variability"):
-                matrix = ivector_model.read_total_variability(file, ubm)
-                model = (
-                    TotalVariability(matrix, ubm.means, ubm.variances),
-                    self._series(file, "gains"),
-                )
-            return (ubm, self._series(file, "ubm/history")), model
-
-    @staticmethod
-    def _series(file: h5py.File, name: str) -> np.ndarray:
-        found = hdf5.read_array(file, name)
-        if found.ndim != 1 or not np.isfinite(found).all():
-            raise ValueError(f"{name}: not a row of numbers")
-        return found
+    def load_state(self) -> _State:
+        """Read the last state; it is empty before the first iteration."""
+        if not self._state_path.exists():
+            return _State()
+        with self._open_state() as file:
+            ubm = ivector_model.read_ubm(file)
+            state = _State((ubm, _read_series(file, "ubm/history")))
+            if "total_variability" not in file:
+                return state
+            model = ivector_model.read_total_variability(file, ubm)
+            return state._replace(total_variability=(model, _read_series(file, "gains")))
 
     @contextlib.contextmanager
-    def _undamaged(self) -> Iterator[None]:
-        """Name the remedy that helps where the state is damaged."""
+    def _open_state(self) -> Iterator[h5py.File]:
+        """Open the state, and turn errors into one that names the remedy."""
         try:
-            yield
+            with hdf5.open_file(self._state_path) as file:
+                yield file
         except (InputError, ValueError) as error:
+            reason = str(error).partition(";")[0]
             raise InputError(
-                f"{self._state}: damaged ({str(error).partition(';')[0]}); delete it to begin anew"
+                f"{self._state_path}: damaged ({reason}); delete it to start from scratch"
             ) from error
 
-    def finish(self, made: IVectorModel, likelihoods: np.ndarray, gains: np.ndarray) -> None:
-        """Write the log and the extractor, which ends the training."""
+    def finish(self, model: IVectorModel, likelihoods: np.ndarray, gains: np.ndarray) -> None:
+        """Write the log and the model, and remove the state."""
+        logs = {"ubm": likelihoods, "total variability": gains}
         log = pd.concat(
-            [
-                pd.DataFrame({"model": "ubm", "log_likelihood": likelihoods}),
-                pd.DataFrame({"model": "total variability", "log_likelihood": gains}),
-            ]
+            pd.DataFrame({"model": name, "iteration": np.arange(len(v)) + 1, "log_likelihood": v})
+            for name, v in logs.items()
         )
-        log.insert(1, "iteration", log.groupby("model").cumcount() + 1)
-        with atomic_write(self.folder / "ivector.csv") as aside:
-            log.to_csv(aside, index=False)
-        ivector_model.save_ivector_model(self.out, made)
-        self._state.unlink(missing_ok=True)
+        with atomic_write(self.folder / "ivector.csv") as partial:
+            log.to_csv(partial, index=False)
+        ivector_model.save_ivector_model(self.model_path, model)
+        self._state_path.unlink(missing_ok=True)
+
+
+def _read_series(file: h5py.File, name: str) -> np.ndarray:
+    series = hdf5.read_array(file, name)
+    if series.ndim != 1 or not np.isfinite(series).all():
+        raise ValueError(f"{name}: not a sequence of numbers")
+    return series
 
 
 def train_ivector_model(
@@ -145,65 +158,89 @@ def train_ivector_model(
     mfcc: MfccSettings,
     schedule: IVectorSchedule,
 ) -> None:
-    """Train an extractor on tracks (n,) of a cache by `artists` (n,), or say that it is there.
+    """Train an i-vector model, or resume or skip the training if it is already complete.
+
+    Parameters
+    ----------
+    run
+        Folder of the model.
+    cache, track_ids
+        The training tracks, (n,) str, in a mel cache.
+    artists
+        (n,) str, the artist of each track.
+    mfcc, schedule
+        Settings of the frames and of the training.
 
     Raises
     ------
     InputError
-        The run's folder holds a training from other inputs, or another process is at
-        it; a track that the cache lacks or that holds NaN; fewer frames than mixtures;
-        or no more songs than dimensions.
+        The folder contains a training from other inputs or is used by another process; a track is
+        missing from the cache or contains NaN; there are fewer frames than components, or not
+        more tracks than dimensions.
     """
-    if schedule.dimensions >= len(track_ids):
-        raise InputError(
-            f"--dimensions {schedule.dimensions}: i-vectors of {len(track_ids)} songs cannot be "
-            f"whitened in so many; take fewer than {len(track_ids)}, or more songs"
-        )
-    if mfcc.coefficients > cache.front_end.n_mels:
-        raise InputError(
-            f"--coefficients {mfcc.coefficients}: of {cache.front_end.n_mels} mel bands; take at "
-            "most so many"
-        )
-    supervector = schedule.mixtures * mfcc.dimensions
-    if schedule.dimensions > supervector:
-        raise InputError(
-            f"--dimensions {schedule.dimensions}: {schedule.mixtures} mixtures of "
-            f"{mfcc.dimensions} coefficients have {supervector}; take fewer, or more --mixtures"
-        )
+    _require_feasible(schedule, mfcc, len(track_ids), cache.front_end.n_mels)
     with exclusive_folder(run.folder):
         if run.is_complete():
-            print(f"{run.out}: complete already")
+            logger.info("%s: complete already", run.model_path)
             return
-        songs = TrackFrames.from_cache(cache, track_ids, mfcc, run.folder)
-        if songs.failed:
-            print(f"{cache.path}: {len(songs.failed)} tracks without a loud frame left out")
-        ubm_so_far, model_so_far = run.state()
+        tracks = TrackFrames.from_cache(cache, track_ids, mfcc, run.folder)
+        if tracks.failed:
+            logger.info(
+                "%s: skipped %d tracks without a loud frame", cache.path, len(tracks.failed)
+            )
+        state = run.load_state()
         ubm, likelihoods = gmm_ubm.fit_gmm(
-            lambda: [songs.frames],
-            schedule.mixtures,
+            tracks.frames,
+            schedule.components,
             iterations=schedule.ubm_iterations,
             seed=schedule.seed,
             start=schedule.start,
-            begun=ubm_so_far,
-            after=lambda gmm, history: run.keep((gmm, history), None),
+            resume_from=state.ubm,
+            on_iteration=lambda *so_far: run.save_state(_State(so_far)),
         )
-        zeroth, first = gmm_ubm.collect_statistics(ubm, songs, len(songs.track_id))
-        model, gains = ivector.fit_total_variability(
+        zeroth, first = gmm_ubm.collect_statistics(ubm, tracks, len(tracks.track_id))
+        total_variability, gains = ivector.fit_total_variability(
             zeroth,
             first,
-            ubm.means,
-            ubm.variances,
+            ubm,
             dimensions=schedule.dimensions,
             iterations=schedule.iterations,
             seed=schedule.seed,
-            begun=model_so_far,
-            after=lambda model, gains: run.keep((ubm, likelihoods), (model, gains)),
+            resume_from=state.total_variability,
+            on_iteration=lambda *so_far: run.save_state(_State((ubm, likelihoods), so_far)),
         )
-        whitening = Whitening.fit(model.transform(zeroth, first))
-        names = np.array(sorted(set(artists[np.isin(track_ids, songs.track_id)])), object)
-        made = IVectorModel(mfcc, cache.front_end, ubm, model, whitening, names, run.inputs)
-        run.finish(made, likelihoods, gains)
-        print(
-            f"{run.out}: complete, {len(songs.track_id)} songs of {len(names)} artists, "
-            f"{len(songs.frames)} frames, log-likelihood of a frame {likelihoods[-1]:.3f}"
+        whitening = Whitening.fit(total_variability.transform(zeroth, first))
+        names = np.array(sorted(set(artists[np.isin(track_ids, tracks.track_id)])), object)
+        model = IVectorModel(
+            mfcc, cache.front_end, ubm, total_variability, whitening, names, run.inputs
+        )
+        run.finish(model, likelihoods, gains)
+        logger.info(
+            "%s: complete, %d tracks of %d artists, %d frames, log-likelihood of a frame %.3f",
+            run.model_path,
+            len(tracks.track_id),
+            len(names),
+            len(tracks.frames),
+            likelihoods[-1],
+        )
+
+
+def _require_feasible(
+    schedule: IVectorSchedule, mfcc: MfccSettings, tracks: int, n_mels: int
+) -> None:
+    if schedule.dimensions >= tracks:
+        raise InputError(
+            f"--dimensions {schedule.dimensions}: too many to whiten the i-vectors of {tracks} "
+            f"tracks; use fewer than {tracks}, or more tracks"
+        )
+    if mfcc.coefficients > n_mels:
+        raise InputError(
+            f"--coefficients {mfcc.coefficients}: more than the {n_mels} mel bands; use at most "
+            f"{n_mels}"
+        )
+    supervector = schedule.components * mfcc.dimensions
+    if schedule.dimensions > supervector:
+        raise InputError(
+            f"--dimensions {schedule.dimensions}: more than the {supervector} means of "
+            f"{schedule.components} components; use fewer, or more --components"
         )

@@ -1,4 +1,4 @@
-"""The i-vector extractor: its features from the formulas, its file, and what is no such file."""
+"""The i-vector model: its i-vectors from the formulas, its file, and damaged files."""
 
 import h5py
 import numpy as np
@@ -15,29 +15,36 @@ from recognition.ivector import TotalVariability, Whitening
 from recognition.ivector_model import IVectorModel, load_ivector_model, save_ivector_model
 from tests.damage import assert_damage_is_refused
 
-K, D, R = 3, 5, 2
+C, D, R = 3, 5, 2
 
 
 @pytest.fixture
-def made() -> IVectorModel:
+def model() -> IVectorModel:
     random = np.random.default_rng(0)
     ubm = DiagonalGMM(
-        random.dirichlet(np.ones(K)),
-        random.normal(scale=20, size=(K, D)),
-        random.uniform(50, 90, (K, D)),
+        random.dirichlet(np.ones(C)),
+        random.normal(scale=20, size=(C, D)),
+        random.uniform(50, 90, (C, D)),
     )
     return IVectorModel(
         MfccSettings(D, level_range=30.0),
         FrontEnd(),
         ubm,
-        TotalVariability(random.normal(size=(K, D, R)), ubm.means, ubm.variances),
+        TotalVariability(random.normal(size=(C, D, R)), ubm),
         Whitening(random.normal(size=R), random.normal(size=(R, R))),
         np.array(["Ärzte", "b"], object),
         {"name": "run", "model": "ivector", "artists": 2},
     )
 
 
-def songs(count: int) -> list[np.ndarray]:
+@pytest.fixture
+def path(model, tmp_path):
+    path = tmp_path / "ivector.h5"
+    save_ivector_model(path, model)
+    return path
+
+
+def make_mels(count: int) -> list[np.ndarray]:
     """Noise of different bands and lengths."""
     random = np.random.default_rng(1)
     mels = [random.random((40 + n, 128), np.float32) for n in range(count)]
@@ -46,79 +53,63 @@ def songs(count: int) -> list[np.ndarray]:
     return mels
 
 
-def by_the_book(made: IVectorModel, mel: np.ndarray) -> np.ndarray:
-    """The posterior mean of w with all sums written out; whitened, at length 1."""
-    frames = made.mfcc.frames(mel, made.front_end).astype(np.float64)
-    ubm, t = made.ubm, made.total_variability.matrix
-    away = (frames[:, None] - ubm.means) ** 2 / ubm.variances
-    joint = np.log(ubm.weights) - 0.5 * (np.log(2 * np.pi * ubm.variances) + away).sum(axis=2)
+def expected_ivector(model: IVectorModel, mel: np.ndarray) -> np.ndarray:
+    """The posterior mean of w with all sums written out; whitened, of length 1."""
+    frames = model.extract_frames(mel).astype(np.float64)
+    ubm, t = model.ubm, model.total_variability.matrix
+    squares = (frames[:, None] - ubm.means) ** 2 / ubm.variances
+    joint = np.log(ubm.weights) - 0.5 * (np.log(2 * np.pi * ubm.variances) + squares).sum(axis=2)
     posterior = np.exp(joint - joint.max(axis=1, keepdims=True))
     posterior /= posterior.sum(axis=1, keepdims=True)
     precision, b = np.eye(R), np.zeros(R)
-    for c in range(K):
+    for c in range(C):
         n = posterior[:, c].sum()
         first = posterior[:, c] @ frames
         precision += n * t[c].T @ np.diag(1 / ubm.variances[c]) @ t[c]
         b += t[c].T @ ((first - n * ubm.means[c]) / ubm.variances[c])
-    vector = made.whitening.matrix.T @ (np.linalg.inv(precision) @ b - made.whitening.mean)
+    vector = model.whitening.matrix.T @ (np.linalg.inv(precision) @ b - model.whitening.mean)
     return vector / np.linalg.norm(vector)
 
 
-@pytest.mark.parametrize("at_a_time", [1, 3, 256])
-def test_features_are_those_by_the_book(made, monkeypatch, at_a_time):
-    monkeypatch.setattr(ivector_model, "_SONGS", at_a_time)
-    mels = songs(7)
-    found = np.stack(list(made.extract_ivectors(iter(mels))))
-    assert found.dtype == np.float32 and found.shape == (7, R)
-    np.testing.assert_allclose(found, [by_the_book(made, mel) for mel in mels], atol=1e-6)
+@pytest.mark.parametrize("batch", [1, 2, 256])
+def test_extract_ivectors_matches_formulas_and_skips_silent_tracks(model, monkeypatch, batch):
+    monkeypatch.setattr(ivector_model, "_TRACKS", batch)
+    mels, silent = make_mels(3), np.zeros((50, 128), np.float32)
+    ivectors = list(model.extract_ivectors([silent, mels[0], mels[1], silent, silent, mels[2]]))
+    assert [vector is None for vector in ivectors] == [True, False, False, True, True, False]
+    loud = np.stack([vector for vector in ivectors if vector is not None])
+    assert loud.dtype == np.float32
+    np.testing.assert_allclose(loud, [expected_ivector(model, mel) for mel in mels], atol=1e-6)
+    assert list(model.extract_ivectors([])) == []
 
 
-@pytest.mark.parametrize("at_a_time", [1, 2, 256])
-def test_a_silent_song_has_no_feature_and_the_others_keep_theirs(made, monkeypatch, at_a_time):
-    monkeypatch.setattr(ivector_model, "_SONGS", at_a_time)
-    mels, silent = songs(3), np.zeros((50, 128), np.float32)
-    found = list(made.extract_ivectors([silent, mels[0], mels[1], silent, silent, mels[2]]))
-    assert [row is None for row in found] == [True, False, False, True, True, False]
-    kept = [row for row in found if row is not None]
-    np.testing.assert_array_equal(kept, list(made.extract_ivectors(mels)))
-    assert list(made.extract_ivectors([])) == []
-
-
-def test_an_extractor_comes_back_from_its_file(made, tmp_path):
-    path = tmp_path / "ivector.h5"
-    save_ivector_model(path, made)
-    found = load_ivector_model(path)
-    np.testing.assert_array_equal(
-        list(found.extract_ivectors(songs(2))), list(made.extract_ivectors(songs(2)))
-    )
-    assert (found.mfcc, found.front_end, found.inputs) == (made.mfcc, made.front_end, made.inputs)
-    assert list(found.trained_on) == ["Ärzte", "b"]
-    function, origin, trained_on, _ = feature_extractor(
-        str(path), mirror=None, seed=0, mean_and_std=None
-    )
-    np.testing.assert_array_equal(list(function(songs(2))), list(made.extract_ivectors(songs(2))))
-    assert (origin["name"], origin["model"], origin["artists"]) == ("run", "ivector", 2)
-    assert len(origin["sha256"]) == 64 and list(trained_on) == ["Ärzte", "b"]
+def test_saved_model_loads_unchanged(model, path):
+    loaded, mels = load_ivector_model(path), make_mels(2)
+    ivectors = list(model.extract_ivectors(mels))
+    np.testing.assert_array_equal(list(loaded.extract_ivectors(mels)), ivectors)
+    assert loaded.mfcc == model.mfcc and loaded.front_end == model.front_end
+    assert loaded.inputs == model.inputs and list(loaded.trained_on) == ["Ärzte", "b"]
+    extractor = feature_extractor(str(path), mirror=None, seed=0, mean_and_std=None)
+    np.testing.assert_array_equal(list(extractor.function(mels)), ivectors)
+    description = ivector_model.describe_ivector_model(path, loaded)
+    assert {"name": "run", "model": "ivector", "artists": 2}.items() <= description.items()
+    assert len(description["sha256"]) == 64 and description == extractor.origin
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("ubm/weights", np.ones(K)),
-        ("ubm/variances", np.zeros((K, D))),
-        ("ubm/means", np.full((K, D), np.nan)),
-        ("total_variability", np.ones((K, D + 1, R))),
-        ("total_variability", np.full((K, D, R), np.inf)),
-        ("total_variability", np.float64(1)),
+        ("ubm/weights", np.ones(C)),
+        ("ubm/means", np.full((C, D), np.nan)),
+        ("total_variability", np.ones((C, D + 1, R))),
+        ("total_variability", np.full((C, D, R), np.inf)),
         ("whitening/mean", np.ones(R + 1)),
         ("whitening/matrix", np.ones((R, R + 1))),
         ("whitening/matrix", "text"),
         ("trained_on", np.ones(3)),
     ],
 )
-def test_damaged_files_are_refused(made, tmp_path, name, value):
-    path = tmp_path / "ivector.h5"
-    save_ivector_model(path, made)
+def test_load_rejects_damaged_datasets(path, name, value):
     assert_damage_is_refused(path, name, value, load_ivector_model)
 
 
@@ -130,23 +121,21 @@ def test_damaged_files_are_refused(made, tmp_path, name, value):
         ("mfcc", "[]"),
         ("front_end", '{"sample_rate": 22050, "dtype": 1}'),
         ("made_from", "{}"),
+        ("format", "another"),
     ],
 )
-def test_damaged_attributes_are_refused(made, tmp_path, attribute, value):
-    path = tmp_path / "ivector.h5"
-    save_ivector_model(path, made)
+def test_load_rejects_damaged_attributes(path, attribute, value):
     with h5py.File(path, "a") as file:
         file.attrs[attribute] = value
     with pytest.raises(InputError, match=str(path)):
         load_ivector_model(path)
 
 
-def test_files_of_something_else_are_none(tmp_path):
+def test_load_rejects_other_files(tmp_path):
     other, text = tmp_path / "other.h5", tmp_path / "text.h5"
     with hdf5.create_file(other) as file:
         file["features"] = np.ones(3)
     text.write_text("no HDF5")
-    for path in (other, text, tmp_path / "none.h5", tmp_path):
-        assert hdf5.read_format(path) is None
+    for path in (other, text, tmp_path / "missing.h5", tmp_path):
         with pytest.raises(InputError, match=str(path)):
             load_ivector_model(path)

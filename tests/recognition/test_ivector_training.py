@@ -1,5 +1,6 @@
-"""The training of an i-vector extractor: what it makes, how it goes on, and what it refuses."""
+"""The training of an i-vector model: its parts, resuming, and invalid inputs."""
 
+import logging
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,8 @@ from common.errors import InputError
 from common.files import exclusive_folder
 from data_prep.mfcc import MfccSettings, TrackFrames
 from recognition import gmm_ubm, ivector, ivector_model
-from recognition.ivector_training import IVectorRun, IVectorSchedule, train_ivector_model
+from recognition.gmm_ubm import DiagonalGMM
+from recognition.ivector_training import IVectorRun, IVectorSchedule, _State, train_ivector_model
 from tests.training import fixtures
 
 SCHEDULE = IVectorSchedule(4, "kmeans", 4, 3, 3, seed=0)
@@ -26,114 +28,127 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(cache, tmp_path_factory) -> IVectorRun:
+def complete_run(cache, tmp_path_factory) -> IVectorRun:
     run = IVectorRun(tmp_path_factory.mktemp("runs") / "run", INPUTS)
     train_ivector_model(run, cache, TRACKS, ARTISTS, MFCC, SCHEDULE)
     return run
 
 
-def test_it_is_made_of_the_three_trainings(undisturbed, cache, tmp_path):
-    found = ivector_model.load_ivector_model(undisturbed.out)
-    songs = TrackFrames.from_cache(cache, TRACKS, MFCC, tmp_path)
-    ubm, likelihoods = gmm_ubm.fit_gmm(lambda: [songs.frames], 4, iterations=4, seed=0)
-    np.testing.assert_array_equal(found.ubm.means, ubm.means)
-    zeroth, first = (np.float32(each) for each in zip(*map(ubm.statistics, songs), strict=True))
-    model, gains = ivector.fit_total_variability(
-        zeroth, first, ubm.means, ubm.variances, dimensions=3, iterations=3, seed=0
+@pytest.fixture
+def new_run(tmp_path) -> IVectorRun:
+    return IVectorRun(tmp_path / "run", INPUTS)
+
+
+@pytest.fixture
+def train(cache):
+    """Train with these tests' settings, except for `changes` of the schedule."""
+
+    def train(run, tracks=TRACKS, mfcc=MFCC, **changes):
+        train_ivector_model(run, cache, tracks, ARTISTS, mfcc, replace(SCHEDULE, **changes))
+
+    return train
+
+
+def list_files(run):
+    return {path.name for path in run.folder.iterdir()}
+
+
+def test_model_is_made_of_its_trained_parts(complete_run, cache, tmp_path):
+    model = ivector_model.load_ivector_model(complete_run.model_path)
+    tracks = TrackFrames.from_cache(cache, TRACKS, MFCC, tmp_path)
+    ubm, likelihoods = gmm_ubm.fit_gmm(tracks.frames, 4, iterations=4, seed=0)
+    np.testing.assert_array_equal(model.ubm.means, ubm.means)
+    statistics = gmm_ubm.collect_statistics(ubm, tracks, 12)
+    total_variability, gains = ivector.fit_total_variability(
+        *statistics, ubm, dimensions=3, iterations=3, seed=0
     )
-    np.testing.assert_array_equal(found.total_variability.matrix, model.matrix)
-    vectors = found.whitening.transform(model.transform(zeroth, first))
+    np.testing.assert_array_equal(model.total_variability.matrix, total_variability.matrix)
+    vectors = model.whitening.transform(total_variability.transform(*statistics))
     np.testing.assert_allclose(vectors.mean(axis=0), 0, atol=1e-8)
     np.testing.assert_allclose(np.cov(vectors.T, bias=True), np.eye(3), atol=1e-6)
-    assert list(found.trained_on) == ["artist 0", "artist 1", "artist 2"]
-    assert found.inputs == INPUTS
-    log = pd.read_csv(undisturbed.folder / "ivector.csv")
+    assert list(model.trained_on) == ["artist 0", "artist 1", "artist 2"]
+    assert model.inputs == INPUTS
+    log = pd.read_csv(complete_run.folder / "ivector.csv")
     assert log["iteration"].tolist() == [1, 2, 3, 4, 1, 2, 3]
     np.testing.assert_allclose(log["log_likelihood"], [*likelihoods, *gains])
-    assert {path.name for path in undisturbed.folder.iterdir()} == {"ivector.h5", "ivector.csv"}
+    assert list_files(complete_run) == {"ivector.h5", "ivector.csv"}
 
 
-def test_killed_after_any_iteration_it_comes_to_the_same_end(
-    undisturbed, cache, tmp_path, monkeypatch
+def test_resume_after_repeated_interrupts_is_bit_identical(
+    complete_run, new_run, train, monkeypatch
 ):
-    """The kill comes as each iteration's state is whole, the next time an iteration later."""
-    keep, run, kills = IVectorRun.keep, IVectorRun(tmp_path / "run", INPUTS), 0
+    save_state, interrupts = IVectorRun.save_state, 0
 
-    def killed_after(self, *state):
-        keep(self, *state)
+    def save_and_interrupt(self, state):
+        save_state(self, state)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(IVectorRun, "keep", killed_after)
-    while not run.out.exists():
+    monkeypatch.setattr(IVectorRun, "save_state", save_and_interrupt)
+    while not new_run.model_path.exists():
         try:
-            train_ivector_model(run, cache, TRACKS, ARTISTS, MFCC, SCHEDULE)
+            train(new_run)
         except KeyboardInterrupt:
-            kills += 1
-            assert {path.name for path in run.folder.iterdir()} == {"ivector_state.h5"}
-    assert kills == 7
-    assert run.out.read_bytes() == undisturbed.out.read_bytes()
-    log = (run.folder / "ivector.csv").read_bytes()
-    assert log == (undisturbed.folder / "ivector.csv").read_bytes()
-    assert {path.name for path in run.folder.iterdir()} == {"ivector.h5", "ivector.csv"}
+            interrupts += 1
+            assert list_files(new_run) == {"ivector_state.h5"}
+    assert interrupts == 7
+    for name in ("ivector.h5", "ivector.csv"):
+        expected = (complete_run.folder / name).read_bytes()
+        assert (new_run.folder / name).read_bytes() == expected
+    assert list_files(new_run) == {"ivector.h5", "ivector.csv"}
 
 
-def test_complete_already_and_other_inputs_refused(undisturbed, cache, capsys):
-    before = undisturbed.out.read_bytes()
-    train_ivector_model(undisturbed, cache, TRACKS, ARTISTS, MFCC, SCHEDULE)
-    assert capsys.readouterr().out == f"{undisturbed.out}: complete already\n"
-    other = replace(undisturbed, inputs={**INPUTS, "settings": {"seed": 1}})
+def test_complete_run_is_kept_and_other_inputs_are_rejected(complete_run, train, caplog):
+    before = complete_run.model_path.read_bytes()
+    with caplog.at_level(logging.INFO):
+        train(complete_run)
+    assert caplog.messages == [f"{complete_run.model_path}: complete already"]
+    other = replace(complete_run, inputs={**INPUTS, "settings": {"seed": 1}})
     with pytest.raises(InputError, match=r"settings\.seed: 0 -> 1"):
-        train_ivector_model(other, cache, TRACKS, ARTISTS, MFCC, SCHEDULE)
-    assert undisturbed.out.read_bytes() == before
+        train(other)
+    assert complete_run.model_path.read_bytes() == before
 
 
-def test_an_unfinished_training_is_not_spoilt(cache, tmp_path):
-    run = IVectorRun(tmp_path / "run", INPUTS)
-    gmm = gmm_ubm.DiagonalGMM(np.ones(1), np.zeros((1, 5)), np.ones((1, 5)))
-    run.keep((gmm, np.array([-1.0])), None)
-    other = replace(run, inputs={**INPUTS, "model": "x"})
+def test_unusable_state_is_rejected(new_run, train):
+    gmm = DiagonalGMM(np.ones(1), np.zeros((1, 5)), np.ones((1, 5)))
+    new_run.save_state(_State((gmm, np.array([-1.0]))))
     with pytest.raises(InputError, match="model: "):
-        train_ivector_model(other, cache, TRACKS, ARTISTS, MFCC, SCHEDULE)
-    with exclusive_folder(run.folder), pytest.raises(InputError, match="another process"):
-        train_ivector_model(run, cache, TRACKS, ARTISTS, MFCC, SCHEDULE)
-    (run.folder / "ivector_state.h5").write_bytes(b"no HDF5")
-    with pytest.raises(InputError, match=r"_state\.h5: damaged \(.*not an HDF5 file"):
-        train_ivector_model(run, cache, TRACKS, ARTISTS, MFCC, SCHEDULE)
-
-
-def test_a_state_whose_mixture_is_none_is_refused(cache, tmp_path):
-    run = IVectorRun(tmp_path / "run", INPUTS)
-    gmm = gmm_ubm.DiagonalGMM(np.ones(1), np.zeros((1, 5)), np.ones((1, 5)))
+        train(replace(new_run, inputs={**INPUTS, "model": "x"}))
+    with exclusive_folder(new_run.folder), pytest.raises(InputError, match="another process"):
+        train(new_run)
     object.__setattr__(gmm, "variances", np.zeros((1, 5)))
-    run.keep((gmm, np.array([-1.0])), None)
+    new_run.save_state(_State((gmm, np.array([-1.0]))))
     with pytest.raises(InputError, match=r"_state\.h5: damaged \(.*not all positive\); delete"):
-        train_ivector_model(run, cache, TRACKS, ARTISTS, MFCC, SCHEDULE)
+        train(new_run)
+    (new_run.folder / "ivector_state.h5").write_bytes(b"no HDF5")
+    with pytest.raises(InputError, match=r"_state\.h5: damaged \(.*not an HDF5 file"):
+        train(new_run)
 
 
-def test_silent_songs_are_left_out_and_counted(cache, tmp_path, capsys):
-    silent = fixtures.cache(tmp_path / "silent.h5")
-    silent.frames = np.array(silent.frames)
-    silent.frames[silent.start[0] :][: silent.length[0]] = 0
-    run = IVectorRun(tmp_path / "run", INPUTS)
-    alone = np.array(["silent artist", *ARTISTS[1:]], object)
-    train_ivector_model(run, silent, TRACKS, alone, MfccSettings(5, level_range=40.0), SCHEDULE)
-    assert "1 tracks without a loud frame left out" in capsys.readouterr().out
-    assert "silent artist" not in ivector_model.load_ivector_model(run.out).trained_on
+def test_silent_tracks_are_skipped_and_counted(new_run, tmp_path, caplog):
+    cache = fixtures.cache(tmp_path / "silent.h5")
+    cache.frames = np.array(cache.frames)
+    cache.frames[cache.start[0] :][: cache.length[0]] = 0
+    artists = np.array(["silent artist", *ARTISTS[1:]], object)
+    with caplog.at_level(logging.INFO):
+        train_ivector_model(
+            new_run, cache, TRACKS, artists, MfccSettings(5, level_range=40.0), SCHEDULE
+        )
+    assert "skipped 1 tracks without a loud frame" in caplog.text
+    trained_on = ivector_model.load_ivector_model(new_run.model_path).trained_on
+    assert "silent artist" not in trained_on
 
 
-def test_what_cannot_be_trained_is_refused(cache, tmp_path):
-    run = IVectorRun(tmp_path / "run", INPUTS)
-
-    def refusal(tracks=TRACKS, mfcc=MFCC, **changes):
-        with pytest.raises(InputError) as caught:
-            train_ivector_model(run, cache, tracks, ARTISTS, mfcc, replace(SCHEDULE, **changes))
-        return str(caught.value)
-
-    assert "--dimensions 12: i-vectors of 12 songs" in refusal(dimensions=12)
-    assert "for 99999 mixtures; take fewer --mixtures" in refusal(mixtures=99999)
-    assert "--dimensions 6: 1 mixtures of 5 coefficients have 5" in refusal(
-        mixtures=1, dimensions=6
-    )
-    assert "--coefficients 129: of 128 mel bands" in refusal(mfcc=MfccSettings(129))
-    assert list(tmp_path.iterdir()) == [] or not any(run.folder.iterdir())
-    assert "'t20': log-mel: holds NaN" in refusal(tracks=np.append(TRACKS[1:], "t20"))
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dimensions": 12}, "--dimensions 12: too many .* 12 tracks"),
+        ({"components": 99999}, "for 99999 components; use fewer --components"),
+        ({"components": 1, "dimensions": 6}, "--dimensions 6: more than the 5 means of 1 comp"),
+        ({"mfcc": MfccSettings(129)}, "--coefficients 129: more than the 128 mel bands"),
+        ({"tracks": np.append(TRACKS[1:], "t20")}, "'t20': log-mel: .*NaN"),
+    ],
+)
+def test_training_rejects_infeasible_settings(new_run, train, options, message):
+    with pytest.raises(InputError, match=message):
+        train(new_run, **options)
+    assert not new_run.folder.exists() or not any(new_run.folder.iterdir())

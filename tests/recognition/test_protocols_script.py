@@ -1,4 +1,4 @@
-"""Artist recognition as a researcher runs it: training, extraction, protocols, the whole paper."""
+"""Artist recognition on the command line: training, extraction, the protocols and their results."""
 
 import json
 import re
@@ -11,109 +11,118 @@ from common import feature_file
 from data_prep import split_csv
 from data_prep.mel_cache import MelCache
 from recognition import ivector_model
-from tests.conftest import error_in_process as refused
-from tests.conftest import run_in_process as run
+from tests.conftest import error_in_process, run_in_process
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own callbacks
-UBM = ("--mixtures", 4, "--dimensions", 3, "--ubm-iterations", 4, "--iterations", 2)
+UBM = ("--components", 4, "--dimensions", 3, "--ubm-iterations", 4, "--iterations", 2)
 FEW = ("--enrol", 4, "--tests", 2)
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("recognition")
 
 
 @pytest.fixture(scope="module")
-def splits(small_corpus, place):
-    """(training split, unseen split): two artists each of the small corpus's four."""
+def splits(small_corpus, folder):
+    """(training split, unseen split): two artists each of the four of the small corpus."""
     table = split_csv.read_split(small_corpus[0])
     names = table["artist"].unique()
     paths = []
     for name, artists in (("train", names[::2]), ("unseen", names[1::2])):
-        paths.append(place / f"{name}.csv")
+        paths.append(folder / f"{name}.csv")
         table[table["artist"].isin(artists)].to_csv(paths[-1], index=False)
     return paths
 
 
 @pytest.fixture(scope="module")
-def ivector(splits, small_corpus, place):
-    """An extractor trained on the first two artists."""
-    out = place / "runs/ivector"
-    ran = run("train_ivector.py", splits[0], small_corpus[2], "--out", out, *UBM)
-    expected = rf"{out}/ivector.h5: complete, 6 songs of 2 artists, \d+ frames, .*\n"
-    assert re.fullmatch(expected, ran.out)
-    return out / "ivector.h5"
+def train_command(splits, small_corpus, folder):
+    return ("train_ivector.py", splits[0], small_corpus[2], "--out", folder / "runs/ivector")
 
 
 @pytest.fixture(scope="module")
-def features(ivector, small_corpus, place):
-    """Its features of all songs."""
-    out = place / "features/ivector.h5"
-    ran = run("extract_features.py", ivector, small_corpus[2], "--out", out)
-    assert ran.out == f"{out}: ivector, 24 tracks\n"
-    return out
+def ivector(train_command):
+    """Path of the i-vector model of the first two artists."""
+    path = train_command[-1] / "ivector.h5"
+    output = run_in_process(*train_command, *UBM).out
+    assert re.fullmatch(rf"{path}: complete, 6 tracks of 2 artists, \d+ frames, .*\n", output)
+    return path
 
 
-def test_features_are_the_extractors_and_say_whose_songs_it_heard(features, ivector, small_corpus):
-    made, cache = ivector_model.load_ivector_model(ivector), MelCache(small_corpus[2])
-    found = feature_file.read_features(features)
-    expected = np.stack(list(made.extract_ivectors(cache[track] for track in found.track_id)))
-    np.testing.assert_array_equal(found.features, expected)
-    np.testing.assert_allclose(np.linalg.norm(found.features, axis=1), 1, rtol=1e-6)
-    assert list(found.trained_on) == list(made.trained_on) and len(found.trained_on) == 2
-    assert found.inputs["weights"]["model"] == "ivector"
+@pytest.fixture(scope="module")
+def features(ivector, small_corpus, folder):
+    """Path of the i-vectors of all tracks."""
+    path = folder / "features/ivector.h5"
+    result = run_in_process("extract_features.py", ivector, small_corpus[2], "--out", path)
+    assert result.out == f"{path}: ivector, 24 tracks\n"
+    return path
 
 
-def test_a_second_training_is_complete_already_and_another_refused(ivector, splits, small_corpus):
+def test_extracted_features_are_ivectors_and_name_training_artists(features, ivector, small_corpus):
+    model, cache = ivector_model.load_ivector_model(ivector), MelCache(small_corpus[2])
+    extracted = feature_file.read_features(features)
+    expected = np.stack(list(model.extract_ivectors(cache[t] for t in extracted.track_id)))
+    np.testing.assert_array_equal(extracted.features, expected)
+    np.testing.assert_allclose(np.linalg.norm(extracted.features, axis=1), 1, rtol=1e-6)
+    assert list(extracted.trained_on) == list(model.trained_on) and len(model.trained_on) == 2
+    assert extracted.inputs["weights"]["model"] == "ivector"
+
+
+def test_second_training_is_skipped_and_other_settings_are_rejected(ivector, train_command):
     before = ivector.read_bytes()
-    command = ("train_ivector.py", splits[0], small_corpus[2], "--out", ivector.parent)
-    again, message = (
-        run(*command, *UBM).out,
-        refused(*command, *UBM[:-1], 3),
-    )
+    former_names = ("--mixtures", 4, "--start", "kmeans", *UBM[2:])
+    again = run_in_process(*train_command, *former_names).out
+    message = error_in_process(*train_command, *UBM[:-1], 3)
     assert again == f"{ivector}: complete already\n"
     assert "settings.iterations: 2 -> 3" in message and ivector.read_bytes() == before
 
 
-def test_each_system_by_each_protocol(features, ivector, splits, small_corpus, place):
+def test_settings_are_recorded_under_stable_names(ivector):
+    """Models of former versions are recognised by these."""
+    assert ivector_model.load_ivector_model(ivector).inputs["settings"] == {
+        "mixtures": 4,
+        "start": "kmeans",
+        "ubm_iterations": 4,
+        "dimensions": 3,
+        "iterations": 2,
+        "coefficients": 20,
+        "deltas": False,
+        "level_range": None,
+        "artists": None,
+        "seed": 0,
+    }
+
+
+def test_each_system_by_each_protocol(features, ivector, splits, small_corpus, folder):
     plda = ("--scorer", "plda", "--train", features, splits[0])
     systems = {
         "i-vector + cosine": (features, splits[1]),
         "i-vector + PLDA": (features, splits[1], *plda, "--lda", 1),
         "GMM-UBM": (ivector, splits[1], "--scorer", "llr", "--cache", small_corpus[2]),
         "late fusion of i-vector and i-vector + cosine": (
-            features,
-            splits[1],
-            "--fuse",
-            "late",
-            "--with",
-            features,
+            *(features, splits[1]),
+            *("--fuse", "late", "--with", features),
         ),
     }
-    results = place / "results"
-    commands = [
-        ("evaluate.py", protocol, *given, *FEW, "--json", results / f"{protocol}_{number}.json")
-        for protocol in ("verification", "identification")
-        for number, given in enumerate(systems.values())
-    ]
-    for command in commands:
-        one = run(*command)
-        found = json.loads(command[-1].read_text())
-        metric = "eer" if command[1] == "verification" else "accuracy"
-        assert one.lines[-1] == f"{metric} {found['value']:.4f}" and 0 <= found["value"] <= 1
-        assert found["protocol"] == command[1] and found["label"] == "artist"
-        assert found["n_songs"] == 12 and found["artists"] == 2
-        assert "enrol=4 tests=2" in found["features"]
-    named = [json.loads(command[-1].read_text())["model"] for command in commands]
-    assert named == [*systems, *systems]
-    found = json.loads((results / "verification_0.json").read_text())["details"]
-    assert found["target trials"] == 4 and found["impostor trials"] == 4
+    results, models = folder / "results", []
+    for protocol, metric in (("verification", "eer"), ("identification", "accuracy")):
+        for number, options in enumerate(systems.values()):
+            path = results / f"{protocol}_{number}.json"
+            output = run_in_process("evaluate.py", protocol, *options, *FEW, "--json", path)
+            result = json.loads(path.read_text())
+            assert output.lines[-1] == f"{metric} {result['value']:.4f}"
+            assert 0 <= result["value"] <= 1 and result["protocol"] == protocol
+            assert result["label"] == "artist"
+            assert result["n_songs"] == 12 and result["artists"] == 2
+            assert "enrol=4 tests=2" in result["features"]
+            models.append(result["model"])
+    assert models == [*systems, *systems]
+    details = json.loads((results / "verification_0.json").read_text())["details"]
+    assert details["target trials"] == 4 and details["impostor trials"] == 4
 
-    ran = run("evaluate.py", "tables", "--results", results)
-    assert "| GMM-UBM |" in ran.out
-    ran = run("evaluate.py", "figures", "--results", results)
-    assert "verification_by_artists_unseen_artist.png: arxiv2017, Figure 2: " in ran.out
+    assert "| GMM-UBM |" in run_in_process("evaluate.py", "tables", "--results", results).out
+    output = run_in_process("evaluate.py", "figures", "--results", results).out
+    assert "verification_by_artists_unseen_artist.png: arxiv2017, Figure 2: " in output
     for protocol in ("verification", "identification"):
         for suffix in ("md", "csv", "tex", "png", "svg"):
             file = results / f"{protocol}_by_artists_unseen_artist.{suffix}"
@@ -123,85 +132,69 @@ def test_each_system_by_each_protocol(features, ivector, splits, small_corpus, p
     assert table["system"].tolist()[:3] == ["GMM-UBM", "i-vector + cosine", "i-vector + PLDA"]
 
 
-def test_a_result_is_not_made_again_unless_something_changed(features, splits, place):
-    path = place / "again/one.json"
+def test_result_is_recomputed_only_if_inputs_changed(features, splits, folder):
+    path = folder / "again/one.json"
     command = ("evaluate.py", "verification", features, splits[1], *FEW, "--json", path)
-    first = run(*command, "--one-shot", "--trials", 3)
+    first = run_in_process(*command, "--one-shot", "--trials", 3)
     assert "by enrolment songs 2 " in first.out
     before = path.read_bytes()
-    again = run(*command, "--one-shot", "--trials", 3)
+    again = run_in_process(*command, "--one-shot", "--trials", 3)
     assert again.lines == [f"{path}: complete already", first.lines[-1]]
     assert path.read_bytes() == before
-    assert "complete already" not in run(*command, "--seed", 1).out
-    table = pd.read_csv(splits[1])
-    table[::-1].to_csv(place / "turned.csv", index=False)
-    turned = ("evaluate.py", "verification", features, place / "turned.csv", *FEW)
-    assert "complete already" not in run(*turned, "--json", path).out
+    assert "complete already" not in run_in_process(*command, "--seed", 1).out
+    reversed_split = folder / "reversed.csv"
+    pd.read_csv(splits[1])[::-1].to_csv(reversed_split, index=False)
+    command = ("evaluate.py", "verification", features, reversed_split, *FEW, "--json", path)
+    assert "complete already" not in run_in_process(*command).out
 
 
-def test_lda_makes_features_out_of_features(features, splits, place):
-    out = place / "features/lda.h5"
-    command = ("evaluate.py", "lda", features, splits[0], features, "--out", out)
-    assert run(*command, "--dimensions", 1).out == f"{out}: 24 tracks in 1 dimensions\n"
-    found, before = feature_file.read_features(out), out.read_bytes()
-    assert found.features.shape == (24, 1) and found.inputs["lda"]["dimensions"] == 1
-    assert found.inputs["weights"]["name"] == "ivector_lda"
-    assert run(*command, "--dimensions", 1).out == f"{out}: complete already\n"
-    assert "lda.dimensions: 1 -> 2" in refused(*command, "--dimensions", 2)
-    assert out.read_bytes() == before
-    run("evaluate.py", "retrieval", out, splits[1], "--label", "artist")
-    message = refused("evaluate.py", "lda", out, splits[0], features, "--out", place / "x.h5")
-    assert f"{out} is by ivector_lda, {features} by ivector" in message
+def test_lda_projects_features(features, splits, folder):
+    path = folder / "features/lda.h5"
+    command = ("evaluate.py", "lda", features, splits[0], features, "--out", path)
+    output = run_in_process(*command, "--dimensions", 1).out
+    assert output == f"{path}: 24 tracks in 1 dimensions\n"
+    projected, before = feature_file.read_features(path), path.read_bytes()
+    assert projected.features.shape == (24, 1) and projected.inputs["lda"]["dimensions"] == 1
+    assert projected.inputs["weights"]["name"] == "ivector_lda"
+    assert run_in_process(*command, "--dimensions", 1).out == f"{path}: complete already\n"
+    assert "lda.dimensions: 1 -> 2" in error_in_process(*command, "--dimensions", 2)
+    assert path.read_bytes() == before
+    run_in_process("evaluate.py", "retrieval", path, splits[1], "--label", "artist")
+    other = ("evaluate.py", "lda", path, splits[0], features, "--out", folder / "x.h5")
+    assert f"{path} is by ivector_lda, {features} by ivector" in error_in_process(*other)
 
 
-def test_genres_and_tags(features, small_corpus):
-    ran = run("evaluate.py", "transfer", features, small_corpus[0])
-    assert [line.rpartition(" ")[0] for line in ran.lines] == [
-        "logistic regression",
-        "neural network",
-        "accuracy",
-    ]
-    ran = run("evaluate.py", "tagging", features, small_corpus[0])
-    assert ran.lines[-1].startswith("auc ") and ran.lines[-2].startswith("average precision ")
+def test_ivectors_are_evaluated_on_genres_and_tags(features, small_corpus):
+    output = run_in_process("evaluate.py", "transfer", features, small_corpus[0])
+    names = [line.rpartition(" ")[0] for line in output.lines]
+    assert names == ["logistic regression", "neural network", "accuracy"]
+    output = run_in_process("evaluate.py", "tagging", features, small_corpus[0])
+    assert output.lines[-1].startswith("auc ")
+    assert output.lines[-2].startswith("average precision ")
 
 
-def test_what_does_not_fit_is_refused(features, ivector, splits, small_corpus, place):
+def test_incompatible_inputs_are_rejected(features, splits, small_corpus, folder):
     train, unseen = splits
-    judge = ("evaluate.py", "verification", features)
-    cases = {
-        (*judge, train, *FEW): "the model was trained on 2 of 2 artists, the first ",
-        (*judge, unseen): "has 6 songs, fewer than 15 to enrol and 5 to test (2 such artists",
-        (*judge, unseen, *FEW, "--label", "mood"): "has no column 'mood'",
-        (*judge, unseen, *FEW, "--scorer", "llr", "--cache", small_corpus[2]): "not an i-vector",
-        (
-            *judge,
-            unseen,
-            *FEW,
-            "--scorer",
-            "plda",
-            "--lda",
-            9,
-            "--train",
-            features,
-            train,
-        ): "LDA: 9 dimensions from 2 artists",
-        ("evaluate.py", "tagging", features, unseen, "--label", "genre"): "holds 1 tags; needs two",
-        (
-            "train_ivector.py",
-            train,
-            small_corpus[2],
-            "--out",
-            place / "runs/never",
-        ): "--dimensions 256: i-vectors of 6 songs",
-    }
     table = pd.read_csv(unseen, dtype=str)
     table.loc[0, "artist"] = ""
-    table.to_csv(place / "nameless.csv", index=False)
-    cases["evaluate.py", "verification", features, place / "nameless.csv", *FEW] = "fewer than 4"
-    for case, expected in cases.items():
-        message = refused(*case)
-        assert expected in message, message
-    assert not (place / "runs/never").exists()
+    table.to_csv(folder / "nameless.csv", index=False)
+    verify = ("evaluate.py", "verification", features)
+    plda = ("--scorer", "plda", "--lda", 9, "--train", features, train)
+    cases = {
+        (*verify, train, *FEW): "the model was trained on 2 of 2 artists, the first ",
+        (*verify, unseen): "has 6 tracks, fewer than 15 to enrol and 5 to test (2 such artists",
+        (*verify, unseen, *FEW, "--label", "mood"): "has no column 'mood'",
+        (*verify, unseen, *FEW, "--scorer", "llr", "--cache", small_corpus[2]): "not an i-vector",
+        (*verify, unseen, *FEW, *plda): "LDA: 9 dimensions from 2 artists",
+        (*verify, folder / "nameless.csv", *FEW): "fewer than 4",
+        (
+            *("train_ivector.py", train, small_corpus[2]),
+            *("--out", folder / "runs/never"),
+        ): "--dimensions 256: too many to whiten the i-vectors of 6",
+    }
+    for command, expected in cases.items():
+        assert expected in error_in_process(*command)
+    assert not (folder / "runs/never").exists()
 
 
 @pytest.mark.parametrize(
@@ -220,6 +213,6 @@ def test_what_does_not_fit_is_refused(features, ivector, splits, small_corpus, p
         ),
     ],
 )
-def test_options_that_do_not_go_together(options, message):
-    ran = run("evaluate.py", "identification", "a.h5", "b.csv", *options, status=2)
-    assert message in ran.err and "Traceback" not in ran.err
+def test_incompatible_options_are_rejected(options, message):
+    error = run_in_process("evaluate.py", "identification", "a.h5", "b.csv", *options, status=2).err
+    assert message in error and "Traceback" not in error

@@ -1,143 +1,326 @@
-"""The recognition systems out of files: what fits together, and what is refused."""
+"""The recognition systems: scorers and fusion against formulas, and systems made from files."""
 
 import numpy as np
 import pytest
 
 from common.errors import InputError
-from recognition import systems, verification
+from data_prep.mel import FrontEnd
+from data_prep.mfcc import MfccSettings
+from evaluation.projection import fit_lda
+from recognition import gmm_ubm, systems, verification
+from recognition.ivector_model import IVectorModel
+from recognition.plda import PLDA
+from recognition.verification import draw_enrolment
 from tests.evaluation import feature_files
+
+
+def unit(x):
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+# ---------------------------------------------------------------- scorers
+
+
+@pytest.fixture(scope="module")
+def unseen():
+    table, features = feature_files.make_artists("abc", spread=1.0)
+    return features, draw_enrolment(table["artist"], 3, 2, seed=0)
+
+
+@pytest.fixture(scope="module")
+def train():
+    table, features = feature_files.make_artists("uvwxyz", spread=1.0)
+    return features, table["artist"].to_numpy(object)
+
+
+def test_cosine_scorer_uses_mean_of_enrolment_tracks(unseen):
+    features, enrolment = unseen
+    means = np.stack([features[rows].mean(axis=0) for rows in enrolment.enrol_rows])
+    expected = unit(means) @ unit(features[enrolment.test_rows]).T
+    scores = systems.cosine_scorer(features)(enrolment)
+    np.testing.assert_allclose(scores, expected, atol=1e-6)
+
+
+def test_equal_cosines_are_ties_and_zero_vectors_have_cosine_zero():
+    models = np.random.default_rng(0).normal(size=(1, 7)) * np.array([[1], [1 / 3], [1e9]])
+    scores = systems.cosine_scores(models, np.random.default_rng(1).normal(size=(5, 7)))
+    assert (scores == scores[0]).all()
+    assert systems.cosine_scores([[0, 0], [1, 1]], [[1, 0]]).T.tolist() == [[0, 0.7071067812]]
+
+
+def test_scorers_reject_unusable_features():
+    enrolment = draw_enrolment(list("aabb"), 1, 1)
+    with pytest.raises(InputError, match=r"3 rows of features, .* up to row 3"):
+        systems.enrol_artists(np.eye(3), enrolment)
+    with pytest.raises(InputError, match="NaN or infinity"):
+        systems.enrol_artists(np.full((4, 2), np.nan), enrolment)
+    with pytest.raises(InputError, match="of 2 dimensions, but test features of 3"):
+        systems.cosine_scores(np.eye(2), np.eye(3))
+
+
+@pytest.mark.parametrize("lda", [None, 3])
+@pytest.mark.parametrize("tracks", [1, 3])
+def test_plda_scorer_uses_whitened_unit_vectors_and_number_of_tracks(unseen, train, lda, tracks):
+    features, enrolment = unseen[0].astype(np.float64), unseen[1].truncate(tracks)
+    x, artists = train[0].astype(np.float64), train[1]
+    if lda:
+        projection = fit_lda(x, artists, lda)
+        features, x = projection.apply(features), projection.apply(x)
+    mean, covariance = x.mean(axis=0), np.cov(x.T, bias=True)
+    values, axes = np.linalg.eigh(covariance)
+    matrix = axes @ np.diag(values**-0.5) @ axes.T
+    features, x = (unit((each - mean) @ matrix) for each in (features, x))
+    means = np.stack([features[rows].mean(axis=0) for rows in enrolment.enrol_rows])
+    expected = PLDA.fit(x, artists).score(means, tracks, features[enrolment.test_rows])
+    scores = systems.plda_scorer(unseen[0], *train, lda)(enrolment)
+    np.testing.assert_allclose(scores, expected, atol=1e-8)
+
+
+def test_plda_scorer_rejects_unusable_training_tracks(unseen, train):
+    features, artists = train
+    constant = features.copy()
+    constant[:, 1] = 7
+    cases = [
+        (features[:, :3], artists, None, "of 4 dimensions, but training features of 3"),
+        (features, np.arange(36), None, "each of the 36 artists has only one track"),
+        (constant, artists, None, r"PLDA, whitening: 36 vectors .* span only 3.*--lda"),
+        (features, artists, 6, "LDA: 6 dimensions from 6 artists"),
+    ]
+    for *arguments, message in cases:
+        with pytest.raises(InputError, match=message):
+            systems.plda_scorer(unseen[0], *arguments)
+
+
+@pytest.fixture(scope="module")
+def background():
+    """A model of which only the UBM is used, and log-mels of three artists' tracks."""
+    random = np.random.default_rng(0)
+    tilt = [np.linspace(a, b, 128) for a, b in ((1, 0.2), (0.2, 1), (0.7, 0.6))]
+    mels = [
+        (random.random((60, 128)) * tilt[artist]).astype(np.float32)
+        for artist in range(3)
+        for _ in range(feature_files.SONGS)
+    ]
+    mfcc = MfccSettings(6)
+    frames = np.concatenate([mfcc.frames(mel, FrontEnd()) for mel in mels])
+    ubm, _ = gmm_ubm.fit_gmm(frames, 2, seed=0)
+    return IVectorModel(mfcc, FrontEnd(), ubm, None, None, np.array([]), {}), mels
+
+
+@pytest.mark.parametrize("tracks", [1, 3])
+def test_llr_scorer_uses_each_artists_adapted_mixture(background, tracks):
+    model, mels = background
+    artists = np.repeat(list("abc"), feature_files.SONGS)
+    enrolment = draw_enrolment(artists, 3, 2, seed=1).truncate(tracks)
+    frames = [model.extract_frames(mel) for mel in mels]
+    ubm, expected = model.ubm, np.empty((3, len(enrolment.test_rows)))
+    for artist, rows in enumerate(enrolment.enrol_rows):
+        statistics = ubm.statistics(np.concatenate([frames[row] for row in rows]))
+        adapted = gmm_ubm.adapt_means(ubm, *statistics, 8.0)
+        for number, row in enumerate(enrolment.test_rows):
+            ratio = adapted.log_likelihood(frames[row]) - ubm.log_likelihood(frames[row])
+            expected[artist, number] = ratio.mean()
+    scores = systems.llr_scorer(model, dict(enumerate(mels)), range(18), 8.0)(enrolment)
+    np.testing.assert_allclose(scores, expected, atol=1e-3 * np.ptp(expected))
+    assert verification.identification_accuracy(scores, enrolment.truth, (1,))[1] > 0.5
+
+
+def test_llr_scorer_names_silent_track(background):
+    model, mels = background
+    loud = IVectorModel(**{**vars(model), "mfcc": MfccSettings(6, level_range=40.0)})
+    with_silence = [*mels[:4], np.zeros((50, 128), np.float32)]
+    with pytest.raises(InputError, match="'e' has no frame that is loud enough"):
+        systems.llr_scorer(loud, dict(zip("abcde", with_silence, strict=True)), list("abcde"), 16.0)
+
+
+# ---------------------------------------------------------------- fusion
+
+
+def test_early_fusion_weights_all_parts_equally():
+    random = np.random.default_rng(0)
+    parts = random.normal(size=(8, 3)), 1000 * random.normal(size=(8, 5))
+    fused = systems.concatenate_features(parts, [range(8), range(8)])
+    assert fused.shape == (8, 8)
+    cosines = [systems.cosine_scores(part, part) for part in (*parts, fused)]
+    np.testing.assert_allclose(cosines[2], (cosines[0] + cosines[1]) / 2, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("parts", "track_ids", "message"),
+    [
+        ([np.eye(2)], [["a", "b"]], "1 features and the tracks of 1"),
+        ([np.eye(2)] * 2, [["a", "b"]], "2 features and the tracks of 1"),
+        ([np.eye(2)] * 2, [["a", "b"], ["a", "c"]], "part 2 .* other tracks than part 1"),
+        ([np.eye(2)] * 2, [["a", "b"], ["b", "a"]], "or another order"),
+        ([np.eye(2), np.eye(3)], [["a", "b"]] * 2, "part 2 has 3 rows for 2 tracks"),
+        ([np.eye(2), np.eye(2) * np.nan], [["a", "b"]] * 2, "part 2: 2 of 2 rows"),
+    ],
+)
+def test_early_fusion_rejects_unusable_parts(parts, track_ids, message):
+    with pytest.raises(InputError, match=message):
+        systems.concatenate_features(parts, track_ids)
+
+
+def test_late_fusion_averages_normalized_scores(unseen, train):
+    features, enrolment = unseen
+    scorers = systems.cosine_scorer(features), systems.plda_scorer(features, *train, None)
+    scores = [scorer(enrolment) for scorer in scorers]
+    expected = np.mean([(each - each.mean()) / each.std() for each in scores], axis=0)
+    np.testing.assert_allclose(systems.fuse_scorers(scorers)(enrolment), expected, atol=1e-12)
+    rescaled = systems.fuse_scores([scores[0], 50 * scores[1] - 300])
+    np.testing.assert_allclose(rescaled, expected, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        ([np.eye(2)], "1 scores of shapes"),
+        ([np.eye(2), np.eye(3)], "shapes.*the same trials"),
+        ([np.eye(2), np.ones((2, 2))], "every score of system 2 is 1; leave"),
+        ([np.eye(2), np.eye(2) * np.nan], "4 of 4 scores of system 2 are NaN"),
+    ],
+)
+def test_late_fusion_rejects_unusable_scores(scores, message):
+    with pytest.raises(InputError, match=message):
+        systems.fuse_scores(scores)
+
+
+# ---------------------------------------------------------------- evaluation
+
+
+def test_evaluation_averages_draws_and_smaller_enrolments(unseen):
+    artists = np.repeat(list("abc"), feature_files.SONGS)
+    draws = [draw_enrolment(artists, 4, 2, seed=seed) for seed in (0, 1)]
+    scorer = systems.cosine_scorer(unseen[0])
+
+    def eer(draw):
+        return verification.equal_error_rate(*verification.split_trials(scorer(draw), draw.truth))
+
+    result = systems.evaluate_recognition("verification", scorer, draws, one_shot=True)
+    expected = [eer(draw) for draw in draws]
+    assert (result.metric, result.values, result.n_tracks) == ("eer", expected, 18)
+    assert result.details["target trials"] == 6 and result.details["impostor trials"] == 12
+    by_size = result.details["by enrolment songs"]
+    assert list(by_size) == ["1", "2", "4"] and by_size["4"] == np.mean(expected)
+    assert by_size["2"] == pytest.approx(np.mean([eer(draw.truncate(2)) for draw in draws]))
+    curve = result.details["DET"]
+    assert len(curve["miss"]) == len(curve["false alarm"]) <= 200
+    result = systems.evaluate_recognition("identification", scorer, draws, one_shot=False)
+    accuracies = [
+        verification.identification_accuracy(scorer(draw), draw.truth, (1,))[1] for draw in draws
+    ]
+    assert (result.metric, result.values) == ("accuracy", accuracies)
+    assert result.details == {"top-3 accuracy": 1.0, "artists": 3}
+
+
+# ---------------------------------------------------------------- systems made from files
 
 
 @pytest.fixture
 def files(tmp_path):
-    """{name: (features, split)} of the CNN and of i-vectors, of unseen and of training songs."""
-    unseen, train = feature_files.make_artists("abc"), feature_files.make_artists("uvwxyz")
-    found = {
-        "cnn": feature_files.write_files(tmp_path, "cnn", *unseen, trained_on=tuple("uvwxyz")),
-        "cnn_train": feature_files.write_files(tmp_path, "cnn_train", *train),
+    """{name: (features, split)} of two models, for unseen artists and for training artists."""
+
+    def write(name, artists, seed, d, **options):
+        table, features = feature_files.make_artists(artists, seed, d=d)
+        return feature_files.write_files(tmp_path, name, table, features, **options)
+
+    ivector = {"seed": 1, "d": 3, "model": "ivector"}
+    return {
+        "cnn": write("cnn", "abc", 0, 4, trained_on=tuple("uvwxyz")),
+        "cnn_train": write("cnn_train", "uvwxyz", 0, 4),
+        "ivector": write("ivector", "abc", failed=("b4",), **ivector),
+        "ivector_train": write("ivector_train", "uvwxyz", failed=("u0", "u3"), **ivector),
+        "siamese": write("siamese", "abc", 2, 4, model="siamese"),
+        "other": write("other", "mno", 0, 4, model="ivector"),
+        "seen": write("seen", "abc", 0, 4, trained_on=("B", "z")),
     }
-    other, other_train = (
-        feature_files.make_artists("abc", 1, d=3),
-        feature_files.make_artists("uvwxyz", 1, d=3),
-    )
-    failed = {"model": "ivector", "failed": ("b4",)}
-    found["ivector"] = feature_files.write_files(tmp_path, "ivector", *other, **failed)
-    failed = {"model": "ivector", "failed": ("u0", "u3")}
-    found["ivector_train"] = feature_files.write_files(
-        tmp_path, "ivector_train", *other_train, **failed
-    )
-    return found
 
 
-def system(files, first="cnn", scorer="cosine", **more):
-    return systems.load_feature_system(*files[first], "artist", scorer=scorer, **more)
+def load(files, first="cnn", scorer="cosine", **options):
+    return systems.load_feature_system(*files[first], "artist", scorer=scorer, **options)
 
 
-def rows(split, *names):
-    """Which songs of some artists are in the training subset."""
-    return split["artist"].isin(names) & split["subset"].eq("train")
+def draw(system, enrol_tracks=3, test_tracks=2):
+    return draw_enrolment(system.artists, enrol_tracks, test_tracks, seed=0)
 
 
-def test_cosine_of_one_file(files):
-    found = system(files)
-    assert list(found.artists) == list(feature_files.make_artists("abc")[0]["artist"])
-    assert found.description == {
+def training_rows(table, artists):
+    return table["artist"].isin(list(artists)) & table["subset"].eq("train")
+
+
+def test_cosine_system(files):
+    system = load(files)
+    table, features = feature_files.make_artists("abc")
+    assert list(system.artists) == list(table["artist"])
+    assert system.description == {
         "features": "basic_run cosine",
         "model": "DeepArtistID + cosine",
         "artists": 3,
         "seed": None,
     }
-    who = verification.draw_enrolment(found.artists, 3, 2, seed=0)
-    expected = systems.cosine_scorer(feature_files.make_artists("abc")[1])(who)
-    np.testing.assert_array_equal(found.make_scorer()(who), expected)
+    expected = systems.cosine_scorer(features)(draw(system))
+    np.testing.assert_array_equal(system.make_scorer()(draw(system)), expected)
 
 
-def test_plda_learns_from_the_training_songs_of_the_first_artists(files):
+def test_plda_system_trains_on_first_artists(files):
     table, features = feature_files.make_artists("uvwxyz")
-    used = rows(table, *"uvwx").to_numpy()
-    found = system(files, scorer="plda", train=files["cnn_train"], max_train_artists=4)
-    who = verification.draw_enrolment(found.artists, 3, 2, seed=0)
-    artists = table["artist"].to_numpy(object)[used]
-    expected = systems.plda_scorer(
-        feature_files.make_artists("abc")[1], features[used], artists, None
-    )
-    np.testing.assert_array_equal(found.make_scorer()(who), expected(who))
-    assert found.description["model"] == "DeepArtistID + PLDA"
-    fewer = system(files, scorer="plda", train=files["cnn_train"], max_train_artists=5)
-    assert fewer.inputs != found.inputs  # so that a result is not taken for another
+    rows = training_rows(table, "uvwx").to_numpy()
+    system = load(files, scorer="plda", train=files["cnn_train"], max_train_artists=4)
+    artists = table["artist"].to_numpy(object)[rows]
+    unseen = feature_files.make_artists("abc")[1]
+    expected = systems.plda_scorer(unseen, features[rows], artists, None)(draw(system))
+    np.testing.assert_array_equal(system.make_scorer()(draw(system)), expected)
+    assert system.description["model"] == "DeepArtistID + PLDA"
+    other = load(files, scorer="plda", train=files["cnn_train"], max_train_artists=5)
+    assert other.inputs != system.inputs
 
 
-@pytest.mark.parametrize("fuse", ["early", "late"])
-def test_fusion_is_of_the_songs_that_both_have(files, fuse, capsys):
-    other = [files["ivector"][0], files["ivector_train"][0]]
-    given = {"train": files["cnn_train"], "fusion": fuse, "other_features": other}
-    found = system(files, scorer="plda", **given)
-    assert len(found.artists) == 17 and "1 tracks left out" in capsys.readouterr().out
-    assert found.description["model"] == f"{fuse} fusion + PLDA"
-    assert found.description["features"] == f"basic_run and ivector_run {fuse} plda"
-    table, _ = feature_files.make_artists("abc")
-    train, _ = feature_files.make_artists("uvwxyz")
-    kept = ~table["track_id"].eq("b4").to_numpy()
-    used = (rows(train, *"uvwxyz") & ~train["track_id"].eq("u0")).to_numpy()
+@pytest.mark.parametrize("fusion", ["early", "late"])
+def test_fusion_system_uses_tracks_with_both_features(files, fusion):
+    others = [files["ivector"][0], files["ivector_train"][0]]
+    options = {"train": files["cnn_train"], "fusion": fusion, "other_features": others}
+    system = load(files, scorer="plda", **options)
+    assert system.description["model"] == f"{fusion} fusion + PLDA"
+    assert system.description["features"] == f"basic_run and ivector_run {fusion} plda"
+    table, train = (feature_files.make_artists(names)[0] for names in ("abc", "uvwxyz"))
+    rows = table["track_id"].ne("b4").to_numpy()
+    train_rows = (training_rows(train, "uvwxyz") & train["track_id"].ne("u0")).to_numpy()
+    assert len(system.artists) == rows.sum() == 17
     parts = [
         (
-            feature_files.make_artists("abc", seed, d=d)[1][kept],
-            feature_files.make_artists("uvwxyz", seed, d=d)[1][used],
+            feature_files.make_artists("abc", seed, d=d)[1][rows],
+            feature_files.make_artists("uvwxyz", seed, d=d)[1][train_rows],
         )
         for seed, d in ((0, 4), (1, 3))
     ]
-    who = verification.draw_enrolment(found.artists, 3, 2, seed=0)
-    artists = train["artist"].to_numpy(object)[used]
-    if fuse == "late":
-        each = [systems.plda_scorer(*part, artists, None)(who) for part in parts]
-        expected = systems.fuse_scores(each)
-    else:
-        x, y = (
-            np.concatenate([p / np.linalg.norm(p, axis=1, keepdims=True) for p in both], axis=1)
-            for both in zip(*parts, strict=True)
-        )
-        expected = systems.plda_scorer(x, y, artists, None)(who)
-    np.testing.assert_allclose(found.make_scorer()(who), expected, atol=1e-5)
+    if fusion == "early":
+        parts = [[np.hstack([unit(x) for x in pair]) for pair in zip(*parts, strict=True)]]
+    artists = train["artist"].to_numpy(object)[train_rows]
+    scores = [systems.plda_scorer(*part, artists, None)(draw(system)) for part in parts]
+    expected = systems.fuse_scores(scores) if fusion == "late" else scores[0]
+    np.testing.assert_allclose(system.make_scorer()(draw(system)), expected, atol=1e-5)
 
 
-def test_a_fusion_that_the_paper_has_not_says_of_what(files, tmp_path):
-    other = feature_files.write_files(
-        tmp_path, "siamese", *feature_files.make_artists("abc"), model="siamese"
-    )
-    found = system(files, fusion="late", other_features=[other[0]])
-    assert found.description["model"] == "late fusion of DeepArtistID and siamese + cosine"
+def test_fusion_that_is_not_in_paper_names_its_features(files):
+    system = load(files, fusion="late", other_features=[files["siamese"][0]])
+    assert system.description["model"] == "late fusion of DeepArtistID and siamese + cosine"
 
 
-def test_early_fusion_by_cosine_is_the_mean_cosine(files):
-    found = system(files, fusion="early", other_features=[files["ivector"][0]])
-    one, other = (feature_files.make_artists("abc", seed, d=d)[1] for seed, d in ((0, 4), (1, 3)))
-    who = verification.draw_enrolment(found.artists, 1, 1, seed=0)
-    kept = np.flatnonzero(~feature_files.make_artists("abc")[0]["track_id"].eq("b4"))
-    expected = sum(systems.cosine_scorer(part[kept])(who) for part in (one, other)) / 2
-    np.testing.assert_allclose(found.make_scorer()(who), expected, atol=1e-6)
-
-
-def test_artists_that_were_trained_on_are_refused(files, tmp_path):
-    seen = feature_files.write_files(
-        tmp_path, "seen", *feature_files.make_artists("abc"), trained_on=("B", "z")
-    )
+def test_training_artists_are_rejected(files):
     with pytest.raises(InputError, match="trained on 1 of 3 artists, the first 'b'"):
-        systems.load_feature_system(*seen, "artist", scorer="cosine")
-    systems.load_feature_system(*seen, "genre", scorer="cosine")  # no names of artists
-    # What PLDA learns from counts too, though the weights were trained on others.
+        load(files, "seen")
+    systems.load_feature_system(*files["seen"], "genre", scorer="cosine")  # not artists' names
+    # The training artists of PLDA count, too.
     with pytest.raises(InputError, match="trained on 3 of 3 artists, the first 'a'"):
-        system(files, scorer="plda", train=(files["cnn"][0], files["cnn"][1]))
+        load(files, scorer="plda", train=files["cnn"])
 
 
-def test_files_that_do_not_fit_are_refused(files, tmp_path):
+def test_files_that_do_not_fit_are_rejected(files, tmp_path):
     with pytest.raises(InputError, match=r"cnn\.h5 is by basic_run, .*by ivector_run; extract"):
-        system(files, scorer="plda", train=files["ivector_train"])
-    other = feature_files.write_files(
-        tmp_path, "other", *feature_files.make_artists("mno"), model="ivector"
-    )
+        load(files, scorer="plda", train=files["ivector_train"])
     with pytest.raises(InputError, match=r"other\.h5: lacks 18 of 18 tracks, the first 'a0'"):
-        system(files, fusion="late", other_features=[other[0]])
+        load(files, fusion="late", other_features=[files["other"][0]])
     with pytest.raises(InputError, match="has 6 artists, not 7"):
-        system(files, scorer="plda", train=files["cnn_train"], max_train_artists=7)
-    with pytest.raises(InputError, match="not an i-vector extractor"):
+        load(files, scorer="plda", train=files["cnn_train"], max_train_artists=7)
+    with pytest.raises(InputError, match="not an i-vector model"):
         systems.load_gmm_ubm_system(*files["cnn"], "artist", tmp_path / "cache.h5", 16.0)
