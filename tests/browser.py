@@ -1,4 +1,4 @@
-"""A real browser for the tests of pages: Debian's Chromium, headless, driven by Selenium."""
+"""A real browser for tests of pages: headless Chromium, driven by Selenium."""
 
 import contextlib
 import shutil
@@ -11,10 +11,10 @@ import pytest
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-# Without a graphics card, WebGL is drawn by software, which Chromium has to be told to trust.
+# WebGL in software, without a graphics card.
 WEBGL = ("--enable-unsafe-swiftshader", "--use-gl=angle", "--use-angle=swiftshader")
 NO_WEBGL = ("--disable-3d-apis",)
-MAY_PLAY = ("--autoplay-policy=no-user-gesture-required",)
+AUTOPLAY = ("--autoplay-policy=no-user-gesture-required",)
 OPTIONS = (
     "--headless=new",
     "--no-sandbox",
@@ -31,21 +31,21 @@ OPTIONS = (
 
 
 @contextlib.contextmanager
-def browser(*options: str) -> Iterator["Chrome"]:
-    """A browser with a new, empty profile, or a skip where none is installed."""
-    places = [shutil.which(name) for name in ("chromium", "chromedriver")]
-    if None in places:
+def open_browser(*options: str) -> Iterator["Chrome"]:
+    """A browser with an empty profile; skips the test if none is installed."""
+    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not chromedriver:
         pytest.skip("needs a browser: apt-get install chromium chromium-driver")
     from selenium import webdriver
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        chosen = webdriver.ChromeOptions()
-        chosen.binary_location = places[0]
+        settings = webdriver.ChromeOptions()
+        settings.binary_location = chromium
         for option in (*OPTIONS, *options, f"--user-data-dir={profile}"):
-            chosen.add_argument(option)
-        chosen.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        service = webdriver.ChromeService(executable_path=places[1])
-        driver = webdriver.Chrome(options=chosen, service=service)
+            settings.add_argument(option)
+        settings.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        service = webdriver.ChromeService(executable_path=chromedriver)
+        driver = webdriver.Chrome(options=settings, service=service)
         try:
             yield driver
         finally:
@@ -53,18 +53,18 @@ def browser(*options: str) -> Iterator["Chrome"]:
 
 
 @contextlib.contextmanager
-def narrow(driver: "Chrome", width: int = 400) -> Iterator[None]:
-    """The window as a telephone's."""
-    wide = driver.get_window_size()
-    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+def narrow_window(driver: "Chrome", width: int = 400) -> Iterator[None]:
+    """Make the window as narrow as a phone's."""
+    size = driver.get_window_size()
+    narrow = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", narrow)
     try:
         yield
     finally:
         driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-        driver.set_window_size(wide["width"], wide["height"])
+        driver.set_window_size(size["width"], size["height"])
 
 
-def errors(driver: "Chrome") -> list[str]:
-    """What the console holds of errors, since last asked; a driver's advice on speed is none."""
-    return [one["message"] for one in driver.get_log("browser") if one["level"] == "SEVERE"]
+def console_errors(driver: "Chrome") -> list[str]:
+    """Errors in the console since the last call."""
+    return [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]

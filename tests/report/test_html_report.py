@@ -1,4 +1,4 @@
-"""The report: whole, by itself, with every number and need, and safe whatever names there are."""
+"""The report: complete, self-contained, and safe whatever names there are."""
 
 import json
 import re
@@ -18,7 +18,11 @@ HOSTILE = "</style><script>document.title='x'</script><img src=x onerror=alert(1
 
 @pytest.fixture
 def folder(tmp_path):
-    """Results with hostile names, a training, a page of songs and a journal."""
+    """Results with hostile names, a training, a page of tracks and a journal."""
+    inputs = {
+        "features": [{"weights": {"name": HOSTILE, "sha256": "ab" * 32}}],
+        "settings": {"seed": 7},
+    }
     results = {
         "one": {},
         "two": {"model": "basic", "features": HOSTILE, "artists": 500, "value": 0.25},
@@ -29,13 +33,7 @@ def folder(tmp_path):
             "artists": 500,
             "seed": 0,
             "details": {"accuracy of each genre": {HOSTILE: 0.5}},
-            "made_from": {
-                "inputs": {
-                    "features": [{"weights": {"name": HOSTILE, "sha256": "ab" * 32}}],
-                    "settings": {"seed": 7},
-                },
-                "versions": {"keras": "3.0", HOSTILE: "1"},
-            },
+            "made_from": {"inputs": inputs, "versions": {"keras": "3.0", HOSTILE: "1"}},
             "command": f"python evaluate.py {HOSTILE}",
         },
         "map": {
@@ -51,16 +49,18 @@ def folder(tmp_path):
     (run / "log.csv").write_text("epoch,loss,val_loss\n1,2.5,2.25\n2,2.0,2.125\n")
     inputs = {"model": "siamese", "artists": 500, "settings": {"seed": 3}}
     (run / "run.json").write_text(json.dumps({"inputs": inputs, "backend": HOSTILE}))
+    (tmp_path / "steps.csv").write_text("command,kind,amount,seconds\npython x.py,basic,1,2\n")
     (tmp_path / "songs_a&b.html").write_text("")
     return tmp_path
 
 
-class _Read(HTMLParser):
+class Page(HTMLParser):
     """Elements and text of a page."""
 
-    def __init__(self) -> None:
+    def __init__(self, path) -> None:
         super().__init__()
         self.elements, self.text = [], ""
+        self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attributes):
         self.elements.append((tag, dict(attributes)))
@@ -68,107 +68,86 @@ class _Read(HTMLParser):
     def handle_data(self, text):
         self.text += text
 
-
-def read(path) -> _Read:
-    made = _Read()
-    made.feed(path.read_text(encoding="utf-8"))
-    return made
+    def attributes(self, tag) -> list[dict]:
+        return [attributes for name, attributes in self.elements if name == tag]
 
 
-def test_every_number_and_every_need_of_the_papers_is_in_it(folder):
+def test_report_contains_all_numbers_and_needs_of_the_papers(folder):
     ran = run_in_process("evaluate.py", "report", "--results", folder)
     assert ran.lines == [f"{folder / 'report.html'}"]
-    found = read(folder / "report.html")
+    page = Page(folder / "report.html")
     cells = compare_with_paper(read_results(folder))
     for need in set(cells["needs"]) - {""}:
-        assert need in found.text
+        assert need in page.text
     for number in cells["paper's"].dropna():
-        assert f"{number:.4f}" in found.text
-    assert "ismir2018: 1 of 31 numbers" in found.text
+        assert f"{number:.4f}" in page.text
+    assert "ismir2018: 1 of 31 numbers" in page.text
 
 
-def test_it_shows_figures_curves_and_what_it_was_made_from(folder):
-    html_report.write_report(folder)
-    found = read(folder / "report.html")
-    pictures = [one for tag, one in found.elements if tag == "img"]
-    assert all(one["src"].startswith("data:image/svg+xml;base64,") for one in pictures)
+def test_report_shows_figures_curves_and_provenance(folder):
+    page = Page(html_report.write_report(folder))
+    images = page.attributes("img")
+    assert all(image["src"].startswith("data:image/svg+xml;base64,") for image in images)
+    assert all(image["alt"] for image in images)
     drawn = {path.name for path in folder.glob("*.png")}
-    assert len(pictures) == len(drawn) and "training_siamese.png" in drawn
-    assert all(one["alt"] for one in pictures)
-    for told in ("ab" * 32, "2.1250", f"python evaluate.py {HOSTILE}", "keras", "one.json"):
-        assert told in found.text
-    assert "arxiv2017, Figure 2: " in found.text  # which is not drawn
-    links = [one["href"] for tag, one in found.elements if tag == "a"]
+    assert len(images) == len(drawn) and "training_siamese.png" in drawn
+    for text in ("ab" * 32, "2.1250", "keras", "one.json", "python x.py"):
+        assert text in page.text
+    assert page.text.count(f"python evaluate.py {HOSTILE}") == 1
+    assert "arxiv2017, Figure 2: " in page.text  # not drawn
+    links = [link["href"] for link in page.attributes("a")]
     assert "songs_a%26b.html" in links
-    assert {link[1:] for link in links if link.startswith("#")} <= {
-        one.get("id") for _, one in found.elements
-    }
+    ids = {attributes.get("id") for _, attributes in page.elements}
+    assert {link[1:] for link in links if link.startswith("#")} <= ids
     assert {"tables.csv", "tables.md", "tables.tex", "summary.md", "figures.csv"} <= {
         path.name for path in folder.iterdir()
     }
 
 
-def test_the_journal_says_which_commands_made_it(folder):
-    (folder / "steps.csv").write_text("command,kind,amount,seconds\npython x.py,basic,1,2\n")
-    html_report.write_report(folder)
-    text = read(folder / "report.html").text
-    assert "python x.py" in text and text.count(f"python evaluate.py {HOSTILE}") == 1
-
-
-def test_it_is_one_file_without_a_script_and_names_are_text(folder):
-    html_report.write_report(folder)
-    found = read(folder / "report.html")
-    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in found.elements}
-    assert not any(name.startswith("on") for _, one in found.elements for name in one)
-    outer = [one.get("src") or one.get("href", "") for _, one in found.elements]
-    assert not any(re.match(r"(https?:|//|javascript:)", address) for address in outer)
-    assert HOSTILE in found.text and "49" not in found.text.split(HOSTILE)[1][:5]
-    policy = next(one["content"] for tag, one in found.elements if "http-equiv" in one)
+def test_report_has_no_script_and_names_are_text(folder):
+    page = Page(html_report.write_report(folder))
+    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.elements}
+    attributes = [attributes for _, attributes in page.elements]
+    assert not any(name.startswith("on") for one in attributes for name in one)
+    addresses = [one.get("src") or one.get("href", "") for one in attributes]
+    assert not any(re.match(r"(https?:|//|javascript:)", address) for address in addresses)
+    assert HOSTILE in page.text and "49" not in page.text.split(HOSTILE)[1][:5]
+    (policy,) = [one["content"] for one in attributes if "http-equiv" in one]
     assert policy.startswith("default-src 'none'; img-src data:; ")
 
 
-def test_the_same_results_make_the_same_page(folder):
+def test_report_of_the_same_results_is_the_same(folder):
     first = html_report.write_report(folder).read_bytes()
     assert html_report.write_report(folder).read_bytes() == first
 
 
-def test_a_folder_without_results_tells_what_all_cells_need(tmp_path):
-    html_report.write_report(tmp_path)
-    text = read(tmp_path / "report.html").text
+def test_report_without_results_lists_the_needs_of_all_cells(tmp_path):
+    text = Page(html_report.write_report(tmp_path)).text
     assert "agf2018: 0 of 146 numbers" in text and "[1] GTZAN audio" in text
-    assert "No training lies in the folder runs" in text
+    assert "There are no trainings in the folder runs" in text
 
 
-@pytest.mark.parametrize(
-    "made_from",
-    [{"inputs": [1], "versions": [2]}, {"inputs": {"settings": 3, "weights": 4}, "versions": 5}],
-)
-def test_a_record_of_another_shape_is_no_fault(folder, made_from):
-    (folder / "one.json").write_text(json.dumps(RESULT | {"made_from": made_from}))
-    html_report.write_report(folder)
-
-
-def test_damaged_inputs_are_refused_and_leave_the_page_there_was(folder):
+def test_report_rejects_damaged_inputs_and_keeps_the_previous_page(folder):
     before = html_report.write_report(folder).read_bytes()
     (folder / "runs/siamese_500_0/log.csv").write_text("nonsense")
     message = error_in_process("evaluate.py", "report", "--results", folder)
     assert "siamese_500_0/log.csv: not the log of a training" in message
-    (folder / "runs/siamese_500_0/log.csv").unlink()
     (folder / "one.json").write_text("{")
     message = error_in_process("evaluate.py", "report", "--results", folder)
-    assert "one.json: cannot be read as JSON" in message
+    assert "one.json: " in message
     assert (folder / "report.html").read_bytes() == before
 
 
-def test_a_browser_shows_it_without_an_error(folder):
+@pytest.mark.slow
+def test_browser_shows_report_without_errors(folder):
     html_report.write_report(folder)
-    with browser.browser() as driver:
+    with browser.open_browser() as driver:
         driver.get((folder / "report.html").as_uri())
         assert driver.title == f"Results of {folder.name}"
-        shown = "return [...document.images].every((one) => one.complete && one.naturalWidth > 100)"
-        assert driver.execute_script(shown)
-        width = "return document.documentElement.scrollWidth - innerWidth"
-        assert driver.execute_script(width) <= 0
-        with browser.narrow(driver):
-            assert driver.execute_script(width) <= 0
-        assert browser.errors(driver) == []
+        loaded = "[...document.images].every((one) => one.complete && one.naturalWidth > 100)"
+        assert driver.execute_script(f"return {loaded}")
+        overflow = "return document.documentElement.scrollWidth - innerWidth"
+        assert driver.execute_script(overflow) <= 0
+        with browser.narrow_window(driver):
+            assert driver.execute_script(overflow) <= 0
+        assert browser.console_errors(driver) == []
