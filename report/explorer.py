@@ -14,7 +14,6 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
-from numpy.typing import ArrayLike
 from plotly.offline import get_plotlyjs
 
 from common.errors import InputError
@@ -35,7 +34,7 @@ POLICY = (
 def write_explorer(
     path: str | Path,
     tracks: pd.DataFrame,
-    maps: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    maps: Mapping[str, tuple[np.ndarray, np.ndarray]],
     audio: str | Path | None,
     title: str,
     *,
@@ -70,7 +69,7 @@ def write_explorer(
         column; a missing audio folder, or a path that leaves it.
     """
     path, source = Path(path), "explorer"
-    split_csv.check(tracks, source)
+    split_csv.check_split(tracks, source)
     if not 1 <= len(maps) <= 2:
         raise InputError(f"{source}: {len(maps)} sets of features; give one or two")
     neighbours = min(neighbours, len(tracks) - 1)
@@ -119,9 +118,8 @@ def folder_url(folder: Path, page: Path) -> str:
     return "".join(quote(os.fsencode(part), safe="") + "/" for part in relative.parts) or "./"
 
 
-def _map(name: str, features: ArrayLike, plane: ArrayLike, tracks: int, neighbours: int) -> dict:
+def _map(name: str, features: np.ndarray, plane: np.ndarray, tracks: int, count: int) -> dict:
     """Positions in the unit square and nearest tracks, for the page."""
-    plane = np.asarray(plane, np.float64)
     if len(features) != tracks or plane.shape != (tracks, 2):
         raise InputError(
             f"explorer: {name}: features of {len(features)} tracks and positions of shape "
@@ -138,8 +136,8 @@ def _map(name: str, features: ArrayLike, plane: ArrayLike, tracks: int, neighbou
     plane = (plane - (low + high) / 2) / ((high - low).max() or 1) + 0.5
     features = check_features(features, "explorer")
     order, cosine = np.empty((2, tracks, 0))
-    if neighbours:
-        order, cosine = nearest_neighbours(features, k=neighbours)
+    if count:
+        order, cosine = nearest_neighbours(features, k=count)
     x, y = plane.round(5).T.tolist()
     return {
         "name": name,

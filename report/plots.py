@@ -8,6 +8,7 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,7 +35,7 @@ GREY = "#BBBBBB"
 MARKERS = "sov^DPX*"
 SCORE_COLOURS = {"MAP": "#0072B2", "k-NN": "#E69F00", "linear": "#009E73"}
 # The models of ismir2018 look the same in every figure.
-MODEL_STYLES: dict[str, dict] = {
+MODEL_STYLES: dict[str, dict[str, str]] = {
     "basic": {"color": "#0072B2", "marker": "s"},
     "siamese": {"color": "#D55E00", "marker": "^"},
     "tag": {"color": "#009E73"},
@@ -267,12 +268,15 @@ def plot_track_map(
         axes.set_aspect("equal", adjustable="datalim")
         axes.set_axis_off()  # only distances mean anything
         for name, style in _with_styles(names[:coloured]):
-            edge = {"linewidth": 0.3, "edgecolor": "white"}
-            axes.scatter(*plane[labels == name].T, s=area, label=_shorten(name), **style, **edge)
+            style |= {"label": _shorten(name), "linewidth": 0.3, "edgecolor": "white"}
+            axes.scatter(*plane[labels == name].T, s=area, **style)
         if others.any():
-            grey = {"color": GREY, "linewidth": 0, "zorder": 0.5}
-            label = f"{len(names) - coloured} others"
-            axes.scatter(*plane[others].T, s=area / 4, label=label, **grey)
+            grey: dict[str, Any] = {
+                "label": f"{len(names) - coloured} others",
+                "color": GREY,
+                "linewidth": 0,
+            }
+            axes.scatter(*plane[others].T, s=area / 4, zorder=0.5, **grey)
         figure.set_figheight(COLUMN_WIDTH + _add_legend(figure, columns=4))
 
 
@@ -358,7 +362,7 @@ def _bars(
         yield axes
 
 
-def _with_styles(items: Iterable) -> Iterator[tuple]:
+def _with_styles(items: Iterable) -> Iterator[tuple[Any, dict[str, Any]]]:
     """Each item with the colour and marker of its line."""
     for item, colour, marker in zip(items, itertools.cycle(COLOURS), itertools.cycle(MARKERS)):
         yield item, {"color": colour, "marker": marker}

@@ -119,15 +119,15 @@ def make_comparison_tables(results: pd.DataFrame) -> Iterator[ResultTable]:
     """Yield the tables that compare features, systems, genres and sets of tasks."""
     scores = average_over_seeds(results[results["protocol"].isin(SCORES)])
     if len(scores):
-        notes = [
-            note
+        gains = [
+            line
             for _, group in scores.groupby(["dataset", "label"])
-            for note in describe_gains(_at_most_artists(group))
+            for line in describe_gains(_at_most_artists(group))
         ]
         caption = "MAP, k-NN accuracy and linear accuracy; ± over seeds, or else over trials"
         table = tabulate_features(scores.assign(text=_format_values(scores)), "text")
         table[list(SCORES.values())] = table[list(SCORES.values())].astype(object).fillna("")
-        yield ResultTable("summary", caption, table, tuple(notes))
+        yield ResultTable("summary", caption, table, tuple(gains))
     for name, caption, group in group_by_artists(results):
         yield ResultTable(name, caption, tabulate_by_artists(group))
     for name, caption, table in label_accuracies(results):
