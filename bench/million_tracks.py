@@ -92,9 +92,7 @@ def split(folder: Path) -> None:
         }
     )
     began = time.perf_counter()
-    split_csv.write_split(
-        artist_split.split_by_artist(table).table, folder / "s.csv", {"inputs": {}}
-    )
+    split_csv.write_split(artist_split.split_by_artist(table)[0], folder / "s.csv", {"inputs": {}})
     print(f"split_seconds {time.perf_counter() - began:.1f}")
     print(f"split_gb {largest_size():.2f}")
 

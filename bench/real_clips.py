@@ -22,7 +22,7 @@ import pandas as pd
 from common.parallel import available_cores
 from data_prep import mel_cache, split_csv
 from data_prep.artist_split import split_by_artist
-from data_prep.datasets import Request, folder_paths
+from data_prep.datasets import Request, folder
 from evaluation import classification, retrieval
 from extract_features import feature_extractor
 from recognition import systems, verification
@@ -46,10 +46,10 @@ def main() -> None:
     parser.add_argument("--mirror", type=Path)
     parser.add_argument("--out", type=Path, help="keep the table as CSV too")
     args = parser.parse_args()
-    table = folder_paths.read_folder_paths(Request(root=args.folder, pattern="{genre}.{}")).table
+    table = folder.read_folder_paths(Request(root=args.folder, pattern="{genre}.{}")).table
     table["subset"] = "train"
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "cache.h5"
+    with tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch) / "cache.h5"
         mel_cache.make_mel_cache(table, args.folder, out, workers=available_cores())
         cache = mel_cache.MelCache(out)
         rows = [scores(name, table, cache, args.mirror) for name in WEIGHTS]
@@ -69,7 +69,9 @@ def scores(name: str, table: pd.DataFrame, cache: mel_cache.MelCache, mirror: Pa
     by_cosine = systems.cosine_scorer(vectors)
     nearest, linear = [], []
     for seed in range(SPLITS):
-        split = split_by_artist(table, by="genre", songs=10, shares=(6, 2, 2), seed=seed).table
+        split, _ = split_by_artist(
+            table, by="genre", tracks_per_group=10, subset_sizes=(6, 2, 2), seed=seed
+        )
         parts = {
             subset: (np.stack([row_of[t] for t in part["track_id"]]), part["genre"].to_numpy())
             for subset, part in split.groupby("subset")

@@ -1,35 +1,46 @@
-"""Step 1: one list of tracks, each with its artist, its labels and its subset.
+"""Step 1: make a split, a list of tracks with their artists, labels and subsets.
 
-A dataset's own split is kept where it has one (--split official); else, or with
---split artists, songs are dealt by the rule of the paper: artists with at least
---songs tracks, that many of each, over as many albums as possible. With --split
-stratified, songs of each genre are dealt to training and test. SOURCE is
+A dataset's own split is used if it has one (--split official). Otherwise, or with
+--split artists, each artist with at least --tracks-per-artist tracks has that many
+tracks drawn, over as many albums as possible, for train, valid and test. With
+--split stratified, the tracks of each genre are assigned to train and test.
+DATASET is
 """
 
 import sys
 from pathlib import Path
 
-# The scripts of this room run from the root: `python data_prep/1_make_splits.py …`.
+# The scripts of this folder run from the root: `python data_prep/1_make_splits.py …`.
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from common import cli, provenance
 from common.errors import InputError
 from common.parallel import available_cores
-from data_prep import artist_split, audio_archives, split_csv, stratified_split
+from data_prep import artist_split, audio_archives, published_splits, split_csv, stratified_split
 from data_prep.datasets import DATASETS, Request
 
-ABOUT = "\n".join(f"  {name:12}{source.about}" for name, source in DATASETS.items())
+ABOUT = "\n".join(f"  {name:12}{dataset.about}" for name, dataset in DATASETS.items())
 EXAMPLE = "python data_prep/1_make_splits.py demo --root corpus --out splits/demo.csv"
 
 
-def main() -> None:
+def main() -> int:
+    """Make, describe or validate, and return the exit status."""
     parser = cli.make_parser(__doc__ + ABOUT, EXAMPLE)
-    parser.add_argument("source", metavar="SOURCE", choices=DATASETS)
+    parser.add_argument("dataset", metavar="DATASET", choices=DATASETS)
     parser.add_argument("--root", type=Path, help="folder of the audio")
-    parser.add_argument("--out", type=Path, help="the split, splits/NAME.csv")
-    parser.add_argument("--metadata", type=Path, help="the dataset's own lists; see --where")
+    parser.add_argument("--out", type=Path, help="file to write the split to, splits/NAME.csv")
     parser.add_argument(
-        "--where", action="store_true", help="say where the dataset's files are had, and stop"
+        "--metadata", type=Path, help="folder or file of the dataset's own lists, see --where"
+    )
+    parser.add_argument(
+        "--where",
+        action="store_true",
+        help="only print the dataset's licence, citation, addresses and checksums",
+    )
+    parser.add_argument(
+        "--validate",
+        action="store_true",
+        help="only check the copy of the dataset in --root and --metadata",
     )
     parser.add_argument(
         "--unpack",
@@ -37,27 +48,50 @@ def main() -> None:
         nargs="+",
         default=[],
         metavar="ARCHIVE",
-        help="first verify these downloaded archives and unpack them below --root",
+        help="downloaded archives to verify and extract below --root first",
     )
     parser.add_argument(
-        "--pattern", help="read a folder's labels off its paths, such as {artist}/{album}/{}"
+        "--pattern", help="pattern of a folder's paths with labels, such as {artist}/{album}/{}"
     )
     parser.add_argument(
-        "--split", choices=("official", "artists", "stratified"), default="official"
+        "--split",
+        choices=("official", "artists", "stratified"),
+        default="official",
+        help="kind of split",
     )
     parser.add_argument(
         "--by",
-        help="label whose values share out their songs; artist, or genre of --split stratified",
+        help="label to group tracks by (default: artist, or genre with --split stratified)",
     )
-    parser.add_argument("--artists", type=cli.positive, help="how many (of --by); all by default")
-    parser.add_argument("--songs", type=cli.positive, default=20, help="of each artist")
-    parser.add_argument("--train", type=cli.non_negative, default=15, help="of these")
-    parser.add_argument("--valid", type=cli.non_negative, default=3, help="of these")
-    parser.add_argument("--test", type=cli.non_negative, default=2, help="of these")
-    parser.add_argument(
+    cli.add_renamed(
+        parser,
+        "--max-artists",
+        "--artists",
+        type=cli.positive,
+        help="maximum number of artists, or of values of --by (default: all that qualify)",
+    )
+    cli.add_renamed(
+        parser,
+        "--tracks-per-artist",
+        "--songs",
+        type=cli.positive,
+        default=artist_split.TRACKS_PER_ARTIST,
+        help="number of tracks of each artist",
+    )
+    for subset, size in zip(split_csv.SUBSETS, artist_split.SUBSET_SIZES, strict=True):
+        parser.add_argument(
+            f"--{subset}",
+            type=cli.non_negative,
+            default=size,
+            help=f"number of tracks of each artist in the subset {subset}",
+        )
+    cli.add_renamed(
+        parser,
+        "--test-fraction",
         "--test-share",
         type=cli.fraction,
-        help=f"of each genre's songs, with --split stratified; {stratified_split.TEST_FRACTION}",
+        help="fraction of each genre's tracks in the subset test, with --split stratified "
+        f"(default: {stratified_split.TEST_FRACTION})",
     )
     parser.add_argument(
         "--exclude-artists-of",
@@ -65,31 +99,32 @@ def main() -> None:
         nargs="+",
         default=[],
         metavar="SPLIT.csv",
-        help="leave out the artists of splits to be judged on",
+        help="splits for evaluation, whose artists are left out",
     )
-    parser.add_argument("--workers", type=cli.positive, default=available_cores(), help="processes")
+    parser.add_argument(
+        "--workers", type=cli.positive, default=available_cores(), help="number of processes"
+    )
     cli.add_seed(parser)
     args = parser.parse_args()
+
     if args.where:
-        where(args.source)
-        return
-    if args.root is None or args.out is None:
+        print_origin(args.dataset)
+        return 0
+    if args.root is None or (args.out is None and not args.validate):
         parser.error("the following arguments are required: --root, --out")
-    dealt_by_genre = args.split == "stratified"
-    # Not the parser's defaults, since what a split says of itself names those that made it.
-    args.by = args.by or ("genre" if dealt_by_genre else "artist")
-    if dealt_by_genre and args.artists:
-        raise InputError("--artists: all are taken with --split stratified; leave it out")
-    if dealt_by_genre:
-        args.test_share = (
-            stratified_split.TEST_FRACTION if args.test_share is None else args.test_share
-        )
-    elif args.test_share is not None:
-        raise InputError("--test-share: only genres are dealt so; add --split stratified")
+    stratified = args.split == "stratified"
+    if stratified and args.max_artists:
+        raise InputError("--max-artists: not used with --split stratified; leave it out")
+    if args.test_fraction is not None and not stratified:
+        raise InputError("--test-fraction: used with --split stratified only; add that")
+    by = args.by or ("genre" if stratified else "artist")
+    test_fraction = args.test_fraction
+    if stratified and test_fraction is None:
+        test_fraction = stratified_split.TEST_FRACTION
 
     for archive in args.unpack:
         files = audio_archives.extract_dataset_archive(
-            args.source, archive, args.root, args.metadata
+            args.dataset, archive, args.root, args.metadata
         )
         print(f"{archive}: verified, {files} files below {args.root}")
     request = Request(
@@ -98,62 +133,103 @@ def main() -> None:
         seed=args.seed,
         pattern=args.pattern,
         workers=args.workers,
-        artists=args.artists if args.split == "official" else None,  # else the rule's
+        # Otherwise, --max-artists limits the artists that are drawn from the whole catalog.
+        max_artists=args.max_artists if args.split == "official" else None,
     )
-    catalog = DATASETS[args.source].read(request)
-    notes = [*catalog.notes, *artist_split.check_artists(catalog.table, args.source)]
+    if args.validate:
+        return validate(args.dataset, request)
+
+    catalog = DATASETS[args.dataset].read_catalog(request)
+    notes = [*catalog.notes, *artist_split.check_artists(catalog.table, args.dataset)]
     excluded = frozenset().union(*map(artist_split.read_artists, args.exclude_artists_of))
     if args.split == "official" and "subset" in catalog.table.columns:
-        if args.artists and args.source != "msd":
-            raise InputError("--artists: the dataset has its own split; add --split artists")
-        table, left_out = artist_split.drop_artists(catalog.table, excluded)
-        notes += left_out
-    elif dealt_by_genre:
-        table, left_out = stratified_split.split_by_genre(
-            catalog.table,
-            by=args.by,
-            test_share=args.test_share,
-            seed=args.seed,
-            exclude=excluded,
+        if args.max_artists and args.dataset != "msd":
+            raise InputError("--max-artists: the dataset has its own split; add --split artists")
+        table, split_notes = artist_split.drop_artists(catalog.table, excluded)
+    elif stratified:
+        table, split_notes = stratified_split.split_by_genre(
+            catalog.table, by=by, test_fraction=test_fraction, seed=args.seed, exclude=excluded
         )
-        notes += left_out
     else:
-        dealt = artist_split.split_by_artist(
+        table, split_notes = artist_split.split_by_artist(
             catalog.table,
-            by=args.by,
-            groups=args.artists,
-            songs=args.songs,
-            shares=(args.train, args.valid, args.test),
+            by=by,
+            max_groups=args.max_artists,
+            tracks_per_group=args.tracks_per_artist,
+            subset_sizes=(args.train, args.valid, args.test),
             seed=args.seed,
             exclude=excluded,
         )
-        table = dealt.table
-        notes += dealt.report.lines()
-    print(*notes, sep="\n", end="\n" if notes else "")
+    for note in notes + split_notes:
+        print(note)
 
     inputs = {
-        **cli.settings(args),
+        "source": args.dataset,
+        "pattern": args.pattern,
+        "split": args.split,
+        "by": by,
+        "artists": args.max_artists,
+        "songs": args.tracks_per_artist,
+        "train": args.train,
+        "valid": args.valid,
+        "test": args.test,
+        "test_share": test_fraction,
+        "seed": args.seed,
         "excluded": provenance.digest_rows([sorted(excluded)]) if excluded else None,
         "tracks": provenance.digest_rows(table.itertuples(index=False)),
     }
     if args.out.exists():
         provenance.require_same(args.out, provenance.read_sidecar(args.out)["inputs"], inputs)
-        print(f"{args.out}: complete already")
-        return
+        print(f"{args.out}: already complete")
+        return 0
     split_csv.write_split(table, args.out, provenance.make_record(inputs))
     counts = table["subset"].value_counts()
     print(f"{args.out}: " + ", ".join(f"{counts.get(s, 0)} {s}" for s in split_csv.SUBSETS))
+    return 0
 
 
-def where(source: str) -> None:
-    """Say where the files of a dataset are had."""
-    archives = audio_archives.list_archives(source)
+def print_origin(name: str) -> None:
+    """Print where to get a dataset, its terms, and the checksums of its files."""
+    info = DATASETS[name].info
+    print(info.title)
+    for label, text in (
+        ("licence", info.licence),
+        ("citation", info.citation),
+        ("homepage", info.homepage),
+        ("--metadata", info.metadata),
+    ):
+        if text:
+            print(f"{label}: {text}")
+    registry = published_splits.read_registry()
+    for row in (registry[listed] for listed in info.lists):
+        url = f"https://github.com/{row['repository']}/blob/{row['commit']}/{row['path']}"
+        print(f"list: {url}  git blob {row['git_blob']}")
+    archives = audio_archives.list_archives(name)
     for archive in archives:
-        print(archive.describe())
-    if DATASETS[source].metadata:
-        print(f"--metadata: {DATASETS[source].metadata}")
+        print(f"audio: {archive.describe()}")
     if not archives:
-        print(f"{source}: there is no archive of its audio to download")
+        print("audio: there is no archive to download")
+
+
+def validate(name: str, request: Request) -> int:
+    """Check a copy of a dataset; return the exit status, 1 if files are missing or empty."""
+    if name.startswith("demo"):
+        raise InputError(f"{name}: rendered by this package; there is no copy to validate")
+    for listed in DATASETS[name].info.lists:
+        path = published_splits.published_split(listed, request.metadata)
+        print(f"{path}: content id verified")
+    catalog = DATASETS[name].read_catalog(request)
+    for note in catalog.notes:
+        print(note)
+    paths = catalog.table["path"]
+    empty = [path for path in paths if not (request.root / path).stat().st_size]
+    if empty:
+        print(f"{request.root}: {len(empty)} files are empty, such as {empty[0]!r}")
+    print(
+        f"{request.root}: {len(paths) + catalog.missing} tracks listed, {len(paths)} present, "
+        f"{catalog.missing} missing, {len(empty)} empty"
+    )
+    return 1 if catalog.missing or empty else 0
 
 
 if __name__ == "__main__":

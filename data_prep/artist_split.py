@@ -1,13 +1,12 @@
-"""The rule that deals each artist's songs to train, valid and test; what is checked before it.
+"""Split tracks into train, valid and test by artist, and check artist names.
 
-ismir2018, section 4.1: artists with at least 20 tracks, exactly 20 songs of
-each, spread over its albums, 15/3/2 of them for train, valid and test. The set
-of fewer artists is the beginning of the set of more.
+ismir2018, section 4.1: artists with at least 20 tracks, exactly 20 tracks of each, spread
+over the artist's albums, of which 15/3/2 are for train, valid and test. The set of fewer
+artists is the beginning of the set of more artists.
 """
 
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,298 +15,255 @@ import pandas as pd
 from common.errors import InputError
 from data_prep import split_csv
 
-TRACKS_PER_ARTIST, SUBSET_SIZES = 20, (15, 3, 2)  # 17/1/2 for 10,000 artists
-
-
-@dataclass(frozen=True)
-class ArtistSplitReport:
-    """What `deal` found, what of it is used, and what is left out.
-
-    Attributes
-    ----------
-    by, songs
-        As they were asked for.
-    groups
-        Artists (values of `by`) in all.
-    qualify, used
-        Those with at least `songs` tracks, and those of them that were asked for.
-    few
-        Those with fewer than `songs` tracks.
-    excluded
-        Artists of target sets. Where `by` is the artist, groups = qualify + few + excluded.
-    unnamed
-        Tracks with no artist (no value of `by`).
-    repeated
-        Tracks whose file belongs to another track already.
-    """
-
-    by: str
-    songs: int
-    groups: int
-    qualify: int
-    used: int
-    few: int
-    excluded: int
-    unnamed: int
-    repeated: int
-
-    def lines(self) -> list[str]:
-        """One line of what is used and, where something is left out, one of that."""
-        left_out = [
-            f"{count} {what}"
-            for count, what in (
-                (self.few, f"with fewer than {self.songs} tracks"),
-                (self.excluded, "artists of target sets"),
-                (self.unnamed, f"tracks with no {self.by}"),
-                (self.repeated, "tracks whose file another track has"),
-            )
-            if count
-        ]
-        used = f"{self.by}: {self.groups} in all, {self.qualify} qualify, {self.used} used"
-        return [used, "left out: " + ", ".join(left_out)] if left_out else [used]
-
-
-@dataclass(frozen=True)
-class ArtistSplit:
-    """A dealt table, with its column `subset`, and the count of what was left out."""
-
-    table: pd.DataFrame
-    report: ArtistSplitReport
+TRACKS_PER_ARTIST = 20
+SUBSET_SIZES = (15, 3, 2)  # tracks of an artist for train, valid and test
 
 
 def split_by_artist(
     table: pd.DataFrame,
     *,
     by: str = "artist",
-    groups: int | None = None,
-    songs: int = TRACKS_PER_ARTIST,
-    shares: tuple[int, int, int] = SUBSET_SIZES,
+    max_groups: int | None = None,
+    tracks_per_group: int = TRACKS_PER_ARTIST,
+    subset_sizes: tuple[int, int, int] = SUBSET_SIZES,
     seed: int = 0,
     exclude: frozenset[str] = frozenset(),
-) -> ArtistSplit:
-    """Give each artist (or genre) the same number of songs in train, valid and test.
+) -> tuple[pd.DataFrame, list[str]]:
+    """Draw the same number of tracks of each artist (or genre) for train, valid and test.
 
-    Artists with at least `songs` tracks qualify, in a random order. Of each,
-    `songs` are drawn: one of every album, in a random order of the albums, then
-    a second of every album that has one, and so on. What is drawn depends on
-    the tracks and the seed alone: the order of the rows does not matter, fewer
-    groups are the first rows of more groups, and excluding some artists leaves
-    the songs of the others as they are.
+    Artists with at least `tracks_per_group` tracks qualify. They are put in a random order.
+    For each artist, one track is drawn from every album, then a second track from every
+    album that has one, and so on, with the albums in a random order in each round. The
+    result depends only on the tracks and the seed: the order of the rows does not matter,
+    a smaller `max_groups` gives the first rows of a larger one, and excluding some artists
+    does not change the tracks drawn for the others.
 
     Parameters
     ----------
     table
-        `track_id`, `artist`, the column `by`, and `album` and `path` where
-        known. Of several tracks with one path, the first by `track_id` is used.
-        Tracks without an album count as one album.
+        One row per track with `track_id`, `path`, `artist`, the column `by`, and `album` if
+        known. If several tracks have the same path, only the first by `track_id` is used.
+        The tracks of an artist that have no album count as one album.
     by
-        The column whose values are the groups.
-    groups
-        How many; None takes all that qualify.
-    shares
-        Songs of a group for train, valid and test; they sum to `songs`.
+        Column whose values are the groups.
+    max_groups
+        Number of groups; None uses all groups that qualify.
+    tracks_per_group
+        Number of tracks of each group.
+    subset_sizes
+        Tracks of each group for train, valid and test; they sum to `tracks_per_group`.
+    seed
+        Random seed.
     exclude
-        Artists whose tracks are left out, compared by `name_key`.
+        Artists whose tracks are left out, compared by `artist_key`.
 
     Returns
     -------
-    The rows that are used, by group in the drawn order and then by `track_id`.
+    table : DataFrame
+        The rows that are used with their `subset`, sorted by the random order of the groups
+        and then by `track_id`.
+    notes : list of str
+        How many groups are used, and what is left out and why.
 
     Raises
     ------
     InputError
-        Too few groups qualify, the shares do not sum to `songs`, there is no
-        column `by`, or a track_id stands twice.
-    """
-    _require(table, by, songs, shares)
-    table = table.iloc[np.argsort(table["track_id"].to_numpy(dtype=object), kind="stable")]
-    group, names = _numbered(table[by])
-    barred, excluded = _artists_in(exclude, table)
-    named, repeated = group >= 0, _repeated(table)
-    rows = np.flatnonzero(named & ~repeated & ~barred)
-    count = np.bincount(group[rows], minlength=len(names))
+        Too few groups qualify, the sizes do not sum to `tracks_per_group`, the column `by`
+        does not exist, or a `track_id` is duplicated.
 
-    # Luck is drawn for all, so that neither `groups` nor `exclude` changes anybody's songs.
+    Examples
+    --------
+    >>> split, notes = split_by_artist(table, max_groups=500, seed=1)
+    """
+    if sum(subset_sizes) != tracks_per_group:
+        train, valid, test = subset_sizes
+        raise InputError(
+            f"--train {train} --valid {valid} --test {test} sum to {sum(subset_sizes)}, not to "
+            f"--tracks-per-artist {tracks_per_group}; change one of them"
+        )
+    require_label(table, by)
+    duplicated = table["track_id"].duplicated()
+    if duplicated.any():
+        track = table["track_id"][duplicated].iloc[0]
+        raise InputError(f"track_id {track!r} is duplicated in the catalog; keep one row of it")
+
+    table = table.iloc[np.argsort(table["track_id"].to_numpy(dtype=object), kind="stable")]
+    group, names = _factorize(table[by])
+    is_excluded, excluded_artists = _match_artists(table, exclude)
+    has_group, repeated = group >= 0, find_repeated_files(table)
+    rows = np.flatnonzero(has_group & ~repeated & ~is_excluded)
+    counts = np.bincount(group[rows], minlength=len(names))
+
+    # These are drawn for all groups and tracks, so that neither `max_groups` nor `exclude`
+    # changes what is drawn for any other group.
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(names))
-    luck = [rng.permutation(len(table)) for _ in range(3)]
+    within_album, among_albums, for_subsets = (rng.permutation(len(table)) for _ in range(3))
 
-    order = order[count[order] >= songs]
-    report = ArtistSplitReport(
-        by=by,
-        songs=songs,
-        groups=len(names),
-        qualify=len(order),
-        used=len(order[:groups]),
-        few=len(names) - len(order) - (excluded if by == "artist" else 0),
-        excluded=excluded,
-        unnamed=int((~named).sum()),
-        repeated=int(repeated.sum()),
-    )
-    _require_enough(report, groups or 1)
-    place = np.full(len(names), len(names))
-    place[order[:groups]] = np.arange(report.used)
-    rows = rows[place[group[rows]] < report.used]
-    album = _numbered(table["album"])[0] if "album" in table.columns else np.zeros_like(group)
-    rows = rows[_spread(place[group[rows]], album[rows], songs, luck[0][rows], luck[1][rows])]
-    rows = rows[np.lexsort((luck[2][rows], place[group[rows]]))]
-    subset = np.tile(np.repeat(split_csv.SUBSETS, shares), report.used)
-    by_track = np.lexsort((rows, place[group[rows]]))
-    dealt = table.iloc[rows[by_track]].reset_index(drop=True)
-    return ArtistSplit(dealt.assign(subset=subset[by_track]), report)
+    qualified = order[counts[order] >= tracks_per_group]
+    requested = max_groups or 1
+    if len(qualified) < requested:
+        without = f", without the {excluded_artists} excluded artists" if excluded_artists else ""
+        raise InputError(
+            f"{len(qualified)} of {len(names)} values of {by!r} have {tracks_per_group} tracks or "
+            f"more{without}, but {requested} are needed; lower --tracks-per-artist or --max-artists"
+        )
+    used = qualified[:max_groups]
+    notes = [f"{by}: {len(names)} in all, {len(qualified)} qualify, {len(used)} used"]
+    too_small = len(names) - len(qualified) - (excluded_artists if by == "artist" else 0)
+    left_out = [
+        f"{count} {what}"
+        for count, what in (
+            (too_small, f"with fewer than {tracks_per_group} tracks"),
+            (excluded_artists, "excluded artists"),
+            ((~has_group).sum(), f"tracks with no {by}"),
+            (repeated.sum(), "tracks whose file another track has"),
+        )
+        if count
+    ]
+    if left_out:
+        notes.append("left out: " + ", ".join(left_out))
+
+    rank = np.full(len(names), -1)  # of each group in the random order; -1: not used
+    rank[used] = np.arange(len(used))
+    rows = rows[rank[group[rows]] >= 0]
+    tracks = pd.DataFrame(
+        {
+            "row": rows,
+            "group": rank[group[rows]],
+            "album": _factorize(table["album"])[0][rows] if "album" in table.columns else 0,
+            "within_album": within_album[rows],
+            "among_albums": among_albums[rows],
+            "for_subsets": for_subsets[rows],
+        }
+    ).sort_values("within_album")
+    tracks["round"] = tracks.groupby(["group", "album"]).cumcount()
+    tracks = tracks.sort_values(["group", "round", "among_albums"])
+    tracks = tracks.groupby("group").head(tracks_per_group)
+    tracks = tracks.sort_values(["group", "for_subsets"])
+    tracks["subset"] = np.tile(np.repeat(split_csv.SUBSETS, subset_sizes), len(used))
+    tracks = tracks.sort_values(["group", "row"])
+    split = table.iloc[tracks["row"]].reset_index(drop=True)
+    return split.assign(subset=tracks["subset"].to_numpy()), notes
 
 
 def check_artists(table: pd.DataFrame, source: str | Path) -> list[str]:
-    """Check the table of any catalog before it is dealt or written.
+    """Check the table of a catalog before it is split or written.
+
+    Parameters
+    ----------
+    table
+        One row per track; the column `subset` is optional.
+    source
+        Name of the catalog for messages.
 
     Returns
     -------
-    Lines for people about what is odd but allowed: how many tracks lack a
-    label, and artists whose names are almost the same.
+    list of str
+        Notes on what is unusual but allowed: how many tracks have no value in a label
+        column, and artists whose names are almost the same.
 
     Raises
     ------
     InputError
-        What `split_csv.check` refuses: an id that is empty or stands twice, a
-        path that leaves the folder, a file in two subsets, … `subset` may be absent.
+        For what `split_csv.check_split` refuses.
     """
-    needed = [name for name in split_csv.COLUMNS if name != "subset" or name in table.columns]
-    split_csv.check_split(table, source, needed)
+    required = [name for name in split_csv.COLUMNS if name != "subset" or name in table.columns]
+    split_csv.check_split(table, source, required)
     notes = []
-    for name in table.columns.drop([column for column in needed if column != "artist"]):
-        blank = int(_blank(table[name]).sum())
+    for name in table.columns.drop([column for column in required if column != "artist"]):
+        blank = int(_is_blank(table[name]).sum())
         if blank and not (name == "artist" and blank == len(table)):  # GTZAN has none at all
             notes.append(f"{source}: {blank} of {len(table)} tracks have no {name}")
-    same = similar_names(table["artist"].dropna().unique())
-    if same:
+    similar = similar_names(table["artist"].dropna().unique())
+    if similar:
+        first, second, *_ = similar[0]
         notes.append(
-            f"{source}: {len(same)} artists are spelled in several ways, which are kept apart: "
-            f"{same[0][0]!r} and {same[0][1]!r}" + (" …" if len(same) > 1 else "")
+            f"{source}: {len(similar)} artists are spelled in several ways, which are kept apart: "
+            f"{first!r} and {second!r}" + (" …" if len(similar) > 1 else "")
         )
     return notes
 
 
 def read_artists(split_path: str | Path) -> frozenset[str]:
-    """The artists that a split CSV names, in any of its subsets.
+    """Return the artists in a split CSV, in all its subsets.
 
     Raises
     ------
     InputError
-        It cannot be read, or names no artist.
+        The file cannot be read, or no track in it has an artist.
     """
-    names = frozenset(
-        name for name in split_csv.read_split(split_path)["artist"].unique() if artist_key(name)
-    )
-    if not names:
+    names = split_csv.read_split(split_path)["artist"].unique()
+    artists = frozenset(name for name in names if artist_key(name))
+    if not artists:
         raise InputError(
-            f"{split_path}: names no artist that could be excluded; give a split with artists"
+            f"{split_path}: has no artist that could be excluded; give a split with artists"
         )
-    return names
+    return artists
 
 
 def drop_artists(table: pd.DataFrame, exclude: frozenset[str]) -> tuple[pd.DataFrame, list[str]]:
-    """A table with its own subsets without the artists in `exclude`, and a note on how many.
+    """Drop the tracks of the artists in `exclude`, and note how many were dropped.
 
     Raises
     ------
     InputError
         No track is left.
     """
-    barred, artists = _artists_in(exclude, table)
-    if not barred.any():
+    is_excluded, artists = _match_artists(table, exclude)
+    if not is_excluded.any():
         return table, []
-    if barred.all():
-        raise InputError("--exclude-artists-of: leaves no track; name another split")
-    note = f"left out: {barred.sum()} tracks of {artists} artists of target sets"
-    return table[~barred].reset_index(drop=True), [note]
+    if is_excluded.all():
+        raise InputError("--exclude-artists-of: no track is left; give another split")
+    note = f"left out: {is_excluded.sum()} tracks of {artists} excluded artists"
+    return table[~is_excluded].reset_index(drop=True), [note]
+
+
+def find_repeated_files(table: pd.DataFrame) -> np.ndarray:
+    """Return a (tracks,) bool mask of tracks whose file is also that of a smaller `track_id`."""
+    paths = split_csv.normalise_paths(table.sort_values("track_id", kind="stable")["path"])
+    return paths.duplicated().reindex(table.index).to_numpy()
+
+
+def require_label(table: pd.DataFrame, name: str) -> None:
+    """Raise `InputError` unless the table has the column `name`, given with --by."""
+    if name not in table.columns:
+        raise InputError(f"--by {name}: no such label; choose from {', '.join(table.columns)}")
 
 
 def similar_names(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """The names that differ in case, accents or white space only, each time as a sorted tuple."""
+    """Group the names that differ only in case, accents or white space, as sorted tuples."""
     spellings: dict[str, list[str]] = {}
     for name in sorted(set(names)):
         spellings.setdefault(artist_key(name), []).append(name)
     spellings.pop("", None)
-    return [tuple(same) for same in spellings.values() if len(same) > 1]
+    return [tuple(group) for group in spellings.values() if len(group) > 1]
 
 
 def artist_key(name: str) -> str:
-    """A name without case, accents and superfluous white space; '' where nothing is left."""
+    """Return a name without case, accents and redundant white space; '' if nothing is left."""
     if not name.isascii():
-        apart = unicodedata.normalize("NFKD", name.casefold())
-        name = "".join(mark for mark in apart if not unicodedata.combining(mark))
+        decomposed = unicodedata.normalize("NFKD", name.casefold())
+        name = "".join(c for c in decomposed if not unicodedata.combining(c))
     return " ".join(name.casefold().split())
 
 
-def _require(table: pd.DataFrame, by: str, songs: int, shares: tuple[int, int, int]) -> None:
-    if sum(shares) != songs:
-        train, valid, test = shares
-        raise InputError(
-            f"--train {train} --valid {valid} --test {test}: sum to {sum(shares)}, not to "
-            f"--songs {songs}; change one of them"
-        )
-    if by not in table.columns:
-        raise InputError(f"--by {by}: no such label; there are {', '.join(table.columns)}")
-    twice = table["track_id"].duplicated().to_numpy()
-    if twice.any():
-        track = table["track_id"].iloc[int(np.argmax(twice))]
-        raise InputError(f"track_id {track!r} stands twice in the catalog; keep one row of it")
-
-
-def _require_enough(report: ArtistSplitReport, asked: int) -> None:
-    if report.qualify < asked:
-        without = f" without {report.excluded} excluded artists" if report.excluded else ""
-        raise InputError(
-            f"{report.qualify} of {report.groups} values of {report.by!r} have {report.songs} "
-            f"tracks or more{without}, {asked} are asked for; lower --songs or --artists"
-        )
-
-
-def _blank(values: pd.Series) -> np.ndarray:
-    """(rows,) bool: absent, empty or nothing but white space."""
+def _is_blank(values: pd.Series) -> np.ndarray:
+    """(rows,) bool: missing, empty or only white space."""
     return values.astype("str").fillna("").str.strip().eq("").to_numpy()
 
 
-def _numbered(values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    """Each row's place among the sorted names, -1 where it has none; and these names."""
-    return pd.factorize(values.mask(_blank(values)).to_numpy(dtype=object), sort=True)
+def _factorize(values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Return each row's index into the sorted distinct names (-1 if blank), and the names."""
+    return pd.factorize(values.mask(_is_blank(values)).to_numpy(dtype=object), sort=True)
 
 
-def _artists_in(exclude: frozenset[str], table: pd.DataFrame) -> tuple[np.ndarray, int]:
-    """(rows,) bool, the tracks of the artists in `exclude`; and how many artists these are."""
+def _match_artists(table: pd.DataFrame, exclude: frozenset[str]) -> tuple[np.ndarray, int]:
+    """Return a (rows,) bool mask of the tracks by artists in `exclude`, and their number."""
     keys = {artist_key(name) for name in exclude} - {""}
     if not keys:
         return np.zeros(len(table), dtype=bool), 0
-    artist, names = _numbered(table["artist"])
-    # The last is for tracks without an artist, whose number is -1.
-    barred = np.array([artist_key(name) in keys for name in names] + [False])
-    return barred[artist], int(barred.sum())
-
-
-def _repeated(table: pd.DataFrame) -> np.ndarray:
-    """(rows,) bool: the file of the track is that of a track further up."""
-    if "path" not in table.columns:
-        return np.zeros(len(table), dtype=bool)
-    return split_csv.normalise_paths(table["path"]).duplicated().to_numpy()
-
-
-def _spread(
-    artist: np.ndarray, album: np.ndarray, songs: int, in_album: np.ndarray, of_albums: np.ndarray
-) -> np.ndarray:
-    """Indices of the first `songs` tracks of each artist, when its albums take turns.
-
-    All arrays are (tracks,) int. `in_album` and `of_albums` are random orders:
-    of the tracks in their album, and of the albums in each turn.
-    """
-    rows = np.lexsort((in_album, album, artist))
-    turn = _number_in_runs(artist[rows], album[rows])
-    rows = rows[np.lexsort((of_albums[rows], turn, artist[rows]))]
-    return rows[_number_in_runs(artist[rows]) < songs]
-
-
-def _number_in_runs(*codes: np.ndarray) -> np.ndarray:
-    """0, 1, 2, … from the start of each run of rows in which all codes stay the same."""
-    changes = np.any([code[1:] != code[:-1] for code in codes], axis=0)
-    starts = np.concatenate([[0], np.flatnonzero(changes) + 1])
-    lengths = np.diff(starts, append=len(codes[0]))
-    return np.arange(len(codes[0])) - np.repeat(starts, lengths)
+    artist, names = _factorize(table["artist"])
+    # The last value is for tracks without an artist, whose index is -1.
+    matches = np.array([artist_key(name) in keys for name in names] + [False])
+    return matches[artist], int(matches.sum())

@@ -1,4 +1,4 @@
-"""The split files that the papers' authors published, by name."""
+"""The split files that the papers' authors published, each identified by its content id."""
 
 import csv
 from pathlib import Path
@@ -9,20 +9,31 @@ from common.errors import InputError
 REGISTRY = Path(__file__).parent.parent / "splits" / "published_files.csv"
 
 
-def published_split(name: str, mirror: str | Path | None = None) -> Path:
-    """The verified local copy of a published split file, `GTZAN_split/test_filtered.txt` say.
+def read_registry() -> dict[str, dict[str, str]]:
+    """Return {name: {repository, commit, path, git_blob}} of all published split files."""
+    with REGISTRY.open(encoding="utf-8", newline="") as file:
+        return {row.pop("name"): row for row in csv.DictReader(file)}
 
-    It is taken from the mirror folder (this argument, or the environment
-    variable MUSIC_MIRROR), where it lies under this name or the last part of
-    it; without a mirror it is downloaded once.
+
+def published_split(name: str, mirror: str | Path | None = None) -> Path:
+    """Return the verified local copy of a published split file.
+
+    Parameters
+    ----------
+    name
+        Name in the registry, for example `GTZAN_split/test_filtered.txt`.
+    mirror
+        Folder that has the file under this name, or under the last part of it. By default
+        the folder in the environment variable MUSIC_MIRROR; without either, the file is
+        downloaded once.
 
     Raises
     ------
     InputError
-        Unknown name, not in the mirror, no network, or another content than published.
+        The name is unknown, the file is not in the mirror or cannot be downloaded, or its
+        content is not the published one.
     """
-    with REGISTRY.open(encoding="utf-8", newline="") as registry:
-        rows = {row.pop("name"): row for row in csv.DictReader(registry)}
-    if name not in rows:
-        raise InputError(f"{name}: not a published split file; there are {', '.join(rows)}")
-    return fetch_published_file(name, **rows[name], mirror=mirror, option="--metadata")
+    registry = read_registry()
+    if name not in registry:
+        raise InputError(f"{name}: not a published split file; choose from {', '.join(registry)}")
+    return fetch_published_file(name, **registry[name], mirror=mirror, option="--metadata")

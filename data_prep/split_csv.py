@@ -1,14 +1,15 @@
-"""The split CSV: one row a track, and which song, artist and subset it is.
+"""The split CSV: one row per track with its artist and subset.
 
-Columns `track_id, path, subset, artist`, then any labels (`genre`, `album`,
-`tags` with `|` between them). `path` is relative to the audio folder; `subset`
-is train, valid or test. UTF-8.
+The columns are `track_id, path, subset, artist`, and then any labels (`genre`, `album`, or
+`tags` with `|` between them). `path` is relative to the audio folder; `subset` is train,
+valid or test. The file is UTF-8.
 """
 
 import csv
 import posixpath
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,18 +21,26 @@ from common.files import atomic_write
 COLUMNS = ("track_id", "path", "subset", "artist")
 SUBSETS = ("train", "valid", "test")
 
-# What a path has that leaves its folder; most have none of it, and need no closer look.
-_DOUBTFUL = r"\A\Z|\A/|\.\.|[\\:\0]"
+# Empty, absolute, with a component "..", with a Windows drive, or with a NUL character.
+_OUTSIDE = re.compile(r"\A\Z|\A[/\\]|(\A|[/\\])\.\.([/\\]|\Z)|\A.:|\0", re.DOTALL)
 
 
 def read_split(path: str | Path) -> pd.DataFrame:
-    """Read and check a split CSV; every value is a str, an absent one ''.
+    """Read and check a split CSV.
+
+    Returns
+    -------
+    DataFrame
+        One row per track; all values are str, and missing values are ''.
 
     Raises
     ------
     InputError
-        Not there, not UTF-8 CSV, a column missing, no rows, a track twice, an
-        unknown subset, a path that leaves the audio folder, or a file in two subsets.
+        The file does not exist or is not UTF-8 CSV, or `check_split` refuses the table.
+
+    Examples
+    --------
+    >>> split = read_split("splits/demo.csv")
     """
     path = Path(path)
     try:
@@ -40,49 +49,108 @@ def read_split(path: str | Path) -> pd.DataFrame:
         raise InputError(
             f"{path}: no such split; make it with data_prep/1_make_splits.py"
         ) from error
-    except (ValueError, pd.errors.ParserError) as error:
+    except ValueError as error:  # the errors of pandas' parser and of decoding are ValueErrors
         raise InputError(f"{path}: not a UTF-8 CSV file ({error}); make it again") from error
-    if not isinstance(table.index, pd.RangeIndex):  # pandas took the first column for one
+    if not isinstance(table.index, pd.RangeIndex):  # pandas took the first column for an index
         raise InputError(f"{path}: its rows have more fields than its header; make it again")
     check_split(table, path)
     return table
 
 
 def write_split(table: pd.DataFrame, path: str | Path, record: dict) -> None:
-    """Check `table`, write it whole, and put its provenance beside it."""
+    """Check a table and write it as a split CSV, with its provenance record in a second file."""
     path = Path(path)
     check_split(table, path)
-    rest = [name for name in table.columns if name not in COLUMNS]
-    # The record goes first: a kill between the two leaves no CSV, and so nothing to mistake.
+    labels = [name for name in table.columns if name not in COLUMNS]
+    # The record is written first: if the process is killed between the two writes, there is no
+    # CSV file that could be mistaken for a complete one.
     with atomic_write(provenance.sidecar_path(path)) as partial:
         partial.write_text(provenance.to_json(record), encoding="utf-8")
-    text = table[[*COLUMNS, *rest]]
-    # A lone carriage return ends a row for pandas' reader, but is not quoted by its writer.
-    returns = text.apply(lambda values: values.str.contains("\r", regex=False)).any(axis=None)
+    table = table[[*COLUMNS, *labels]]
+    # A lone carriage return ends a row for pandas' reader, but its writer does not quote it.
+    returns = table.apply(lambda values: values.str.contains("\r", regex=False)).any(axis=None)
     quoting = csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
     with atomic_write(path) as partial:
-        text.to_csv(partial, index=False, encoding="utf-8", quoting=quoting)
+        table.to_csv(partial, index=False, encoding="utf-8", quoting=quoting)
+
+
+def check_split(table: pd.DataFrame, source: str | Path, columns: Sequence[str] = COLUMNS) -> None:
+    """Raise `InputError` for the first row that a split must not contain.
+
+    That is a row with an empty or duplicate `track_id`, an unknown subset, a path outside the
+    audio folder, or a file that is also in another subset.
+
+    Parameters
+    ----------
+    table
+        One row per track.
+    source
+        Name of the file or catalog for messages.
+    columns
+        Required columns; the table of a catalog that has no split needs no `subset`.
+    """
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise InputError(f"{source}: has no column {', '.join(missing)}; make it again")
+    if not len(table):
+        raise InputError(f"{source}: lists no track; make it again")
+    ids, paths = table["track_id"].fillna(""), table["path"].fillna("")
+    checks = [
+        ("track_id", ids.eq(""), "is empty; give each track an id"),
+        ("track_id", ids.str.contains("\0", regex=False), "contains a NUL character; rename it"),
+        ("track_id", ids.duplicated(), "is a duplicate; keep one row of it"),
+        ("path", paths.map(is_outside), "is not below the audio folder; correct it"),
+    ]
+    if "subset" in table.columns:
+        unknown = ~table["subset"].isin(SUBSETS)
+        checks += [
+            ("subset", unknown, f"is none of {', '.join(SUBSETS)}; correct it"),
+            ("path", _in_two_subsets(paths, table["subset"]), "is in two subsets; keep one row"),
+        ]
+    refuse_rows(table, checks, lambda row: f"{source}: row {row + 2}")
+
+
+def refuse_rows(
+    table: pd.DataFrame,
+    checks: Iterable[tuple[str, pd.Series, str]],
+    position: Callable[[int], str],
+) -> None:
+    """Raise `InputError` for the first row that fails the first failing check.
+
+    Parameters
+    ----------
+    table
+        One row per track.
+    checks
+        For each check, the column, a (tracks,) bool mask of the wrong rows, and the problem.
+    position
+        Describes a row, given its number from 0, for the message.
+    """
+    for name, wrong, problem in checks:
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise InputError(f"{position(row)}: {name} {table[name].iloc[row]!r} {problem}")
 
 
 def label_column(table: pd.DataFrame, name: str, source: str | Path) -> np.ndarray:
-    """A label column as an array, or `InputError` naming those that there are."""
+    """Return a label column as an object array, or raise `InputError` if there is none."""
     if name not in table.columns:
         raise InputError(f"{source}: has no column {name!r}; it has {', '.join(table.columns)}")
     return table[name].to_numpy(dtype=object)
 
 
 def subset_mask(table: pd.DataFrame, name: str, source: str | Path) -> np.ndarray:
-    """(tracks,) bool, the tracks of one subset, or `InputError` if there are none."""
-    chosen = table["subset"].eq(name).to_numpy()
-    if not chosen.any():
-        raise InputError(f"{source}: no track is in the subset {name}; make the split with some")
-    return chosen
+    """Return a (tracks,) bool mask of the tracks of a subset, or raise `InputError` if empty."""
+    mask = table["subset"].eq(name).to_numpy()
+    if not mask.any():
+        raise InputError(f"{source}: no track is in the subset {name}; make a split with some")
+    return mask
 
 
 def keep_first_artists(table: pd.DataFrame, count: int | None, source: str | Path) -> pd.DataFrame:
-    """The tracks of the first `count` artists, in the order of their first tracks; None: all.
+    """Return the tracks of the first `count` artists, in the order of their first tracks.
 
-    The papers' smaller sets are the first artists of their list.
+    The papers' smaller training sets are the first artists of the larger ones. None keeps all.
     """
     names = table["artist"].unique()
     if count is None:
@@ -93,59 +161,18 @@ def keep_first_artists(table: pd.DataFrame, count: int | None, source: str | Pat
 
 
 def is_outside(path: str) -> bool:
-    """Whether a relative path, as written, points outside the folder it is relative to."""
-    pure = PurePosixPath(path.replace("\\", "/"))
-    windows_drive = len(path) > 1 and path[1] == ":"
-    return not path or "\0" in path or pure.is_absolute() or ".." in pure.parts or windows_drive
+    """Whether a relative path, as written, is empty or leaves the folder it is relative to."""
+    return _OUTSIDE.search(path) is not None
 
 
 def normalise_paths(paths: pd.Series) -> pd.Series:
-    """The paths without `./` and doubled `/`: equal where they name the same file."""
+    """Remove `./` and repeated `/`, so that paths of the same file are equal."""
     odd = paths.str.contains("./", regex=False) | paths.str.contains("//", regex=False)
     return paths.mask(odd, paths[odd].map(posixpath.normpath)) if odd.any() else paths
 
 
-def check_split(table: pd.DataFrame, source: str | Path, columns: Sequence[str] = COLUMNS) -> None:
-    """Raise `InputError` naming the first row, if any, that no split may have.
-
-    `columns` must be there; a catalog that is not dealt yet needs no `subset`.
-    """
-    absent = [name for name in columns if name not in table.columns]
-    if absent:
-        raise InputError(f"{source}: lacks the column {', '.join(absent)}; make it again")
-    if not len(table):
-        raise InputError(f"{source}: lists no track; make it again")
-    ids, paths = table["track_id"].fillna(""), table["path"].fillna("")
-    wrongs = [
-        ("track_id", ids.eq(""), "is empty; name each track"),
-        ("track_id", ids.str.contains("\0", regex=False), "holds a NUL character; rename it"),
-        ("track_id", ids.duplicated(), "stands twice; keep one row of it"),
-        ("path", find_outside_paths(paths), "does not lie below the audio folder; correct it"),
-    ]
-    if "subset" in table.columns:
-        no_subset = ~table["subset"].isin(SUBSETS)
-        wrongs += [
-            ("subset", no_subset, f"is none of {', '.join(SUBSETS)}; correct it"),
-            ("path", _in_two_subsets(paths, table["subset"]), "is in two subsets; keep one row"),
-        ]
-    for name, wrong, why in wrongs:
-        if wrong.any():
-            row = int(np.flatnonzero(wrong)[0])
-            raise InputError(f"{source}: row {row + 2}: {name} {table[name].iloc[row]!r} {why}")
-
-
-def find_outside_paths(paths: pd.Series) -> np.ndarray:
-    """(tracks,) bool: `leaves_folder` of each path, asked of those only that could."""
-    leaves = paths.str.contains(_DOUBTFUL, regex=True).to_numpy(dtype=bool, copy=True)
-    leaves[leaves] = [is_outside(path) for path in paths[leaves]]
-    return leaves
-
-
-def _in_two_subsets(paths: pd.Series, subset: pd.Series) -> np.ndarray:
-    """(tracks,) bool: the same file stands in another subset further up."""
+def _in_two_subsets(paths: pd.Series, subset: pd.Series) -> pd.Series:
+    """(tracks,) bool: the same file is in another subset in an earlier row."""
     files = normalise_paths(paths)
-    wrong = files.duplicated(keep=False).to_numpy(copy=True)
-    if wrong.any():
-        repeated, where = files[wrong], subset[wrong]
-        wrong[wrong] = where.ne(where.groupby(repeated.to_numpy()).transform("first")).to_numpy()
-    return wrong
+    first = subset.groupby(files.to_numpy()).transform("first")
+    return subset.ne(first)

@@ -1,4 +1,6 @@
-"""Label columns of a split as the arrays that networks are trained on."""
+"""Label columns of a split as training targets."""
+
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -7,54 +9,66 @@ from common.errors import InputError
 from data_prep import split_csv
 
 
-def artist_classes(split: pd.DataFrame, source) -> tuple[list[str], np.ndarray]:
-    """Artists as classes.
+def artist_classes(split: pd.DataFrame, source: str | Path) -> tuple[list[str], np.ndarray]:
+    """Return the artists of a split as class numbers.
+
+    Parameters
+    ----------
+    split
+        One row per track, with `artist` and `subset`.
+    source
+        Name of the split for messages.
 
     Returns
     -------
-    The artists' names in the order of their first track, and (tracks,) int32
-    class numbers.
+    names : list of str
+        The artists in the order of their first tracks.
+    classes : ndarray
+        (tracks,) int32 index into `names`.
 
     Raises
     ------
     InputError
-        A track without artist, fewer than two artists, or one whose tracks are
-        all outside the training subset. `source` names the split.
+        A track has no artist, there are fewer than two artists, or an artist has no track
+        in the training subset.
     """
     artists = split_csv.label_column(split, "artist", source)
-    numbers, names = pd.factorize(artists)
+    classes, names = pd.factorize(artists)
     if "" in names:
         track = split["track_id"][int(np.flatnonzero(artists == "")[0])]
-        raise InputError(f"{source}: {track!r} has no artist; name it, or take the track out")
+        raise InputError(f"{source}: {track!r} has no artist; add the artist or remove the track")
     if len(names) < 2:
-        raise InputError(
-            f"{source}: all tracks are by one artist; nothing to tell apart, add others'"
-        )
+        raise InputError(f"{source}: all tracks are by one artist; add tracks of other artists")
     untrained = set(names) - set(artists[split["subset"].eq("train")])
     if untrained:
         raise InputError(
             f"{source}: artist {min(untrained)!r} has no training track ({len(untrained)} such "
-            "artists); make the split with some, or take the artist out"
+            "artists); make a split in which each artist has some, or remove these artists"
         )
-    return list(names), numbers.astype(np.int32)
+    return list(names), classes.astype(np.int32)
 
 
-def tag_matrix(split: pd.DataFrame, label: str, source) -> tuple[list[str], np.ndarray]:
-    """Tags as a multi-hot matrix.
+def tag_matrix(split: pd.DataFrame, label: str, source: str | Path) -> tuple[list[str], np.ndarray]:
+    """Encode a column of tags, with `|` between them, as a multi-hot matrix.
 
     Returns
     -------
-    The tags in alphabetical order, and (tracks, tags) float32 of 0 and 1.
+    tags : list of str
+        The tags in alphabetical order.
+    matrix : ndarray
+        (tracks, tags) float32 of 0 and 1.
 
     Raises
     ------
     InputError
-        No column `label`, or fewer than two tags in it. `source` names the split.
+        There is no column `label`, or it contains fewer than two tags. `source` is the name
+        of the split for messages.
     """
     column = pd.Series(split_csv.label_column(split, label, source))
-    hot = column.str.get_dummies("|")
-    if hot.shape[1] < 2:
+    matrix = column.str.get_dummies("|")
+    if matrix.shape[1] < 2:
         raise InputError(
-            f"{source}: its column {label!r} holds {hot.shape[1]} tags; needs two or more"
+            f"{source}: its column {label!r} contains {matrix.shape[1]} tags; at least two are "
+            "needed"
         )
-    return list(hot.columns), hot.to_numpy(np.float32)
+    return list(matrix.columns), matrix.to_numpy(np.float32)

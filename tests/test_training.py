@@ -299,7 +299,7 @@ def test_what_cannot_be_trained_on_is_said_at_once(small_corpus, place):
     cases = {
         (basic, strange, cache): (cache, "lacks 20 of 20 tracks, .*; cache this split with"),
         (siamese, split, hop): (hop, r"hop: 256 -> 512\); make the cache again with"),
-        (basic, alone, cache): (alone, "all tracks are by one artist; nothing to tell apart"),
+        (basic, alone, cache): (alone, "all tracks are by one artist; add tracks of other artists"),
         (siamese, split, cache, "--artists", 1): (split, "all tracks are by one artist"),
         (basic, split, cache, "--artists", 5): (split, "has 4 artists, not 5; ask for fewer"),
         (siamese, lonely, cache): (lonely, "has one song, .*; give each at least two, or take"),

@@ -1,7 +1,10 @@
-"""What every catalog is asked and answers, and what several of them do with their lists."""
+"""What the loaders of all datasets share: options, result, and checks of lists and tags."""
 
+import contextlib
+import csv
 import os
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,24 +13,56 @@ import pandas as pd
 
 from common.errors import InputError
 from data_prep import split_csv
-from data_prep.datasets import pickled_lists
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """Origin and terms of a dataset.
+
+    Attributes
+    ----------
+    title
+        Full name of the dataset.
+    licence
+        Licences of the lists and of the audio.
+    citation
+        Publication to cite; '' if there is none.
+    homepage
+        Address of the dataset's own page; '' if there is none.
+    lists
+        Names of its published lists in `splits/published_files.csv`, which has their
+        addresses and content ids.
+    metadata
+        What the option --metadata is for; '' if the dataset does not use it.
+    """
+
+    title: str
+    licence: str
+    citation: str = ""
+    homepage: str = ""
+    lists: tuple[str, ...] = ()
+    metadata: str = ""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What script 1 was asked for; each catalog takes what it needs of it.
+    """Options of a loader; each loader uses those that it needs.
 
     Attributes
     ----------
     root
         Folder of the audio.
     metadata
-        Folder of the dataset's own lists, where the user downloads those; for
-        the small published lists, a local mirror of them.
+        Folder of the dataset's own lists if the user downloads them, or a local mirror of
+        the published lists.
+    seed
+        Random seed.
     pattern
-        Of a folder's paths; None reads the files' tags.
-    artists
-        How many, None for all (--artists).
+        Pattern of the paths in a folder of music; None uses the tags of the files.
+    workers
+        Number of processes.
+    max_artists
+        Number of artists; None uses all.
     """
 
     root: Path
@@ -35,110 +70,113 @@ class Request:
     seed: int = 0
     pattern: str | None = None
     workers: int = 1
-    artists: int | None = None
+    max_artists: int | None = None
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """The tracks of a source.
+    """The available tracks of a dataset.
 
     Attributes
     ----------
     table
-        One row a track: `track_id`, `path` below the audio folder, `artist`
-        ('' where unknown), labels, and `subset` where the dataset has its own.
+        One row per track: `track_id`, `path` below the audio folder, `artist` ('' if
+        unknown), labels, and `subset` if the dataset has its own split.
     notes
-        What a person should know, one line each.
+        Notes for the user, one line each.
+    missing
+        Number of listed tracks whose audio file does not exist.
     """
 
     table: pd.DataFrame
     notes: list[str]
+    missing: int = 0
 
 
-def only_present(table: pd.DataFrame, root: str | Path) -> tuple[pd.DataFrame, list[str]]:
-    """The tracks whose file is there, and a note on those left out, if any.
+def select_available(table: pd.DataFrame, root: str | Path, notes: Iterable[str] = ()) -> Catalog:
+    """Return the tracks whose audio file exists, with a note on the others.
 
     Raises
     ------
     InputError
-        `root` is no folder or holds none of the files, or a path leaves it.
+        `root` is not a folder or has none of the files, or a path is outside it.
     """
     root = Path(root)
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; check the path")
-    leaving = split_csv.find_outside_paths(table["path"])
-    if leaving.any():
-        path = table["path"].iloc[int(np.argmax(leaving))]
+    outside = table["path"].map(split_csv.is_outside)
+    if outside.any():
         raise InputError(
-            f"{path!r}: a listed path that cannot lie below {root}; get the lists again"
+            f"{table['path'][outside].iloc[0]!r}: a listed path that is not below {root}; "
+            "download the lists again"
         )
-    return keep_listed(
+    available, missing = drop_tracks(
         table,
-        find_present(root, table["path"]),
+        find_files(root, table["path"]),
         root,
-        "not there",
+        "missing",
         remedy="give the folder that this path starts from",
         name="path",
     )
+    return Catalog(available, [*notes, *missing], len(table) - len(available))
 
 
-def keep_listed(
+def drop_tracks(
     table: pd.DataFrame,
-    kept: Iterable[bool],
+    keep: Iterable[bool],
     source: str | Path,
-    lack: str,
+    problem: str,
     *,
     remedy: str,
     name: str = "track_id",
 ) -> tuple[pd.DataFrame, list[str]]:
-    """The tracks that are kept, and a note that says what the others are, if any.
+    """Drop tracks, and describe them in a note if there are any.
 
     Parameters
     ----------
-    kept
-        (tracks,) bool.
-    source, lack
-        Of the message: `source: 3 of 10 tracks are LACK`.
+    table
+        One row per track.
+    keep
+        (tracks,) bool mask.
+    source, problem
+        The note is `SOURCE: 3 of 10 tracks are PROBLEM, such as 'ID': left out`.
+    remedy
+        End of the error message.
     name
-        The column that the first track left out is named by.
+        Column that the first dropped track is identified by.
 
     Raises
     ------
     InputError
-        None is kept; it ends in `remedy`.
+        No track is left.
     """
-    kept = np.asarray(kept, dtype=bool)
-    if kept.all():
+    keep = np.asarray(keep, dtype=bool)
+    if keep.all():
         return table, []
-    first = table[name].iloc[int(np.argmin(kept))]
-    said = f"{source}: {(~kept).sum()} of {len(table)} tracks are {lack}, such as {first!r}"
-    if not kept.any():
-        raise InputError(f"{said}; {remedy}")
-    return table[kept].reset_index(drop=True), [f"{said}: left out"]
+    example = table[name].iloc[int(np.argmin(keep))]
+    summary = f"{source}: {(~keep).sum()} of {len(table)} tracks are {problem}, such as {example!r}"
+    if not keep.any():
+        raise InputError(f"{summary}; {remedy}")
+    return table[keep].reset_index(drop=True), [f"{summary}: left out"]
 
 
-def find_present(root: str | Path, paths: Iterable[str]) -> np.ndarray:
-    """(paths,) bool, which of the files are there; paths are relative to `root`, with `/`.
+def find_files(root: str | Path, paths: Iterable[str]) -> np.ndarray:
+    """Return a (paths,) bool mask of the files that exist; paths are relative to `root`.
 
-    Each folder is listed once, since a look at each of a million files takes
-    minutes on a disk that turns or is far away.
-
-    Raises
-    ------
-    OSError
-        A folder that is there cannot be listed.
+    Each folder is listed once, because a million single checks take minutes on a hard disk
+    or a network file system.
     """
     names_in: dict[str, set[str]] = {}
-    found = []
+    exists = []
     for path in paths:
-        parent, _, name = path.rpartition("/")
-        if parent not in names_in:
-            names_in[parent] = _files(os.path.join(root, parent))
-        found.append(name in names_in[parent])
-    return np.array(found, dtype=bool)
+        folder, _, name = path.rpartition("/")
+        if folder not in names_in:
+            names_in[folder] = _list_files(os.path.join(root, folder))
+        exists.append(name in names_in[folder])
+    return np.array(exists, dtype=bool)
 
 
-def _files(folder: str) -> set[str]:
+def _list_files(folder: str) -> set[str]:
     try:
         with os.scandir(folder) as entries:
             return {entry.name for entry in entries if entry.is_file()}
@@ -146,67 +184,98 @@ def _files(folder: str) -> set[str]:
         return set()
 
 
-def read_lines(path: str | Path) -> list[str]:
-    """Lines of a UTF-8 text file without the space around them; empty ones are passed over."""
+@contextlib.contextmanager
+def list_errors(path: str | Path) -> Iterator[None]:
+    """Turn errors while the list `path` is read into an `InputError` of one line."""
     try:
-        with open(path, encoding="utf-8") as handle:
-            return [line.strip() for line in handle if line.strip()]
+        yield
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; check --metadata") from error
+    except IsADirectoryError as error:
+        raise InputError(f"{path}: is a folder, not a list; check --metadata") from error
+    except (ValueError, csv.Error) as error:  # errors of pandas and of decoding are ValueErrors
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{path}: not a complete UTF-8 table ({reason}); download it again"
+        ) from error
+
+
+def require_columns(table: pd.DataFrame, names: Iterable[str], path: Path, remedy: str) -> None:
+    """Raise `InputError` if the table of the list `path` has no column of one of these names."""
+    missing = [name for name in names if name not in table.columns]
+    if missing:
+        raise InputError(f"{path}: has no column {', '.join(missing)}; {remedy}")
+
+
+def read_lines(path: str | Path) -> list[str]:
+    """Return the lines of a UTF-8 text file, stripped and without empty ones."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return [line.strip() for line in file if line.strip()]
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text; get it again") from error
+        raise InputError(f"{path}: not UTF-8 text; download it again") from error
 
 
-def pickled_texts(path: str | Path) -> list[str]:
-    """A pickled list of texts, each once, or `InputError`."""
-    texts = pickled_lists.load_pickled_list(path)
-    if not isinstance(texts, list) or not texts:
-        raise InputError(f"{path}: not a list of tracks; get it again")
-    seen = set()
-    for row, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise InputError(f"{path}: row {row + 1} is {text!r:.80}, not text; get it again")
-        if text in seen:
-            raise InputError(f"{path}: row {row + 1}: {text!r} stands twice; get it again")
-        seen.add(text)
-    return texts
+def unique_names(ids: Iterable[str], names: Iterable[str]) -> dict[str, str]:
+    """Return {id: label}, with distinct labels for ids that have the same name.
+
+    The label is the first name of the id, with single spaces, followed by the id in
+    parentheses if other ids have the same name. An id without a name is its own label.
+    """
+    label: dict[str, str] = {}
+    for key, name in zip(ids, names, strict=True):
+        label.setdefault(key, " ".join(name.split()) or key)
+    # One pass is not always enough: an artist may be called `A (7)`.
+    while (count := Counter(label.values())) and max(count.values()) > 1:
+        label = {key: f"{n} ({key})" if count[n] > 1 else n for key, n in label.items()}
+    return label
 
 
-def tag_names(path: str | Path) -> list[str]:
-    """Tags of a list with one on each line, or `InputError` for one that a split cannot hold."""
-    names = read_lines(path)
-    for number, name in enumerate(names):
-        if "|" in name:
-            raise InputError(f"{path}: the tag {name!r} holds |, the mark between tags; rename it")
-        if name in names[:number]:
-            raise InputError(f"{path}: the tag {name!r} stands twice; get it again")
-    return names
-
-
-def tag_texts(
-    values: np.ndarray, tags: Sequence[str], tracks: Sequence[str], source: str | Path
-) -> list[str]:
-    """The tags of each track with `|` between them, in the order of `tags`.
-
-    Parameters
-    ----------
-    values
-        (tracks, tags) numbers, 1 where a track has a tag and 0 elsewhere.
-    source
-        The file that `values` are from, for messages.
+def read_tag_names(path: str | Path) -> list[str]:
+    """Return the tags of a list with one tag per line.
 
     Raises
     ------
     InputError
-        Another shape, or other values.
+        A tag is duplicated or contains `|`, which separates the tags in a split.
+    """
+    names = read_lines(path)
+    for number, name in enumerate(names):
+        if "|" in name:
+            raise InputError(f"{path}: the tag {name!r} contains |; rename it")
+        if name in names[:number]:
+            raise InputError(f"{path}: the tag {name!r} is a duplicate; download the list again")
+    return names
+
+
+def join_tags(
+    values: np.ndarray, tags: Sequence[str], tracks: Sequence[str], source: str | Path
+) -> list[str]:
+    """Return the tags of each track with `|` between them, in the order of `tags`.
+
+    Parameters
+    ----------
+    values
+        (tracks, tags) numbers: 1 where a track has a tag, 0 elsewhere.
+    tags, tracks
+        Names of the tags and the tracks.
+    source
+        File of the values, for messages.
+
+    Raises
+    ------
+    InputError
+        `values` has another shape or contains other values.
     """
     if values.shape != (len(tracks), len(tags)):
         raise InputError(
             f"{source}: its shape is {values.shape}, but {len(tracks)} tracks and {len(tags)} "
-            "tags are listed; get the lists again"
+            "tags are listed; download the lists again"
         )
     if values.dtype.kind not in "biuf":
-        raise InputError(f"{source}: holds {values.dtype}, not numbers; get it again")
+        raise InputError(f"{source}: contains {values.dtype}, not numbers; download it again")
     wrong = ~((values == 0) | (values == 1)).all(axis=1)
     if wrong.any():
         track = tracks[int(np.argmax(wrong))]
-        raise InputError(f"{source}: {track!r} has values other than 0 and 1; get it again")
+        raise InputError(f"{source}: {track!r} has values other than 0 and 1; download it again")
     return ["|".join(tags[tag] for tag in np.flatnonzero(row)) for row in values]

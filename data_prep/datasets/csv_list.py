@@ -1,104 +1,85 @@
-"""Any list of tracks as CSV, or TSV: the way in for a private set such as NAVER's.
+"""Any list of tracks as CSV or TSV, for example for a private dataset such as NAVER's.
 
-A column `path`, and `artist` or any other labels; `track_id` and `subset` if
-there are any.
+The list has a column `path`, and `artist` or any other label; `track_id` and `subset` are
+optional.
 """
 
 import os
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from common.errors import InputError
 from data_prep import split_csv
-from data_prep.datasets.catalog import Catalog, Request, only_present
-from data_prep.datasets.lists import list_errors
+from data_prep.datasets.catalog import (
+    Catalog,
+    DatasetInfo,
+    Request,
+    list_errors,
+    select_available,
+)
 
-_ALIASES = {
-    **{"train": "train", "training": "train"},
-    **{"valid": "valid", "validation": "valid", "val": "valid", "dev": "valid"},
-    **{"test": "test", "testing": "test"},
+INFO = DatasetInfo(
+    title="Any list of tracks as CSV or TSV",
+    licence="that of your music",
+    metadata="the CSV or TSV file",
+)
+
+_SUBSET_NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("valid", "validation", "val", "dev"), "valid"),
+    **dict.fromkeys(("test", "testing"), "test"),
 }
 
 
 def read_csv_list(request: Request) -> Catalog:
-    """The tracks of the file `metadata` whose audio is there, in the file's order.
+    """Return the tracks of the file `request.metadata` whose audio exists, in its order.
 
-    `track_id` is the path without its suffix where the list has none. All other
-    columns are labels; names of subsets such as `validation` become the usual ones.
+    `track_id` defaults to the path without its suffix. All other columns are labels; common
+    names of subsets such as `validation` are recognised.
 
     Raises
     ------
     InputError
-        The list is absent, no UTF-8 table, lacks a column, names a track or a
-        path twice, an unknown subset, or a path outside `root`; or no audio is there.
+        The list does not exist or is not a UTF-8 table, lacks a column, has a duplicate track
+        or path, an unknown subset or a path outside `request.root`, or no audio exists.
     """
     if request.metadata is None:
-        raise InputError("--metadata: a list needs it; give the CSV or TSV file")
+        raise InputError("--metadata: missing; give the CSV or TSV file")
     path = Path(request.metadata)
-    table = _table(path)
-    _check(table, path)
-    return Catalog(*only_present(table, request.root))
+    table = _read_table(path)
+    split_csv.check_split(table, path, ("track_id", "path", "artist"))
+    split_csv.refuse_rows(
+        table,
+        [("path", table["path"].duplicated(), "is a duplicate; keep one row of it")],
+        lambda row: f"{path}: row {row + 2}",
+    )
+    return select_available(table, request.root)
 
 
-def _table(path: Path) -> pd.DataFrame:
-    """All columns as str, those of every catalog first and `subset` last."""
+def _read_table(path: Path) -> pd.DataFrame:
+    """Return all columns as str, with track_id, path and artist first and subset last."""
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
     with list_errors(path):
-        table = pd.read_csv(
-            path, sep=separator, dtype=str, na_filter=False, encoding="utf-8-sig"
-        )  # utf-8-sig: Excel puts a mark before the first name
-    if not isinstance(table.index, pd.RangeIndex):  # pandas took the first column for one
+        # utf-8-sig, because Excel writes a byte order mark before the first name.
+        table = pd.read_csv(path, sep=separator, dtype=str, na_filter=False, encoding="utf-8-sig")
+    if not isinstance(table.index, pd.RangeIndex):  # pandas took the first column for an index
         raise InputError(f"{path}: its rows have more fields than its header; name all columns")
     table.columns = table.columns.str.strip()
-    # A column without a name is an index that pandas wrote down.
+    # A column without a name is an index that pandas has written.
     table = table.loc[:, ~table.columns.str.fullmatch(r"(Unnamed: [0-9]+)?")]
     labels = [name for name in table.columns if name not in ("track_id", "path", "subset")]
     if "path" not in table.columns or not labels:
-        lacks = "path" if "path" not in table.columns else "artist, or any label"
+        missing = "path" if "path" not in table.columns else "artist, or any other label"
         raise InputError(
-            f"{path}: lacks the column {lacks}; it has {', '.join(table.columns) or 'none'}"
+            f"{path}: has no column {missing}; it has {', '.join(table.columns) or 'none'}"
         )
-    if not len(table):
-        raise InputError(f"{path}: lists no track; add rows")
-    made = {
+    columns = {
         "track_id": table.get("track_id", table["path"].map(lambda p: os.path.splitext(p)[0])),
         "path": table["path"],
         "artist": "",
         **{name: table[name].str.strip() for name in labels},
     }
     if "subset" in table.columns:
-        made["subset"] = table["subset"].str.strip().str.lower().replace(_ALIASES)
-    return pd.DataFrame(made)
-
-
-def _check(table: pd.DataFrame, source: Path) -> None:
-    for name, wrong, why in (
-        ("path", table["path"].map(split_csv.is_outside), "does not lie below the audio folder"),
-        ("track_id", table["track_id"].eq(""), "is empty; give each track one"),
-        *_twice(table),
-    ):
-        if wrong.any():
-            row = int(np.flatnonzero(wrong)[0])
-            raise InputError(f"{source}: row {row + 2}: {name} {table[name][row]!r} {why}")
-    if "subset" in table.columns:
-        wrong = ~table["subset"].isin(split_csv.SUBSETS)
-        if wrong.any():
-            row = int(np.flatnonzero(wrong)[0])
-            raise InputError(
-                f"{source}: row {row + 2}: subset {table['subset'][row]!r} is none of "
-                f"{', '.join(split_csv.SUBSETS)}; correct it"
-            )
-
-
-def _twice(table: pd.DataFrame) -> list[tuple[str, pd.Series, str]]:
-    """What must not stand twice; in two subsets it would be tested on what it was trained on."""
-    checks = []
-    for name in ("track_id", "path"):
-        twice = table[name].duplicated()
-        if "subset" in table.columns:
-            other = twice & ~table.duplicated([name, "subset"])
-            checks.append((name, other, "is in two subsets; keep one row of it"))
-        checks.append((name, twice, "stands twice; keep one row of it"))
-    return checks
+        columns["subset"] = table["subset"].str.strip().str.lower().replace(_SUBSET_NAMES)
+    return pd.DataFrame(columns)

@@ -1,60 +1,63 @@
-"""The built-in corpus, whose songs are rendered where they are not there yet."""
+"""The built-in synthetic corpus. Tracks that do not exist yet are rendered."""
 
 import numpy as np
 import pandas as pd
 
 from data_prep import synthetic_corpus
-from data_prep.datasets.catalog import Catalog, Request
+from data_prep.datasets.catalog import Catalog, DatasetInfo, Request
+
+INFO = DatasetInfo(
+    title="the built-in synthetic corpus",
+    licence="MIT, that of this package",
+)
 
 _TARGET_ARTISTS = 40
-_JUDGED_SONGS, _JUDGED_SHARES = 8, (3, 1, 1)  # artists of each genre for train, valid and test
-_UNSEEN_SONGS = 20  # as arxiv2017: 15 enrol an artist, 5 test
-_GENRE_SONGS = 4  # of each artist: few, for many networks are to learn from them
+_TARGET_TRACKS = 8  # per artist, for evaluation
+_TARGET_SUBSETS = (3, 1, 1)  # artists of each genre for train, valid and test
+_UNSEEN_TRACKS = 20  # per artist, as in arxiv2017: 15 to enrol the artist and 5 to test
+_GENRE_TRACKS = 4  # per artist; few, because many networks are trained on them
 
 
-def source(request: Request) -> Catalog:
-    """60 artists with 20 songs each, for training; the audio lies below `root`."""
-    return _rendered(request, synthetic_corpus.corpus_table(request.seed, target_artists=0))
+def read_demo(request: Request) -> Catalog:
+    """Return 60 artists with 20 tracks each, for training."""
+    return _render(request, synthetic_corpus.corpus_table(request.seed, target_artists=0))
 
 
-def target(request: Request) -> Catalog:
-    """40 other artists with 8 songs each, for judging, with their own artist-disjoint subsets."""
-    catalog = _rendered(request, _target(request, _JUDGED_SONGS))
-    genres = catalog.table.groupby("genre")["artist"]
-    number = genres.transform(lambda names: pd.factorize(names)[0])
-    catalog.table["subset"] = np.repeat(["train", "valid", "test"], _JUDGED_SHARES)[number]
-    return catalog
+def read_demo_target(request: Request) -> Catalog:
+    """Return 40 other artists with 8 tracks each, for evaluation, in artist-disjoint subsets."""
+    table = _target_table(request, _TARGET_TRACKS)
+    number = table.groupby("genre")["artist"].transform(lambda names: pd.factorize(names)[0])
+    subset = np.repeat(["train", "valid", "test"], _TARGET_SUBSETS)[number]
+    return _render(request, table.assign(subset=subset))
 
 
-def unseen(request: Request) -> Catalog:
-    """The same 40 artists with 20 songs each, to recognise; all are for testing."""
-    catalog = _rendered(request, _target(request, _UNSEEN_SONGS))
-    catalog.table["subset"] = "test"
-    return catalog
+def read_demo_unseen(request: Request) -> Catalog:
+    """Return the same 40 artists with 20 tracks each, for artist recognition; all are test."""
+    return _render(request, _target_table(request, _UNSEEN_TRACKS).assign(subset="test"))
 
 
-def genres(request: Request) -> Catalog:
-    """The first 4 songs of each artist: of the 60 for training, of the 40 others for testing.
+def read_demo_genres(request: Request) -> Catalog:
+    """Return the first 4 tracks of each artist: 60 artists for training and 40 for testing.
 
-    They are songs of `source` and `target`: where those are, nothing is rendered.
+    They are also tracks of `demo` and `demo_target`, and are not rendered twice.
     """
     table = synthetic_corpus.corpus_table(
         request.seed,
-        source_tracks=_GENRE_SONGS,
+        source_tracks=_GENRE_TRACKS,
         target_artists=_TARGET_ARTISTS,
-        target_tracks=_GENRE_SONGS,
+        target_tracks=_GENRE_TRACKS,
     )
     subset = table["part"].map({"source": "train", "target": "test"})
-    return _rendered(request, table.assign(subset=subset))
+    return _render(request, table.assign(subset=subset))
 
 
-def _target(request: Request, songs: int) -> pd.DataFrame:
+def _target_table(request: Request, tracks: int) -> pd.DataFrame:
     return synthetic_corpus.corpus_table(
-        request.seed, source_artists=0, target_artists=_TARGET_ARTISTS, target_tracks=songs
+        request.seed, source_artists=0, target_artists=_TARGET_ARTISTS, target_tracks=tracks
     )
 
 
-def _rendered(request: Request, table: pd.DataFrame) -> Catalog:
+def _render(request: Request, table: pd.DataFrame) -> Catalog:
     table = table.drop(columns="part")
     synthetic_corpus.write_corpus(request.root, table, request.seed, request.workers)
     return Catalog(table, [])

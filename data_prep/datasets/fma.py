@@ -1,26 +1,42 @@
-"""FMA, the Free Music Archive's dataset (Defferrard et al. 2017): small, medium, large and full.
+"""FMA, the dataset of the Free Music Archive, in four sizes: small, medium, large and full.
 
-Its lists are `tracks.csv` and `genres.csv` of fma_metadata.zip; the audio is
-that of fma_SIZE.zip, `000/000002.mp3`.
+Its lists are `tracks.csv` and `genres.csv` of fma_metadata.zip. The audio is that of
+fma_SIZE.zip, with paths such as `000/000002.mp3`.
 """
 
 import csv
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from common.errors import InputError
-from data_prep.datasets.catalog import Catalog, Request, only_present
-from data_prep.datasets.lists import list_errors, unique_names
+from data_prep import split_csv
+from data_prep.datasets.catalog import (
+    Catalog,
+    DatasetInfo,
+    Request,
+    list_errors,
+    require_columns,
+    select_available,
+    unique_names,
+)
 
-# Each holds those before it; full has the tracks of large, at their whole length.
+INFO = DatasetInfo(
+    title="FMA, the Free Music Archive's dataset",
+    licence="metadata CC BY 4.0; each track under the licence that its artist chose",
+    citation='M. Defferrard, K. Benzi, P. Vandergheynst and X. Bresson, "FMA: A Dataset for Music '
+    'Analysis", ISMIR 2017',
+    homepage="https://github.com/mdeff/fma",
+    metadata="the folder of fma_metadata.zip's tracks.csv and genres.csv",
+)
+
+# Each size contains the one before it. Full has the tracks of large in full length.
 SIZES = ("small", "medium", "large", "full")
+_PUBLISHED_TRACKS = {"small": 8_000, "medium": 25_000, "large": 106_574, "full": 106_574}
 
-_PUBLISHED = {"small": 8_000, "medium": 25_000, "large": 106_574, "full": 106_574}
-
-# The two header lines of tracks.csv: our names of the columns that are read, of 52.
+# The first two header lines of tracks.csv, and our names of the columns that are read (of 52).
 _COLUMNS = {
     ("album", "title"): "album",
     ("artist", "id"): "artist.id",
@@ -31,11 +47,13 @@ _COLUMNS = {
     ("track", "genres_all"): "track.genres_all",
 }
 _HEADER_LINES = 3
+_GENRE_IDS = r"\[([0-9]+(, ?[0-9]+)*)?\]"
+_REMEDY = "download fma_metadata.zip again"
 
 _SUBSETS = {"training": "train", "validation": "valid", "test": "test"}
 
-# Clips that are empty or shorter than 30 s, cut by a wrong length of their songs: the project's
-# wiki and its issue 8, which is complete for medium. Large has more, of which there is no list.
+# Clips that are empty or shorter than 30 s because the length of the track was wrong, from the
+# project's wiki and its issue 8. The list is complete for medium; large has more such clips.
 _SHORT = {
     *("001486", "005574", "065753", "080391", "098558", "098559", "098560", "098565", "098566"),
     *("098567", "098568", "098569", "098571", "099134", "105247", "108924", "108925", "126981"),
@@ -44,155 +62,138 @@ _SHORT = {
 
 
 def read_fma(request: Request, size: str) -> Catalog:
-    """The tracks of `size` (one of `SIZES`) whose file is there, in the order of their ids.
+    """Return the tracks of `size` (one of `SIZES`) whose audio exists, in the order of their ids.
 
-    `genre` is the one top genre ('' where a track has none or several, in large
-    and full), `genres` the titles of all its genres and of those above them,
-    `subset` the dataset's own. Two artists of one name are told apart by their ids.
+    `genre` is the top genre ('' for tracks with none or several, in large and full), `genres`
+    are the titles of all genres of the track and of their parents, and `subset` is the
+    dataset's own. Artists with the same name are distinguished by their ids.
 
     Raises
     ------
     InputError
-        A list is absent or not what it should be, or no audio is there.
+        A list does not exist or has an unexpected content, or no audio exists.
     """
     folder = _metadata_folder(request.metadata)
-    table = _tracks(folder / "tracks.csv")
-    titles = _genre_titles(folder / "genres.csv")
-    # Before the choice of a size, so that an artist has the same label in all sizes.
+    table = _read_tracks(folder / "tracks.csv")
+    titles = _read_genre_titles(folder / "genres.csv")
+    # Before the selection of a size, so that an artist has the same label in all sizes.
     names = unique_names(table["artist.id"], table["artist"])
-    chosen = table["set.subset"].isin(SIZES[: SIZES.index(size) + 1])
-    if not chosen.any():
-        raise InputError(f"{folder / 'tracks.csv'}: has no track of fma_{size}; get it again")
-    table = table[chosen].sort_values("track_id")
-    notes = _count_note(len(table), size)
+    selected = table["set.subset"].isin(SIZES[: SIZES.index(size) + 1])
+    if not selected.any():
+        raise InputError(f"{folder / 'tracks.csv'}: has no track of fma_{size}; {_REMEDY}")
+    table = table[selected].sort_values("track_id")
+    notes = []
+    if len(table) != _PUBLISHED_TRACKS[size]:
+        notes = [
+            f"tracks.csv lists {len(table)} tracks of fma_{size}, the published one "
+            f"{_PUBLISHED_TRACKS[size]}"
+        ]
     table = pd.DataFrame(
         {
             "track_id": table["track_id"],
             "path": table["track_id"].str[:3] + "/" + table["track_id"] + ".mp3",
             "artist": table["artist.id"].map(names),
-            "album": table["album"].map(_one_line),
-            "genre": table["genre"].map(_one_line),
-            "genres": _genre_texts(table, titles, folder / "tracks.csv"),
+            "album": table["album"].map(_normalise_space),
+            "genre": table["genre"].map(_normalise_space),
+            "genres": _join_genres(table, titles, folder / "tracks.csv"),
             "subset": table["set.split"].map(_SUBSETS),
         }
     ).reset_index(drop=True)
-    table, absent = only_present(table, request.root)
-    return Catalog(table, notes + absent + _short_note(table, size))
+    catalog = select_available(table, request.root, notes)
+    short = int(catalog.table["track_id"].isin(_SHORT).sum())
+    if short and size != "full":
+        note = (
+            f"{short} clips of fma_{size} are known to be empty or shorter than 30 s; step 2 "
+            "lists those that it cannot use"
+        )
+        return replace(catalog, notes=[*catalog.notes, note])
+    return catalog
 
 
-def _metadata_folder(given: Path | None) -> Path:
-    if given is None:
-        raise InputError("--metadata: FMA needs it; give the folder of fma_metadata.zip's files")
-    below = Path(given) / "fma_metadata"
-    return below if below.is_dir() else Path(given)
+def _metadata_folder(metadata: Path | None) -> Path:
+    if metadata is None:
+        raise InputError("--metadata: missing; give the folder of fma_metadata.zip's files")
+    subfolder = Path(metadata) / "fma_metadata"
+    return subfolder if subfolder.is_dir() else Path(metadata)
 
 
-def _tracks(path: Path) -> pd.DataFrame:
-    """The columns that are needed, as str; `track_id` has six digits."""
-    position = _positions(path)
+def _read_tracks(path: Path) -> pd.DataFrame:
+    """Return the columns that are needed, as str; `track_id` has six digits."""
+    positions = _column_positions(path)
     with list_errors(path):
-        # Not header=[0, 1]: then all 260 MB would be read before columns are dropped.
+        # With header=[0, 1], pandas would read all 260 MB before it drops columns.
         table = pd.read_csv(
             path,
             header=None,
             skiprows=_HEADER_LINES,
-            usecols=list(position.values()),
+            usecols=list(positions.values()),
             dtype=str,
             na_filter=False,
             encoding="utf-8",
         )
-    table = table.rename(columns={place: name for name, place in position.items()})
+    table = table.rename(columns={position: name for name, position in positions.items()})
     _check(table, path)
     table["track_id"] = table["track_id"].str.zfill(6)
     return table
 
 
-def _positions(path: Path) -> dict[str, int]:
-    """{our name: column}, from the three header lines."""
-    with list_errors(path), open(path, encoding="utf-8", newline="") as handle:
-        head = list(islice(csv.reader(handle), _HEADER_LINES))
-    if len(head) < _HEADER_LINES or head[2][:1] != ["track_id"]:
-        raise InputError(
-            f"{path}: does not begin with FMA's three header lines; get fma_metadata.zip again"
-        )
-    columns = list(zip(head[0], head[1], strict=False))
-    absent = [".".join(name) for name in _COLUMNS if name not in columns]
-    if absent:
-        raise InputError(
-            f"{path}: lacks the column {', '.join(absent)}; get fma_metadata.zip again"
-        )
+def _column_positions(path: Path) -> dict[str, int]:
+    """Return {our name: column number}, from the header lines."""
+    with list_errors(path), open(path, encoding="utf-8", newline="") as file:
+        header = list(islice(csv.reader(file), _HEADER_LINES))
+    if len(header) < _HEADER_LINES or header[2][:1] != ["track_id"]:
+        raise InputError(f"{path}: does not begin with FMA's three header lines; {_REMEDY}")
+    columns = list(zip(header[0], header[1], strict=False))
+    missing = [".".join(name) for name in _COLUMNS if name not in columns]
+    if missing:
+        raise InputError(f"{path}: has no column {', '.join(missing)}; {_REMEDY}")
     return {"track_id": 0} | {ours: columns.index(name) for name, ours in _COLUMNS.items()}
 
 
 def _check(table: pd.DataFrame, path: Path) -> None:
-    number = table["track_id"].str.fullmatch(r"[0-9]{1,6}")
-    for name, wrong, why in (
-        ("track_id", ~number, "is no number of up to six digits"),
-        ("track_id", table["track_id"].str.zfill(6).duplicated(), "stands twice"),
-        ("artist.id", ~table["artist.id"].str.fullmatch(r"[0-9]+"), "is no number"),
+    ids, genres = table["track_id"], table["track.genres_all"]
+    checks = [
+        ("track_id", ~ids.str.fullmatch("[0-9]{1,6}"), "is not a number of up to six digits"),
+        ("track_id", ids.str.zfill(6).duplicated(), "is a duplicate"),
+        ("artist.id", ~table["artist.id"].str.fullmatch("[0-9]+"), "is not a number"),
         ("set.split", ~table["set.split"].isin(_SUBSETS), f"is none of {', '.join(_SUBSETS)}"),
         ("set.subset", ~table["set.subset"].isin(SIZES), f"is none of {', '.join(SIZES)}"),
-        (
-            "track.genres_all",
-            ~table["track.genres_all"].str.fullmatch(r"\[([0-9]+(, ?[0-9]+)*)?\]"),
-            "is no list of genre ids",
-        ),
-    ):
-        if wrong.any():
-            row = int(np.flatnonzero(wrong)[0])
-            raise InputError(f"{_row(path, row)}: {name} {table[name][row]!r} {why}; get it again")
+        ("track.genres_all", ~genres.str.fullmatch(_GENRE_IDS), "is not a list of genre ids"),
+    ]
+    checks = [(name, wrong, f"{problem}; {_REMEDY}") for name, wrong, problem in checks]
+    split_csv.refuse_rows(table, checks, lambda row: _position(path, row))
 
 
-def _genre_titles(path: Path) -> dict[str, str]:
-    """{genre id: title}."""
+def _read_genre_titles(path: Path) -> dict[str, str]:
+    """Return {genre id: title}."""
     with list_errors(path):
         table = pd.read_csv(path, dtype=str, na_filter=False, encoding="utf-8")
-    absent = [name for name in ("genre_id", "title") if name not in table.columns]
-    if absent:
-        raise InputError(
-            f"{path}: lacks the column {', '.join(absent)}; get fma_metadata.zip again"
-        )
-    twice = table["genre_id"].duplicated()
-    if twice.any():
-        first = table["genre_id"][twice].iloc[0]
-        raise InputError(f"{path}: genre_id {first!r} stands twice; get it again")
-    return dict(zip(table["genre_id"], table["title"].map(_one_line), strict=True))
+    require_columns(table, ("genre_id", "title"), path, _REMEDY)
+    duplicated = table["genre_id"].duplicated()
+    if duplicated.any():
+        first = table["genre_id"][duplicated].iloc[0]
+        raise InputError(f"{path}: genre_id {first!r} is a duplicate; {_REMEDY}")
+    return dict(zip(table["genre_id"], table["title"].map(_normalise_space), strict=True))
 
 
-def _genre_texts(table: pd.DataFrame, titles: dict[str, str], path: Path) -> list[str]:
+def _join_genres(table: pd.DataFrame, titles: dict[str, str], path: Path) -> list[str]:
+    """Return the titles of each track's genres with `|` between them."""
     texts = []
     for row, listed in table["track.genres_all"].items():
         ids = listed.strip("[]").replace(",", " ").split()
-        unknown = [each for each in ids if each not in titles]
+        unknown = [genre for genre in ids if genre not in titles]
         if unknown:
             raise InputError(
-                f"{_row(path, row)}: genre {unknown[0]} is not in genres.csv; get both lists again"
+                f"{_position(path, row)}: genre {unknown[0]} is not in genres.csv; {_REMEDY}"
             )
-        texts.append("|".join(titles[each] for each in ids))
+        texts.append("|".join(titles[genre] for genre in ids))
     return texts
 
 
-def _row(path: Path, index: int) -> str:
-    """Place of a row in messages; a row with line breaks in it counts as one."""
+def _position(path: Path, index: int) -> str:
+    """Position of a row for messages; a row that contains line breaks counts as one."""
     return f"{path}: row {index + _HEADER_LINES + 1}"
 
 
-def _one_line(text: str) -> str:
+def _normalise_space(text: str) -> str:
     return " ".join(text.split())
-
-
-def _count_note(count: int, size: str) -> list[str]:
-    published = _PUBLISHED[size]
-    if count == published:
-        return []
-    return [f"tracks.csv lists {count} tracks of fma_{size}, the published one {published}"]
-
-
-def _short_note(table: pd.DataFrame, size: str) -> list[str]:
-    count = int(table["track_id"].isin(_SHORT).sum())
-    if size == "full" or not count:
-        return []
-    return [
-        f"{count} clips of fma_{size} are known to be empty or shorter than 30 s; step 2 names "
-        "those that it cannot use"
-    ]

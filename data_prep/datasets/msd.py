@@ -1,12 +1,13 @@
 """The Million Song Dataset with 7digital's 30 s previews: the artist sets and the tag set.
 
-The previews lie below `root` as the published dictionary has them,
-`8/9/8947470.clip.mp3`. Which songs an artist set has is a published list of
-`7digital_id/artist_index/song_index`; the tag set has lists of the MSD's ids.
+Paths below the audio folder are those of the published dictionary, for example
+`8/9/8947470.clip.mp3`. The tracks of the artist sets are a published list of
+`7digital_id/artist_index/track_index`; the tag set has lists of MSD ids.
 """
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,21 +16,21 @@ import pandas as pd
 from common.errors import InputError
 from data_prep import published_splits, split_csv
 from data_prep.artist_split import SUBSET_SIZES, TRACKS_PER_ARTIST
-from data_prep.datasets import pickled_lists
 from data_prep.datasets.catalog import (
     Catalog,
+    DatasetInfo,
     Request,
-    keep_listed,
-    only_present,
-    pickled_texts,
-    tag_names,
-    tag_texts,
+    drop_tracks,
+    join_tags,
+    read_tag_names,
+    select_available,
 )
+from data_prep.datasets.pickled_lists import load_pickled_dict, load_pickled_texts
 
-# ismir2018 section 4.1: songs of an artist where there are this many of them.
+# ismir2018, section 4.1: sets of this many artists have other subset sizes per artist.
 LARGE_SET, LARGE_SET_SIZES = 10_000, (17, 1, 2)
 
-# ismir2018 section 4.1: songs that the tag model is trained on, and validated on.
+# ismir2018, section 4.1: tracks for training and validation of the tag model.
 TAGGED = (75_000, 15_000)
 
 ARTIST_LIST = "msd-artist-list.pkl"
@@ -40,185 +41,186 @@ TAG_VECTORS = "MSD_split/msd_id_to_tag_vector.cP"
 TRAIN = "MSD_split/filtered_list_train.cP"
 TEST = "MSD_split/filtered_list_test.cP"
 
+INFO = DatasetInfo(
+    title="Million Song Dataset, artist sets",
+    licence="lists MIT; tags for research only; the audio previews are no longer available",
+    citation='T. Bertin-Mahieux, D. P. W. Ellis, B. Whitman and P. Lamere, "The Million Song '
+    'Dataset", ISMIR 2011',
+    homepage="http://millionsongdataset.com",
+    lists=(ARTIST_LIST, PATHS),
+    metadata="a folder with the published lists (default: download them)",
+)
+TAG_SET_INFO = replace(
+    INFO,
+    title="Million Song Dataset with Last.fm tags",
+    lists=(TAGS, TRAIN, TEST, TAG_VECTORS, IDS, PATHS),
+)
+
 _ROW = re.compile(r"([^/]+)/([0-9]+)/([0-9]+)")
+_REMEDY = "download it again"
 
 
 def read_msd(request: Request) -> Catalog:
-    """The songs of the first `artists` artists (all 17,591 by default), in the list's order.
+    """Return the tracks of the first `request.max_artists` artists, in the list's order.
 
-    Of an artist's 20 songs, 15/3/2 are for train, valid and test, or 17/1/2
-    where the set has 10,000 artists or more. An artist has no name but the
-    list's number, `artist_00001`. `track_id` is 7digital's.
+    The default is all 17,591 artists. Of the 20 tracks of an artist, 15/3/2 are for train,
+    valid and test, or 17/1/2 in sets of 10,000 artists or more. Artists have no names, only
+    the list's numbers, for example `artist_00001`. `track_id` is that of 7digital.
 
     Raises
     ------
     InputError
-        Too few artists in the list, no preview there, or a list that is not
-        what it should be.
+        The list has too few artists, no preview exists, or a list is not the published one.
     """
-    names = (ARTIST_LIST, PATHS)
-    return artist_catalog(
-        {n: published_splits.published_split(n, request.metadata) for n in names}, request
-    )
+    return artist_catalog(_published_lists(INFO, request), request)
 
 
 def read_msd_tags(request: Request) -> Catalog:
-    """Songs with Last.fm's 50 commonest tags; their artists are not known.
+    """Return tracks with Last.fm's 50 most frequent tags, whose artists are unknown.
 
-    90,000 songs are drawn by `seed` from the published training list, 75,000
-    for train and 15,000 for valid; the published test list is test. Where
-    fewer than 90,000 are there, they are shared out in the same ratio.
-    `track_id` is the MSD's.
+    From the published training list, 90,000 tracks are drawn at random: 75,000 for train and
+    15,000 for valid. The published test list is test. If fewer than 90,000 tracks exist, they
+    are divided in the same ratio. `track_id` is that of the MSD.
 
     Raises
     ------
     InputError
-        No preview is there, or a list is not what it should be.
+        No preview exists, or a list is not the published one.
     """
-    names = (TAGS, TRAIN, TEST, TAG_VECTORS, IDS, PATHS)
-    return tag_catalog(
-        {n: published_splits.published_split(n, request.metadata) for n in names}, request
-    )
+    return tag_catalog(_published_lists(TAG_SET_INFO, request), request)
+
+
+def _published_lists(info: DatasetInfo, request: Request) -> dict[str, Path]:
+    return {name: published_splits.published_split(name, request.metadata) for name in info.lists}
 
 
 def artist_catalog(files: dict[str, Path], request: Request) -> Catalog:
-    """`read` from {published name: file}; the columns are those of a split."""
-    listed = files[ARTIST_LIST]
-    table = _artist_rows(listed)
-    known = len(table) // TRACKS_PER_ARTIST
-    artists = known if request.artists is None else request.artists
-    if artists > known:
-        raise InputError(f"{listed}: has {known} artists, not {artists}; ask for fewer")
+    """Return the catalog of the artist set from {published name: file}."""
+    path = files[ARTIST_LIST]
+    table = _read_artist_list(path)
+    available = len(table) // TRACKS_PER_ARTIST
+    artists = available if request.max_artists is None else request.max_artists
+    if artists > available:
+        raise InputError(f"{path}: has {available} artists, not {artists}; ask for fewer")
     table = table[: artists * TRACKS_PER_ARTIST].reset_index(drop=True)
-    shares = SUBSET_SIZES if artists < LARGE_SET else LARGE_SET_SIZES
-    table["subset"] = np.repeat(split_csv.SUBSETS, shares)[table["song"] - 1]
+    sizes = SUBSET_SIZES if artists < LARGE_SET else LARGE_SET_SIZES
+    table["subset"] = np.repeat(split_csv.SUBSETS, sizes)[table["number"] - 1]
     table["artist"] = [f"artist_{number:05d}" for number in table["artist"]]
-    table, pathless = _with_paths(table, table["track_id"], files[PATHS])
-    # A file that two artists have would be in two subsets.
-    table, twice = keep_listed(
-        table, ~table["path"].duplicated(), listed, "the audio of another", remedy="get it again"
+    table, without_path = _add_paths(table, table["track_id"], files[PATHS])
+    # A file that two artists share could be in two subsets.
+    table, repeated = drop_tracks(
+        table, ~table["path"].duplicated(), path, "the audio of another track", remedy=_REMEDY
     )
-    table, absent = only_present(table, request.root)
-    return Catalog(table[["track_id", "path", "artist", "subset"]], pathless + twice + absent)
+    table = table[["track_id", "path", "artist", "subset"]]
+    return select_available(table, request.root, without_path + repeated)
 
 
-def _artist_rows(listed: Path) -> pd.DataFrame:
-    """Rows of the list as track_id, artist and song; each 20 of them are one artist's."""
-    rows = pickled_texts(listed)
+def _read_artist_list(path: Path) -> pd.DataFrame:
+    """Return the columns track_id, artist and number; each 20 rows belong to one artist."""
+    rows = load_pickled_texts(path)
     fields = []
-    for number, row in enumerate(rows):
+    for index, row in enumerate(rows):
         match = _ROW.fullmatch(row)
         if not match:
-            raise InputError(
-                f"{listed}: row {number + 1}: {row!r} is not id/artist/song; get it again"
-            )
+            raise InputError(f"{path}: row {index + 1}: {row!r} is not id/artist/track; {_REMEDY}")
         fields.append((match[1], int(match[2]), int(match[3])))
-    if len(rows) % TRACKS_PER_ARTIST:
-        raise InputError(
-            f"{listed}: its {len(rows)} rows are not {TRACKS_PER_ARTIST} an artist; get it again"
-        )
-    table = pd.DataFrame(fields, columns=["track_id", "artist", "song"])
-    artists = table["artist"].to_numpy().reshape(-1, TRACKS_PER_ARTIST)
-    songs = np.sort(table["song"].to_numpy().reshape(-1, TRACKS_PER_ARTIST))
-    wrong = (artists != artists[:, :1]).any(axis=1) | (
-        songs != np.arange(TRACKS_PER_ARTIST) + 1
-    ).any(axis=1)
+    size = TRACKS_PER_ARTIST
+    if len(rows) % size:
+        raise InputError(f"{path}: its {len(rows)} rows are not {size} per artist; {_REMEDY}")
+    table = pd.DataFrame(fields, columns=["track_id", "artist", "number"])
+    artists = table["artist"].to_numpy().reshape(-1, size)
+    numbers = np.sort(table["number"].to_numpy().reshape(-1, size))
+    wrong = (artists != artists[:, :1]).any(axis=1) | (numbers != np.arange(size) + 1).any(axis=1)
     wrong |= pd.Series(artists[:, 0]).duplicated().to_numpy()
     if wrong.any():
-        row = int(np.argmax(wrong)) * TRACKS_PER_ARTIST
+        index = int(np.argmax(wrong)) * size
         raise InputError(
-            f"{listed}: row {row + 1}: {rows[row]!r} does not begin songs 1 to {TRACKS_PER_ARTIST} of a new "
-            "artist; get it again"
+            f"{path}: row {index + 1}: {rows[index]!r} is not the first of tracks 1 to {size} of a "
+            f"new artist; {_REMEDY}"
         )
     return table
 
 
 def tag_catalog(files: dict[str, Path], request: Request) -> Catalog:
-    """`read_tags` from {published name: file}; columns are those of a split and `tags`."""
-    table = _tag_rows(files[TRAIN], files[TEST], request.seed)
-    id_of = _dictionary(files[IDS])
-    table, unknown = keep_listed(
-        table, table["track_id"].isin(id_of.keys()), files[IDS], "not in it", remedy="get it again"
+    """Return the catalog of the tag set from {published name: file}."""
+    table = _read_tag_lists(files[TRAIN], files[TEST], request.seed)
+    id_of = load_pickled_dict(files[IDS])
+    table, without_id = drop_tracks(
+        table, table["track_id"].isin(id_of.keys()), files[IDS], "not in it", remedy=_REMEDY
     )
     ids = [str(id_of[track]) for track in table["track_id"]]
-    table, pathless = _with_paths(table, ids, files[PATHS])
-    # Two songs of the MSD may be one of 7digital's, which must not be in two subsets.
-    once = ~table["path"].duplicated(keep="last") | (table["subset"] == "test")
-    table, twice = keep_listed(
-        table, once, files[TRAIN], "the audio of another", remedy="get it again"
+    table, without_path = _add_paths(table, ids, files[PATHS])
+    # Two tracks of the MSD may be the same track of 7digital, which must not be in two subsets.
+    keep = ~table["path"].duplicated(keep="last") | (table["subset"] == "test")
+    table, repeated = drop_tracks(
+        table, keep, files[TRAIN], "the audio of another track", remedy=_REMEDY
     )
-    vectors = _dictionary(files[TAG_VECTORS])
-    table, untagged = keep_listed(
+    vectors = load_pickled_dict(files[TAG_VECTORS])
+    table, untagged = drop_tracks(
         table,
         table["track_id"].isin(vectors.keys()),
         files[TAG_VECTORS],
         "not in it",
-        remedy="get it again",
+        remedy=_REMEDY,
     )
-    table, absent = only_present(table, request.root)
-    table, few = _drawn(table, request.root)
-    table["tags"] = _tags(table["track_id"], vectors, tag_names(files[TAGS]), files[TAG_VECTORS])
-    notes = [*unknown, *pathless, *twice, *untagged, *absent, *few]
-    return Catalog(table[["track_id", "path", "artist", "tags", "subset"]], notes)
+    notes = without_id + without_path + repeated + untagged
+    catalog = select_available(table, request.root, notes)
+    table, too_few = _draw_training_tracks(catalog.table, request.root)
+    tags = read_tag_names(files[TAGS])
+    table["tags"] = _track_tags(table["track_id"], vectors, tags, files[TAG_VECTORS])
+    table = table[["track_id", "path", "artist", "tags", "subset"]]
+    return Catalog(table, catalog.notes + too_few, catalog.missing)
 
 
-def _tag_rows(train: Path, test: Path, seed: int) -> pd.DataFrame:
-    """Both lists, with the `turn` at which a song of the training list is drawn."""
-    to_draw, to_test = pickled_texts(train), pickled_texts(test)
-    both = set(to_draw).intersection(to_test)
+def _read_tag_lists(train: Path, test: Path, seed: int) -> pd.DataFrame:
+    """Return both lists with the random `order` in which tracks of the training list are drawn."""
+    train_ids, test_ids = load_pickled_texts(train), load_pickled_texts(test)
+    both = set(train_ids).intersection(test_ids)
     if both:
-        raise InputError(f"{test}: {min(both)!r} is in {train.name} too; get the lists again")
-    # The whole list is drawn from, so that a song which is not there changes little.
-    turns = np.random.default_rng(seed).permutation(len(to_draw))
+        raise InputError(f"{test}: {min(both)!r} is also in {train.name}; download the lists again")
+    # The order covers the whole list, so that a missing file hardly changes what is drawn.
+    order = np.random.default_rng(seed).permutation(len(train_ids))
     return pd.DataFrame(
         {
-            "track_id": to_draw + to_test,
+            "track_id": train_ids + test_ids,
             "artist": "",
-            "subset": ["train"] * len(to_draw) + ["test"] * len(to_test),
-            "turn": np.concatenate([turns, np.zeros(len(to_test), dtype=int)]),
+            "subset": ["train"] * len(train_ids) + ["test"] * len(test_ids),
+            "order": np.concatenate([order, np.zeros(len(test_ids), dtype=int)]),
         }
     )
 
 
-def _drawn(table: pd.DataFrame, root: Path) -> tuple[pd.DataFrame, list[str]]:
-    """The songs whose turn came and the test list, in the lists' order."""
-    to_draw = table["subset"] == "train"
-    drawn = table["turn"][to_draw].sort_values().index[: sum(TAGGED)]
+def _draw_training_tracks(table: pd.DataFrame, root: Path) -> tuple[pd.DataFrame, list[str]]:
+    """Return the drawn training and validation tracks and the test tracks, in list order."""
+    in_train_list = table["subset"] == "train"
+    drawn = table["order"][in_train_list].sort_values().index[: sum(TAGGED)]
     train = len(drawn) * TAGGED[0] // sum(TAGGED)
     table.loc[drawn[train:], "subset"] = "valid"
     notes = []
     if len(drawn) < sum(TAGGED):
         notes = [
-            f"{root}: has {len(drawn)} of the {sum(TAGGED)} songs to train with: {train} for "
+            f"{root}: has {len(drawn)} of the {sum(TAGGED)} tracks to train with: {train} for "
             f"train, {len(drawn) - train} for valid"
         ]
-    return table[~to_draw | table.index.isin(drawn)].reset_index(drop=True), notes
+    return table[~in_train_list | table.index.isin(drawn)].reset_index(drop=True), notes
 
 
-def _with_paths(
+def _add_paths(
     table: pd.DataFrame, ids: Iterable[str], source: Path
 ) -> tuple[pd.DataFrame, list[str]]:
-    """The tracks whose 7digital id has a path, which is added, and a note on the others."""
-    path_of = _dictionary(source)
+    """Add the paths of 7digital ids; drop the tracks without a path, with a note."""
+    path_of = load_pickled_dict(source)
     paths = [path_of.get(each) for each in ids]
     table = table.assign(path=[str(path) for path in paths])
-    known = [path is not None for path in paths]
-    return keep_listed(table, known, source, "without a path", remedy="get it again")
+    has_path = [path is not None for path in paths]
+    return drop_tracks(table, has_path, source, "without a path", remedy=_REMEDY)
 
 
-def _tags(tracks: pd.Series, vectors: dict, tags: list[str], source: Path) -> list[str]:
+def _track_tags(tracks: pd.Series, vectors: dict, tags: list[str], source: Path) -> list[str]:
     rows = [np.ravel(vectors[track]) for track in tracks]
     for track, row in zip(tracks, rows, strict=True):
         if len(row) != len(tags):
             raise InputError(
-                f"{source}: {track!r} has {len(row)} values for {len(tags)} tags; get it again"
+                f"{source}: {track!r} has {len(row)} values for {len(tags)} tags; {_REMEDY}"
             )
-    return tag_texts(np.stack(rows), tags, tracks, source)
-
-
-def _dictionary(path: Path) -> dict:
-    """A pickled dictionary by text: whether an id was a number there or text, is not known."""
-    pickled = pickled_lists.load_pickled_list(path)
-    if not isinstance(pickled, dict):
-        raise InputError(f"{path}: not a dictionary; get it again")
-    return {str(key): value for key, value in pickled.items()}
+    return join_tags(np.stack(rows), tags, tracks, source)

@@ -1,6 +1,5 @@
 """The registry of published split files."""
 
-import csv
 import re
 
 import pytest
@@ -13,29 +12,25 @@ from data_prep import published_splits
 COLUMNS = ["name", "repository", "commit", "path", "git_blob"]
 
 
-def test_registry_says_of_each_file_where_it_is_and_what():
-    with published_splits.REGISTRY.open(encoding="utf-8", newline="") as file:
-        header, *rows = csv.reader(file)
-    assert header == COLUMNS
-    assert len({name for name, *_ in rows}) == len({row[-1] for row in rows}) == len(rows) == 17
-    for name, repository, commit, path, blob in rows:
-        assert re.fullmatch(r"[\w.-]+/[\w.-]+", repository) and path.endswith(name)
-        assert re.fullmatch(r"[0-9a-f]{40} [0-9a-f]{40}", f"{commit} {blob}")
+def test_registry_is_complete():
+    registry = published_splits.read_registry()
+    assert len(registry) == len({row["git_blob"] for row in registry.values()}) == 17
+    for name, row in registry.items():
+        assert re.fullmatch(r"[\w.-]+/[\w.-]+", row["repository"]) and row["path"].endswith(name)
+        assert re.fullmatch(r"[0-9a-f]{40} [0-9a-f]{40}", f"{row['commit']} {row['git_blob']}")
 
 
 def test_real_files_are_the_registered_ones(music_data):
     mirror = music_data / "data" / "splits"
-    with published_splits.REGISTRY.open(encoding="utf-8", newline="") as file:
-        names = [row["name"] for row in csv.DictReader(file)]
-    here = [name for name in names if (mirror / name).is_file()]
-    assert len(here) >= 10
-    for name in here:
+    names = [name for name in published_splits.read_registry() if (mirror / name).is_file()]
+    assert len(names) >= 10
+    for name in names:
         assert published_splits.published_split(name, mirror) == mirror / name
 
 
 @pytest.fixture
 def registry(tmp_path, monkeypatch):
-    """Of one file, `A_split/list.txt`, which lies in a mirror."""
+    """A registry of one file, `A_split/list.txt`, and a mirror that has it."""
     (tmp_path / "list.txt").write_bytes(b"a\n")
     row = [
         "A_split/list.txt",
@@ -50,7 +45,7 @@ def registry(tmp_path, monkeypatch):
     monkeypatch.delenv(download.MIRROR_VARIABLE, raising=False)
 
 
-def test_by_name_or_by_its_last_part(registry, tmp_path):
+def test_mirror_may_have_the_last_part_of_the_name(registry, tmp_path):
     assert published_splits.published_split("A_split/list.txt", tmp_path) == tmp_path / "list.txt"
     (tmp_path / "A_split").mkdir()
     (tmp_path / "list.txt").rename(tmp_path / "A_split" / "list.txt")
@@ -60,12 +55,12 @@ def test_by_name_or_by_its_last_part(registry, tmp_path):
     )
 
 
-def test_another_content_is_refused(registry, tmp_path):
+def test_rejects_other_content(registry, tmp_path):
     (tmp_path / "list.txt").write_bytes(b"b\n")
     with pytest.raises(InputError, match=r"list\.txt: not the file that was published"):
         published_splits.published_split("A_split/list.txt", tmp_path)
 
 
-def test_unknown_names(registry, tmp_path):
-    with pytest.raises(InputError, match=r"list\.txt: not a published .* there are A_split/list"):
+def test_rejects_unknown_name(registry, tmp_path):
+    with pytest.raises(InputError, match=r"list\.txt: not a published .* choose from A_split/list"):
         published_splits.published_split("list.txt", tmp_path)

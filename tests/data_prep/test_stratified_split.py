@@ -1,4 +1,4 @@
-"""Songs dealt to training and test in each genre's share."""
+"""Tracks of each genre split at random into train and test."""
 
 import pandas as pd
 import pytest
@@ -13,11 +13,11 @@ COUNTS = st.lists(st.integers(0, 40), min_size=1, max_size=6).filter(any)
 
 
 def catalog(counts, **columns):
-    """Genres g0, g1, … with that many songs, by 3 artists each, one genre after the other."""
+    """Genres g0, g1, … with that many tracks, by 3 artists each."""
     rows = [
-        (f"{genre}/{song}", f"{genre}/{song}.mp3", f"a{song % 3} of g{genre}", f"g{genre}")
+        (f"{genre}/{track}", f"{genre}/{track}.mp3", f"a{track % 3} of g{genre}", f"g{genre}")
         for genre, count in enumerate(counts)
-        for song in range(count)
+        for track in range(count)
     ]
     table = pd.DataFrame(rows, columns=["track_id", "path", "artist", "genre"])
     return table.assign(**columns)
@@ -25,26 +25,27 @@ def catalog(counts, **columns):
 
 @given(COUNTS, st.floats(0.01, 0.99), st.integers(0, 5))
 @settings(deadline=None, derandomize=True, max_examples=40)
-def test_each_genre_gives_its_share(counts, share, seed):
-    table, notes = split_by_genre(catalog(counts), test_share=share, seed=seed)
-    split_csv.check_split(table, "dealt")
+def test_each_genre_has_its_fraction_of_test_tracks(counts, fraction, seed):
+    table, notes = split_by_genre(catalog(counts), test_fraction=fraction, seed=seed)
+    split_csv.check_split(table, "split")
     pd.testing.assert_frame_equal(table.drop(columns="subset"), catalog(counts))
-    for genre, songs in table.groupby("genre")["subset"]:
-        tests, count = songs.eq("test").sum(), counts[int(genre[1:])]
-        assert songs.isin(["train", "test"]).all()
+    for genre, subset in table.groupby("genre")["subset"]:
+        tests, count = subset.eq("test").sum(), counts[int(genre[1:])]
+        assert subset.isin(["train", "test"]).all()
         if count == 1:
             assert tests == 0
         else:
             assert 1 <= tests <= count - 1
-            nearest = min(max(share * count, 1), count - 1)
+            nearest = min(max(fraction * count, 1), count - 1)
             assert abs(tests - nearest) <= 0.5 + 1e-9
-    alone = counts.count(1)
-    assert notes == ([f"{alone} genres have one track, which is for training"] if alone else [])
+    single = counts.count(1)
+    expected = [f"{single} genres have one track, which is used for training"] if single else []
+    assert notes == expected
 
 
 @given(COUNTS, st.randoms(use_true_random=False))
 @settings(deadline=None, derandomize=True, max_examples=20)
-def test_the_order_of_the_rows_does_not_matter(counts, random):
+def test_row_order_does_not_matter(counts, random):
     table, _ = split_by_genre(catalog(counts))
     order = list(range(len(table)))
     random.shuffle(order)
@@ -52,7 +53,7 @@ def test_the_order_of_the_rows_does_not_matter(counts, random):
     pd.testing.assert_frame_equal(shuffled, table.iloc[order].reset_index(drop=True))
 
 
-def test_the_seed_deals_the_songs_and_the_catalogs_subsets_do_not_matter():
+def test_split_depends_on_the_seed_and_not_on_existing_subsets():
     one, same, other = (
         split_by_genre(catalog([40, 40], subset=subset), seed=seed)[0]
         for seed, subset in ((1, "valid"), (1, "train"), (2, "train"))
@@ -62,27 +63,27 @@ def test_the_seed_deals_the_songs_and_the_catalogs_subsets_do_not_matter():
     assert one["subset"].value_counts().to_dict() == {"train": 68, "test": 12}
 
 
-def test_what_cannot_be_dealt_is_left_out_and_counted():
+def test_dropped_tracks_are_counted():
     table = catalog([20, 8, 2, 1], album="x")
     table.loc[[3, 24], "genre"] = ["", None]
     table.loc[5, "path"] = "./" + table.loc[19, "path"]  # of the two, "0/19" comes first
-    dealt, notes = split_by_genre(table, exclude=frozenset({"A1 of G1"}))
-    # Of the second genre, 1, 4 and 7 are by that artist.
-    left_out = {"0/3", "0/5", "1/4", "1/1", "1/7"}
-    assert set(table["track_id"]) - set(dealt["track_id"]) == left_out
+    split, notes = split_by_genre(table, exclude=frozenset({"A1 of G1"}))
+    # Tracks 1, 4 and 7 of the second genre are by the excluded artist.
+    dropped = {"0/3", "0/5", "1/4", "1/1", "1/7"}
+    assert set(table["track_id"]) - set(split["track_id"]) == dropped
     assert notes == [
-        "left out: 3 tracks of 1 artists of target sets",
+        "left out: 3 tracks of 1 excluded artists",
         "left out: 1 tracks with no genre",
-        "left out: 1 tracks whose file another has",
-        "1 genres have one track, which is for training",
+        "left out: 1 tracks whose file another track has",
+        "1 genres have one track, which is used for training",
     ]
-    by_album, notes = split_by_genre(table, by="album", test_share=0.5)
+    by_album, notes = split_by_genre(table, by="album", test_fraction=0.5)
     assert by_album["subset"].value_counts().to_dict() == {"train": 15, "test": 15}
-    assert notes == ["left out: 1 tracks whose file another has"]
+    assert notes == ["left out: 1 tracks whose file another track has"]
 
 
-def test_what_is_refused():
-    with pytest.raises(InputError, match="--by mood: no such label; there are track_id, path"):
+def test_rejects_unknown_and_empty_labels():
+    with pytest.raises(InputError, match="--by mood: no such label; choose from track_id, path"):
         split_by_genre(catalog([5]), by="mood")
-    with pytest.raises(InputError, match="--by genre: no track has one"):
+    with pytest.raises(InputError, match="--by genre: no track has a value"):
         split_by_genre(catalog([5], genre=""))

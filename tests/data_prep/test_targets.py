@@ -1,4 +1,4 @@
-"""Label columns as arrays, and the splits that cannot be trained on."""
+"""Label columns as training targets, and the splits that are refused."""
 
 import numpy as np
 import pandas as pd
@@ -14,14 +14,14 @@ def split(**columns):
     return pd.DataFrame({**plain, **columns}, dtype=str)
 
 
-def test_artists_are_numbered_in_the_order_of_their_first_track():
+def test_artist_classes_follow_the_first_tracks():
     names, numbers = artist_classes(split(artist=list("bcabb")), "s.csv")
     assert names == ["b", "c", "a"] and numbers.tolist() == [0, 1, 2, 0, 0]
     assert numbers.dtype == np.int32
 
 
 @pytest.mark.parametrize(
-    ("columns", "why"),
+    ("columns", "problem"),
     [
         ({"artist": ["a", "", "b"]}, r"s.csv: 't1' has no artist"),
         ({"artist": ["a", "a"]}, r"s.csv: all tracks are by one artist"),
@@ -32,12 +32,12 @@ def test_artists_are_numbered_in_the_order_of_their_first_track():
         ({"genre": ["a", "b"]}, r"s.csv: has no column 'artist'; it has track_id, subset, genre"),
     ],
 )
-def test_artists_that_cannot_be_trained_on(columns, why):
-    with pytest.raises(InputError, match=why):
+def test_artist_classes_rejects_invalid_splits(columns, problem):
+    with pytest.raises(InputError, match=problem):
         artist_classes(split(**columns), "s.csv")
 
 
-def test_tags_are_columns_in_alphabetical_order():
+def test_tag_matrix_columns_are_sorted():
     names, hot = tag_matrix(
         split(tags=["rock|guitar", "", "guitar", "ambient|rock"]), "tags", "s.csv"
     )
@@ -45,8 +45,8 @@ def test_tags_are_columns_in_alphabetical_order():
     assert hot.tolist() == [[0, 1, 1], [0, 0, 0], [0, 1, 0], [1, 0, 1]]
 
 
-def test_too_few_tags():
-    with pytest.raises(InputError, match=r"s.csv: its column 'tags' holds 1 tags"):
+def test_tag_matrix_rejects_too_few_tags():
+    with pytest.raises(InputError, match=r"s.csv: its column 'tags' contains 1 tags"):
         tag_matrix(split(tags=["a", ""]), "tags", "s.csv")
     with pytest.raises(InputError, match=r"has no column 'tags'"):
         tag_matrix(split(artist=["a"]), "tags", "s.csv")

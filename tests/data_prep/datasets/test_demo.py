@@ -1,4 +1,4 @@
-"""The built-in corpus as sources of script 1; nothing is rendered here."""
+"""The datasets of the synthetic corpus; nothing is rendered here."""
 
 import pandas as pd
 import pytest
@@ -9,28 +9,28 @@ from data_prep.datasets import DATASETS, Request
 
 @pytest.fixture
 def read(monkeypatch, tmp_path):
-    """Read a source; the paths that it would have rendered are checked to be its rows'."""
+    """Read a dataset, and check that the tracks to render are its rows."""
 
-    def read_source(name):
+    def read_table(name):
         written = []
         monkeypatch.setattr(
             synthetic_corpus,
             "write_corpus",
             lambda root, table, *rest: written.extend(table["path"]),
         )
-        table = DATASETS[name].read(Request(tmp_path)).table
+        table = DATASETS[name].read_catalog(Request(tmp_path)).table
         assert written == list(table["path"])
         return table
 
-    return read_source
+    return read_table
 
 
-def test_parts_have_their_artists_and_songs(read):
+def test_datasets_have_their_artists_and_tracks(read):
     source, target, unseen = (read(name) for name in ("demo", "demo_target", "demo_unseen"))
-    for table, artists, songs in ((source, 60, 20), (target, 40, 8), (unseen, 40, 20)):
+    for table, artists, tracks in ((source, 60, 20), (target, 40, 8), (unseen, 40, 20)):
         counts = table["artist"].value_counts()
-        assert len(counts) == artists and set(counts) == {songs}
-    assert "subset" not in source  # the artist rule deals it
+        assert len(counts) == artists and set(counts) == {tracks}
+    assert "subset" not in source
     assert set(unseen["subset"]) == {"test"}
     assert not set(source["artist"]) & set(unseen["artist"])
     assert set(target["path"]) < set(unseen["path"])
@@ -39,16 +39,15 @@ def test_parts_have_their_artists_and_songs(read):
     assert target.groupby("artist")["subset"].nunique().eq(1).all()
 
 
-def test_genres_are_learnt_and_judged_on_songs_that_are_there_already(read):
+def test_genre_tracks_are_the_first_of_each_artist_in_the_other_datasets(read):
     source, target, genres = (read(name) for name in ("demo", "demo_target", "demo_genres"))
     counts = genres.groupby("subset")["artist"].value_counts()
     assert set(counts["train"]) == {4} and len(counts["train"]) == 60
     assert set(counts["test"]) == {4} and len(counts["test"]) == 40
     assert set(genres["subset"]) == {"train", "test"}
-    # The very songs, with the same labels: each artist's first four.
-    songs = pd.concat([source, target]).groupby("artist").head(4).drop(columns="subset")
-    columns = songs.columns.tolist()
+    first = pd.concat([source, target]).groupby("artist").head(4).drop(columns="subset")
+    columns = first.columns.tolist()
     assert {"genre", "subgenres"} < set(columns)
     assert set(genres[columns].itertuples(index=False, name=None)) == set(
-        songs.itertuples(index=False, name=None)
+        first.itertuples(index=False, name=None)
     )

@@ -1,4 +1,4 @@
-"""FMA's lists, written as they are published: 52 columns under two lines of names and one more."""
+"""FMA's lists in their published format: 52 columns and three header lines."""
 
 import csv
 
@@ -7,9 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import InputError
-from data_prep.datasets import fma
-from data_prep.datasets.catalog import Request
-from data_prep.datasets.lists import unique_names
+from data_prep.datasets import Request, fma
+from data_prep.datasets.catalog import unique_names
 
 HEADER = {
     "album": "comments date_created date_released engineer favorites id information listens "
@@ -48,7 +47,7 @@ BASE = {
     "track.tags": "[]",
 }
 
-ROWS = {  # not in the order of their ids
+ROWS = {  # not sorted by id
     "155066": {"artist.id": "7", "artist.name": "Sigur Rós", "set.subset": "large"}
     | {"track.genre_top": "", "track.genres": "[12, 181]", "track.genres_all": "[12, 181, 15]"},
     "2": {},
@@ -74,8 +73,8 @@ def write(folder, rows=ROWS, genres=GENRES, columns=COLUMNS):
 
 
 @pytest.fixture
-def request_(tmp_path):
-    """A request whose lists and audio are there."""
+def copy(tmp_path):
+    """A request with lists and audio."""
     write(tmp_path / "fma_metadata")
     for track in ("000/000002", "000/000010", "001/001486", "098/098565", "133/133297"):
         path = tmp_path / "audio" / f"{track}.mp3"
@@ -84,8 +83,8 @@ def request_(tmp_path):
     return Request(root=tmp_path / "audio", metadata=tmp_path / "fma_metadata")
 
 
-def test_small_as_it_is_published(request_):
-    table = fma.read_fma(request_, "small").table
+def test_read_small(copy):
+    table = fma.read_fma(copy, "small").table
     assert table.columns.tolist() == [
         *("track_id", "path", "artist", "album", "genre", "genres", "subset")
     ]
@@ -98,13 +97,13 @@ def test_small_as_it_is_published(request_):
     assert set(table["album"]) == {"AWOL - A Way Of Life"}
 
 
-def test_each_size_holds_those_before_it(request_):
-    sizes = {size: fma.read_fma(request_, size).table for size in fma.SIZES}
+def test_each_size_contains_the_smaller_ones(copy):
+    sizes = {size: fma.read_fma(copy, size).table for size in fma.SIZES}
     assert [len(table) for table in sizes.values()] == [3, 4, 5, 5]
     large = sizes["large"].set_index("track_id")
     assert large.loc["000010", ["genre", "genres"]].tolist() == ["", ""]
     assert large.loc["001486", "album"] == ""
-    # The same artists whatever the size.
+    # Artists have the same label in each size.
     assert (
         sizes["small"]
         .set_index("track_id")["artist"]
@@ -112,112 +111,118 @@ def test_each_size_holds_those_before_it(request_):
     )
 
 
-def test_notes_count_what_is_not_as_published(request_):
-    assert fma.read_fma(request_, "medium").notes == [
+def test_notes_describe_differences_from_the_published_dataset(copy):
+    assert fma.read_fma(copy, "medium").notes == [
         "tracks.csv lists 4 tracks of fma_medium, the published one 25000",
-        "3 clips of fma_medium are known to be empty or shorter than 30 s; step 2 names those "
+        "3 clips of fma_medium are known to be empty or shorter than 30 s; step 2 lists those "
         "that it cannot use",
     ]
-    few, absent = fma.read_fma(request_, "full").notes  # whole songs, none of which was cut
+    few, absent = fma.read_fma(copy, "full").notes  # full tracks are not shortened clips
     assert few == "tracks.csv lists 6 tracks of fma_full, the published one 106574"
-    assert "1 of 6 tracks are not there, such as '155/155066.mp3'" in absent
-    (request_.root / "155").mkdir()
-    (request_.root / "155" / "155066.mp3").write_bytes(b"x")
-    table = fma.read_fma(request_, "full").table.set_index("track_id")
+    assert "1 of 6 tracks are missing, such as '155/155066.mp3'" in absent
+    (copy.root / "155").mkdir()
+    (copy.root / "155" / "155066.mp3").write_bytes(b"x")
+    table = fma.read_fma(copy, "full").table.set_index("track_id")
     assert table.loc["155066", "artist"] == "Sigur Rós"
     assert table.loc["155066", "genres"] == "Rock|Techno|Electronic"
 
 
-def test_the_folder_above_the_lists_will_do(request_, tmp_path):
-    above = Request(root=request_.root, metadata=tmp_path)
-    assert fma.read_fma(above, "small").table.equals(fma.read_fma(request_, "small").table)
+def test_metadata_may_be_the_parent_folder(copy, tmp_path):
+    above = Request(root=copy.root, metadata=tmp_path)
+    assert fma.read_fma(above, "small").table.equals(fma.read_fma(copy, "small").table)
 
 
 @pytest.mark.parametrize(
-    ("number", "cells", "why"),
+    ("number", "cells", "problem"),
     [
-        ("T0001", {}, r"row 4: track_id 'T0001' is no number of up to six digits"),
-        ("0002", {}, r"row 5: track_id '0002' stands twice"),
+        ("T0001", {}, r"row 4: track_id 'T0001' is not a number of up to six digits"),
+        ("0002", {}, r"row 5: track_id '0002' is a duplicate"),
         ("5", {"set.split": "train"}, r"row 4: set.split 'train' is none of training, valid"),
         ("5", {"set.subset": ""}, r"row 4: set.subset '' is none of small, medium, large, full"),
-        ("5", {"artist.id": "x"}, r"row 4: artist.id 'x' is no number"),
-        ("5", {"track.genres_all": "[21"}, r"row 4: track.genres_all '\[21' is no list of genre"),
-        ("5", {"track.genres_all": "21"}, r"row 4: track.genres_all '21' is no list of genre ids"),
-        ("5", {"track.genres_all": "['a']"}, r"row 4: track.genres_all .* is no list of genre"),
+        ("5", {"artist.id": "x"}, r"row 4: artist.id 'x' is not a number"),
+        (
+            "5",
+            {"track.genres_all": "[21"},
+            r"row 4: track.genres_all '\[21' is not a list of genre",
+        ),
+        (
+            "5",
+            {"track.genres_all": "21"},
+            r"row 4: track.genres_all '21' is not a list of genre ids",
+        ),
+        ("5", {"track.genres_all": "['a']"}, r"row 4: track.genres_all .* is not a list of genre"),
         ("5", {"track.genres_all": "[21, 9]"}, r"row 4: genre 9 is not in genres.csv"),
     ],
 )
-def test_rows_that_are_wrong(request_, number, cells, why):
-    path = write(
-        request_.metadata, {"2": {}, number: cells} if number == "0002" else {number: cells}
-    )
-    with pytest.raises(InputError, match=why) as caught:
-        fma.read_fma(request_, "full")
+def test_rejects_invalid_rows(copy, number, cells, problem):
+    path = write(copy.metadata, {"2": {}, number: cells} if number == "0002" else {number: cells})
+    with pytest.raises(InputError, match=problem) as caught:
+        fma.read_fma(copy, "full")
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_lists_that_are_wrong(request_):
-    path = request_.metadata / "tracks.csv"
+def test_rejects_invalid_track_lists(copy):
+    path = copy.metadata / "tracks.csv"
 
-    def said(size="small"):
+    def message():
         with pytest.raises(InputError) as caught:
-            fma.read_fma(request_, size)
+            fma.read_fma(copy, "small")
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
-    write(request_.metadata, columns=[name for name in COLUMNS if name != "track.genres_all"])
-    assert said() == f"{path}: lacks the column track.genres_all; get fma_metadata.zip again"
+    write(copy.metadata, columns=[name for name in COLUMNS if name != "track.genres_all"])
+    assert message() == f"{path}: has no column track.genres_all; download fma_metadata.zip again"
     path.write_text("track_id,title,artist\n1,a,b\n2,c,d\n")
-    assert "does not begin with FMA's three header lines" in said()
+    assert "does not begin with FMA's three header lines" in message()
     path.write_text("")
-    assert "does not begin with FMA's three header lines" in said()
-    write(request_.metadata, {})
-    assert "not a whole UTF-8 table" in said()
-    whole = write(request_.metadata).read_bytes()
+    assert "does not begin with FMA's three header lines" in message()
+    write(copy.metadata, {})
+    assert "not a complete UTF-8 table" in message()
+    whole = write(copy.metadata).read_bytes()
     path.write_bytes(whole[: whole.rindex(b"and cold")])  # within quotes
-    assert "not a whole UTF-8 table" in said()
+    assert "not a complete UTF-8 table" in message()
     path.write_bytes(whole.replace("ó".encode(), b"\xf3"))
-    assert "not a whole UTF-8 table" in said()
+    assert "not a complete UTF-8 table" in message()
     path.write_bytes(whole[: whole.rindex(b"small")])  # the last row has no columns behind it
-    assert "set.subset ''" in said() or "not a whole" in said()
+    assert "set.subset ''" in message() or "not a complete" in message()
     path.unlink()
-    assert said() == f"{path}: no such file; check --metadata"
-    write(request_.metadata, {"5": {"set.subset": "large"}})
-    assert said() == f"{path}: has no track of fma_small; get it again"
+    assert message() == f"{path}: no such file; check --metadata"
+    write(copy.metadata, {"5": {"set.subset": "large"}})
+    assert message() == f"{path}: has no track of fma_small; download fma_metadata.zip again"
 
 
-def test_genre_lists_that_are_wrong(request_):
-    path = request_.metadata / "genres.csv"
-    for text, why in (
-        ("id,title\n1,Rock\n", "lacks the column genre_id"),
-        (GENRES + "12,1,0,Rock,12\n", "genre_id '12' stands twice"),
-        ("", "not a whole UTF-8 table"),
+def test_rejects_invalid_genre_lists(copy):
+    path = copy.metadata / "genres.csv"
+    for text, problem in (
+        ("id,title\n1,Rock\n", "has no column genre_id"),
+        (GENRES + "12,1,0,Rock,12\n", "genre_id '12' is a duplicate"),
+        ("", "not a complete UTF-8 table"),
     ):
         path.write_text(text)
-        with pytest.raises(InputError, match=why) as caught:
-            fma.read_fma(request_, "small")
+        with pytest.raises(InputError, match=problem) as caught:
+            fma.read_fma(copy, "small")
         assert str(caught.value).startswith(f"{path}: ")
     path.unlink()
     with pytest.raises(InputError, match=r"genres.csv: no such file; check --metadata"):
-        fma.read_fma(request_, "small")
+        fma.read_fma(copy, "small")
 
 
-def test_lists_and_audio_that_are_not_given(request_, tmp_path):
-    with pytest.raises(InputError, match=r"--metadata: FMA needs it"):
+def test_rejects_missing_lists_and_audio(copy, tmp_path):
+    with pytest.raises(InputError, match=r"--metadata: missing"):
         fma.read_fma(Request(root=tmp_path), "small")
-    with pytest.raises(InputError, match=r"3 of 3 tracks are not there, such as '000/"):
-        fma.read_fma(Request(root=tmp_path, metadata=request_.metadata), "small")
+    with pytest.raises(InputError, match=r"3 of 3 tracks are missing, such as '000/"):
+        fma.read_fma(Request(root=tmp_path, metadata=copy.metadata), "small")
 
 
 @given(st.lists(st.tuples(st.sampled_from("123 "), st.sampled_from(["a", " a", "b", "a (1)", ""]))))
 @settings(deadline=None, derandomize=True, max_examples=20)
-def test_no_two_ids_have_one_name(pairs):
+def test_unique_names_are_distinct(pairs):
     ids, names = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     labels = unique_names(ids, names)
     assert set(labels) == set(ids) and len(set(labels.values())) == len(labels)
 
 
-def test_names_that_look_like_told_apart():
+def test_unique_names_add_ids():
     assert unique_names("3127", ["c d", "a", "a", "a (1)"]) == {
         **{"3": "c d", "1": "a (1) (1)", "2": "a (2)", "7": "a (1) (7)"}
     }

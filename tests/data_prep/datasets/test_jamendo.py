@@ -3,8 +3,7 @@
 import pytest
 
 from common.errors import InputError
-from data_prep.datasets import jamendo
-from data_prep.datasets.catalog import Request
+from data_prep.datasets import Request, jamendo
 
 HEADER = "TRACK_ID\tARTIST_ID\tALBUM_ID\tPATH\tDURATION\tTAGS\n"
 ROWS = [
@@ -47,9 +46,9 @@ def split(data, name="autotagging", **rows):
     return folder
 
 
-def test_a_list_without_a_split(data, audio):
-    found = jamendo.read_jamendo(Request(root=audio, metadata=data))
-    table = found.table
+def test_read_list_without_split(data, audio):
+    catalog = jamendo.read_jamendo(Request(root=audio, metadata=data))
+    table = catalog.table
     assert table.columns.tolist() == [
         *("track_id", "path", "artist", "album", "genre", "genres", "tags")
     ]
@@ -62,12 +61,12 @@ def test_a_list_without_a_split(data, audio):
         "genre---classical|genre---soundtrack|instrument---voice|mood/theme---happy"
     )
     train = data / "splits" / "split-0" / "autotagging-train.tsv"
-    assert found.notes == [
-        f"{data / 'autotagging.tsv'}: has no subsets, since {train} is not there"
+    assert catalog.notes == [
+        f"{data / 'autotagging.tsv'}: has no subsets, because {train} does not exist"
     ]
 
 
-def test_the_list_may_be_named_or_lie_below(data, audio):
+def test_metadata_may_be_list_or_parent_folder(data, audio):
     whole = jamendo.read_jamendo(Request(root=audio, metadata=data)).table
     assert jamendo.read_jamendo(Request(root=audio, metadata=data.parent)).table.equals(whole)
     other = data / "raw_30s.tsv"
@@ -76,7 +75,7 @@ def test_the_list_may_be_named_or_lie_below(data, audio):
     assert table.equals(whole[1:2].reset_index(drop=True))
 
 
-def test_names_hold_quotes_and_tabs(data, audio):
+def test_names_may_contain_quotes_and_tabs(data, audio):
     (data / "raw.meta.tsv").write_text(META, encoding="utf-8")
     table = jamendo.read_jamendo(Request(root=audio, metadata=data)).table
     assert table["artist"].tolist() == [
@@ -87,7 +86,7 @@ def test_names_hold_quotes_and_tabs(data, audio):
     ]
 
 
-def test_the_official_split(data, audio):
+def test_read_official_split(data, audio):
     # As published: a tag that is not in all subsets is in none of these files.
     fewer = ROWS[1].replace("\tinstrument---voice", "")
     split(data, train=[ROWS[3], ROWS[0]], validation=[fewer], test=[])
@@ -95,11 +94,11 @@ def test_the_official_split(data, audio):
     with pytest.raises(InputError, match=f"{path}: lists no track"):
         jamendo.read_jamendo(Request(root=audio, metadata=data))
     split(data, train=[ROWS[3]], test=[ROWS[0]])
-    found = jamendo.read_jamendo(Request(root=audio, metadata=data))
-    assert found.table["track_id"].str[-4:].tolist() == ["0214", "0382", "9600"]
-    assert found.table["subset"].tolist() == ["test", "valid", "train"]
-    assert found.table["tags"][1] == "genre---classical|genre---soundtrack|mood/theme---happy"
-    (note,) = found.notes
+    catalog = jamendo.read_jamendo(Request(root=audio, metadata=data))
+    assert catalog.table["track_id"].str[-4:].tolist() == ["0214", "0382", "9600"]
+    assert catalog.table["subset"].tolist() == ["test", "valid", "train"]
+    assert catalog.table["tags"][1] == "genre---classical|genre---soundtrack|mood/theme---happy"
+    (note,) = catalog.notes
     assert note.startswith(
         f"{data / 'autotagging.tsv'}: 1 of 4 tracks are in no subset of split-0, such as "
         "'track_0003524'"
@@ -110,69 +109,69 @@ def test_each_list_has_its_own_split(data, audio):
     path = data / "autotagging_genre.tsv"
     path.write_text(HEADER + ROWS[0] + ROWS[1] + ROWS[3], encoding="utf-8")
     split(data, name="autotagging_genre", train=[ROWS[0]], validation=[ROWS[1]], test=[ROWS[3]])
-    found = jamendo.read_jamendo(Request(root=audio, metadata=path))
-    assert found.table["subset"].tolist() == ["train", "valid", "test"] and not found.notes
+    catalog = jamendo.read_jamendo(Request(root=audio, metadata=path))
+    assert catalog.table["subset"].tolist() == ["train", "valid", "test"] and not catalog.notes
 
 
-def test_whichever_quality_is_there(data, audio):
+def test_either_quality_is_used(data, audio):
     (audio / "82" / "382.mp3").rename(audio / "82" / "382.low.mp3")
     (audio / "24" / "3524.mp3").unlink()
-    found = jamendo.read_jamendo(Request(root=audio, metadata=data))
-    assert found.table["path"].tolist() == ["14/214.mp3", "82/382.low.mp3", "00/1009600.mp3"]
-    _, low, absent = found.notes
-    assert low == "1 of 4 tracks are there in low quality only (.low.mp3)"
-    assert "1 of 4 tracks are not there, such as '24/3524.mp3'" in absent
+    catalog = jamendo.read_jamendo(Request(root=audio, metadata=data))
+    assert catalog.table["path"].tolist() == ["14/214.mp3", "82/382.low.mp3", "00/1009600.mp3"]
+    _, low, absent = catalog.notes
+    assert low == "1 of 4 tracks are available in low quality only (.low.mp3)"
+    assert "1 of 4 tracks are missing, such as '24/3524.mp3'" in absent
 
 
 @pytest.mark.parametrize(
-    ("row", "why"),
+    ("row", "problem"),
     [
-        (ROWS[0], r"line 3: track_0000214 stands twice"),
+        (ROWS[0], r"line 3: track_0000214 is a duplicate"),
         ("track_1\tartist_1\n", r"line 3: has 2 fields, not 5 and tags"),
-        (ROWS[1].replace("track_", ""), r"line 3: '0000382' is not like track_"),
-        (ROWS[1].replace("artist_", "x"), r"line 3: 'x000020' is not like artist_"),
-        (ROWS[1].replace("82/382.mp3", "../382.mp3"), r"line 3: '../382.mp3' is not like"),
-        (ROWS[1].replace("instrument---", "tool---"), r"line 3: 'tool---voice' is no category"),
-        (ROWS[1].replace("---voice", "---a|b"), r"line 3: 'instrument---a\|b' is no category"),
+        (ROWS[1].replace("track_", ""), r"line 3: '0000382' does not match track_"),
+        (ROWS[1].replace("artist_", "x"), r"line 3: 'x000020' does not match artist_"),
+        (ROWS[1].replace("82/382.mp3", "../382.mp3"), r"line 3: '../382.mp3' does not match"),
+        (ROWS[1].replace("instrument---", "tool---"), r"line 3: 'tool---voice' is not category"),
+        (ROWS[1].replace("---voice", "---a|b"), r"line 3: 'instrument---a\|b' is not category"),
     ],
 )
-def test_rows_that_are_wrong(data, audio, row, why):
+def test_rejects_invalid_rows(data, audio, row, problem):
     (data / "autotagging.tsv").write_text(HEADER + ROWS[0] + row, encoding="utf-8")
-    with pytest.raises(InputError, match=why) as caught:
+    with pytest.raises(InputError, match=problem) as caught:
         jamendo.read_jamendo(Request(root=audio, metadata=data))
     assert str(caught.value).startswith(str(data / "autotagging.tsv"))
 
 
-def test_lists_that_are_wrong(data, audio):
+def test_rejects_invalid_lists(data, audio):
     path = data / "autotagging.tsv"
-    for content, why in (
+    for content, problem in (
         (b"", "its first line is not TRACK_ID"),
         (META.encode(), "its first line is not TRACK_ID"),
         (HEADER.encode(), "lists no track"),
-        (HEADER.encode() + b"\xff\n", "not a whole UTF-8 table"),
+        (HEADER.encode() + b"\xff\n", "not a complete UTF-8 table"),
     ):
         path.write_bytes(content)
-        with pytest.raises(InputError, match=why):
+        with pytest.raises(InputError, match=problem):
             jamendo.read_jamendo(Request(root=audio, metadata=data))
     with pytest.raises(InputError, match=r"none.tsv: no such file; check --metadata"):
         jamendo.read_jamendo(Request(root=audio, metadata=data / "none.tsv"))
-    with pytest.raises(InputError, match="--metadata: MTG-Jamendo needs it"):
+    with pytest.raises(InputError, match="--metadata: missing"):
         jamendo.read_jamendo(Request(root=audio))
 
 
-def test_names_that_are_wrong(data, audio):
+def test_rejects_invalid_names(data, audio):
     (data / "raw.meta.tsv").write_text(META + "track_1\tartist_1\talbum_1\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"raw.meta.tsv: line 5: has 3 fields, not 8"):
         jamendo.read_jamendo(Request(root=audio, metadata=data))
 
 
-def test_splits_that_are_wrong(data, audio):
+def test_rejects_invalid_splits(data, audio):
     asked = Request(root=audio, metadata=data)
     split(data, train=[ROWS[0]], test=[ROWS[1]])
     with pytest.raises(InputError, match=r"autotagging-validation.tsv: no such file, but others"):
         jamendo.read_jamendo(asked)
     split(data, validation=[ROWS[2], ROWS[0]])
-    with pytest.raises(InputError, match=r"validation.tsv: track_0000214 stands in .*-train.tsv"):
+    with pytest.raises(InputError, match=r"validation.tsv: track_0000214 is also in .*-train.tsv"):
         jamendo.read_jamendo(asked)
     split(data, validation=[ROWS[0].replace("0000214", "0000999")])
     with pytest.raises(InputError, match=r"validation.tsv: track_0000999 is not in autotagging"):

@@ -1,0 +1,184 @@
+"""Any folder of music, with labels from the tags in the files or from their paths."""
+
+import contextlib
+import os
+import re
+import unicodedata
+from functools import partial
+from pathlib import Path
+
+import mutagen
+import pandas as pd
+
+from common import cli
+from common.errors import InputError
+from common.parallel import ordered_map
+from data_prep import audio_folder
+from data_prep.datasets.catalog import Catalog, DatasetInfo, Request
+
+INFO = DatasetInfo(title="Any folder of music", licence="that of your music")
+
+LABELS = ("artist", "album", "genre", "title")
+
+_MAX_LENGTH = 200  # characters of a value
+_MAX_GENRES = 10  # per file
+_TIMEOUT = 30.0  # seconds for the tags of one file
+
+# mutagen's own name of each tag, and then those of the formats for which it has no common names:
+# ID3 in WAV and AIFF, APEv2, and ASF (.wma).
+_TAG_NAMES = {
+    "artist": ("artist", "TPE1", "Author"),
+    "albumartist": ("albumartist", "album artist", "TPE2", "WM/AlbumArtist"),
+    "album": ("album", "TALB", "WM/AlbumTitle"),
+    "genre": ("genre", "TCON", "WM/Genre"),
+    "title": ("title", "TIT2", "Title"),
+}
+
+
+def read_folder(request: Request) -> Catalog:
+    """Return the tracks below `request.root`, labelled from their paths if there is a pattern."""
+    return read_folder_paths(request) if request.pattern else read_folder_tags(request)
+
+
+def read_folder_tags(request: Request) -> Catalog:
+    """Return all audio files below `request.root`, labelled from their tags.
+
+    `track_id` is the path. `artist` is the artist of the track, else that of its album, else
+    the first folder of `Artist/Album/track.mp3`; `album` is the second folder if no tag has
+    it. Several genres are separated by `|`.
+
+    Raises
+    ------
+    InputError
+        `request.root` is not a folder or contains no audio.
+    """
+    paths = audio_folder.list_audio_files(request.root)
+    outcomes = ordered_map(
+        partial(_read_labels, request.root), paths, workers=request.workers, patience=_TIMEOUT
+    )
+    rows, unreadable, untagged = [], [], []
+    with contextlib.closing(outcomes):
+        for outcome in cli.progress_bar(outcomes, total=len(paths), desc="tags", unit="file"):
+            labels = outcome.result or dict.fromkeys(LABELS, "")
+            if outcome.error is not None:
+                unreadable.append(outcome.item)
+            elif not any(labels.values()):
+                untagged.append(outcome.item)
+            rows.append({"track_id": outcome.item, "path": outcome.item, **labels})
+    table = pd.DataFrame(rows, columns=["track_id", "path", *LABELS])
+    from_folder = _fill_from_folders(table)
+    without_artist = table["path"][table["artist"].eq("")].tolist()
+    total = f"of {len(table)} files"
+    notes = [
+        f"{len(paths)} {total} {what}, such as {paths[0]!r}"
+        for paths, what in (
+            (unreadable, "have tags that cannot be read"),
+            (untagged, "have no tags"),
+            (without_artist, "have no artist, neither in their tags nor as a folder"),
+        )
+        if paths
+    ]
+    if from_folder:
+        notes.append(f"{from_folder} {total} have their artist from the folder's name")
+    return Catalog(table, notes)
+
+
+def read_folder_paths(request: Request) -> Catalog:
+    """Return the audio files below `request.root` whose paths match the pattern.
+
+    The pattern is the path without its suffix, with a name in braces for each label and `{}`
+    for anything else: `{artist}/{album}/{}`, or `{genre}.{}` for files such as
+    blues.00000.wav. A note counts the files that do not match.
+
+    Raises
+    ------
+    InputError
+        The pattern has no valid label, or matches no file.
+    """
+    labels, expression = _compile_pattern(request.pattern or "")
+    rows, unmatched = [], []
+    for path in audio_folder.list_audio_files(request.root):
+        match = expression.fullmatch(path.rpartition(".")[0])
+        if match:
+            rows.append({"track_id": path, "path": path, "artist": "", **match.groupdict()})
+        else:
+            unmatched.append(path)
+    if not rows:
+        raise InputError(
+            f"{request.root}: no file matches the pattern {request.pattern!r}, for example "
+            f"{unmatched[0]!r} does not; give another --pattern"
+        )
+    columns = list(dict.fromkeys(["track_id", "path", "artist", *labels]))
+    notes = []
+    if unmatched:
+        notes = [
+            f"{request.root}: {len(unmatched)} files do not match the pattern, such as "
+            f"{unmatched[0]!r}: left out"
+        ]
+    return Catalog(pd.DataFrame(rows, columns=columns), notes)
+
+
+def _read_labels(root: Path, path: str) -> dict[str, str]:
+    """Return {label: text} of one file, '' where it has no tag; runs in a worker process."""
+    audio = mutagen.File(os.path.join(root, path), easy=True)
+    tags = None if audio is None else audio.tags
+    if not tags:
+        return dict.fromkeys(LABELS, "")
+    first = {name: next(iter(_tag_values(tags, name)), "") for name in _TAG_NAMES}
+    return {
+        "artist": first["artist"] or first["albumartist"],
+        "album": first["album"],
+        "genre": "|".join(_tag_values(tags, "genre")[:_MAX_GENRES]),
+        "title": first["title"],
+    }
+
+
+def _tag_values(tags, name: str) -> list[str]:
+    """Return the distinct cleaned values of a tag, under the first of its names that has any."""
+    for tag_name in _TAG_NAMES[name]:
+        values = tags.get(tag_name)
+        if values is None:
+            continue
+        # An ID3 frame has its values in `text`; that of genres decodes numbers such as (17).
+        values = getattr(values, "genres", None) or getattr(values, "text", values)
+        cleaned = [_clean(str(value)) for value in values]
+        if any(cleaned):
+            return list(dict.fromkeys(value for value in cleaned if value))
+    return []
+
+
+def _clean(text: str) -> str:
+    """Return one line of printable text in Unicode's composed form."""
+    text = unicodedata.normalize("NFC", text[: 10 * _MAX_LENGTH])
+    text = "".join(" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
+    return " ".join(text.split())[:_MAX_LENGTH].strip()
+
+
+def _fill_from_folders(table: pd.DataFrame) -> int:
+    """Take missing artists and albums from the folders; return the number of such artists."""
+    folders = table["path"].str.split("/").map(lambda parts: [_clean(p) for p in parts[:-1]])
+    from_folders = {
+        "artist": folders.map(lambda names: names[0] if names else ""),
+        "album": folders.map(lambda names: names[1] if len(names) > 1 else ""),
+    }
+    count = int((table["artist"].eq("") & from_folders["artist"].ne("")).sum())
+    for label, names in from_folders.items():
+        table[label] = table[label].where(table[label].ne(""), names)
+    return count
+
+
+def _compile_pattern(pattern: str) -> tuple[list[str], re.Pattern]:
+    pieces = re.split(r"(\{[^{}]*\})", pattern)
+    names = [piece[1:-1] for piece in pieces[1::2]]
+    labels = [name for name in names if name]
+    reserved = {"track_id", "path", "subset"} & set(labels)
+    if not labels or len(set(labels)) < len(labels) or reserved:
+        raise InputError(
+            f"--pattern {pattern!r}: needs distinct labels in braces, other than track_id, path "
+            "and subset"
+        )
+    if not all(label.isidentifier() for label in labels):
+        raise InputError(f"--pattern {pattern!r}: a label consists of letters, digits and _ only")
+    pieces[::2] = [re.escape(piece) for piece in pieces[::2]]
+    pieces[1::2] = [f"(?P<{name}>[^/]+?)" if name else "[^/]*" for name in names]
+    return labels, re.compile("".join(pieces))

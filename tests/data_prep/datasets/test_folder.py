@@ -1,0 +1,209 @@
+"""Labels of a folder of music, from the tags of real files and from paths."""
+
+import os
+import unicodedata
+
+import mutagen
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mutagen.apev2 import APEv2
+from mutagen.id3 import ID3, TALB, TCON, TIT2, TPE1, TPE2
+
+from common.errors import InputError
+from data_prep import split_csv
+from data_prep.datasets import Request, folder
+from tests.data_prep.files import RATE, tone
+
+
+def write_track(root, path, **tags):
+    """Half a second of a tone with these tags, by mutagen's common names."""
+    place = root / path
+    place.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(place, tone(0.5), RATE)
+    if tags:
+        audio = mutagen.File(place, easy=True)
+        if audio.tags is None:
+            audio.add_tags()
+        for name, value in tags.items():
+            audio[name] = value
+        audio.save()
+    return place
+
+
+def labels(root, path="a.flac"):
+    return folder._read_labels(root, path)
+
+
+@pytest.mark.parametrize("suffix", [".mp3", ".flac", ".ogg"])
+def test_each_format_gives_the_same_labels(tmp_path, suffix):
+    named = {"artist": "Björk", "album": "Début | 1", "title": "Human\nBehaviour"}
+    write_track(tmp_path, f"x{suffix}", genre=["Pop", "Art Pop"], **named)
+    assert labels(tmp_path, f"x{suffix}") == {
+        **{"artist": "Björk", "album": "Début | 1", "genre": "Pop|Art Pop"},
+        "title": "Human Behaviour",
+    }
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".aiff"])
+def test_id3_in_wav_and_aiff(tmp_path, suffix):
+    place = write_track(tmp_path, f"x{suffix}")
+    audio = mutagen.File(place)
+    audio.add_tags()
+    for frame in (TPE2(text="Band"), TALB(text="One"), TCON(text=["(17)", "Folk"])):
+        audio.tags.add(frame)
+    audio.save()
+    expected = {"artist": "Band", "album": "One", "genre": "Rock|Folk", "title": ""}
+    assert labels(tmp_path, f"x{suffix}") == expected
+
+
+def test_id3v1_and_ape_tags(tmp_path):
+    place = write_track(tmp_path, "old.mp3")
+    with open(place, "ab") as file:  # ID3v1: Latin-1 at the end of the file, genre 17 is Rock
+        file.write(b"TAG" + b"Caf\xe9".ljust(30, b"\0") + b"Duo".ljust(30, b"\0"))
+        file.write(b"LP".ljust(30, b"\0") + b"1999" + b"\0" * 30 + bytes([17]))
+    assert labels(tmp_path, "old.mp3") == {
+        **{"artist": "Duo", "album": "LP", "genre": "Rock", "title": "Café"}
+    }
+    tags = APEv2()
+    tags["Artist"], tags["Album Artist"], tags["Genre"] = ["A", "B"], "C", ["Dub", "Dub", "Ska"]
+    assert folder._tag_values(tags, "artist") == ["A", "B"]
+    assert folder._tag_values(tags, "albumartist") == ["C"]
+    assert folder._tag_values(tags, "genre") == ["Dub", "Ska"]
+
+
+def test_track_artist_precedes_album_artist(tmp_path):
+    write_track(tmp_path, "a.flac", artist=["", "Singer", "Guest"], albumartist="Various")
+    assert labels(tmp_path)["artist"] == "Singer"
+    write_track(tmp_path, "a.flac", artist=" ", albumartist="Various")
+    assert labels(tmp_path)["artist"] == "Various"
+
+
+def test_long_values_are_shortened(tmp_path):
+    write_track(tmp_path, "a.flac", artist="x" * 5000, genre=[f"g{n}" for n in range(99)])
+    found = labels(tmp_path)
+    assert found["artist"] == "x" * 200 and len(found["genre"].split("|")) == 10
+
+
+@given(st.text(max_size=300))
+@settings(deadline=None, derandomize=True, max_examples=20)
+def test_clean_returns_one_line_of_utf8(text):
+    cleaned = folder._clean(text)
+    assert len(cleaned) <= 200 and not {unicodedata.category(c) for c in cleaned} & {"Cc", "Cs"}
+    assert cleaned == cleaned.strip()
+    assert cleaned.encode("utf-8").decode("utf-8") == cleaned
+    assert folder._clean(cleaned) == cleaned
+
+
+def test_clean_composes_accents_and_drops_control_characters():
+    assert folder._clean("Bjo\u0308rk") == "Bj\u00f6rk"
+    assert folder._clean(" a\0b\x1b[31m\u2028c\ud800 ") == "a b [31m c"
+
+
+def test_read_folder_of_mixed_files(tmp_path):
+    root = tmp_path / "music"
+    write_track(
+        root, "Abba/Gold/1.flac", artist="ABBA", album="Gold: Hits", genre="Pop", title="One"
+    )
+    write_track(root, "Abba/Gold/cd 2/2.ogg", title="Two")
+    write_track(root, "Bjo\u0308rk/3.wav")
+    write_track(root, "4.au")
+    (root / "5.mp3").write_bytes(b"no sound" * 500)
+    (root / "Cut").mkdir()
+    whole = write_track(root, "Cut/6.flac", artist="gone").read_bytes()
+    (root / "Cut" / "6.flac").write_bytes(whole[:30])
+    catalog = folder.read_folder(Request(root=root, workers=2))
+    table = catalog.table.set_index("path")
+    assert catalog.table.columns.tolist() == [
+        *("track_id", "path", "artist", "album", "genre", "title")
+    ]
+    assert catalog.table["track_id"].equals(catalog.table["path"])
+    assert table.loc["Abba/Gold/1.flac"].tolist()[1:] == ["ABBA", "Gold: Hits", "Pop", "One"]
+    assert table.loc["Abba/Gold/cd 2/2.ogg"].tolist()[1:] == ["Abba", "Gold", "", "Two"]
+    assert table.loc["Bjo\u0308rk/3.wav"].tolist()[1:] == ["Bj\u00f6rk", "", "", ""]
+    assert table.loc["Cut/6.flac", "artist"] == "Cut"
+    assert table.loc["4.au"].tolist()[1:] == [""] * 4
+    assert catalog.notes == [
+        "2 of 6 files have tags that cannot be read, such as '5.mp3'",
+        "2 of 6 files have no tags, such as '4.au'",
+        "2 of 6 files have no artist, neither in their tags nor as a folder, such as '4.au'",
+        "3 of 6 files have their artist from the folder's name",
+    ]
+    split_csv.write_split(catalog.table.assign(subset="train"), tmp_path / "s.csv", {"inputs": {}})
+    assert (
+        split_csv.read_split(tmp_path / "s.csv")["path"].tolist() == catalog.table["path"].tolist()
+    )
+
+
+@pytest.mark.slow  # waits for the timeout
+def test_file_that_blocks_is_given_up(tmp_path, monkeypatch):
+    write_track(tmp_path, "Abba/x.flac", artist="ABBA")
+    os.mkfifo(tmp_path / "Abba" / "pipe.mp3")
+    monkeypatch.setattr(folder, "_TIMEOUT", 10.0)
+    catalog = folder.read_folder(Request(root=tmp_path))
+    assert catalog.table["artist"].tolist() == ["Abba", "ABBA"]
+    assert catalog.notes[0] == "1 of 2 files have tags that cannot be read, such as 'Abba/pipe.mp3'"
+
+
+def test_damaged_tags_do_not_affect_other_files(tmp_path):
+    tags = ID3()
+    for frame in (TPE1(text="A"), TIT2(text="B" * 300), TCON(text="Folk")):
+        tags.add(frame)
+    place = write_track(tmp_path, "whole.mp3")
+    tags.save(place)
+    whole = place.read_bytes()
+    for cut in range(0, 400, 40):
+        (tmp_path / f"{cut}.mp3").write_bytes(whole[:cut] + b"\xff" * 50 + whole[cut + 50 :])
+    table = folder.read_folder(Request(root=tmp_path)).table.set_index("path")
+    assert len(table) == 11 and table.loc["whole.mp3", "artist"] == "A"
+
+
+def test_rejects_folder_without_music(tmp_path):
+    with pytest.raises(InputError, match="no audio"):
+        folder.read_folder(Request(root=tmp_path))
+
+
+@pytest.fixture
+def music(tmp_path):
+    root = tmp_path / "music"
+    for path in ("a/x/1.wav", "a/x/2.mp3", "b/y/1.wav", "b/y/disc 1/1.wav", "loose.wav"):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(b"x")
+    return root
+
+
+def test_pattern_reads_labels_from_paths(music):
+    catalog = folder.read_folder(Request(root=music, pattern="{artist}/{album}/{}"))
+    table = catalog.table
+    assert table["path"].tolist() == ["a/x/1.wav", "a/x/2.mp3", "b/y/1.wav"]
+    assert table["artist"].tolist() == ["a", "a", "b"] and table["album"].tolist() == list("xxy")
+    assert catalog.notes == [
+        f"{music}: 2 files do not match the pattern, such as 'b/y/disc 1/1.wav': left out"
+    ]
+    assert table.columns.tolist() == ["track_id", "path", "artist", "album"]
+
+
+def test_pattern_without_artist_and_with_dots(tmp_path):
+    for name in ("blues.00000.wav", "hip.hop.00001.wav", "x+y.00000.wav"):
+        (tmp_path / name).write_bytes(b"x")
+    catalog = folder.read_folder(Request(root=tmp_path, pattern="{genre}.{}"))
+    assert catalog.table["genre"].tolist() == ["blues", "hip", "x+y"] and not catalog.notes
+    assert catalog.table["artist"].tolist() == ["", "", ""]
+    catalog = folder.read_folder(Request(root=tmp_path, pattern="x+{genre}.00000"))
+    assert catalog.table["genre"].tolist() == ["y"] and len(catalog.notes) == 1
+
+
+@pytest.mark.parametrize(
+    ("pattern", "problem"),
+    [
+        ("{}", "needs distinct labels in braces"),
+        ("{artist}/{artist}", "needs distinct labels in braces"),
+        ("{path}/{}", "other than track_id, path"),
+        ("{an artist}/{}", "letters, digits and _"),
+        ("{artist}/{a}/{b}/{c}/{d}", "no file matches the pattern .* 'a/x/1.wav' does not"),
+    ],
+)
+def test_rejects_invalid_patterns(music, pattern, problem):
+    with pytest.raises(InputError, match=problem):
+        folder.read_folder(Request(root=music, pattern=pattern))
