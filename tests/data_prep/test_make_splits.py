@@ -11,13 +11,13 @@ from common.errors import InputError
 from data_prep import audio_archives, published_splits, split_csv
 from data_prep.datasets import DATASETS
 from data_prep.mel_cache import MelCache
-from tests.conftest import refused_here, run, run_here
+from tests.conftest import error_in_process, run_in_process, run_script
 
 SCRIPT = "data_prep/1_make_splits.py"
 
 
 def make_splits(*arguments, status=0):
-    return run_here(SCRIPT, *arguments, status=status)
+    return run_in_process(SCRIPT, *arguments, status=status)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_split_of_a_folder_is_made_once(library, tmp_path):
     out = tmp_path / "splits" / "mine.csv"
     command = (SCRIPT, "folder", "--root", library, "--out", out, "--tracks-per-artist", 5)
     command += ("--pattern", "{artist}/{album}/{}", "--train", 3, "--valid", 1, "--test", 1)
-    assert run(*command, "--max-artists", 3, "--workers", 1).lines == [
+    assert run_script(*command, "--max-artists", 3, "--workers", 1).lines == [
         f"{library}: 1 files do not match the pattern, such as 'loose.wav': left out",
         "artist: 4 in all, 4 qualify, 3 used",
         f"{out}: 9 train, 3 valid, 3 test",
@@ -66,23 +66,23 @@ def test_split_of_a_folder_is_made_once(library, tmp_path):
     }
     before = out.stat().st_mtime_ns
     # The number of processes does not change the split, and options have their old names, too.
-    again = run_here(*command[:6], *command[8:], "--songs", 5, "--artists", 3, "--workers", 2)
+    again = run_in_process(*command[:6], *command[8:], "--songs", 5, "--artists", 3, "--workers", 2)
     assert again.lines[-1] == f"{out}: already complete"
     assert out.stat().st_mtime_ns == before
-    error = refused_here(*command, "--max-artists", 2, "--seed", 7)
+    error = error_in_process(*command, "--max-artists", 2, "--seed", 7)
     assert "artists: 3 -> 2" in error and "seed: 0 -> 7" in error
 
 
 def test_rejects_invalid_arguments(library, tmp_path):
     out = ("--out", tmp_path / "s.csv")
-    error = refused_here(SCRIPT, "folder", "--root", tmp_path / "nowhere", *out)
+    error = error_in_process(SCRIPT, "folder", "--root", tmp_path / "nowhere", *out)
     assert error == f"error: {tmp_path / 'nowhere'}: no such folder; check the path\n"
-    assert "have 20 tracks or more" in refused_here(SCRIPT, "folder", "--root", library, *out)
+    assert "have 20 tracks or more" in error_in_process(SCRIPT, "folder", "--root", library, *out)
     assert "invalid choice: 'tapes'" in make_splits("tapes", status=2).err
     assert "required: --root, --out" in make_splits("folder", *out, status=2).err
     stratified = (SCRIPT, "folder", "--root", library, *out, "--split", "stratified")
-    assert "--max-artists: not used with" in refused_here(*stratified, "--artists", 2)
-    assert "--test-fraction: used with" in refused_here(*stratified[:-2], "--test-share", 0.5)
+    assert "--max-artists: not used with" in error_in_process(*stratified, "--artists", 2)
+    assert "--test-fraction: used with" in error_in_process(*stratified[:-2], "--test-share", 0.5)
     assert not (tmp_path / "s.csv").exists()
 
 
@@ -118,7 +118,9 @@ def test_validate_counts_missing_and_empty_files(write_list, library):
         f"{library}: 1 files are empty, such as 'artist 3/album 1/1.wav'",
         f"{library}: 20 tracks listed, 19 present, 1 missing, 1 empty",
     ]
-    assert "no copy to validate" in refused_here(SCRIPT, "demo", "--root", library, "--validate")
+    assert "no copy to validate" in error_in_process(
+        SCRIPT, "demo", "--root", library, "--validate"
+    )
 
 
 def test_validate_verifies_the_published_lists(music_data, tmp_path):
@@ -130,7 +132,7 @@ def test_validate_verifies_the_published_lists(music_data, tmp_path):
     for name in DATASETS["gtzan"].info.lists:
         changed = (lists / name).read_text() + "blues/blues.00099.wav\n"
         (tmp_path / name.rpartition("/")[2]).write_text(changed)
-    assert "not the file that was published" in refused_here(SCRIPT, *command, tmp_path)
+    assert "not the file that was published" in error_in_process(SCRIPT, *command, tmp_path)
 
 
 @pytest.fixture
@@ -180,7 +182,7 @@ def test_list_is_split_by_its_subsets_or_by_artist(write_list, tmp_path):
         for name in ("first", "others", "rest")
     }
     assert artists["others"] == artists["rest"] and not artists["first"] & artists["rest"]
-    error = refused_here(SCRIPT, *command, tmp_path / "x.csv", "--max-artists", 2)
+    error = error_in_process(SCRIPT, *command, tmp_path / "x.csv", "--max-artists", 2)
     assert "add --split artists" in error
 
 
@@ -201,11 +203,11 @@ def test_list_is_split_by_genre(write_list, tmp_path):
     inputs = provenance.read_sidecar(out)["inputs"]
     assert (inputs["by"], inputs["test_share"]) == ("genre", 0.15)
     assert make_splits(*command, out).lines[-1] == f"{out}: already complete"
-    error = refused_here(SCRIPT, *command, out, "--test-fraction", 0.5)
+    error = error_in_process(SCRIPT, *command, out, "--test-fraction", 0.5)
     assert "test_share: 0.15 -> 0.5" in error
     half = ("--by", "mood", "--test-fraction", 0.5)
     excluding = ("--exclude-artists-of", out)
-    error = refused_here(SCRIPT, *command, tmp_path / "half.csv", *half, *excluding)
+    error = error_in_process(SCRIPT, *command, tmp_path / "half.csv", *half, *excluding)
     assert "no track is left" in error
     printed = make_splits(*command, tmp_path / "half.csv", *half).out
     assert printed.endswith("10 train, 0 valid, 10 test\n")
@@ -218,5 +220,5 @@ def test_scripts_1_and_2_on_real_gtzan_clips(music_data, tmp_path):
     table = split_csv.read_split(out)
     assert f"{930 - len(table)} of 930 tracks are missing" in printed
     assert (table["genre"] == table["track_id"].str.split(".").str[0]).all() and len(table) > 5
-    run("data_prep/2_cache_mels.py", out, "--audio", root, "--out", tmp_path / "c.h5")
+    run_script("data_prep/2_cache_mels.py", out, "--audio", root, "--out", tmp_path / "c.h5")
     assert set(MelCache(tmp_path / "c.h5").track_id) == set(table["track_id"])

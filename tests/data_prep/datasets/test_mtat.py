@@ -110,7 +110,7 @@ def test_rejects_path_outside_the_folder(published):
         ([[1, 0, 2]], "'0/other-x-01-d-0-29' has values other than 0 and 1"),
         ([[1, 0, float("nan")]], "has values other than 0 and 1"),
         ([["1", "0", "1"]], "contains no numbers"),
-        ([1, 0, 1], r"y_test_pub\.npy: its array has 1 dimensions"),
+        ([1, 0, 1], r"y_test_pub\.npy: the array has 1 dimensions"),
     ],
 )
 def test_rejects_invalid_arrays(published, values, problem):
