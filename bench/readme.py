@@ -1,19 +1,19 @@
-"""The measured numbers of the READMEs, out of results/reference: written, or only compared.
+"""Write the measured numbers of the READMEs from results/reference, or check them.
 
-    python bench/readme.py [--take FOLDER=NAME ...] [--check]
+    python bench/readme.py [--take FOLDER=NAME ...] [--bench BENCH=FILE ...] [--check]
 
-A README has them between lines such as `<!-- demo -->` and `<!-- /demo -->`; this writes what
-stands between anew. `--take results/demo=demo` first keeps the results of a folder, each a row,
-as results/reference/demo.csv; `--bench retrieval=FILE` the lines `name value` that
-bench/retrieval.py printed into a file. With --check nothing is written, and a README that is
-not as it would be is an error.
+A README contains its numbers between lines such as `<!-- demo -->` and `<!-- /demo -->`; this
+script replaces the lines in between. `--take results/demo=demo` first records the results of a
+folder, a row each, as results/reference/demo.csv. `--bench retrieval=FILE` records the output of
+bench/retrieval.py from a file. With `--check`, no README is written, and one that differs is an
+error.
 """
 
 import argparse
 import re
 import sys
-from collections.abc import Callable
 from datetime import date
+from functools import cache, partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,8 +36,10 @@ from report import result_tables
 from report.formatting import to_markdown
 
 REFERENCE = ROOT / "results" / "reference"
-READMES = ("README.md", "data_prep/README.md", "models/README.md", "papers/README.md")
-READMES += ("bench/README.md",)
+READMES = (
+    "README.md",
+    *(f"{room}/README.md" for room in ("data_prep", "models", "papers", "bench")),
+)
 COLUMNS = ["protocol", "metric", "dataset", "label", "features", "model", "artists", "seed"]
 COLUMNS += ["value", "spread", "trials", "n_songs", "macro_f1"]
 
@@ -51,60 +53,59 @@ def main() -> None:
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
     for pair in args.take:
-        folder, _, name = pair.partition("=")
-        take(Path(folder), name)
+        folder, name = pair.split("=")
+        record_results(Path(folder), name)
     for pair in args.bench:
-        bench, _, file = pair.partition("=")
-        take_bench(bench, Path(file))
+        bench, file = pair.split("=")
+        record_bench(bench, Path(file))
     for name in READMES:
         path = ROOT / name
         before = path.read_text(encoding="utf-8")
-        after = filled(before)
+        after = fill_blocks(before)
         if args.check and after != before:
-            sys.exit(f"{name}: not as results/reference has it; run python bench/readme.py")
+            sys.exit(f"{name}: differs from results/reference; run python bench/readme.py")
         if after != before:
-            with atomic_write(path) as aside:
-                aside.write_text(after, encoding="utf-8")
-            print(f"{name}: written anew")
+            with atomic_write(path) as partial_path:
+                partial_path.write_text(after, encoding="utf-8")
+            print(f"{name}: updated")
 
 
-def take(folder: Path, name: str) -> None:
-    """Keep the results of a folder as results/reference/NAME.csv, but for maps of songs."""
+def record_results(folder: Path, name: str) -> None:
+    """Write the results of a folder, except t-SNE maps, to results/reference/NAME.csv."""
     results = read_results(folder)
     results = results[results["protocol"].ne("tsne")]
     f1 = [details.get("macro_f1", np.nan) for details in results["details"]]
     table = results.assign(macro_f1=f1)[COLUMNS].sort_values(COLUMNS[:6], ignore_index=True)
-    with atomic_write(REFERENCE / f"{name}.csv") as aside:
-        table.round(6).to_csv(aside, index=False)
+    table.round(6).to_csv(REFERENCE / f"{name}.csv", index=False)
     print(f"{REFERENCE / name}.csv: {len(table)} results")
 
 
-def take_bench(bench: str, output: Path) -> None:
-    """Keep what a bench printed: the lines that bench.csv has of it."""
+def record_bench(bench: str, output: Path) -> None:
+    """Update the lines of a benchmark in bench.csv from its output."""
     path = REFERENCE / "bench.csv"
-    made = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
     lines = dict(re.findall(r"^(\w+) (\S+)$", output.read_text(encoding="utf-8"), re.MULTILINE))
-    known = made["bench"].eq(bench) & made["line"].isin(lines)
-    made.loc[known, "here"] = made.loc[known, "line"].map(lines)
-    made.loc[known, "measured"] = date.today().isoformat()
-    with atomic_write(path) as aside:
-        made.to_csv(aside, index=False)
+    known = table["bench"].eq(bench) & table["line"].isin(lines)
+    table.loc[known, "here"] = table.loc[known, "line"].map(lines)
+    table.loc[known, "measured"] = date.today().isoformat()
+    table.to_csv(path, index=False)
     print(f"{path}: {known.sum()} lines of {bench}")
 
 
-def reference(name: str) -> pd.DataFrame:
-    """Results that were taken, as `evaluation.results.read_results` gives them."""
+@cache
+def read_reference(name: str) -> pd.DataFrame:
+    """Return recorded results like `evaluation.results.read_results`."""
     table = pd.read_csv(REFERENCE / f"{name}.csv").astype(DTYPES)
     details = [{"macro_f1": f1} for f1 in table["macro_f1"]]
     table = table.assign(details=details, made_from=[{}] * len(table))
     return table.reindex(columns=[*table, *OPTIONAL.keys() - set(table)])
 
 
-def filled(text: str) -> str:
-    """A README with what stands in its blocks made anew."""
+def fill_blocks(text: str) -> str:
+    """Return a README with the current content of its blocks."""
 
-    def block(found: re.Match) -> str:
-        name = found["name"]
+    def block(match: re.Match) -> str:
+        name = match["name"]
         return f"<!-- {name} -->\n{BLOCKS[name]()}<!-- /{name} -->"
 
     return re.sub(r"<!-- (?P<name>\w+) -->\n.*?<!-- /(?P=name) -->", block, text, flags=re.DOTALL)
@@ -113,147 +114,145 @@ def filled(text: str) -> str:
 # ---------------------------------------------------------------- blocks
 
 
-def told(value: float, spread: float = np.nan) -> str:
-    """A value with its spread, if it has one."""
-    return format_with_deviation(value, spread, digits=3)
+def format_values(values: pd.Series, deviations: pd.Series) -> list[str]:
+    """Return values with their standard deviations, if they have one."""
+    pairs = zip(values, deviations, strict=True)
+    return [format_with_deviation(*pair, digits=3) for pair in pairs]
 
 
-def wide(results: pd.DataFrame, rows: str, columns: str) -> pd.DataFrame:
-    """Values with their spreads, a row and a column for each of these; "" where there is none."""
-    values = [told(*pair) for pair in zip(results["value"], results["spread"], strict=True)]
-    made = results.assign(told=values).pivot(index=rows, columns=columns, values="told")
-    return made.fillna("").rename_axis(columns=None)
+def pivot_values(results: pd.DataFrame, rows: str, columns: str) -> pd.DataFrame:
+    """Return formatted values by two columns of the results; missing ones are empty."""
+    texts = results.assign(text=format_values(results["value"], results["spread"]))
+    return (
+        texts.pivot(index=rows, columns=columns, values="text").fillna("").rename_axis(columns=None)
+    )
 
 
-def by_artists(results: pd.DataFrame, protocol: str) -> pd.DataFrame:
-    """Systems in the paper's order against the number of training artists."""
-    of_one = average_over_seeds(results[results["protocol"].eq(protocol)].dropna(subset="artists"))
-    made = wide(of_one, "model", "artists")
-    order = [model for model in result_tables.SYSTEMS if model in made.index]
-    order += [model for model in made.index if model not in order]
-    columns = {count: f"{count} artists" for count in sorted(made)}
-    return made.loc[order, list(columns)].rename(columns=columns)
+def pivot_by_artists(results: pd.DataFrame, protocol: str) -> pd.DataFrame:
+    """Return a table of systems, in the paper's order, by number of training artists."""
+    averages = average_over_seeds(
+        results[results["protocol"].eq(protocol)].dropna(subset="artists")
+    )
+    table = pivot_values(averages, "model", "artists")
+    order = sorted(table.index, key=[*result_tables.SYSTEMS, *table.index].index)
+    return table.loc[order].rename(columns="{} artists".format)
 
 
 def demo() -> str:
-    """The features of the most artists on the built-in corpus."""
-    results = reference("demo")
+    """Return the scores of the models with the most training artists on the synthetic corpus."""
+    results = read_reference("demo")
     scores = average_over_seeds(results[results["protocol"].isin(result_tables.SCORES)])
-    most = scores["artists"].isna() | scores["artists"].eq(scores["artists"].max())
-    made = wide(scores[most], "model", "protocol")[list(result_tables.SCORES)]
-    made = made.rename(columns=result_tables.SCORES).sort_values("MAP", ascending=False)
-    return to_markdown(made.rename_axis("features").reset_index())
+    largest = scores["artists"].isna() | scores["artists"].eq(scores["artists"].max())
+    table = pivot_values(scores[largest], "model", "protocol")[list(result_tables.SCORES)]
+    table = table.rename(columns=result_tables.SCORES).sort_values("MAP", ascending=False)
+    return to_markdown(table.rename_axis("features").reset_index())
 
 
 def sweep() -> str:
-    """MAP and k-NN against the number of training artists, over seeds."""
-    results = reference("sweep")
-    parts = []
+    """Return MAP and k-NN accuracy by number of training artists, and of the baselines."""
+    results, tables, lines = read_reference("sweep"), [], []
     for protocol in ("retrieval", "knn"):
-        made = by_artists(results, protocol)
-        made.insert(0, "measure", result_tables.SCORES[protocol])
-        parts.append(made)
-    made = pd.concat(parts).rename_axis("model").reset_index()
-    lines = []
-    for protocol in ("retrieval", "knn"):
-        of_one = average_over_seeds(
+        name = result_tables.SCORES[protocol]
+        table = pivot_by_artists(results, protocol)
+        table.insert(0, "metric", name)
+        tables.append(table)
+        baselines = average_over_seeds(
             results[results["protocol"].eq(protocol) & results["artists"].isna()]
         )
-        told_of = zip(of_one["model"], of_one["value"], of_one["spread"], strict=True)
-        said = ", ".join(f"{model} {told(*pair)}" for model, *pair in told_of)
-        lines.append(f"{result_tables.SCORES[protocol]} without training: {said}.")
-    return f"{to_markdown(made)}\n{' '.join(lines)}\n"
+        texts = format_values(baselines["value"], baselines["spread"])
+        scores = ", ".join(map(" ".join, zip(baselines["model"], texts, strict=True)))
+        lines.append(f"{name} without training: {scores}.")
+    table = pd.concat(tables).rename_axis("model").reset_index()
+    return f"{to_markdown(table)}\n{' '.join(lines)}\n"
 
 
 def recognition(protocol: str) -> str:
-    """Equal error rate or accuracy of each system."""
-    made = by_artists(reference("demo"), protocol)
-    return to_markdown(made.rename_axis("system").reset_index())
+    """Return the equal error rate or accuracy of each system by number of training artists."""
+    table = pivot_by_artists(read_reference("demo"), protocol)
+    return to_markdown(table.rename_axis("system").reset_index())
 
 
-def groups(metric: str) -> str:
-    """A measure of agf2018's networks against the number of tasks."""
-    found = task_scores.select_trainings(reference("demo"))
-    table = task_scores.average_by_number(found).query("metric == @metric")
+def networks_by_tasks(metric: str) -> str:
+    """Return a metric of agf2018's networks by number of tasks."""
+    trainings = task_scores.select_trainings(read_reference("demo"))
+    table = task_scores.average_by_number(trainings).query("metric == @metric")
     kinds = table["kind"].map(task_scores.KIND_NAMES)
     names = kinds.where(table["kind"].eq("wstn"), kinds + " " + table["genre"])
-    columns = table["number"].map(lambda n: f"{n} task{'s' * (n > 1)}")
-    made = wide(table.assign(network=names, tasks=columns), "network", "tasks")
+    numbers = table["number"].map(lambda n: f"{n} task{'s' * (n > 1)}")
+    table = pivot_values(table.assign(network=names, tasks=numbers), "network", "tasks")
     order = [f"{kind} {genre}" for kind in ("STN", "MTN") for genre in task_scores.GENRE_SETS]
-    return to_markdown(made.loc[[*order, "wSTN"]].reset_index())
+    return to_markdown(table.loc[[*order, "wSTN"]].reset_index())
 
 
-def table_of(paper: str, number: int) -> str:
-    """A table of a paper as it stands there, and beside its numbers ours on the built-in corpus."""
-    table = paper_tables.compare_with_paper(reference("demo"))
+@cache
+def comparison() -> pd.DataFrame:
+    return paper_tables.compare_with_paper(read_reference("demo"))
+
+
+def paper_table(paper: str, number: int) -> str:
+    """Return a table of a paper, next to this package's results on the synthetic corpus."""
+    table = comparison()
     table = table[table["paper"].eq(paper) & table["table"].eq(number)]
-    table = table[table["note"].ne("quoted by the paper")]
-    # Where a paper has several numbers of artists, each is a row; else ours are told of the most.
-    sizes = table.groupby(["dataset", "metric", "model"])["artists"].nunique().max() > 1
-    rows = []
-    for cell in table.to_dict("records"):
-        theirs = cell["paper's"]
-        ours = pd.isna(theirs)
-        metric = f", {cell['metric']}" if table["metric"].nunique() > 1 else ""
-        rows.append(
-            {
-                "model": cell["model"] + (f", {cell['artists']} artists" if sizes else ""),
-                "of": f"{cell['dataset']}{metric} ({'ours' if ours else 'the paper'})",
-                "value": told(cell["ours"], cell["spread"]) if ours else told(theirs),
-            }
-        )
-    made = pd.DataFrame(rows).drop_duplicates(["model", "of"])
-    order = made["model"].unique(), made["of"].unique()
-    made = made.pivot(index="model", columns="of", values="value").loc[order].fillna("")
-    return to_markdown(made.rename_axis(columns=None).reset_index())
+    table = table[table["note"].ne(paper_tables.QUOTED)]
+    from_paper = table["ours"].isna()
+    sources = from_paper.map({True: " (the paper)", False: " (ours)"})
+    metrics = ", " + table["metric"] if table["metric"].nunique() > 1 else ""
+    names = table["model"]
+    if table.groupby(["dataset", "metric", "model"])["artists"].nunique().max() > 1:
+        names = names + ", " + table["artists"].astype(str) + " artists"
+    values = table["ours"].fillna(table["paper's"])
+    table = table.assign(
+        model=names,
+        column=table["dataset"] + metrics + sources,
+        text=format_values(values, table["spread"]),
+    ).drop_duplicates(["model", "column"])
+    wide = table.pivot(index="model", columns="column", values="text").fillna("")
+    wide = wide.loc[table["model"].unique(), table["column"].unique()]
+    return to_markdown(wide.rename_axis(columns=None).reset_index())
 
 
 def real_clips() -> str:
-    """Released weights on one hundred real clips."""
-    made = pd.read_csv(REFERENCE / "real_clips.csv")
-    measures = ["MAP", "k-NN", "linear", "EER", "identified"]
-    for measure in measures:
-        spread = made.get(f"{measure} spread", pd.Series(np.nan, made.index))
-        made[measure] = [told(*pair) for pair in zip(made[measure], spread, strict=True)]
-    return to_markdown(made[["features", *measures]])
+    """Return the scores of the released weights on one hundred real clips."""
+    table = pd.read_csv(REFERENCE / "real_clips.csv")
+    metrics = ["MAP", "k-NN", "linear", "EER", "identified"]
+    none = pd.Series(np.nan, table.index)
+    for metric in metrics:
+        table[metric] = format_values(table[metric], table.get(f"{metric} spread", none))
+    return to_markdown(table[["features", *metrics]])
 
 
 def tuned() -> str:
-    """The released weights on the built-in corpus, before and after fine-tuning."""
-    results = average_over_seeds(reference("tuned"))
-    made = wide(results, "features", "protocol")[list(result_tables.SCORES)]
-    return to_markdown(made.rename(columns=result_tables.SCORES).sort_values("MAP").reset_index())
+    """Return the scores of released weights on the synthetic corpus, before and after tuning."""
+    results = average_over_seeds(read_reference("tuned"))
+    table = pivot_values(results, "features", "protocol")[list(result_tables.SCORES)]
+    return to_markdown(table.rename(columns=result_tables.SCORES).sort_values("MAP").reset_index())
 
 
-def measurements() -> str:
-    """The last lines of the benches."""
-    made = pd.read_csv(REFERENCE / "bench.csv", dtype=str, keep_default_na=False)
-    made["bench"] = "`bench/" + made["bench"] + ".py`"
-    made["line"] = "`" + made["line"] + "`"
-    return to_markdown(made)
+def benchmarks() -> str:
+    """Return the recorded lines of the benchmarks."""
+    table = pd.read_csv(REFERENCE / "bench.csv", dtype=str, keep_default_na=False)
+    return to_markdown(
+        table.assign(bench="`bench/" + table["bench"] + ".py`", line="`" + table["line"] + "`")
+    )
 
 
 def published() -> str:
-    """Siamese examples a second, by the published way of training and here."""
-    made = pd.read_csv(REFERENCE / "published.csv", dtype=str)
-    return to_markdown(made)
+    """Return the training speed of the siamese model, by the published method and here."""
+    return to_markdown(pd.read_csv(REFERENCE / "published.csv", dtype=str))
 
 
-BLOCKS: dict[str, Callable[[], str]] = {
+BLOCKS = {
     "demo": demo,
     "sweep": sweep,
-    "verification": lambda: recognition("verification"),
-    "identification": lambda: recognition("identification"),
-    "log_loss": lambda: groups("log_loss"),
-    "macro_f1": lambda: groups("macro_f1"),
+    "verification": partial(recognition, "verification"),
+    "identification": partial(recognition, "identification"),
+    "log_loss": partial(networks_by_tasks, "log_loss"),
+    "macro_f1": partial(networks_by_tasks, "macro_f1"),
     "real_clips": real_clips,
     "tuned": tuned,
-    "bench": measurements,
+    "bench": benchmarks,
     "published": published,
-}
-BLOCKS |= {
-    f"{paper}_{number}": lambda paper=paper, number=number: table_of(paper, number)
-    for paper, number in paper_tables.TABLES
+    **{f"{paper}_{n}": partial(paper_table, paper, n) for paper, n in paper_tables.TABLES},
 }
 
 

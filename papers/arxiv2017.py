@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--unseen",
         metavar="NAME",
-        help="dataset of other artists to recognize (default: TRAIN_unseen, which consists of "
+        help="dataset of other artists to recognise (default: TRAIN_unseen, which consists of "
         "artists of --train that are not used for training)",
     )
     parser.add_argument("--genres", default="gtzan", metavar="NAME", help="dataset with genres")

@@ -53,7 +53,7 @@ KNOWN_DATASETS = {
     "fma_large": DatasetFacts("FMA large audio (106,574 clips)", "fma_large", FMA),
     "fma_full": DatasetFacts("FMA full audio (106,574 tracks)", "fma_full", FMA),
     "jamendo": DatasetFacts("MTG-Jamendo audio", "jamendo", "mtg-jamendo-dataset/data"),
-    **{name: DatasetFacts("nothing: the audio is synthesized", "") for name in SYNTHETIC},
+    **{name: DatasetFacts("nothing: the audio is synthesised", "") for name in SYNTHETIC},
 }
 
 
