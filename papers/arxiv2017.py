@@ -111,7 +111,7 @@ def plan(options: Options, data: DataFolder) -> tuple[list[Step], list[str]]:
 def _find_unseen(options: Options, data: DataFolder, name: str, train: Dataset) -> Dataset | None:
     if name in SYNTHETIC:
         return data.find(name)
-    split = ("--split", "artists", "--artists", options.unseen_artists)
+    split = ("--split", "artists", "--max-artists", options.unseen_artists)
     return data.find(name, *split, exclude=[train], source=options.unseen or options.train)
 
 
@@ -127,7 +127,7 @@ def _systems(
     if unseen:
         extractor = commands.train(
             "train_ivector.py",
-            *(train, out, ivector, "--artists", artists, "--mixtures", options.mixtures),
+            *(train, out, ivector, "--max-artists", artists, "--mixtures", options.mixtures),
             *("--dimensions", options.dimensions, "--seed", seed),
             output="ivector.h5",
         )

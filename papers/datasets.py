@@ -142,7 +142,7 @@ class DataFolder:
         elif name == "msd":
             dataset = self._find_msd(largest)
         else:
-            options = ("--split", "artists", "--artists", largest)
+            options = ("--split", "artists", "--max-artists", largest)
             dataset = self.find(f"{name}_{largest}", *options, exclude=exclude, source=name)
         if not dataset:
             return {}
@@ -157,7 +157,7 @@ class DataFolder:
         return datasets
 
     def _find_msd(self, artists: int, cache: Path | None = None) -> Dataset | None:
-        return self.find(f"msd_{artists}", "--artists", artists, source="msd", cache=cache)
+        return self.find(f"msd_{artists}", "--max-artists", artists, source="msd", cache=cache)
 
     def plan(
         self,
