@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import threadpoolctl
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 from sklearn.cluster import MiniBatchKMeans
 
 from common import cli
@@ -112,7 +112,7 @@ def fit_gmm(
     start: str | DiagonalGMM = "kmeans",
     variance_floor: float = 1e-3,
     tolerance: float = 1e-4,
-    resume_from: tuple[DiagonalGMM, ArrayLike] | None = None,
+    resume_from: tuple[DiagonalGMM, np.ndarray] | None = None,
     on_iteration: Callable[[DiagonalGMM, np.ndarray], None] = lambda gmm, history: None,
 ) -> tuple[DiagonalGMM, np.ndarray]:
     """Fit a mixture to frames by expectation-maximization (EM).
@@ -166,32 +166,30 @@ def fit_gmm(
     if components < 1 or iterations < 1 or not 0 < variance_floor < 1:
         raise ValueError("components, iterations: at least 1; variance_floor: between 0 and 1")
     mean, variance, sample = _summarize(frames, components, seed)
-    floor = variance_floor * variance
+    history: list[float] = []
     if resume_from:
         gmm, history = resume_from[0], list(resume_from[1])
     elif isinstance(start, DiagonalGMM):
-        gmm, history = start, []
+        gmm = start
     else:
         z = (sample - mean) / np.sqrt(variance)
         weights, means, variances = _initialize(z, components, start, seed)
         variances = np.maximum(variances, variance_floor) * variance
-        gmm, history = DiagonalGMM(weights, mean + np.sqrt(variance) * means, variances), []
+        gmm = DiagonalGMM(weights, mean + np.sqrt(variance) * means, variances)
     if gmm.means.shape != (components, len(mean)):
         raise ValueError(f"start: {gmm.means.shape}, expected {(components, len(mean))}")
-
-    def converged() -> bool:
-        return len(history) > 1 and history[-1] - history[-2] < tolerance
-
     remaining = len(frames) * (iterations - len(history))
     with cli.progress_bar(total=remaining, desc="UBM", unit="frame", unit_scale=True) as progress:
-        while len(history) < iterations and not converged():
+        while len(history) < iterations:
+            if len(history) > 1 and history[-1] - history[-2] < tolerance:
+                break
             linear = _LinearGMM(gmm)
             sums, log_likelihood = np.zeros(linear.matrix.shape), 0.0
             for part in map_in_threads(linear.e_step, _split_tasks(frames)):
                 sums += part[0]
                 log_likelihood += part[1]
                 progress.update(part[2])
-            gmm = _m_step(gmm, linear, sums, floor)
+            gmm = _m_step(gmm, linear, sums, variance_floor * variance)
             history.append(log_likelihood / len(frames))
             on_iteration(gmm, np.array(history))
     return gmm, np.array(history)
@@ -222,7 +220,7 @@ def collect_statistics(
 
 
 def adapt_means(
-    ubm: DiagonalGMM, zeroth: ArrayLike, first: ArrayLike, relevance: float = 16.0
+    ubm: DiagonalGMM, zeroth: np.ndarray, first: np.ndarray, relevance: float = 16.0
 ) -> DiagonalGMM:
     """Adapt the means of the UBM to an artist's frames by maximum a posteriori estimation.
 
@@ -288,7 +286,7 @@ class _LinearGMM:
     Without a `dtype`, it is float32 where this is accurate enough.
     """
 
-    def __init__(self, gmm: DiagonalGMM, dtype: type | None = None):
+    def __init__(self, gmm: DiagonalGMM, dtype: DTypeLike | None = None):
         self.centre = gmm.weights @ gmm.means
         self.scale = np.sqrt(gmm.weights @ (gmm.variances + (gmm.means - self.centre) ** 2))
         self.means = (gmm.means - self.centre) / self.scale
@@ -296,11 +294,11 @@ class _LinearGMM:
         squares = self.means**2 / self.variances
         # The terms summed for a frame and a component are about squares + 1 in each dimension.
         rounding = np.finfo(np.float32).eps * gmm.weights @ (squares + 1).sum(axis=1)
-        self.dtype = dtype or (np.float32 if rounding < _MAX_ROUNDING else np.float64)
+        self.dtype = np.dtype(dtype or (np.float32 if rounding < _MAX_ROUNDING else np.float64))
         volume = np.log(2 * np.pi * gmm.variances)
         constant = np.log(gmm.weights) - 0.5 * (squares + volume).sum(axis=1)
         columns = [-0.5 / self.variances, self.means / self.variances, constant[:, None]]
-        self.matrix = np.concatenate(columns, axis=1).astype(self.dtype)
+        self.matrix: np.ndarray = np.concatenate(columns, axis=1).astype(self.dtype)
 
     def joint_log_densities(self, frames: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield [z², z, 1] (n, 2 D + 1) and log w_c N(x; m_c, S_c) (C, n), n at most 1,024.
@@ -425,7 +423,8 @@ def _summarize(
             f"frames: {len(frames)} for {components} components; use fewer --components or more "
             "tracks"
         )
-    count, mean, squares, low, high = 0, 0.0, 0.0, np.inf, -np.inf
+    count, mean, squares = 0, np.zeros(frames.shape[1]), np.zeros(frames.shape[1])
+    low, high = np.full_like(mean, np.inf), np.full_like(mean, -np.inf)
     sample = Reservoir(_SAMPLE * components, seed)
     tasks = cli.progress_bar(
         _split_tasks(frames), desc="UBM, start", unit_scale=_TASK, unit="frame"
@@ -436,8 +435,8 @@ def _summarize(
         # Mean and squares of two sets together (Chan, Golub, LeVeque 1983).
         block_mean = block.mean(axis=0)
         difference, count = block_mean - mean, count + len(block)
-        mean = mean + difference * len(block) / count
-        squares = squares + ((block - block_mean) ** 2).sum(axis=0)
+        mean += difference * len(block) / count
+        squares += ((block - block_mean) ** 2).sum(axis=0)
         squares += difference**2 * len(block) * (count - len(block)) / count
         low, high = np.minimum(low, block.min(axis=0)), np.maximum(high, block.max(axis=0))
         sample.offer(block)
@@ -453,8 +452,8 @@ def _initialize(
     """Return weights (C,), means and variances (C, D) for a sample z of standardized frames."""
     if start == "random":
         chosen = np.random.default_rng(seed).choice(len(z), components, replace=False)
-        counts = np.ones(components)
-        return counts / counts.sum(), z[chosen], np.ones((components, z.shape[1]))
+        weights = np.full(components, 1 / components)
+        return weights, z[chosen], np.ones((components, z.shape[1]))
     if start != "kmeans":
         raise ValueError(f"start: {start!r}, expected 'kmeans', 'random' or a DiagonalGMM")
     # On one thread, so that the order of sums, and so the result, depends on the seed only.

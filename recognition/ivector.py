@@ -80,7 +80,7 @@ def fit_total_variability(
     dimensions: int,
     iterations: int = 10,
     seed: int = 0,
-    resume_from: tuple[TotalVariability, ArrayLike] | None = None,
+    resume_from: tuple[TotalVariability, np.ndarray] | None = None,
     on_iteration: Callable[[TotalVariability, np.ndarray], None] = lambda model, gains: None,
 ) -> tuple[TotalVariability, np.ndarray]:
     """Train T by EM from a random start; the UBM stays as it is.

@@ -126,11 +126,11 @@ def load_ivector_model(path: str | Path) -> IVectorModel:
                     hdf5.read_array(file, "whitening/matrix"),
                 ),
                 hdf5.read_strings(file, "trained_on"),
-                hdf5.read_json_attribute(file, "made_from").get("inputs"),
+                hdf5.read_json_attribute(file, "made_from")["inputs"],
             )
             if not _is_consistent(model):
                 raise ValueError("its parts do not fit together")
-        except (TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path}: damaged i-vector model ({error}); train it again") from error
     return model
 

@@ -4,14 +4,10 @@ Each iteration ends with a state file, so that an interrupted training resumes t
 with a bit-identical model.
 """
 
-import contextlib
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-import h5py
 import numpy as np
 import pandas as pd
 
@@ -26,6 +22,11 @@ from recognition.ivector import TotalVariability, Whitening
 from recognition.ivector_model import IVectorModel
 
 logger = logging.getLogger(__name__)
+
+
+# A model and the log-likelihoods of its iterations so far.
+_TrainedGMM = tuple[DiagonalGMM, np.ndarray]
+_TrainedTotalVariability = tuple[TotalVariability, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,6 @@ class IVectorSchedule:
     seed: int = 0
 
 
-class _State(NamedTuple):
-    """The models trained so far, each with the log-likelihoods of its iterations."""
-
-    ubm: tuple[DiagonalGMM, np.ndarray] | None = None
-    total_variability: tuple[TotalVariability, np.ndarray] | None = None
-
-
 @dataclass(frozen=True)
 class IVectorRun:
     """The folder of a training: ivector.h5 and ivector.csv, and ivector_state.h5 until its end.
@@ -69,7 +63,7 @@ class IVectorRun:
 
     @property
     def model_path(self) -> Path:
-        """The trained model."""
+        """Path of the trained model."""
         return self.folder / "ivector.h5"
 
     @property
@@ -77,58 +71,45 @@ class IVectorRun:
         return self.folder / "ivector_state.h5"
 
     def is_complete(self) -> bool:
-        """Return whether the folder contains a trained model.
+        """Return whether the model is trained; raise `InputError` if it has other inputs."""
+        if not self.model_path.exists():
+            return False
+        inputs = ivector_model.load_ivector_model(self.model_path).inputs
+        provenance.require_same(self.folder, inputs, self.inputs)
+        self._state_path.unlink(missing_ok=True)  # a kill at the very end can leave it
+        return True
 
-        Raises
-        ------
-        InputError
-            The folder contains a model, finished or not, that was made from other inputs.
-        """
-        if self._state_path.exists():
-            with self._open_state() as file:
-                inputs = hdf5.read_json_attribute(file, "made_from").get("inputs")
-                if not isinstance(inputs, dict):
-                    raise ValueError("it has no inputs")
-            provenance.require_same(self.folder, inputs, self.inputs)
-        if self.model_path.exists():
-            inputs = ivector_model.load_ivector_model(self.model_path).inputs
-            provenance.require_same(self.folder, inputs, self.inputs)
-            self._state_path.unlink(missing_ok=True)  # a kill at the very end can leave it
-        return self.model_path.exists()
-
-    def save_state(self, state: _State) -> None:
-        """Write the state after an iteration."""
+    def save_state(
+        self, ubm: _TrainedGMM, total_variability: _TrainedTotalVariability | None = None
+    ) -> None:
+        """Write the models after an iteration."""
         with hdf5.create_file(self._state_path) as file:
             file.attrs["made_from"] = provenance.to_json(provenance.make_record(self.inputs))
-            ivector_model.write_ubm(file, state.ubm[0])
-            file["ubm/history"] = state.ubm[1]
-            if state.total_variability:
-                model, gains = state.total_variability
-                file["total_variability"], file["gains"] = model.matrix, gains
+            ivector_model.write_ubm(file, ubm[0])
+            file["ubm/history"] = ubm[1]
+            if total_variability:
+                file["total_variability"] = total_variability[0].matrix
+                file["gains"] = total_variability[1]
 
-    def load_state(self) -> _State:
-        """Read the last state; it is empty before the first iteration."""
+    def load_state(self) -> tuple[_TrainedGMM | None, _TrainedTotalVariability | None]:
+        """Read the models of the last iteration; raise `InputError` if they have other inputs."""
         if not self._state_path.exists():
-            return _State()
-        with self._open_state() as file:
-            ubm = ivector_model.read_ubm(file)
-            state = _State((ubm, _read_series(file, "ubm/history")))
-            if "total_variability" not in file:
-                return state
-            model = ivector_model.read_total_variability(file, ubm)
-            return state._replace(total_variability=(model, _read_series(file, "gains")))
-
-    @contextlib.contextmanager
-    def _open_state(self) -> Iterator[h5py.File]:
-        """Open the state, and turn errors into one that names the remedy."""
+            return None, None
         try:
             with hdf5.open_file(self._state_path) as file:
-                yield file
-        except (InputError, ValueError) as error:
+                inputs = hdf5.read_json_attribute(file, "made_from")["inputs"]
+                ubm = ivector_model.read_ubm(file)
+                history, total_variability = hdf5.read_array(file, "ubm/history"), None
+                if "total_variability" in file:
+                    model = ivector_model.read_total_variability(file, ubm)
+                    total_variability = model, hdf5.read_array(file, "gains")
+        except (InputError, KeyError, ValueError) as error:
             reason = str(error).partition(";")[0]
             raise InputError(
                 f"{self._state_path}: damaged ({reason}); delete it to start from scratch"
             ) from error
+        provenance.require_same(self.folder, inputs, self.inputs)
+        return (ubm, history), total_variability
 
     def finish(self, model: IVectorModel, likelihoods: np.ndarray, gains: np.ndarray) -> None:
         """Write the log and the model, and remove the state."""
@@ -141,13 +122,6 @@ class IVectorRun:
             log.to_csv(partial, index=False)
         ivector_model.save_ivector_model(self.model_path, model)
         self._state_path.unlink(missing_ok=True)
-
-
-def _read_series(file: h5py.File, name: str) -> np.ndarray:
-    series = hdf5.read_array(file, name)
-    if series.ndim != 1 or not np.isfinite(series).all():
-        raise ValueError(f"{name}: not a sequence of numbers")
-    return series
 
 
 def train_ivector_model(
@@ -183,20 +157,20 @@ def train_ivector_model(
         if run.is_complete():
             logger.info("%s: complete already", run.model_path)
             return
+        ubm_so_far, total_variability_so_far = run.load_state()
         tracks = TrackFrames.from_cache(cache, track_ids, mfcc, run.folder)
         if tracks.failed:
             logger.info(
                 "%s: skipped %d tracks without a loud frame", cache.path, len(tracks.failed)
             )
-        state = run.load_state()
         ubm, likelihoods = gmm_ubm.fit_gmm(
             tracks.frames,
             schedule.components,
             iterations=schedule.ubm_iterations,
             seed=schedule.seed,
             start=schedule.start,
-            resume_from=state.ubm,
-            on_iteration=lambda *so_far: run.save_state(_State(so_far)),
+            resume_from=ubm_so_far,
+            on_iteration=lambda *so_far: run.save_state(so_far),
         )
         zeroth, first = gmm_ubm.collect_statistics(ubm, tracks, len(tracks.track_id))
         total_variability, gains = ivector.fit_total_variability(
@@ -206,8 +180,8 @@ def train_ivector_model(
             dimensions=schedule.dimensions,
             iterations=schedule.iterations,
             seed=schedule.seed,
-            resume_from=state.total_variability,
-            on_iteration=lambda *so_far: run.save_state(_State((ubm, likelihoods), so_far)),
+            resume_from=total_variability_so_far,
+            on_iteration=lambda *so_far: run.save_state((ubm, likelihoods), so_far),
         )
         whitening = Whitening.fit(total_variability.transform(zeroth, first))
         names = np.array(sorted(set(artists[np.isin(track_ids, tracks.track_id)])), object)

@@ -106,19 +106,19 @@ class PLDA:
             one.
         """
         axes, ratio = self._diagonalise()
-        enrolment = (self._check(enrolment, "enrolment") - self.mean) @ axes
-        tests = (self._check(tests, "test") - self.mean) @ axes
-        counts = _check_counts(counts, len(enrolment))[:, None]
+        x = (self._check(enrolment, "enrolment") - self.mean) @ axes
+        x_test = (self._check(tests, "test") - self.mean) @ axes
+        n = _check_counts(counts, len(x))[:, None]
         # Along these axes W = I and B = diag(ratio). Given the enrolment, y has the variance
         # `spread`, and the test vector is N(expected, variance) instead of N(0, 1 + ratio).
-        spread = ratio / (1 + counts * ratio)
-        expected = counts * spread * enrolment
+        spread = ratio / (1 + n * ratio)
+        expected = n * spread * x
         variance = 1 + spread
         quadratic = (1 / (1 + ratio) - 1 / variance) / 2
         linear = expected / variance
         constant = np.log1p(ratio) - np.log(variance) - expected * linear
-        scores = linear @ tests.T
-        scores += quadratic @ (tests**2).T
+        scores = linear @ x_test.T
+        scores += quadratic @ (x_test**2).T
         scores += constant.sum(axis=1, keepdims=True) / 2
         return scores
 

@@ -112,7 +112,7 @@ def plda_scorer(
 
 def llr_scorer(
     model: IVectorModel,
-    mels: Mapping[str, np.ndarray],
+    mels: MelCache | Mapping[str, np.ndarray],
     track_ids: ArrayLike,
     relevance: float,
 ) -> Scorer:
@@ -147,8 +147,9 @@ def llr_scorer(
     def score(enrolment: Enrolment) -> np.ndarray:
         models = []
         for rows in enrolment.enrol_rows:
-            sums = (each[rows].sum(axis=0, dtype=np.float64) for each in (zeroth, first))
-            models.append(gmm_ubm.adapt_means(ubm, *sums, relevance))
+            n = zeroth[rows].sum(axis=0, dtype=np.float64)
+            f = first[rows].sum(axis=0, dtype=np.float64)
+            models.append(gmm_ubm.adapt_means(ubm, n, f, relevance))
         tests = cli.progress_bar(track_ids[enrolment.test_rows], desc="scores", unit="track")
         return gmm_ubm.llr_scores(models, ubm, map(frames, tests)).T
 
@@ -192,7 +193,9 @@ def cosine_scores(models: ArrayLike, tests: ArrayLike) -> np.ndarray:
 # ---------------------------------------------------------------- fusion
 
 
-def concatenate_features(parts: Sequence[ArrayLike], track_ids: Sequence[ArrayLike]) -> np.ndarray:
+def concatenate_features(
+    parts: Sequence[np.ndarray], track_ids: Sequence[Sequence[str]]
+) -> np.ndarray:
     """Fuse several features of the same tracks into one (early fusion), (n, d1 + d2 + …) float64.
 
     Each row of each part is scaled to length 1, so that the cosine of two tracks is the mean of
@@ -224,7 +227,7 @@ def concatenate_features(parts: Sequence[ArrayLike], track_ids: Sequence[ArrayLi
     return np.concatenate([unit_rows(part) for part in parts], axis=1)
 
 
-def fuse_scores(scores: Sequence[ArrayLike]) -> np.ndarray:
+def fuse_scores(scores: Sequence[np.ndarray]) -> np.ndarray:
     """Average several systems' scores (a, t) of the same trials (late fusion), (a, t) float64.
 
     Each system's scores are first normalized to mean 0 and standard deviation 1 over all trials,
@@ -236,7 +239,6 @@ def fuse_scores(scores: Sequence[ArrayLike]) -> np.ndarray:
         There are fewer than two systems, shapes differ, or scores contain NaN or infinity or are
         constant.
     """
-    scores = [np.asarray(system_scores, dtype=np.float64) for system_scores in scores]
     shapes = [system_scores.shape for system_scores in scores]
     if len(scores) < 2 or len(set(shapes)) != 1 or scores[0].ndim != 2 or not scores[0].size:
         raise InputError(
@@ -250,7 +252,7 @@ def fuse_scores(scores: Sequence[ArrayLike]) -> np.ndarray:
                 f"late fusion: every score of system {number} is {system_scores.flat[0]:g}; leave "
                 "that system out"
             )
-    return sum((each - each.mean()) / each.std() for each in scores) / len(scores)
+    return np.mean([(each - each.mean()) / each.std() for each in scores], axis=0)
 
 
 def fuse_scorers(scorers: Sequence[Scorer]) -> Scorer:
@@ -390,7 +392,7 @@ def load_feature_system(
     )
     artists = parts[0].labels(label)
     train_parts = []
-    if scorer == "plda":
+    if train:
         train_paths = [train[0], *other_features[1:]]
         train_parts = _select_common_tracks(
             [
@@ -398,8 +400,10 @@ def load_feature_system(
                 for path in train_paths
             ]
         )
-        for part, train_part, *names in zip(parts, train_parts, paths, train_paths, strict=True):
-            labelled_tracks.require_same_weights(part.feature_file, train_part.feature_file, names)
+        for part, train_part, *pair in zip(parts, train_parts, paths, train_paths, strict=True):
+            labelled_tracks.require_same_weights(
+                part.feature_file, train_part.feature_file, (pair[0], pair[1])
+            )
     train_artists = train_parts[0].labels("artist") if train_parts else np.array([], object)
     of_weights = [name for part in parts for name in part.feature_file.trained_on]
     verification.require_artist_disjoint(artists, [*of_weights, *train_artists])

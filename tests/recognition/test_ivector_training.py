@@ -12,7 +12,7 @@ from common.files import exclusive_folder
 from data_prep.mfcc import MfccSettings, TrackFrames
 from recognition import gmm_ubm, ivector, ivector_model
 from recognition.gmm_ubm import DiagonalGMM
-from recognition.ivector_training import IVectorRun, IVectorSchedule, _State, train_ivector_model
+from recognition.ivector_training import IVectorRun, IVectorSchedule, train_ivector_model
 from tests.training import fixtures
 
 SCHEDULE = IVectorSchedule(4, "kmeans", 4, 3, 3, seed=0)
@@ -79,8 +79,8 @@ def test_resume_after_repeated_interrupts_is_bit_identical(
 ):
     save_state, interrupts = IVectorRun.save_state, 0
 
-    def save_and_interrupt(self, state):
-        save_state(self, state)
+    def save_and_interrupt(self, *state):
+        save_state(self, *state)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(IVectorRun, "save_state", save_and_interrupt)
@@ -110,13 +110,13 @@ def test_complete_run_is_kept_and_other_inputs_are_rejected(complete_run, train,
 
 def test_unusable_state_is_rejected(new_run, train):
     gmm = DiagonalGMM(np.ones(1), np.zeros((1, 5)), np.ones((1, 5)))
-    new_run.save_state(_State((gmm, np.array([-1.0]))))
+    new_run.save_state((gmm, np.array([-1.0])))
     with pytest.raises(InputError, match="model: "):
         train(replace(new_run, inputs={**INPUTS, "model": "x"}))
     with exclusive_folder(new_run.folder), pytest.raises(InputError, match="another process"):
         train(new_run)
     object.__setattr__(gmm, "variances", np.zeros((1, 5)))
-    new_run.save_state(_State((gmm, np.array([-1.0]))))
+    new_run.save_state((gmm, np.array([-1.0])))
     with pytest.raises(InputError, match=r"_state\.h5: damaged \(.*not all positive\); delete"):
         train(new_run)
     (new_run.folder / "ivector_state.h5").write_bytes(b"no HDF5")
