@@ -85,7 +85,8 @@ class DiagonalGMM:
 
     def log_likelihood(self, frames: ArrayLike) -> np.ndarray:
         """Return log p(x), in nats, of each frame (n, D) as (n,) float64."""
-        frames, linear = _check_frames(frames, self), _LinearGMM(self, np.float64)
+        frames = _check_frames(frames, self.means.shape[1])
+        linear = _LinearGMM(self, np.float64)
         blocks = [_exponentiate(joint)[0] for _, joint in linear.joint_log_densities(frames)]
         return np.concatenate([np.zeros(0), *blocks])
 
@@ -98,7 +99,7 @@ class DiagonalGMM:
         first : (C, D) float64, F_c = Σ_x p(c | x) x, not centred
         """
         linear = _LinearGMM(self, np.float64)
-        sums, *_ = linear.e_step(_check_frames(frames, self))
+        sums, *_ = linear.e_step(_check_frames(frames, self.means.shape[1]))
         _, z_sums, zeroth = linear.split_columns(sums)
         return zeroth, linear.scale * z_sums + linear.centre * zeroth[:, None]
 
@@ -212,7 +213,7 @@ def collect_statistics(
     """
     zeroth = np.empty((count, *ubm.weights.shape), np.float32)
     first = np.empty((count, *ubm.means.shape), np.float32)
-    statistics = map_in_threads(lambda frames: ubm.statistics(_require_frames(frames)), tracks)
+    statistics = map_in_threads(lambda track: ubm.statistics(_check_track(track, ubm)), tracks)
     statistics = cli.progress_bar(statistics, total=count, desc="statistics", unit="track")
     for track, (track_zeroth, track_first) in enumerate(statistics):
         zeroth[track], first[track] = track_zeroth, track_first
@@ -274,7 +275,7 @@ def llr_scores(
     shifts = linear.mean_shifts(models)
 
     def score(frames: np.ndarray) -> np.ndarray:
-        return linear.log_ratios(_check_frames(_require_frames(frames), ubm), shifts)
+        return linear.log_ratios(_check_track(frames, ubm), shifts)
 
     scores = list(map_in_threads(score, tracks))
     return np.array(scores).reshape(len(scores), len(models))
@@ -389,25 +390,21 @@ def _exponentiate(joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return peak + np.log(total, dtype=np.float64), total
 
 
-def _check_frames(frames: ArrayLike, gmm: DiagonalGMM) -> np.ndarray:
-    frames, d = np.asarray(frames), gmm.means.shape[1]
+def _check_frames(frames: ArrayLike, d: int) -> np.ndarray:
+    frames = np.asarray(frames)
     if frames.ndim != 2 or frames.shape[1] != d:
         raise InputError(
             f"frames: shape {frames.shape}, expected (n, {d}); use the MFCC settings of the UBM"
         )
-    _require_finite(frames)
-    return frames
-
-
-def _require_finite(frames: np.ndarray) -> None:
     if not np.isfinite(frames).all():
         raise InputError("frames: contain NaN or infinity; make the mel cache again")
+    return frames
 
 
-def _require_frames(frames: np.ndarray) -> np.ndarray:
+def _check_track(frames: np.ndarray, gmm: DiagonalGMM) -> np.ndarray:
     if not len(frames):
         raise InputError("frames: a track has none and may be silent; leave it out of the split")
-    return frames
+    return _check_frames(frames, gmm.means.shape[1])
 
 
 def _split_tasks(frames: np.ndarray) -> Iterator[np.ndarray]:
@@ -430,8 +427,7 @@ def _summarize(
         _split_tasks(frames), desc="UBM, start", unit_scale=_TASK, unit="frame"
     )
     for block in tasks:
-        _require_finite(block)
-        block = block.astype(np.float64)
+        block = _check_frames(block, len(mean)).astype(np.float64)
         # Mean and squares of two sets together (Chan, Golub, LeVeque 1983).
         block_mean = block.mean(axis=0)
         difference, count = block_mean - mean, count + len(block)

@@ -260,22 +260,19 @@ def _check_statistics(
     zeroth: ArrayLike, first: ArrayLike, ubm: DiagonalGMM
 ) -> tuple[np.ndarray, np.ndarray]:
     zeroth, first = np.asanyarray(zeroth), np.asanyarray(first)
-    if first.shape != (len(first), *ubm.means.shape) or zeroth.shape != first.shape[:2]:
+    tracks = len(first)
+    if not tracks or first.shape[1:] != ubm.means.shape or zeroth.shape != first.shape[:2]:
         raise InputError(
             f"i-vector: statistics of shapes {zeroth.shape} and {first.shape} for a UBM of shape "
             f"{ubm.means.shape}; expected (tracks, components) and (tracks, components, dimensions)"
         )
-    if not len(first):
-        raise InputError("i-vector: no tracks; check the subset column of the split")
-    good = np.isfinite(zeroth).all(axis=1) & (zeroth.min(axis=1) >= 0) & zeroth.any(axis=1)
-    for start in range(0, len(first), 1024):  # in blocks, since the statistics are large
-        good[start : start + 1024] &= np.isfinite(first[start : start + 1024]).all(axis=(1, 2))
-    if not good.all():
-        raise InputError(
-            f"i-vector: the statistics of {np.sum(~good)} of {len(good)} tracks contain NaN, "
-            f"infinity or a negative count, or are of no frame; the first is row "
-            f"{np.argmin(good)}; compute them again"
-        )
+    for row in range(tracks):
+        n, f = zeroth[row], first[row]
+        if not (np.isfinite(n).all() and np.isfinite(f).all() and n.min() >= 0 and n.any()):
+            raise InputError(
+                f"i-vector: the statistics of track {row} contain NaN, infinity or a negative "
+                "count, or are of no frame; compute them again"
+            )
     return zeroth, first
 
 

@@ -108,7 +108,9 @@ class PLDA:
         axes, ratio = self._diagonalise()
         x = (self._check(enrolment, "enrolment") - self.mean) @ axes
         x_test = (self._check(tests, "test") - self.mean) @ axes
-        n = _check_counts(counts, len(x))[:, None]
+        n = np.broadcast_to(np.asarray(counts, np.float64), len(x))[:, None]
+        if not (n >= 1).all():
+            raise InputError("PLDA: an artist has no enrolment tracks; give counts of at least one")
         # Along these axes W = I and B = diag(ratio). Given the enrolment, y has the variance
         # `spread`, and the test vector is N(expected, variance) instead of N(0, 1 + ratio).
         spread = ratio / (1 + n * ratio)
@@ -215,13 +217,3 @@ class _TrackSums(NamedTuple):
 def _symmetrise(matrix: np.ndarray) -> np.ndarray:
     """Remove the asymmetry that rounding leaves."""
     return (matrix + matrix.T) / 2
-
-
-def _check_counts(counts: ArrayLike, artists: int) -> np.ndarray:
-    counts = np.asarray(counts, dtype=np.float64)
-    if counts.shape not in ((), (artists,)) or not (np.isfinite(counts) & (counts >= 1)).all():
-        raise InputError(
-            f"PLDA: counts of enrolment tracks of shape {counts.shape}; give each of the {artists} "
-            "artists a number of at least one"
-        )
-    return np.broadcast_to(counts, (artists,))

@@ -84,15 +84,10 @@ def plda_scorer(
     Raises
     ------
     InputError
-        The two kinds of features differ in d, or `fit_lda`, `Whitening.fit` or `PLDA.fit` rejects
-        the training tracks.
+        The features differ in d, or `fit_lda`, `Whitening.fit` or `PLDA.fit` rejects the training
+        tracks.
     """
     features, train = np.asarray(features), np.asarray(train_features)
-    if features.shape[1:] != train.shape[1:]:
-        raise InputError(
-            f"PLDA: features of {features.shape[1]} dimensions, but training features of "
-            f"{train.shape[1]}; extract both with the same weights"
-        )
     if lda_dimensions is not None:
         projection = fit_lda(train, train_artists, lda_dimensions)
         features, train = projection.apply(features), projection.apply(train)
@@ -164,12 +159,6 @@ def enrol_artists(features: ArrayLike, enrolment: Enrolment) -> np.ndarray:
     order of the artists of `draw_enrolment`.
     """
     features = check_features(features, "verification")
-    last = max(enrolment.enrol_rows.max(), enrolment.test_rows.max())
-    if len(features) <= last:
-        raise InputError(
-            f"verification: {len(features)} rows of features, but the enrolment has tracks up to "
-            f"row {last}; give the features of all tracks"
-        )
     # Track by track, so that no (a, tracks, d) copy is made.
     return sum(features[rows] for rows in enrolment.enrol_rows.T) / enrolment.enrol_rows.shape[1]
 
@@ -179,13 +168,7 @@ def cosine_scores(models: ArrayLike, tests: ArrayLike) -> np.ndarray:
 
     Cosines are rounded to 10 decimals, so that equal ones are ties; zero vectors have cosine 0.
     """
-    models = check_features(models, "verification, enrolment")
-    tests = check_features(tests, "verification, tests")
-    if models.shape[1] != tests.shape[1]:
-        raise InputError(
-            f"verification: enrolment features of {models.shape[1]} dimensions, but test features "
-            f"of {tests.shape[1]}; extract both with the same weights"
-        )
+    models, tests = (np.asarray(each, dtype=np.float64) for each in (models, tests))
     scores = unit_rows(models) @ unit_rows(tests).T
     return np.round(scores, _DECIMALS, out=scores)
 
@@ -203,50 +186,31 @@ def concatenate_features(
 
     Parameters
     ----------
-    parts : (n, d1), (n, d2), … float, finite; at least two
+    parts : (n, d1), (n, d2), … float, finite
     track_ids : (n,) str of each part
 
     Raises
     ------
     InputError
-        There are fewer than two parts, they contain NaN or infinity, or they are of different
-        tracks or in different order.
+        The parts contain NaN or infinity, or are of different tracks or in different order.
     """
-    if len(parts) < 2 or len(track_ids) != len(parts):
-        raise InputError(
-            f"early fusion: {len(parts)} features and the tracks of {len(track_ids)}; give two or "
-            "more features, and the tracks of each"
-        )
-    parts = [check_features(part, f"early fusion, part {i}") for i, part in enumerate(parts, 1)]
     for number, (part, ids) in enumerate(zip(parts, track_ids, strict=True), 1):
-        if len(ids) != len(part) or not np.array_equal(ids, track_ids[0]):
+        if len(part) != len(ids) or not np.array_equal(ids, track_ids[0]):
             raise InputError(
-                f"early fusion: part {number} has {len(part)} rows for {len(ids)} tracks, or other "
-                "tracks than part 1 or another order; give the same tracks in all parts"
+                f"early fusion: part {number} is of other tracks than part 1, or in another order; "
+                "give the same tracks in all parts"
             )
-    return np.concatenate([unit_rows(part) for part in parts], axis=1)
+    checked = [check_features(part, f"early fusion, part {i}") for i, part in enumerate(parts, 1)]
+    return np.concatenate([unit_rows(part) for part in checked], axis=1)
 
 
 def fuse_scores(scores: Sequence[np.ndarray]) -> np.ndarray:
     """Average several systems' scores (a, t) of the same trials (late fusion), (a, t) float64.
 
     Each system's scores are first normalized to mean 0 and standard deviation 1 over all trials,
-    because cosines and log-likelihood ratios differ in scale.
-
-    Raises
-    ------
-    InputError
-        There are fewer than two systems, shapes differ, or scores contain NaN or infinity or are
-        constant.
+    because cosines and log-likelihood ratios differ in scale. Constant scores are refused.
     """
-    shapes = [system_scores.shape for system_scores in scores]
-    if len(scores) < 2 or len(set(shapes)) != 1 or scores[0].ndim != 2 or not scores[0].size:
-        raise InputError(
-            f"late fusion: {len(scores)} scores of shapes {shapes}; give two or more of the same "
-            "trials, (artists, tests)"
-        )
     for number, system_scores in enumerate(scores, 1):
-        verification.require_finite(system_scores, f"scores of system {number}")
         if np.ptp(system_scores) == 0:
             raise InputError(
                 f"late fusion: every score of system {number} is {system_scores.flat[0]:g}; leave "
@@ -271,16 +235,14 @@ def evaluate_recognition(
     Parameters
     ----------
     protocol
-        "verification": equal error rate, and in the details minDCF and the DET curve;
-        "identification": accuracy, and in the details the top-5 accuracy. The details are of the
-        first trial.
+        "verification" (equal error rate; details: minDCF, DET curve) or "identification"
+        (accuracy; details: top-5 accuracy). The details are of the first trial.
     scorer
-        Scores of an enrolment.
+        The system to evaluate.
     draws
         One enrolment per trial.
     one_shot
-        Also evaluate smaller enrolments (`ENROLMENT_SIZES`); the details get their means over the
-        trials.
+        Also evaluate smaller enrolments (`ENROLMENT_SIZES`); their means are in the details.
     """
     metric, measure, describe = _PROTOCOLS[protocol]
     first, scores = draws[0], scorer(draws[0])

@@ -208,17 +208,13 @@ def _check_scores(scores: ArrayLike, truth: ArrayLike) -> tuple[np.ndarray, np.n
             "verification: a true artist is not a row of the scores; use numbers from 0 to "
             f"{len(scores) - 1}"
         )
-    require_finite(scores, "scores")
+    _require_finite(scores)
     return scores, truth
 
 
-def require_finite(scores: np.ndarray, name: str) -> None:
-    """Raise `InputError` if scores, called `name` in the message, contain NaN or infinity."""
-    bad = scores.size - np.count_nonzero(np.isfinite(scores))
-    if bad:
-        raise InputError(
-            f"verification: {bad} of {scores.size} {name} are NaN or infinite; compute them again"
-        )
+def _require_finite(scores: np.ndarray) -> None:
+    if not np.isfinite(scores).all():
+        raise InputError("verification: scores contain NaN or infinity; compute them again")
 
 
 def equal_error_rate(target_scores: ArrayLike, impostor_scores: ArrayLike) -> float:
@@ -314,13 +310,12 @@ def _count_errors(
     impostors, and the last misses all targets.
     """
     target, impostor = (np.asarray(s, np.float64) for s in (target_scores, impostor_scores))
-    for name, scores in (("target scores", target), ("impostor scores", impostor)):
+    for name, scores in (("target", target), ("impostor", impostor)):
         if scores.ndim != 1 or not scores.size:
             raise InputError(
-                f"verification: {name} of shape {scores.shape}; give one score per trial, and at "
-                "least one trial of each kind"
+                f"verification: {name} scores of shape {scores.shape}; give one or more, (trials,)"
             )
-        require_finite(scores, name)
+        _require_finite(scores)
     target, impostor = np.sort(target), np.sort(impostor)
     thresholds = np.unique(np.concatenate([target, impostor]))
     false_alarms = np.append(impostor.size - np.searchsorted(impostor, thresholds), 0)

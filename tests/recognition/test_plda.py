@@ -179,8 +179,8 @@ def test_score_rejects_unusable_vectors():
         model.score(vectors, 1, vectors[:, :2])
     with pytest.raises(InputError, match="enrolment vectors: 4 of 4 rows"):
         model.score(vectors * np.nan, 1, vectors)
-    for counts in (0, [1, 2], [1, 2, 3, np.nan]):
-        with pytest.raises(InputError, match="each of the 4 artists"):
+    for counts in (0, [1, 2, 3, np.nan]):
+        with pytest.raises(InputError, match="an artist has no enrolment tracks"):
             model.score(vectors, counts, vectors)
     with pytest.raises(InputError, match="is singular; train again"):
         PLDA(np.zeros(3), np.eye(3), np.zeros((3, 3))).score(vectors, 1, vectors)

@@ -48,14 +48,10 @@ def test_equal_cosines_are_ties_and_zero_vectors_have_cosine_zero():
     assert systems.cosine_scores([[0, 0], [1, 1]], [[1, 0]]).T.tolist() == [[0, 0.7071067812]]
 
 
-def test_scorers_reject_unusable_features():
+def test_cosine_scorer_rejects_nan():
     enrolment = draw_enrolment(list("aabb"), 1, 1)
-    with pytest.raises(InputError, match=r"3 rows of features, .* up to row 3"):
-        systems.enrol_artists(np.eye(3), enrolment)
     with pytest.raises(InputError, match="NaN or infinity"):
-        systems.enrol_artists(np.full((4, 2), np.nan), enrolment)
-    with pytest.raises(InputError, match="of 2 dimensions, but test features of 3"):
-        systems.cosine_scores(np.eye(2), np.eye(3))
+        systems.cosine_scorer(np.full((4, 2), np.nan))(enrolment)
 
 
 @pytest.mark.parametrize("lda", [None, 3])
@@ -81,7 +77,7 @@ def test_plda_scorer_rejects_unusable_training_tracks(unseen, train):
     constant = features.copy()
     constant[:, 1] = 7
     cases = [
-        (features[:, :3], artists, None, "of 4 dimensions, but training features of 3"),
+        (features[:, :3], artists, None, "of 4 dimensions, but it was fitted to 3"),
         (features, np.arange(36), None, "each of the 36 artists has only one track"),
         (constant, artists, None, r"PLDA, whitening: 36 vectors .* span only 3.*--lda"),
         (features, artists, 6, "LDA: 6 dimensions from 6 artists"),
@@ -148,11 +144,9 @@ def test_early_fusion_weights_all_parts_equally():
 @pytest.mark.parametrize(
     ("parts", "track_ids", "message"),
     [
-        ([np.eye(2)], [["a", "b"]], "1 features and the tracks of 1"),
-        ([np.eye(2)] * 2, [["a", "b"]], "2 features and the tracks of 1"),
-        ([np.eye(2)] * 2, [["a", "b"], ["a", "c"]], "part 2 .* other tracks than part 1"),
-        ([np.eye(2)] * 2, [["a", "b"], ["b", "a"]], "or another order"),
-        ([np.eye(2), np.eye(3)], [["a", "b"]] * 2, "part 2 has 3 rows for 2 tracks"),
+        ([np.eye(2)] * 2, [["a", "b"], ["a", "c"]], "part 2 is of other tracks than part 1"),
+        ([np.eye(2)] * 2, [["a", "b"], ["b", "a"]], "or in another order"),
+        ([np.eye(2), np.eye(3)], [["a", "b"]] * 2, "part 2 is of other tracks"),
         ([np.eye(2), np.eye(2) * np.nan], [["a", "b"]] * 2, "part 2: 2 of 2 rows"),
     ],
 )
@@ -169,20 +163,8 @@ def test_late_fusion_averages_normalized_scores(unseen, train):
     np.testing.assert_allclose(systems.fuse_scorers(scorers)(enrolment), expected, atol=1e-12)
     rescaled = systems.fuse_scores([scores[0], 50 * scores[1] - 300])
     np.testing.assert_allclose(rescaled, expected, atol=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("scores", "message"),
-    [
-        ([np.eye(2)], "1 scores of shapes"),
-        ([np.eye(2), np.eye(3)], "shapes.*the same trials"),
-        ([np.eye(2), np.ones((2, 2))], "every score of system 2 is 1; leave"),
-        ([np.eye(2), np.eye(2) * np.nan], "4 of 4 scores of system 2 are NaN"),
-    ],
-)
-def test_late_fusion_rejects_unusable_scores(scores, message):
-    with pytest.raises(InputError, match=message):
-        systems.fuse_scores(scores)
+    with pytest.raises(InputError, match="every score of system 2 is 1; leave"):
+        systems.fuse_scores([np.eye(2), np.ones((2, 2))])
 
 
 # ---------------------------------------------------------------- evaluation
