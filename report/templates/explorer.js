@@ -1,17 +1,17 @@
 "use strict";
-// The page that evaluation/explorer.py writes: songs on maps, to be heard and compared.
-// Names are anybody's: they go into the page by textContent alone, and never to Plotly.
+// The page of tracks that report/explorer.py writes. Names are untrusted: they go into the page
+// through textContent only, and never to Plotly.
 
 const data = JSON.parse(document.getElementById("data").textContent);
-const [nameBox, facts, audio, note, live, search, found, more, tip] = [
-  "name", "facts", "audio", "note", "live", "search", "found", "more", "tip",
+const [nameBox, facts, audio, note, live, search, matches, more, tip] = [
+  "name", "facts", "audio", "note", "live", "search", "matches", "more", "tip",
 ].map((id) => document.getElementById(id));
 
-const PAGE = 50; // songs listed at a time
-const SETTLE = 150; // ms without a keystroke, after which the maps follow the list
-const LEGEND = 24; // classes named below the menus
-// Okabe and Ito's colours, darker where they would not stand out 3:1 from the ground; one symbol
-// more than colours, so that no pair of both comes again before 56 classes.
+const PAGE = 50; // tracks added to the list at a time
+const SETTLE = 150; // milliseconds without a keystroke before the maps are drawn again
+const LEGEND = 24; // classes in the legend
+// Colours by Okabe and Ito, darkened where their contrast with the background is below 3:1. There
+// is one symbol more than colours, so that a pair of both repeats only after 56 classes.
 const COLOURS = {
   light: ["#005A9C", "#B07500", "#008A63", "#D55E00", "#3393CC", "#B85A90", "#000000"],
   dark: ["#56B4E9", "#E69F00", "#009E73", "#D55E00", "#F0E442", "#CC79A7", "#FFFFFF"],
@@ -25,16 +25,16 @@ const ARROWS = {
   ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1],
 };
 
-const songs = data.track_id.length;
+const tracks = data.track_id.length;
+const everyTrack = data.track_id.map((_, track) => track);
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const webgl = Boolean(document.createElement("canvas").getContext("webgl"));
-const plain = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
-const [artist] = data.columns;
-const haystack = data.track_id.map((id, song) =>
-  plain(`${id}\n${label(artist, song)}\n${data.path[song]}`));
+const normalise = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
+const searchTexts = everyTrack.map((track) =>
+  normalise(`${data.track_id[track]}\n${label(data.columns[0], track)}\n${data.path[track]}`));
 
-let chosen = null;
-let shown = data.track_id.map((_, song) => song); // songs that search and filters leave
+let selected = null;
+let shown = everyTrack; // tracks that match search and filters
 let listed = PAGE;
 
 function element(tag, text = "", attributes = {}) {
@@ -50,41 +50,42 @@ function button(text, attributes, click) {
   return made;
 }
 
-const later = {}; // what is to run when the page has shown what matters more
-function soon(run, delay = 0) {
-  clearTimeout(later[run.name]);
-  later[run.name] = setTimeout(() => requestAnimationFrame(run), delay);
+// Run a function before the next frame, once for several calls within the delay.
+const timers = new Map();
+function schedule(run, delay = 0) {
+  clearTimeout(timers.get(run));
+  timers.set(run, setTimeout(() => requestAnimationFrame(run), delay));
 }
 
-// ---------------------------------------------------------------- songs and their labels
+// ---------------------------------------------------------------- tracks and labels
 
-function label(column, song) {
-  return nameOf(column, column.codes[song]);
+function label(column, track) {
+  return className(column, column.codes[track]);
 }
 
-function nameOf(column, code) {
+function className(column, code) {
   return code < 0 ? `no ${column.name}` : column.classes[code];
 }
 
 function style(code) {
-  if (code < 0) return { colour: ink("quiet"), symbol: SYMBOLS[0] };
+  if (code < 0) return { colour: cssColour("quiet"), symbol: SYMBOLS[0] };
   const colours = COLOURS[dark.matches ? "dark" : "light"];
   return { colour: colours[code % colours.length], symbol: SYMBOLS[code % SYMBOLS.length] };
 }
 
-function ink(name) {
+function cssColour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 }
 
-// Of a track that is known by its path, the artist stands beside it: the file's name will do.
-function named(song) {
-  const [id, path] = [data.track_id[song], data.path[song]];
+// The file name is enough if the track id is its path, as the artist is shown beside it.
+function trackName(track) {
+  const [id, path] = [data.track_id[track], data.path[track]];
   return id === path ? path.split("/").at(-1) : id;
 }
 
-function about(song) {
+function labels(track) {
   return data.columns.filter((column) => column.name !== "subset")
-    .map((column) => label(column, song)).join(" · ");
+    .map((column) => label(column, track)).join(" · ");
 }
 
 function glyph(code) {
@@ -94,13 +95,13 @@ function glyph(code) {
   return made;
 }
 
-function row(song, cosine) {
+function listItem(track, cosine) {
   const item = element("li");
-  const made = button("", { "data-song": song }, () => choose(song, item.closest(".near")));
+  const made = button("", { "data-track": track }, () => select(track, item.closest(".near")));
   made.append(
-    glyph(colouring().codes[song]),
-    element("span", named(song), { class: "name", title: data.track_id[song] }), " ",
-    element("span", about(song), { class: "about" }),
+    glyph(colourColumn().codes[track]),
+    element("span", trackName(track), { class: "name", title: data.track_id[track] }), " ",
+    element("span", labels(track), { class: "about" }),
   );
   if (cosine !== undefined) {
     made.append(element("span", " cosine ", { class: "unseen" }),
@@ -110,52 +111,55 @@ function row(song, cosine) {
   return item;
 }
 
-// ---------------------------------------------------------------- choosing and hearing
+// ---------------------------------------------------------------- selection and audio
 
-function choose(song, fromNeighbours = false) {
-  chosen = song;
-  nameBox.textContent = named(song);
+function select(track, fromNeighbours = false) {
+  selected = track;
+  nameBox.textContent = trackName(track);
   facts.textContent = [
-    ...data.columns.map((column) => `${column.name}: ${label(column, song)}`),
-    `file: ${data.path[song]}`,
+    ...data.columns.map((column) => `${column.name}: ${label(column, track)}`),
+    `file: ${data.path[track]}`,
   ].join(" · ");
   for (const map of maps) {
-    map.near.replaceChildren(...neighbours(map, song).map(([other, cosine]) => row(other, cosine)));
+    map.near.replaceChildren(...neighbours(map, track).map(([other, cosine]) =>
+      listItem(other, cosine)));
   }
-  for (const item of found.querySelectorAll("button")) setCurrent(item);
-  const nearest = maps.map((map) => `${map.near.childElementCount} nearest by ${map.name}`);
-  live.textContent = `Chosen: ${named(song)}, ${about(song)}. ${nearest.join(", ")}.`;
-  if (fromNeighbours) nameBox.focus(); // the button that had the focus is gone
-  play(song);
-  soon(mark);
+  markCurrent();
+  const counts = maps.map((map) => `${data.neighbours} nearest by ${map.name}`);
+  live.textContent = `Selected: ${trackName(track)}, ${labels(track)}. ${counts.join(", ")}.`;
+  if (fromNeighbours) nameBox.focus(); // the button with the focus is gone
+  play(track);
+  schedule(drawMarks);
 }
 
-function setCurrent(item) {
-  if (Number(item.dataset.song) === chosen) item.setAttribute("aria-current", "true");
-  else item.removeAttribute("aria-current");
+function markCurrent() {
+  for (const item of matches.querySelectorAll("button")) {
+    if (Number(item.dataset.track) === selected) item.setAttribute("aria-current", "true");
+    else item.removeAttribute("aria-current");
+  }
 }
 
-function neighbours(map, song) {
-  const start = song * data.neighbours;
+function neighbours(map, track) {
+  const start = track * data.neighbours;
   return Array.from({ length: data.neighbours }, (_, rank) =>
     [map.nearest[start + rank], map.cosine[start + rank]]);
 }
 
-function play(song) {
+function play(track) {
   if (data.audio === null) return;
-  const parts = data.path[song].split("/").map((part) => encodeURIComponent(part.toWellFormed()));
+  const parts = data.path[track].split("/").map((part) => encodeURIComponent(part.toWellFormed()));
   audio.src = data.audio + parts.join("/");
   note.textContent = "";
   audio.play().catch((error) => {
-    if (error.name === "NotAllowedError") note.textContent = "press play to hear it";
-  }); // another song chosen meanwhile is no error; a file that cannot be played is told below
+    if (error.name === "NotAllowedError") note.textContent = "press play to listen";
+  }); // another selection is no error; a file that cannot be played is reported below
 }
 
 function prepareAudio() {
   note.textContent = data.audio === null ? "no audio" : "";
   audio.hidden = data.audio === null;
   audio.addEventListener("error", () => {
-    note.textContent = "the browser cannot play this file, or it is not there";
+    note.textContent = "file not found, or the browser cannot play it";
   });
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") audio.pause();
@@ -165,61 +169,62 @@ function prepareAudio() {
 // ---------------------------------------------------------------- search, filters and the list
 
 const filters = [];
-let colour;
+let colourMenu;
 
-function colouring() {
-  return data.columns[colour.value];
+function colourColumn() {
+  return data.columns[colourMenu.value];
 }
 
 function menu(text, options, change) {
   const box = element("label", text);
   const made = element("select");
-  options.forEach(([name, value]) => made.append(element("option", name, { value })));
+  made.append(...options.map(([name, value]) => element("option", name, { value })));
   made.addEventListener("change", change);
   box.append(made);
   document.getElementById("controls").append(box);
   return made;
 }
 
-function counted(column) {
+// The classes of a column in order, as [name, code, count]; tracks without a label come last.
+function countClasses(column) {
   const counts = new Map();
   for (const code of column.codes) counts.set(code, (counts.get(code) ?? 0) + 1);
   return [...counts].sort(([one], [other]) => (one < 0) - (other < 0) || one - other)
-    .map(([code, count]) => [nameOf(column, code), code, count]);
+    .map(([code, count]) => [className(column, code), code, count]);
 }
 
-// The labels of a column, each with the classes that hold it: `bass|piano`, of tags, holds two.
-function labelsOf(column) {
-  const labels = new Map();
-  for (const [name, code, count] of counted(column)) {
-    for (const part of code < 0 ? [null] : name.split("|")) {
-      const label = labels.get(part) ?? { name: part ?? name, codes: new Set(), count: 0 };
-      label.codes.add(code);
-      label.count += count;
-      labels.set(part, label);
+// The labels of a column, each with its classes: the class `bass|piano` has two labels.
+function countLabels(column) {
+  const counts = new Map();
+  const classes = countClasses(column);
+  for (const [name, code, count] of classes.filter(([, code]) => code >= 0)) {
+    for (const part of name.split("|")) {
+      const entry = counts.get(part) ?? { name: part, codes: new Set(), count: 0 };
+      entry.codes.add(code);
+      entry.count += count;
+      counts.set(part, entry);
     }
   }
-  const none = labels.get(null);
-  labels.delete(null);
-  const sorted = [...labels.values()].sort((one, other) => one.name < other.name ? -1 : 1);
-  return none ? [...sorted, none] : sorted;
+  const missing = classes.filter(([, code]) => code < 0)
+    .map(([name, code, count]) => ({ name, codes: new Set([code]), count }));
+  return [...[...counts.values()].sort((one, other) => one.name < other.name ? -1 : 1), ...missing];
 }
 
 function fillControls() {
   const names = data.columns.map((column, number) => [column.name, number]);
-  colour = menu("Colour by", names, () => { list(); fillLegend(); soon(draw); });
-  colour.value = Math.min(2, data.columns.length - 1); // the first label, after artist and subset
+  colourMenu = menu("Colour by", names, () => { fillList(); fillLegend(); schedule(draw); });
+  colourMenu.value = Math.min(2, data.columns.length - 1); // the first after artist and subset
   for (const column of data.columns.slice(1)) {
-    const labels = labelsOf(column);
-    const options = labels.map(({ name, count }, number) => [`${name} (${count})`, number]);
-    const box = menu(column.name, [["all", ""], ...options], () => { sift(); soon(draw); });
-    filters.push({ codes: column.codes, labels, box });
+    const entries = countLabels(column);
+    const options = entries.map(({ name, count }, number) => [`${name} (${count})`, number]);
+    const box = menu(column.name, [["all", ""], ...options], () => { filter(); schedule(draw); });
+    filters.push({ codes: column.codes, entries, box });
   }
-  search.addEventListener("input", () => { sift(); soon(draw, SETTLE); });
+  search.addEventListener("input", () => { filter(); schedule(draw, SETTLE); });
   more.addEventListener("click", () => {
     listed += PAGE;
-    list();
-    found.children[listed - PAGE].firstChild.focus();
+    fillList();
+    matches.children[listed - PAGE].firstChild.focus();
   });
   document.addEventListener("keydown", (event) => {
     const item = event.target.closest(".list li");
@@ -231,38 +236,36 @@ function fillControls() {
 }
 
 function fillLegend() {
-  const classes = counted(colouring());
+  const classes = countClasses(colourColumn());
   const items = classes.slice(0, LEGEND).map(([name, code, count]) => {
     const item = element("li", "", { title: name });
     item.append(glyph(code), ` ${name} (${count})`);
     return item;
   });
   if (classes.length > LEGEND) {
-    const again = classes.length > STYLES ? `; every ${STYLES} look alike` : "";
-    items.push(element("li", `and ${classes.length - LEGEND} more${again}`));
+    const repeat = classes.length > STYLES ? `; styles repeat after ${STYLES}` : "";
+    items.push(element("li", `and ${classes.length - LEGEND} more${repeat}`));
   }
   document.getElementById("legend").replaceChildren(...items);
 }
 
-function sift() {
-  const words = plain(search.value).split(/\s+/).filter(Boolean);
+function filter() {
+  const words = normalise(search.value).split(/\s+/).filter(Boolean);
   const wanted = filters.filter(({ box }) => box.value !== "")
-    .map(({ codes, labels, box }) => [codes, labels[box.value].codes]);
-  shown = [];
-  for (let song = 0; song < songs; song++) {
-    if (wanted.every(([codes, one]) => one.has(codes[song]))
-      && words.every((word) => haystack[song].includes(word))) shown.push(song);
-  }
+    .map(({ codes, entries, box }) => [codes, entries[box.value].codes]);
+  shown = everyTrack.filter((track) =>
+    wanted.every(([codes, label]) => label.has(codes[track]))
+      && words.every((word) => searchTexts[track].includes(word)));
   listed = PAGE;
-  list();
+  fillList();
 }
 
-function list() {
-  found.replaceChildren(...shown.slice(0, listed).map((song) => row(song)));
-  for (const item of found.querySelectorAll("button")) setCurrent(item);
-  const all = `${songs.toLocaleString("en")} songs`;
+function fillList() {
+  matches.replaceChildren(...shown.slice(0, listed).map((track) => listItem(track)));
+  markCurrent();
+  const all = `${tracks.toLocaleString("en")} tracks`;
   document.getElementById("count").textContent =
-    shown.length === songs ? all : `${shown.length.toLocaleString("en")} of ${all}`;
+    shown.length === tracks ? all : `${shown.length.toLocaleString("en")} of ${all}`;
   more.hidden = shown.length <= listed;
   more.textContent = `${Math.min(PAGE, shown.length - listed)} more of ${shown.length}`;
 }
@@ -277,7 +280,7 @@ const maps = data.maps.map((map) => {
     class: "map",
     tabindex: 0,
     role: "application",
-    "aria-label": `Map of songs by ${map.name}. Arrow keys choose the next song that way.`,
+    "aria-label": `Map of tracks by ${map.name}. Arrow keys select the next track that way.`,
   });
   const near = element("ol", "", {
     class: "list near",
@@ -294,72 +297,79 @@ const maps = data.maps.map((map) => {
   );
   frame.append(plot);
   frame.addEventListener("keydown", (event) => step(made, event));
-  side.append(head, frame, element("h3", `Nearest by ${map.name}, with their cosines`), near);
+  side.append(head, frame, element("h3", `Nearest by ${map.name}, with cosine similarity`), near);
   document.getElementById("maps").append(side);
   return made;
 });
 
-// The planes come in the unit square.
+// Axis ranges around a point; all tracks are in the unit square.
 function view(x = 0.5, y = 0.5, half = 0.54) {
   return { "xaxis.range": [x - half, x + half], "yaxis.range": [y - half, y + half] };
 }
 
-function middle({ range: [low, high] }) {
-  return [(low + high) / 2, (high - low) / 2];
+// The centre of a map's view, and the shorter half of its sides.
+function viewed({ plot: { layout: { xaxis, yaxis } } }) {
+  const [[left, right], [bottom, top]] = [xaxis.range, yaxis.range];
+  return {
+    x: (left + right) / 2,
+    y: (bottom + top) / 2,
+    half: Math.min(right - left, top - bottom) / 2,
+    contains: (x, y) => left <= x && x <= right && bottom <= y && y <= top,
+  };
 }
 
 function zoom(map, factor) {
-  const { xaxis, yaxis } = map.plot.layout;
-  const [[x, width], [y, height]] = [middle(xaxis), middle(yaxis)];
-  Plotly.relayout(map.plot, view(x, y, Math.min(width, height) * factor));
+  const { x, y, half } = viewed(map);
+  Plotly.relayout(map.plot, view(x, y, half * factor));
 }
 
-// The nearest of the songs shown that lie within 45 degrees of an arrow key's direction.
+// Select the nearest shown track within 45 degrees of an arrow key's direction.
 function step(map, event) {
   if (!(event.key in ARROWS)) return;
   event.preventDefault();
-  const [right, up] = ARROWS[event.key];
-  let [best, least] = [chosen ?? shown[0], Infinity];
-  const from = best;
-  for (const song of chosen === null ? [] : shown) {
-    const [x, y] = [map.x[song] - map.x[from], map.y[song] - map.y[from]];
-    const [ahead, aside, far] = [x * right + y * up, Math.abs(x * up - y * right), x * x + y * y];
-    if (ahead > 0 && ahead >= aside && far < least) [best, least] = [song, far];
+  if (selected === null) {
+    if (shown.length) select(shown[0]);
+    return;
   }
-  if (best !== undefined && best !== chosen) choose(best);
+  const [right, up] = ARROWS[event.key];
+  let [best, least] = [null, Infinity];
+  for (const track of shown) {
+    const [x, y] = [map.x[track] - map.x[selected], map.y[track] - map.y[selected]];
+    const [ahead, aside, far] = [x * right + y * up, Math.abs(x * up - y * right), x * x + y * y];
+    if (ahead > 0 && ahead >= aside && far < least) [best, least] = [track, far];
+  }
+  if (best !== null) select(best);
 }
 
-// One trace for each colour and symbol: Plotly is several times as fast as with arrays of them.
+// One trace per colour and symbol: Plotly draws it several times faster than arrays of styles.
 function draw() {
-  const { codes } = colouring();
+  const { codes } = colourColumn();
   const groups = new Map();
-  const left = new Uint8Array(songs);
-  for (const song of shown) {
-    left[song] = 1;
-    const key = codes[song] < 0 ? -1 : codes[song] % STYLES;
+  const others = new Set(everyTrack);
+  for (const track of shown) {
+    others.delete(track);
+    const key = codes[track] < 0 ? -1 : codes[track] % STYLES;
     if (!groups.has(key)) groups.set(key, []);
-    groups.get(key).push(song);
+    groups.get(key).push(track);
   }
-  const others = data.track_id.map((_, song) => song).filter((song) => !left[song]);
-  const size = songs > 5000 ? 5 : songs > 1000 ? 6 : 9;
+  const size = tracks > 5000 ? 5 : tracks > 1000 ? 6 : 9;
   for (const map of maps) {
-    const trace = (group, marker, more) => ({
+    const trace = (group, marker, hoverinfo) => ({
       type: webgl ? "scattergl" : "scatter",
       mode: "markers",
-      x: group.map((song) => map.x[song]),
-      y: group.map((song) => map.y[song]),
+      x: group.map((track) => map.x[track]),
+      y: group.map((track) => map.y[track]),
       marker,
-      ...more,
+      hoverinfo,
     });
-    map.order = [others, ...groups.values()];
+    map.order = [[...others], ...groups.values()];
     const traces = [...groups].map(([code, group]) => {
       const { colour, symbol } = style(code);
-      const line = { color: ink("ground"), width: 0.5 };
-      return trace(group, { color: colour, symbol: symbol[0], size, opacity: 1, line },
-        { hoverinfo: "none" });
+      const line = { color: cssColour("ground"), width: 0.5 };
+      return trace(group, { color: colour, symbol: symbol[0], size, opacity: 1, line }, "none");
     });
-    const faint = trace(others, { color: ink("faint"), size: size - 1 }, { hoverinfo: "skip" });
-    const { xaxis, yaxis } = map.plot.layout ?? { // whose ranges are where the reader has gone
+    const faint = trace(map.order[0], { color: cssColour("faint"), size: size - 1 }, "skip");
+    const { xaxis, yaxis } = map.plot.layout ?? { // which keeps the current view
       xaxis: { visible: false, range: view()["xaxis.range"] },
       yaxis: { visible: false, range: view()["yaxis.range"], scaleanchor: "x" },
     };
@@ -377,17 +387,16 @@ function draw() {
     };
     const config = { responsive: true, scrollZoom: true, displayModeBar: false, showTips: false };
     Plotly.react(map.plot, [faint, ...traces], layout, config);
-    listen(map);
+    if (!map.listening) listen(map);
   }
 }
 
 function listen(map) {
-  if (map.listening) return;
   map.listening = true;
-  const song = ({ points: [{ curveNumber, pointNumber }] }) => map.order[curveNumber][pointNumber];
-  map.plot.on("plotly_click", (event) => choose(song(event)));
+  const track = ({ points: [{ curveNumber, pointNumber }] }) => map.order[curveNumber][pointNumber];
+  map.plot.on("plotly_click", (event) => select(track(event)));
   map.plot.on("plotly_hover", (event) => {
-    tip.textContent = `${named(song(event))} · ${about(song(event))}`;
+    tip.textContent = `${trackName(track(event))} · ${labels(track(event))}`;
     tip.hidden = false;
     const { clientX, clientY } = event.event;
     tip.style.left = `${Math.min(clientX + 14, innerWidth - tip.offsetWidth - 8)}px`;
@@ -396,46 +405,46 @@ function listen(map) {
   map.plot.on("plotly_unhover", () => { tip.hidden = true; });
 }
 
-// The chosen song and the neighbours that each set of features gives it, on both maps. Shapes,
-// because to draw them anew leaves the points alone.
+// Marks of the selected track and its neighbours by each set of features, on both maps. They are
+// shapes because drawing shapes again leaves the points alone.
 function marks(map) {
-  if (chosen === null) return [];
-  const shape = (song, half, more) => ({
+  if (selected === null) return [];
+  const shape = (track, half, options) => ({
     xref: "x", yref: "y", xsizemode: "pixel", ysizemode: "pixel",
-    xanchor: map.x[song], yanchor: map.y[song],
-    x0: -half, x1: half, y0: -half, y1: half, ...more,
+    xanchor: map.x[track], yanchor: map.y[track],
+    x0: -half, x1: half, y0: -half, y1: half, ...options,
   });
-  const rings = maps.flatMap((by, number) => neighbours(by, chosen).map(([song]) =>
-    shape(song, 6 + 2 * number, {
-      type: number ? "rect" : "circle", line: { color: ink("ink"), width: 1.5 },
+  const rings = maps.flatMap((other, number) => neighbours(other, selected).map(([track]) =>
+    shape(track, 6 + 2 * number, {
+      type: number ? "rect" : "circle", line: { color: cssColour("ink"), width: 1.5 },
     })));
-  const line = { color: ink("accent"), width: 3 };
+  const line = { color: cssColour("accent"), width: 3 };
   const cross = "M -16 0 L -8 0 M 8 0 L 16 0 M 0 -16 L 0 -8 M 0 8 L 0 16";
-  return [...rings, shape(chosen, 8, { type: "circle", line }),
-    shape(chosen, 0, { type: "path", path: cross, line })];
+  return [...rings, shape(selected, 8, { type: "circle", line }),
+    shape(selected, 0, { type: "path", path: cross, line })];
 }
 
-function mark() {
+// Draw the marks, and move a map whose view does not contain the selected track.
+function drawMarks() {
   for (const map of maps) {
-    const { xaxis, yaxis } = map.plot.layout;
-    const [[x, width], [y, height]] = [middle(xaxis), middle(yaxis)];
-    const [toX, toY] = [map.x[chosen], map.y[chosen]];
-    const away = Math.abs(toX - x) > width || Math.abs(toY - y) > height;
+    const { half, contains } = viewed(map);
+    const [x, y] = [map.x[selected], map.y[selected]];
     Plotly.relayout(map.plot,
-      { shapes: marks(map), ...(away ? view(toX, toY, Math.min(width, height)) : {}) });
+      { shapes: marks(map), ...(contains(x, y) ? {} : view(x, y, half)) });
   }
 }
 
-function explain() {
-  const marks = maps.map(({ name }, number) => `${number ? "□" : "○"} nearest by ${name}`);
-  if (!webgl) marks.push("This browser has no WebGL: many songs are slow to draw.");
+function explainMarks() {
+  const texts = ["⊕ selected", ...maps.map(({ name }, number) =>
+    `${number ? "□" : "○"} nearest by ${name}`)];
+  if (!webgl) texts.push("This browser has no WebGL: many tracks are slow to draw.");
   document.getElementById("marks").append(
-    ...["⊕ chosen", ...marks].map((text) => element("li", text, { title: text })));
+    ...texts.map((text) => element("li", text, { title: text })));
 }
 
-// What the keyboard goes to is not to lie below the chosen song, which stays on top.
+// Scroll the focused element clear of the selected track, which stays on top.
 function keepClear() {
-  const panel = document.getElementById("chosen");
+  const panel = document.getElementById("selected");
   new ResizeObserver(() => {
     document.documentElement.style.scrollPaddingTop = `${panel.offsetHeight + 8}px`;
   }).observe(panel);
@@ -445,7 +454,7 @@ fillControls();
 fillLegend();
 keepClear();
 prepareAudio();
-explain();
-list();
+explainMarks();
+fillList();
 draw();
-dark.addEventListener("change", () => { list(); fillLegend(); draw(); });
+dark.addEventListener("change", () => { fillList(); fillLegend(); draw(); });
