@@ -1,13 +1,17 @@
-"""The networks of agf2018: a 2-D CNN for each task, and the MLP on top of several.
+"""The networks of agf2018 (Kim et al. 2018): a 2-D CNN for each task, and an MLP on top of several.
 
-A task is the genre (16 classes) or a set of 40 artist groups. Single-task networks
-(STN) share nothing; a multi-task network (MTN) shares its first block; the wide
-single-task network (wSTN) learns genre alone, with as many weights as the set of
-networks that it stands against.
+A task is the genre (16 classes) or the artist groups of one word (40 groups). The input is one
+second of a spectrogram in standardised decibels.
+
+- STN, single-task network: one CNN per task, which share nothing.
+- MTN, multi-task network: one CNN per task, which share their first block.
+- wSTN, wide single-task network: one CNN for the genre with as many weights as a set of CNNs.
+- MLP: the genre classifier on the concatenated features of a set of CNNs.
 """
 
 import random
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,36 +20,50 @@ from models.keras_backend import keras
 
 layers, ops = keras.layers, keras.ops
 
-FRAMES = 43  # of the input, 1 s
+FRAMES = 43  # 1 s
 BANDS = 128
-FEATURE = 256  # outputs of the dense layer that are taken over by the MLP
-
-# agf2018, Table 2: filters, kernel, max pool (time, mel) or None, batch normalisation, dropout.
-FIRST = (16, 5, (1, 2), False, 0.1)
-REST = (
-    (32, 3, (2, 2), True, 0.1),
-    (64, 3, (2, 2), False, 0.0),
-    (64, 3, (2, 2), True, 0.1),
-    (128, 3, (2, 2), False, 0.0),
-    (256, 3, None, False, 0.0),
-    (256, 1, None, True, 0.0),
-)
-DROPOUT = 0.5  # before and after the dense layer, and in the MLP
+FEATURE = 256  # units of the dense layer that the MLP takes as features
 MLP_UNITS = 1024
-LOSS = "categorical_crossentropy"  # with soft targets, too
+DROPOUT = 0.5  # before and after the dense layer, and in the MLP
+LOSS = "categorical_crossentropy"  # also of soft targets
 
-_DECIBELS = 20 / np.log(10)
+
+class Block(NamedTuple):
+    """Conv2D, optional batch normalisation, ELU, optional max pooling, dropout."""
+
+    filters: int
+    kernel: int
+    pool: tuple[int, int] | None  # time, mel
+    norm: bool
+    dropout: float
+
+
+# agf2018, Table 2.
+FIRST = Block(16, 5, (1, 2), norm=False, dropout=0.1)
+REST = (
+    Block(32, 3, (2, 2), norm=True, dropout=0.1),
+    Block(64, 3, (2, 2), norm=False, dropout=0.0),
+    Block(64, 3, (2, 2), norm=True, dropout=0.1),
+    Block(128, 3, (2, 2), norm=False, dropout=0.0),
+    Block(256, 3, None, norm=False, dropout=0.0),
+    Block(256, 1, None, norm=True, dropout=0.0),
+)
+
+# ---------------------------------------------------------------- input
 
 
 class Decibels(layers.Layer):
-    """`artist_groups.vocabulary.decibels` of a log-mel as it is cached, standardised in each band.
+    """Cached log-mels as decibels, standardised in each band.
 
-    (batch, frames, bands) of any float -> float32. Silence is -100 dB.
+    Input (batch, frames, bands) of any float type, output float32. Silence is -100 dB, as in
+    `artist_groups.decibels.to_decibels`.
 
     Parameters
     ----------
     mean, std
-        (bands,) float, of the training tracks in decibels.
+        (bands,) float, decibels of the training tracks.
+    gain
+        Gain of the log compression of the cache.
     """
 
     def __init__(self, mean: np.ndarray, std: np.ndarray, gain: float = FrontEnd.gain, **settings):
@@ -54,39 +72,59 @@ class Decibels(layers.Layer):
         self._gain = gain
 
     def call(self, log_mel):
+        """Standardise the decibels of a batch."""
         magnitude = (ops.exp(ops.cast(log_mel, "float32") * np.log(10)) - 1) / self._gain
-        decibels = _DECIBELS * ops.log(ops.maximum(magnitude, SILENCE))
+        decibels = 20 / np.log(10) * ops.log(ops.maximum(magnitude, SILENCE))
         return ops.divide(ops.subtract(decibels, self._mean), self._std)
 
 
+# ---------------------------------------------------------------- networks
+
+
 def build_first_block(width: float = 1.0) -> keras.Model:
-    """The block that the tasks of an MTN share: (batch, 43, 128) -> (batch, 43, 64, 16 width)."""
+    """Build the block that the tasks of an MTN share.
+
+    Returns
+    -------
+    A model (batch, 43, 128) -> (batch, 43, 64, 16 * width).
+    """
     spectrogram = keras.Input((FRAMES, BANDS), name="spectrogram")
     image = ops.expand_dims(spectrogram, -1)
-    return keras.Model(spectrogram, _block(image, FIRST, width, 1), name="first")
+    return keras.Model(spectrogram, _apply_block(image, FIRST, width, 1), name="first")
 
 
 def build_network(
     outputs: int, *, width: float = 1.0, first: keras.Model | None = None
 ) -> keras.Model:
-    """The network of one task: standardised decibels (batch, 43, 128) -> (batch, outputs).
+    """Build the CNN of one task.
 
-    The layer `feature`, 256 ELUs, is what the MLP takes over. Targets are
-    distributions: a softmax, to be trained with cross-entropy.
+    The targets are distributions, so the output is a softmax, to be trained with cross-entropy.
+    The 256 units of the layer `feature` are the features for the MLP.
 
     Parameters
     ----------
+    outputs
+        Number of genres or groups.
     width
-        Factor of the numbers of filters, rounded; 1 but for a wSTN.
+        Factor of all numbers of filters; not 1 for a wSTN only.
     first
-        A first block to share; None: one of its own.
+        First block to share with other networks; by default a new one.
+
+    Returns
+    -------
+    A model (batch, 43, 128) standardised decibels -> (batch, outputs).
+
+    Examples
+    --------
+    >>> build_network(16).output.shape
+    (None, 16)
     """
     first = first or build_first_block(width)
     spectrogram = keras.Input((FRAMES, BANDS), name="spectrogram")
-    image = first(spectrogram)
+    x = first(spectrogram)
     for number, block in enumerate(REST, start=2):
-        image = _block(image, block, width, number)
-    x = layers.GlobalAveragePooling2D(name="average")(image)
+        x = _apply_block(x, block, width, number)
+    x = layers.GlobalAveragePooling2D(name="average")(x)
     x = layers.BatchNormalization(name="bn_average")(x)
     x = _dropout(DROPOUT, "dropout_average")(x)
     x = layers.Dense(FEATURE, name="dense")(x)
@@ -97,23 +135,23 @@ def build_network(
     return keras.Model(spectrogram, classes, name="network")
 
 
-def build_mtn(outputs: Mapping[str, int]) -> dict[str, keras.Model]:
-    """A network a task, {task: outputs} -> {task: network}, all with one first block."""
-    first = build_first_block()
-    return {task: build_network(count, first=first) for task, count in outputs.items()}
+def build_mtn(outputs: Mapping[str, int], width: float = 1.0) -> dict[str, keras.Model]:
+    """Build one network per task, {task: outputs}, that share their first block."""
+    first = build_first_block(width)
+    return {task: build_network(count, width=width, first=first) for task, count in outputs.items()}
 
 
 def build_mlp(inputs: int, classes: int) -> keras.Model:
-    """The classifier on the features of several tasks side by side."""
-    features = x = keras.Input((inputs,), name="features")
-    x = _dropout(DROPOUT, "dropout_features")(x)
+    """Build the classifier (batch, inputs) -> (batch, classes) on concatenated features."""
+    features = keras.Input((inputs,), name="features")
+    x = _dropout(DROPOUT, "dropout_features")(features)
     x = layers.Dense(MLP_UNITS, activation="elu", name="dense")(x)
     x = _dropout(DROPOUT, "dropout_dense")(x)
     return keras.Model(features, layers.Dense(classes, activation="softmax", name="classes")(x))
 
 
 def build_training_model(network: keras.Model, mean: np.ndarray, std: np.ndarray) -> keras.Model:
-    """The network on log-mel crops, (batch, 43, 128) of any float, as it is trained."""
+    """Put `Decibels` in front of a network, which then takes log-mel crops (batch, 43, 128)."""
     crop = keras.Input((FRAMES, BANDS), name="crop")
     return keras.Model(crop, network(Decibels(mean, std, name="decibels")(crop)), name="on_log_mel")
 
@@ -124,39 +162,59 @@ def build_feature_model(
     std: np.ndarray,
     mlp: keras.Model | None = None,
 ) -> keras.Model:
-    """What the networks say of log-mel crops (batch, 43, 128).
+    """Build the model from log-mel crops to the features of all networks.
 
     Returns
     -------
-    A model with the output (batch, 256 networks), their features side by side; and with
-    an MLP the probabilities of its classes beside them.
+    A model (batch, 43, 128) -> (batch, 256 * networks), the concatenated features. With an MLP,
+    the probabilities of its classes are appended.
     """
     crop = keras.Input((FRAMES, BANDS), name="crop")
     spectrogram = Decibels(mean, std, name="decibels")(crop)
-    each = [
-        keras.Model(one.input, one.get_layer("feature").output)(spectrogram) for one in networks
+    parts = [
+        keras.Model(net.input, net.get_layer("feature").output)(spectrogram) for net in networks
     ]
-    side_by_side = ops.concatenate(each, axis=-1) if len(each) > 1 else each[0]
-    if mlp is None:
-        return keras.Model(crop, side_by_side)
-    return keras.Model(crop, ops.concatenate([side_by_side, mlp(side_by_side)], axis=-1))
+    features = ops.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
+    if mlp is not None:
+        features = ops.concatenate([features, mlp(features)], axis=-1)
+    return keras.Model(crop, features)
+
+
+def _apply_block(image, block: Block, width: float, number: int):
+    filters = _scale(block.filters, width)
+    x = layers.Conv2D(filters, block.kernel, padding="same", name=f"conv{number}")(image)
+    if block.norm:
+        x = layers.BatchNormalization(name=f"bn{number}")(x)
+    x = layers.ELU(name=f"elu{number}")(x)
+    if block.pool:
+        x = layers.MaxPooling2D(block.pool, name=f"pool{number}")(x)
+    return _dropout(block.dropout, f"dropout{number}")(x) if block.dropout else x
+
+
+def _dropout(rate: float, name: str) -> layers.Layer:
+    """Dropout with a seed of its own, so that a resumed run draws the same masks."""
+    return layers.Dropout(rate, seed=random.randrange(2**31), name=name)
+
+
+# ---------------------------------------------------------------- width of the wSTN
+
+
+def count_filters(width: float) -> list[int]:
+    """Return the numbers of filters of the seven convolutions."""
+    return [_scale(block.filters, width) for block in (FIRST, *REST)]
 
 
 def count_parameters(outputs: int, width: float = 1.0) -> int:
-    """How many weights `build_network` has, moving statistics included; of none it builds."""
-    before, total = 1, 0
-    for filters, kernel, _, norm, _ in (FIRST, *REST):
-        filters = _filters(filters, width)
-        total += (kernel * kernel * before + 1) * filters + 4 * filters * norm
-        before = filters
-    return total + 4 * before + (before + 1 + 4) * FEATURE + (FEATURE + 1) * outputs
+    """Count the weights of `build_network`, including moving statistics, without building it."""
+    channels, total = 1, 0
+    for block, filters in zip((FIRST, *REST), count_filters(width), strict=True):
+        total += (block.kernel**2 * channels + 1) * filters + 4 * filters * block.norm
+        channels = filters
+    return total + 4 * channels + (channels + 1 + 4) * FEATURE + (FEATURE + 1) * outputs
 
 
 def find_width(weights: int, outputs: int) -> float:
-    """The width at which one network comes nearest to so many weights: the wSTN's multiplier.
-
-    By halving: the number of weights never falls as the width grows.
-    """
+    """Return the width at which a network comes closest to a number of weights, by bisection."""
     low, high = 0.0, 1.0
     while count_parameters(outputs, high) < weights:
         low, high = high, 2 * high
@@ -168,29 +226,5 @@ def find_width(weights: int, outputs: int) -> float:
     return min(low, high, key=lambda width: abs(count_parameters(outputs, width) - weights))
 
 
-def count_filters(width: float) -> list[int]:
-    """Of the seven convolutions, at a width."""
-    return [_filters(count, width) for count, *_ in (FIRST, *REST)]
-
-
-def _filters(count: int, width: float) -> int:
-    return max(1, round(count * width))
-
-
-def _block(image, block: tuple, width: float, number: int):
-    """Convolution, batch normalisation where the paper has one, ELU, pooling, dropout."""
-    filters, kernel, pool, norm, dropout = block
-    image = layers.Conv2D(_filters(filters, width), kernel, padding="same", name=f"conv{number}")(
-        image
-    )
-    if norm:
-        image = layers.BatchNormalization(name=f"bn{number}")(image)
-    image = layers.ELU(name=f"elu{number}")(image)
-    if pool:
-        image = layers.MaxPooling2D(pool, name=f"pool{number}")(image)
-    return _dropout(dropout, f"dropout{number}")(image) if dropout else image
-
-
-def _dropout(rate: float, name: str) -> layers.Layer:
-    """With a seed of its own, as in `encoder.build_encoder`, so that a resumed run has it too."""
-    return layers.Dropout(rate, seed=random.randrange(2**31), name=name)
+def _scale(filters: int, width: float) -> int:
+    return max(1, round(filters * width))

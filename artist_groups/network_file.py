@@ -1,15 +1,15 @@
-"""The networks of agf2018 in one HDF5 file: what takes a log-mel to features and genres.
+"""Trained networks of agf2018 in one HDF5 file, such as runs/NAME/RUN/model.h5.
 
-| in the file | shape, dtype | what |
+| dataset | shape, dtype | content |
 |---|---|---|
-| networks/TASK/LAYER/VARIABLE | float32 | the weights of each task's network |
-| mlp/LAYER/VARIABLE | float32 | those of the classifier on their features, once it is trained |
-| decibels/mean, decibels/std | (128,) | what the input is standardised with |
-| genres | (classes,) str | what the MLP tells apart, and the network of the task g |
-| trained_on | (artists,) str | whose songs they were trained on |
+| networks/TASK/LAYER/VARIABLE | float32 | weights of the network of a task |
+| mlp/LAYER/VARIABLE | float32 | weights of the classifier, once it is trained |
+| decibels/mean, decibels/std | (128,) | statistics that standardise the input |
+| genres | (classes,) str | classes of the MLP and of the network of the task g |
+| trained_on | (artists,) str | training artists |
 
-Root attributes: `format`; `tasks`, their letters; `width`, the factor of the numbers of
-filters; `made_from` (JSON). An MTN's first block stands in each of its networks.
+Root attributes: `format`; `tasks`, their letters; `width`, the factor of the numbers of filters;
+`made_from` (JSON). The first block of an MTN is stored in each of its networks.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,34 +19,41 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from artist_groups import group_networks, task_sets
+from artist_groups.group_networks import (
+    BANDS,
+    FEATURE,
+    build_feature_model,
+    build_mlp,
+    build_network,
+    count_filters,
+)
+from artist_groups.task_sets import sort_tasks
 from common import hdf5, provenance
 from common.errors import InputError
 from common.files import file_sha256
 from models.keras_backend import keras
 
 FORMAT = "artist labels agf2018 1"
-_WIDEST = 16.0  # of what is read, so that no file can ask for more memory than there is
 
 
 @dataclass(frozen=True, eq=False)
 class GroupNetworks:
-    """Trained networks, ready to be used.
+    """Trained networks with all that is needed to apply them.
 
     Attributes
     ----------
     networks
-        {task: network on standardised decibels}, in the order of `agf_runs.TASKS`.
+        {task: network on standardised decibels}, in the order of `task_sets.TASKS`.
     width
-        Of all of them; 1 but for a wSTN.
+        Factor of the numbers of filters, 1 for all but a wSTN.
     mean, std
-        (128,) float, of the bands in decibels.
+        (128,) float, decibels of each band.
     genres
         (classes,) str.
-    mlp
-        None before it is trained.
     trained_on
-        The names of the artists whose songs trained them.
+        Names of the training artists.
+    mlp
+        Classifier on the features; None before it is trained.
     """
 
     networks: Mapping[str, keras.Model]
@@ -59,40 +66,26 @@ class GroupNetworks:
 
     @property
     def model(self) -> keras.Model:
-        """Log-mel crops (batch, 43, 128) -> features and, with an MLP, probabilities beside."""
-        return group_networks.build_feature_model(
-            list(self.networks.values()), self.mean, self.std, self.mlp
-        )
+        """Model (batch, 43, 128) log-mel crops -> features and, with an MLP, probabilities."""
+        return build_feature_model(list(self.networks.values()), self.mean, self.std, self.mlp)
 
 
-def save_networks(path: str | Path, made: GroupNetworks, made_from: dict) -> None:
-    """Write networks whole; `made_from` is their provenance record."""
+def save_networks(path: str | Path, content: GroupNetworks, made_from: dict) -> None:
+    """Write networks with their provenance record, atomically."""
     with hdf5.create_file(path) as file:
         file.attrs["format"] = FORMAT
-        file.attrs["tasks"] = "".join(made.networks)
-        file.attrs["width"] = float(made.width)
+        file.attrs["tasks"] = "".join(content.networks)
+        file.attrs["width"] = float(content.width)
         file.attrs["made_from"] = provenance.to_json(made_from)
-        file["decibels/mean"], file["decibels/std"] = made.mean, made.std
-        hdf5.write_strings(file, "genres", made.genres)
-        hdf5.write_strings(file, "trained_on", made.trained_on)
-        parts = {f"networks/{task}": network for task, network in made.networks.items()}
-        if made.mlp is not None:
-            parts["mlp"] = made.mlp
-        for part, network in parts.items():
-            for name, variable in _variables(network):
-                file[f"{part}/{name}"] = keras.ops.convert_to_numpy(variable.value)
-
-
-def read_network_inputs(path: str | Path) -> dict:
-    """What a file of networks was made from.
-
-    Raises
-    ------
-    InputError
-        No such file, or one of something else.
-    """
-    with _opened(path) as file:
-        return _inputs(file)
+        file["decibels/mean"], file["decibels/std"] = content.mean, content.std
+        hdf5.write_strings(file, "genres", content.genres)
+        hdf5.write_strings(file, "trained_on", content.trained_on)
+        models = {f"networks/{task}": network for task, network in content.networks.items()}
+        if content.mlp is not None:
+            models["mlp"] = content.mlp
+        for group, model in models.items():
+            for name, variable in _named_variables(model):
+                file[f"{group}/{name}"] = keras.ops.convert_to_numpy(variable.value)
 
 
 def load_networks(path: str | Path) -> GroupNetworks:
@@ -101,86 +94,78 @@ def load_networks(path: str | Path) -> GroupNetworks:
     Raises
     ------
     InputError
-        No such file, a file of something else, or a damaged one.
+        The file does not exist, has another format or is damaged.
     """
-    with _opened(path) as file:
-        _inputs(file)
-        tasks, width = (
-            hdf5.read_attribute(file, "tasks", str),
-            hdf5.read_attribute(file, "width", float),
-        )
-        if tasks != task_sets.sort_tasks(tasks) or not tasks:
-            raise _damaged(path)
+    with _open(path) as file:
+        _read_inputs(file)
+        tasks = hdf5.read_attribute(file, "tasks", str)
+        width = hdf5.read_attribute(file, "width", float)
         mean, std = (hdf5.read_array(file, f"decibels/{name}") for name in ("mean", "std"))
-        for values in (mean, std):
-            if values.shape != (group_networks.BANDS,) or not np.isfinite(values).all():
-                raise _damaged(path)
-        if not 0 < width <= _WIDEST or (std <= 0).any():
-            raise _damaged(path)
-        genres, trained_on = (
-            list(hdf5.read_strings(file, name)) for name in ("genres", "trained_on")
-        )
-        networks = {
-            task: _network(hdf5.get_group(file, f"networks/{task}"), width) for task in tasks
-        }
+        genres, trained_on = (list(hdf5.read_strings(file, n)) for n in ("genres", "trained_on"))
+        if not tasks or tasks != sort_tasks(tasks) or not mean.shape == std.shape == (BANDS,):
+            raise _damage_of(file)
+        networks = {}
+        for task in tasks:
+            group = hdf5.get_group(file, f"networks/{task}")
+            # Compared before building, so that a damaged width cannot ask for much memory.
+            shapes = [hdf5.get_dataset(group, f"conv{n}/bias").shape for n in range(1, 8)]
+            if not 0 < width < np.inf or shapes != [(n,) for n in count_filters(width)]:
+                raise _damage_of(file)
+            outputs = len(hdf5.read_array(group, "classes/bias"))
+            networks[task] = _fill(build_network(outputs, width=width), group)
         mlp = None
-        if file.id.links.exists(b"mlp"):
-            mlp = group_networks.build_mlp(len(tasks) * group_networks.FEATURE, len(genres))
-            _fill(mlp, hdf5.get_group(file, "mlp"))
+        if "mlp" in file:
+            mlp = _fill(build_mlp(len(tasks) * FEATURE, len(genres)), hdf5.get_group(file, "mlp"))
     return GroupNetworks(networks, width, mean, std, genres, trained_on, mlp)
 
 
+def read_network_inputs(path: str | Path) -> dict:
+    """Return what a file of networks was made from.
+
+    Raises
+    ------
+    InputError
+        The file does not exist or has another format.
+    """
+    with _open(path) as file:
+        return _read_inputs(file)
+
+
 def describe_networks(path: str | Path) -> dict:
-    """What a feature file says of the networks that made it."""
+    """Return the record of a file of networks for what is made with it."""
     return {**provenance.describe_model(read_network_inputs(path)), "sha256": file_sha256(path)}
 
 
-def _opened(path: str | Path) -> h5py.File:
-    other = "holds no networks of agf2018; make them with train_agf.py"
-    return hdf5.open_format(path, FORMAT, other)
+def _open(path: str | Path) -> h5py.File:
+    hint = "not a file of agf2018's networks; make one with train_agf.py"
+    return hdf5.open_format(path, FORMAT, hint)
 
 
-def _inputs(file: h5py.File) -> dict:
+def _read_inputs(file: h5py.File) -> dict:
     inputs = hdf5.read_json_attribute(file, "made_from").get("inputs")
     if not provenance.is_model_record(inputs):
-        raise _damaged(file.filename)
+        raise _damage_of(file)
     return inputs
 
 
-def _network(group: h5py.Group, width: float) -> keras.Model:
-    """A task's network. What it is to be built of is seen in the arrays before it is built."""
-    biases = [hdf5.get_dataset(group, f"conv{number}/bias").shape for number in range(1, 8)]
-    outputs = hdf5.read_array(group, "classes/bias")
-    kernel = hdf5.read_array(group, "classes/kernel")
-    if biases != [(count,) for count in group_networks.count_filters(width)] or kernel.shape != (
-        group_networks.FEATURE,
-        *outputs.shape,
-    ):
-        raise _damaged(group.file.filename)
-    network = group_networks.build_network(len(outputs), width=width)
-    _fill(network, group)
-    return network
-
-
-def _fill(network: keras.Model, group: h5py.Group) -> None:
-    for name, variable in _variables(network):
+def _fill(model: keras.Model, group: h5py.Group) -> keras.Model:
+    for name, variable in _named_variables(model):
         array = hdf5.read_array(group, name)
         if array.shape != tuple(variable.shape) or not np.isfinite(array).all():
-            raise _damaged(group.file.filename)
-        if name.endswith("variance") and (array < 0).any():
-            raise _damaged(group.file.filename)
+            raise _damage_of(group.file)
         variable.assign(array.astype(np.float32))
+    return model
 
 
-def _variables(network: keras.Model) -> Iterator[tuple[str, keras.Variable]]:
-    """Each weight as LAYER/VARIABLE; those of a first block among them."""
-    for layer in network.layers:
+def _named_variables(model: keras.Model) -> Iterator[tuple[str, keras.Variable]]:
+    """All weights as LAYER/VARIABLE, including those of a first block."""
+    for layer in model.layers:
         if isinstance(layer, keras.Model):
-            yield from _variables(layer)
+            yield from _named_variables(layer)
         else:
             for variable in layer.weights:
                 yield f"{layer.name}/{variable.name}", variable
 
 
-def _damaged(path: str | Path) -> InputError:
-    return InputError(f"{path}: damaged networks of agf2018; train them again")
+def _damage_of(file: h5py.File) -> InputError:
+    return InputError(f"{file.filename}: damaged; delete it and make it again with train_agf.py")

@@ -1,14 +1,11 @@
-"""The combinations of agf2018's tasks: their scores one by one, and by how many tasks they have.
+"""Scores of agf2018 by set of tasks: the numbers of the paper's tables 3 to 5 and figure 3.
 
-A *combination* is a kind of networks and the tasks that they learn, such as `mtn gse`: `g`
-is genre; `s`, `e`, `d` and `m` are artist groups out of sub-genres, Essentia's descriptors,
-differences of MFCC, and MFCC. STN learn each task apart, an MTN learns them together, and
-`wstn N=3` is one network of genre alone, with the weights of three. Here results of
-`evaluate.py genre` become the numbers of the paper's tables 3 to 5.
+A *combination* is a kind of network and its tasks, as the paper's tables name them: "mtn gse",
+or "wstn N=3" for a network with as many weights as three.
 
-Functions take *trainings*: DataFrames with a row for each training and measure, and
-columns `dataset, model, kind, genre, tasks, number, seed, metric, value, n_songs,
-features`; `tasks` is "gse", `number` how many that are, `genre` "with g" or "without g".
+Functions take *trainings*: DataFrames with a row per training and metric, and the columns
+`dataset, model, kind, genre, tasks, number, metric, seed, value, n_songs, features`, where
+`tasks` is "gse", `number` how many these are, and `genre` "with g" or "without g".
 """
 
 import itertools
@@ -22,253 +19,246 @@ from evaluation.results import format_with_deviation, merge_names
 
 KIND_NAMES = {"stn": "STN", "mtn": "MTN", "wstn": "wSTN"}
 METRIC_NAMES = {"log_loss": "log loss", "macro_f1": "F1"}
-BEST = {"log_loss": "idxmin", "macro_f1": "idxmax"}
 GENRE_SETS = ("without g", "with g")
-_CELL = ["dataset", "model", "kind", "genre", "tasks", "number", "metric"]
 
-
-def _networks() -> pd.DataFrame:
-    """Every combination there can be, by its model's name."""
-    rows = [
+# Every combination of the paper, by its model's name.
+NETWORKS = pd.DataFrame(
+    [
         (run.model, run.kind, GENRE_SETS["g" in run.tasks], run.model.split()[1], len(run.tasks))
         for run in task_sets.list_runs(task_sets.KINDS, task_sets.list_task_sets(task_sets.TASKS))
-    ]
-    columns = ["model", "kind", "genre", "tasks", "number"]
-    return pd.DataFrame(rows, columns=columns).set_index("model")
+    ],
+    columns=["model", "kind", "genre", "tasks", "number"],
+).set_index("model")
 
+_COMBINATION = ["dataset", "model", "kind", "genre", "tasks", "number", "metric"]
+_CELL = ["dataset", "model", "metric", "value", "spread", "over", "n_songs", "features", "lacking"]
 
-NETWORKS = _networks()
+# ---------------------------------------------------------------- trainings
 
 
 def select_trainings(results: pd.DataFrame) -> pd.DataFrame:
-    """The trainings among results (`evaluation.results`) of genre; other models are left out."""
-    told = results["protocol"].eq("genre") & results["label"].eq("genre")
-    found = results[told & results["metric"].eq("log_loss")]
-    f1 = pd.Series([told.get("macro_f1", np.nan) for told in found["details"]], found.index, float)
-    both = pd.concat([found, found.assign(metric="macro_f1", value=f1)])
-    # Of one whose seed is not known, each is a training of its own.
-    return _known(both.assign(seed=both["seed"].astype(object).fillna(both["features"])))
+    """Select the trainings of agf2018 among results of the protocol `genre`."""
+    is_genre = results["protocol"].eq("genre") & results["label"].eq("genre")
+    log_loss = results[is_genre & results["metric"].eq("log_loss")]
+    macro_f1 = [details.get("macro_f1", np.nan) for details in log_loss["details"]]
+    both = pd.concat([log_loss, log_loss.assign(metric="macro_f1", value=macro_f1)])
+    # Trainings without a known seed are not averaged with each other.
+    return _join_networks(both.assign(seed=both["seed"].astype(object).fillna(both["features"])))
 
 
 def select_paper_scores(paper: pd.DataFrame) -> pd.DataFrame:
-    """The paper's own trainings, out of `cells.read_paper_tables`: table 4, and of wSTN 5."""
-    wide = paper["model"].str.startswith("wstn")
-    found = paper[paper["paper"].eq("agf2018") & (paper["table"].eq(4) | wide)]
-    return _known(found.assign(seed="the paper's", features="the paper's", n_songs=0))
+    """Select the paper's own trainings from `paper_tables.read_paper_tables`."""
+    is_wide = paper["model"].str.startswith("wstn")  # in table 5 only
+    scores = paper[paper["paper"].eq("agf2018") & (paper["table"].eq(4) | is_wide)]
+    return _join_networks(scores.assign(seed="the paper's", features="the paper's", n_songs=0))
 
 
-def _known(found: pd.DataFrame) -> pd.DataFrame:
-    kept = found[found["model"].isin(NETWORKS.index)].join(NETWORKS, on="model")
-    return kept.dropna(subset="value")[[*_CELL, "seed", "value", "n_songs", "features"]]
+def _join_networks(scores: pd.DataFrame) -> pd.DataFrame:
+    trainings = scores.join(NETWORKS, on="model", how="inner").dropna(subset="value")
+    return trainings[[*_COMBINATION, "seed", "value", "n_songs", "features"]]
 
 
-def average_seeds(found: pd.DataFrame) -> pd.DataFrame:
-    """Each combination and measure: `value`, the mean over seeds, and `spread`, its deviation.
+# ---------------------------------------------------------------- averages
 
-    Of one seed the spread is NaN; else `over` says of how many it is. `n_songs` is that of
-    the fewest, `features` names all.
+
+def average_seeds(trainings: pd.DataFrame) -> pd.DataFrame:
+    """Average each combination and metric over the seeds.
+
+    `spread` is the standard deviation over the seeds, NaN for one seed; `over` their number in
+    words; `n_songs` the smallest number of tracks; `features` names all feature files.
     """
-    return (
-        found.groupby(_CELL, sort=False)
-        .agg(
-            value=("value", "mean"),
-            spread=("value", _deviation),
-            over=("value", lambda values: _over(len(values))),
-            n_songs=("n_songs", "min"),
-            features=("features", merge_names),
-        )
-        .reset_index()
-    )
+    groups = trainings.groupby(_COMBINATION, sort=False)
+    return groups.agg(
+        value=("value", "mean"),
+        spread=("value", _deviation),
+        over=("value", lambda values: _count_seeds(len(values))),
+        n_songs=("n_songs", "min"),
+        features=("features", merge_names),
+    ).reset_index()
 
 
-def average_combinations(found: pd.DataFrame) -> pd.DataFrame:
-    """STN and MTN without and with genre, as `each`: the mean over the combinations there are.
+def average_combinations(trainings: pd.DataFrame) -> pd.DataFrame:
+    """Average the STNs and MTNs without and with genre over their combinations (table 3).
 
-    The paper's table 3 is that of its table 4, single tasks among them (which MTN have not).
-    The spread is that of this mean over the seeds that have all of these combinations.
+    Single tasks count for the STNs, as in the paper. `spread` is the standard deviation of the
+    average over the seeds that have all combinations.
     """
     rows = []
-    groups = found[found["kind"].ne("wstn")].groupby(["dataset", "kind", "genre", "metric"])
-    for (dataset, kind, genre, metric), group in groups:
-        wide = group.pivot_table(index="tasks", columns="seed", values="value")
+    narrow = trainings[trainings["kind"].ne("wstn")]
+    for key, group in narrow.groupby(["dataset", "kind", "genre", "metric"]):
+        dataset, kind, genre, metric = key
+        by_seed = group.pivot_table(index="tasks", columns="seed", values="value")
+        complete = by_seed.dropna(axis=1).mean()
+        possible = _count_combinations(kind=kind, genre=genre)
         rows.append(
             {
                 "dataset": dataset,
                 "model": f"{kind} {genre}",
                 "metric": metric,
-                "value": wide.mean(axis=1).mean(),
-                "spread": _deviation(wide.dropna(axis=1).mean()),
-                "over": _over(len(wide.dropna(axis=1).columns)),
+                "value": by_seed.mean(axis=1).mean(),
+                "spread": _deviation(complete),
+                "over": _count_seeds(len(complete)),
                 "n_songs": group["n_songs"].min(),
-                "features": f"mean of {_share(wide, kind=kind, genre=genre)}",
-                "lacking": _can_be(kind=kind, genre=genre) - len(wide),
+                "features": f"mean of {len(by_seed)} of {possible} combinations",
+                "lacking": possible - len(by_seed),
             }
         )
     return pd.DataFrame(rows)
 
 
-def best_combinations(found: pd.DataFrame) -> pd.DataFrame:
-    """The best combination of each kind and number of tasks, as `each`, measure by measure.
+def best_combinations(trainings: pd.DataFrame) -> pd.DataFrame:
+    """Find the best combination of each kind and number of tasks, for each metric (table 5).
 
-    So the lowest log loss and the highest F1 may be those of different combinations, as
-    they are in the paper's table 5.
+    The lowest log loss and the highest F1 may be of different combinations, as in the paper.
     """
     rows = []
-    groups = average_seeds(found).groupby(["dataset", "kind", "number", "metric"])
-    for (_, kind, number, metric), group in groups:
-        row = group.loc[getattr(group["value"], BEST[metric])()]
-        of_all = "" if kind == "wstn" else f", best of {_share(group, kind=kind, number=number)}"
-        about = {"model": f"{kind} N={number}", "features": row["features"] + of_all}
-        rows.append({**row, **about, "lacking": _can_be(kind=kind, number=number) - len(group)})
+    keys = ["dataset", "kind", "number", "metric"]
+    for (_, kind, number, metric), group in average_seeds(trainings).groupby(keys):
+        values = group["value"]
+        best = group.loc[values.idxmin() if metric == "log_loss" else values.idxmax()]
+        possible = _count_combinations(kind=kind, number=number)
+        features = best["features"]
+        if kind != "wstn":
+            features += f", best of {len(group)} of {possible} combinations"
+        model = {"model": f"{kind} N={number}", "features": features}
+        rows.append({**best, **model, "lacking": possible - len(group)})
     return pd.DataFrame(rows)
 
 
-def _share(there: pd.DataFrame, **columns) -> str:
-    """How many combinations are there of those that there can be."""
-    return f"{len(there)} of {_can_be(**columns)} combinations"
+def average_by_number(trainings: pd.DataFrame) -> pd.DataFrame:
+    """Average the combinations of the same kind and number of tasks (figure 3).
 
-
-def _can_be(**columns) -> int:
-    return (NETWORKS[list(columns)] == pd.Series(columns)).all(axis=1).sum()
-
-
-def _over(seeds: int) -> str:
-    return f"{seeds} seeds" if seeds > 1 else ""
+    Returns
+    -------
+    DataFrame
+        `kind, genre, metric, number, value, spread`; the spread is the standard deviation over
+        the combinations, or over the seeds of a single combination.
+    """
+    keys = ["kind", "genre", "metric", "number"]
+    groups = average_seeds(trainings).groupby(keys)
+    table = groups.agg(
+        value=("value", "mean"), spread=("value", _deviation), of_seeds=("spread", "first")
+    )
+    table["spread"] = table["spread"].fillna(table.pop("of_seeds"))
+    return table.reset_index()
 
 
 def _deviation(values: pd.Series) -> float:
     return values.std(ddof=0) if len(values) > 1 else np.nan
 
 
-# ---------------------------------------------------------------- tables
+def _count_seeds(count: int) -> str:
+    return f"{count} seeds" if count > 1 else ""
 
 
-def compute_cells(found: pd.DataFrame) -> pd.DataFrame:
-    """What fills the paper's tables 3 to 5: `each` combination, `means` and `best`.
-
-    Columns `dataset, model, metric, value, spread, over, n_songs, features`, and `lacking`, of how
-    many combinations more a mean or best is in the paper; `model` is "stn gs", "stn with g" or
-    "stn N=2".
-    """
-    columns = ["dataset", "model", "metric", "value", "spread", "over", "n_songs", "features"]
-    columns.append("lacking")
-    if not len(found):
-        return found.reindex(columns=columns)
-    one_by_one = average_seeds(found)
-    parts = [
-        one_by_one[one_by_one["kind"].ne("wstn")],
-        average_combinations(found),
-        best_combinations(found),
-    ]
-    return pd.concat([part.reindex(columns=columns) for part in parts if len(part)])
+def _count_combinations(**columns) -> int:
+    return (NETWORKS[list(columns)] == pd.Series(columns)).all(axis=1).sum()
 
 
-def tabulate_scores(found: pd.DataFrame, paper: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The paper's tables 4, 3 and 5 by the name of what they show, its numbers beside ours.
-
-    Parameters
-    ----------
-    found : trainings of one dataset
-    paper : from `cells.read_paper_tables`, whose rows are ours
-
-    Returns
-    -------
-    A column for each kind and measure of ours, "mean ± deviation over the seeds", the one
-    value or "", and one for each of the paper's.
-    """
-    paper = paper[paper["paper"].eq("agf2018")]
-    in_order = paper[paper["table"].eq(4)]["model"].str.split(" ").str[1].unique()
-    numbers = {str(number): f"N={number}" for number in range(2, len(task_sets.TASKS) + 1)}
-    ours = {
-        key: format_with_deviation(row["value"], row["spread"])
-        for key, row in compute_cells(found).set_index(["model", "metric"]).iterrows()
-    }
-    theirs = paper.set_index(["model", "metric"])["value"].to_dict()
-    return {
-        "combinations": _wide("tasks", {name: name for name in in_order}, 2, ours, theirs),
-        "with_and_without_genre": _wide(
-            "tasks", {name: name for name in GENRE_SETS}, 2, ours, theirs
-        ),
-        "by_tasks": _wide("number of tasks", numbers, 3, ours, theirs),
-    }
+# ---------------------------------------------------------------- tables and text
 
 
-def _wide(name: str, rows: dict[str, str], kinds: int, ours: dict, theirs: dict) -> pd.DataFrame:
-    """A row for each of `rows`, {what it is called: what its models are}, of the first kinds."""
-    columns = list(itertools.product(list(KIND_NAMES)[:kinds], METRIC_NAMES))
-    table = {name: list(rows)}
-    for prefix, numbers, empty in (("", ours, ""), ("paper's ", theirs, np.nan)):
-        for kind, metric in columns:
-            cells = [numbers.get((f"{kind} {of}", metric), empty) for of in rows.values()]
-            table[f"{prefix}{KIND_NAMES[kind]} {METRIC_NAMES[metric]}"] = cells
-    return pd.DataFrame(table)
-
-
-# ---------------------------------------------------------------- against the number of tasks
-
-
-def average_by_number(found: pd.DataFrame) -> pd.DataFrame:
-    """The mean over the combinations of so many tasks, those with genre and without apart.
+def compute_cells(trainings: pd.DataFrame) -> pd.DataFrame:
+    """Compute what fills the cells of the paper's tables 3 to 5.
 
     Returns
     -------
     DataFrame
-        `kind, genre, metric, number, value, spread`; the spread is the deviation over the
-        combinations, or over the seeds where there is but one combination.
+        `dataset, model, metric, value, spread, over, n_songs, features` and `lacking`, the number
+        of combinations that an average or best of the paper has in addition. `model` is "stn gs",
+        "stn with g" or "stn N=2".
     """
-    groups = average_seeds(found).groupby(["kind", "genre", "metric", "number"])
-    table = groups.agg(
-        value=("value", "mean"), over=("value", _deviation), of_one=("spread", "first")
-    )
-    return table.assign(spread=table["over"].fillna(table["of_one"])).reset_index()[
-        ["kind", "genre", "metric", "number", "value", "spread"]
-    ]
+    if trainings.empty:
+        return trainings.reindex(columns=_CELL)
+    each = average_seeds(trainings)
+    parts = [each[each["kind"].ne("wstn")]]
+    parts += [average_combinations(trainings), best_combinations(trainings)]
+    return pd.concat([part.reindex(columns=_CELL) for part in parts if len(part)])
 
 
-def describe_trends(found: pd.DataFrame, paper: pd.DataFrame) -> list[str]:
-    """Both measures by number of tasks in words, with Spearman's rank correlation of the two.
+def tabulate_scores(trainings: pd.DataFrame, paper: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Lay out the paper's tables 4, 3 and 5 with our numbers beside the paper's.
 
-    A line for each kind and measure; for STN and MTN also of the combinations with genre
-    and of those without, as more tasks are likelier to have it among them. The correlation
-    is over the combinations of a seed, mean and deviation over the seeds; that of the paper
-    is of the same combinations, out of `cells.read_paper_tables`.
+    Parameters
+    ----------
+    trainings
+        Of one dataset.
+    paper
+        From `paper_tables.read_paper_tables`.
+
+    Returns
+    -------
+    {name: DataFrame} with a column per kind and metric of ours, "mean ± standard deviation over
+    the seeds", a single value or "", and one of the paper's.
     """
-    theirs, lines = select_paper_scores(paper), []
+    paper = paper[paper["paper"].eq("agf2018")]
+    theirs = paper.set_index(["model", "metric"])["value"].to_dict()
+    cells = compute_cells(trainings).set_index(["model", "metric"])
+    ours = {
+        key: format_with_deviation(*row) for key, *row in cells[["value", "spread"]].itertuples()
+    }
+    sets = paper[paper["table"].eq(4)]["model"].str.split(" ").str[1].unique()
+    counts = [f"N={number}" for number in range(2, len(task_sets.TASKS) + 1)]
+    by_tasks = _tabulate("number of tasks", counts, KIND_NAMES, ours, theirs)
+    by_tasks["number of tasks"] = by_tasks["number of tasks"].str.removeprefix("N=")
+    return {
+        "combinations": _tabulate("tasks", sets, ("stn", "mtn"), ours, theirs),
+        "with_and_without_genre": _tabulate("tasks", GENRE_SETS, ("stn", "mtn"), ours, theirs),
+        "by_tasks": by_tasks,
+    }
+
+
+def _tabulate(title: str, rows, kinds, ours: dict, theirs: dict) -> pd.DataFrame:
+    table = {title: list(rows)}
+    for prefix, numbers, missing in (("", ours, ""), ("paper's ", theirs, np.nan)):
+        for kind, metric in itertools.product(kinds, METRIC_NAMES):
+            column = f"{prefix}{KIND_NAMES[kind]} {METRIC_NAMES[metric]}"
+            table[column] = [numbers.get((f"{kind} {row}", metric), missing) for row in rows]
+    return pd.DataFrame(table)
+
+
+def describe_trends(trainings: pd.DataFrame, paper: pd.DataFrame) -> list[str]:
+    """Describe how both metrics depend on the number of tasks, one line per kind and metric.
+
+    STNs and MTNs with and without genre have lines of their own, because larger sets contain
+    genre more often. The rank correlation is Spearman's over the combinations of a seed, as mean
+    and standard deviation over the seeds; the paper's is over the same combinations.
+    """
+    paper_scores, lines = select_paper_scores(paper), []
     for kind, metric in itertools.product(KIND_NAMES, METRIC_NAMES):
-        of_kind = found[found["kind"].eq(kind) & found["metric"].eq(metric)]
         for genre in ("", *GENRE_SETS) if kind != "wstn" else ("",):
-            ours = of_kind[of_kind["genre"].eq(genre)] if genre else of_kind
-            if len(ours):
-                same = theirs[theirs["model"].isin(ours["model"]) & theirs["metric"].eq(metric)]
-                means = average_seeds(ours).groupby("number")["value"].mean()
-                lines.append(
-                    f"{KIND_NAMES[kind]}{genre and ' '}{genre}, {METRIC_NAMES[metric]} by number of tasks: "
-                    + ", ".join(f"{value:.4f} of {number}" for number, value in means.items())
-                    + f"; rank correlation {_correlation(ours)} (the paper's {_correlation(same)})"
-                )
+            ours = trainings[trainings["kind"].eq(kind) & trainings["metric"].eq(metric)]
+            if genre:
+                ours = ours[ours["genre"].eq(genre)]
+            if ours.empty:
+                continue
+            is_same = paper_scores["model"].isin(ours["model"]) & paper_scores["metric"].eq(metric)
+            means = average_seeds(ours).groupby("number")["value"].mean()
+            lines.append(
+                f"{KIND_NAMES[kind]}{genre and ' '}{genre}, {METRIC_NAMES[metric]} by number of "
+                "tasks: "
+                + ", ".join(f"{value:.4f} of {number}" for number, value in means.items())
+                + f"; rank correlation {_rank_correlation(ours)} "
+                f"(the paper's {_rank_correlation(paper_scores[is_same])})"
+            )
     return lines
 
 
-def rank_correlations(found: pd.DataFrame) -> list[float]:
-    """Spearman's correlation of value and number of tasks in each seed that varies in both."""
-    return [
+def _rank_correlation(trainings: pd.DataFrame) -> str:
+    """Mean and standard deviation over the seeds in which both variables vary."""
+    values = [
         float(spearmanr(of_seed["number"], of_seed["value"]).statistic)
-        for _, of_seed in found.groupby("seed")
+        for _, of_seed in trainings.groupby("seed")
         if of_seed["number"].nunique() > 1 and of_seed["value"].nunique() > 1
     ]
-
-
-def _correlation(found: pd.DataFrame) -> str:
-    values = rank_correlations(found)
     if not values:
         return "not known"
     return f"{np.mean(values):+.2f}" + (f" ± {np.std(values):.2f}" if len(values) > 1 else "")
 
 
-def describe_missing(found: pd.DataFrame) -> str:
-    """How many of the paper's combinations have no result, in words."""
-    asked = NETWORKS[NETWORKS["kind"].ne("wstn")].index
-    lacking = len(asked.difference(found["model"]))
-    return f"{lacking} of {len(asked)} combinations have no result" + (
-        "; means and the best are of those that have" if lacking else ""
-    )
+def describe_missing(trainings: pd.DataFrame) -> str:
+    """Describe how many of the paper's combinations have no result."""
+    models = NETWORKS[NETWORKS["kind"].ne("wstn")].index
+    missing = len(models.difference(trainings["model"]))
+    line = f"{missing} of {len(models)} combinations have no result"
+    return line + ("; means and the best are of those that have" if missing else "")

@@ -1,8 +1,9 @@
-"""The tasks of agf2018, their targets, and the sets of tasks that the paper trains."""
+"""The tasks of agf2018, their targets, and the runs that the paper trains."""
 
 import itertools
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,6 +65,47 @@ def list_task_sets(tasks: str) -> list[str]:
     """List all non-empty subsets of `tasks`, the smallest first."""
     sizes = range(1, len(tasks) + 1)
     return ["".join(some) for size in sizes for some in itertools.combinations(tasks, size)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupTrainingConfig:
+    """The settings of all runs, with the paper's values as defaults.
+
+    Attributes
+    ----------
+    epochs
+        Number of epochs of an STN or wSTN.
+    mtn_epochs
+        Number of epochs of an MTN, each of which trains the network of one task.
+    mlp_epochs
+        Number of epochs of the classifier.
+    batch_size
+        Tracks per training step.
+    learning_rate
+        Learning rate of Adam.
+    seed
+        Random seed of the initial weights, the dropout and the batches.
+    data, steps_per_call
+        See `training.data_placement.Placement.choose`.
+    """
+
+    epochs: int = 200
+    mtn_epochs: int = 1000
+    mlp_epochs: int = 50
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    seed: int = 0
+    data: str = "auto"
+    steps_per_call: int | None = None
+
+    def record(self, kind: str) -> dict:
+        """Return the settings that determine the networks of a kind, under their recorded names."""
+        return {
+            "epochs": self.mtn_epochs if kind == "mtn" else self.epochs,
+            "batch": self.batch_size,
+            "rate": self.learning_rate,
+            "seed": self.seed,
+        }
 
 
 class Targets(NamedTuple):

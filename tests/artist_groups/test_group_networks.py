@@ -1,25 +1,40 @@
-"""The networks of agf2018: shapes and weights as in its Table 2, and what they share."""
+"""The networks of agf2018, and their file."""
 
+import shutil
+
+import h5py
 import numpy as np
 import pytest
 
-from artist_groups import group_networks
+from artist_groups import network_file
+from artist_groups.group_networks import (
+    FEATURE,
+    Decibels,
+    build_mlp,
+    build_mtn,
+    build_network,
+    count_parameters,
+    find_width,
+)
+from artist_groups.network_file import GroupNetworks, load_networks, save_networks
+from common import provenance
+from common.errors import InputError
 from data_prep.mel import FrontEnd
+from extract_features import feature_extractor
 from models.keras_backend import keras
 
-
-def shape_after(network: keras.Model, name: str) -> tuple:
-    return tuple(network.get_layer(name).output.shape[1:])
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own get_weights
+GENRES = ["jazz", "polka", "rock"]
+INPUTS = {"name": "mtn_gs_0", "model": "mtn gs", "artists": 2}
 
 
 @pytest.fixture(scope="module")
 def network():
-    return group_networks.build_network(16)
+    return build_network(16)
 
 
-def test_layers_have_the_papers_shapes(network):
-    """Table 2 writes mel x time; here time comes first."""
-    assert tuple(network.get_layer("first").output.shape[1:]) == (43, 64, 16)
+def test_layers_have_the_shapes_of_table_2(network):
+    """Table 2 gives mel x time; here time comes first."""
     expected = {
         "pool2": (21, 32, 32),
         "pool3": (10, 16, 64),
@@ -31,13 +46,14 @@ def test_layers_have_the_papers_shapes(network):
         "feature": (256,),
         "classes": (16,),
     }
-    assert {name: shape_after(network, name) for name in expected} == expected
+    assert network.get_layer("first").output.shape[1:] == (43, 64, 16)
+    assert {name: network.get_layer(name).output.shape[1:] for name in expected} == expected
     norms = [layer.name for layer in network.layers if "bn" in layer.name]
     assert norms == ["bn2", "bn4", "bn7", "bn_average", "bn_dense"]
 
 
-def test_numbers_of_weights(network):
-    # Kernels and biases; four numbers a filter where there is batch normalisation.
+def test_count_parameters_matches_the_built_networks(network):
+    # Kernels and biases, and four numbers per filter of a batch normalisation.
     first = (5 * 5 * 1 + 1) * 16
     rest = (9 * 16 + 1) * 32 + (9 * 32 + 1) * 64 + (9 * 64 + 1) * 64 + (9 * 64 + 1) * 128
     rest += (9 * 128 + 1) * 256 + (256 + 1) * 256
@@ -45,49 +61,172 @@ def test_numbers_of_weights(network):
     dense = (256 + 1) * 256 + (256 + 1) * 16
     assert network.count_params() == first + rest + norms + dense == 568_656
     for outputs, width in ((16, 1.0), (40, 1.0), (16, 1.37), (16, 0.1)):
-        built = group_networks.build_network(outputs, width=width)
-        assert group_networks.count_parameters(outputs, width) == built.count_params()
+        built = build_network(outputs, width=width)
+        assert count_parameters(outputs, width) == built.count_params()
 
 
-def test_an_mtn_shares_exactly_the_first_block():
-    networks = group_networks.build_mtn({"g": 16, "s": 40, "m": 40})
-    weights = {task: {id(w) for w in net.weights} for task, net in networks.items()}
-    first = {id(w) for w in networks["g"].get_layer("first").weights}
+def test_an_mtn_shares_only_its_first_block():
+    mtn = build_mtn({"g": 16, "s": 40, "m": 40})
+    weights = {task: {id(w) for w in network.weights} for task, network in mtn.items()}
+    first = {id(w) for w in mtn["g"].get_layer("first").weights}
     for one, other in (("g", "s"), ("g", "m"), ("s", "m")):
         assert weights[one] & weights[other] == first
     assert len(first) == 2  # kernel and bias
-    assert [net.output.shape[1] for net in networks.values()] == [16, 40, 40]
+    assert [network.output.shape[1] for network in mtn.values()] == [16, 40, 40]
 
 
-@pytest.mark.parametrize("tasks", [2, 3, 4, 5])
-def test_a_wide_network_has_the_weights_of_the_set(tasks):
-    wanted = group_networks.count_parameters(16) + (tasks - 1) * group_networks.count_parameters(40)
-    width = group_networks.find_width(wanted, 16)
+@pytest.mark.parametrize("tasks", [2, 5])
+def test_a_wstn_has_the_number_of_weights_of_its_set(tasks):
+    wanted = count_parameters(16) + (tasks - 1) * count_parameters(40)
+    width = find_width(wanted, 16)
     assert 1 < width < tasks
-    found = group_networks.build_network(16, width=width).count_params()
-    assert abs(found / wanted - 1) < 0.01
+    built = build_network(16, width=width).count_params()
+    assert abs(built / wanted - 1) < 0.01
     for other in (0.97 * width, 1.03 * width):
-        assert abs(group_networks.count_parameters(16, other) - wanted) >= abs(found - wanted)
+        assert abs(count_parameters(16, other) - wanted) >= abs(built - wanted)
 
 
-def test_decibels_are_those_of_the_formula():
+@pytest.mark.backend
+def test_decibels_layer_computes_the_formula():
     random = np.random.default_rng(0)
     log_mel = random.random((3, 43, 128)).astype(np.float16)
     log_mel[0, :2] = 0
     mean, std = random.normal(size=128), random.uniform(1, 9, 128)
     magnitude = (10.0 ** log_mel.astype(np.float64) - 1) / FrontEnd().gain
     expected = (20 * np.log10(np.maximum(magnitude, 1e-5)) - mean) / std
-    found = keras.ops.convert_to_numpy(group_networks.Decibels(mean, std)(log_mel))
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, expected, atol=1e-3)
-    np.testing.assert_allclose(found[0, 0], (-100 - mean) / std, rtol=1e-4)
+    levels = keras.ops.convert_to_numpy(Decibels(mean, std)(log_mel))
+    assert levels.dtype == np.float32
+    np.testing.assert_allclose(levels, expected, atol=1e-3)
+    np.testing.assert_allclose(levels[0, 0], (-100 - mean) / std, rtol=1e-4)
 
 
+@pytest.mark.backend
 def test_outputs_are_distributions(network):
     random = np.random.default_rng(0)
-    classes = network.predict_on_batch(random.normal(size=(2, 43, 128)).astype(np.float32))
-    np.testing.assert_allclose(classes.sum(axis=1), 1, rtol=1e-5)
-    mlp = group_networks.build_mlp(512, 16)
+    mlp = build_mlp(512, 16)
     assert mlp.count_params() == 513 * 1024 + 1025 * 16
-    classes = mlp.predict_on_batch(random.normal(size=(2, 512)).astype(np.float32))
-    np.testing.assert_allclose(classes.sum(axis=1), 1, rtol=1e-5)
+    for model, shape in ((network, (2, 43, 128)), (mlp, (2, 512))):
+        classes = model.predict_on_batch(random.normal(size=shape).astype(np.float32))
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(classes).sum(axis=1), 1, rtol=1e-5)
+
+
+# ---------------------------------------------------------------- file
+
+
+@pytest.fixture(scope="module")
+def saved() -> GroupNetworks:
+    """Networks with random weights and batch statistics, as if trained."""
+    random = np.random.default_rng(0)
+    networks = build_mtn({"g": 3, "s": 5})
+    mlp = build_mlp(2 * FEATURE, 3)
+    for network in (*networks.values(), mlp):
+        for variable in network.weights:
+            if variable.name in ("gamma", "moving_variance"):
+                variable.assign(random.uniform(0.5, 1.5, variable.shape))
+            else:
+                scale = max(1, np.prod(variable.shape[:-1])) ** -0.5
+                variable.assign(random.normal(0, scale, variable.shape))
+    mean, std = random.normal(-40, 9, 128), random.uniform(5, 9, 128)
+    return GroupNetworks(networks, 1.0, mean, std, GENRES, ["Ärzte", "b"], mlp)
+
+
+@pytest.fixture(scope="module")
+def path(saved, tmp_path_factory):
+    path = tmp_path_factory.mktemp("networks") / "model.h5"
+    save_networks(path, saved, provenance.make_record(INPUTS))
+    return path
+
+
+def predict(model, crops) -> np.ndarray:
+    return keras.ops.convert_to_numpy(model.predict_on_batch(crops))
+
+
+@pytest.mark.backend
+def test_network_file_round_trip(saved, path):
+    loaded = load_networks(path)
+    assert list(loaded.networks) == ["g", "s"] and list(loaded.genres) == GENRES
+    assert list(loaded.trained_on) == ["Ärzte", "b"] and loaded.width == 1
+    crops = np.random.default_rng(1).random((2, 43, 128), np.float32)
+    # JAX rounds differently when it compiles twice.
+    np.testing.assert_allclose(predict(saved.model, crops), predict(loaded.model, crops), atol=1e-5)
+    assert network_file.read_network_inputs(path) == INPUTS
+
+
+@pytest.mark.backend
+def test_model_concatenates_features_and_probabilities(saved):
+    crops = np.random.default_rng(1).random((3, 43, 128), np.float32)
+    output = predict(saved.model, crops)
+    levels = Decibels(saved.mean, saved.std)(crops)
+    features = [
+        keras.Model(network.input, network.get_layer("feature").output)(levels)
+        for network in saved.networks.values()
+    ]
+    features = np.concatenate([keras.ops.convert_to_numpy(each) for each in features], axis=1)
+    np.testing.assert_allclose(output[:, :512], features, atol=1e-4)
+    classes = keras.ops.convert_to_numpy(saved.mlp(features))
+    np.testing.assert_allclose(output[:, 512:], classes, atol=1e-5)
+
+
+def test_a_track_is_the_mean_over_its_whole_seconds(saved, path):
+    mel = np.random.default_rng(2).random((2 * 43 + 20, 128), np.float32)
+    function, origin, trained_on, classes = feature_extractor(
+        str(path), mirror=None, seed=0, mean_and_std=None
+    )
+    (feature,) = function([mel])
+    expected = predict(saved.model, mel[:86].reshape(2, 43, 128)).mean(axis=0)
+    np.testing.assert_allclose(feature, expected, atol=1e-4)
+    assert list(classes) == GENRES and list(trained_on) == ["Ärzte", "b"]
+    assert origin["model"] == "mtn gs" and origin["artists"] == 2 and len(origin["sha256"]) == 64
+
+
+def test_networks_without_a_classifier_have_features_only(saved, tmp_path):
+    content = GroupNetworks({"s": saved.networks["s"]}, 1.0, saved.mean, saved.std, GENRES, [])
+    save_networks(tmp_path / "last.h5", content, provenance.make_record(INPUTS))
+    extractor = feature_extractor(str(tmp_path / "last.h5"), mirror=None, seed=0, mean_and_std=None)
+    assert list(extractor.classes) == []
+    (feature,) = extractor.function([np.zeros((43, 128), np.float32)])
+    assert feature.shape == (256,)
+
+
+def replace(name: str, change):
+    def damage(file: h5py.File) -> None:
+        values = change(file[name][()])
+        del file[name]
+        file[name] = values
+
+    return damage
+
+
+DAMAGES = {
+    "NaN": replace("networks/g/conv1/kernel", lambda kernel: kernel * np.nan),
+    "another shape": replace("networks/s/conv3/kernel", lambda kernel: kernel[..., :9]),
+    "another number of filters": replace("networks/s/conv3/bias", lambda bias: bias[:9]),
+    "another number of outputs": replace("networks/s/classes/bias", lambda bias: bias[:2]),
+    "an MLP of other genres": replace("mlp/classes/bias", lambda bias: bias[:2]),
+    "mean of fewer bands": replace("decibels/mean", lambda mean: mean[:9]),
+    "tasks out of order": lambda file: file.attrs.modify("tasks", "sg"),
+    "no tasks": lambda file: file.attrs.modify("tasks", ""),
+    "an impossible width": lambda file: file.attrs.modify("width", 1e6),
+    "a width of NaN": lambda file: file.attrs.modify("width", np.nan),
+    "a missing network": lambda file: file.__delitem__("networks/s"),
+    "no genres": lambda file: file.__delitem__("genres"),
+    "provenance": lambda file: file.attrs.modify("made_from", '{"inputs": {"artists": "2"}}'),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_load_networks_rejects_damaged_files(damage, path, tmp_path):
+    broken = shutil.copy(path, tmp_path / "broken.h5")
+    with h5py.File(broken, "r+") as file:
+        DAMAGES[damage](file)
+    with pytest.raises(InputError, match=r"broken\.h5.*(make|download)"):
+        load_networks(broken)
+
+
+def test_load_networks_rejects_other_formats(tmp_path):
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file.attrs["format"] = "artist labels i-vector 1"
+    with pytest.raises(InputError, match=r"not a file of agf2018's networks; make one with train"):
+        load_networks(tmp_path / "other.h5")
+    with pytest.raises(InputError, match="no such file"):
+        network_file.read_network_inputs(tmp_path / "none.h5")

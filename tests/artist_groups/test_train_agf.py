@@ -1,4 +1,4 @@
-"""agf2018 from a split to its judged features, script by script, as its user runs them."""
+"""agf2018 from a split to evaluated features, script by script."""
 
 import h5py
 import numpy as np
@@ -11,96 +11,75 @@ from tests.conftest import error_in_process, run_in_process
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own callbacks
 GROUPS = "data_prep/2b_artist_groups.py"
-FEW = ("--mtn-epochs", 5, "--mlp-epochs", 2, "--batch", 8)
+FEW = ("--mtn-epochs", 5, "--mlp-epochs", 2, "--batch-size", 8)
 
 
 @pytest.fixture(scope="module")
 def corpus(small_corpus, tmp_path_factory):
-    """(split, cache, groups): the small corpus with sub-genres, and its artists in groups."""
+    """(split, cache, groups): the small corpus with sub-genres, and its artist groups."""
     split, _, cache = small_corpus
     folder = tmp_path_factory.mktemp("agf")
     table = split_csv.read_split(split)
     numbers = pd.factorize(table["artist"])[0]
     table["subgenres"] = np.array(["dub|roots", "dub", "swing", "swing|ballad"], object)[numbers]
     split_csv.write_split(table, folder / "small.csv", {"inputs": {}})
-    given = folder / "small.csv", cache
+    split, groups = folder / "small.csv", folder / "groups.h5"
     options = ("--words", "m", "s", "--subgenres", "subgenres", "--clusters", 8, "--groups", 3)
-    made = run_in_process(GROUPS, *given, "--out", folder / "groups.h5", *options)
-    assert made.lines[-1].endswith("complete, words m s of 4 artists in 3 groups")
-    return *given, folder / "groups.h5"
+    ran = run_in_process(GROUPS, split, cache, "--out", groups, *options)
+    assert ran.lines[-1].endswith("complete, words m s of 4 artists in 3 groups")
+    return split, cache, groups
 
 
 @pytest.fixture(scope="module")
 def trained(corpus):
     """The folder of an MTN's run."""
     out = corpus[0].parent / "runs"
-    given = (*corpus, "--out", out, "--kinds", "mtn", "--tasks", "gs")
-    assert "complete" in run_in_process("train_agf.py", *given, *FEW).lines[-1]
-    assert run_in_process("train_agf.py", *given, *FEW).lines == [
-        f"{out / 'mtn_gs_0'}: complete already"
-    ]
+    command = ("train_agf.py", *corpus, "--out", out, "--kinds", "mtn", "--tasks", "gs", *FEW)
+    assert "complete" in run_in_process(*command).lines[-1]
+    assert run_in_process(*command).lines == [f"{out / 'mtn_gs_0'}: complete already"]
     return out / "mtn_gs_0"
 
 
-def test_features_of_a_run_are_judged_by_genre_and_like_any_others(trained, corpus, tmp_path):
+def test_features_of_a_run_are_evaluated_like_any_others(trained, corpus, tmp_path):
     features, (split, *_) = trained / "features.h5", corpus
+    assert feature_file.read_features(features).features.shape == (24, 512)
     json = tmp_path / "mtn_gs_0.json"
-    judged = run_in_process("evaluate.py", "genre", features, split, "--json", json)
-    name, value = judged.lines[-1].split()
-    made = feature_file.read_features(features).select(
-        split_csv.read_split(split)["track_id"], features
-    )
-    assert made.shape == (24, 512)
+    genre = run_in_process("evaluate.py", "genre", features, split, "--json", json)
+    name, value = genre.lines[-1].split()
     assert name == "log_loss" and 0 < float(value) < 20
-    assert any(line.startswith("macro_f1 ") for line in judged.lines)
-    assert run_in_process("evaluate.py", "retrieval", features, split).lines[-1].startswith("map ")
-    assert (
-        run_in_process("evaluate.py", "knn", features, split, "-k", 3).lines[-1].startswith("acc")
-    )
-    table = run_in_process("evaluate.py", "tables", "--results", tmp_path)
-    row = next(line for line in table.lines if line.startswith("| gs |"))
+    assert any(line.startswith("macro_f1 ") for line in genre.lines)
+    retrieval = run_in_process("evaluate.py", "retrieval", features, split)
+    assert retrieval.lines[-1].startswith("map ")
+    tables = run_in_process("evaluate.py", "tables", "--results", tmp_path)
+    row = next(line for line in tables.lines if line.startswith("| gs |"))
     assert f"{float(value):.4f}" in row
-    assert "56 of 57 combinations have no result" in table.out
+    assert "56 of 57 combinations have no result" in tables.out
 
 
-def test_a_run_describes_other_songs_by_its_file(trained, corpus, tmp_path):
-    _, cache, _ = corpus
-    run_in_process(
-        "extract_features.py", trained / "model.h5", cache, "--out", tmp_path / "again.h5"
-    )
-    again, before = (
-        feature_file.read_features(path)
-        for path in (tmp_path / "again.h5", trained / "features.h5")
-    )
+def test_extract_features_with_the_model_of_a_run(trained, corpus, tmp_path):
+    out = tmp_path / "again.h5"
+    run_in_process("extract_features.py", trained / "model.h5", corpus[1], "--out", out)
+    again, before = map(feature_file.read_features, (out, trained / "features.h5"))
     np.testing.assert_allclose(again.features, before.features, atol=1e-4)
     np.testing.assert_allclose(again.probabilities, before.probabilities, atol=1e-4)
     assert again.inputs == before.inputs and list(again.classes) == list(before.classes)
 
 
-def test_groups_are_told_by_their_genres_and_artists(corpus, tmp_path):
-    split, _, groups = corpus
-    run_in_process("evaluate.py", "groups", groups, split, "--out", tmp_path)
-    suffixes = (".md", ".csv", ".tex", ".png", ".svg")
-    names = {f"groups_{word}{suffix}" for word in "ms" for suffix in suffixes}
-    assert {path.name for path in tmp_path.iterdir()} == names
-
-
-def test_what_does_not_go_together_is_refused(corpus, small_corpus, tmp_path):
+def test_refuses_inputs_that_do_not_fit(corpus, small_corpus, tmp_path):
     out = ("--out", tmp_path / "runs")
     for tasks in ("sg", "gx", "ge", "gg"):
-        said = error_in_process("train_agf.py", *corpus, *out, "--tasks", tasks)
-        assert f"--tasks {tasks}: not a set of gsm" in said and "the words m s" in said
-    said = error_in_process("train_agf.py", *corpus, *out, "--kinds", "mtn", "--tasks", "g")
-    assert "an mtn or wstn has two or more" in said
-    # Groups of another split, of another cache, and a file of something else.
+        message = error_in_process("train_agf.py", *corpus, *out, "--tasks", tasks)
+        assert f"--tasks {tasks}: not a set of gsm" in message and "the words m s" in message
+    message = error_in_process("train_agf.py", *corpus, *out, "--kinds", "mtn", "--tasks", "g")
+    assert "an mtn or wstn has two or more tasks" in message
+    # Groups of another split, another format, and a damaged file.
     split, _, cache = small_corpus
-    said = error_in_process("train_agf.py", split, cache, corpus[2], *out)
-    assert "groups.h5" in said and "other inputs (split: " in said
-    said = error_in_process("train_agf.py", *corpus[:2], cache, *out)
-    assert "no file of artist groups; make one with data_prep/2b_artist_groups.py" in said
-    with h5py.File(tmp_path / "damaged.h5", "w") as file, h5py.File(corpus[2]) as whole:
+    message = error_in_process("train_agf.py", split, cache, corpus[2], *out)
+    assert "groups.h5" in message and "other inputs (split: " in message
+    message = error_in_process("train_agf.py", *corpus[:2], cache, *out)
+    assert "not a file of artist groups; make one with data_prep/2b_artist_groups.py" in message
+    damaged = tmp_path / "damaged.h5"
+    with h5py.File(damaged, "w") as file, h5py.File(corpus[2]) as whole:
         file.attrs.update(whole.attrs)
-    assert "damaged.h5" in error_in_process(
-        "train_agf.py", *corpus[:2], tmp_path / "damaged.h5", *out
-    )
+    assert "damaged.h5" in error_in_process("train_agf.py", *corpus[:2], damaged, *out)
     assert not (tmp_path / "runs").exists()
