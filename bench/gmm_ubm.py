@@ -1,22 +1,20 @@
-"""How much faster is an iteration of our GMM training than one of scikit-learn's?
+"""Compare the speed of an iteration of the GMM training with scikit-learn's.
 
-256 diagonal Gaussians on float32 frames of 20 coefficients, from the same start. Ours
-takes 2,000,000 frames. scikit-learn holds several arrays of frames x mixtures at once,
-28 GB for so many, so that it gets the first 500,000 and is counted by the frame. It runs
-with BLAS as it comes and with BLAS on one thread (a busy machine prefers that), and the
-faster of the two is what counts. An iteration's time is that of a fit of four less that of
-a fit of one, over three; the first round warms up and does not count. The sides take
-turns. Prints how far apart the log-likelihoods of a frame are after the same four
-iterations on the same frames, and as its last line the median over the rounds of the ratio
-of times: `vs_sklearn X`.
+Both fit 256 diagonal Gaussians to float32 frames of 20 coefficients, from the same start. This
+package uses 2,000,000 frames. scikit-learn holds several arrays of frames x mixtures at once,
+28 GB for so many, so it uses the first 500,000 frames, and times are per frame. It runs with
+BLAS as configured and with BLAS on one thread, which is faster on a busy machine; the faster of
+the two counts. The time of an iteration is a third of the difference between a fit of four
+iterations and a fit of one. The sides alternate, and the first round is a warm-up. Prints the
+difference between the log-likelihoods per frame after the same four iterations on the same
+frames, and as the last line the median ratio of times over the rounds: `vs_sklearn X`.
 """
 
-import resource
 import statistics
 import sys
-import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
@@ -26,16 +24,17 @@ import threadpoolctl
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
+from bench.resources import peak_memory, timed
 from recognition import gmm_ubm
 
 FRAMES, DIMENSIONS, MIXTURES, ROUNDS, SHORT, LONG = 2_000_000, 20, 256, 3, 1, 4
-PART = 500_000  # frames that scikit-learn has the memory for, and that the start is fitted to
+PART = 500_000  # frames for scikit-learn, and for the start
 
 
 def main() -> None:
-    frames = made_frames()
+    frames = make_frames()
     start, _ = gmm_ubm.fit_gmm(frames[:PART], MIXTURES, iterations=1, seed=0)
-    print(f"{FRAMES} frames made; peak memory {peak():.2f} GB", flush=True)
+    print(f"{FRAMES} frames; peak memory {peak_memory():.2f} GB", flush=True)
 
     def ours(iterations: int, count: int = FRAMES) -> float:
         _, history = gmm_ubm.fit_gmm(
@@ -76,43 +75,33 @@ def main() -> None:
     for number in range(ROUNDS + 1):
         times = {}
         for name, (fit, count) in sides.items():
-            times[name] = timed(fit) / count * 1e9
+            times[name] = iteration_seconds(fit) / count * 1e9
             print(
-                f"{name}: {times[name]:.0f} ns a frame and iteration; peak memory so far "
-                f"{peak():.2f} GB",
+                f"{name}: {times[name]:.0f} ns per frame and iteration; peak memory so far "
+                f"{peak_memory():.2f} GB",
                 flush=True,
             )
         own, *others = times.values()
         if number:
             ratios.append(min(others) / own)
-    apart = abs(ours(LONG, PART) - theirs(LONG))
-    print(f"log-likelihoods of a frame differ by {apart:.1e}")
+    difference = abs(ours(LONG, PART) - theirs(LONG))
+    print(f"log-likelihoods per frame differ by {difference:.1e}")
     print(f"vs_sklearn {statistics.median(ratios):.2f}")
 
 
-def timed(fit: Callable[[int], float]) -> float:
-    """Seconds of an iteration."""
-    seconds = []
-    for iterations in (SHORT, LONG):
-        began = time.perf_counter()
-        fit(iterations)
-        seconds.append(time.perf_counter() - began)
-    return (seconds[1] - seconds[0]) / (LONG - SHORT)
+def iteration_seconds(fit: Callable[[int], float]) -> float:
+    """Return the seconds of one iteration."""
+    short, long = (timed(partial(fit, iterations))[1] for iterations in (SHORT, LONG))
+    return (long - short) / (LONG - SHORT)
 
 
-def made_frames() -> np.ndarray:
-    """(FRAMES, DIMENSIONS) float32 out of 500 overlapping clusters."""
+def make_frames() -> np.ndarray:
+    """Return (FRAMES, DIMENSIONS) float32 from 500 overlapping clusters."""
     random = np.random.default_rng(0)
     means = random.normal(size=(500, DIMENSIONS))
     frames = random.normal(scale=0.7, size=(FRAMES, DIMENSIONS)).astype(np.float32)
     frames += means.astype(np.float32)[random.integers(len(means), size=FRAMES)]
     return frames
-
-
-def peak() -> float:
-    """Most memory that the process ever held, GB."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
 if __name__ == "__main__":

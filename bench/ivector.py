@@ -1,18 +1,17 @@
-"""Is the i-vector baseline practical at the paper's size: 2,000 artists with 15 songs each?
+"""Measure i-vector training at the paper's size: 2,000 artists of 15 tracks.
 
     python bench/ivector.py [--artists 2000]
 
-Trains an extractor as train_ivector.py does by default (256 mixtures, 20 iterations of
-the UBM, 256 dimensions, 10 iterations) on 30 s songs, of which 400 are distinct. In a
-process of its own; prints its log, and
+Trains a model with the defaults of train_ivector.py (256 mixtures, 20 iterations of the UBM,
+256 dimensions, 10 iterations) on tracks of 30 s, of which 400 are distinct, in a process of its
+own. Prints the training log, and
 
     ivector_minutes X    from the mel cache to the finished file, 39 million frames
-    ivector_gb X         the largest size of the process, which counts pages of mapped files
-    ivector_mfcc_gb X    what its MFCC frames take on the disk meanwhile
+    ivector_gb X         peak memory of the process, including pages of mapped files
+    ivector_mfcc_gb X    temporary size of the MFCC frames on disk
 """
 
 import argparse
-import resource
 import subprocess
 import sys
 import tempfile
@@ -23,12 +22,13 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import numpy as np
 
+from bench.resources import peak_memory
 from common.parallel import available_cores
 from data_prep import mel_cache, synthetic_corpus
 from data_prep.mfcc import MfccSettings
 from recognition import ivector_training
 
-DISTINCT, SONGS, FRAMES = 400, 15, 1291
+DISTINCT, TRACKS, FRAMES = 400, 15, 1291
 
 
 def main() -> None:
@@ -52,17 +52,15 @@ def main() -> None:
 
 def train(folder: Path, artists: int) -> None:
     cache = mel_cache.MelCache(folder / "cache.h5")
-    ids = cache.track_id[np.arange(artists * SONGS) % DISTINCT]
-    names = np.repeat([f"artist {number}" for number in range(artists)], SONGS).astype(object)
+    ids = cache.track_id[np.arange(artists * TRACKS) % DISTINCT]
+    names = np.repeat([f"artist {number}" for number in range(artists)], TRACKS).astype(object)
     schedule = ivector_training.IVectorSchedule(256, "kmeans", 20, 256, 10, seed=0)
     run = ivector_training.IVectorRun(folder / "run", {})
-    began = time.perf_counter()
+    start = time.perf_counter()
     ivector_training.train_ivector_model(run, cache, ids, names, MfccSettings(), schedule)
     print((folder / "run/ivector.csv").read_text())
-    unit = 1 if sys.platform == "darwin" else 1024
-    gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
-    print(f"ivector_minutes {(time.perf_counter() - began) / 60:.1f}")
-    print(f"ivector_gb {gb:.2f}")
+    print(f"ivector_minutes {(time.perf_counter() - start) / 60:.1f}")
+    print(f"ivector_gb {peak_memory():.2f}")
     print(f"ivector_mfcc_gb {len(ids) * FRAMES * 20 * 4 / 1e9:.2f}")
 
 

@@ -1,13 +1,13 @@
-"""How much faster are two workers than one at making a mel cache?
+"""Compare the creation of a mel cache by two workers and by one.
 
-Both sides cache the same tracks, in turn, three times each; the last line is
-the ratio of the median speeds: `two_workers_over_one X`.
+Both cache the same tracks, alternating, three times each. The last line is the ratio of the
+median speeds: `two_workers_over_one X`.
 """
 
 import statistics
 import sys
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
@@ -15,6 +15,7 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 import pandas as pd
 import soundfile
 
+from bench.resources import timed
 from data_prep import mel_cache, synthetic_corpus
 
 CLIPS, TRACKS, ROUNDS = 20, 2000, 3
@@ -22,22 +23,21 @@ CLIPS, TRACKS, ROUNDS = 20, 2000, 3
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        table = tracks(Path(folder))
+        table = make_tracks(Path(folder))
         seconds: dict[int, list[float]] = {1: [], 2: []}
         for _ in range(ROUNDS):
             for workers, measured in seconds.items():
                 out = Path(folder) / "cache.h5"
-                began = time.perf_counter()
-                mel_cache.make_mel_cache(table, folder, out, workers=workers)
-                measured.append(time.perf_counter() - began)
+                make = partial(mel_cache.make_mel_cache, table, folder, out, workers=workers)
+                measured.append(timed(make)[1])
                 out.unlink()
                 print(f"{workers} workers: {TRACKS / measured[-1]:.1f} tracks/s", flush=True)
     one, two = (statistics.median(seconds[workers]) for workers in (1, 2))
     print(f"two_workers_over_one {one / two:.2f}")
 
 
-def tracks(folder: Path) -> pd.DataFrame:
-    """Clips of 30 s as WAV files, and a split that lists them over and over."""
+def make_tracks(folder: Path) -> pd.DataFrame:
+    """Write clips of 30 s as WAV files, and return a split that lists each many times."""
     catalog = synthetic_corpus.corpus_table(source_artists=CLIPS, source_tracks=1, target_artists=0)
     for number, path in enumerate(catalog["path"]):
         waveform = synthetic_corpus.render_track(path)

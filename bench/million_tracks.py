@@ -1,21 +1,20 @@
-"""Do steps 1 and 2 carry 1,000,000 tracks of 50,000 artists?
+"""Measure steps 1 and 2 with 1,000,000 tracks of 50,000 artists.
 
-Deals a made-up catalog and writes the split, then runs step 2 on it with a
-decoder that gives one frame at once, so that what is left is its bookkeeping;
-kills it near the end, and starts it again. Prints
+Splits a synthetic catalogue, then runs step 2 on it with a decoder that returns one frame
+immediately, so that only the bookkeeping is measured. Kills step 2 near the end and restarts it.
+Prints
 
-    split_seconds X       to deal the catalog and write the split
-    split_gb X            the largest size of that process
-    cache_ms_per_track X  of step 2 with one worker, from its start, besides decoding
-    restart_seconds X     from its start after the kill until it decodes again
-    cache_gb X            the largest size of that process
+    split_seconds X       to split the catalogue and write the file
+    split_gb X            peak memory of that process
+    cache_ms_per_track X  of step 2 with one worker, without decoding
+    restart_seconds X     from the restart until the first new track
+    cache_gb X            peak memory of that process
     open_seconds X        to open the finished cache and find all tracks in it
-    open_gb X             the largest size of that process
+    open_gb X             peak memory of that process
 
-It takes a few minutes and 1 GB of the disk.
+It takes a few minutes and 1 GB of disk space.
 """
 
-import resource
 import subprocess
 import sys
 import tempfile
@@ -27,27 +26,28 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 import numpy as np
 import pandas as pd
 
+from bench.resources import peak_memory
 from data_prep import artist_split, mel_cache, split_csv
 
 TRACKS, ARTISTS = 1_000_000, 50_000
-LEFT = 2_000  # tracks that are not cached yet when it is killed
+REMAINING = 2_000  # tracks that are not cached when it is killed
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         subprocess.run(stage("split", folder), check=True)
-        began, cached = time.perf_counter(), Lines(folder / "c.h5.making" / "journal")
+        start, cached = time.perf_counter(), Lines(folder / "c.h5.making" / "journal")
         first = subprocess.Popen(stage("cache", folder))
-        cached.wait_for(TRACKS - LEFT, first)
-        seconds = time.perf_counter() - began
+        cached.wait_for(TRACKS - REMAINING, first)
+        seconds = time.perf_counter() - start
         first.kill()
         first.wait()
         print(f"cache_ms_per_track {1000 * seconds / cached.count():.3f}", flush=True)
-        began, before = time.perf_counter(), cached.count()
+        start, before = time.perf_counter(), cached.count()
         second = subprocess.Popen(stage("cache", folder))
         cached.wait_for(before + 1, second)
-        print(f"restart_seconds {time.perf_counter() - began:.1f}", flush=True)
+        print(f"restart_seconds {time.perf_counter() - start:.1f}", flush=True)
         if second.wait():
             raise SystemExit(second.returncode)
         subprocess.run(stage("open", folder), check=True)
@@ -58,7 +58,7 @@ def stage(name: str, folder: Path) -> list[str]:
 
 
 class Lines:
-    """The lines of a file that grows, counted as they come."""
+    """Counts the lines of a growing file."""
 
     def __init__(self, path: Path):
         self._path, self._read, self._lines = path, 0, 0
@@ -75,12 +75,14 @@ class Lines:
     def wait_for(self, lines: int, process: subprocess.Popen) -> None:
         while self.count() < lines:
             if process.poll() is not None:
-                raise SystemExit(f"ended after {self.count()} tracks, status {process.returncode}")
+                raise SystemExit(
+                    f"stopped after {self.count()} tracks, status {process.returncode}"
+                )
             time.sleep(0.05)
 
 
 def split(folder: Path) -> None:
-    """Step 1: an artist's songs lie all over the catalog, in four albums."""
+    """Run step 1; the tracks of an artist, in four albums, are scattered over the catalogue."""
     number = np.random.default_rng(0).permutation(TRACKS)
     ids = [f"TR{one:016}" for one in number]
     table = pd.DataFrame(
@@ -91,41 +93,36 @@ def split(folder: Path) -> None:
             "album": [f"album {one % (4 * ARTISTS)}" for one in number],
         }
     )
-    began = time.perf_counter()
+    start = time.perf_counter()
     split_csv.write_split(artist_split.split_by_artist(table)[0], folder / "s.csv", {"inputs": {}})
-    print(f"split_seconds {time.perf_counter() - began:.1f}")
-    print(f"split_gb {largest_size():.2f}")
+    print(f"split_seconds {time.perf_counter() - start:.1f}")
+    print(f"split_gb {peak_memory():.2f}")
 
 
 def cache(folder: Path) -> None:
-    """Step 2, as its script does it."""
+    """Run step 2 like its script."""
     mel_cache._float16_frames = one_frame
     mel_cache.make_mel_cache(
         split_csv.read_split(folder / "s.csv"), folder, folder / "c.h5", workers=1
     )
-    print(f"cache_gb {largest_size():.2f}")
+    print(f"cache_gb {peak_memory():.2f}")
 
 
 def one_frame(path: str, front_end: object) -> tuple[np.ndarray, float, float]:
-    """In a worker: what decoding gives, without decoding."""
+    """Return what decoding returns, without decoding (runs in a worker)."""
     value = int(path[-5]) / 8
     return np.full((1, 128), value, np.float16), 128 * value, 128 * value**2
 
 
 def open_cache(folder: Path) -> None:
-    """What training does first."""
+    """Open the cache like a training script."""
     tracks = split_csv.read_split(folder / "s.csv")["track_id"].to_numpy(object)
-    began = time.perf_counter()
-    found = mel_cache.MelCache(folder / "c.h5")
-    if len(found.rows(tracks)) != TRACKS:
+    start = time.perf_counter()
+    cache = mel_cache.MelCache(folder / "c.h5")
+    if len(cache.rows(tracks)) != TRACKS:
         raise SystemExit("tracks are missing")
-    print(f"open_seconds {time.perf_counter() - began:.1f}")
-    print(f"open_gb {largest_size():.2f}")
-
-
-def largest_size() -> float:
-    """Of this process so far, in GB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    print(f"open_seconds {time.perf_counter() - start:.1f}")
+    print(f"open_gb {peak_memory():.2f}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""The published way of training the siamese model, in its essentials, to measure against.
+"""The essential parts of the published training method of the siamese model, for comparison.
 
-One .npy file a song, of which all is read for each crop; a set difference, a
-list and a shuffle over all songs for each example; and six towers that share
-their layers, each run for itself. Written anew from the papers' description.
+There is one .npy file per track, which is read completely for each crop. Each example needs a
+set difference, a list and a shuffle over all tracks. Six towers share their layers, and each runs
+separately. Reimplemented from the papers' description.
 """
 
 import random
@@ -19,8 +19,8 @@ from models.siamese import HingeLoss
 layers, ops = keras.layers, keras.ops
 
 
-def write_songs(cache: MelCache, folder: Path) -> list[Path]:
-    """Each track of the cache as a .npy file of float32."""
+def write_tracks(cache: MelCache, folder: Path) -> list[Path]:
+    """Write each track of the cache as a .npy file of float32."""
     paths = [folder / f"{number}.npy" for number in range(len(cache))]
     for path, track in zip(paths, cache.track_id, strict=True):
         np.save(path, cache[track].astype(np.float32))
@@ -28,7 +28,7 @@ def write_songs(cache: MelCache, folder: Path) -> list[Path]:
 
 
 def build_towers(mean: float, std: float, negatives: int = 4) -> keras.Model:
-    """Six inputs, each through the encoder in its own pass."""
+    """Return a model that applies the encoder to six inputs in separate passes."""
     encoder, normalise = build_encoder(), normalisation(mean, std)
     inputs = [keras.Input((SEGMENT, BANDS)) for _ in range(2 + negatives)]
     unit = layers.UnitNormalization(axis=-1)
@@ -39,27 +39,27 @@ def build_towers(mean: float, std: float, negatives: int = 4) -> keras.Model:
     return model
 
 
-class Songs(keras.utils.PyDataset):
+class PublishedBatches(keras.utils.PyDataset):
     """Batches of anchor, positive and four negatives.
 
     Parameters
     ----------
     files
-        A song of number n is read from files[n % len(files)].
-    artists, songs
-        How many artists, and songs of each.
+        Track n is read from files[n % len(files)].
+    artists, tracks
+        The number of artists, and of tracks per artist.
     """
 
     def __init__(
-        self, files: list[Path], artists: int, songs: int, *, batch: int, steps: int, workers: int
+        self, files: list[Path], artists: int, tracks: int, *, batch: int, steps: int, workers: int
     ):
         super().__init__(workers=workers, use_multiprocessing=workers > 1)
         self._files, self._batch, self._steps = files, batch, steps
-        self._artist_songs = [
-            list(range(artist * songs, (artist + 1) * songs)) for artist in range(artists)
+        self._artist_tracks = [
+            list(range(artist * tracks, (artist + 1) * tracks)) for artist in range(artists)
         ]
-        self._all = list(range(artists * songs))
-        self._songs = songs
+        self._all = list(range(artists * tracks))
+        self._tracks = tracks
 
     def __len__(self) -> int:
         return self._steps
@@ -70,13 +70,13 @@ class Songs(keras.utils.PyDataset):
         return x, np.zeros(self._batch, np.float32)
 
     def _example(self, anchor: int) -> list[np.ndarray]:
-        own = self._artist_songs[anchor // self._songs]
-        positive = random.choice([song for song in own if song != anchor])
+        own = self._artist_tracks[anchor // self._tracks]
+        positive = random.choice([track for track in own if track != anchor])
         others = list(set(self._all) - set(own))
         random.shuffle(others)
-        return [self._crop(song) for song in (anchor, positive, *others[:4])]
+        return [self._crop(track) for track in (anchor, positive, *others[:4])]
 
-    def _crop(self, song: int) -> np.ndarray:
-        mel = np.load(self._files[song % len(self._files)])
+    def _crop(self, track: int) -> np.ndarray:
+        mel = np.load(self._files[track % len(self._files)])
         first = random.randrange(len(mel) - SEGMENT + 1)
         return mel[first : first + SEGMENT]

@@ -1,11 +1,11 @@
-"""Do the released weights describe real music, and more artists better?
+"""Evaluate the released weights on real music.
 
     python bench/real_clips.py FOLDER --mirror RELEASED_WEIGHTS [--out FILE.csv]
 
-FOLDER holds clips named GENRE.NUMBER.wav, ten or more a genre. Retrieval takes
-all of them; k-NN and linear softmax are averaged over ten random splits of 6
-training, 2 validation and 2 test clips a genre. A genre taken for an artist: equal
-error rate and accuracy of 3 clips by 7 that enrol it, over ten draws. Prints a
+FOLDER contains clips named GENRE.NUMBER.wav, at least ten per genre. Retrieval uses all of
+them; k-NN and linear softmax are averaged over ten random splits into 6 training, 2 validation
+and 2 test clips per genre. For equal error rate and identification accuracy, each genre is
+treated as an artist, with 7 enrolment clips and 3 test clips, averaged over ten draws. Prints a
 Markdown table.
 """
 
@@ -44,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--mirror", type=Path)
-    parser.add_argument("--out", type=Path, help="keep the table as CSV too")
+    parser.add_argument("--out", type=Path, help="CSV file of the table")
     args = parser.parse_args()
     table = folder.read_folder_paths(Request(root=args.folder, pattern="{genre}.{}")).table
     table["subset"] = "train"
@@ -52,21 +52,23 @@ def main() -> None:
         out = Path(scratch) / "cache.h5"
         mel_cache.make_mel_cache(table, args.folder, out, workers=available_cores())
         cache = mel_cache.MelCache(out)
-        rows = [scores(name, table, cache, args.mirror) for name in WEIGHTS]
-    made = pd.DataFrame(rows)
+        rows = [evaluate(name, table, cache, args.mirror) for name in WEIGHTS]
+    scores = pd.DataFrame(rows)
     if args.out:
-        made.round(6).to_csv(args.out, index=False)
-    print(to_markdown(made))
+        scores.round(6).to_csv(args.out, index=False)
+    print(to_markdown(scores))
 
 
-def scores(name: str, table: pd.DataFrame, cache: mel_cache.MelCache, mirror: Path | None) -> dict:
-    """The three measures of one set of features, by the scores' names."""
+def evaluate(
+    name: str, table: pd.DataFrame, cache: mel_cache.MelCache, mirror: Path | None
+) -> dict:
+    """Return the scores of one set of features by name."""
     function, *_ = feature_extractor(
         name, mirror=mirror, seed=0, mean_and_std=(cache.mean, cache.std)
     )
     vectors = np.stack(list(function(cache[track] for track in table["track_id"])))
     row_of = dict(zip(table["track_id"], vectors, strict=True))
-    by_cosine = systems.cosine_scorer(vectors)
+    scorer = systems.cosine_scorer(vectors)
     nearest, linear = [], []
     for seed in range(SPLITS):
         split, _ = split_by_artist(
@@ -82,7 +84,7 @@ def scores(name: str, table: pd.DataFrame, cache: mel_cache.MelCache, mirror: Pa
     draws = [verification.draw_enrolment(table["genre"], 7, 3, seed=seed) for seed in range(SPLITS)]
     recognised = {
         protocol: np.mean(
-            systems.evaluate_recognition(protocol, by_cosine, draws, one_shot=False).values
+            systems.evaluate_recognition(protocol, scorer, draws, one_shot=False).values
         )
         for protocol in ("verification", "identification")
     }

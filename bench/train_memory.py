@@ -1,9 +1,8 @@
-"""How much memory does training take besides the mapped cache, at the paper's largest scale?
+"""Measure the memory of training at the paper's largest scale, without the mapped cache.
 
-Trains a few steps of the siamese model on 10,000 artists of 20 songs: a cache
-of 66 GB, which is sparse on disk and reads as silence. The last line is the
-largest size of the process without its mapped files: `gib_besides_the_cache X`.
-Linux only.
+Trains the siamese model for a few steps on 10,000 artists of 20 tracks. The cache of 66 GB is
+sparse on disk and reads as silence. The last line is the peak memory of the process without its
+mapped files: `gib_besides_the_cache X`. Linux only.
 """
 
 import json
@@ -28,7 +27,7 @@ from data_prep.mel_cache import FORMAT
 
 ARTISTS, SUBSETS = 10_000, ["train"] * 17 + ["valid"] + ["test"] * 2
 FRAMES = 1291
-SECONDS = 120  # after which it is stopped: an epoch would take hours here
+SECONDS = 120  # until training is stopped; an epoch would take hours
 
 
 def main() -> None:
@@ -40,25 +39,25 @@ def main() -> None:
         command = ["train_siamese.py", folder / "s.csv", folder / "c.h5", "--out", folder / "run"]
         training = subprocess.Popen([sys.executable, *map(str, command)])
         threading.Timer(SECONDS, training.terminate).start()
-        largest = 0
+        peak = 0
         while training.poll() is None:
             status = Path(f"/proc/{training.pid}/status").read_text()
-            largest = max([largest, *map(int, re.findall(r"RssAnon:\s+(\d+) kB", status))])
+            peak = max([peak, *map(int, re.findall(r"RssAnon:\s+(\d+) kB", status))])
             time.sleep(0.2)
-    print(f"gib_besides_the_cache {largest / 2**20:.2f}")
+    print(f"gib_besides_the_cache {peak / 2**20:.2f}")
 
 
 def write_split(path: Path) -> None:
-    """So many artists, each with the songs of its subsets."""
-    songs = len(SUBSETS)
-    ids = [f"{number}" for number in range(ARTISTS * songs)]
+    """Write a split of ARTISTS artists, each with a track for every entry of SUBSETS."""
+    tracks = len(SUBSETS)
+    ids = [f"{number}" for number in range(ARTISTS * tracks)]
     table = pd.DataFrame({"track_id": ids, "path": ids, "subset": SUBSETS * ARTISTS})
-    table["artist"] = [f"artist {number // songs}" for number in range(len(ids))]
+    table["artist"] = [f"artist {number // tracks}" for number in range(len(ids))]
     split_csv.write_split(table, path, {"inputs": {}})
 
 
 def write_cache(path: Path, tracks: int) -> None:
-    """A mel cache whose frames are declared and never written."""
+    """Write a mel cache whose frames are allocated but never written."""
     with h5py.File(path, "w") as file:
         early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)

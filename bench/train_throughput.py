@@ -1,19 +1,18 @@
-"""How near does training come to the bare compiled step, and how far ahead of the published way?
+"""Compare training with the bare compiled step and with the published method.
 
     python bench/train_throughput.py [--out results/bench]
 
-Both sides in one run, on as many songs of noise-like music as the paper had,
-which share 1,000 cached ones:
+All comparisons use as many tracks as the paper, which share 1,000 cached ones:
 
-- `fit` as the scripts call it, end to end (crops, validation, logs and files
-  of every epoch), against the same numbers of bare train and test steps on one
-  resident batch, in turn, epoch by epoch;
-- examples/s of the siamese `fit` against the published way (bench/published.py)
-  at 500 to 10,000 artists: a table and a plot.
+- `fit` as the scripts call it, end to end (crops, validation, logs and files of every epoch),
+  against the same numbers of bare training and test steps on one batch in the device's memory,
+  alternating epoch by epoch;
+- examples/s of the siamese `fit` against the published method (bench/published.py) with 500 to
+  10,000 artists: a table and a plot.
 
-On an accelerator also absolute siamese examples/s, streamed and resident, in
-float32 and mixed precision. The last lines are medians of a round's ratio
-(of the bare step), and a ratio of medians (of the published way).
+On an accelerator, also siamese examples/s with streamed and resident data, in float32 and mixed
+precision. The last lines are the median over the rounds of the ratio to the bare step, and a
+ratio of medians for the published method.
 """
 
 import argparse
@@ -34,7 +33,7 @@ import pandas as pd
 
 from artist_groups import group_networks, network_file
 from bench import published
-from bench.mel_cache import tracks
+from bench.mel_cache import make_tracks
 from common.parallel import available_cores
 from data_prep import mel_cache
 from data_prep.batches import Batches, Crops, LabelledBatches, SiameseBatches, TrackSampler
@@ -49,14 +48,14 @@ from training.data_placement import Placement
 from training.devices import open_devices
 from training.loop import Task, TrainingSchedule, fit
 
-CACHED = 1000  # distinct songs in the cache
-SONGS, VALID = 15, 3  # of an artist, for training and for validation
+CACHED = 1000  # distinct tracks in the cache
+TRACKS, VALID = 15, 3  # training and validation tracks per artist
 ARTISTS = 5000
-SIZES = (500, 1000, 2000, 5000, 10000)  # artists of the comparison with the published way
+SIZES = (500, 1000, 2000, 5000, 10000)  # artists, for the published method
 BATCH, NEGATIVES = {"siamese": 15, "basic": 15, "agf": 64}, 4
-STEPS = {"siamese": 400, "basic": 1000, "agf": 150}  # an epoch here; the papers' have 330 to 5,000
+STEPS = {"siamese": 400, "basic": 1000, "agf": 150}  # per epoch; the papers have 330 to 5,000
 GENRES = 16
-VALIDATED = {"siamese": True, "basic": True, "agf": False}  # as the papers do
+VALIDATED = {"siamese": True, "basic": True, "agf": False}  # as in the papers
 ROUNDS = 9
 
 
@@ -64,19 +63,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, help="folder for the comparison's table and plot")
+    parser.add_argument("--out", type=Path, help="output folder of the table and plot")
     parser.add_argument("--only", choices=("bare", "published", "accelerator"))
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         mel_cache.make_mel_cache(
-            tracks(folder)[:CACHED], folder, folder / "c.h5", workers=available_cores()
+            make_tracks(folder)[:CACHED], folder, folder / "c.h5", workers=available_cores()
         )
         cache = mel_cache.MelCache(folder / "c.h5")
-        with open_devices(False) as found:
-            print(f"on {found}", flush=True)
+        with open_devices(False) as devices:
+            print(f"on {devices}", flush=True)
             lines = []
-            if args.only in (None, "accelerator") and found.kind != "cpu":
+            if args.only in (None, "accelerator") and devices.kind != "cpu":
                 accelerator(cache, folder)
             if args.only in (None, "bare"):
                 for kind in STEPS:
@@ -92,10 +91,10 @@ def main() -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Watched(Batches):
-    """Batches that call `between` before the first of each epoch, and time the epochs."""
+class TimedBatches(Batches):
+    """Batches that call `between` before each epoch, and record when epochs start and end."""
 
-    of: Batches
+    batches: Batches
     between: Callable[[int], None]
     began: dict
     ended: dict
@@ -105,17 +104,17 @@ class Watched(Batches):
             self.ended[epoch - 1] = time.perf_counter()
             self.between(epoch)
             self.began[epoch] = time.perf_counter()
-        return self.of.places(epoch, number)
+        return self.batches.places(epoch, number)
 
     def _songs(self, drawn, rng):
         raise NotImplementedError
 
 
-def batches_of(
-    kind: str, cache: mel_cache.MelCache, artists: int, songs: int, steps: int, batch: int
+def make_batches(
+    kind: str, cache: mel_cache.MelCache, artists: int, tracks: int, steps: int, batch: int
 ) -> Batches:
-    """Some steps' worth of anchors among all songs of so many artists."""
-    artist = np.repeat(np.arange(artists), songs)
+    """Return batches for some steps, with anchors from the tracks of some artists."""
+    artist = np.repeat(np.arange(artists), tracks)
     ids = cache.track_id[np.arange(len(artist)) % CACHED]
     crops = Crops(cache, ids, group_networks.FRAMES if kind == "agf" else SEGMENT)
     anchors = np.random.default_rng(0).permutation(len(artist))[: steps * batch]
@@ -128,8 +127,8 @@ def batches_of(
     return SiameseBatches(crops, anchors, batch, 0, sampler=sampler, negatives=NEGATIVES)
 
 
-def model_of(kind: str, cache: mel_cache.MelCache, precision: str = "float32"):
-    """A model, its loss and its metrics."""
+def make_model(kind: str, cache: mel_cache.MelCache, precision: str = "float32"):
+    """Return a model, its loss and its metrics."""
     if kind == "agf":
         mean, std = (np.full(group_networks.BANDS, value) for value in (-40, 20))
         return (
@@ -148,12 +147,12 @@ RUNS = itertools.count()
 
 
 def save(path: Path, models: Sequence[keras.Model], made_from: dict) -> None:
-    """Write a model's weights as the scripts do."""
+    """Write a model's weights like the scripts."""
     (model,) = models
     if model.name == "on_log_mel":
         networks, flat = {"g": model.get_layer("network")}, np.ones(group_networks.BANDS)
-        made = network_file.GroupNetworks(networks, 1.0, flat, flat, ["genre"] * GENRES, [])
-        network_file.save_networks(path, made, made_from)
+        groups = network_file.GroupNetworks(networks, 1.0, flat, flat, ["genre"] * GENRES, [])
+        network_file.save_networks(path, groups, made_from)
     else:
         pretrained.save_weights(path, model, mean=0.0, std=1.0, made_from=made_from)
 
@@ -171,22 +170,29 @@ def fit_seconds(
     precision: str = "float32",
     between: Callable[[int], None] = lambda epoch: None,
 ) -> list[float]:
-    """Seconds of each epoch of `fit` but the first, which compiles."""
+    """Return the seconds of each epoch of `fit` except the first, which compiles."""
     batch = batch or BATCH[kind]
-    train = batches_of(kind, cache, artists, SONGS, steps, batch)
+    train = make_batches(kind, cache, artists, TRACKS, steps, batch)
     valid = None
     if VALIDATED[kind]:
-        valid = batches_of(kind, cache, artists, VALID, steps * VALID // SONGS, batch)
+        valid = make_batches(kind, cache, artists, VALID, steps * VALID // TRACKS, batch)
     began, ended = {}, {}
-    watched = Watched(
-        train.crops, train.anchors, batch, 0, of=train, between=between, began=began, ended=ended
+    timed_batches = TimedBatches(
+        train.crops,
+        train.anchors,
+        batch,
+        0,
+        batches=train,
+        between=between,
+        began=began,
+        ended=ended,
     )
-    with open_devices(False) as found:
-        placement = Placement.choose(found, train.crops, data)
+    with open_devices(False) as devices:
+        placement = Placement.choose(devices, train.crops, data)
         run = TrainingRun(folder / f"run{next(RUNS)}", {"name": "bench"}, save)
         schedule = TrainingSchedule(1e-4, rounds + 1, adam=kind == "agf")
-        task = Task(*model_of(kind, cache, precision), watched, valid)
-        fit([task], schedule, run, placement, found)
+        task = Task(*make_model(kind, cache, precision), timed_batches, valid)
+        fit([task], schedule, run, placement, devices)
     ended[rounds] = time.perf_counter()
     return [ended[epoch] - began[epoch] for epoch in range(1, rounds + 1)]
 
@@ -195,7 +201,7 @@ def fit_seconds(
 
 
 def against_bare(kind: str, cache: mel_cache.MelCache, folder: Path) -> float:
-    """Bare seconds over `fit`'s, for the same numbers of train and test steps."""
+    """Return the ratio of bare steps to `fit` in seconds, for equal numbers of steps."""
     steps = STEPS[kind]
     train, test = bare_steps(kind, cache)
     bare: list[float] = []
@@ -204,16 +210,16 @@ def against_bare(kind: str, cache: mel_cache.MelCache, folder: Path) -> float:
         began = time.perf_counter()
         train(steps if epoch else 3)
         if VALIDATED[kind]:
-            test(steps * VALID // SONGS if epoch else 3)
+            test(steps * VALID // TRACKS if epoch else 3)
         if epoch:
             bare.append(time.perf_counter() - began)
 
     ours = fit_seconds(
         kind, cache, folder, artists=ARTISTS, steps=steps, rounds=ROUNDS, between=between
     )
-    for ours_now, bare_now in zip(ours, bare, strict=True):
+    for fit_now, bare_now in zip(ours, bare, strict=True):
         print(
-            f"{kind}: fit {steps * BATCH[kind] / ours_now:.0f} examples/s with its validation, "
+            f"{kind}: fit {steps * BATCH[kind] / fit_now:.0f} examples/s with validation, "
             f"bare steps {steps * BATCH[kind] / bare_now:.0f}",
             flush=True,
         )
@@ -221,11 +227,11 @@ def against_bare(kind: str, cache: mel_cache.MelCache, folder: Path) -> float:
 
 
 def bare_steps(kind: str, cache: mel_cache.MelCache) -> tuple[Callable, Callable]:
-    """Functions that run n compiled train steps, and n test steps, on one resident batch."""
-    model, loss, metrics = model_of(kind, cache)
+    """Return functions that run n compiled training steps, and n test steps, on one batch."""
+    model, loss, metrics = make_model(kind, cache)
     optimizer = TrainingSchedule(1e-4, 1, adam=kind == "agf").optimizer()
     model.compile(optimizer, loss, metrics=metrics)
-    x, y = batches_of(kind, cache, ARTISTS, SONGS, 1, BATCH[kind])[0, 0]
+    x, y = make_batches(kind, cache, ARTISTS, TRACKS, 1, BATCH[kind])[0, 0]
     x, y = keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(y)
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -268,20 +274,20 @@ def bare_steps(kind: str, cache: mel_cache.MelCache) -> tuple[Callable, Callable
     return (lambda count: [model.train_step((x, y)) for _ in range(count)]), test
 
 
-# ---------------------------------------------------------------- against the published way
+# ---------------------------------------------------------------- against the published method
 
 
 def against_published(cache: mel_cache.MelCache, folder: Path, out: Path | None) -> float:
-    """Ours over theirs at 5,000 artists; a table of all sizes, and a plot in `out`."""
-    files = published.write_songs(cache, folder)
+    """Return the ratio of speeds with 5,000 artists; write a table and a plot of all sizes."""
+    files = published.write_tracks(cache, folder)
     towers = published.build_towers(cache.mean, cache.std)
     rows = []
     for artists in SIZES:
-        theirs = published_speeds(towers, files, artists)
+        published_speed = published_speeds(towers, files, artists)
         seconds = fit_seconds("siamese", cache, folder, artists=artists, steps=100, rounds=3)
-        theirs += published_speeds(towers, files, artists)
+        published_speed += published_speeds(towers, files, artists)
         ours = 100 * BATCH["siamese"] / statistics.median(seconds)
-        row = {"artists": artists, "published": statistics.median(theirs), "ours": ours}
+        row = {"artists": artists, "published": statistics.median(published_speed), "ours": ours}
         rows.append({**row, "ratio": ours / row["published"]})
         print("{artists} artists: published {published:.1f}, ours {ours:.0f}".format(**rows[-1]))
         sys.stdout.flush()
@@ -295,9 +301,11 @@ def against_published(cache: mel_cache.MelCache, folder: Path, out: Path | None)
 
 
 def published_speeds(towers: keras.Model, files: list[Path], artists: int) -> list[float]:
-    """Examples/s of two epochs of a few steps, after one that compiles; two loading processes."""
+    """Return examples/s of two epochs after one that compiles, with two loading processes."""
     steps = max(8, 32 * 500 // artists)
-    data = published.Songs(files, artists, SONGS, batch=BATCH["siamese"], steps=steps, workers=2)
+    data = published.PublishedBatches(
+        files, artists, TRACKS, batch=BATCH["siamese"], steps=steps, workers=2
+    )
     seconds = []
     for _ in range(3):
         began = time.perf_counter()
@@ -307,7 +315,7 @@ def published_speeds(towers: keras.Model, files: list[Path], artists: int) -> li
 
 
 def plot(table: pd.DataFrame, path: Path) -> None:
-    """Examples/s against the number of artists, both axes logarithmic."""
+    """Plot examples/s against the number of artists on logarithmic axes."""
     figure, axes = plt.subplots(figsize=(4.5, 3), layout="constrained")
     for name, marker in (("ours", "o"), ("published", "s")):
         axes.plot(table["artists"], table[name], marker=marker, label=name)
@@ -323,7 +331,7 @@ def plot(table: pd.DataFrame, path: Path) -> None:
 
 
 def accelerator(cache: mel_cache.MelCache, folder: Path) -> None:
-    """Print siamese examples/s, streamed and resident, float32 and mixed."""
+    """Print siamese examples/s with streamed and resident data, in float32 and mixed precision."""
     for batch, data, precision in itertools.product(
         (15, 240), ("stream", "resident"), ("float32", "mixed")
     ):
