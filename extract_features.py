@@ -86,9 +86,7 @@ def main() -> int:
             f"{track}: {reason}"
         )
     classes = extractor.classes
-    features, probabilities = np.split(
-        np.stack(vectors), [len(vectors[0]) - len(classes)], axis=1
-    )
+    features, probabilities = np.split(np.stack(vectors), [len(vectors[0]) - len(classes)], axis=1)
     feature_file.write_features(
         args.out,
         feature_file.Features(

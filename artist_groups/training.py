@@ -152,7 +152,7 @@ class Experiment:
             training,
             placement,
             self.devices,
-            turn=lambda epoch: int(turns[epoch]),
+            task_order=turns,
         )
         keras.utils.clear_session()
 

@@ -229,7 +229,7 @@ def against_bare(kind: str, cache: mel_cache.MelCache, folder: Path) -> float:
 def bare_steps(kind: str, cache: mel_cache.MelCache) -> tuple[Callable, Callable]:
     """Return functions that run n compiled training steps, and n test steps, on one batch."""
     model, loss, metrics = make_model(kind, cache)
-    optimizer = TrainingSchedule(1e-4, 1, adam=kind == "agf").optimizer()
+    optimizer = TrainingSchedule(1e-4, 1, adam=kind == "agf").make_optimizer()
     model.compile(optimizer, loss, metrics=metrics)
     x, y = make_batches(kind, cache, ARTISTS, TRACKS, 1, BATCH[kind])[0, 0]
     x, y = keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(y)

@@ -1,4 +1,4 @@
-"""The folder of one training: what it is made from, what it holds, and how it goes on."""
+"""The folder of a training: the weights, the log, and the state that it resumes from."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -16,16 +16,16 @@ from models.keras_backend import keras
 
 @dataclass(frozen=True)
 class TrainingState:
-    """A training after some epochs: all that its next epoch depends on.
+    """A training after some epochs: everything that its next epoch depends on.
 
     Attributes
     ----------
     variables
-        Arrays of the model's and then of the optimizer's variables.
+        Values of the variables of the models and the optimizers.
     history
-        What each epoch ended with: {name: one float an epoch}.
+        {name: one value per epoch}, the columns of the log.
     finished
-        No epoch is to follow.
+        Whether there is no epoch left.
     """
 
     variables: list[np.ndarray]
@@ -34,7 +34,7 @@ class TrainingState:
 
     @property
     def epochs(self) -> int:
-        """How many there were."""
+        """Number of epochs so far."""
         return len(next(iter(self.history.values()), ()))
 
 
@@ -42,18 +42,16 @@ class TrainingState:
 class TrainingRun:
     """The folder of one training.
 
-    After every epoch it gets, each written whole: best.h5 if the validation
-    loss was never lower, last.h5, log.csv, and lastly state.h5, from which the
-    same command goes on after a kill. Once all is done, run.json comes and
-    state.h5 goes.
+    After every epoch it contains best.h5 (the weights with the lowest validation loss),
+    last.h5, log.csv and state.h5, from which the same command resumes after a kill. At the end
+    run.json is written and state.h5 is deleted.
 
     Attributes
     ----------
     inputs
-        What the training is made from (see `training.inputs`).
+        What the training is made from, see `training.inputs`.
     save
-        Writes weights whole, given the path, the models, and the record to put into the
-        attribute `made_from`.
+        Function of a path, the models, and the provenance record, that writes a weights file.
     """
 
     folder: Path
@@ -61,59 +59,36 @@ class TrainingRun:
     save: Callable[[Path, Sequence[keras.Model], dict], None]
 
     def is_complete(self) -> bool:
-        """Whether a finished training from these inputs is there already.
+        """Return whether the folder contains a finished training from these inputs.
 
         Raises
         ------
         InputError
-            One from other inputs is there, finished or not.
+            The folder contains a training from other inputs, finished or not.
         """
-        found = provenance.read_sidecar(self.folder / "run")["inputs"]
-        begun = found or self._begun()
-        if begun:
-            provenance.require_same(self.folder, begun, self.inputs)
-        if found:
-            self._tidy()
-        return bool(found)
+        finished = provenance.read_sidecar(self.folder / "run")["inputs"]
+        existing = finished or self._unfinished_inputs()
+        if existing:
+            provenance.require_same(self.folder, existing, self.inputs)
+        if finished:
+            self._delete_leftovers()
+        return bool(finished)
 
-    def _begun(self) -> dict:
-        """The inputs of an unfinished training, which must not be written over unasked."""
-        for path in (self.folder / "state.h5", self.folder / "last.h5"):
-            if path.exists():
-                with self._undamaged(), hdf5.open_file(path) as file:
-                    return hdf5.read_json_attribute(file, "made_from").get("inputs", {})
-        return {}
-
-    def _tidy(self) -> None:
-        """Take away what a finished training does not need, and a kill at its end can leave."""
-        for name in ("state.h5", "lock"):
-            (self.folder / name).unlink(missing_ok=True)
-
-    @contextlib.contextmanager
-    def _undamaged(self) -> Iterator[None]:
-        """Name the remedy that helps where a file of the run itself is damaged."""
-        try:
-            yield
-        except InputError as error:
-            damage = str(error).partition(";")[0]
-            raise InputError(f"{damage}; delete {self.folder} to begin anew") from error
-
-    def locked(self) -> contextlib.AbstractContextManager[None]:
-        """Keep other trainings out of the folder."""
+    def lock(self) -> contextlib.AbstractContextManager[None]:
+        """Return a context in which no other process can train in the folder."""
         return exclusive_folder(self.folder)
 
-    def state(self) -> TrainingState | None:
-        """What an unfinished training left, or None where it has to begin.
+    def read_state(self) -> TrainingState | None:
+        """Return the state of an unfinished training, or None if there is none.
 
         Raises
         ------
         InputError
             The file is damaged.
         """
-        path = self.folder / "state.h5"
-        if not path.exists():
+        if not self._state_path.exists():
             return None
-        with self._undamaged(), hdf5.open_file(path) as file:
+        with self._open(self._state_path) as file:
             variables, history = (hdf5.get_group(file, name) for name in ("variables", "history"))
             return TrainingState(
                 [hdf5.read_array(variables, f"{number:03}") for number in range(len(variables))],
@@ -121,30 +96,59 @@ class TrainingRun:
                 bool(hdf5.read_attribute(file, "finished", bool)),
             )
 
-    def keep(self, models: Sequence[keras.Model], state: TrainingState, *, best: bool) -> None:
-        """Write what there is after an epoch, the state last: it vouches for the others."""
-        made_from = self._record()
+    def write_epoch(
+        self, models: Sequence[keras.Model], state: TrainingState, *, best: bool
+    ) -> None:
+        """Write the files of an epoch, the state last because it refers to the others."""
+        record = self._make_record()
         if best:
-            self.save(self.folder / "best.h5", models, made_from)
-        self.save(self.folder / "last.h5", models, made_from)
-        with atomic_write(self.folder / "log.csv") as aside:
+            self.save(self.folder / "best.h5", models, record)
+        self.save(self.folder / "last.h5", models, record)
+        with atomic_write(self.folder / "log.csv") as partial:
             table = pd.DataFrame(state.history)
             table.insert(0, "epoch", np.arange(1, len(table) + 1))
-            table.to_csv(aside, index=False)
-        with hdf5.create_file(self.folder / "state.h5") as file:
+            table.to_csv(partial, index=False)
+        with hdf5.create_file(self._state_path) as file:
             file.attrs["finished"] = state.finished
-            file.attrs["made_from"] = provenance.to_json(made_from)
+            file.attrs["made_from"] = provenance.to_json(record)
             for number, array in enumerate(state.variables):
                 file[f"variables/{number:03}"] = array
-            history = file.create_group("history", track_order=True)  # that of the log's columns
+            history = file.create_group("history", track_order=True)  # the order of the columns
             for name, values in state.history.items():
                 history[name] = np.array(values)
 
     def finish(self) -> None:
         """Declare the training complete."""
-        with atomic_write(provenance.sidecar_path(self.folder / "run")) as aside:
-            aside.write_text(provenance.to_json(self._record()), encoding="utf-8")
-        self._tidy()
+        with atomic_write(provenance.sidecar_path(self.folder / "run")) as partial:
+            partial.write_text(provenance.to_json(self._make_record()), encoding="utf-8")
+        self._delete_leftovers()
 
-    def _record(self) -> dict:
+    @property
+    def _state_path(self) -> Path:
+        return self.folder / "state.h5"
+
+    def _make_record(self) -> dict:
         return {**provenance.make_record(self.inputs), "backend": keras.backend.backend()}
+
+    def _unfinished_inputs(self) -> dict:
+        """Inputs of an unfinished training, or of weights that a kill left before any state."""
+        for path in (self._state_path, self.folder / "last.h5"):
+            if path.exists():
+                with self._open(path) as file:
+                    return hdf5.read_json_attribute(file, "made_from").get("inputs", {})
+        return {}
+
+    def _delete_leftovers(self) -> None:
+        """Delete what a finished training does not need, and a kill at its end can leave."""
+        for name in ("state.h5", "lock"):
+            (self.folder / name).unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _open(self, path: Path) -> Iterator:
+        """Open a file of the run; if it is damaged, the remedy is to delete the folder."""
+        try:
+            with hdf5.open_file(path) as file:
+                yield file
+        except InputError as error:
+            problem = str(error).partition(";")[0]
+            raise InputError(f"{problem}; delete {self.folder} to train from scratch") from error

@@ -1,8 +1,8 @@
-"""The devices that a training runs on: one, all of this machine, or those of several machines.
+"""The devices of a training: one, all of this machine, or those of several machines.
 
-No communication is written here. On JAX, Keras' own data parallelism spreads
-each batch over all devices of all processes; on TensorFlow, a mirrored strategy
-does over those of one machine.
+The communication is left to the backends. On JAX, Keras' data parallelism shares each batch
+among all devices of all processes; on TensorFlow, a mirrored strategy does so among the
+devices of one machine.
 """
 
 import atexit
@@ -17,21 +17,21 @@ import numpy as np
 from common.errors import InputError
 from models.keras_backend import keras
 
-PROCESSES = "KERAS_DISTRIBUTION_NUM_PROCESSES"  # set by who launches several; Keras reads it
+PROCESSES = "KERAS_DISTRIBUTION_NUM_PROCESSES"  # set by the launcher of several; read by Keras
 
 
 @dataclass(frozen=True)
 class Devices:
-    """What takes part in a training.
+    """The devices of a training.
 
     Attributes
     ----------
     kind
         "cpu", "gpu" or "tpu".
     count
-        Devices in all, each of which takes an equal part of every batch.
+        Number of devices in all processes, each of which gets an equal part of every batch.
     process, processes
-        Which of the processes this is, from 0, and how many there are.
+        Number of this process, from 0, and of all processes.
     """
 
     kind: str = "cpu"
@@ -41,24 +41,24 @@ class Devices:
 
     @property
     def writes(self) -> bool:
-        """Whether this process is the one that writes the run's files."""
+        """Whether this process writes the files of the run."""
         return self.process == 0
 
-    def own_part(self, batch):
-        """This process's rows of an array that all processes share."""
+    def own_part(self, batch: np.ndarray) -> np.ndarray:
+        """Return the rows of a batch that this process computes."""
         rows = len(batch) // self.processes
         return batch[self.process * rows : (self.process + 1) * rows]
 
-    def require_same(self, number: int, what: str) -> None:
-        """Raise `InputError` unless all processes have this number."""
+    def require_same(self, number: int, name: str) -> None:
+        """Raise `InputError` unless all processes have the same number."""
         if self.processes == 1:
             return
         from jax.experimental import multihost_utils
 
-        found = multihost_utils.process_allgather(np.array(number)).tolist()
-        if len(set(found)) > 1:
+        numbers = multihost_utils.process_allgather(np.array(number)).tolist()
+        if len(set(numbers)) > 1:
             raise InputError(
-                f"{what}: the processes see {found}; put the folder where all of them can read it"
+                f"{name}: the processes see {numbers}; put the folder where all of them can read it"
             )
 
     def __str__(self) -> str:
@@ -71,45 +71,46 @@ class Devices:
 
 
 @contextlib.contextmanager
-def open_devices(all_of_them: bool) -> Iterator[Devices]:
-    """The devices for the models that are built and trained inside this context.
+def open_devices(distribute: bool = False) -> Iterator[Devices]:
+    """Provide the devices for the models that are built and trained in this context.
+
+    Enter it before the backend computes anything.
 
     Parameters
     ----------
-    all_of_them
-        All of this machine and, where the environment names other processes,
-        theirs too; otherwise the one that the backend takes by default. Has to
-        be entered before the backend computes anything.
+    distribute
+        Whether to use all devices of this machine and, if the environment names other
+        processes, of theirs; otherwise the one that the backend uses by default.
 
     Raises
     ------
     InputError
-        This backend, or these processes, cannot share a training; or a process was lost in it.
+        The backend or the processes cannot share a training, or a process was lost.
     """
     backend = keras.backend.backend()
-    if not all_of_them:
+    if not distribute:
         if os.environ.get(PROCESSES):
             raise InputError(f"{PROCESSES} is set; add --distribute, or unset it")
-        yield Devices(_kind())
+        yield Devices(_device_kind())
     elif backend == "jax":
-        with _of_jax() as found:
-            yield found
+        with _jax_devices() as devices:
+            yield devices
     elif backend == "tensorflow":
         if os.environ.get(PROCESSES):
             raise InputError(
                 f"{PROCESSES} is set, but TensorFlow trains on one machine only here; set "
                 "KERAS_BACKEND=jax to use several"
             )
-        with _of_tensorflow() as found:
-            yield found
+        with _tensorflow_devices() as devices:
+            yield devices
     else:
         raise InputError(
-            f"--distribute: not with {backend}; set KERAS_BACKEND to jax or tensorflow"
+            f"--distribute: not available with {backend}; set KERAS_BACKEND to jax or tensorflow"
         )
 
 
 @contextlib.contextmanager
-def _of_jax() -> Iterator[Devices]:
+def _jax_devices() -> Iterator[Devices]:
     import jax
 
     if os.environ.get(PROCESSES):
@@ -117,46 +118,52 @@ def _of_jax() -> Iterator[Devices]:
             keras.distribution.initialize()
         except (RuntimeError, ValueError) as error:
             raise InputError(f"the processes did not find each other: {error}") from error
-    spread = keras.distribution.DataParallel(auto_shard_dataset=False)  # `own_part` has done so
-    before = keras.distribution.distribution()
-    keras.distribution.set_distribution(spread)
+    # `own_part` has shared the data set already.
+    distribution = keras.distribution.DataParallel(auto_shard_dataset=False)
+    previous = keras.distribution.distribution()
+    keras.distribution.set_distribution(distribution)
     try:
-        yield Devices(_kind(), spread.num_model_replicas, jax.process_index(), jax.process_count())
+        yield Devices(
+            _device_kind(),
+            distribution.num_model_replicas,
+            jax.process_index(),
+            jax.process_count(),
+        )
     except BaseException as error:
         if jax.process_count() == 1:
             raise
-        atexit.register(_leave)
-        # Of gloo, which joins CPUs, some failures come as a ValueError.
+        atexit.register(_exit_at_once)
+        # Some failures of gloo, which connects CPUs, are a ValueError.
         if not isinstance(error, jax.errors.JaxRuntimeError) and "Gloo" not in str(error):
             raise
         raise InputError(
-            f"a process of the {jax.process_count()} was lost, or failed "
-            f"({str(error).splitlines()[0]}); start all of them again with the same command: they "
-            "go on from the last finished epoch"
+            f"one of the {jax.process_count()} processes was lost or failed "
+            f"({str(error).splitlines()[0]}); start all of them again with the same command to "
+            "resume after the last finished epoch"
         ) from error
     finally:
-        keras.distribution.set_distribution(before)
+        keras.distribution.set_distribution(previous)
 
 
-def _leave() -> None:
-    """End the process before JAX, at exit, waits minutes for the others: they, or it, are lost."""
+def _exit_at_once() -> None:
+    """End the process before JAX, at exit, waits minutes for processes that are lost."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(1)
 
 
 @contextlib.contextmanager
-def _of_tensorflow() -> Iterator[Devices]:
+def _tensorflow_devices() -> Iterator[Devices]:
     import tensorflow as tf
 
-    kind = _kind()
+    kind = _device_kind()
     names = [device.name for device in tf.config.list_logical_devices(kind.upper())]
     strategy = tf.distribute.MirroredStrategy(names)
     with strategy.scope():
         yield Devices(kind, strategy.num_replicas_in_sync)
 
 
-def _kind() -> str:
+def _device_kind() -> str:
     if keras.backend.backend() == "torch":
         import torch
 
@@ -165,9 +172,9 @@ def _kind() -> str:
 
 
 def device_memory() -> int | None:
-    """Bytes of the smallest NVIDIA device of this machine, in all; None where there is none.
+    """Return the total bytes of the smallest NVIDIA device of this machine, or None.
 
-    Asked of the driver: what is free says nothing, for backends take most of it at once.
+    The driver is asked for the total, because backends allocate most of the memory at once.
     """
     import pynvml
 

@@ -55,9 +55,7 @@ def encoder_run(
     return TrainingRun(folder, inputs, save)
 
 
-def initial_encoder(
-    config: TrainingConfig, start: Weights | None, devices: Devices
-) -> keras.Model:
+def initial_encoder(config: TrainingConfig, start: Weights | None, devices: Devices) -> keras.Model:
     """Return the encoder to train, with random weights or those of `start`."""
     options = {
         "dropout": config.dropout,

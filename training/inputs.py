@@ -1,4 +1,4 @@
-"""What a training says that it was made from; its weights and features will tell it."""
+"""The inputs that a training is recorded with; its weights and features repeat them."""
 
 from pathlib import Path
 
@@ -10,22 +10,26 @@ from data_prep.mel_cache import MelCache
 
 
 def training_inputs(
-    run: Path,
+    folder: Path,
     model: str,
     split: pd.DataFrame,
     cache: MelCache,
     settings: dict,
     start_from: dict | None = None,
 ) -> dict:
-    """The inputs of a training, JSON values.
+    """Return the inputs of a training as JSON values.
 
     Parameters
     ----------
+    folder
+        Folder of the run, whose name becomes the name of the weights.
+    settings
+        Settings that determine the result, such as `TrainingConfig.record()`.
     start_from
-        The provenance of the weights that it goes on from.
+        Provenance of the weights that are fine-tuned, if any.
     """
     inputs = {
-        "name": run.name,
+        "name": folder.name,
         "model": model,
         "artists": None if model == "tag" else split["artist"].nunique(),
         "split": provenance.digest_rows(split.itertuples(index=False)),
@@ -36,6 +40,6 @@ def training_inputs(
 
 
 def training_artists(split: pd.DataFrame) -> np.ndarray:
-    """(artists,) str, sorted: whose songs a model hears in training on this split."""
+    """Return the sorted names of the artists with training tracks, with shape (artists,)."""
     names = split.loc[split["subset"].eq("train"), "artist"]
     return np.array(sorted(set(names) - {""}), object)
