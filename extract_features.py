@@ -25,6 +25,7 @@ from recognition import ivector_model
 
 
 def main() -> int:
+    """Extract the features of all tracks."""
     parser = cli.make_parser(
         __doc__, "python extract_features.py siamese_5000 my_music --out features/my_music.h5"
     )

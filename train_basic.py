@@ -11,6 +11,7 @@ from training.config import BasicConfig
 
 
 def main() -> None:
+    """Train the basic or the tag model."""
     parser = cli.training_parser(
         __doc__,
         "python train_basic.py splits/demo.csv cache/demo.h5 --out runs/basic",

@@ -11,6 +11,7 @@ from training.config import SiameseConfig
 
 
 def main() -> None:
+    """Train the siamese model."""
     parser = cli.training_parser(
         __doc__,
         "python train_siamese.py splits/demo.csv cache/demo.h5 --out runs/siamese",

@@ -131,7 +131,7 @@ class TrainingRun:
         return {**provenance.make_record(self.inputs), "backend": keras.backend.backend()}
 
     def _unfinished_inputs(self) -> dict:
-        """Inputs of an unfinished training, or of weights that a kill left before any state."""
+        """Return the inputs of an unfinished training, which a kill may have left without state."""
         for path in (self._state_path, self.folder / "last.h5"):
             if path.exists():
                 with self._open(path) as file:

@@ -60,7 +60,7 @@ def training_tracks() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    return fixtures.cache(tmp_path_factory.mktemp("cache") / "made_up.h5")
+    return fixtures.write_cache(tmp_path_factory.mktemp("cache") / "made_up.h5")
 
 
 def make_experiment(cache, out, **changes) -> Experiment:

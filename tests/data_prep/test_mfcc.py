@@ -100,7 +100,7 @@ def test_frames_of_tracks_end_to_end(small_corpus, tmp_path):
 
 
 def test_tracks_without_a_loud_frame_are_told_and_spoilt_ones_named(tmp_path):
-    cache = fixtures.cache(tmp_path / "cache.h5", spoilt=2)
+    cache = fixtures.write_cache(tmp_path / "cache.h5", nan_track=2)
     cache.frames = np.array(cache.frames)
     cache.frames[cache.start[1] :][: cache.length[1]] = 0
     loud = MfccSettings(level_range=40.0)

@@ -15,7 +15,7 @@ os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 @pytest.fixture(scope="session")
 def encoder():
     """A random encoder as if trained, for all tests that do not change it."""
-    return fixtures.encoder()
+    return fixtures.make_encoder()
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ MFCC = MfccSettings(5)
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    return fixtures.cache(tmp_path_factory.mktemp("cache") / "cache.h5", spoilt=20)
+    return fixtures.write_cache(tmp_path_factory.mktemp("cache") / "cache.h5", nan_track=20)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_unusable_state_is_rejected(new_run, train):
 
 
 def test_silent_tracks_are_skipped_and_counted(new_run, tmp_path, caplog):
-    cache = fixtures.cache(tmp_path / "silent.h5")
+    cache = fixtures.write_cache(tmp_path / "silent.h5")
     cache.frames = np.array(cache.frames)
     cache.frames[cache.start[0] :][: cache.length[0]] = 0
     artists = np.array(["silent artist", *ARTISTS[1:]], object)

@@ -1,4 +1,4 @@
-"""What the tests of training train on: noise in three classes that a loud band tells."""
+"""Data and models for the tests of training: noise in three classes with a louder band each."""
 
 import json
 from pathlib import Path
@@ -25,15 +25,14 @@ CLASSES = 3
 TRACKS = 36
 INPUTS = {"name": "run", "model": "basic", "artists": CLASSES, "settings": {"rate": 0.01}}
 ONE_CPU = Devices()
-# In a call; with torch, Keras makes no more than one.
-STEPS = 1 if keras.backend.backend() == "torch" else 2
+STEPS = 1 if keras.backend.backend() == "torch" else 2  # per call; Keras allows 1 with torch
 
 
-def cache(path: Path, spoilt: int | None = None) -> MelCache:
+def write_cache(path: Path, nan_track: int | None = None) -> MelCache:
     """Write and open a cache of tracks t0 to t35, of class number % 3.
 
-    Between some lie frames of no track, which are no numbers, so that a crop
-    not wholly within its track would spoil the loss. So are those of `spoilt`.
+    Some tracks are separated by frames of NaN, so that a crop beyond its track would change the
+    loss. All frames of `nan_track` are NaN too.
     """
     rng = np.random.default_rng(11)
     length = rng.integers(129, 180, TRACKS)
@@ -43,7 +42,7 @@ def cache(path: Path, spoilt: int | None = None) -> MelCache:
     for track, (first, count) in enumerate(zip(start, length, strict=True)):
         mel = rng.random((count, 128), np.float32)
         mel[:, 40 * (track % CLASSES) :][:, :40] += 0.5
-        frames[first : first + count] = np.nan if track == spoilt else mel
+        frames[first : first + count] = np.nan if track == nan_track else mel
     with h5py.File(path, "w") as file:
         file["frames"], file["start"], file["length"] = frames, start, length
         file["track_id"] = [f"t{number}" for number in range(TRACKS)]
@@ -55,43 +54,43 @@ def cache(path: Path, spoilt: int | None = None) -> MelCache:
     return MelCache(path)
 
 
-def crops(of: MelCache) -> Crops:
-    """Of all tracks but the last two, in another order than the cache's."""
-    return Crops(of, np.array([f"t{number}" for number in range(TRACKS - 2)][::-1], object))
+def make_crops(cache: MelCache) -> Crops:
+    """Return crops of all tracks but the last two, in another order than in the cache."""
+    return Crops(cache, np.array([f"t{number}" for number in range(TRACKS - 2)][::-1], object))
 
 
-def batches(
-    of: Crops, tracks: range, batch: int, *, shift: int = 0, kind: type = LabelledBatches, **more
+def make_batches(
+    crops: Crops,
+    tracks: range,
+    batch_size: int,
+    *,
+    shift: int = 0,
+    kind: type = LabelledBatches,
+    **more,
 ) -> LabelledBatches:
-    """Batches of some tracks, whose classes are told wrong where there is a `shift`.
-
-    `more` is what this `kind` of batches takes besides.
-    """
+    """Return batches of some tracks, with wrong labels if there is a `shift`."""
     anchors = np.arange(TRACKS - 2)[::-1][tracks]
-    return kind(of, anchors, batch, 5, labels=(np.array(tracks) + shift) % CLASSES, **more)
+    return kind(crops, anchors, batch_size, 5, labels=(np.array(tracks) + shift) % CLASSES, **more)
 
 
-def encoder(**settings) -> keras.Model:
-    """A random encoder as if trained: its normalisations scale, shift and have statistics.
-
-    The same with all backends, whatever was drawn before.
-    """
-    made = build_encoder(**settings)
+def make_encoder(**settings) -> keras.Model:
+    """Return an encoder with random weights and moving statistics, the same on all backends."""
+    encoder = build_encoder(**settings)
     rng = np.random.default_rng(7)
     arrays = []
-    for variable in made.weights:
+    for variable in encoder.weights:
         if variable.name in ("gamma", "moving_variance"):
             arrays.append(rng.uniform(0.5, 1.5, variable.shape))
         elif variable.name in ("bias", "beta", "moving_mean"):
             arrays.append(rng.normal(0, 0.2, variable.shape))
         else:
             arrays.append(rng.normal(0, np.prod(variable.shape[:-1]) ** -0.5, variable.shape))
-    made.set_weights([array.astype(np.float32) for array in arrays])
-    return made
+    encoder.set_weights([array.astype(np.float32) for array in arrays])
+    return encoder
 
 
-def run(folder: Path, **settings) -> TrainingRun:
-    """The run of a training in `folder`."""
+def make_run(folder: Path, **settings) -> TrainingRun:
+    """Return the run of a training in `folder`, with `settings` added to its inputs."""
 
     def save(path, models, made_from):
         pretrained.save_weights(path, models[0], mean=MEAN, std=STD, made_from=made_from)
@@ -99,12 +98,12 @@ def run(folder: Path, **settings) -> TrainingRun:
     return TrainingRun(folder, {**INPUTS, "settings": {**INPUTS["settings"], **settings}}, save)
 
 
-def train(
-    into: TrainingRun,
-    train_on: Batches,
+def train_basic(
+    run: TrainingRun,
+    train: Batches,
     valid: Batches,
     *,
-    rate: float = 0.01,
+    learning_rate: float = 0.01,
     epochs: int = 3,
     plateau: int = 99,
     patience: int | None = None,
@@ -113,31 +112,22 @@ def train(
     resident: bool = False,
     devices: Devices = ONE_CPU,
 ) -> keras.Model:
-    """Train a basic model that begins the same each time."""
+    """Train a basic model from the same initial weights each time."""
     keras.utils.set_random_seed(0)
     model = build_basic(build_encoder(dropout), CLASSES, "softmax", mean=MEAN, std=STD)
-    schedule, placement = (
-        TrainingSchedule(rate, epochs, plateau, patience),
-        Placement(resident, STEPS),
-    )
-    task = Task(model, loss, ["accuracy"], train_on, valid)
-    fit([task], schedule, into, placement, devices)
+    schedule = TrainingSchedule(learning_rate, epochs, plateau, patience)
+    task = Task(model, loss, ["accuracy"], train, valid)
+    fit([task], schedule, run, Placement(resident, STEPS), devices)
     return model
 
 
-def log(folder: Path) -> pd.DataFrame:
-    """The log of a training, a row an epoch."""
+def read_log(folder: Path) -> pd.DataFrame:
+    """Return the log of a training, one row per epoch."""
     return pd.read_csv(folder / "log.csv")
 
 
 def same_weights(first: Path, second: Path) -> bool:
-    """Whether two weights files hold the same to the bit."""
-    one, other = (pretrained.load_weights(str(path)) for path in (first, second))
-    return all(
-        np.array_equal(a, b)
-        for a, b in zip(
-            [*one.encoder_arrays, *(one.head or [])],
-            [*other.encoder_arrays, *(other.head or [])],
-            strict=True,
-        )
-    )
+    """Return whether two weights files contain the same values to the bit."""
+    pair = [pretrained.load_weights(str(path)) for path in (first, second)]
+    arrays = ([*weights.encoder_arrays, *(weights.head or [])] for weights in pair)
+    return all(np.array_equal(a, b) for a, b in zip(*arrays, strict=True))

@@ -10,30 +10,33 @@ import pytest
 from models import pretrained
 from models.basic import build_basic
 from tests.training import fixtures
-from tests.training.fixtures import CLASSES, batches, log
+from tests.training.fixtures import CLASSES, make_batches, read_log
 from training.config import BasicConfig
 from training.devices import open_devices
 from training.encoders import encoder_run, initial_encoder, train
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own get_weights
+pytestmark = [
+    pytest.mark.backend,
+    pytest.mark.filterwarnings("ignore:__array__ impl"),  # in Keras' own get_weights
+]
 SPLIT = pd.DataFrame({"track_id": ["t0", "t1"], "artist": ["a", "b"], "subset": ["train", "valid"]})
 
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    return fixtures.cache(tmp_path_factory.mktemp("cache") / "made_up.h5")
+    return fixtures.write_cache(tmp_path_factory.mktemp("cache") / "cache.h5")
 
 
 def train_basic(cache, out, **settings):
     """Train as a library user does, for one epoch that hardly changes the weights."""
     config = BasicConfig(epochs=1, learning_rate=1e-9, batch_size=12, **settings)
-    crops = fixtures.crops(cache)
+    crops = fixtures.make_crops(cache)
     start = pretrained.load_weights(config.start_from) if config.start_from else None
     run = encoder_run(out, "basic", SPLIT, cache, config, start)
     with open_devices(config.distribute) as devices:
         encoder, norm = initial_encoder(config, start, devices), start or cache
         model = build_basic(encoder, CLASSES, "softmax", mean=norm.mean, std=norm.std)
-        data = batches(crops, range(12), 12), batches(crops, range(24, 30), 12)
+        data = make_batches(crops, range(12), 12), make_batches(crops, range(24, 30), 12)
         train(model, "sparse_categorical_crossentropy", ["accuracy"], *data, config, run, devices)
 
 
@@ -68,7 +71,7 @@ def test_start_from_continues_with_the_encoder_its_mean_and_its_std(
     with caplog.at_level(logging.INFO):
         train_basic(cache, out, start_from=str(moved))
     assert caplog.messages[-1] == f"{out}: complete already"
-    assert len(log(out)) == 1
+    assert len(read_log(out)) == 1
 
 
 def test_training_from_scratch_normalises_as_the_cache_says(cache, tmp_path, caplog):

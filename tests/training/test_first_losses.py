@@ -1,7 +1,7 @@
-"""The first losses of training, which are to be the same with all backends.
+"""The first losses of training, which are the same on all backends.
 
-They stand in first_losses.json, of the TensorFlow backend. Where they are
-meant to change, make them anew: python -m tests.models.test_backends
+first_losses.json contains those of the TensorFlow backend. After an intended change, write it
+again: python -m tests.training.test_first_losses
 """
 
 import json
@@ -17,81 +17,86 @@ from models import pretrained
 from models.basic import build_basic
 from models.siamese import HingeLoss, build_siamese
 from tests.training import fixtures
-from tests.training.fixtures import CLASSES, MEAN, ONE_CPU, STD, batches, log
+from tests.training.fixtures import CLASSES, MEAN, ONE_CPU, STD, make_batches, read_log
 from training import loop
 from training.data_placement import Placement
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own get_weights
-KEPT = Path(__file__).with_name("first_losses.json")
+pytestmark = [
+    pytest.mark.backend,
+    pytest.mark.filterwarnings("ignore:__array__ impl"),  # in Keras' own get_weights
+]
+REFERENCE = Path(__file__).with_name("first_losses.json")
 STEPS = 6
-WITHIN = 1e-4  # of a loss; the backends come to a thirtieth of it
-# All rules of the update show in the losses, and none is so large that errors grow with it.
-RATES = {"basic": 0.002, "siamese": 5e-5}
+TOLERANCE = 1e-4  # relative; the backends differ by a thirtieth of it
+# Large enough for all terms of the update to show, and too small to amplify rounding errors.
+LEARNING_RATES = {"basic": 0.002, "siamese": 5e-5}
 TRAIN, VALID = range(18), range(20, 32)  # tracks
 
 
 def first_losses(name: str, folder: Path, *, margin: float = 0.4, precision: str = "float32"):
-    """{"loss": one a step, "val_loss": one after each} of a model, from the same weights always.
+    """Return the training and validation losses of each step, from the same initial weights.
 
-    An epoch is one step here. Training losses show the batch's statistics and
-    the update, those of validation the running statistics.
+    An epoch is one step here. The training losses show the batch statistics and the update,
+    the validation losses show the moving statistics.
     """
-    crops = fixtures.crops(fixtures.cache(folder / "cache.h5"))
-    encoder = fixtures.encoder(precision=precision)
+    crops = fixtures.make_crops(fixtures.write_cache(folder / "cache.h5"))
+    encoder = fixtures.make_encoder(precision=precision)
     if name == "basic":
         model = build_basic(encoder, CLASSES, "softmax", mean=MEAN, std=STD)
         kernel = np.random.default_rng(3).normal(0, 256**-0.5, (256, CLASSES))
         model.get_layer("classes").set_weights([kernel, np.zeros(CLASSES)])
-        both = (batches(crops, tracks, 18) for tracks in (TRAIN, VALID))
+        data = (make_batches(crops, tracks, 18) for tracks in (TRAIN, VALID))
         loss = "sparse_categorical_crossentropy"
     else:
         model, loss = build_siamese(encoder, 2, mean=MEAN, std=STD), HingeLoss(margin)
         artists = np.arange(len(crops)) % CLASSES
-        both = (siamese_batches(crops, artists, np.array(tracks)) for tracks in (TRAIN, VALID))
-    schedule = loop.TrainingSchedule(RATES[name], STEPS, plateau=99, patience=None)
-    run = fixtures.run(folder / "run")
-    task = loop.Task(model, loss, [], *both)
+        data = (siamese_batches(crops, artists, np.array(tracks)) for tracks in (TRAIN, VALID))
+    schedule = loop.TrainingSchedule(LEARNING_RATES[name], STEPS, plateau=99, patience=None)
+    run = fixtures.make_run(folder / "run")
+    task = loop.Task(model, loss, [], *data)
     loop.fit([task], schedule, run, Placement(False, 1), ONE_CPU)
-    return log(run.folder)[["loss", "val_loss"]].to_dict("list")
+    return read_log(run.folder)[["loss", "val_loss"]].to_dict("list")
 
 
-def siamese_batches(crops, artists, songs) -> SiameseBatches:
-    sampler = TrackSampler.from_artists(artists, songs, 2)
-    return SiameseBatches(crops, songs, 18, 5, sampler=sampler, negatives=2)
+def siamese_batches(crops, artists, tracks) -> SiameseBatches:
+    sampler = TrackSampler.from_artists(artists, tracks, 2)
+    return SiameseBatches(crops, tracks, 18, 5, sampler=sampler, negatives=2)
 
 
-def farthest(found: dict, kept: dict) -> float:
-    """The largest difference from the losses that were kept, as a part of them."""
-    return max(np.abs(np.array(found[key]) / kept[key] - 1).max() for key in kept)
+def relative_error(losses: dict, reference: dict) -> float:
+    """Return the largest relative difference from the reference losses."""
+    return max(np.abs(np.array(losses[key]) / reference[key] - 1).max() for key in reference)
 
 
 @pytest.fixture(scope="module")
-def kept() -> dict[str, dict]:
-    return json.loads(KEPT.read_text())
+def reference() -> dict[str, dict]:
+    return json.loads(REFERENCE.read_text())
 
 
-@pytest.mark.parametrize("name", RATES)
-def test_first_losses_are_the_same_with_all_backends(name, kept, tmp_path):
-    found = first_losses(name, tmp_path)
-    assert farthest(found, kept[name]) < WITHIN
-    losses = np.array(kept[name]["loss"])
-    assert np.ptp(losses) > 100 * WITHIN * losses[0], "hardly anything was learnt"
+@pytest.mark.parametrize("name", LEARNING_RATES)
+def test_first_losses_are_the_same_on_all_backends(name, reference, tmp_path):
+    assert relative_error(first_losses(name, tmp_path), reference[name]) < TOLERANCE
+    losses = np.array(reference[name]["loss"])
+    assert np.ptp(losses) > 100 * TOLERANCE * losses[0], "hardly anything was learnt"
 
 
-def test_another_margin_would_be_noticed(kept, tmp_path):
-    assert farthest(first_losses("siamese", tmp_path, margin=0.401), kept["siamese"]) > 3 * WITHIN
+def test_first_losses_show_a_change_of_the_margin(reference, tmp_path):
+    assert (
+        relative_error(first_losses("siamese", tmp_path, margin=0.401), reference["siamese"])
+        > 3 * TOLERANCE
+    )
 
 
-def test_another_update_would_be_noticed(kept, tmp_path, monkeypatch):
+def test_first_losses_show_a_change_of_the_momentum(reference, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "MOMENTUM", 0.89)
-    found = first_losses("siamese", tmp_path)
-    assert found["loss"][0] == pytest.approx(kept["siamese"]["loss"][0], rel=WITHIN)
-    assert farthest(found, kept["siamese"]) > 3 * WITHIN
+    losses = first_losses("siamese", tmp_path)
+    assert losses["loss"][0] == pytest.approx(reference["siamese"]["loss"][0], rel=TOLERANCE)
+    assert relative_error(losses, reference["siamese"]) > 3 * TOLERANCE
 
 
-def test_mixed_precision_learns_alike_and_is_kept_in_float32(kept, tmp_path):
-    found = first_losses("basic", tmp_path, precision="mixed")
-    assert WITHIN < farthest(found, kept["basic"]) < 0.05
+def test_mixed_precision_learns_similarly_and_saves_float32(reference, tmp_path):
+    losses = first_losses("basic", tmp_path, precision="mixed")
+    assert TOLERANCE < relative_error(losses, reference["basic"]) < 0.05
     last = pretrained.load_weights(str(tmp_path / "run/last.h5"))
     mels = np.random.default_rng(0).random((8, 129, 128), np.float32)
     single, mixed = (
@@ -99,14 +104,14 @@ def test_mixed_precision_learns_alike_and_is_kept_in_float32(kept, tmp_path):
         for precision in ("float32", "mixed")
     )
     np.testing.assert_allclose(mixed, single, atol=0.03 * np.abs(single).max())
-    # bfloat16 would have left the lower half of all numbers zero.
+    # Values rounded to bfloat16 would have 16 zero bits.
     assert all((array.view(np.uint32) & 0xFFFF).any() for array in last.encoder_arrays)
 
 
 if __name__ == "__main__":
     assert keras.backend.backend() == "tensorflow"
-    with tempfile.TemporaryDirectory() as place:
-        for name in RATES:
-            Path(place, name).mkdir()
-        made = {name: first_losses(name, Path(place, name)) for name in RATES}
-    KEPT.write_text(json.dumps(made, indent=1) + "\n")
+    with tempfile.TemporaryDirectory() as folder:
+        for name in LEARNING_RATES:
+            Path(folder, name).mkdir()
+        losses = {name: first_losses(name, Path(folder, name)) for name in LEARNING_RATES}
+    REFERENCE.write_text(json.dumps(losses, indent=1) + "\n")
