@@ -52,10 +52,12 @@ def make_features(artists: int, tracks: int, spread: float, seed: int = 0):
 
 
 def verify(features: np.ndarray, enrolment: v.Enrolment) -> np.ndarray:
-    """Return the scores of all trials."""
-    return systems.cosine_scores(
-        systems.enrol_artists(features, enrolment), features[enrolment.test]
-    )
+    """Return the scores of all trials by cosine."""
+    return systems.cosine_scorer(features)(enrolment)
+
+
+def equal_error_rate(scores: np.ndarray, enrolment: v.Enrolment) -> float:
+    return v.equal_error_rate(*v.split_trials(scores, enrolment.truth))
 
 
 def verification() -> None:
@@ -80,9 +82,7 @@ def one_shot() -> None:
     enrolment = v.draw_enrolment(names, seed=0)
     for tracks in v.ENROLMENT_SIZES:
         scores = verify(features, enrolment.truncate(tracks))
-        print(
-            f"EER {v.equal_error_rate(*v.split_trials(scores, enrolment.truth)):.4f} with {tracks} enrolment tracks"
-        )
+        print(f"EER {equal_error_rate(scores, enrolment):.4f} with {tracks} enrolment tracks")
     report("one_shot", start)
 
 
@@ -94,10 +94,10 @@ def fusion() -> None:
     start = time.perf_counter()
     enrolment = v.draw_enrolment(names, seed=0)
     late = systems.fuse_scores([verify(first, enrolment), 100 * verify(second, enrolment)])
-    print(f"EER {v.equal_error_rate(*v.split_trials(late, enrolment.truth)):.4f} late fusion")
+    print(f"EER {equal_error_rate(late, enrolment):.4f} late fusion")
     rows = np.arange(len(names))
     early = verify(systems.concatenate_features([first, second], [rows, rows]), enrolment)
-    print(f"EER {v.equal_error_rate(*v.split_trials(early, enrolment.truth)):.4f} early fusion")
+    print(f"EER {equal_error_rate(early, enrolment):.4f} early fusion")
     report("fusion", start)
 
 
@@ -114,7 +114,7 @@ def plda() -> None:
     start = time.perf_counter()
     enrolment = v.draw_enrolment(names, seed=0)
     scores = systems.plda_scorer(features, train, artists, 100)(enrolment)
-    print(f"EER {v.equal_error_rate(*v.split_trials(scores, enrolment.truth)):.4f} PLDA")
+    print(f"EER {equal_error_rate(scores, enrolment):.4f} PLDA")
     report("plda", start)
 
 
@@ -140,7 +140,7 @@ def llr() -> None:
     start = time.perf_counter()
     enrolment = v.draw_enrolment(np.repeat(np.arange(ARTISTS), TRACKS), seed=0)
     scores = systems.llr_scorer(model, mels, range(ARTISTS * TRACKS), 16.0)(enrolment)
-    print(f"EER {v.equal_error_rate(*v.split_trials(scores, enrolment.truth)):.4f} GMM-UBM")
+    print(f"EER {equal_error_rate(scores, enrolment):.4f} GMM-UBM")
     report("llr", start)
 
 
