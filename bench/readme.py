@@ -26,7 +26,7 @@ from artist_groups import task_scores
 from common.files import atomic_write
 from evaluation.results import (
     DTYPES,
-    OPTIONAL,
+    RESULT_COLUMNS,
     average_over_seeds,
     format_with_deviation,
     read_results,
@@ -98,7 +98,7 @@ def read_reference(name: str) -> pd.DataFrame:
     table = pd.read_csv(REFERENCE / f"{name}.csv").astype(DTYPES)
     details = [{"macro_f1": f1} for f1 in table["macro_f1"]]
     table = table.assign(details=details, made_from=[{}] * len(table))
-    return table.reindex(columns=[*table, *OPTIONAL.keys() - set(table)])
+    return table.reindex(columns=[*table, *(name for name in RESULT_COLUMNS if name not in table)])
 
 
 def fill_blocks(text: str) -> str:

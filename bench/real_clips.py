@@ -79,7 +79,8 @@ def evaluate(
             for subset, part in split.groupby("subset")
         }
         train, valid, test = (parts[subset] for subset in split_csv.SUBSETS)
-        nearest.append(classification.knn_accuracy(*train, *test))
+        predicted = classification.knn_predict(*train, test[0])
+        nearest.append(classification.accuracy(predicted, test[1]))
         linear.append(classification.linear_softmax(*train, *valid, *test).accuracies.mean())
     draws = [verification.draw_enrolment(table["genre"], 7, 3, seed=seed) for seed in range(SPLITS)]
     recognised = {

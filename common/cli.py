@@ -37,7 +37,7 @@ def make_parser(description: str, example: str) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(
         description=description,
         epilog=f"example:\n  {example}",
-        formatter_class=_HelpFormatter,
+        formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
 
@@ -294,7 +294,7 @@ def _os_error(error: OSError) -> str:
     return f"{problem}; check the path and the disk"
 
 
-class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Keep the line breaks of the example, and omit defaults that are None or False."""
 
     def _get_help_string(self, action: argparse.Action) -> str:

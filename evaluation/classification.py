@@ -1,8 +1,8 @@
-"""Genre classifiers on fixed features, and the measures of what a classifier says.
+"""Genre classifiers on fixed features, and classification metrics.
 
-k-NN and linear softmax are those of ismir2018, section 5, its tables 2 and 3. Both are
-numpy: the features are fixed, and a softmax layer on 256 numbers a song needs no
-framework. Log loss and macro F1 are the measures of agf2018.
+k-NN and linear softmax are those of ismir2018 (section 5, Tables 2 and 3), in NumPy: the features
+are fixed, and a softmax layer on 256 inputs needs no framework. Log loss and macro F1 are the
+metrics of agf2018.
 """
 
 from collections.abc import Sequence
@@ -17,32 +17,21 @@ from common.errors import InputError
 from evaluation.feature_checks import check_features, check_labelled_features, check_subsets
 from evaluation.similarity import nearest_neighbours
 
+# ---------------------------------------------------------------- metrics
+
 
 def accuracy(predicted: ArrayLike, truth: ArrayLike) -> float:
-    """Share of `predicted` (n,) that equals `truth` (n,), from 0 to 1.
-
-    Raises
-    ------
-    InputError
-        Different lengths, or no songs.
-    """
-    predicted, truth = _paired(predicted, truth, "accuracy")
+    """Return the fraction of `predicted` (n,) that equals `truth` (n,)."""
+    predicted, truth = _check_paired(predicted, truth, "accuracy")
     return float(np.mean(predicted == truth))
 
 
 def f1_by_class(predicted: ArrayLike, truth: ArrayLike) -> dict[str, float]:
-    """F1 of each class, from 0 to 1: the harmonic mean of its precision and its recall.
+    """Compute the F1 score of each class in `predicted` (n,) str or `truth` (n,) str.
 
-    By scikit-learn, of `predicted` (n,) and `truth` (n,) str. The classes, in order, are
-    those that truth or prediction has: one that is predicted and never true has 0, as has
-    one that is true and never predicted.
-
-    Raises
-    ------
-    InputError
-        Different lengths, or no songs.
+    The classes are sorted. A class that is never predicted, or only wrongly, has 0.
     """
-    predicted, truth = _paired(predicted, truth, "F1")
+    predicted, truth = _check_paired(predicted, truth, "F1")
     classes = sorted({*truth, *predicted})
     codes = [pd.Index(classes).get_indexer(labels) for labels in (truth, predicted)]
     scores = f1_score(*codes, labels=range(len(classes)), average=None, zero_division=0)
@@ -50,70 +39,72 @@ def f1_by_class(predicted: ArrayLike, truth: ArrayLike) -> dict[str, float]:
 
 
 def macro_f1(predicted: ArrayLike, truth: ArrayLike) -> float:
-    """Mean of `f1_by_class`, each class counting alike: scikit-learn's average="macro"."""
+    """Return the unweighted mean of `f1_by_class`."""
     return float(np.mean(list(f1_by_class(predicted, truth).values())))
 
 
 def log_loss(probabilities: ArrayLike, truth: ArrayLike, classes: Sequence[str]) -> float:
-    """Mean negative natural logarithm of the probability of each song's true class.
+    """Compute the mean negative natural logarithm of the probability of the true class.
 
-    A probability is first clipped to [e, 1 - e], e = 2^-23 being float32's epsilon, as
-    `sklearn.metrics.log_loss` does with float32: a song costs 15.94 at the most. That one
-    is not called because it takes the columns to be in the order of the alphabet.
+    Probabilities are clipped to [e, 1 - e], where e = 2^-23 is the epsilon of float32, as
+    `sklearn.metrics.log_loss` does with float32; so a track costs at most 15.94. That function is
+    not used because it expects the columns in alphabetical order.
 
     Parameters
     ----------
     probabilities : (n, classes) float, from 0 to 1
     truth : (n,) labels
-    classes : the label of each column
-
-    Raises
-    ------
-    InputError
-        Shapes that do not fit, no songs, or a true label that is no class.
+    classes : (classes,) str
+        The label of each column.
     """
     probabilities, truth = np.asarray(probabilities, np.float32), np.asarray(truth)
     if not truth.size or probabilities.shape != (*truth.shape, len(classes)):
         raise InputError(
             f"log loss: probabilities of shape {probabilities.shape} for labels of shape "
-            f"{truth.shape} and {len(classes)} classes; give one row a song, one column a class"
+            f"{truth.shape} and {len(classes)} classes; give one row per track and one column "
+            "per class"
         )
-    true = pd.Index(classes).get_indexer(truth)
-    if (true < 0).any():
+    columns = pd.Index(classes).get_indexer(truth)
+    if (columns < 0).any():
         raise InputError(
-            f"log loss: {str(truth[int(np.argmin(true))])!r} is none of the {len(classes)} "
-            "classes and has no probability; leave such songs out"
+            f"log loss: {str(truth[int(np.argmin(columns))])!r} is not one of the {len(classes)} "
+            "classes; remove such tracks"
         )
-    step = np.finfo(np.float32).eps
-    of_truth = np.clip(probabilities[np.arange(len(true)), true], step, 1 - step)
+    epsilon = np.finfo(np.float32).eps
+    of_truth = np.clip(probabilities[np.arange(len(columns)), columns], epsilon, 1 - epsilon)
     return float(-np.log(of_truth, dtype=np.float64).mean())
 
 
-def _paired(predicted: ArrayLike, truth: ArrayLike, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Both as arrays, or an error that calls them `name`."""
+def _check_paired(
+    predicted: ArrayLike, truth: ArrayLike, name: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both as arrays of one shape."""
     predicted, truth = np.asarray(predicted), np.asarray(truth)
     if predicted.shape != truth.shape or not truth.size:
         raise InputError(
             f"{name}: predictions of shape {predicted.shape} for labels of shape {truth.shape}; "
-            "give one prediction a song and at least one song"
+            "give one prediction per track and at least one track"
         )
     return predicted, truth
+
+
+# ---------------------------------------------------------------- k-NN
 
 
 def knn_predict(
     train_x: ArrayLike, train_y: ArrayLike, test_x: ArrayLike, k: int = 20
 ) -> np.ndarray:
-    """Label of each test song: the majority label of its `k` nearest training songs by cosine.
+    """Predict the majority label of the `k` nearest training tracks by cosine.
 
-    Equally near training songs count in the order of their rows; where labels
-    have equally many votes, the one with the nearest neighbour of all wins.
+    Equally near training tracks rank in row order. If labels have equally many votes, the label
+    of the nearest neighbour among them wins.
 
     Parameters
     ----------
     train_x, test_x : (n, d) and (q, d) float, finite
     train_y : (n,) labels
     k : int
-        Neighbours; the paper's 20.
+        Number of neighbours; 20 in the paper.
 
     Returns
     -------
@@ -122,15 +113,15 @@ def knn_predict(
     Raises
     ------
     InputError
-        NaN or infinity in the features, labels that do not fit them, no songs,
-        or `k` below 1 or above n.
+        NaN or infinity in the features, labels that do not match them, no tracks, or `k` below 1
+        or above n.
     """
     train_x, train_y = check_labelled_features(train_x, train_y, "k-NN training subset")
     test_x = check_features(test_x, "k-NN test subset")
     if not 1 <= k <= len(train_x):
         raise InputError(
-            f"k-NN: k = {k} neighbours of {len(train_x)} training songs; "
-            f"take k from 1 to {len(train_x)}"
+            f"k-NN: k = {k} neighbours of {len(train_x)} training tracks; "
+            f"choose k from 1 to {len(train_x)}"
         )
     codes, classes = pd.factorize(train_y)
     order, _ = nearest_neighbours(test_x, train_x, k=k)
@@ -138,40 +129,28 @@ def knn_predict(
 
 
 def _majority(neighbours: np.ndarray, classes: int) -> np.ndarray:
-    """Most frequent of each row's codes (q, k), nearest first; ties to the code met first."""
+    """Most frequent code of each row (q, k), nearest first; ties go to the first code."""
     cells = neighbours + classes * np.arange(len(neighbours))[:, None]
     counts = np.bincount(cells.ravel(), minlength=classes * len(neighbours))
-    # Each neighbour with the votes for its label: argmax takes the first, so the nearest.
+    # Each neighbour has the votes of its label; argmax returns the first maximum, the nearest.
     winner = np.argmax(counts[cells], axis=1)
     return neighbours[np.arange(len(neighbours)), winner]
 
 
-def knn_accuracy(
-    train_x: ArrayLike, train_y: ArrayLike, test_x: ArrayLike, test_y: ArrayLike, k: int = 20
-) -> float:
-    """Accuracy of `knn_predict` on the test songs, from 0 to 1.
-
-    A test label that training lacks cannot be predicted and counts as an error.
-    """
-    test_x, test_y = check_labelled_features(test_x, test_y, "k-NN test subset")
-    return accuracy(knn_predict(train_x, train_y, test_x, k), test_y)
+# ---------------------------------------------------------------- linear softmax
 
 
 @dataclass(frozen=True)
 class LinearResult:
-    """What `linear_softmax` found, one entry a trial.
+    """The outcome of `linear_softmax`."""
 
-    right : (trials, n) bool, whether the label of each test song was found
-    epochs : (trials,) int64, epochs run until early stopping
-    """
-
-    right: np.ndarray
-    epochs: np.ndarray
+    correct: np.ndarray  # (trials, n) bool, whether the label of each test track was predicted
+    epochs: np.ndarray  # (trials,) int64, epochs until early stopping
 
     @property
     def accuracies(self) -> np.ndarray:
-        """(trials,) float64, test accuracy from 0 to 1."""
-        return self.right.mean(axis=1)
+        """Test accuracy of each trial, (trials,) float64 from 0 to 1."""
+        return self.correct.mean(axis=1)
 
 
 def linear_softmax(
@@ -184,23 +163,15 @@ def linear_softmax(
     *,
     trials: int = 10,
     seed: int = 0,
-    epochs: int = 1000,
-    patience: int = 8,
-    batch: int = 16,
-    learning_rate: float = 0.01,
-    momentum: float = 0.9,
-    decay: float = 1e-6,
 ) -> LinearResult:
-    """Test accuracy of one softmax layer trained on fixed features, over several trials.
+    """Train a softmax layer on fixed features in several trials, and test it.
 
-    The protocol of ismir2018, section 5: features minus the scalar mean, over the
-    scalar standard deviation, of the training features; `fit_softmax` for the
-    training. The defaults are the paper's values.
+    The protocol of ismir2018, section 5: features are standardised by the scalar mean and
+    standard deviation of the training features, then `fit_softmax` trains the layer.
 
-    Trial i draws from `SeedSequence([seed, i])`, so its result does not depend on
-    how many trials run. A test label that training lacks cannot be predicted and
-    counts as an error; validation songs with such a label have no finite loss and
-    are left out of the early stopping.
+    Trial i uses `SeedSequence([seed, i])`, so its result does not depend on the number of trials.
+    A test label that is not in the train subset counts as an error; validation tracks with such a
+    label have no finite loss and are left out of early stopping.
 
     Parameters
     ----------
@@ -211,43 +182,30 @@ def linear_softmax(
     Raises
     ------
     InputError
-        NaN or infinity in the features, labels that do not fit them, an empty
-        subset, a single class in training, constant training features, or no
-        validation song with a label of training.
+        What `evaluation.feature_checks.check_subsets` rejects, or constant training features.
     """
     features, (train_y, valid_y, test_y) = check_subsets(
         (train_x, train_y), (valid_x, valid_y), (test_x, test_y), "linear softmax"
     )
-    train_x, valid_x, test_x = _standardised(*features)
+    train_x, valid_x, test_x = _standardise(*features)
     weights, epochs_run = fit_softmax(
         (train_x, train_y),
         (valid_x, valid_y),
         [np.random.default_rng(np.random.SeedSequence([seed, i])) for i in range(trials)],
-        epochs=epochs,
-        patience=patience,
-        batch=batch,
-        learning_rate=learning_rate,
-        momentum=momentum,
-        decay=decay,
     )
     predicted = np.argmax(test_x @ weights, axis=-1)
     return LinearResult(predicted == test_y, epochs_run)
 
 
-def _standardised(train_x: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
-    """All with the training features' scalar mean and deviation, and a last column of ones.
+def _standardise(train_x: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
+    """Features minus the training mean, over its standard deviation, with a last column of ones.
 
-    The ones let the bias be the last row of the weights.
+    The column of ones makes the bias the last row of the weights.
     """
     mean, deviation = train_x.mean(), train_x.std()
     if deviation == 0:
         raise InputError(
             f"linear softmax, train subset: every feature is {mean:g}; extract them again"
-        )
-    if any(x.shape[1] != train_x.shape[1] for x in others):
-        raise InputError(
-            f"linear softmax: features of {[x.shape[1] for x in (train_x, *others)]} dimensions "
-            "in train, valid and test; extract all with the same weights"
         )
     return [
         np.pad((x - mean) / deviation, ((0, 0), (0, 1)), constant_values=1)
@@ -260,31 +218,32 @@ def fit_softmax(
     valid: tuple[np.ndarray, np.ndarray],
     generators: list[np.random.Generator],
     *,
-    epochs: int,
-    patience: int,
-    batch: int,
-    learning_rate: float,
-    momentum: float,
-    decay: float,
+    epochs: int = 1000,
+    patience: int = 8,
+    batch_size: int = 16,
+    learning_rate: float = 0.01,
+    momentum: float = 0.9,
+    decay: float = 1e-6,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Train one softmax layer per generator, all side by side.
+    """Train one softmax layer per random generator, all in parallel.
 
-    Glorot-uniform kernel, zero bias; cross-entropy, mean over the batch; SGD with
-    Nesterov momentum as Keras writes it (v = momentum v - rate g; w += momentum v
-    - rate g), rate = learning_rate / (1 + decay t) at step t from 0; songs shuffled
-    every epoch, the last batch smaller. As Keras' early stopping: a validation loss
-    below the best resets the wait, `patience` epochs without one end the trial, and
-    the best weights are kept.
+    The defaults are the paper's values. Glorot-uniform kernel and zero bias; cross-entropy, mean
+    over the batch; SGD with Nesterov momentum as in Keras (v = momentum v - rate g; w += momentum
+    v - rate g), with rate = learning_rate / (1 + decay t) at step t from 0. Tracks are shuffled
+    every epoch, and the last batch may be smaller. Early stopping as in Keras: `patience` epochs
+    without a lower validation loss end the trial, and the best weights are restored.
 
     Parameters
     ----------
     train, valid : (n, d + 1) float64 features with a last column of ones; (n,) int codes
         The codes of `train` are 0 to classes - 1.
+    epochs : int
+        Maximum number of epochs.
 
     Returns
     -------
     weights : (trials, d + 1, classes) float64
-        Kernel, and bias as the last row.
+        The kernel, with the bias as the last row.
     epochs_run : (trials,) int64
     """
     x, targets = train[0], np.eye(train[1].max() + 1)[train[1]]
@@ -296,8 +255,8 @@ def fit_softmax(
     step = 0
     while running.size and epochs_run.max() < epochs:
         order = np.stack([generators[trial].permutation(len(x)) for trial in running])
-        for start in range(0, len(x), batch):
-            rows = order[:, start : start + batch]
+        for start in range(0, len(x), batch_size):
+            rows = order[:, start : start + batch_size]
             change = _gradient(x[rows], targets[rows], weights)
             change *= learning_rate / (1 + decay * step)
             velocity *= momentum
@@ -317,27 +276,27 @@ def fit_softmax(
 
 
 def _glorot(generator: np.random.Generator, inputs: int, outputs: int) -> np.ndarray:
-    """Glorot-uniform kernel over a row of zeros for the bias, (inputs + 1, outputs)."""
+    """Glorot-uniform kernel above a row of zeros for the bias, (inputs + 1, outputs)."""
     limit = np.sqrt(6 / (inputs + outputs))
     kernel = generator.uniform(-limit, limit, (inputs, outputs))
     return np.pad(kernel, ((0, 1), (0, 0)))
 
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Logarithm of the softmax over the last axis, safe for any finite logits."""
+    """Logarithm of the softmax over the last axis, without overflow."""
     logits = logits - logits.max(axis=-1, keepdims=True)
     return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
 
 
 def _gradient(x: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Gradient of the mean cross-entropy in each trial's weights, (trials, d + 1, classes).
+    """Gradient of the mean cross-entropy in the weights of each trial, (trials, d + 1, classes).
 
-    x is (trials, batch, d + 1), targets (trials, batch, classes) one-hot.
+    x is (trials, batch, d + 1) and targets (trials, batch, classes) is one-hot.
     """
-    excess = np.exp(_log_softmax(x @ weights)) - targets
-    return x.transpose(0, 2, 1) @ excess / x.shape[1]
+    error = np.exp(_log_softmax(x @ weights)) - targets
+    return x.transpose(0, 2, 1) @ error / x.shape[1]
 
 
 def _cross_entropy(x: np.ndarray, codes: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Mean cross-entropy of songs (n, d + 1) with codes (n,) in each trial, (trials,)."""
+    """Mean cross-entropy of tracks (n, d + 1) with codes (n,) in each trial, (trials,)."""
     return -_log_softmax(x @ weights)[:, np.arange(len(x)), codes].mean(axis=1)

@@ -1,4 +1,4 @@
-"""Checks that measures and models make on features, before any number comes out."""
+"""Checks of features and labels that run before any metric is computed."""
 
 import numpy as np
 import pandas as pd
@@ -7,65 +7,69 @@ from numpy.typing import ArrayLike
 from common.errors import InputError
 
 
-def check_labelled_features(
-    features: ArrayLike, labels: ArrayLike, name: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """`features` as (n, d) float64 and `labels` as (n,), or an error that calls them `name`.
-
-    Raises
-    ------
-    InputError
-        As `checked_features`; or not one label a row; or a row without a label.
-    """
-    features, labels = check_features(features, name), np.asarray(labels)
-    if labels.shape != (len(features),):
-        raise InputError(
-            f"{name}: {len(features)} rows of features but labels of shape {labels.shape}; "
-            "give one label a row"
-        )
-    missing = np.flatnonzero(pd.isna(labels))
-    if missing.size:
-        raise InputError(
-            f"{name}: {missing.size} of {len(labels)} songs have no label, the first is row "
-            f"{missing[0]}; fill that column of the split or leave those songs out"
-        )
-    return features, labels
-
-
 def check_features(features: ArrayLike, name: str) -> np.ndarray:
-    """`features` as (n, d) float64, all finite and n > 0, or an error that calls them `name`.
+    """Return `features` as (n, d) float64, or raise `InputError` with their `name`.
 
-    Raises
-    ------
-    InputError
-        Not two-dimensional; no rows; or NaN or infinity in any row.
+    All features must be finite and n > 0.
     """
     features = np.asarray(features, dtype=np.float64)
     if features.ndim != 2:
         raise InputError(
-            f"{name}: features of shape {features.shape}; give one row a song, shape (n, d)"
+            f"{name}: features of shape {features.shape}; give one row per track, shape (n, d)"
         )
     if not features.size:
         raise InputError(
             f"{name}: no features, shape {features.shape}; check the subset column of the split "
-            "and that its track_id are those of the features"
+            "and that its track_id values are those of the features"
         )
     bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
     if bad.size:
         raise InputError(
-            f"{name}: {bad.size} of {len(features)} rows of features have NaN or infinity, "
+            f"{name}: {bad.size} of {len(features)} rows of features contain NaN or infinity, "
             f"the first is row {bad[0]}; extract them again"
         )
     return features
 
 
+def check_labelled_features(
+    features: ArrayLike, labels: ArrayLike, name: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return `features` as (n, d) float64 and `labels` as (n,), or raise `InputError`.
+
+    As `check_features`; each row must have a label.
+    """
+    features, labels = check_features(features, name), np.asarray(labels)
+    if labels.shape != (len(features),):
+        raise InputError(
+            f"{name}: {len(features)} rows of features but labels of shape {labels.shape}; "
+            "give one label per row"
+        )
+    missing = np.flatnonzero(pd.isna(labels))
+    if missing.size:
+        raise InputError(
+            f"{name}: {missing.size} of {len(labels)} tracks have no label, the first is row "
+            f"{missing[0]}; fill that column of the split or remove those tracks"
+        )
+    return features, labels
+
+
 def require_two_labels(labels: ArrayLike, name: str) -> None:
-    """Raise `InputError` if all of some songs, called `name`, have the same label."""
+    """Raise `InputError` if all tracks of `name` have the same label."""
     classes = pd.unique(np.asarray(labels))
     if len(classes) == 1:
         raise InputError(
-            f"{name}: every song has the label {classes[0]}, and there is nothing to tell apart; "
+            f"{name}: every track has the label {classes[0]}, and at least two labels are needed; "
             "choose another column with --label"
+        )
+
+
+def require_same_width(name: str, *subsets: np.ndarray) -> None:
+    """Raise `InputError` unless the features of all subsets have the same number of dimensions."""
+    widths = [features.shape[1] for features in subsets]
+    if len(set(widths)) > 1:
+        raise InputError(
+            f"{name}: features of {widths} dimensions in train, valid and test; "
+            "extract all with the same weights"
         )
 
 
@@ -75,32 +79,35 @@ def check_subsets(
     test: tuple[ArrayLike, ArrayLike],
     name: str,
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Features and whole-number labels of the three subsets, for a classifier called `name`.
+    """Return the features and class numbers of the three subsets of a classifier.
 
-    Labels are numbered as the train subset has them; a label that it lacks is -1 in
-    test, and leaves its song out of valid.
+    Classes are numbered in the order of the train subset. In the test subset, a label that is
+    not in the train subset has the number -1; in the valid subset, such tracks are left out.
 
     Returns
     -------
-    Three (n, d) float64, and three (n,) int.
+    features : three (n, d) float64
+    classes : three (n,) int
 
     Raises
     ------
     InputError
-        As `checked`; a single class in training; no validation song with one of training.
+        As `check_labelled_features`; a single label in the train subset; different numbers of
+        dimensions; or no track of the valid subset with a label of the train subset.
     """
     pairs = [
-        check_labelled_features(*part, f"{name}, {subset} subset")
-        for part, subset in ((train, "train"), (valid, "valid"), (test, "test"))
+        check_labelled_features(*subset, f"{name}, {subset_name} subset")
+        for subset, subset_name in ((train, "train"), (valid, "valid"), (test, "test"))
     ]
     (train_x, train_y), (valid_x, valid_y), (test_x, test_y) = pairs
     require_two_labels(train_y, f"{name}, train subset")
-    train_y, classes = pd.factorize(train_y)
-    valid_y, test_y = (pd.Index(classes).get_indexer(y) for y in (valid_y, test_y))
+    require_same_width(name, train_x, valid_x, test_x)
+    train_y, labels = pd.factorize(train_y)
+    valid_y, test_y = (pd.Index(labels).get_indexer(y) for y in (valid_y, test_y))
     known = valid_y >= 0
     if not known.any():
         raise InputError(
-            f"{name}, valid subset: no song has a label of the train subset; "
+            f"{name}, valid subset: no track has a label of the train subset; "
             "check the subset column of the split"
         )
     return [train_x, valid_x[known], test_x], [train_y, valid_y[known], test_y]

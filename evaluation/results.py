@@ -1,26 +1,11 @@
-"""Results: what `evaluate.py --json` keeps of a protocol, one JSON file each.
+"""Results of the protocols: one JSON file per result, as `evaluate.py --json` writes it."""
 
-A *result* is a dict with the keys of `FIELDS`:
-
-    protocol  "retrieval", "knn", "linear", …    metric    "map", "accuracy", "auc" or "eer"
-    value     the score                          spread    standard deviation over trials, or null
-    trials    how many, or null                  n_songs   how many songs were judged
-    dataset   the split file's stem              label     the split's column, such as "genre"
-    features  the features' name                 model     "siamese", "basic", "tag", "mfcc", ...
-    artists   artists trained on, or null        made_from what the number was made from, a dict
-
-and, where there is more to tell, with those of `OPTIONAL`:
-
-    seed      of the training that made the features; of several, their results are averaged
-    variant   options that set it apart from the papers' protocol, such as "enrol=2"
-    command   that made the result
-    details   a dict: more numbers, by the names below
-"""
-
+import dataclasses
 import json
-import re
+import math
 from collections.abc import Iterable
-from pathlib import Path, PurePath
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
@@ -29,28 +14,13 @@ from common import provenance
 from common.errors import InputError
 from common.files import atomic_write
 
-NUMBER, COUNT, MAYBE = (int, float), (int,), (type(None),)
-FIELDS = {
-    "protocol": (str,),
-    "metric": (str,),
-    "value": NUMBER,
-    "spread": NUMBER + MAYBE,
-    "trials": COUNT + MAYBE,
-    "n_songs": COUNT,
-    "dataset": (str,),
-    "label": (str,),
-    "features": (str,),
-    "model": (str,),
-    "artists": COUNT + MAYBE,
-    "made_from": (dict,),
-}
-OPTIONAL = {"seed": COUNT + MAYBE, "variant": (str, *MAYBE), "command": (str, *MAYBE)}
-BY_ENROLMENT = "by enrolment songs"  # of the one-shot protocol
-ACCURACY_BY_LABEL = "accuracy of each genre"  # of knn and linear; or of each of another label
-TSNE_MAP = "map"  # of tsne: "x", "y" and "label" of each song
-COUNTS = ("trials", "n_songs", "artists")
-RATES = ("map", "accuracy", "auc", "eer")
-LARGEST = 1e12  # of any number in a result
+# Names within the details of a result.
+BY_ENROLMENT = "by enrolment songs"  # value of the metric by number of enrolment tracks
+ACCURACY_BY_LABEL = "accuracy of each genre"  # of k-NN and linear softmax, for any label column
+TSNE_MAP = "map"  # "x", "y" and "label" of each track
+DET_CURVE = "DET"  # "false alarm" and "miss" rates
+
+FRACTIONS = ("map", "accuracy", "auc", "eer")  # metrics from 0 to 1
 DTYPES = {
     "value": "float64",
     "spread": "float64",
@@ -59,33 +29,20 @@ DTYPES = {
     "artists": "Int64",
     "seed": "Int64",
 }
-
-# What names a result.
-RESULT = ["protocol", "metric", "dataset", "label", "features"]
+# The columns that identify a result.
+KEY = ["protocol", "metric", "dataset", "label", "features"]
 
 
 class Evaluation(NamedTuple):
-    """The outcome of a protocol.
-
-    Attributes
-    ----------
-    metric : str
-        Name of the metric.
-    values : list of float
-        Its value in each trial.
-    n_tracks : int
-        Number of tracks evaluated.
-    details : dict
-        Further results, JSON values; those that are numbers are printed.
-    """
+    """The outcome of a protocol."""
 
     metric: str
-    values: list[float]
-    n_tracks: int
-    details: dict
+    values: list[float]  # one per trial
+    n_tracks: int  # number of tracks evaluated
+    details: dict  # further results, JSON values; those that are numbers are printed
 
     def format_details(self) -> list[str]:
-        """Return one line per number in the details, "name value" or "name row value"."""
+        """Return one line per number in the details: "name value" or "name row value"."""
         lines = []
         for name, value in self.details.items():
             table = value if isinstance(value, dict) else {"": value}
@@ -96,120 +53,143 @@ class Evaluation(NamedTuple):
         return lines
 
 
-def write_result(path: Path, result: dict) -> None:
-    """Keep a result in a file, whole."""
-    with atomic_write(path) as aside:
-        aside.write_text(provenance.to_json(result), encoding="utf-8")
+@dataclass(frozen=True)
+class Result:
+    """One result with its description; the attributes are the keys of the JSON file."""
+
+    protocol: str
+    metric: str
+    value: float | int  # mean over trials
+    spread: float | int | None  # standard deviation over trials
+    trials: int | None
+    n_songs: int  # number of tracks evaluated
+    dataset: str  # stem of the split file
+    label: str  # column of the split
+    features: str  # name of the features
+    model: str  # kind of model that made the features, such as "siamese"
+    artists: int | None  # number of training artists
+    made_from: dict  # provenance record
+    seed: int | None = None  # of the training; results that differ in it alone are averaged
+    variant: str | None = None  # options that differ from the paper's, such as "enrol=2"
+    command: str | None = None
+    details: dict = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` where a value does not have its type or range."""
+        for attribute in dataclasses.fields(self):
+            value = getattr(self, attribute.name)
+            valid = isinstance(value, attribute.type) and not isinstance(value, bool)
+            if not valid or (isinstance(value, float) and not math.isfinite(value)):
+                raise ValueError(f"{attribute.name!r} is {str(value)[:40]!r}")
+        counts = (self.trials, self.n_songs, self.artists)
+        if any(count is not None and count < 1 for count in counts) or (self.spread or 0) < 0:
+            raise ValueError("a count below 1 or a negative standard deviation")
+        if self.metric in FRACTIONS and not 0 <= self.value <= 1:
+            raise ValueError(f"{self.metric} is {self.value}, not from 0 to 1")
+        for name in (self.protocol, self.dataset, self.label):  # parts of the tables' file names
+            if Path(name).name != name:
+                raise ValueError(f"{name!r} is not a plain name")
+        _check_details(self.details)
+        if self.protocol == "tsne" and not self.details.get(TSNE_MAP, {}).get("x"):
+            raise ValueError("no map in the details of t-SNE")
+
+
+def _check_details(details: dict) -> None:
+    """Raise `ValueError` unless tables and figures can use these details."""
+    numbers = [details.get("macro_f1", 0.0)]
+    for name in (ACCURACY_BY_LABEL, BY_ENROLMENT):
+        table = details.get(name, {})
+        if not isinstance(table, dict):
+            raise ValueError(f"damaged details: {name}")
+        numbers += table.values()
+    if not all(tracks.isdecimal() for tracks in details.get(BY_ENROLMENT, {})):
+        raise ValueError(f"damaged details: {BY_ENROLMENT}")
+    for name, keys in ((DET_CURVE, ("false alarm", "miss")), (TSNE_MAP, ("x", "y", "label"))):
+        columns = details.get(name)
+        if columns is None:
+            continue
+        lists = isinstance(columns, dict) and all(isinstance(columns.get(k), list) for k in keys)
+        if not lists or len({len(columns[key]) for key in keys}) > 1:
+            raise ValueError(f"damaged details: {name}")
+        numbers += columns[keys[0]] + columns[keys[1]]
+    if not all(isinstance(number, float | int) and math.isfinite(number) for number in numbers):
+        raise ValueError("damaged details: a value is not a finite number")
+
+
+RESULT_COLUMNS = [attribute.name for attribute in dataclasses.fields(Result)]
+_OPTIONAL = ("seed", "variant", "command", "details")
+
+
+def write_result(path: Path, result: Result) -> None:
+    """Write a result to a JSON file."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(provenance.to_json(vars(result)), encoding="utf-8")
+
+
+def read_result(path: Path) -> Result:
+    """Read a result that `evaluate.py --json` wrote; `InputError` if the file is damaged."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(document, dict):
+            raise ValueError(f"a {type(document).__name__}, not an object")
+        missing = [name for name in RESULT_COLUMNS if name not in (*document, *_OPTIONAL)]
+        if missing:
+            raise ValueError(f"{missing[0]!r} is missing")
+        return Result(**{name: document[name] for name in RESULT_COLUMNS if name in document})
+    except ValueError as error:
+        raise InputError(
+            f"{path}: not a result of evaluate.py ({error}); move it out of the folder, or delete "
+            "it and make it again with evaluate.py --json"
+        ) from error
 
 
 def read_results(folder: str | Path) -> pd.DataFrame:
-    """All results of a folder, a row a `*.json` file: `FIELDS`, `OPTIONAL`, `details` and `file`.
+    """Read all results of a folder, one row per `*.json` file.
 
-    Other keys are left out, and so are files of other names. An empty folder gives an
-    empty table.
+    The columns are the attributes of `Result`, and `file`, the file's name. An empty folder gives
+    an empty table.
 
     Raises
     ------
     InputError
-        The folder does not exist; a JSON file is no result; two files hold the
-        same result.
+        The folder does not exist, a JSON file is not a result, or two files contain the same
+        result.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; name the one that evaluate.py --json wrote to")
-    rows = [{**read_result(path), "file": path.name} for path in sorted(folder.glob("*.json"))]
-    columns = [*FIELDS, *OPTIONAL, "details", "file"]
-    results = pd.DataFrame(rows, columns=columns).astype(DTYPES)
-    for _, same in results.groupby(RESULT):
-        if len(same) > 1:
+    rows = [
+        {**vars(read_result(path)), "file": path.name} for path in sorted(folder.glob("*.json"))
+    ]
+    results = pd.DataFrame(rows, columns=[*RESULT_COLUMNS, "file"]).astype(DTYPES)
+    for _, duplicates in results.groupby(KEY):
+        if len(duplicates) > 1:
             raise InputError(
-                f"{folder}: {' and '.join(same['file'])} hold the same result "
-                f"({' '.join(same.iloc[0][RESULT])}); remove all but one"
+                f"{folder}: {' and '.join(duplicates['file'])} contain the same result "
+                f"({' '.join(duplicates.iloc[0][KEY])}); remove all but one"
             )
     return results
 
 
-def read_result(path: Path) -> dict:
-    """What `read_results` has of one file, or an `InputError` that says why not."""
-    remedy = "move it out of the folder, or delete it and make it again with evaluate.py --json"
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, RecursionError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: cannot be read as JSON ({reason}); {remedy}") from error
-    if not isinstance(result, dict):
-        raise InputError(f"{path}: not a result but a {type(result).__name__}; {remedy}")
-    result = {**dict.fromkeys(OPTIONAL), **result}
-    for key, kinds in {**FIELDS, **OPTIONAL}.items():
-        if key not in result:
-            raise InputError(f"{path}: not a result, it lacks {key!r}; {remedy}")
-        value = result[key]
-        # Python counts True among the integers and reads NaN from JSON; neither is a score.
-        wrong = isinstance(value, bool) or not isinstance(value, kinds)
-        wrong = wrong or (key in COUNTS and value is not None and value < 1)
-        wrong = wrong or (key == "spread" and value is not None and value < 0)
-        wrong = wrong or (key == "value" and result["metric"] in RATES and not 0 <= value <= 1)
-        wrong = wrong or (isinstance(value, str) and re.search("[\ud800-\udfff]", value))
-        if wrong or (isinstance(value, NUMBER) and not abs(value) < LARGEST):
-            raise InputError(f"{path}: not a result, {key!r} is {str(value)[:40]!r}; {remedy}")
-    for key in ("protocol", "dataset", "label"):  # which files are named by
-        if PurePath(result[key]).name != result[key] or "\\" in result[key]:
-            raise InputError(f"{path}: not a result, {key!r} is {result[key]!r}; {remedy}")
-    details = result.get("details", {})
-    told = isinstance(details, dict) and _as_told(details)
-    if not told or (result["protocol"] == "tsne" and not details.get(TSNE_MAP, {}).get("x")):
-        raise InputError(f"{path}: not a result, its details are damaged; {remedy}")
-    return {**{key: result[key] for key in (*FIELDS, *OPTIONAL)}, "details": details}
-
-
-def _as_told(details: dict) -> bool:
-    """Whether the details that tables and figures use are what `evaluate.py` writes."""
-    curve = details.get("DET", {"false alarm": [], "miss": []})
-    by, each = details.get(BY_ENROLMENT, {}), details.get(ACCURACY_BY_LABEL, {})
-    plane = details.get(TSNE_MAP, {"x": [], "y": [], "label": []})
-    return (
-        _rates([details.get("macro_f1", 0.0)])
-        and isinstance(by, dict)
-        and all(re.fullmatch(r"[0-9]{1,6}", songs) for songs in by)
-        and all(isinstance(value, float) for value in by.values())
-        and isinstance(each, dict)
-        and _rates(list(each.values()))
-        and isinstance(curve, dict)
-        and all(_rates(curve.get(name)) for name in ("false alarm", "miss"))
-        and len(curve["false alarm"]) == len(curve["miss"])
-        and isinstance(plane, dict)
-        and all(_all_of(plane.get(axis), float, LARGEST) for axis in ("x", "y"))
-        and _all_of(plane.get("label"), str)
-        and len(plane["x"]) == len(plane["y"]) == len(plane["label"])
-    )
-
-
-def _rates(values: object) -> bool:
-    return _all_of(values, float, 1) and all(value >= 0 for value in values)
-
-
-def _all_of(values: object, kind: type, most: float | None = None) -> bool:
-    """Whether these are a list of one kind, of numbers none beyond `most`; NaN is."""
-    return isinstance(values, list) and all(
-        isinstance(value, kind) and (most is None or abs(value) <= most) for value in values
-    )
-
-
 def average_over_seeds(results: pd.DataFrame) -> pd.DataFrame:
-    """Results in which trainings that differ in their seed alone are one: their mean.
+    """Average results of trainings that differ only in the seed.
 
-    They are of one model, number of artists, dataset, label, measure and variant. `spread`
-    is then over the seeds, and `over` says what a spread is over, "3 seeds" or "10 trials"; of
-    `n_songs` it is the fewest. Of weights whose seed is not known, as of the released ones, or
-    is that of others too, each stands for itself.
+    These share the model, number of artists, dataset, label, metric and variant. Results without
+    a seed (of the released weights, for example) or with the seed of another such result are not
+    averaged, nor are those that they would be averaged with.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As `results`, and `over`: what the standard deviation `spread` is over, "3 seeds" or
+        "10 trials". `n_songs` is the smallest of the averaged results.
     """
     rows = []
     same = ["protocol", "metric", "dataset", "label", "model", "artists", "variant"]
-    again = results.duplicated([*same, "seed"], keep=False) & results["seed"].notna()
-    # What differs in more than the seed is not averaged, nor is what it would be averaged with.
-    twice = again.groupby([results[name] for name in same], dropna=False).transform("any")
-    alone = results["features"].where(results["seed"].isna() | twice, "").rename("alone")
-    for _, group in results.groupby([*same, alone], sort=False, dropna=False):
+    repeated = results.duplicated([*same, "seed"], keep=False) & results["seed"].notna()
+    ambiguous = repeated.groupby([results[name] for name in same], dropna=False).transform("any")
+    separate = results["features"].where(results["seed"].isna() | ambiguous, "").rename("separate")
+    for _, group in results.groupby([*same, separate], sort=False, dropna=False):
         first, several = group.iloc[0], len(group) > 1
         trials = "" if pd.isna(first["trials"]) else f"{first['trials']} trials"
         merged = {
@@ -220,29 +200,35 @@ def average_over_seeds(results: pd.DataFrame) -> pd.DataFrame:
             "n_songs": group["n_songs"].min(),
         }
         rows.append({**first, **merged})
-    kinds = {name: kind for name, kind in DTYPES.items() if name in results}
-    return pd.DataFrame(rows, columns=[*results.columns, "over"]).astype(kinds)
+    dtypes = {name: dtype for name, dtype in DTYPES.items() if name in results}
+    return pd.DataFrame(rows, columns=[*results.columns, "over"]).astype(dtypes)
 
 
-def format_with_deviation(value: float, spread: float, digits: int = 4) -> str:
-    """A value as "mean ± deviation", or alone where that is not known."""
-    return f"{value:.{digits}f}" + ("" if pd.isna(spread) else f" ± {spread:.{digits}f}")
+def format_with_deviation(value: float, deviation: float, digits: int = 4) -> str:
+    """Format a value as "mean ± standard deviation", or alone if the latter is NaN."""
+    return f"{value:.{digits}f}" + ("" if pd.isna(deviation) else f" ± {deviation:.{digits}f}")
 
 
 def merge_names(names: Iterable[str]) -> str:
-    """Names that differ after their last _ alone as one, basic_60_{0,1,2}; others side by side."""
+    """Merge names that differ only after their last underscore; join others by spaces.
+
+    Examples
+    --------
+    >>> merge_names(["basic_60_0", "basic_60_1"])
+    'basic_60_{0,1}'
+    """
     names = sorted(names)
-    starts = {name.rpartition("_")[0] for name in names}
-    if len(names) == 1 or len(starts) > 1 or "" in starts:
+    stems = {name.rpartition("_")[0] for name in names}
+    if len(names) == 1 or len(stems) > 1 or "" in stems:
         return " ".join(names)
-    return f"{starts.pop()}_{{{','.join(name.rpartition('_')[2] for name in names)}}}"
+    return f"{stems.pop()}_{{{','.join(name.rpartition('_')[2] for name in names)}}}"
 
 
 def require_one_dataset(results: pd.DataFrame, source: str | Path) -> None:
-    """Raise `InputError`, naming `source`, unless all results are of one dataset and label."""
-    kinds = sorted(set(zip(results["dataset"], results["label"], strict=True)))
-    if len(kinds) != 1:
+    """Raise `InputError`, naming `source`, unless all results share the dataset and label."""
+    datasets = sorted(set(zip(results["dataset"], results["label"], strict=True)))
+    if len(datasets) != 1:
         raise InputError(
-            f"{source}: one dataset and label are shown at a time, the results have "
-            f"{kinds or 'none'}; keep those of each in a folder of their own"
+            f"{source}: results of one dataset and label are needed, these are of "
+            f"{datasets or 'none'}; put the results of each in a folder of their own"
         )

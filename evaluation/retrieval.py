@@ -1,4 +1,4 @@
-"""Retrieval: every song is a query for the songs of its genre (ismir2018, section 5, Table 1)."""
+"""Retrieval: each track is a query for the tracks of its genre (ismir2018, section 5, Table 1)."""
 
 import numpy as np
 import pandas as pd
@@ -11,9 +11,9 @@ from evaluation.similarity import ranked_blocks
 
 
 def average_precision(relevant: ArrayLike) -> float | np.ndarray:
-    """Average precision (AP) of a ranking, or of each of several.
+    """Compute the average precision (AP) of one ranking or of several.
 
-    AP = sum over the relevant ranks k of precision@k, divided by the number of
+    AP is the sum of precision@k over the ranks k of relevant items, divided by the number of
     relevant items.
 
     Parameters
@@ -24,83 +24,92 @@ def average_precision(relevant: ArrayLike) -> float | np.ndarray:
     Returns
     -------
     float, or (q,) float64
-        In (0, 1]; NaN where nothing is relevant.
+        In (0, 1]; NaN where no item is relevant.
+
+    Examples
+    --------
+    >>> float(average_precision([True, False, True]))
+    0.8333333333333333
     """
     relevant = np.asarray(relevant, dtype=bool)
     rows = np.atleast_2d(relevant)
     count = np.count_nonzero(rows, axis=1)
-    # Of the relevant items only, which are few: their row, and their place among all in it.
-    row, place = np.divmod(np.flatnonzero(rows), max(1, rows.shape[1]))
-    nth = np.arange(1, len(row) + 1) - np.repeat(np.cumsum(count) - count, count)
-    total = np.bincount(row, nth / (place + 1), minlength=len(rows))
+    # Only the relevant items, which are few: their row and their rank in it, from 0.
+    row, rank = np.divmod(np.flatnonzero(rows), max(1, rows.shape[1]))
+    hits = np.arange(1, len(row) + 1) - np.repeat(np.cumsum(count) - count, count)
+    total = np.bincount(row, hits / (rank + 1), minlength=len(rows))
     mean = np.where(count > 0, total / np.maximum(count, 1), np.nan)
     return mean.reshape(relevant.shape[:-1])[()]
 
 
 def average_precisions(features: ArrayLike, labels: ArrayLike) -> np.ndarray:
-    """AP of each song as a query: all others ranked by cosine, relevant with the same label.
+    """Compute the AP of each track as a query for the tracks with its label.
 
-    The ranking is `evaluation.similarity.ranked_blocks`: exact, ties in the order
-    of the rows, memory bounded whatever n.
+    All other tracks are ranked by `evaluation.similarity.ranked_blocks`: exactly, ties in row
+    order, and in bounded memory for any n.
 
     Parameters
     ----------
     features : (n, d) float
-        One finite vector a song.
+        One finite vector per track.
     labels : (n,)
-        Its label, such as the genre; any hashable type.
+        The label of each track, such as its genre; any hashable type.
 
     Returns
     -------
     (n,) float64
-        In (0, 1]; NaN for a song whose label no other song has.
+        In (0, 1]; NaN for a track whose label no other track has.
 
     Raises
     ------
     InputError
-        NaN or infinity in the features, a song without label, or not one label
-        a song.
+        NaN or infinity in the features, a track without a label, or not one label per track.
     """
     features, labels = check_labelled_features(features, labels, "retrieval")
     codes, _ = pd.factorize(labels)
-    codes = codes.astype(np.min_scalar_type(codes.max()))  # small ones are looked up faster
+    codes = codes.astype(np.min_scalar_type(codes.max()))  # small integers are looked up faster
 
-    def precision(query: int, order: np.ndarray) -> float:
-        return average_precision(codes[order] == codes[query])
+    def query_precision(query: int, ranking: np.ndarray) -> float:
+        return average_precision(codes[ranking] == codes[query])
 
     scores = np.empty(len(features))
-    with cli.progress_bar(total=len(features), desc="queries", unit="song") as bar:
-        for rows, found in ranked_blocks(features, measure=precision):
-            scores[rows] = found
-            bar.update(len(found))
+    with cli.progress_bar(total=len(features), desc="queries", unit="track") as bar:
+        for rows, block in ranked_blocks(features, metric=query_precision):
+            scores[rows] = block
+            bar.update(len(block))
     return scores
 
 
 def mean_average_precision(features: ArrayLike, labels: ArrayLike) -> float:
-    """Mean average precision (MAP): mean of `average_precisions` over the queries.
+    """Compute the mean average precision (MAP), the mean of `average_precisions`.
 
-    A song whose label no other song has is no query, as nothing is relevant to
-    it; it stays among the songs that the others rank.
+    A track whose label no other track has is not a query, because no item is relevant; it
+    remains an item in the rankings of the others.
 
     Raises
     ------
     InputError
-        As `average_precisions`; or no two songs share a label.
+        As `average_precisions`; or no two tracks share a label.
+
+    Examples
+    --------
+    >>> mean_average_precision([[1, 0], [2, 0], [0, 1], [0, 3]], ["a", "a", "b", "b"])
+    1.0
     """
     scores = average_precisions(features, labels)
     if np.isnan(scores).all():
         raise InputError(
-            "retrieval: no two songs share a label, so nothing is relevant to any query; "
+            "retrieval: no two tracks share a label, so no query has a relevant item; "
             "choose another column with --label"
         )
     return float(np.nanmean(scores))
 
 
 def mean_by_label(scores: ArrayLike, labels: ArrayLike) -> pd.Series:
-    """Mean of `scores` (n,) over the songs of each label, NaN left out; sorted by label.
+    """Return the mean of `scores` (n,) over the tracks of each label, sorted by label.
 
-    Scores are APs, or `predicted == truth` for the accuracy of each genre
-    (ismir2018, Figure 5).
+    Scores may be APs, or `predicted == truth` for the accuracy of each genre (ismir2018,
+    Figure 5). NaN is left out.
     """
     scores = pd.Series(np.asarray(scores, dtype=np.float64))
     return scores.groupby(np.asarray(labels)).mean()

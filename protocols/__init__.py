@@ -1,1 +1,1 @@
-"""The protocols and layouts that evaluate.py offers, each with its command-line arguments."""
+"""The protocols of `evaluate.py`: from files to printed and saved results."""

@@ -254,7 +254,7 @@ def plot_track_map(
     Parameters
     ----------
     plane
-        (n, 2) float, from `evaluation.projection.tsne`.
+        (n, 2) float, from `evaluation.projection.fit_tsne`.
     labels
         (n,) str.
     coloured

@@ -1,0 +1,334 @@
+"""Protocols of artist recognition, and LDA features (arxiv2017).
+
+Systems and metrics are imported inside the functions, so that --help does not wait for them.
+"""
+
+import argparse
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from common import cli, feature_file, provenance
+from common.feature_file import Features
+from evaluation.labelled_tracks import (
+    LabelledTracks,
+    read_training_tracks,
+    require_same_weights,
+)
+from protocols.shared import (
+    add_command,
+    add_result_options,
+    format_changes,
+    is_complete,
+    save_evaluation,
+)
+
+RECOGNITION = {
+    "verification": "Compute the equal error rate of verification: is a track by this artist?",
+    "identification": "Compute the accuracy of identification: which artist is a track by?",
+}
+
+# The paper's settings, under the names that results record.
+PAPER_SETTINGS = {"enrol": 15, "tests": 5, "relevance": 16.0}
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Add the protocols of this module to `evaluate.py`."""
+    example = "features/basic.h5 splits/demo_unseen.csv"
+    for name, text in RECOGNITION.items():
+        run = partial(evaluate_recognition, name)
+        _add_recognition_arguments(add_command(commands, name, run, example, text))
+    example = "features/basic_train.h5 splits/demo.csv features/basic.h5 --out features/lda.h5"
+    _add_lda_arguments(add_command(commands, "lda", project_by_lda, example))
+
+
+def _add_recognition_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "features",
+        metavar="FEATURES.h5",
+        type=Path,
+        help="feature file of the tracks; with --scorer llr, the i-vector extractor ivector.h5",
+    )
+    parser.add_argument(
+        "split", metavar="SPLIT.csv", type=Path, help="split of artists that were not trained on"
+    )
+    parser.add_argument("--label", default="artist", help="label column of the split")
+    cli.add_renamed(
+        parser,
+        "--enrol-tracks",
+        "--enrol",
+        type=cli.positive,
+        default=PAPER_SETTINGS["enrol"],
+        help="enrolment tracks per artist",
+    )
+    cli.add_renamed(
+        parser,
+        "--test-tracks",
+        "--tests",
+        type=cli.positive,
+        default=PAPER_SETTINGS["tests"],
+        help="test tracks per artist",
+    )
+    parser.add_argument(
+        "--trials",
+        type=cli.positive,
+        default=1,
+        help="number of random draws of enrolment and test tracks to average",
+    )
+    parser.add_argument(
+        "--one-shot",
+        action="store_true",
+        help="evaluate enrolment by 1, 2, 5 and 10 tracks as well",
+    )
+    parser.add_argument(
+        "--scorer",
+        choices=("cosine", "plda", "llr"),
+        default="cosine",
+        help="scoring function: cosine or PLDA of features, or log-likelihood ratio of a GMM-UBM",
+    )
+    parser.add_argument(
+        "--train",
+        nargs=2,
+        type=Path,
+        metavar=("FEATURES.h5", "SPLIT.csv"),
+        help="features and split that PLDA is trained on: the training tracks of the weights",
+    )
+    _add_max_train_artists(parser)
+    cli.add_renamed(
+        parser,
+        "--lda-dimensions",
+        "--lda",
+        type=cli.positive,
+        metavar="N",
+        help="dimensions of the LDA before PLDA (default: no LDA)",
+    )
+    parser.add_argument(
+        "--fuse",
+        dest="fusion",
+        choices=("early", "late"),
+        help="fusion of two features: early concatenates them, late averages their scores",
+    )
+    parser.add_argument(
+        "--with",
+        dest="other_features",
+        nargs="+",
+        type=Path,
+        metavar="FEATURES.h5",
+        help="feature file to fuse with; with PLDA, followed by that of the training tracks",
+    )
+    parser.add_argument(
+        "--cache", type=Path, metavar="CACHE.h5", help="mel cache of the tracks, for --scorer llr"
+    )
+    parser.add_argument(
+        "--relevance",
+        type=cli.positive_float,
+        default=PAPER_SETTINGS["relevance"],
+        help="relevance factor of the MAP adaptation, for --scorer llr",
+    )
+    add_result_options(parser)
+
+
+def _add_max_train_artists(parser: argparse.ArgumentParser) -> None:
+    cli.add_renamed(
+        parser,
+        "--max-train-artists",
+        "--train-artists",
+        type=cli.positive,
+        metavar="N",
+        help="number of training artists, the first of the training split (default: all)",
+    )
+
+
+def evaluate_recognition(
+    protocol: str,
+    features: Path,
+    split: Path,
+    *,
+    label: str,
+    enrol_tracks: int,
+    test_tracks: int,
+    trials: int,
+    one_shot: bool,
+    scorer: str,
+    train: tuple[Path, Path] | None,
+    max_train_artists: int | None,
+    lda_dimensions: int | None,
+    fusion: str | None,
+    other_features: list[Path] | None,
+    cache: Path | None,
+    relevance: float,
+    seed: int,
+    result_path: Path | None,
+) -> None:
+    """Enrol artists by some of their tracks, and recognise them in others.
+
+    `protocol` is "verification" (equal error rate) or "identification" (accuracy).
+
+    Raises
+    ------
+    argparse.ArgumentError
+        Options that cannot be combined.
+    InputError
+        Files that are wrong or do not belong together, an artist of the split that was trained
+        on, or one with too few tracks.
+    """
+    _require_compatible_options(
+        scorer, train, max_train_artists, lda_dimensions, fusion, other_features, cache
+    )
+    from recognition import systems, verification
+
+    if scorer == "llr":
+        system = systems.load_gmm_ubm_system(features, split, label, cache, relevance)
+    else:
+        system = systems.load_feature_system(
+            features,
+            split,
+            label,
+            scorer=scorer,
+            train=train,
+            max_train_artists=max_train_artists,
+            lda_dimensions=lda_dimensions,
+            fusion=fusion,
+            other_features=other_features,
+        )
+    settings = {
+        "protocol": protocol,
+        "label": label,
+        "enrol": enrol_tracks,
+        "tests": test_tracks,
+        "trials": trials,
+        "one_shot": one_shot,
+        "scorer": scorer,
+        "train_artists": max_train_artists,
+        "lda": lda_dimensions,
+        "fuse": fusion,
+        "relevance": relevance,
+        "seed": seed,
+    }
+    # Results record the absence of these files; the files themselves are in the system's inputs.
+    files = {"train": train, "other": other_features, "cache": cache}
+    settings |= {name: None for name, file in files.items() if file is None}
+    inputs = {**system.inputs, "settings": settings}
+    if is_complete(result_path, inputs):
+        return
+    draws = [
+        verification.draw_enrolment(system.artists, enrol_tracks, test_tracks, seed=seed + trial)
+        for trial in range(trials)
+    ]
+    evaluation = systems.evaluate_recognition(
+        protocol, system.make_scorer(), draws, one_shot=one_shot
+    )
+    variant = format_changes(settings, PAPER_SETTINGS)
+    plda = format_changes(settings, {"lda": None, "train_artists": None})
+    names = (system.description["features"], variant, plda)
+    description = system.description | {"features": " ".join(filter(None, names))}
+    save_evaluation(
+        evaluation, inputs, result_path, dataset=split.stem, variant=variant, **description
+    )
+
+
+def _require_compatible_options(
+    scorer: str,
+    train: tuple[Path, Path] | None,
+    max_train_artists: int | None,
+    lda_dimensions: int | None,
+    fusion: str | None,
+    other_features: list[Path] | None,
+    cache: Path | None,
+) -> None:
+    """Raise `argparse.ArgumentError` where options cannot be combined."""
+    plda, llr = scorer == "plda", scorer == "llr"
+    plda_only = any((train, max_train_artists, lda_dimensions))
+    files = 2 if plda else 1
+    errors = {
+        "--scorer plda needs --train, features and a split to train on": plda and not train,
+        "--train, --max-train-artists and --lda-dimensions need --scorer plda": (
+            plda_only and not plda
+        ),
+        "--scorer llr needs --cache": llr and not cache,
+        "--cache needs --scorer llr": cache and not llr,
+        "--fuse and --with need each other": bool(fusion) != bool(other_features),
+        "--fuse cannot be combined with --scorer llr": fusion and llr,
+        f"--with needs {files} feature file{'s' * plda} with --scorer {scorer}": (
+            other_features and len(other_features) != files
+        ),
+    }
+    for message, is_wrong in errors.items():
+        if is_wrong:
+            raise argparse.ArgumentError(None, message)
+
+
+# ---------------------------------------------------------------- LDA
+
+
+def _add_lda_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "train_features",
+        metavar="TRAIN_FEATURES.h5",
+        type=Path,
+        help="feature file of the training tracks of the weights",
+    )
+    parser.add_argument(
+        "train_split", metavar="TRAIN_SPLIT.csv", type=Path, help="split of the training tracks"
+    )
+    parser.add_argument(
+        "features", metavar="FEATURES.h5", type=Path, help="feature file to project"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="feature file to write, of the projected features"
+    )
+    parser.add_argument(
+        "--dimensions", type=cli.positive, default=100, help="dimensions after the projection"
+    )
+    _add_max_train_artists(parser)
+
+
+def project_by_lda(
+    train_features: Path,
+    train_split: Path,
+    features: Path,
+    *,
+    out: Path,
+    dimensions: int,
+    max_train_artists: int | None,
+) -> None:
+    """Project a feature file by LDA, fitted to the artists of the training tracks."""
+    from evaluation.projection import fit_lda
+
+    train = read_training_tracks(train_features, train_split, max_train_artists)
+    original = feature_file.read_features(features)
+    require_same_weights(train.feature_file, original, (train_features, features))
+    inputs = _lda_inputs(train, original, dimensions)
+    if out.exists():
+        provenance.require_same(out, feature_file.read_features(out).inputs, inputs)
+        print(f"{out}: complete already")
+        return
+    artists = train.labels("artist")
+    lda = fit_lda(train.features, artists, dimensions)
+    projected = replace(
+        original,
+        features=lda.apply(original.features),
+        inputs=inputs,
+        trained_on=sorted({*original.trained_on, *artists}),
+    )
+    feature_file.write_features(out, projected)
+    print(f"{out}: {len(projected.track_id)} tracks in {dimensions} dimensions")
+
+
+def _lda_inputs(train: LabelledTracks, original: Features, dimensions: int) -> dict:
+    """Return the inputs of projected features: the original ones, and LDA of the training tracks."""
+    weights = original.inputs.get("weights", {})
+    rows = train.split[["track_id", "artist"]].itertuples(index=False)
+    return {
+        **original.inputs,
+        "weights": {
+            **weights,
+            "name": f"{weights.get('name', 'unknown')}_lda",
+            "model": f"{weights.get('model') or 'unknown'} with LDA",
+        },
+        "lda": {
+            "dimensions": dimensions,
+            "songs": provenance.digest_rows(rows),
+            "input": train.feature_file.inputs.get("input"),
+        },
+    }

@@ -1,0 +1,133 @@
+"""What the protocols share: subcommands, options, and how a result is printed and saved."""
+
+import argparse
+import inspect
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from common import cli, provenance
+from evaluation import results
+from evaluation.results import Evaluation, Result
+
+
+def add_command(
+    commands: argparse._SubParsersAction,
+    name: str,
+    run: Callable[..., None],
+    example: str,
+    text: str | None = None,
+) -> argparse.ArgumentParser:
+    """Add a subcommand of `evaluate.py` that calls `run` with its options as arguments.
+
+    `example` is what follows the name in an example; `text` is the help, by default the docstring
+    of `run`.
+    """
+    text = inspect.cleandoc(text or run.__doc__ or "")
+    parser = commands.add_parser(
+        name,
+        help=text.partition("\n")[0],
+        description=text,
+        formatter_class=cli.HelpFormatter,
+        epilog=f"example:\n  python evaluate.py {name} {example}",
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_features_and_split(parser: argparse.ArgumentParser) -> None:
+    """Add the feature file and the split to evaluate."""
+    parser.add_argument(
+        "features", metavar="FEATURES.h5", type=Path, help="feature file of the tracks"
+    )
+    parser.add_argument("split", metavar="SPLIT.csv", type=Path, help="split of the tracks")
+
+
+def add_result_options(parser: argparse.ArgumentParser) -> None:
+    """Add --json and --seed."""
+    parser.add_argument(
+        "--json",
+        dest="result_path",
+        type=Path,
+        metavar="RESULT.json",
+        help="result file to write; a result made from the same inputs is not computed again",
+    )
+    cli.add_seed(parser)
+
+
+def add_perplexity_option(parser: argparse.ArgumentParser) -> None:
+    """Add --perplexity."""
+    parser.add_argument(
+        "--perplexity",
+        type=cli.positive_float,
+        default=30.0,
+        help="perplexity of t-SNE, approximately the number of neighbours of a track",
+    )
+
+
+def is_complete(result_path: Path | None, inputs: dict) -> bool:
+    """Return whether the result file was made from `inputs`; if so, print its metric."""
+    if not result_path or not result_path.exists():
+        return False
+    result = results.read_result(result_path)
+    if result.made_from.get("inputs") != inputs:
+        return False
+    print(f"{result_path}: complete already")
+    print(f"{result.metric} {result.value:.4f}")
+    return True
+
+
+def save_evaluation(
+    evaluation: Evaluation,
+    inputs: dict,
+    result_path: Path | None,
+    *,
+    dataset: str,
+    features: str,
+    variant: str,
+    model: str,
+    artists: int | None,
+    seed: int | None,
+) -> None:
+    """Print an evaluation, its metric in the last line, and write it if there is a `result_path`.
+
+    `inputs` includes the settings, with the protocol and label; the other arguments are
+    attributes of `evaluation.results.Result`.
+    """
+    for line in evaluation.format_details():
+        print(line)
+    several = len(evaluation.values) > 1
+    result = Result(
+        protocol=inputs["settings"]["protocol"],
+        metric=evaluation.metric,
+        value=float(np.mean(evaluation.values)),
+        spread=float(np.std(evaluation.values)) if several else None,
+        trials=len(evaluation.values) if several else None,
+        n_songs=evaluation.n_tracks,
+        dataset=dataset,
+        label=inputs["settings"]["label"],
+        features=features,
+        model=model,
+        artists=artists,
+        made_from=provenance.make_record(inputs),
+        seed=seed,
+        variant=variant,
+        command=shlex.join(["python", "evaluate.py", *sys.argv[1:]]),
+        details=evaluation.details,
+    )
+    if result_path:
+        results.write_result(result_path, result)
+    print(f"{result.metric} {result.value:.4f}")
+
+
+def format_changes(settings: dict, defaults: dict) -> str:
+    """Return the settings that differ from their defaults, as "name=value name=value"."""
+    return " ".join(
+        f"{name}={settings[name]}"
+        for name, default in defaults.items()
+        if settings[name] != default
+    )

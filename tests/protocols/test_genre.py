@@ -1,0 +1,178 @@
+"""The protocols of `evaluate.py` that evaluate features by a label, on small feature files."""
+
+import json
+
+import numpy as np
+import pytest
+
+from evaluation import classification, retrieval, tagging
+from evaluation.labelled_tracks import read_labelled_tracks
+from tests.conftest import error_in_process, run_in_process
+from tests.evaluation import feature_files
+
+
+@pytest.fixture
+def files(tmp_path):
+    tracks = feature_files.make_artists("abcdef", spread=0.8)
+    return feature_files.write_files(tmp_path, "tracks", *tracks, failed=("c1",))
+
+
+@pytest.fixture
+def evaluate(tmp_path):
+    """Function that runs a protocol and returns (result, printed lines)."""
+
+    def run(protocol, *arguments):
+        path = tmp_path / "result.json"
+        path.unlink(missing_ok=True)
+        lines = run_in_process("evaluate.py", protocol, *arguments, "--json", path).lines
+        result = json.loads(path.read_text(encoding="utf-8"))
+        assert lines[-1] == f"{result['metric']} {result['value']:.4f}"
+        assert result["protocol"] == protocol
+        return result, lines
+
+    return run
+
+
+def test_retrieval_and_knn_results(files, evaluate):
+    tracks = read_labelled_tracks(*files, "genre")
+    genres = tracks.labels("genre")
+    result, lines = evaluate("retrieval", *files)
+    assert result["value"] == retrieval.mean_average_precision(tracks.features, genres)
+    assert (result["metric"], result["n_songs"], result["trials"]) == ("map", 35, None)
+    assert result["features"] == "basic_run" and result["variant"] == "" and len(lines) == 2
+
+    train, _, (test, truth) = tracks.subsets(genres)
+    correct = classification.knn_predict(*train, test, k=3) == truth
+    result, _ = evaluate("knn", *files, "-k", 3)
+    assert (result["value"], result["n_songs"]) == (correct.mean(), 12)
+    assert result["features"] == "basic_run k=3" and result["variant"] == "k=3"
+    assert result["details"] == {
+        "accuracy of each genre": {
+            genre: np.mean(correct[truth == genre]) for genre in ("folk", "rock")
+        }
+    }
+
+
+def test_settings_are_recorded_under_the_keys_of_earlier_versions(files, evaluate):
+    settings = {
+        "retrieval": {},
+        "knn": {"k": 2},
+        "linear": {"trials": 1},
+        "tsne": {"first": 2, "perplexity": 3.0},
+        "verification": {
+            **{"enrol": 3, "tests": 2, "trials": 1, "one_shot": False, "scorer": "cosine"},
+            **{"relevance": 16.0, "train": None, "train_artists": None, "lda": None},
+            **{"fuse": None, "other": None, "cache": None},
+        },
+    }
+    options = {
+        "knn": ("-k", 2),
+        "linear": ("--trials", 1),
+        "tsne": ("--first", 2, "--perplexity", 3),
+        "verification": ("--enrol", 3, "--tests", 2),
+    }
+    for protocol, expected in settings.items():
+        given = (*options.get(protocol, ()), "--label", "artist", "--seed", 4)
+        result, _ = evaluate(protocol, *files, *given)
+        recorded = result["made_from"]["inputs"]["settings"]
+        assert recorded == {"protocol": protocol, "label": "artist", "seed": 4, **expected}
+        assert result["command"].startswith(f"python evaluate.py {protocol} ")
+
+
+def test_linear_is_the_mean_over_trials(files, evaluate):
+    tracks = read_labelled_tracks(*files, "genre")
+    train, valid, test = tracks.subsets(tracks.labels("genre"))
+    expected = classification.linear_softmax(*train, *valid, *test, trials=2, seed=4)
+    result, lines = evaluate("linear", *files, "--trials", 2, "--seed", 4)
+    assert result["value"] == np.mean(expected.accuracies)
+    assert (result["spread"], result["trials"]) == (np.std(expected.accuracies), 2)
+    each = result["details"]["accuracy of each genre"]
+    counts = [np.sum(test[1] == genre) for genre in each]
+    assert np.average(list(each.values()), weights=counts) == pytest.approx(result["value"])
+    assert f"accuracy of each genre folk {each['folk']:.4f}" in lines
+
+
+def test_transfer_is_the_best_model_of_each_trial(files, evaluate, monkeypatch):
+    monkeypatch.setattr(tagging, "NETWORKS", ((4,),))
+    tracks = read_labelled_tracks(*files, "genre")
+    subsets = tracks.subsets(tracks.labels("genre"))
+    each = [tagging.transfer_accuracies(*subsets, seed=seed) for seed in (3, 4)]
+    result, lines = evaluate("transfer", *files, "--trials", 2, "--seed", 3)
+    assert result["value"] == np.mean([one["best"] for one in each])
+    network = np.mean([one["neural network"] for one in each])
+    assert result["details"]["neural network"] == network and len(lines) == 4
+
+
+def test_tagging_reports_each_tag(files, evaluate):
+    result, lines = evaluate("tagging", *files)
+    assert (result["metric"], result["n_songs"], result["label"]) == ("auc", 12, "tags")
+    areas = result["details"]["auc of each tag"]
+    assert set(areas) == {"fast", "loud"} and "tags left out 0" in lines
+    assert result["value"] == pytest.approx(np.mean(list(areas.values())))
+    printed = [line.split() for line in lines if line.startswith("auc of each tag")]
+    assert [tag for *_, tag, _ in printed] == sorted(areas, key=areas.get, reverse=True)
+    table, _ = feature_files.make_artists("abcdef")
+    table[table["subset"].ne("valid")].to_csv(files[1], index=False)
+    assert "tracks.csv: no track is in the subset valid" in error_in_process(
+        "evaluate.py", "tagging", *files
+    )
+
+
+def test_retrieval_rejects_a_missing_column(files):
+    message = error_in_process("evaluate.py", "retrieval", *files, "--label", "mood")
+    assert "has no column 'mood'" in message
+
+
+@pytest.mark.parametrize("protocol", ["retrieval", "knn", "linear", "transfer"])
+def test_protocols_reject_a_single_label(tmp_path, protocol):
+    table, features = feature_files.make_artists("abcdef")
+    files = feature_files.write_files(tmp_path, "tracks", table.assign(genre="rock"), features)
+    message = error_in_process("evaluate.py", protocol, *files)
+    assert "every track has the label rock, and at least two labels are needed" in message
+
+
+# ---------------------------------------------------------------- class probabilities
+
+
+@pytest.fixture
+def probabilities(tmp_path):
+    """(table, classes and probabilities, files) of tracks in a shuffled split."""
+    table, _ = feature_files.make_artists("abcdef")
+    given = feature_files.make_probabilities(table, "genre")
+    features = np.zeros((len(table), 2), np.float32)
+    files = feature_files.write_files(tmp_path, "agf", table, features, **given)
+    table.sample(frac=1, random_state=1).to_csv(files[1], index=False)
+    return table, given, files
+
+
+def test_genre_evaluates_the_probabilities_of_test_tracks(probabilities, evaluate):
+    table, given, files = probabilities
+    result, lines = evaluate("genre", *files)
+    test = table["subset"].eq("test").to_numpy()
+    shares, truth = given["probabilities"][test], table["genre"].to_numpy()[test]
+    predicted = np.array(given["classes"])[shares.argmax(axis=1)]
+    assert (result["metric"], result["n_songs"], len(lines)) == ("log_loss", 12, 5)
+    loss = classification.log_loss(shares, truth, given["classes"])
+    assert result["value"] == pytest.approx(loss)
+    details = result["details"]
+    assert details["macro_f1"] == pytest.approx(classification.macro_f1(predicted, truth))
+    assert details["accuracy"] == pytest.approx(np.mean(predicted == truth))
+    assert set(details["F1 of each genre"]) == {"rock", "folk"}
+
+
+def test_genre_leaves_out_labels_that_are_no_class(probabilities, evaluate):
+    table, _, files = probabilities
+    table.loc[table["artist"].eq("a"), "genre"] = "polka"  # two test tracks
+    table.to_csv(files[1], index=False)
+    result, lines = evaluate("genre", *files)
+    assert result["n_songs"] == 10
+    left_out = "2 test tracks left out, the networks were not trained on their genre"
+    assert lines[0] == f"{files[1]}: {left_out}"
+    table.assign(genre="polka").to_csv(files[1], index=False)
+    message = error_in_process("evaluate.py", "genre", *files)
+    assert f"{files[1]}: no test track has a genre that the networks were trained on" in message
+
+
+def test_genre_rejects_features_without_probabilities(files):
+    message = error_in_process("evaluate.py", "genre", *files)
+    assert f"{files[0]}: " in message and "class probabilities" in message
