@@ -201,15 +201,15 @@ def test_incompatible_inputs_are_rejected(features, splits, small_corpus, folder
     ("options", "message"),
     [
         (("--scorer", "plda"), "--scorer plda needs --train"),
-        (("--lda", "3"), "--lda go with --scorer plda"),
+        (("--lda", "3"), "--lda-dimensions need --scorer plda"),
         (("--scorer", "llr"), "--scorer llr needs --cache"),
-        (("--cache", "c.h5"), "--cache goes with --scorer llr"),
-        (("--fuse", "late"), "--fuse and --with go together"),
-        (("--with", "a.h5"), "--fuse and --with go together"),
-        (("--fuse", "late", "--with", "a.h5", "b.h5"), "--with takes 1 feature file here"),
+        (("--cache", "c.h5"), "--cache needs --scorer llr"),
+        (("--fuse", "late"), "--fuse and --with need each other"),
+        (("--with", "a.h5"), "--fuse and --with need each other"),
+        (("--fuse", "late", "--with", "a.h5", "b.h5"), "--with needs 1 feature file with --scorer cosine"),
         (
             ("--scorer", "llr", "--cache", "c", "--fuse", "late", "--with", "a"),
-            "--fuse does not go with --scorer llr",
+            "--fuse cannot be combined with --scorer llr",
         ),
     ],
 )
