@@ -26,7 +26,7 @@ def main() -> None:
         "--start",
         choices=("kmeans", "random"),
         default="kmeans",
-        help="initialization of the UBM",
+        help="initialisation of the UBM",
     )
     parser.add_argument(
         "--ubm-iterations",

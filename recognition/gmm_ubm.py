@@ -10,7 +10,7 @@ test track (`llr_scores`).
 
 Shapes: C components of the mixture, D dimensions of a frame.
 
-Implementation: log w_c N(x; m_c, S_c) is linear in [z², z, 1], where z is x standardized by the
+Implementation: log w_c N(x; m_c, S_c) is linear in [z², z, 1], where z is x standardised by the
 overall mean and standard deviation of the mixture (otherwise the squares cancel badly). All
 densities of a block of frames are therefore one matrix product, and their statistics another.
 Frames are processed in blocks of 1,024, so memory does not grow with their number.
@@ -40,7 +40,7 @@ _NEAR = -16.0  # log posterior below which `llr_scores` ignores a component
 _LOWEST = -60.0  # floor of log posteriors: denormal numbers would be slow
 _MAX_ROUNDING = 1e-4  # nats per frame; above it, single precision is not used
 _MIN_FRAMES = 1e-8  # a component with fewer (fractional) frames keeps its mean and variance
-_SAMPLE = 200  # frames per component that initialize the mixture
+_SAMPLE = 200  # frames per component that initialise the mixture
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +116,7 @@ def fit_gmm(
     resume_from: tuple[DiagonalGMM, np.ndarray] | None = None,
     on_iteration: Callable[[DiagonalGMM, np.ndarray], None] = lambda gmm, history: None,
 ) -> tuple[DiagonalGMM, np.ndarray]:
-    """Fit a mixture to frames by expectation-maximization (EM).
+    """Fit a mixture of C components (256 in arxiv2017) by expectation-maximisation (EM).
 
     Matrix products are in single precision if its rounding is below 1e-4 nats per frame, else in
     double; sums over blocks are in double. The result does not depend on the number of threads.
@@ -125,12 +125,8 @@ def fit_gmm(
     ----------
     frames
         (n, D) float, which may be mapped from a file; each iteration reads them once.
-    components
-        C; 256 in arxiv2017.
     iterations
         Maximum number of iterations.
-    seed
-        Seed of the sample of frames and of the start.
     start
         "kmeans": clusters of 200 frames per component. "random": randomly chosen frames as means,
         with the overall variance. A `DiagonalGMM` is used as it is.
@@ -154,8 +150,6 @@ def fit_gmm(
     InputError
         There are fewer frames than components, frames contain NaN or infinity, or a dimension
         is constant.
-    ValueError
-        A setting is invalid.
 
     Examples
     --------
@@ -166,7 +160,7 @@ def fit_gmm(
     """
     if components < 1 or iterations < 1 or not 0 < variance_floor < 1:
         raise ValueError("components, iterations: at least 1; variance_floor: between 0 and 1")
-    mean, variance, sample = _summarize(frames, components, seed)
+    mean, variance, sample = _summarise(frames, components, seed)
     history: list[float] = []
     if resume_from:
         gmm, history = resume_from[0], list(resume_from[1])
@@ -174,7 +168,7 @@ def fit_gmm(
         gmm = start
     else:
         z = (sample - mean) / np.sqrt(variance)
-        weights, means, variances = _initialize(z, components, start, seed)
+        weights, means, variances = _initialise(z, components, start, seed)
         variances = np.maximum(variances, variance_floor) * variance
         gmm = DiagonalGMM(weights, mean + np.sqrt(variance) * means, variances)
     if gmm.means.shape != (components, len(mean)):
@@ -380,7 +374,7 @@ def _sum_near_components(
 def _exponentiate(joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Turn joint log densities (C, n) in place into posteriors times a factor per frame.
 
-    Return log p(x) (n,) float64, and the factors (n,).
+    Return log p(x) (n,) float64 and the factors (n,).
     """
     peak = joint.max(axis=0)
     joint -= peak
@@ -411,7 +405,7 @@ def _split_tasks(frames: np.ndarray) -> Iterator[np.ndarray]:
     return (frames[start : start + _TASK] for start in range(0, len(frames), _TASK))
 
 
-def _summarize(
+def _summarise(
     frames: np.ndarray, components: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the mean (D,), the variance (D,) and a uniform sample (s, D) of the frames."""
@@ -442,10 +436,10 @@ def _summarize(
     return mean, squares / count, sample.drawn()
 
 
-def _initialize(
+def _initialise(
     z: np.ndarray, components: int, start: str, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return weights (C,), means and variances (C, D) for a sample z of standardized frames."""
+    """Return weights (C,), means and variances (C, D) for a sample z of standardised frames."""
     if start == "random":
         chosen = np.random.default_rng(seed).choice(len(z), components, replace=False)
         weights = np.full(components, 1 / components)

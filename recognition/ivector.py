@@ -83,20 +83,14 @@ def fit_total_variability(
     resume_from: tuple[TotalVariability, np.ndarray] | None = None,
     on_iteration: Callable[[TotalVariability, np.ndarray], None] = lambda model, gains: None,
 ) -> tuple[TotalVariability, np.ndarray]:
-    """Train T by EM from a random start; the UBM stays as it is.
+    """Train T (R = 256 dimensions in arxiv2017) by EM from a random start.
 
     Parameters
     ----------
     zeroth : (tracks, C) float, N, number of frames per component
     first : (tracks, C, D) float, F, sum of the frames per component, not centred
     ubm
-        The background model of the statistics.
-    dimensions
-        R; 256 in arxiv2017.
-    iterations
-        Number of iterations.
-    seed
-        Seed of the random start.
+        The background model of the statistics, which stays as it is.
     resume_from
         Arguments of an `on_iteration` call of an interrupted fit with the same settings. The
         result is bit-identical to that of an uninterrupted fit.

@@ -65,8 +65,6 @@ class PLDA:
         ----------
         vectors : (n, d) float, finite
         artists : (n,) labels
-        iterations
-            Number of EM iterations.
 
         Raises
         ------

@@ -68,7 +68,7 @@ def plda_scorer(
     train_artists: ArrayLike,
     lda_dimensions: int | None,
 ) -> Scorer:
-    """Score by PLDA after LDA, whitening and length normalization, as the paper's toolbox does.
+    """Score by PLDA after LDA, whitening and length normalisation, as the paper's toolbox does.
 
     All of these are trained on the training tracks. The score of an artist takes the number of
     enrolment tracks into account.
@@ -207,7 +207,7 @@ def concatenate_features(
 def fuse_scores(scores: Sequence[np.ndarray]) -> np.ndarray:
     """Average several systems' scores (a, t) of the same trials (late fusion), (a, t) float64.
 
-    Each system's scores are first normalized to mean 0 and standard deviation 1 over all trials,
+    Each system's scores are first normalised to mean 0 and standard deviation 1 over all trials,
     because cosines and log-likelihood ratios differ in scale. Constant scores are refused.
     """
     for number, system_scores in enumerate(scores, 1):

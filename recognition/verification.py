@@ -287,7 +287,7 @@ def det_curve(
 
 
 def min_dcf(target_scores: ArrayLike, impostor_scores: ArrayLike, p_target: float = 0.01) -> float:
-    """Compute the minimum detection cost (minDCF) over all thresholds, normalized as by NIST.
+    """Compute the minimum detection cost (minDCF) over all thresholds, normalised as by NIST.
 
     The cost is P P_miss + (1 - P) P_false_alarm, where P is the prior probability `p_target` of a
     target trial. It is divided by the cost of the better of accepting all trials and rejecting

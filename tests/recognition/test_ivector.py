@@ -106,15 +106,6 @@ def test_likelihood_never_decreases(seed, c, d, data):
     assert (np.diff(gains) >= -1e-9 * np.maximum(1, np.abs(gains[1:]))).all()
 
 
-def test_minimum_divergence_makes_w_standard_normal():
-    model, zeroth, first = make_case(3, tracks=60)
-    for _ in range(60):
-        model, _ = em_step(model, zeroth, first)
-    blocks = ivector._posteriors(model, zeroth, first, moments=True)
-    second_moment = np.concatenate([block.moment for block in blocks]).mean(axis=0)
-    np.testing.assert_allclose(second_moment, [1, 0, 1], atol=1e-3)
-
-
 def test_training_recovers_model_of_data():
     rng = np.random.default_rng(5)
     ubm = random_ubm(rng, 3, 2)
@@ -128,29 +119,6 @@ def test_training_recovers_model_of_data():
     assert np.linalg.norm(covariance - expected) < 0.05 * np.linalg.norm(expected)
     _, gain_of_truth = em_step(truth, *statistics)
     assert gain_of_truth < gains[-1] < gain_of_truth + 30  # 12 fitted parameters
-
-
-def test_order_of_tracks_and_components_does_not_matter():
-    model, zeroth, first = make_case(6, tracks=30, c=5)
-    tracks, components = np.random.default_rng(0).permutation(30), [4, 2, 0, 1, 3]
-    ubm = DiagonalGMM(*(array[components] for array in vars(model.ubm).values()))
-    shuffled = zeroth[tracks][:, components], first[tracks][:, components]
-    updated, gain = em_step(model, zeroth, first)
-    other, same_gain = em_step(TotalVariability(model.matrix[components], ubm), *shuffled)
-    np.testing.assert_allclose(other.matrix, updated.matrix[components], atol=1e-10)
-    assert same_gain == pytest.approx(gain)
-    expected = updated.transform(zeroth, first)[tracks]
-    np.testing.assert_allclose(other.transform(*shuffled), expected, atol=1e-10)
-
-
-def test_seed_determines_training():
-    model, zeroth, first = make_case(7)
-    one, same, other = (
-        fit_total_variability(zeroth, first, model.ubm, dimensions=2, iterations=2, seed=seed)[0]
-        for seed in (1, 1, 2)
-    )
-    np.testing.assert_array_equal(one.matrix, same.matrix)
-    assert not np.allclose(one.matrix, other.matrix)
 
 
 @pytest.mark.parametrize("stopped", [1, 4])

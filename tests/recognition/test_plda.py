@@ -69,15 +69,6 @@ def test_score_takes_one_count_per_artist():
     np.testing.assert_allclose(model.score(enrolment, counts, tests), np.vstack(rows), atol=1e-10)
 
 
-def test_score_does_not_depend_on_coordinates():
-    rng = np.random.default_rng(2)
-    model, map_ = random_model(rng, 3), rng.normal(size=(3, 3))
-    vectors = rng.normal(size=(6, 3))
-    mapped = PLDA(model.mean @ map_, map_.T @ model.between @ map_, map_.T @ model.within @ map_)
-    expected = model.score(vectors, 3, vectors)
-    np.testing.assert_allclose(mapped.score(vectors @ map_, 3, vectors @ map_), expected, atol=1e-8)
-
-
 def test_score_is_zero_if_artists_do_not_differ():
     model = PLDA(np.zeros(2), np.zeros((2, 2)), np.eye(2))
     np.testing.assert_allclose(model.score(np.ones((2, 2)), 5, np.ones((3, 2))), np.zeros((2, 3)))
