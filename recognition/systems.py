@@ -242,7 +242,8 @@ def evaluate_recognition(
     draws
         One enrolment per trial.
     one_shot
-        Also evaluate smaller enrolments (`ENROLMENT_SIZES`); their means are in the details.
+        Also evaluate smaller enrolments (`ENROLMENT_SIZES`). The details then contain the mean
+        metric over the trials for each size.
     """
     metric, measure, describe = _PROTOCOLS[protocol]
     first, scores = draws[0], scorer(draws[0])
