@@ -24,6 +24,7 @@ from data_prep.mel_cache import MelCache
 
 
 def main() -> None:
+    """Train the runs of agf2018 that the arguments ask for."""
     defaults = GroupTrainingConfig()
     parser = cli.make_parser(
         __doc__,

@@ -10,7 +10,7 @@ import errno
 import importlib.metadata
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -95,34 +95,27 @@ def _import_essentia() -> ModuleType:
 
 
 def _write_wav(copy: Path, path: str | Path) -> None:
-    """Copy a track as WAV, with one channel unless it is stereo.
+    """Copy a track as WAV, in stereo or else averaged to mono.
 
     Essentia rejects AU files and some tags, and its ffmpeg opens other files than a name says.
     """
     try:
-        source = soundfile.SoundFile(path)
+        info = soundfile.info(path)
+        rate, channels = info.samplerate, info.channels
+        blocks = soundfile.blocks(path, max(_BLOCK // channels, 1), dtype="float32", always_2d=True)
     except soundfile.LibsndfileError:  # a format that `audio.load_audio` decodes by ffmpeg
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             samples, rate = librosa.load(Path(path).resolve(), sr=None, mono=False)
         samples = np.atleast_2d(samples).T
-        _write_blocks(copy, [samples], int(rate), samples.shape[1])
-        return
-    with source:
-        size = max(_BLOCK // source.channels, 1)
-        blocks = source.blocks(size, dtype="float32", always_2d=True)
-        _write_blocks(copy, blocks, source.samplerate, source.channels)
-
-
-def _write_blocks(path: Path, blocks: Iterable[np.ndarray], rate: int, channels: int) -> None:
-    """Write (n, channels) blocks; average more than two channels, which Essentia rejects."""
+        blocks, channels = [samples], samples.shape[1]
     keep = channels <= 2
     try:
-        with soundfile.SoundFile(path, "w", rate, channels if keep else 1, "FLOAT") as file:
+        with soundfile.SoundFile(copy, "w", int(rate), channels if keep else 1, "FLOAT") as file:
             for block in blocks:
                 file.write(block if keep else block.mean(axis=1))
     except soundfile.LibsndfileError as error:  # reading worked in `audio.load_audio`
-        raise OSError(errno.ENOSPC, "no room for a copy", str(path)) from error
+        raise OSError(errno.ENOSPC, "no room for a copy", str(copy)) from error
 
 
 def _numbers(pool) -> Iterator[tuple[str, float]]:
@@ -193,7 +186,7 @@ def describe_tracks(
 
 
 def _collect(outcomes: list[tuple[str, Outcome]]) -> tuple[pd.DataFrame, dict[str, str]]:
-    """The descriptors of some tracks, and why the others failed."""
+    """Separate the descriptors of some tracks from the reasons why the others failed."""
     found, failed = {}, {}
     for track, outcome in outcomes:
         if isinstance(outcome.error, OSError):

@@ -156,8 +156,9 @@ def group_targets(
     targets = {"g": Targets(np.flatnonzero(known), one_hot)}
     artists = train["artist"].to_numpy(object)
     for word, of_word in groups.items():
-        known = of_word.contains(artists)
-        targets[word] = Targets(np.flatnonzero(known), of_word.proportions_of(artists[known]))
+        rows = of_word.rows_of(artists)
+        proportions = of_word.proportions[rows[rows >= 0]].astype(np.float32)
+        targets[word] = Targets(np.flatnonzero(rows >= 0), proportions)
     for task, (tracks, _) in targets.items():
         if missing := len(train) - len(tracks):
             label = "genre" if task == "g" else "artist groups"

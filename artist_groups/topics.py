@@ -52,38 +52,18 @@ class ArtistGroups:
     proportions: np.ndarray
     topics: np.ndarray
 
-    def proportions_of(self, artists: ArrayLike) -> np.ndarray:
-        """Return the targets of tracks by these artists, (n, groups) float32.
-
-        Raises
-        ------
-        InputError
-            An artist has no groups.
-        """
-        rows = self._rows(artists)
-        if (rows < 0).any():
-            name = np.asarray(artists, dtype=object)[int(np.argmin(rows))]
-            raise InputError(
-                f"artist groups: {str(name)!r} has none; make the groups of this split"
-            )
-        return self.proportions[rows].astype(np.float32)
-
-    def contains(self, artists: ArrayLike) -> np.ndarray:
-        """Return whether each of these artists has groups, (n,) bool."""
-        return self._rows(artists) >= 0
-
-    def _rows(self, artists: ArrayLike) -> np.ndarray:
+    def rows_of(self, artists: ArrayLike) -> np.ndarray:
+        """Return the rows of these artists, (n,) int64; -1 for an artist without groups."""
         return pd.Index(self.artists, dtype=object).get_indexer(np.asarray(artists, dtype=object))
 
     @property
     def diversity(self) -> float:
         """Mean total variation distance between the artists' proportions and their mean.
 
-        It ranges from 0, if all artists have the same proportions, to almost 1.
+        It is 0 if all artists have the same proportions, and at most 1.
         """
-        return float(
-            np.abs(self.proportions - self.proportions.mean(axis=0)).sum(axis=1).mean() / 2
-        )
+        difference = np.abs(self.proportions - self.proportions.mean(axis=0))
+        return float(difference.sum(axis=1).mean() / 2)
 
 
 def learn_groups(
@@ -222,16 +202,19 @@ def _has_schema(content: GroupsFile) -> bool:
     """Whether all arrays have the shapes, types and finite values that `save_groups` writes."""
     arrays = [(content.mean, (128,), np.float64), (content.std, (128,), np.float64)]
     for word, found in content.groups.items():
-        count, size = found.proportions.shape[-1:], found.topics.shape[-1:]
-        arrays.append((found.proportions, (len(found.artists), *count), np.float64))
-        arrays.append((found.topics, (*count, *size), np.float64))
-        if word == "s":
-            arrays.append((np.zeros(len(content.subgenres)), size, np.float64))
-        else:
+        groups, size = found.proportions.shape[-1:], found.topics.shape[-1:]
+        arrays.append((found.proportions, (len(found.artists), *groups), np.float64))
+        arrays.append((found.topics, (*groups, *size), np.float64))
+        if word != "s":
             codebook = content.codebooks[word]
             arrays.append((codebook.centres, (*size, *codebook.scale.shape), np.float32))
-    right = all(
-        array.shape == shape and array.dtype == dtype and np.isfinite(array).all()
-        for array, shape, dtype in arrays
+        elif size != (len(content.subgenres),):
+            return False
+    return (
+        isinstance(content.inputs, dict)
+        and bool(content.groups)
+        and all(
+            array.shape == shape and array.dtype == dtype and np.isfinite(array).all()
+            for array, shape, dtype in arrays
+        )
     )
-    return right and bool(content.groups) and isinstance(content.inputs, dict)

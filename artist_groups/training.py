@@ -157,7 +157,7 @@ class Experiment:
         keras.utils.clear_session()
 
     def _width(self, run: TaskSet) -> float:
-        """The width at which a wSTN has as many weights as the STNs of its tasks; otherwise 1."""
+        """Return the width at which a wSTN has as many weights as its tasks' STNs; otherwise 1."""
         if run.kind != "wstn":
             return 1.0
         genres, groups = len(self.genres), len(next(iter(self.groups.groups.values())).topics)

@@ -85,10 +85,7 @@ class Codebook:
 
     @cached_property
     def _weights(self) -> np.ndarray:
-        """(d + 1, clusters) float32: (v, -1) times this is v c - |c|^2 / 2, largest at the nearest c.
-
-        One product, because a separate subtraction would take as long again.
-        """
+        """(d + 1, clusters) float32: (v, -1) times it is v c - |c|^2 / 2, largest if c is near."""
         offset = 0.5 * (self.centres.astype(np.float64) ** 2).sum(axis=1)
         return np.ascontiguousarray(np.column_stack([self.centres, offset]).T, np.float32)
 

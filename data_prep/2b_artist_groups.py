@@ -19,6 +19,7 @@ import pandas as pd
 
 from artist_groups import decibels, descriptors, topics, vocabulary
 from artist_groups.topics import GroupsFile, learn_groups
+from artist_groups.vocabulary import learn_codebook, quantise_frames
 from common import cli, provenance
 from common.errors import InputError
 from common.files import make_folder
@@ -29,16 +30,17 @@ from data_prep.mel_cache import MelCache
 from data_prep.mfcc import DELTA_WIDTH, TrackFrames
 
 MIN_DIVERSITY = 0.05  # below it, all artists have nearly the same groups
-REMEDIES = {
-    "m": "try other --clusters",
-    "d": "try other --clusters",
-    "e": "try fewer --track-clusters",
-    "s": "choose a column with more labels for --subgenres",
-}
 SYMBOLS = {"m": "a frame", "d": f"{DELTA_WIDTH} frames", "e": "descriptors", "s": "a sub-genre"}
+VOCABULARY_OPTIONS = {
+    "m": "--clusters",
+    "d": "--clusters",
+    "e": "--track-clusters",
+    "s": "--subgenres",
+}
 
 
 def main() -> None:
+    """Learn the artist groups of a split, unless they are complete."""
     parser = cli.make_parser(
         __doc__,
         "python data_prep/2b_artist_groups.py splits/demo_genres.csv cache/demo_genres.h5 "
@@ -102,15 +104,15 @@ def main() -> None:
             "seed": args.seed,
         },
     }
-    unfinished, state = args.out.with_name(args.out.name + ".making"), "complete already"
+    chunks, state = args.out.with_name(args.out.name + ".making"), "complete already"
     if args.out.exists():
         content = topics.load_groups(args.out)
         provenance.require_same(args.out, content.inputs, inputs)
     else:
         make_folder(args.out.parent)
-        content, state = make_groups(args, words, cache, train, unfinished, inputs), "complete"
+        content, state = make_groups(args, words, cache, train, chunks, inputs), "complete"
         topics.save_groups(args.out, content)
-    shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.rmtree(chunks, ignore_errors=True)
     artists = set().union(*(groups.artists for groups in content.groups.values()))
     print(
         f"{args.out}: {state}, words {' '.join(words)} of {len(artists)} artists "
@@ -165,65 +167,50 @@ def make_groups(
     words: list[str],
     cache: MelCache,
     train: pd.DataFrame,
-    unfinished: Path,
+    chunks: Path,
     inputs: dict,
 ) -> GroupsFile:
     """Learn the groups by each word; print which tracks and artists have none."""
     tracks, artists = (train[name].to_numpy(object) for name in ("track_id", "artist"))
     groups, codebooks, subgenres = {}, {}, []
-    size, seed = args.groups, args.seed
+    sizes = {"groups": args.groups, "seed": args.seed}
     if "s" in words:
         subgenres, hot = targets.tag_matrix(train, args.subgenres, args.split)
-        labels = map(np.flatnonzero, hot)
-        groups["s"] = learn_groups("s", labels, artists, len(subgenres), size, seed=seed)
+        groups["s"] = learn_groups("s", map(np.flatnonzero, hot), artists, len(subgenres), **sizes)
     if "e" in words:
-        table = describe_training_tracks(args, train, unfinished)
-        vectors = descriptors.normalise_descriptors(table, seed)
-        codebook = vocabulary.learn_codebook([vectors], args.track_clusters, seed=seed)
-        clusters, described = codebook.assign(vectors)[:, None], train["track_id"].isin(table.index)
-        groups["e"] = learn_groups(
-            "e", clusters, artists[described], args.track_clusters, size, seed=seed
-        )
-        codebooks["e"] = codebook
+        paths = [args.audio / path for path in train["path"]]
+        table, failed = descriptors.describe_tracks(tracks, paths, chunks, workers=args.workers)
+        if failed:
+            track, reason = next(iter(failed.items()))
+            message = f"{args.audio}: {len(failed)} of {len(train)} tracks could not be described"
+            if table.empty:
+                raise InputError(f"{message}; the first, {track}: {reason}")
+            print(f"{message} for the word e, the first, {track}: {reason}")
+        vectors = descriptors.normalise_descriptors(table, args.seed)
+        codebooks["e"] = learn_codebook([vectors], args.track_clusters, seed=args.seed)
+        clusters, described = codebooks["e"].assign(vectors)[:, None], np.isin(tracks, table.index)
+        groups["e"] = learn_groups("e", clusters, artists[described], args.track_clusters, **sizes)
     mean, std = decibels.band_statistics(cache, tracks)
-    if frame_words := [word for word in words if word in ("m", "d")]:
+    frame_words = [word for word in words if word in ("m", "d")]
+    if frame_words:
         frames = TrackFrames.from_cache(cache, tracks, vocabulary.MFCC, args.out.parent)
         of_frames = pd.Series(artists, tracks)[frames.track_id].to_numpy(object)
         short = int((np.diff(frames.start) < DELTA_WIDTH).sum())
         if short and "d" in words:
             print(f"{args.cache}: {short} tracks of fewer than {SYMBOLS['d']}: not in the word d")
-        for word in frame_words:
-            clusters, codebooks[word] = vocabulary.quantise_frames(
-                word, frames, args.clusters, seed=seed
-            )
-            groups[word] = learn_groups(word, clusters, of_frames, args.clusters, size, seed=seed)
+    for word in frame_words:
+        clusters, codebooks[word] = quantise_frames(word, frames, args.clusters, seed=args.seed)
+        groups[word] = learn_groups(word, clusters, of_frames, args.clusters, **sizes)
     for word in words:
         check_groups(args, word, groups[word], pd.unique(artists))
     return GroupsFile(mean, std, groups, subgenres, inputs, codebooks)
-
-
-def describe_training_tracks(
-    args: argparse.Namespace, train: pd.DataFrame, folder: Path
-) -> pd.DataFrame:
-    """Return the descriptors of the tracks that have some; print how many failed."""
-    paths = [args.audio / path for path in train["path"]]
-    table, failed = descriptors.describe_tracks(
-        train["track_id"], paths, folder, workers=args.workers
-    )
-    if failed:
-        track, reason = next(iter(failed.items()))
-        message = f"{args.audio}: {len(failed)} of {len(train)} tracks could not be described"
-        if not len(table):
-            raise InputError(f"{message}; the first, {track}: {reason}")
-        print(f"{message} for the word e, the first, {track}: {reason}")
-    return table
 
 
 def check_groups(
     args: argparse.Namespace, word: str, groups: topics.ArtistGroups, artists: np.ndarray
 ) -> None:
     """Print which artists have no groups, and a warning if all groups are nearly the same."""
-    missing = artists[~groups.contains(artists)]
+    missing = artists[groups.rows_of(artists) < 0]
     if len(missing):
         print(
             f"{args.split}: {len(missing)} artists without {SYMBOLS[word]}: no groups of the "
@@ -232,7 +219,7 @@ def check_groups(
     if groups.diversity < MIN_DIVERSITY:
         print(
             f"{args.out}: by the word {word}, all artists have nearly the same groups, from which "
-            f"nothing can be learned; {REMEDIES[word]}"
+            f"nothing can be learned; try another {VOCABULARY_OPTIONS[word]}"
         )
 
 
