@@ -1,1 +1,1 @@
-"""What came of it, laid out: tables, figures, report, the page of songs; nothing is measured."""
+"""Results as tables, figures, a report and a page of tracks; nothing is measured here."""

@@ -102,16 +102,16 @@ def _draw_all(results: pd.DataFrame, folder: Path) -> Iterator[Figure]:
         dataset, label, features = result[["dataset", "label", "features"]]
         tsne = result["details"][TSNE_MAP]
         plane, labels = np.column_stack([tsne["x"], tsne["y"]]), np.array(tsne["label"], object)
-        data = plane, labels, f"{dataset} by {label}: {features}"
+        title = f"{dataset} by {label}: {features}"
         name = f"tsne_{label}_{_safe_name(features)}_{dataset}"
         caption = f"{result['n_songs']} tracks of {dataset} by {label}, t-SNE of {features}"
         shows = f"tsne by {label}{' after LDA' * ('with LDA' in result['model'])}"
-        yield draw(name, caption, plots.plot_track_map, *data, shows=shows)
+        yield draw(name, caption, plots.plot_track_map, plane, labels, title, shows=shows)
     for dataset, trainings in task_scores.select_trainings(results).groupby("dataset"):
         title, name = f"genre on {dataset}", f"by_tasks_{dataset}"
-        data = task_scores.average_by_number(trainings), title
+        table = task_scores.average_by_number(trainings)
         caption = f"{title} by number of tasks"
-        yield draw(name, caption, plots.plot_scores_by_tasks, *data, shows="genre by tasks")
+        yield draw(name, caption, plots.plot_scores_by_tasks, table, title, shows="genre by tasks")
 
 
 def draw_training_curves(logs: list[TrainingLog], folder: Path) -> list[Figure]:

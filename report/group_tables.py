@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from artist_groups.topics import ArtistGroups, load_groups
 from common.errors import InputError
@@ -40,9 +41,9 @@ def describe_groups(
     Returns
     -------
     DataFrame
-        One row per group: `group`, its number from 0; `weight`, the mean proportion over all
-        artists; `genres`, `artists` and, with sub-genres, `subgenres`: texts such as
-        "rock 0.62; folk 0.21". Fractions that round to 0.00 are left out.
+        `group`, its number from 0; `weight`, the mean proportion over all artists; `genres`,
+        `artists` and, with sub-genres, `subgenres`: texts such as "rock 0.62; folk 0.21".
+        Fractions that round to 0.00 are left out.
 
     Raises
     ------
@@ -91,8 +92,9 @@ def genre_fractions(groups: ArtistGroups, split: pd.DataFrame) -> pd.DataFrame:
     return table.div(total.where(total > 0, 1), axis=0).rename_axis(index="group", columns="genre")
 
 
-def _name_largest(fractions: np.ndarray, names: Sequence[str], top: int) -> list[str]:
+def _name_largest(fractions: np.ndarray, names: ArrayLike, top: int) -> list[str]:
     """For each row of fractions (n, len(names)), the largest with their names."""
+    names = np.asarray(names)
     order = np.argsort(-fractions, axis=1, kind="stable")[:, :top]
     return [
         "; ".join(f"{names[i]} {row[i]:.2f}" for i in largest if row[i] >= 0.005)
@@ -103,14 +105,8 @@ def _name_largest(fractions: np.ndarray, names: Sequence[str], top: int) -> list
 def write_groups(file: Path, split_file: Path, folder: Path) -> None:
     """Write a table and a figure of the groups by each word, and log the tables.
 
-    Parameters
-    ----------
-    file
-        Artist groups, from data_prep/2b_artist_groups.py.
-    split_file
-        The split that the groups were made from.
-    folder
-        Folder for the tables and figures.
+    `file` is from data_prep/2b_artist_groups.py, and `split_file` is the split that it was made
+    from.
 
     Raises
     ------

@@ -29,16 +29,6 @@ def write_report(folder: Path) -> Path:
     The report shows the trainings in `folder`/runs, the commands in `folder`/steps.csv and in
     the results, and links to the pages of tracks (`songs*.html`) in the folder.
 
-    Parameters
-    ----------
-    folder
-        Folder of results, as `evaluate.py --json` writes them.
-
-    Returns
-    -------
-    Path
-        The report.
-
     Raises
     ------
     InputError

@@ -268,15 +268,13 @@ def plot_track_map(
         axes.set_aspect("equal", adjustable="datalim")
         axes.set_axis_off()  # only distances mean anything
         for name, style in _with_styles(names[:coloured]):
-            style |= {"label": _shorten(name), "linewidth": 0.3, "edgecolor": "white"}
-            axes.scatter(*plane[labels == name].T, s=area, **style)
+            x, y = plane[labels == name].T
+            edge: dict[str, Any] = {"linewidth": 0.3, "edgecolor": "white"}
+            axes.scatter(x, y, s=area, label=_shorten(name), **style, **edge)
         if others.any():
-            grey: dict[str, Any] = {
-                "label": f"{len(names) - coloured} others",
-                "color": GREY,
-                "linewidth": 0,
-            }
-            axes.scatter(*plane[others].T, s=area / 4, zorder=0.5, **grey)
+            x, y = plane[others].T
+            label = f"{len(names) - coloured} others"
+            axes.scatter(x, y, s=area / 4, color=GREY, linewidth=0, zorder=0.5, label=label)
         figure.set_figheight(COLUMN_WIDTH + _add_legend(figure, columns=4))
 
 
@@ -289,13 +287,13 @@ def plot_training_curves(logs: Sequence[TrainingLog], title: str, path: str | Pa
     named = len(logs) <= MAX_LINES
     with _figure(path, title, legend_columns=3) as (_, (axes,)):
         for log, style in _with_styles(logs):
-            line = {"color": style["color"]} if named else {"color": COLOURS[2], "linewidth": 0.7}
-            faint = {"linestyle": "--", "alpha": 0.5} if "validation" in log.curves else {}
-            axes.plot(log.curves["training"], **line, **faint)
+            name, colour = (_shorten(log.name), style["color"]) if named else (None, COLOURS[2])
+            line: dict[str, Any] = {"color": colour, "linewidth": 1.2 if named else 0.7}
             if "validation" in log.curves:
-                axes.plot(log.curves["validation"], **line)
-            if named:
-                axes.plot([], [], label=_shorten(log.name), **line)
+                axes.plot(log.curves["training"], linestyle="--", alpha=0.5, **line)
+                axes.plot(log.curves["validation"], label=name, **line)
+            else:
+                axes.plot(log.curves["training"], label=name, **line)
         if not named:
             axes.plot([], [], color=COLOURS[2], label=f"{len(logs)} trainings")
         if any("validation" in log.curves for log in logs):
@@ -315,7 +313,7 @@ def _figure(
     """Figure of column width with one panel per row; at the end it gets a legend and is saved."""
     with matplotlib_style.context(STYLE_SHEET):
         figure = Figure(figsize=(COLUMN_WIDTH, height))
-        panels = figure.subplots(rows, sharex=True, squeeze=False)[:, 0]
+        panels = list(figure.subplots(rows, sharex=True, squeeze=False)[:, 0])
         figure.suptitle(_shorten(title, TITLE_LENGTH))
         yield figure, panels
         if legend_columns:

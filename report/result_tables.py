@@ -55,27 +55,15 @@ class ResultTable:
     table: pd.DataFrame
     notes: tuple[str, ...] = ()
 
-    @property
-    def numeric_columns(self) -> set[str]:
-        """Names of the columns that are aligned right."""
-        return set(self.table.select_dtypes("number"))
-
 
 # ---------------------------------------------------------------- the papers' tables
 
 
 def make_paper_tables(comparison: pd.DataFrame, paper: str) -> list[ResultTable]:
-    """Return the tables of a paper with our numbers.
+    """Return the tables of a paper from `papers.paper_tables.compare_with_paper`.
 
-    Rows that need data or a command refer to it by number. The notes of the last table list
-    these needs.
-
-    Parameters
-    ----------
-    comparison
-        From `papers.paper_tables.compare_with_paper`.
-    paper
-        One of `papers.paper_tables.PAPERS`.
+    Cells refer by number to the data or commands that they need; the notes of the last table
+    list these needs.
     """
     cells = comparison[comparison["paper"].eq(paper)]
     needs = [need for need in cells["needs"].unique() if need]
@@ -98,18 +86,13 @@ def describe_coverage(comparison: pd.DataFrame, paper: str) -> str:
     own = cells[cells["paper's"].notna() & cells["note"].ne("quoted by the paper")]
     measured = own["ours"].notna()
     status = own.assign(complete=measured & own["needs"].eq(""), measured=measured)
-    # Several features may fill one cell.
-    status = status.groupby(["table", *paper_tables.CELL], dropna=False)
-    status = status[["complete", "measured"]].any()
+    by_cell = status.groupby(["table", *paper_tables.CELL], dropna=False)  # of several features
+    status = by_cell[["complete", "measured"]].any()
     complete = status["complete"].sum()
-    parts = [f"{paper}: {complete} of {len(status)} numbers"]
-    for count, kind in (
-        (status["measured"].sum() - complete, "on fewer tracks than in the paper"),
-        (cells["paper's"].isna().sum(), "on other data"),
-    ):
-        if count:
-            parts.append(f"{count} {kind}")
-    return ", and ".join(parts)
+    partial, other = status["measured"].sum() - complete, cells["paper's"].isna().sum()
+    text = f"{paper}: {complete} of {len(status)} numbers"
+    text += f", and {partial} on fewer tracks than in the paper" if partial else ""
+    return text + (f", and {other} on other data" if other else "")
 
 
 # ---------------------------------------------------------------- comparisons
@@ -185,13 +168,10 @@ def recognition_at_most_artists(
 
 
 def tabulate_features(results: pd.DataFrame, column: str = "value") -> pd.DataFrame:
-    """Return one row per set of features, with one column of `column` per protocol.
+    """Return `column` with one row per set of features and one column per protocol.
 
-    Returns
-    -------
-    DataFrame
-        `dataset`, `label`, `features`, and `MAP`, `k-NN`, `linear` (NaN where not measured);
-        the best MAP of each dataset and label comes first.
+    Columns are `dataset`, `label`, `features`, `MAP`, `k-NN`, `linear` (NaN where not measured).
+    The best MAP of each dataset and label comes first.
     """
     rows = ["dataset", "label", "features"]
     table = results.pivot(index=rows, columns="protocol", values=column)
@@ -206,20 +186,11 @@ def tabulate_features(results: pd.DataFrame, column: str = "value") -> pd.DataFr
 
 
 def tabulate_by_artists(results: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per system and one column per number of training artists.
+    """Return results of a protocol, one row per system and one column per number of artists.
 
-    Parameters
-    ----------
-    results
-        Results of one protocol. Models that differ only in their seed are averaged; if a
-        cell still has several results, it lists all of them.
-
-    Returns
-    -------
-    DataFrame
-        `dataset`, `label`, `system`, and columns of "mean ± standard deviation" (over
-        trainings, or else over trials), of one value, or "" where not measured. Systems
-        without training artists, such as MFCC, are in the column "no number".
+    Cells are "mean ± standard deviation" over trainings that differ only in their seed, or else
+    over trials. A cell lists all its results if there are several, and is "" if there is none.
+    Systems without training artists, such as MFCC, are in the column "no number".
     """
     results = sort_systems(average_over_seeds(results))
     texts = results.assign(system=system_names(results), text=_format_values(results))
@@ -241,18 +212,9 @@ def tabulate_by_artists(results: pd.DataFrame) -> pd.DataFrame:
 def tabulate_by_label(results: pd.DataFrame) -> pd.DataFrame:
     """Return the accuracy of each label, such as genre, by the basic and the siamese features.
 
-    Parameters
-    ----------
-    results
-        Results of one dataset, label and protocol. The table uses the largest number of
-        artists that all models have, or else each model's largest. Several results of a
-        model are averaged.
-
-    Returns
-    -------
-    DataFrame
-        The label, and for each model a column such as "basic, 5,000 artists, mean of 3" (NaN
-        where not measured); no rows if no result has accuracies by label.
+    Results are of one dataset, label and protocol, at the largest number of artists that all
+    models have, or else at each model's largest. Several results of a model are averaged, in a
+    column such as "basic, 5,000 artists, mean of 3".
     """
     known = results["details"].map(lambda details: ACCURACY_BY_LABEL in details)
     known = results[known & results["model"].isin(LABEL_MODELS)].dropna(subset="artists")
@@ -271,13 +233,7 @@ def tabulate_by_label(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def enrolment_scores(results: pd.DataFrame) -> pd.DataFrame:
-    """Return the score of each system by number of enrolment tracks (the one-shot protocol).
-
-    Returns
-    -------
-    DataFrame
-        `system`, `tracks`, `value`; no rows if no result has these scores.
-    """
+    """Return `system`, `tracks`, `value`: the scores by number of enrolment tracks (one-shot)."""
     results = sort_systems(results)
     rows = [
         (system, int(tracks), value)
@@ -345,10 +301,7 @@ class WrittenTables(NamedTuple):
 
 
 def write_all_tables(results: pd.DataFrame, folder: Path) -> WrittenTables:
-    """Make all tables and write them to a folder.
-
-    The papers' tables go to tables.csv, .md and .tex, each other table to files of its name.
-    """
+    """Write tables.csv, .md and .tex with the papers' tables, and the same of each other table."""
     comparison = paper_tables.compare_with_paper(results)
     papers = {paper: make_paper_tables(comparison, paper) for paper in paper_tables.PAPERS}
     others = list(make_comparison_tables(results))
@@ -360,14 +313,9 @@ def write_all_tables(results: pd.DataFrame, folder: Path) -> WrittenTables:
 
 
 def write_tables(folder: Path, paper: str | None = None) -> None:
-    """Write all tables of a folder of results, and log those with numbers of ours.
+    """Write all tables of a folder of results into it, and log those with numbers of ours.
 
-    Parameters
-    ----------
-    folder
-        Folder of results, which the tables are written to.
-    paper
-        Log only the tables of this paper, even if they have no number of ours.
+    With `paper`, log the tables of this paper only, even if they have no number of ours.
     """
     written = write_all_tables(read_results(folder), folder)
     for name, tables in written.papers.items():
