@@ -21,6 +21,7 @@ import contextlib
 import itertools
 import json
 import logging
+import os
 import pickle
 import time
 import warnings
@@ -165,11 +166,7 @@ class _Cluster:
             if idle >= _NO_WORKERS:
                 raise self._no_workers("has lost all its workers")
             if waited >= self._patience:
-                with contextlib.suppress(Exception):  # a worker without a nanny is not restarted
-                    future.cancel(force=True)
-                    self._client.restart_workers(
-                        [worker], timeout=_NO_WORKERS, raise_for_error=False
-                    )
+                self._end_worker(worker, future)
                 raise WorkerLost("its decoder did not come back")
         try:
             with self._connection():
@@ -181,6 +178,13 @@ class _Cluster:
                 f"{self._name}: its workers cannot load this package ({_cause(error)}); start the "
                 "scheduler and workers in its folder, with requirements-dask.txt installed"
             ) from error
+
+    def _end_worker(self, worker: str, future: "distributed.Future") -> None:
+        """End the process of a worker that hangs, for which its nanny starts another one."""
+        with contextlib.suppress(Exception):
+            future.cancel(force=True)
+            if self._client.scheduler_info(n_workers=-1)["workers"][worker]["nanny"]:
+                self._client.run(os._exit, 1, workers=[worker], on_error="ignore")
 
     def _wait(self, futures: list, timeout: float) -> bool:
         """Return whether all futures are done within `timeout` seconds."""

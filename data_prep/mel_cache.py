@@ -1,21 +1,18 @@
-"""The mel cache: every track decoded once, all frames end to end in one HDF5 file.
+"""The mel cache: every track is decoded once, all frames in one HDF5 file.
 
-Datasets of a cache file:
-
-| dataset | shape, dtype | what |
+| dataset | shape, dtype | content |
 |---|---|---|
 | frames | (total_frames, 128) float16 | log-mel of all tracks, contiguous and uncompressed |
 | track_id | (tracks,) str | in the order of the split |
-| start, length | (tracks,) int64 | a track's frames are frames[start : start + length] |
-| failed_track_id, failed_reason | (failures,) str | what could not be cached, and why |
+| start, length | (tracks,) int64 | a track has frames[start : start + length] |
+| failed_track_id, failed_reason | (failures,) str | tracks that could not be used |
 
-Root attributes: `format`, `front_end` and `made_from` (JSON), and `mean` and
-`std`, the scalars over all frames of the training tracks.
+Root attributes: `format`; `front_end` and `made_from` (JSON); `mean` and `std`, scalars
+over all frames of the training tracks.
 
-A large cache may be made in shards (see `data_prep.mel_shards`), which are read
-as one under the name that the one file would have. While a cache NAME.h5 is
-being made, NAME.h5.making/ holds what there is of it (see
-`data_prep.mel_cache_writer`).
+A large cache can be made in shards, which are read like one file (see
+`data_prep.mel_shards`). While a cache NAME.h5 is made, the folder NAME.h5.making/
+contains its beginning (see `data_prep.mel_cache_writer`).
 """
 
 import contextlib
@@ -28,74 +25,94 @@ from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 
 from common import cli, hdf5, provenance
 from common.errors import InputError
-from common.files import exclusive_folder
+from common.files import add_suffix, exclusive_folder
 from common.parallel import Outcome, ordered_map
 from data_prep import mel_shards
 from data_prep.mel import FrontEnd, log_mel_of_file
-from data_prep.mel_cache_writer import FORMAT, Writer, mean_and_std_of, require_same_start
+from data_prep.mel_cache_writer import FORMAT, CacheWriter, mean_and_std, require_same_start
 
 # ---------------------------------------------------------------- reading
 
 
 class MelCache:
-    """A finished cache, its frames mapped into memory and read only as they are used.
+    """A finished cache; its frames are memory-mapped and read when they are used.
 
-    Where there is no file `path`, but there are shards of it, these are read as one.
+    If there is no file `path` but there are shards of it, they are read as one cache.
 
     Attributes
     ----------
     frames
-        (total_frames, n_mels) float16, memory-mapped; of a cache in shards
-        only slices can be read, see `data_prep.mel_shards.ShardedFrames`.
+        (total_frames, n_mels) float16, memory-mapped; a `ShardedFrames` for shards.
     track_id
         (tracks,) str, as an object array.
     start, length
         (tracks,) int64, in frames.
     mean, std
-        Scalars of the training tracks' frames.
+        Scalars over the frames of the training tracks.
     front_end
         The `FrontEnd` that made it.
     made_from
-        Its provenance; that of shards is what one file in their stead would have.
+        Its provenance record.
     failed
-        {track_id: reason} of the tracks that could not be cached.
+        {track_id: reason} of the tracks that could not be used.
 
     Raises
     ------
     InputError
-        Not a mel cache, or damaged, or a shard is missing or of another cache.
+        Not a mel cache, damaged, or a shard is missing or belongs to another cache.
+
+    Examples
+    --------
+    >>> cache = MelCache("cache/gtzan.h5")
+    >>> cache["blues.00000"].shape
+    (1291, 128)
     """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
         shards = {} if self.path.exists() else mel_shards.find_shards(self.path)
-        files = [_File(file) for file in shards.values() or [self.path]]
+        files = [_CacheFile(file) for file in shards.values() or [self.path]]
         self.made_from, self.front_end = files[0].made_from, files[0].front_end
         self.track_id = np.concatenate([file.track_id for file in files])
         self.length = np.concatenate([file.length for file in files])
-        self.failed = {track: why for file in files for track, why in file.failed.items()}
+        self.failed = _merge(file.failed for file in files)
         if shards:
             inputs = {
                 number: {**file.inputs, "front_end": file.front_end.to_dict()}
                 for number, file in zip(shards, files, strict=True)
             }
-            made_from = mel_shards.require_one_set(self.path, inputs)
-            self.made_from = {**self.made_from, "inputs": made_from}
+            merged = mel_shards.merge_inputs(self.path, inputs)
+            self.made_from = {**self.made_from, "inputs": merged}
             self.frames = mel_shards.ShardedFrames([file.frames for file in files])
             before = np.cumsum([0] + [len(file.frames) for file in files[:-1]])
             self.start = np.concatenate([f.start + b for f, b in zip(files, before, strict=True)])
-            self.mean, self.std = _mean_and_std_of_all(files)
+            train, total, squares = map(
+                np.concatenate, zip(*(file.sums for file in files), strict=True)
+            )
+            self.mean, self.std = mean_and_std(
+                train.astype(bool), self.length, total, squares, self.front_end.n_mels
+            )
         else:
             self.frames, self.start = files[0].frames, files[0].start
             self.mean, self.std = files[0].mean, files[0].std
         self._rows = pd.Index(self.track_id, dtype=object)
-        self._check()
+        if not self._rows.is_unique:
+            duplicate = str(self._rows[self._rows.duplicated()][0])
+            raise InputError(
+                f"{self.path}: duplicate track {duplicate!r}; delete it and make it again"
+            )
+        if not len(self.frames):
+            raise InputError(
+                f"{self.path}: contains no frames, since all of its tracks failed; delete it and "
+                "make it again"
+            )
+        if not self.std > 0:
+            raise _damaged(self.path)
 
     def __len__(self) -> int:
         return len(self.track_id)
@@ -104,27 +121,27 @@ class MelCache:
         return track_id in self._rows
 
     def __getitem__(self, track_id: str) -> np.ndarray:
-        """The (length, n_mels) float16 frames of one track, a view."""
+        """Return the (length, n_mels) float16 frames of a track, as a view."""
         row = self._rows.get_loc(track_id)
         return self.frames[self.start[row] : self.start[row] + self.length[row]]
 
     def rows(self, track_ids: Iterable[str]) -> np.ndarray:
-        """(n,) int64 positions of the tracks in the cache, or `InputError` naming one it lacks."""
+        """Return the (n,) int64 rows of the tracks, or raise `InputError` if one is missing."""
         wanted = pd.Index(list(track_ids), dtype=object)
         rows = self._rows.get_indexer(wanted).astype(np.int64)
-        absent = np.flatnonzero(rows < 0)
-        if len(absent):
+        missing = np.flatnonzero(rows < 0)
+        if len(missing):
             raise InputError(
-                f"{self.path}: lacks {len(absent)} of {len(wanted)} tracks, the first "
-                f"{str(wanted[absent[0]])!r}; cache this split with data_prep/2_cache_mels.py"
+                f"{self.path}: lacks {len(missing)} of {len(wanted)} tracks, the first "
+                f"{str(wanted[missing[0]])!r}; cache this split with data_prep/2_cache_mels.py"
             )
         return rows
 
     def require_front_end(self, wanted: FrontEnd) -> None:
-        """Raise `InputError` unless `wanted` makes such frames, of however much of a track."""
-        kept = {"max_frames": None}
+        """Raise `InputError` if the front end differs in more than `max_frames`."""
+        any_length = {"max_frames": None}
         changed = provenance.list_differences(
-            self.front_end.to_dict() | kept, wanted.to_dict() | kept, "front_end."
+            self.front_end.to_dict() | any_length, wanted.to_dict() | any_length, "front_end."
         )
         if changed:
             raise InputError(
@@ -132,102 +149,69 @@ class MelCache:
                 "); make the cache again with data_prep/2_cache_mels.py"
             )
 
-    def _check(self) -> None:
-        if not self._rows.is_unique:
-            twice = str(self._rows[self._rows.duplicated()][0])
-            raise InputError(f"{self.path}: holds {twice!r} twice; delete it and make it again")
-        if not len(self.frames):
-            raise InputError(
-                f"{self.path}: holds no frames, as all of its tracks failed; delete it and make "
-                "it again"
-            )
-        if not self.std > 0:
-            raise _damaged(self.path)
 
-
-class _File:
-    """What one file holds, be it a whole cache or a shard; names are `MelCache`'s."""
+class _CacheFile:
+    """The content of one file, a cache or a shard; attributes are those of `MelCache`."""
 
     def __init__(self, path: Path):
         self.path = path
-        with hdf5.open_file(path) as file:
-            if not _is_mel_cache(file):
-                raise InputError(
-                    f"{path}: not a mel cache; make one with data_prep/2_cache_mels.py"
-                )
+        message = "not a mel cache; make one with data_prep/2_cache_mels.py"
+        with hdf5.open_format(path, FORMAT, message) as file:
             self.made_from = hdf5.read_json_attribute(file, "made_from")
-            self.front_end = _front_end(hdf5.read_json_attribute(file, "front_end"), path)
+            parameters = hdf5.read_json_attribute(file, "front_end")
             self.mean = hdf5.read_attribute(file, "mean", float)
             self.std = hdf5.read_attribute(file, "std", float)
             self.track_id = hdf5.read_strings(file, "track_id")
             self.start = hdf5.read_array(file, "start")
             self.length = hdf5.read_array(file, "length")
-            failed = (
-                hdf5.read_strings(file, "failed_track_id"),
-                hdf5.read_strings(file, "failed_reason"),
-            )
-            self.failed = dict(zip(*failed, strict=False))
+            failed_tracks = hdf5.read_strings(file, "failed_track_id")
+            reasons = hdf5.read_strings(file, "failed_reason")
+            self.failed = dict(zip(failed_tracks, reasons, strict=False))
             frames = hdf5.get_dataset(file, "frames")
             offset, shape, dtype = frames.id.get_offset(), frames.shape, frames.dtype
             self.inputs = self.made_from.get("inputs")
-            self.is_shard = isinstance(self.inputs, dict) and "shard" in self.inputs
-            names = ("train", "total", "squares") if self.is_shard else ()
+            is_shard = isinstance(self.inputs, dict) and "shard" in self.inputs
+            names = ("train", "total", "squares") if is_shard else ()
             self.sums = [hdf5.read_array(file, name) for name in names]
-        self._check(offset, shape, dtype)
+        try:
+            self.front_end = FrontEnd(**parameters)
+        except TypeError as error:
+            raise InputError(
+                f"{path}: made with an unknown front end ({error}); make it again"
+            ) from error
+        if not self._is_valid(offset, shape, dtype, may_be_empty=is_shard):
+            raise _damaged(path)
         if shape[0]:
             self.frames = np.memmap(path, dtype, mode="r", offset=offset, shape=shape)
         else:
             self.frames = np.empty(shape, dtype)
 
-    def _check(self, offset: int | None, shape: tuple, dtype: np.dtype) -> None:
-        damaged, bands = _damaged(self.path), (self.front_end.n_mels,)
-        if dtype != np.float16 or len(shape) != 2 or shape[1:] != bands:
-            raise damaged
-        empty = self.is_shard and shape[0] == 0
-        if not empty and (
-            offset is None or not 0 < shape[0] * shape[1] * 2 <= self.path.stat().st_size - offset
-        ):
-            raise damaged
-        if not isinstance(self.inputs, dict):
-            raise damaged
-        for index in (self.start, self.length):
-            if index.dtype != np.int64 or index.shape != self.track_id.shape:
-                raise damaged
-        if (self.start < 0).any() or (self.length < 0).any():
-            raise damaged
-        if (self.length > shape[0] - self.start).any():
-            raise damaged
-        if not (math.isfinite(self.mean) and math.isfinite(self.std)):
-            raise damaged
-        for values in self.sums:
-            if values.shape != self.track_id.shape or not np.isfinite(values).all():
-                raise damaged
-
-
-def _mean_and_std_of_all(files: list[_File]) -> tuple[float, float]:
-    """To the last bit those that the cache would have in one file."""
-    sums = zip(*(file.sums for file in files), strict=True)
-    train, total, squares = (np.concatenate(of_files) for of_files in sums)
-    length = np.concatenate([file.length for file in files])
-    return mean_and_std_of(train.astype(bool), length, total, squares, files[0].front_end.n_mels)
+    def _is_valid(
+        self, offset: int | None, shape: tuple, dtype: np.dtype, *, may_be_empty: bool
+    ) -> bool:
+        if dtype != np.float16 or len(shape) != 2 or shape[1] != self.front_end.n_mels:
+            return False
+        if shape[0] == 0:
+            in_file = may_be_empty
+        else:  # chunked data has no offset
+            end = None if offset is None else offset + shape[0] * shape[1] * 2
+            in_file = end is not None and end <= self.path.stat().st_size
+        tracks = self.track_id.shape
+        return (
+            in_file
+            and isinstance(self.inputs, dict)
+            and all(index.dtype == np.int64 for index in (self.start, self.length))
+            and all(index.shape == tracks for index in (self.start, self.length))
+            and bool(((self.start >= 0) & (self.length >= 0)).all())
+            and bool((self.length <= shape[0] - self.start).all())
+            and math.isfinite(self.mean)
+            and math.isfinite(self.std)
+            and all(sums.shape == tracks and np.isfinite(sums).all() for sums in self.sums)
+        )
 
 
 def _damaged(path: Path) -> InputError:
     return InputError(f"{path}: a damaged mel cache; delete it and make it again")
-
-
-def _is_mel_cache(file: h5py.File) -> bool:
-    try:
-        return hdf5.read_attribute(file, "format", str) == FORMAT
-    except InputError:
-        return False
-
-
-def _front_end(parameters: dict, path: Path) -> FrontEnd:
-    try:
-        return FrontEnd(**parameters)
-    except TypeError as error:
-        raise InputError(f"{path}: made by a front end unknown here ({error})") from error
 
 
 # ---------------------------------------------------------------- making
@@ -235,7 +219,7 @@ def _front_end(parameters: dict, path: Path) -> FrontEnd:
 
 @dataclass(frozen=True)
 class CacheReport:
-    """What `make` did: tracks in the cache, tracks that failed, and whether it was there before."""
+    """Result of making a cache: its number of tracks, failures, and whether it existed before."""
 
     tracks: int
     failed: dict[str, str]
@@ -254,60 +238,66 @@ def make_mel_cache(
 ) -> CacheReport:
     """Decode every track of a split into the cache file `out`.
 
-    Goes on where an earlier, interrupted call stopped; does nothing where
-    `out` is complete and made from the same tracks and front end. The
-    datasets come out the same bytes whatever the interruptions, the number of
-    workers and where they run.
+    An interrupted cache is resumed. A complete one that was made from the same
+    tracks and front end is left as it is. The datasets do not depend on
+    interruptions or on the number of workers, bit for bit. Failed tracks are listed
+    in a file beside the cache.
 
     Parameters
     ----------
     table
         A split (see `data_prep.split_csv`).
     audio_folder
-        What the split's paths are relative to.
+        Folder that the paths of the split are relative to.
+    out
+        The cache.
+    front_end
+        Front end; the papers' by default.
     workers
-        Processes on this machine.
+        Number of processes on this machine.
     shard_tracks
-        Make a file of each so many rows of the split, which `MelCache(out)`
-        reads as one (see `data_prep.mel_shards`); None: one file.
+        Number of rows of the split per file, to make shards; None makes one file.
     scheduler
-        Of a Dask cluster that decodes in their stead; its workers find the
-        audio at the same path.
+        Address or file of the scheduler of a Dask cluster that decodes the tracks
+        instead; its workers need the audio at the same path.
 
     Raises
     ------
     InputError
-        `out` was made from something else, another run is making it, or not
-        one track could be read. Failed tracks are listed beside each file.
+        `out` was made from other inputs, another process is making it, or no
+        track could be used.
+
+    Examples
+    --------
+    >>> make_mel_cache(read_split("splits/demo.csv"), "corpus", "cache/demo.h5", workers=4)
     """
     out, folder, front_end = Path(out), Path(audio_folder), front_end or FrontEnd()
     inputs = {"front_end": front_end.to_dict(), "tracks": len(table), "split": _digest(table)}
-    making = out.with_name(out.name + ".making")
-    files = _planned(table, out, making, inputs, shard_tracks)
+    making = add_suffix(out, ".making")
+    files = _plan_files(table, out, making, inputs, shard_tracks)
     if all(file.out.exists() for file in files):
-        return _complete(files, table, folder, making)
+        return _finish(files, table, folder, making)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of audio; check the path")
     with exclusive_folder(making):
-        if all(file.out.exists() for file in files):  # by now, from a run that has just ended
-            return _complete(files, table, folder, making)
+        if all(file.out.exists() for file in files):  # made by a process that has just ended
+            return _finish(files, table, folder, making)
         try:
             if shard_tracks is not None:
                 require_same_start(making, {**inputs, "shard_tracks": shard_tracks})
-            function = partial(_float16_frames, front_end=front_end)
-            failed = _make_rest(files, folder, _mapped(function, workers, scheduler))
+            function = partial(_decode, front_end=front_end)
+            failed = _make_files(files, folder, _choose_map(function, workers, scheduler))
         except OSError as error:
-            error.filename = error.filename or str(out)  # writing says not whose write it was
+            error.filename = error.filename or str(out)  # failed writes do not name the file
             raise
-        # Under the lock: without it, another run may have its frames there by now.
-        _tidy(files, making, all_failed=len(failed) == len(table))
-    _require_some(failed, table, folder)
-    return CacheReport(len(table) - len(failed), failed, was_complete=False)
+        # Still locked, since another process may start with the same folder afterwards.
+        _clean_up(files, making, all_failed=len(failed) == len(table))
+    return _report(failed, table, folder, was_complete=False)
 
 
 @dataclass(frozen=True)
-class _Planned:
-    """A file that is to be: where, of which rows, made from what, and in which folder."""
+class _PlannedFile:
+    """A file to make: its path, rows of the split, inputs and working folder."""
 
     out: Path
     table: pd.DataFrame
@@ -315,50 +305,49 @@ class _Planned:
     folder: Path
 
     @cached_property
-    def writer(self) -> Writer:
-        return Writer(self.out, self.table, self.inputs, self.folder)
+    def writer(self) -> CacheWriter:
+        return CacheWriter(self.out, self.table, self.inputs, self.folder)
 
-    def done(self) -> int:
-        """Tracks that need not be decoded any more."""
+    def count_done(self) -> int:
+        """Return the number of tracks that are already decoded."""
         if self.out.exists():
             return len(self.table)
         return self.writer.done if self.folder.exists() else 0
 
-    def paths(self, folder: Path) -> Iterator[str]:
-        """Of the tracks that are to be decoded still."""
-        root = os.path.abspath(folder)  # a cluster's workers run elsewhere
+    def remaining_paths(self, folder: Path) -> Iterator[str]:
+        root = os.path.abspath(folder)  # the workers of a cluster run in another folder
         for path in self.table["path"].iloc[self.writer.done :]:
             yield os.path.join(root, path)
 
-    def failed(self) -> dict[str, str]:
-        """{track_id: reason} of the file that is there; `InputError` if from other inputs."""
-        file = _File(self.out)
+    def read_failed(self) -> dict[str, str]:
+        """Return {track_id: reason} of the existing file; `InputError` if from other inputs."""
+        file = _CacheFile(self.out)
         provenance.require_same(self.out, file.inputs, self.inputs)
         return file.failed
 
 
-def _planned(
+def _plan_files(
     table: pd.DataFrame, out: Path, making: Path, inputs: dict, shard_tracks: int | None
-) -> list[_Planned]:
-    """The one file, or each shard; `InputError` if what is there is of the other kind."""
+) -> list[_PlannedFile]:
+    """Return the one file, or each shard; `InputError` if the other kind exists."""
     shards = mel_shards.find_shards(out)
     if shard_tracks is None:
         if shards and not out.exists():
             raise InputError(
-                f"{next(iter(shards.values()))}: seems a shard of {out.name}; give --shard-tracks "
-                "as when it was made, or choose another --out"
+                f"{next(iter(shards.values()))}: seems a shard of {out.name}; use the same "
+                "--shard-tracks as before, or choose another --out"
             )
-        return [_Planned(out, table, inputs, making)]
+        return [_PlannedFile(out, table, inputs, making)]
     if out.exists():
         raise InputError(
-            f"{out}: already there, in one file; leave --shard-tracks out, or choose another --out"
+            f"{out}: already there, in one file; omit --shard-tracks, or choose another --out"
         )
     count = -(-len(table) // shard_tracks)
     if count > mel_shards.MAX_SHARDS:
-        raise InputError(f"--shard-tracks: makes {count} files; take more tracks in each")
+        raise InputError(f"--shard-tracks: makes {count} files; use more tracks per file")
     for number, path in shards.items():
         if number >= count:
-            raise InputError(f"{path}: none of this cache's {count} shards; delete it")
+            raise InputError(f"{path}: not one of this cache's {count} shards; delete it")
     whole = {"of": count, "tracks": inputs["tracks"], "split": inputs["split"]}
     files = []
     for number in range(count):
@@ -369,84 +358,86 @@ def _planned(
             "shard": {"number": number, **whole},
         }
         path = mel_shards.shard_path(out, number)
-        files.append(_Planned(path, part, inputs | of_part, making / path.name))
+        files.append(_PlannedFile(path, part, inputs | of_part, making / path.name))
     return files
 
 
-def _complete(
-    files: list[_Planned], table: pd.DataFrame, folder: Path, making: Path
-) -> CacheReport:
-    failed = _merged(file.failed() for file in files)
-    _tidy(files, making, all_failed=len(failed) == len(table))
-    _require_some(failed, table, folder)
-    return CacheReport(len(table) - len(failed), failed, was_complete=True)
-
-
-def _merged(failed: Iterable[dict[str, str]]) -> dict[str, str]:
-    return {track: reason for of_file in failed for track, reason in of_file.items()}
-
-
-def _tidy(files: list[_Planned], making: Path, all_failed: bool) -> None:
-    """Remove what is of no use any more; of a cache of which all failed, all."""
-    for file in files if all_failed else ():
-        file.out.unlink(missing_ok=True)
-    shutil.rmtree(making, ignore_errors=True)  # a kill after the cache was whole has left it
-
-
-def _require_some(failed: dict[str, str], table: pd.DataFrame, folder: Path) -> None:
-    if len(failed) == len(table):
-        track, reason = next(iter(failed.items()))
-        raise InputError(
-            f"{folder}: none of the {len(table)} tracks could be used; the first, {track}: {reason}"
-        )
-
-
-def _make_rest(
-    files: list[_Planned], folder: Path, mapped: Callable[[Iterable], Iterator[Outcome]]
+def _make_files(
+    files: list[_PlannedFile], folder: Path, mapped: Callable[[Iterable], Iterator[Outcome]]
 ) -> dict[str, str]:
-    """Make the files that are not there yet; return {track_id: reason} of all."""
-    failed = {file.out: file.failed() for file in files if file.out.exists()}
-    rest = [file for file in files if file.out not in failed]
-    total, done = sum(len(file.table) for file in files), sum(file.done() for file in files)
-    # One map over all files, so that no worker waits for a file's last track.
-    outcomes = mapped(path for file in rest for path in file.paths(folder))
+    """Make the files that are missing; return {track_id: reason} of all files."""
+    failed = {file.out: file.read_failed() for file in files if file.out.exists()}
+    missing = [file for file in files if file.out not in failed]
+    total, done = sum(len(file.table) for file in files), sum(file.count_done() for file in files)
+    # One map over all files, so that no worker waits for the last track of a file.
+    outcomes = mapped(path for file in missing for path in file.remaining_paths(folder))
     with (
         contextlib.closing(outcomes),
         cli.progress_bar(total=total, initial=done, desc="mel cache", unit="track") as bar,
     ):
-        for file in rest:
+        for file in missing:
             with file.writer as writer:
                 for outcome in islice(outcomes, len(file.table) - writer.done):
                     if outcome.error is not None and not folder.is_dir():
                         raise InputError(
-                            f"{folder}: is gone; bring it back and run the same command again"
+                            f"{folder}: no longer exists; restore it and run the same command again"
                         )
                     writer.append(outcome)
                     bar.update()
             failed[file.out] = writer.finish()
             shutil.rmtree(file.folder, ignore_errors=True)
-    return _merged(failed[file.out] for file in files)
+    return _merge(failed[file.out] for file in files)
 
 
-def _mapped(
+def _choose_map(
     function: Callable, workers: int, scheduler: str | None
 ) -> Callable[[Iterable], Iterator[Outcome]]:
-    """The ordered map of `function`, here or on a cluster."""
     if scheduler is None:
         return partial(ordered_map, function, workers=workers)
-    from data_prep import dask_map  # Dask need not be installed
+    from data_prep import dask_map  # Dask is optional
 
     return partial(dask_map.ordered_map, function, scheduler=scheduler)
 
 
-def _float16_frames(path: str, front_end: FrontEnd) -> tuple[np.ndarray, float, float]:
-    """In a worker: a track's frames, and the sums for the scalar mean and std."""
+def _decode(path: str, front_end: FrontEnd) -> tuple[np.ndarray, float, float]:
+    """Return a track's frames, their sum, and the sum of their squares; runs in a worker."""
     frames = log_mel_of_file(path, front_end).astype(np.float16)
     rounded = frames.astype(np.float64).ravel()
     return frames, float(rounded.sum()), float(rounded @ rounded)
 
 
+def _finish(
+    files: list[_PlannedFile], table: pd.DataFrame, folder: Path, making: Path
+) -> CacheReport:
+    """Report a complete cache, after removing what a killed process has left."""
+    failed = _merge(file.read_failed() for file in files)
+    _clean_up(files, making, all_failed=len(failed) == len(table))
+    return _report(failed, table, folder, was_complete=True)
+
+
+def _clean_up(files: list[_PlannedFile], making: Path, all_failed: bool) -> None:
+    """Remove the working folder, and shards without any usable track in the whole cache."""
+    for file in files if all_failed else ():
+        file.out.unlink(missing_ok=True)
+    shutil.rmtree(making, ignore_errors=True)
+
+
+def _report(
+    failed: dict[str, str], table: pd.DataFrame, folder: Path, was_complete: bool
+) -> CacheReport:
+    if len(failed) == len(table):
+        track, reason = next(iter(failed.items()))
+        raise InputError(
+            f"{folder}: none of the {len(table)} tracks could be used; the first, {track}: {reason}"
+        )
+    return CacheReport(len(table) - len(failed), failed, was_complete)
+
+
+def _merge(failed: Iterable[dict[str, str]]) -> dict[str, str]:
+    return {track: reason for of_file in failed for track, reason in of_file.items()}
+
+
 def _digest(table: pd.DataFrame) -> str:
-    """Identifies what of a split goes into its cache; a change of labels does not matter."""
+    """Identify the columns of a split that its cache depends on."""
     train = np.where(table["subset"].eq("train"), "train", "")
     return provenance.digest_rows(zip(table["track_id"], table["path"], train, strict=True))

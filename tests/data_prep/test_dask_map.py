@@ -132,7 +132,7 @@ def test_dask_map_survives_lost_workers(run, tmp_path):
 
 @pytest.mark.slow
 def test_dask_map_survives_a_hang(run):
-    check_hang_costs_its_item_only(partial(run, patience=2.0))
+    check_hang_costs_its_item_only(partial(run, patience=5.0))
 
 
 def test_dask_map_raises_the_error_of_its_items(run):

@@ -1,4 +1,4 @@
-"""A cache in shards: the same as one file to whoever reads it, or a clear refusal."""
+"""A mel cache in shards: the same content as one file, and refusals of incomplete sets."""
 
 import contextlib
 import itertools
@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import common
+import data_prep
 from common.errors import InputError
 from common.parallel import Outcome
 from data_prep import mel_cache, mel_shards, split_csv
@@ -29,13 +29,13 @@ from data_prep.mel_cache import MelCache, make_mel_cache
 from tests.conftest import ROOT
 from tests.data_prep.files import song, wav
 
-TRACKS, ABSENT = 9, 4  # and one of them is not there
-N = 4  # tracks a shard, unless told
+TRACKS, ABSENT = 9, 4  # the number of tracks, and the one without a file
+N = 4  # tracks per shard
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """Tracks of about 3 s, one absent: (table, audio folder)."""
+    """Tracks of about 3 s, one of them missing: (table, audio folder)."""
     folder = tmp_path_factory.mktemp("corpus")
     names = [f"{number}.wav" for number in range(TRACKS)]
     for number, name in enumerate(names):
@@ -55,7 +55,7 @@ def in_this_process(function, items, *, workers=1):
 
 @pytest.fixture
 def here(monkeypatch):
-    """Decode in this process, for speed."""
+    """Decode in this process, which is faster."""
     monkeypatch.setattr(mel_cache, "ordered_map", in_this_process)
 
 
@@ -73,7 +73,7 @@ def made(corpus, tmp_path_factory):
 
 @pytest.fixture
 def copies(made, tmp_path):
-    """A copy of the shards, to be damaged: the path they are read by."""
+    """A copy of the shards; the path by which they are read."""
     for shard in mel_shards.find_shards(made / "set.h5").values():
         shutil.copy(shard, tmp_path)
     return tmp_path / "set.h5"
@@ -87,7 +87,7 @@ def content(folder):
     return {path.name: path.read_bytes() for path in folder.glob("*.h5")}
 
 
-def same(cache, other):
+def assert_same(cache, other):
     assert cache.frames.shape == other.frames.shape and cache.frames.dtype == other.frames.dtype
     assert np.array_equal(cache.frames[:], other.frames[:])
     assert cache.track_id.tolist() == other.track_id.tolist()
@@ -100,25 +100,25 @@ def same(cache, other):
 # ---------------------------------------------------------------- reading
 
 
-@pytest.mark.parametrize("shard_tracks", [1, 2, N, TRACKS, 100])
-def test_shards_read_as_one_file(corpus, made, here, tmp_path, shard_tracks):
+@pytest.mark.parametrize("shard_tracks", [1, N, 100])
+def test_shards_are_read_like_one_file(corpus, made, here, tmp_path, shard_tracks):
     out = tmp_path / "set.h5"
     make_mel_cache(*corpus, out, shard_tracks=shard_tracks)
     count = -(-TRACKS // shard_tracks)
     files = [f"set-{number:05}.h5" for number in range(count)]
     assert names(tmp_path) == sorted([*files, f"set-{ABSENT // shard_tracks:05}.failures.csv"])
     cache, one = MelCache(out), MelCache(made / "one.h5")
-    same(cache, one)
+    assert_same(cache, one)
     for track in cache.track_id:
         assert np.array_equal(cache[track], one[track])
-        assert not cache[track].flags.owndata  # no copy: it lies in one shard
+        assert not cache[track].flags.owndata  # a view, since it is in one shard
     assert "8.wav" in cache and "4.wav" not in cache and len(cache) == TRACKS - 1
     assert cache.rows(["8.wav", "0.wav"]).tolist() == [7, 0]
     with pytest.raises(InputError, match=r"set.h5: lacks 1 of 2 tracks, the first '4.wav'"):
         cache.rows(["0.wav", "4.wav"])
 
 
-def test_a_shard_is_a_whole_cache(corpus, made):
+def test_shard_is_a_complete_cache(corpus, made):
     one = MelCache(made / "one.h5")
     shard = MelCache(made / "set-00001.h5")
     assert shard.track_id.tolist() == ["5.wav", "6.wav", "7.wav"]
@@ -131,7 +131,7 @@ def test_a_shard_is_a_whole_cache(corpus, made):
     assert shard.made_from["inputs"]["shard"]["number"] == 1
 
 
-def test_crops_of_shards(made):
+def test_crops_of_shards_equal_those_of_one_file(made):
     tracks = np.array(["7.wav", "0.wav", "8.wav", "3.wav"], object)
     one, shards = (Crops(MelCache(made / name), tracks) for name in ("one.h5", "set.h5"))
     rng = np.random.default_rng(0)
@@ -145,7 +145,7 @@ def test_crops_of_shards(made):
     ends=st.tuples(*[st.none() | st.integers(-3, 30)] * 2),
 )
 @settings(deadline=None, derandomize=True, max_examples=200)
-def test_slices_over_any_shards(lengths, ends):
+def test_slices_of_sharded_frames(lengths, ends):
     whole = np.arange(2 * sum(lengths), dtype=np.float16).reshape(-1, 2)
     frames = mel_shards.ShardedFrames(np.split(whole, np.cumsum(lengths)[:-1]))
     found = frames[slice(*ends)]
@@ -154,43 +154,46 @@ def test_slices_over_any_shards(lengths, ends):
     assert len(frames) == len(whole)
 
 
-def test_what_else_is_asked_of_the_frames_is_refused(made):
+def test_sharded_frames_reject_other_indices(made):
     frames = MelCache(made / "set.h5").frames
     for places in (0, slice(0, 4, 2), [1, 2], (slice(0, 2), 0)):
-        with pytest.raises(TypeError, match="in slices"):
+        with pytest.raises(TypeError, match="only be read in slices"):
             frames[places]
 
 
-def test_a_file_of_that_name_comes_first(made, copies):
+def test_single_file_is_preferred_to_shards(made, copies):
     shutil.copy(made / "one.h5", copies)
     assert isinstance(MelCache(copies).frames, np.memmap)
 
 
-# ---------------------------------------------------------------- sets that are none
+# ---------------------------------------------------------------- invalid sets
 
 
 def shard(out, number):
     return mel_shards.shard_path(out, number)
 
 
-def of_other_tracks(corpus, out):
+def with_other_tracks(corpus, out):
     table, folder = corpus
     make_mel_cache(table.iloc[::-1].reset_index(drop=True), folder, out, shard_tracks=N)
 
 
-def replaced(copies, corpus, make_other, number=1):
-    """Put a shard of another set in the place of one of these."""
-    other = copies.parent / "other" / "set.h5"
+def replace_shard(copies, corpus, make_other, number):
+    """Replace a shard by that of another set, and restore the others."""
+    other = copies.parent / make_other.__name__ / "set.h5"
     other.parent.mkdir()
     make_other(corpus, other)
+    if shard(copies, 1).exists() and not (copies.parent / "original").exists():
+        shutil.copy(shard(copies, 1), copies.parent / "original")
+    shutil.copy(copies.parent / "original", shard(copies, 1))
     shutil.move(shard(other, number), shard(copies, number))
 
 
-def test_a_missing_shard_is_named(copies):
+def test_missing_shard_is_named(copies):
     for number, missing in ((1, 1), (0, 2), (2, 3)):
         shard(copies, number).unlink()
         named = min({0, 1, 2} - mel_shards.find_shards(copies).keys())
-        wanted = rf"set-0000{named}.h5: is missing \({missing} of 3 shards are\); copy it here"
+        wanted = rf"set-0000{named}.h5: missing \({missing} of 3 shards\); copy it here"
         if mel_shards.find_shards(copies):
             with pytest.raises(InputError, match=wanted):
                 MelCache(copies)
@@ -198,46 +201,38 @@ def test_a_missing_shard_is_named(copies):
         MelCache(copies)
 
 
-def test_shards_of_another_split_are_refused(corpus, copies, here):
-    replaced(copies, corpus, of_other_tracks)
-    with pytest.raises(
-        InputError, match=r"set-00001.h5: made from other inputs than set-00000.h5 \(split: .*stale"
-    ):
-        MelCache(copies)
-
-
-def test_shards_of_another_front_end_are_refused(corpus, copies, here):
-    def other(corpus, out):
+def test_shards_of_another_cache_are_refused(corpus, copies, here):
+    def with_other_front_end(corpus, out):
         make_mel_cache(*corpus, out, shard_tracks=N, front_end=FrontEnd(hop=256))
 
-    replaced(copies, corpus, other)
-    with pytest.raises(InputError, match=r"set-00001.h5: .*\(front_end.hop: 512 -> 256\)"):
-        MelCache(copies)
+    def with_smaller_shards(corpus, out):
+        make_mel_cache(*corpus, out, shard_tracks=2)
 
-
-def test_shards_of_another_size_are_refused(corpus, copies, here):
-    replaced(
-        copies, corpus, lambda corpus, out: make_mel_cache(*corpus, out, shard_tracks=2), number=3
-    )
-    with pytest.raises(InputError, match=r"set-00003.h5: .*\(shards: 3 -> 5\)"):
-        MelCache(copies)
-    with pytest.raises(InputError, match=r"set-00003.h5: none of this cache's 3 shards; delete it"):
+    for make_other, number, changed in (
+        (with_other_tracks, 1, r"made from other inputs than set-00000.h5 \(split: .*outdated"),
+        (with_other_front_end, 1, r".*\(front_end.hop: 512 -> 256\)"),
+        (with_smaller_shards, 3, r".*\(shards: 3 -> 5\)"),
+    ):
+        replace_shard(copies, corpus, make_other, number)
+        with pytest.raises(InputError, match=rf"set-0000{number}.h5: {changed}"):
+            MelCache(copies)
+    with pytest.raises(InputError, match=r"set-00003.h5: not one of this cache's 3 shards"):
         make_mel_cache(*corpus, copies, shard_tracks=N)
 
 
-def test_a_renamed_shard_is_refused(copies):
+def test_renamed_shard_is_refused(copies):
     shard(copies, 2).rename(shard(copies, 7))
-    with pytest.raises(InputError, match=r"set-00007.h5: holds shard 2, not 7; give it its name"):
+    with pytest.raises(InputError, match=r"set-00007.h5: contains shard 2, not 7; rename it"):
         MelCache(copies)
 
 
-def test_a_cache_that_is_no_shard_is_refused(made, copies):
+def test_cache_named_like_a_shard_is_refused(made, copies):
     shutil.copy(made / "one.h5", shard(copies, 1))
-    with pytest.raises(InputError, match=r"set-00001.h5: not a shard of set.h5, but named as one"):
+    with pytest.raises(InputError, match=r"set-00001.h5: named like a shard of set.h5, but not"):
         MelCache(copies)
 
 
-def test_names_that_only_look_alike_are_passed_over(made, copies):
+def test_similar_names_are_ignored(made, copies):
     for name in ("set-0000.h5", "set-00000.h5.partial", "reset-00003.h5", "set-000003.h5"):
         (copies.parent / name).write_text("")
     assert len(MelCache(copies)) == TRACKS - 1
@@ -261,10 +256,10 @@ def change(path, name, value):
         ("squares", [1.0, np.nan, 1.0]),
         ("train", ["a", "b", "c"]),
         ("frames", np.zeros((0, 128), np.float16)),
-        ("track_id", ["0.wav", "6.wav", "7.wav"]),  # the first is another shard's
+        ("track_id", ["0.wav", "6.wav", "7.wav"]),  # the first is in another shard
     ],
 )
-def test_damaged_shards_are_refused(copies, name, value):
+def test_damaged_shard_is_refused(copies, name, value):
     change(shard(copies, 1), name, value)
     with pytest.raises(InputError, match=r"set(-00001)?\.h5: .+; .+"):
         MelCache(copies)
@@ -273,7 +268,7 @@ def test_damaged_shards_are_refused(copies, name, value):
 # ---------------------------------------------------------------- making
 
 
-def test_an_interruption_anywhere_costs_one_track_at_most(corpus, made, tmp_path, monkeypatch):
+def test_resume_after_interruptions_is_bit_identical(corpus, made, tmp_path, monkeypatch):
     decoded = []
 
     def stopped_after(number):
@@ -292,7 +287,7 @@ def test_an_interruption_anywhere_costs_one_track_at_most(corpus, made, tmp_path
             make_mel_cache(*corpus, out, shard_tracks=N)
         assert set(mel_shards.find_shards(out)) == set(range(len(decoded) // N))
         assert names(tmp_path)[-1] == "set.h5.making"
-    monkeypatch.setattr(mel_cache, "ordered_map", stopped_after(TRACKS))  # not any more
+    monkeypatch.setattr(mel_cache, "ordered_map", stopped_after(TRACKS))  # no interruption
     report = make_mel_cache(*corpus, out, shard_tracks=N)
     assert decoded == list(corpus[0]["path"]) and list(report.failed) == ["4.wav"]
     wanted = content(made)
@@ -301,21 +296,21 @@ def test_an_interruption_anywhere_costs_one_track_at_most(corpus, made, tmp_path
     assert names(tmp_path) == sorted([*wanted, "set-00001.failures.csv"])
 
 
-def test_a_complete_set_is_left_alone(corpus, copies):
+def test_complete_set_is_not_changed(corpus, copies):
     before = content(copies.parent)
-    (copies.parent / "set.h5.making").mkdir()  # as a kill after the last rename leaves it
+    (copies.parent / "set.h5.making").mkdir()  # left by a process killed after the last rename
     report = make_mel_cache(corpus[0], "/nowhere", copies, shard_tracks=N)
     assert report.was_complete
     assert (report.tracks, list(report.failed)) == (TRACKS - 1, ["4.wav"])
     assert content(copies.parent) == before and names(copies.parent) == sorted(before)
 
 
-def test_a_deleted_shard_is_made_again_alone(corpus, copies, monkeypatch):
+def test_deleted_shard_is_made_again_alone(corpus, copies, monkeypatch):
     before, decoded = content(copies.parent), []
     inputs = MelCache(shard(copies, 1)).made_from["inputs"]
     stale = copies.parent / "set.h5.making" / "set-00001.h5"
     shard(copies, 1).unlink()
-    # As a kill just after that shard was put in its place had left it.
+    # Left by a process killed just after that shard was renamed.
     stale.mkdir(parents=True)
     (stale / "inputs.json").write_text(json.dumps(inputs))
     (stale / "journal").write_text('[0, 0.0, 0.0, "no such file"]\n')
@@ -331,19 +326,20 @@ def test_a_deleted_shard_is_made_again_alone(corpus, copies, monkeypatch):
     assert content(copies.parent) == before
 
 
-def test_a_shard_may_hold_no_track(corpus, tmp_path, here):
-    """Of a folder that is empty, say."""
+def test_shard_may_contain_no_track(corpus, tmp_path, here):
     table, folder = corpus
     table = table.iloc[[0, ABSENT, 1]].reset_index(drop=True)
     make_mel_cache(table, folder, tmp_path / "one.h5")
     assert make_mel_cache(table, folder, tmp_path / "set.h5", shard_tracks=1).tracks == 2
-    same(MelCache(tmp_path / "set.h5"), MelCache(tmp_path / "one.h5"))
-    with pytest.raises(InputError, match=r"set-00001.h5: holds no frames, as all of its tracks"):
+    assert_same(MelCache(tmp_path / "set.h5"), MelCache(tmp_path / "one.h5"))
+    with pytest.raises(
+        InputError, match=r"set-00001.h5: contains no frames, since all of its tracks"
+    ):
         MelCache(tmp_path / "set-00001.h5")
     assert make_mel_cache(table, folder, tmp_path / "set.h5", shard_tracks=1).was_complete
 
 
-def test_nothing_good_in_any_shard_leaves_nothing_in_the_way(corpus, tmp_path, here):
+def test_no_usable_track_is_an_error_that_can_be_corrected(corpus, tmp_path, here):
     table, out, empty = corpus[0], tmp_path / "set.h5", tmp_path / "empty"
     empty.mkdir()
     lists = [f"set-0000{number}.failures.csv" for number in range(3)]
@@ -351,11 +347,11 @@ def test_nothing_good_in_any_shard_leaves_nothing_in_the_way(corpus, tmp_path, h
         make_mel_cache(table, empty, out, shard_tracks=N)
     assert names(tmp_path) == ["empty", *lists]
     assert make_mel_cache(*corpus, out, shard_tracks=N).tracks == TRACKS - 1
-    # Killed before the shards without tracks were removed again.
+    # A process killed before it removed the shards without tracks.
     for path in mel_shards.find_shards(out).values():
         path.unlink()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mel_cache, "_tidy", lambda *_, **__: sys.exit())
+        patch.setattr(mel_cache, "_clean_up", lambda *_, **__: sys.exit())
         with pytest.raises(SystemExit):
             make_mel_cache(table, empty, out, shard_tracks=N)
     with pytest.raises(InputError, match=r"empty: none of the 9 tracks"):
@@ -363,26 +359,30 @@ def test_nothing_good_in_any_shard_leaves_nothing_in_the_way(corpus, tmp_path, h
     assert names(tmp_path) == ["empty", *lists]
 
 
-def test_other_inputs_are_refused_and_named(corpus, copies, made, tmp_path):
+def test_other_inputs_are_refused(corpus, copies, made, tmp_path):
     table, folder = corpus
     for other, settings_, what in (
         (table, {"front_end": FrontEnd(hop=256)}, r"set-00000.h5: .*front_end.hop: 512 -> 256"),
-        (table.iloc[:8], {}, r"set-00002.h5: none of this cache's 2 shards; delete it"),
+        (table.iloc[:8], {}, r"set-00002.h5: not one of this cache's 2 shards; delete it"),
         (table.assign(subset="test"), {}, r"set-00000.h5: .*shard.split: .* split: "),
         (table, {"shard_tracks": 3}, r"set-00000.h5: .*shard.of.*|set-00000.h5: .*tracks: 4 -> 3"),
-        (table, {"shard_tracks": None}, r"set-00000.h5: seems a shard of set.h5; give --shard-tr"),
+        (
+            table,
+            {"shard_tracks": None},
+            r"set-00000.h5: seems a shard of set.h5; use the same --shard-tr",
+        ),
     ):
         with pytest.raises(InputError, match=what):
             make_mel_cache(other, folder, copies, **{"shard_tracks": N, **settings_})
-    with pytest.raises(InputError, match=r"one.h5: already there, in one file; leave --shard-tr"):
+    with pytest.raises(InputError, match=r"one.h5: already there, in one file; omit --shard-tr"):
         make_mel_cache(table, folder, made / "one.h5", shard_tracks=N)
-    with pytest.raises(InputError, match=r"--shard-tracks: makes 100001 files; take more"):
+    with pytest.raises(InputError, match=r"--shard-tracks: makes 100001 files; use more"):
         many = pd.DataFrame({name: [""] * 100_001 for name in ("track_id", "path", "subset")})
         make_mel_cache(many, folder, tmp_path / "many.h5", shard_tracks=1)
 
 
 @pytest.mark.parametrize(("before", "after"), [(None, N), (N, None), (N, 2)])
-def test_a_beginning_of_another_kind_is_refused(corpus, tmp_path, monkeypatch, before, after):
+def test_interrupted_cache_of_another_kind_is_refused(corpus, tmp_path, monkeypatch, before, after):
     def stopped(function, items, *, workers):
         yield next(in_this_process(function, items))
         raise KeyboardInterrupt
@@ -395,11 +395,11 @@ def test_a_beginning_of_another_kind_is_refused(corpus, tmp_path, monkeypatch, b
         make_mel_cache(*corpus, out, shard_tracks=after)
 
 
-# ---------------------------------------------------------------- where it is decoded
+# ---------------------------------------------------------------- cluster
 
 
 @pytest.mark.parametrize("name", ["one.h5", "set.h5"])
-def test_a_cluster_makes_the_same_bytes(corpus, made, tmp_path, monkeypatch, name):
+def test_cluster_makes_the_same_bytes(corpus, made, tmp_path, monkeypatch, name):
     asked = []
 
     def ordered_map(function, items, *, scheduler):
@@ -410,7 +410,7 @@ def test_a_cluster_makes_the_same_bytes(corpus, made, tmp_path, monkeypatch, nam
 
     cluster = SimpleNamespace(ordered_map=ordered_map)
     monkeypatch.setitem(sys.modules, "data_prep.dask_map", cluster)
-    monkeypatch.setattr(common, "cluster", cluster, raising=False)
+    monkeypatch.setattr(data_prep, "dask_map", cluster, raising=False)
     table, folder = corpus
     monkeypatch.chdir(folder.parent)
     shard_tracks = None if name == "one.h5" else N
@@ -424,7 +424,8 @@ def test_a_cluster_makes_the_same_bytes(corpus, made, tmp_path, monkeypatch, nam
 # ---------------------------------------------------------------- the script
 
 
-def test_kills_at_any_moment_cost_nothing_but_time(corpus, made, tmp_path):
+@pytest.mark.slow
+def test_resume_after_kills_is_bit_identical(corpus, made, tmp_path):
     table, folder = corpus
     split, out = tmp_path / "s.csv", tmp_path / "set.h5"
     split_csv.write_split(table, split, {"inputs": {}})
@@ -455,7 +456,7 @@ def test_kills_at_any_moment_cost_nothing_but_time(corpus, made, tmp_path):
 
 
 def tracks_of(out):
-    """In shards that are finished, and in the journals of others."""
+    """Count tracks in finished shards and in the journals of others."""
     waiting = 0
     for journal in out.with_name(out.name + ".making").glob("*/journal"):
         with contextlib.suppress(FileNotFoundError):  # finished meanwhile
