@@ -106,7 +106,7 @@ class TimedBatches(Batches):
             self.began[epoch] = time.perf_counter()
         return self.batches.places(epoch, number)
 
-    def _songs(self, drawn, rng):
+    def _select(self, drawn, rng):
         raise NotImplementedError
 
 

@@ -1,8 +1,8 @@
-"""Batches of random crops out of a mel cache.
+"""Batches of random crops of the tracks in a mel cache.
 
-A crop is one segment, 129 frames but for agf2018, at a random place of a track.
-Every track is an anchor once an epoch. What is drawn depends on the seed, the epoch and
-the batch's number only, so that any number of readers gives the same batches.
+A crop is one segment (129 frames, except for agf2018) at a random position in a track. Each
+track is an anchor once per epoch. What is drawn depends only on the seed, the epoch and the
+number of the batch, so that any number of readers gives the same batches.
 """
 
 import abc
@@ -16,22 +16,26 @@ from common.errors import InputError
 from data_prep.mel import SEGMENT, FrontEnd
 from data_prep.mel_cache import MelCache
 
-_INFINITY = 0x7C00  # the bits of float16's
+_INFINITY = np.array(np.inf, np.float16).view(np.uint16)  # its bits as an integer
 
 
 class Crops:
-    """Crops of some tracks of a cache.
-
-    A crop is named by the place of its first frame in the cache.
+    """Crops of some tracks of a cache, each identified by its first frame in the cache.
 
     Parameters
     ----------
     cache
-        Where the frames are.
+        The mel cache.
     track_ids
-        The tracks, at least one segment long each; positions below refer to these.
+        (n,) ids of the tracks. The methods refer to a track by its position in this array.
     segment
-        Frames of a crop.
+        Frames per crop.
+
+    Raises
+    ------
+    InputError
+        The cache has another front end, or does not have a track, or a track is shorter than
+        one segment.
     """
 
     def __init__(self, cache: MelCache, track_ids: np.ndarray, segment: int = SEGMENT):
@@ -39,78 +43,78 @@ class Crops:
         rows = cache.rows(track_ids)
         self.cache, self.segment = cache, segment
         self._start, self._length = cache.start[rows], cache.length[rows]
-        self._places = self._length - segment + 1
-        if (self._places < 1).any():
-            short = str(track_ids[int(np.argmin(self._places))])
-            raise InputError(f"{cache.path}: {short!r} is shorter than {segment} frames; remove it")
+        self._crops_per_track = self._length - segment + 1
+        if (self._crops_per_track < 1).any():
+            track = str(track_ids[int(np.argmin(self._crops_per_track))])
+            raise InputError(f"{cache.path}: {track!r} is shorter than {segment} frames; remove it")
 
     def __len__(self) -> int:
         return len(self._start)
 
     def places(self, tracks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """A random crop of each track: (...,) positions -> (...,) int64 first frames."""
-        return self._start[tracks] + rng.integers(self._places[tracks])
+        """Draw a crop of each track: (...,) positions -> (...,) int64 first frames."""
+        return self._start[tracks] + rng.integers(self._crops_per_track[tracks])
 
     def gather(self, places: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """The crops themselves: (...,) first frames -> (..., segment, bands) float16.
-
-        Written into `out` where that is given.
-        """
+        """Copy crops: (...,) first frames -> (..., segment, bands) float16, into `out` if given."""
         bands = self.cache.frames.shape[1]
         if out is None:
             out = np.empty((*places.shape, self.segment, bands), np.float16)
-        # A loop over copies of 32 KB: as fast as fancy indexing, which cannot write into `out`.
+        # As fast as fancy indexing, which cannot write into `out`.
         for crop, place in zip(out.reshape(-1, self.segment, bands), places.ravel(), strict=True):
             crop[:] = self.cache.frames[place : place + self.segment]
         return out
 
     def spans(self) -> np.ndarray:
-        """(spans, 2) int64: first frame, and frame after the last, of what the tracks occupy.
+        """Return the frames of the tracks as ranges: (spans, 2) int64, first and stop.
 
-        Sorted and apart from each other; tracks that follow each other share one.
+        The ranges are sorted and disjoint; tracks that follow each other share one.
         """
-        first, after = self._start, self._start + self._length
+        first, stop = self._start, self._start + self._length
         order = np.argsort(first, kind="stable")
-        first, after = first[order], np.maximum.accumulate(after[order])
-        begins = np.concatenate([[True], first[1:] > after[:-1]])
-        return np.stack([first[begins], after[np.append(begins[1:], True)]], axis=1)
+        first, stop = first[order], np.maximum.accumulate(stop[order])
+        begins = np.concatenate([[True], first[1:] > stop[:-1]])
+        return np.stack([first[begins], stop[np.append(begins[1:], True)]], axis=1)
 
     def require_finite(self, crops: np.ndarray, places: np.ndarray) -> None:
-        """Raise `InputError` naming the track if `crops`, from `places`, hold NaN or infinity."""
-        # As integers, NaN and infinity are no smaller than this; so is what is below zero, which
-        # log-mels are not. That takes a fiftieth of the time of isfinite, on every batch.
+        """Raise `InputError` if `crops`, which begin at `places`, contain NaN or infinity."""
+        # As integers, NaN and infinity are not less than this; nor are negative values, which
+        # log-mels do not have. This takes a fiftieth of the time of isfinite, on every batch.
         if crops.view(np.uint16).max(initial=0) < _INFINITY:
             return
         finite = np.isfinite(crops).all(axis=(-1, -2)).ravel()
         if finite.all():
             return
         place = places.ravel()[int(np.argmin(finite))]
-        found = (self.cache.start <= place) & (place < self.cache.start + self.cache.length)
-        track = str(self.cache.track_id[int(np.argmax(found))])
+        start, length = self.cache.start, self.cache.length
+        track = str(
+            self.cache.track_id[int(np.argmax((start <= place) & (place < start + length)))]
+        )
         raise InputError(
-            f"{self.cache.path}: {track!r} holds values that are no numbers; delete the cache and "
-            "make it again, or take the track out of the split"
+            f"{self.cache.path}: {track!r} contains NaN or infinity; delete the cache and make it "
+            "again, or remove the track from the split"
         )
 
 
 @dataclass(frozen=True)
 class Batches(abc.ABC):
-    """What all batches share: which songs are in which, and how their crops are had.
+    """The batches of all epochs.
 
-    Indexing with (epoch, number) gives x, (batch, ..., segment, bands)
-    float16 crops, and y.
+    Indexing with (epoch, number) returns x, (batch, ..., segment, bands) float16 crops, and y.
 
     Attributes
     ----------
     crops
-        Where x comes from.
+        Source of x.
     anchors
-        (n,) int64 positions in `crops`: the tracks that become an anchor once an epoch.
-    batch
-        Anchors a batch, at most.
+        (n,) int64 positions in `crops` of the tracks that are an anchor once per epoch.
+    batch_size
+        Maximum number of anchors per batch.
+    seed
+        Random seed.
     multiple
-        Each batch holds a multiple of so many anchors, so that as many devices
-        can share it; fewer than this sit out an epoch, others in each.
+        The number of anchors in each batch is a multiple of this, so that as many devices can
+        share it. In each epoch, fewer than `multiple` random anchors are left out.
     """
 
     crops: Crops
@@ -120,11 +124,11 @@ class Batches(abc.ABC):
     multiple: int = 1
 
     def __len__(self) -> int:
-        return _batches(len(self.anchors), self.batch_size, self.multiple)
+        return -(-(len(self.anchors) // self.multiple) // (self.batch_size // self.multiple))
 
     @property
     def in_epoch(self) -> int:
-        """Anchors in an epoch."""
+        """Number of anchors per epoch."""
         return len(self.anchors) // self.multiple * self.multiple
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -132,67 +136,76 @@ class Batches(abc.ABC):
         return self.crops.gather(places), y
 
     def places(self, epoch: int, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """The same batch, with its crops' first frames, (batch, ...) int64, in their stead."""
-        rng = _rng(self.seed, epoch, number)
-        drawn = _drawn(len(self.anchors), self.batch_size, self.multiple, self.seed, epoch, number)
-        songs, y = self._songs(drawn, rng)
-        return self.crops.places(songs, rng), y
+        """Return the same batch with the first frames of its crops, (batch, ...) int64, as x."""
+        rng = _batch_rng(self.seed, epoch, number)
+        tracks, y = self._select(self._draw_anchors(epoch, number), rng)
+        return self.crops.places(tracks, rng), y
+
+    def _draw_anchors(self, epoch: int, number: int) -> np.ndarray:
+        """Return indices of `anchors`: a slice of the epoch's permutation.
+
+        Batches differ by at most `multiple` in size, because a last batch of one or two tracks
+        would distort the running means of the batch normalisation.
+        """
+        count = len(self.anchors) // self.multiple
+        first, stop = (count * n // len(self) * self.multiple for n in (number, number + 1))
+        return _permutation(len(self.anchors), self.seed, epoch)[first:stop]
 
     @abc.abstractmethod
-    def _songs(self, drawn: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """The songs, (batch, ...) positions in `crops`, and y of the anchors `drawn`."""
+    def _select(self, drawn: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Return tracks, (batch, ...) positions in `crops`, and y for the anchors `drawn`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledBatches(Batches):
-    """Crops with their labels, for all models but the siamese one.
+    """Crops with labels, for all models but the siamese one.
 
-    x is (batch, segment, bands); y the rows of `labels`, one an anchor, that belong to it.
+    x is (batch, segment, bands), and y the rows of `labels`, which has one row per anchor.
     """
 
     labels: np.ndarray
 
-    def _songs(self, drawn, rng):
+    def _select(self, drawn, rng):
         return self.anchors[drawn], self.labels[drawn]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SiameseBatches(Batches):
-    """Anchors with a positive and negatives, for the siamese model.
+    """Anchors with a positive and several negatives each, for the siamese model.
 
-    x is (batch, 2 + negatives, 129, bands); y zeros, which the hinge loss does not use.
+    x is (batch, 2 + negatives, segment, bands), and y zeros, which the hinge loss ignores.
 
     Attributes
     ----------
     sampler
-        Of the songs that positives and negatives are drawn from, all anchors among them.
+        Draws the positives and negatives. It has all anchors.
     negatives
-        For each anchor.
+        Number of negatives per anchor.
     """
 
     sampler: "TrackSampler"
     negatives: int
 
-    def _songs(self, drawn, rng):
-        songs = self.sampler.draw(self.anchors[drawn], self.negatives, rng)
-        return songs, np.zeros(len(songs), np.float32)
+    def _select(self, drawn, rng):
+        tracks = self.sampler.draw(self.anchors[drawn], self.negatives, rng)
+        return tracks, np.zeros(len(tracks), np.float32)
 
 
 @dataclass(frozen=True)
 class TrackSampler:
-    """Draws positives and negatives without ever listing the candidates.
+    """Draws positives and negatives without listing all candidates.
 
-    Songs sorted by artist stand in runs: a positive is drawn from the anchor's
-    run leaving out the anchor, negatives from all that is not the run.
+    The tracks are sorted by artist. A positive is drawn from the range of the anchor's artist,
+    except the anchor; negatives are drawn from everything outside this range.
 
     Attributes
     ----------
     order
-        (songs,) positions sorted by artist.
+        (tracks,) positions sorted by artist.
     rank
-        (positions,) each song's place in `order`; -1 of one that is not drawn from.
+        (positions,) index of each track in `order`; -1 for tracks that are not drawn.
     first, count
-        (positions,) where the run of the song's artist begins in `order`, and its length.
+        (positions,) beginning and length of the range of the track's artist in `order`.
     """
 
     order: np.ndarray
@@ -202,85 +215,86 @@ class TrackSampler:
 
     @classmethod
     def from_artists(
-        cls, artists: np.ndarray, songs: np.ndarray, negatives: int, source: str | Path = "split"
+        cls, artists: np.ndarray, tracks: np.ndarray, negatives: int, source: str | Path = "split"
     ) -> "TrackSampler":
-        """Sort songs by their artists.
+        """Sort tracks by artist.
 
         Parameters
         ----------
         artists
-            (positions,) of anything comparable.
-        songs
-            The positions to draw from.
+            (positions,) artists, of any type that can be sorted.
+        tracks
+            (tracks,) positions to draw from.
+        negatives
+            Number of negatives that will be drawn per anchor.
+        source
+            Name of the split for messages.
 
         Raises
         ------
         InputError
-            An artist with one song has no positive; or too few songs of other artists.
-            `source` names the split.
+            An artist has one track and so no positive, or too few tracks are by others.
         """
-        names, artist, counts = np.unique(artists[songs], return_inverse=True, return_counts=True)
+        names, artist, counts = np.unique(artists[tracks], return_inverse=True, return_counts=True)
         if (counts < 2).any():
-            lonely = str(names[int(np.argmin(counts))])
+            name = str(names[int(np.argmin(counts))])
             raise InputError(
-                f"{source}: artist {lonely!r} has one song, so no positive for it "
-                f"({(counts < 2).sum()} such artists); give each at least two, or take them out "
-                "of the split"
+                f"{source}: artist {name!r} has one track, so that it has no positive "
+                f"({(counts < 2).sum()} such artists); add tracks, or remove these artists"
             )
-        if len(songs) - counts.max() < negatives:
+        if len(tracks) - counts.max() < negatives:
             raise InputError(
-                f"{source}: too few songs of other artists for {negatives} negatives; "
-                "use a split with more artists, or fewer --negatives"
+                f"{source}: too few tracks of other artists for {negatives} negatives; use a split "
+                "with more artists, or lower --negatives"
             )
-        order = songs[np.argsort(artist, kind="stable")]
+        order = tracks[np.argsort(artist, kind="stable")]
         rank, first, count = (np.full(len(artists), -1) for _ in range(3))
         rank[order] = np.arange(len(order))
-        first[songs] = (np.cumsum(counts) - counts)[artist]
-        count[songs] = counts[artist]
+        first[tracks] = (np.cumsum(counts) - counts)[artist]
+        count[tracks] = counts[artist]
         return cls(order, rank, first, count)
 
     def draw(self, anchors: np.ndarray, negatives: int, rng: np.random.Generator) -> np.ndarray:
-        """(batch,) anchors -> (batch, 2 + negatives) positions: anchor, positive, negatives.
+        """Draw a positive and negatives for each anchor.
 
-        Positives are uniform over the artist's other songs; the negatives of
-        an anchor are distinct and uniform over all songs of other artists.
+        Positives are uniform over the artist's other tracks. The negatives of an anchor are
+        distinct and uniform over all tracks of other artists.
+
+        Parameters
+        ----------
+        anchors
+            (batch,) positions.
+        negatives
+            Number of negatives per anchor.
+        rng
+            Random generator.
+
+        Returns
+        -------
+        ndarray
+            (batch, 2 + negatives) positions: anchor, positive and negatives.
         """
         first, count = self.first[anchors, None], self.count[anchors, None]
         positive = first + rng.integers(count - 1)
         positive += positive >= self.rank[anchors, None]
         negative = np.empty((len(anchors), negatives), np.int64)
-        for turn in range(negatives):
-            # Each among those left, stepping over the earlier ones: drawing again until all differ
-            # would not end where hardly more than `negatives` songs are to choose from.
-            drawn = rng.integers(len(self.order) - count[:, 0] - turn)
-            for earlier in np.sort(negative[:, :turn]).T:
+        for column in range(negatives):
+            # Drawn among the remaining tracks, skipping earlier ones. Rejection sampling would
+            # not terminate when there are hardly more than `negatives` candidates.
+            drawn = rng.integers(len(self.order) - count[:, 0] - column)
+            for earlier in np.sort(negative[:, :column]).T:
                 drawn += drawn >= earlier
-            negative[:, turn] = drawn
+            negative[:, column] = drawn
         negative += count * (negative >= first)
         drawn = np.concatenate([self.rank[anchors, None], positive, negative], axis=1)
         return self.order[drawn]
 
 
-def _batches(count: int, batch: int, multiple: int) -> int:
-    return -(-(count // multiple) // (batch // multiple))
-
-
-def _drawn(count: int, batch: int, multiple: int, seed: int, epoch: int, number: int) -> np.ndarray:
-    """The anchors of one batch: a slice of the epoch's own shuffle.
-
-    Batches differ by at most `multiple`: the statistics of a last batch of one
-    or two songs would spoil the batch normalisation's running means.
-    """
-    batches = _batches(count, batch, multiple)
-    first, last = (count // multiple * n // batches * multiple for n in (number, number + 1))
-    return _shuffle(count, seed, epoch)[first:last]
-
-
 @functools.lru_cache(maxsize=4)
-def _shuffle(count: int, seed: int, epoch: int) -> np.ndarray:
+def _permutation(count: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
-def _rng(seed: int, epoch: int, number: int) -> np.random.Generator:
-    # Not `number` itself: NumPy takes [seed, epoch, 0] for [seed, epoch], the shuffle's.
+def _batch_rng(seed: int, epoch: int, number: int) -> np.random.Generator:
+    # Not `number` itself, because NumPy seeds [seed, epoch, 0] like [seed, epoch].
     return np.random.default_rng([seed, epoch, 1 + number])

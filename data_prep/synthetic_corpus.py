@@ -1,13 +1,11 @@
-"""The built-in demo corpus: music this project makes itself, from a seed.
+"""A synthetic corpus of music, rendered from a seed.
 
-A *source* part (artists to train on) and a *target* part (other artists, to
-evaluate on) share eight genres. A genre is a table of habits: instruments,
-kits, scales and grooves. An artist is a persistent `Style` drawn around its
-genre: its own versions of instruments and drums, its own twist of a groove,
-its own mix. A `Song` has a key, chords, a melody, an arrangement and a
-recording of its own. Recordings differ so much in EQ, level and noise that the
-long-term spectrum says little about a genre; rhythm, envelopes and timbre say
-more.
+It has a *source* part (artists to train on) and a *target* part (other artists, to evaluate
+on) with the same eight genres. A `Genre` has typical instruments, drum kits, scales and
+grooves. An artist has a persistent `Style`, drawn at random around the genre: variants of its
+instruments and drums, of its groove and of its mix. A `Track` has its own key, chords, melody,
+arrangement and recording conditions. Tracks differ so much in equalisation, level and noise
+that the long-term spectrum says little about the genre; rhythm, envelopes and timbre say more.
 """
 
 import contextlib
@@ -29,37 +27,37 @@ from common.parallel import ordered_map
 
 RATE = 22_050  # Hz
 SAMPLES = 30 * RATE
-STEPS = 16  # in a bar
+STEPS = 16  # per bar
 PARTS = ("source", "target")
 ROLES = ("drums", "bass", "chords", "lead")
-CROSSOVER = 0.15  # how often an artist takes an instrument or a kit from any genre
+CROSSOVER = 0.15  # probability that an artist uses an instrument or a kit of any genre
 
 
 @dataclass(frozen=True)
 class Instrument:
-    """A pitched sound: a bright wave that fades, above a dull one that lasts."""
+    """A pitched sound: a bright waveform that fades, added to a dull one that lasts."""
 
-    slope: float  # partial k of the bright wave has amplitude k ** -slope
+    slope: float  # partial k of the bright waveform has the amplitude k ** -slope
     even: float  # amplitude of the even partials
     attack: float  # seconds
-    decay: float  # seconds to 1/e
-    bright: float  # seconds in which the bright wave fades to 1/e
-    detune: float  # of the bright wave relative to the dull one
+    decay: float  # seconds until the amplitude is 1/e
+    bright: float  # seconds until the amplitude of the bright waveform is 1/e
+    detune: float  # relative detuning of the bright waveform
     vibrato: float  # semitones
-    drive: float  # distortion
+    drive: float  # amount of distortion
 
 
 @dataclass(frozen=True)
 class Kit:
-    """The sound of the drums: frequencies in Hz, decays to 1/e in seconds."""
+    """The sound of a drum kit: frequencies in Hz, and decay times to 1/e in seconds."""
 
     kick: float
     kick_decay: float
-    sweep: float  # octaves the kick falls
-    snare: float  # centre of its noise
+    sweep: float  # octaves by which the pitch of the kick falls
+    snare: float  # centre frequency of the noise
     snare_decay: float
-    snare_tone: float  # amplitude of its skin
-    hat: float  # lower edge of its noise
+    snare_tone: float  # amplitude of the drumhead
+    hat: float  # lowest frequency of the noise
     hat_decay: float
     perc: float
     perc_decay: float
@@ -103,24 +101,24 @@ VOICINGS = {  # scale degrees above the root
 
 @dataclass(frozen=True)
 class Groove:
-    """The rhythm of a subgenre: a bar of 16 steps for each role, '.' for a rest."""
+    """The rhythm of a subgenre: one bar of 16 steps per role, with '.' for a rest."""
 
-    tempo: tuple[float, float]  # beats a minute, from and to
+    tempo: tuple[float, float]  # minimum and maximum, in beats per minute
     kick: str
     snare: str
-    hat: str  # o: open
+    hat: str  # x: closed, o: open
     perc: str
     chords: str
     bass: str  # scale degrees above the root of the chord
-    beat: int = 4  # steps of a beat
+    beat: int = 4  # steps per beat
     swing: float = 0.0  # delay of every second step, in steps
-    ring: float = 2.0  # steps a chord rings
-    arpeggio: bool = False  # the notes of a chord one after the other
+    ring: float = 2.0  # duration of a chord, in steps
+    arpeggio: bool = False  # whether the notes of a chord are played one by one
 
 
 @dataclass(frozen=True)
 class Genre:
-    """Habits from which an artist draws: `density` is melody notes a step."""
+    """What the artists of a genre choose from; `density` is in melody notes per step."""
 
     chords: tuple[str, ...]
     lead: tuple[str, ...]
@@ -149,7 +147,7 @@ GENRES = {
             REST, "x.....x.........", "1......1..5.....", swing=0.3, ring=5),
         "trap": Groove((68, 82), "x.....x....x....", "....x.......x...", "x.xxx.x.xxxxx.xx",
             REST, "x.........x.....", "1.....1....1....", swing=0.1, ring=8)}),
-    "jazz": Genre(  # a step is a quaver here, a semiquaver elsewhere
+    "jazz": Genre(  # a step is an eighth note here, a sixteenth elsewhere
         ("piano", "guitar"), ("brass", "flute", "piano"), ("upright bass",),
         ("brushes", "drum kit"), ("dorian", "mixolydian"), ("seventh", "ninth"), 0.5, {
         "swing": Groove((140, 190), "x.......x.......", "..x...x...x...x.", "x.xxx.xxx.xxx.xx",
@@ -204,52 +202,52 @@ EQ_HZ = np.geomspace(40, RATE / 2, 10)
 
 @dataclass(frozen=True)
 class Style:
-    """What the songs of an artist share."""
+    """What the tracks of an artist have in common."""
 
     genre: str
     subgenres: tuple[str, ...]
     groove: Groove
-    tempo: float  # beats a minute
-    sounds: dict[str, tuple[tuple[str, Instrument], ...]]  # those a role may be played on
+    tempo: float  # beats per minute
+    sounds: dict[str, tuple[tuple[str, Instrument], ...]]  # possible instruments of each role
     kit: tuple[str, Kit]
     scales: tuple[str, ...]
     voicing: tuple[int, ...]
     roots: tuple[int, ...]  # scale degrees of the chords
-    accents: np.ndarray  # (16,) float64, how likely a melody note is on each step
-    leap: float  # scale degrees from one melody note to the next
-    keynote: dict[str, int]  # MIDI number of each role's C
-    mix: dict[str, float]  # dB of each role
+    accents: np.ndarray  # (16,) float64, probability of a melody note on each step
+    leap: float  # standard deviation of melody intervals, in scale degrees
+    keynote: dict[str, int]  # MIDI number of the C of each role
+    mix: dict[str, float]  # level of each role in dB
 
 
 @dataclass(frozen=True)
-class Recording:
-    """What a studio and a transfer did to a song."""
+class RecordingConditions:
+    """How a track is recorded."""
 
-    level: float  # dB of the peak
+    level: float  # peak level in dB
     eq: np.ndarray  # (10,) float64, dB at `EQ_HZ`
-    lo_fi: bool  # a narrow band
-    noise: float  # dB of the noise floor relative to the music
-    hiss: float  # 1 for a dull noise, 0 for a white one
-    drive: float  # saturation
-    room: float  # seconds to 1/e
-    wet: float  # level of the room
+    lo_fi: bool  # whether the bandwidth is limited
+    noise: float  # noise level relative to the music, in dB
+    hiss: float  # 0 for white noise, 1 for low-pass noise
+    drive: float  # amount of saturation
+    room: float  # decay time of the reverberation to 1/e, in seconds
+    wet: float  # level of the reverberation
 
 
 @dataclass(frozen=True)
-class Song:
-    """One song but for its notes, which are drawn while it is played."""
+class Track:
+    """One track except for its notes, which are drawn when it is rendered."""
 
     path: str
     album: str
     style: Style
-    tempo: float  # beats a minute
+    tempo: float  # beats per minute
     key: int  # semitones above C
     scale: str
-    roots: tuple[int, ...]  # scale degrees of the chords, a bar each
+    roots: tuple[int, ...]  # scale degrees of the chords, one per bar
     sounds: dict[str, tuple[str, Instrument]]
-    resting: tuple[str, ...]  # who rests in each section of two bars, "" for none
-    mix: dict[str, float]  # dB of each role
-    recording: Recording
+    resting: tuple[str, ...]  # role that pauses in each section of two bars, "" for none
+    mix: dict[str, float]  # level of each role in dB
+    recording: RecordingConditions
 
 
 def corpus_table(
@@ -260,130 +258,137 @@ def corpus_table(
     target_artists: int = 24,
     target_tracks: int = 10,
 ) -> pd.DataFrame:
-    """The tracks of a corpus with their labels; renders nothing.
+    """Return the tracks of a corpus with their labels, without rendering them.
 
-    Counts of artists are of a part, counts of songs of an artist. A smaller
-    corpus is a subset of a larger one: the same paths, labels and samples.
+    A smaller corpus is a subset of a larger one, with the same paths, labels and samples.
+
+    Parameters
+    ----------
+    seed
+        Random seed.
+    source_artists, target_artists
+        Number of artists in each part.
+    source_tracks, target_tracks
+        Number of tracks per artist in each part.
 
     Returns
     -------
     DataFrame
-        One row a track, all columns str: track_id and path (the same relative
-        posix path), part ("source" or "target"), artist, album, genre,
-        subgenres and tags (the last two joined by "|").
+        One row per track with str columns: track_id and path (the same relative path), part
+        ("source" or "target"), artist, album, genre, and subgenres and tags, with `|` between
+        several.
 
     Raises
     ------
     InputError
-        A count is negative, or there are not so many names for artists.
+        A number is negative, or there are not enough names for the artists.
     """
     counts = {"source": (source_artists, source_tracks), "target": (target_artists, target_tracks)}
     rows = []
-    for part, (artists, songs) in counts.items():
-        names = _artists(part)
-        if not 0 <= artists <= len(names) or songs < 0:
+    for part, (artists, tracks) in counts.items():
+        names = _artist_names(part)
+        if not 0 <= artists <= len(names) or tracks < 0:
             raise InputError(
-                f"{part}: {artists} artists with {songs} songs each; "
-                f"choose 0 to {len(names)} artists and 0 or more songs"
+                f"{part}: {artists} artists with {tracks} tracks each; choose 0 to {len(names)} "
+                "artists, and 0 tracks or more"
             )
-        for number, track in itertools.product(range(artists), range(songs)):
-            song = _song(part, number, track, seed)
-            style, path = song.style, song.path
-            labels = (style.genre, "|".join(style.subgenres), "|".join(_tags(song)))
-            rows.append((path, path, part, names[number], song.album, *labels))
+        for artist, number in itertools.product(range(artists), range(tracks)):
+            track = _draw_track(part, artist, number, seed)
+            style, path = track.style, track.path
+            labels = (style.genre, "|".join(style.subgenres), "|".join(_tags(track)))
+            rows.append((path, path, part, names[artist], track.album, *labels))
     columns = ["track_id", "path", "part", "artist", "album", "genre", "subgenres", "tags"]
     return pd.DataFrame(rows, columns=columns, dtype=str)
 
 
 def render_track(path: str, seed: int = 0) -> np.ndarray:
-    """One track of the catalog: (661500,) float32 at 22,050 Hz, within (-1, 1).
+    """Render one track: (661500,) float32 at 22,050 Hz, within (-1, 1).
 
     Raises
     ------
     InputError
-        No catalog has this path.
+        No corpus has a track with this path.
     """
     try:
         part, artist, _, file = path.split("/")
-        song = _song(part, _artists(part).index(artist), int(file.split("_")[0]), seed)
+        number = int(file.split("_")[0])
+        track = _draw_track(part, _artist_names(part).index(artist), number, seed)
     except ValueError:
-        song = None
-    if song is None or song.path != path:
-        raise InputError(f"{path}: no track of the demo corpus; take a path from its catalog")
+        track = None
+    if track is None or track.path != path:
+        raise InputError(f"{path}: not a track of the synthetic corpus; take a path of its table")
     rng = _rng(seed, path, "notes")
-    return _record(_play(song, rng), song.recording, rng)
+    return _record(_play(track, rng), track.recording, rng)
 
 
 def write_corpus(root: Path, table: pd.DataFrame, seed: int = 0, workers: int = 2) -> int:
-    """Write each track of a catalog that is not there yet below `root`.
-
-    Files are 16-bit FLAC, whole or absent.
+    """Render the tracks of a corpus that do not exist yet below `root`, as 16-bit FLAC files.
 
     Returns
     -------
     int
-        How many tracks were written.
+        Number of tracks that were rendered.
 
     Raises
     ------
     InputError
-        `root` cannot be written to or has the corpus of another seed, or the
-        table has a path that is in no catalog.
+        `root` contains the corpus of another seed, or no corpus has a path of the table.
     """
-    _require_same_seed(Path(root), seed)
-    missing = [path for path in table["path"] if not (Path(root) / path).is_file()]
-    task = functools.partial(_write_track, Path(root), seed)
+    root = Path(root)
+    _require_same_seed(root, seed)
+    missing = [path for path in table["path"] if not (root / path).is_file()]
+    task = functools.partial(_write_track, root, seed)
     with contextlib.closing(ordered_map(task, missing, workers=workers)) as outcomes:
-        for outcome in cli.progress_bar(outcomes, total=len(missing), desc="music", unit="song"):
+        for outcome in cli.progress_bar(outcomes, total=len(missing), desc="music", unit="track"):
             if outcome.error is not None:
                 raise outcome.error
     return len(missing)
 
 
 def _require_same_seed(root: Path, seed: int) -> None:
-    """Names of tracks do not tell the seed, so the folder does."""
-    about, inputs = root / "corpus", {"seed": seed}
-    if found := provenance.read_sidecar(about)["inputs"]:
-        provenance.require_same(root, found, inputs)
+    """Refuse a folder that was rendered from another seed; the paths do not depend on the seed."""
+    name, inputs = root / "corpus", {"seed": seed}
+    if recorded := provenance.read_sidecar(name)["inputs"]:
+        provenance.require_same(root, recorded, inputs)
         return
-    with atomic_write(provenance.sidecar_path(about)) as aside:
-        aside.write_text(provenance.to_json(provenance.make_record(inputs)), encoding="utf-8")
+    with atomic_write(provenance.sidecar_path(name)) as partial:
+        partial.write_text(provenance.to_json(provenance.make_record(inputs)), encoding="utf-8")
 
 
 def _write_track(root: Path, seed: int, path: str) -> None:
-    # FLAC at its lowest level costs 9 ms a song where WAV costs 5, out of some 45 in all,
-    # and makes 1.3 GB out of 1.9; a higher level saves at most 4 % of that.
-    with atomic_write(root / path) as unfinished:
+    # FLAC at its lowest level takes 9 ms per track (WAV: 5) of 45 ms in total, and reduces the
+    # corpus from 1.9 to 1.3 GB; a higher level saves at most 4 % of that.
+    with atomic_write(root / path) as partial:
         samples = render_track(path, seed)
         soundfile.write(
-            unfinished, samples, RATE, format="FLAC", subtype="PCM_16", compression_level=0.0
+            partial, samples, RATE, format="FLAC", subtype="PCM_16", compression_level=0.0
         )
 
 
 def _rng(*keys: int | str) -> np.random.Generator:
-    """A generator for these keys, the same in every process."""
+    """Return a generator for these keys, the same in every process."""
     numbers = [zlib.crc32(key.encode()) if isinstance(key, str) else key for key in keys]
     return np.random.default_rng(np.random.SeedSequence(numbers))
 
 
-# Labels: artists, songs, tags
+# Artists, tracks and tags
 
 
 @functools.cache
-def _artists(part: str) -> list[str]:
-    """The names of a part's artists, in order, the same for every seed."""
+def _artist_names(part: str) -> list[str]:
+    """Return the names of a part's artists in order; they do not depend on the seed."""
     names = _rng("artists").permutation(["_".join(n) for n in itertools.product(FIRST, SECOND)])
     return names[PARTS.index(part) :: len(PARTS)].tolist()
 
 
 def _vary(sound: Instrument | Kit, rng: np.random.Generator) -> Instrument | Kit:
-    """An artist's version of a sound: each number times a random factor."""
+    """Return an artist's variant of a sound, with each number multiplied by a random factor."""
     numbers = np.array(astuple(sound))
     return type(sound)(*(numbers * np.exp(rng.normal(0, 0.22, numbers.size))).tolist())
 
 
-def _twist(pattern: str, rng: np.random.Generator) -> str:
-    """The pattern with up to two hits more or fewer; a rest remains a rest."""
+def _vary_pattern(pattern: str, rng: np.random.Generator) -> str:
+    """Add or remove up to two hits; a pattern of rests remains one."""
     steps = list(pattern)
     for step in rng.choice(STEPS, rng.integers(0, 3), replace=False):
         steps[step] = "." if steps[step] != "." else pattern.strip(".")[:1] or "."
@@ -391,7 +396,7 @@ def _twist(pattern: str, rng: np.random.Generator) -> str:
 
 
 def _choose(own: tuple[str, ...], all_names: list[str], count: int, rng) -> list[str]:
-    """Names out of a genre's own, the last one now and then out of all."""
+    """Draw names of a genre; sometimes replace the last one by any name."""
     names = rng.permutation(own)[:count].tolist()
     if rng.random() < CROSSOVER:
         names[-1] = str(rng.choice(all_names))
@@ -399,8 +404,8 @@ def _choose(own: tuple[str, ...], all_names: list[str], count: int, rng) -> list
 
 
 @functools.cache
-def _style(part: str, number: int, seed: int) -> Style:
-    """Artist `number` of a part; the genres take turns."""
+def _draw_style(part: str, number: int, seed: int) -> Style:
+    """Draw the style of artist `number` of a part; the genres alternate."""
     rng = _rng(seed, part, number, "style")
     name = list(GENRES)[number % len(GENRES)]
     genre = GENRES[name]
@@ -411,7 +416,7 @@ def _style(part: str, number: int, seed: int) -> Style:
         chosen = _choose(getattr(genre, role), all_names, count, rng)
         sounds[role] = tuple((name, _vary(INSTRUMENTS[name], rng)) for name in chosen)
     kit = _choose(genre.kits, list(KITS), 1, rng)[0]
-    groove = _groove(genre.subgenres[subgenres[0]], genre.subgenres[subgenres[-1]], rng)
+    groove = _draw_groove(genre.subgenres[subgenres[0]], genre.subgenres[subgenres[-1]], rng)
     weight = rng.uniform(0.3, 1.7, STEPS) * np.resize([1, rng.uniform(0.2, 0.9)], STEPS)
     return Style(
         genre=name,
@@ -434,33 +439,33 @@ def _style(part: str, number: int, seed: int) -> Style:
     )
 
 
-def _groove(first: Groove, second: Groove, rng: np.random.Generator) -> Groove:
-    """An artist's twist of one subgenre, with the hats and chords of another."""
+def _draw_groove(first: Groove, second: Groove, rng: np.random.Generator) -> Groove:
+    """Draw a variant of one subgenre's groove, with the hats and chords of another's."""
     patterns = {role: getattr(first, role) for role in ("kick", "snare", "perc", "bass")}
     patterns |= {"hat": second.hat, "chords": second.chords}
     return replace(
         first,
-        **{role: _twist(pattern, rng) for role, pattern in patterns.items()},
+        **{role: _vary_pattern(pattern, rng) for role, pattern in patterns.items()},
         swing=first.swing * rng.uniform(0.8, 1.1),
         ring=second.ring * rng.uniform(0.7, 1.3),
         arpeggio=second.arpeggio,
     )
 
 
-def _song(part: str, number: int, track: int, seed: int) -> Song:
-    """Song `track` of artist `number` of a part."""
-    style = _style(part, number, seed)
-    names = _rng(part, number, "albums")
+def _draw_track(part: str, artist: int, number: int, seed: int) -> Track:
+    """Draw track `number` of an artist of a part."""
+    style = _draw_style(part, artist, seed)
+    names = _rng(part, artist, "albums")
     albums = names.permutation(FIRST)[: names.integers(2, 5)]
-    place = track % len(albums)
+    place = number % len(albums)
     album = f"{albums[place]}_{names.permutation(SECOND)[place]}"
-    rng = _rng(seed, part, number, track, "song")
-    title = "_".join(_rng(part, number, track, "title").choice(SECOND, 2))
+    rng = _rng(seed, part, artist, number, "song")
+    title = "_".join(_rng(part, artist, number, "title").choice(SECOND, 2))
     resting = [str(rng.choice(["", *ROLES], p=[0.3, 0.1, 0.25, 0.1, 0.25])) for _ in range(4)]
     if rng.random() < 0.15:
         resting = ["lead"]
-    return Song(
-        path=f"{part}/{_artists(part)[number]}/{album}/{track:02d}_{title}.flac",
+    return Track(
+        path=f"{part}/{_artist_names(part)[artist]}/{album}/{number:02d}_{title}.flac",
         album=album,
         style=style,
         tempo=style.tempo * rng.uniform(0.94, 1.06),
@@ -470,68 +475,68 @@ def _song(part: str, number: int, track: int, seed: int) -> Song:
         sounds={role: own[rng.integers(len(own))] for role, own in style.sounds.items()},
         resting=tuple(resting),
         mix={role: gain + rng.normal(0, 2) for role, gain in style.mix.items()},
-        recording=_recording(_rng(seed, part, number, place, "album"), rng),
+        recording=_draw_recording(_rng(seed, part, artist, place, "album"), rng),
     )
 
 
-def _recording(album: np.random.Generator, song: np.random.Generator) -> Recording:
-    """A recording that goes partly with the album, partly with the song."""
+def _draw_recording(album: np.random.Generator, track: np.random.Generator) -> RecordingConditions:
+    """Draw recording conditions that depend partly on the album and partly on the track."""
     octaves = np.linspace(-1, 1, EQ_HZ.size)
-    eq = sum(  # the squares of the shares add up to 1
-        share * (rng.normal(0, 4.5) * octaves + rng.normal(0, 3.5, EQ_HZ.size))
-        for rng, share in ((album, 0.6), (song, 0.8))
+    eq = sum(  # the squares of the weights sum to 1
+        weight * (rng.normal(0, 4.5) * octaves + rng.normal(0, 3.5, EQ_HZ.size))
+        for rng, weight in ((album, 0.6), (track, 0.8))
     )
-    lo_fi = bool(song.random() < 0.25)
+    lo_fi = bool(track.random() < 0.25)
     if lo_fi:
-        low, high = song.uniform(50, 250), song.uniform(3000, 7000)
+        low, high = track.uniform(50, 250), track.uniform(3000, 7000)
         eq -= np.where((low < EQ_HZ) & (high > EQ_HZ), 0, 25)
-    return Recording(
-        level=song.uniform(-16, -1),
+    return RecordingConditions(
+        level=track.uniform(-16, -1),
         eq=eq,
         lo_fi=lo_fi,
-        noise=song.uniform(-52, -26),
-        hiss=song.uniform(0, 0.9),
-        drive=song.uniform(0.1, 1.5),
+        noise=track.uniform(-52, -26),
+        hiss=track.uniform(0, 0.9),
+        drive=track.uniform(0.1, 1.5),
         room=album.uniform(0.03, 0.15),
-        wet=album.uniform(0, 0.25) + song.uniform(0, 0.2),
+        wet=album.uniform(0, 0.25) + track.uniform(0, 0.2),
     )
 
 
-def _tags(song: Song) -> list[str]:
-    """What can be heard in a song: instruments, tempo, mood, texture, recording."""
-    groove, heard = song.style.groove, [role for role in ROLES if {role} != set(song.resting)]
-    tags = {song.sounds[role][0] for role in heard if role != "drums"}
+def _tags(track: Track) -> list[str]:
+    """Return tags for what is audible: instruments, tempo, mood, texture and recording."""
+    groove, playing = track.style.groove, [role for role in ROLES if {role} != set(track.resting)]
+    tags = {track.sounds[role][0] for role in playing if role != "drums"}
     drums = groove.kick + groove.snare + groove.hat + groove.perc
-    hits = len(_marks(drums + groove.chords)) / STEPS * groove.beat * song.tempo / 60  # a second
-    off_beat = [step % groove.beat != 0 for step, _ in _marks(groove.kick + groove.chords)]
-    features = {
-        song.style.kit[0]: "drums" in heard and set(drums) != {"."},
-        "slow": song.tempo < 84,
-        "medium": 84 <= song.tempo < 120,
-        "fast": song.tempo >= 120,
-        "melancholic": song.scale in ("minor", "dorian"),
-        "cheerful": song.scale in ("major", "mixolydian"),
+    hits_per_second = len(_hits(drums + groove.chords)) / STEPS * groove.beat * track.tempo / 60
+    off_beat = [step % groove.beat != 0 for step, _ in _hits(groove.kick + groove.chords)]
+    conditions = {
+        track.style.kit[0]: "drums" in playing and set(drums) != {"."},
+        "slow": track.tempo < 84,
+        "medium": 84 <= track.tempo < 120,
+        "fast": track.tempo >= 120,
+        "melancholic": track.scale in ("minor", "dorian"),
+        "cheerful": track.scale in ("major", "mixolydian"),
         "swinging": groove.swing > 0.15,
         "syncopated": np.mean(off_beat) > 0.5,
         "arpeggios": groove.arpeggio,
-        "busy": hits > 10,
-        "sparse": hits < 5,
-        "lo-fi": song.recording.lo_fi,
-        "reverberant": song.recording.wet > 0.3,
+        "busy": hits_per_second > 10,
+        "sparse": hits_per_second < 5,
+        "lo-fi": track.recording.lo_fi,
+        "reverberant": track.recording.wet > 0.3,
     }
-    return sorted(tags | {tag for tag, holds in features.items() if holds})
+    return sorted(tags | {tag for tag, applies in conditions.items() if applies})
 
 
-# Sounds: notes and drums
+# Notes and drum sounds
 
 
 def _note(instrument: Instrument, pitch: float, seconds: float) -> np.ndarray:
-    """A note of a MIDI pitch: (samples,) float32 with peak 1."""
+    """Synthesise a note of a MIDI pitch: (samples,) float32 with peak 1."""
     hertz = 440 * 2 ** ((pitch - 69) / 12)
     t = np.arange(int(seconds * RATE), dtype=np.float32) / np.float32(RATE)
     vibrato = np.float32(2 * np.pi * 5.5)  # rad/s
     bend = np.float32(instrument.vibrato * np.log(2) / 12) / vibrato * np.sin(vibrato * t)
-    phase = hertz * (t + bend * np.minimum(4 * t, 1))  # cycles; the vibrato sets in slowly
+    phase = hertz * (t + bend * np.minimum(4 * t, 1))  # cycles; the vibrato starts slowly
     partials = np.arange(1, max(2, min(40, int(0.45 * RATE / hertz))))
     levels = partials**-instrument.slope * np.where(partials % 2, 1, instrument.even)
     bright = _cycle(levels, phase * (1 + instrument.detune)) * np.exp(t * (-1 / instrument.bright))
@@ -543,7 +548,7 @@ def _note(instrument: Instrument, pitch: float, seconds: float) -> np.ndarray:
 
 
 def _cycle(levels: np.ndarray, phase: np.ndarray) -> np.ndarray:
-    """A wave of these partials at each phase (in cycles), read from a table of one cycle."""
+    """Look up a waveform with these partials at each phase, in cycles."""
     spectrum = np.zeros(1025, complex)
     spectrum[1 : levels.size + 1] = levels * np.exp(1j * np.arange(levels.size) ** 2)
     table = np.fft.irfft(spectrum).astype(np.float32)
@@ -552,7 +557,7 @@ def _cycle(levels: np.ndarray, phase: np.ndarray) -> np.ndarray:
 
 
 def _burst(rng: np.random.Generator, band, kind: str, decay: float) -> np.ndarray:
-    """Filtered noise that dies away: (samples,) float32 with peak 1."""
+    """Synthesise decaying filtered noise: (samples,) float32 with peak 1."""
     t = np.arange(int(5 * decay * RATE), dtype=np.float32) / np.float32(RATE)
     noise = rng.standard_normal(t.size, dtype=np.float32)
     sound = sosfilt(butter(2, band, kind, fs=RATE, output="sos"), noise) * np.exp(-t / decay)
@@ -560,18 +565,18 @@ def _burst(rng: np.random.Generator, band, kind: str, decay: float) -> np.ndarra
 
 
 def _thump(hertz: float, decay: float, sweep: float) -> np.ndarray:
-    """A sine that dies away while it falls `sweep` octaves to `hertz`: float32 with peak near 1."""
+    """Synthesise a decaying sine that falls by `sweep` octaves to `hertz`; its peak is near 1."""
     t = np.arange(int(5 * decay * RATE), dtype=np.float32) / np.float32(RATE)
     phase = hertz * (t + 0.03 * (2**sweep - 1) * (1 - np.exp(t / -0.03)))
     return np.sin(2 * np.pi * phase) * np.exp(-t / decay)
 
 
 def _drum_sounds(kit: Kit, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """The drums of a kit; hats are "x", closed, and "o", open."""
+    """Synthesise the drums of a kit; "x" is the closed hat and "o" the open one."""
     middle, edge = min(kit.snare, 6000), min(kit.hat, 9000)
     snare = 0.7 * _burst(rng, (0.5 * middle, 1.6 * middle), "bandpass", kit.snare_decay)
-    skin = 0.7 * kit.snare_tone * _thump(190, 0.05, 0)[: snare.size]
-    snare[: skin.size] += skin
+    drumhead = 0.7 * kit.snare_tone * _thump(190, 0.05, 0)[: snare.size]
+    snare[: drumhead.size] += drumhead
     return {
         "kick": _thump(kit.kick, kit.kick_decay, kit.sweep),
         "snare": snare,
@@ -581,13 +586,13 @@ def _drum_sounds(kit: Kit, rng: np.random.Generator) -> dict[str, np.ndarray]:
     }
 
 
-# Playing: each role yields its hits as (bar, step, sound)
+# Performance: each role yields its hits as (bar, step, sound)
 
 
-def _play(song: Song, rng: np.random.Generator) -> np.ndarray:
-    """A song as its players play it, before the recording: (661500,) float32."""
-    groove = song.style.groove
-    seconds = 60 / song.tempo / groove.beat  # of a step
+def _play(track: Track, rng: np.random.Generator) -> np.ndarray:
+    """Mix all roles of a track, without the recording conditions: (661500,) float32."""
+    groove = track.style.groove
+    seconds = 60 / track.tempo / groove.beat  # per step
     bars = int(np.ceil(SAMPLES / RATE / seconds / STEPS))
     steps = np.arange(bars * STEPS)
     starts = ((steps + groove.swing * (steps % 2)) * seconds * RATE).astype(int)
@@ -595,53 +600,55 @@ def _play(song: Song, rng: np.random.Generator) -> np.ndarray:
     @functools.cache
     def note(role: str, degree: int, length: float) -> np.ndarray:
         octave, degree = divmod(degree, 7)
-        pitch = song.style.keynote[role] + song.key + 12 * octave + SCALES[song.scale][degree]
-        return _note(song.sounds[role][1], pitch, min(max(length * seconds, 0.1), 3))
+        pitch = track.style.keynote[role] + track.key + 12 * octave + SCALES[track.scale][degree]
+        return _note(track.sounds[role][1], pitch, min(max(length * seconds, 0.1), 3))
 
     mix = np.zeros(SAMPLES, np.float32)
     for role, hits in (("drums", _drums), ("bass", _bass), ("chords", _chords), ("lead", _lead)):
-        loudness = 10 ** (song.mix[role] / 20)
-        playing = [bar for bar in range(bars) if song.resting[bar // 2 % len(song.resting)] != role]
-        for bar, step, sound in hits(song, playing, note, rng):
+        loudness = 10 ** (track.mix[role] / 20)
+        playing = [
+            bar for bar in range(bars) if track.resting[bar // 2 % len(track.resting)] != role
+        ]
+        for bar, step, sound in hits(track, playing, note, rng):
             start = starts[bar * STEPS + step]
-            span = mix[start : start + sound.size]  # shorter than the sound where the song ends
+            span = mix[start : start + sound.size]  # shorter than the sound at the end of the track
             span += np.float32(loudness * rng.uniform(0.7, 1)) * sound[: span.size]
     return mix
 
 
-def _marks(pattern: str) -> list[tuple[int, str]]:
-    """The hits of a pattern as (step, mark)."""
+def _hits(pattern: str) -> list[tuple[int, str]]:
+    """Return the hits of a pattern as (step, mark)."""
     return [(step, mark) for step, mark in enumerate(pattern) if mark != "."]
 
 
-def _drums(song, bars, note, rng):
-    groove, sounds = song.style.groove, _drum_sounds(song.style.kit[1], rng)
+def _drums(track, bars, note, rng):
+    groove, sounds = track.style.groove, _drum_sounds(track.style.kit[1], rng)
     for name in ("kick", "snare", "hat", "perc"):
-        for bar, (step, mark) in itertools.product(bars, _marks(getattr(groove, name))):
+        for bar, (step, mark) in itertools.product(bars, _hits(getattr(groove, name))):
             yield bar, step, sounds[mark if name == "hat" else name]
 
 
-def _bass(song, bars, note, rng):
-    hits = _marks(song.style.groove.bass)
+def _bass(track, bars, note, rng):
+    hits = _hits(track.style.groove.bass)
     for bar, (step, mark) in itertools.product(bars, hits):
-        degree = song.roots[bar % 4] + int(mark) - 1
+        degree = track.roots[bar % 4] + int(mark) - 1
         yield bar, step, 0.7 * note("bass", degree, 0.9 * STEPS / len(hits))
 
 
-def _chords(song, bars, note, rng):
-    groove = song.style.groove
+def _chords(track, bars, note, rng):
+    groove = track.style.groove
     for bar in bars:
-        root = song.roots[bar % 4]
-        voices = [0.6 * note("chords", root + d, groove.ring) for d in song.style.voicing]
+        root = track.roots[bar % 4]
+        voices = [0.6 * note("chords", root + d, groove.ring) for d in track.style.voicing]
         if not groove.arpeggio:
             voices = [sum(voices) / len(voices)]
-        for turn, (step, _) in enumerate(_marks(groove.chords)):
+        for turn, (step, _) in enumerate(_hits(groove.chords)):
             yield bar, step, voices[turn % len(voices)]
 
 
-def _lead(song, bars, note, rng):
-    """A melody of two bars that comes again."""
-    style = song.style
+def _lead(track, bars, note, rng):
+    """Repeat a melody of two bars."""
+    style = track.style
     rhythm = rng.random((2, STEPS)) < style.accents
     rhythm[0, rng.integers(STEPS)] = True
     degrees = np.round(rng.normal(0, style.leap, rhythm.shape)).cumsum().reshape(rhythm.shape) % 10
@@ -651,15 +658,17 @@ def _lead(song, bars, note, rng):
             yield bar, step, 0.6 * note("lead", int(degrees[bar % 2, step]), length)
 
 
-def _record(music: np.ndarray, recording: Recording, rng: np.random.Generator) -> np.ndarray:
-    """The music through EQ and room, with noise, saturation and a level: float32."""
+def _record(
+    music: np.ndarray, recording: RecordingConditions, rng: np.random.Generator
+) -> np.ndarray:
+    """Apply equalisation, reverberation, noise, saturation and level: float32."""
     grid = np.maximum(np.fft.rfftfreq(512, 1 / RATE), EQ_HZ[0])
     gains = 10 ** (np.interp(np.log(grid), np.log(EQ_HZ), recording.eq) / 20)
     eq = np.roll(np.fft.irfft(gains), 256) * np.hanning(512)
     t = np.arange(int(0.35 * RATE)) / RATE
     room = 0.1 * recording.wet * rng.standard_normal(t.size) * np.exp(-t / recording.room)
     room[0] = 1  # the direct sound
-    # One filter for EQ and room: convolving is the dearest step of a song.
+    # One filter for both, because convolution takes most of the time.
     music = oaconvolve(music, np.convolve(room, eq).astype(np.float32))[:SAMPLES]
     music /= np.sqrt(np.mean(music**2))
     loop = rng.standard_normal(4 * RATE, dtype=np.float32)

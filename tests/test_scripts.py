@@ -205,7 +205,7 @@ def test_training_on_what_does_not_fit(small_corpus, place):
         ~(table["artist"].eq(artist) & table["subset"].eq("train")) | (table.index == first_of)
     ]
     message = with_split(one_song, "train_siamese.py")
-    assert f"artist {artist!r} has one song" in message
+    assert f"artist {artist!r} has one track" in message
     message = with_split(table.assign(track_id=table["track_id"].replace("", "").add("x")))
     assert str(cache) in message and "lacks 20 of 20 tracks" in message
     assert "no column 'tags'" in with_split(

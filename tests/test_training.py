@@ -302,7 +302,7 @@ def test_what_cannot_be_trained_on_is_said_at_once(small_corpus, place):
         (basic, alone, cache): (alone, "all tracks are by one artist; add tracks of other artists"),
         (siamese, split, cache, "--artists", 1): (split, "all tracks are by one artist"),
         (basic, split, cache, "--artists", 5): (split, "has 4 artists, not 5; ask for fewer"),
-        (siamese, lonely, cache): (lonely, "has one song, .*; give each at least two, or take"),
+        (siamese, lonely, cache): (lonely, "has one track, .*; add tracks, or remove"),
     }
     messages = run_two_at_a_time(error_of, *((*case[:3], *out, *case[3:]) for case in cases))
     for (file, said), message in zip(cases.values(), messages, strict=True):
@@ -401,8 +401,8 @@ def test_a_damaged_track_stops_the_training(unfinished, copies, small_corpus, tm
         strict=True,
     ):
         assert message == (
-            f"error: {file}: {track!r} holds values that are no numbers; delete the cache and make "
-            f"it again, or take the track out of the split; {kept}\n"
+            f"error: {file}: {track!r} contains NaN or infinity; delete the cache and make it "
+            f"again, or remove the track from the split; {kept}\n"
         )
     assert contents(going_on) == before
     assert {path.name for path in new.iterdir()} <= {"tensorboard"}
