@@ -18,7 +18,7 @@ from artist_groups.vocabulary import WORDS
 from common import cli
 from common.errors import InputError
 from papers import commands
-from papers.datasets import KNOWN_DATASETS, SYNTHETIC, DataFolder, Dataset, list_file
+from papers.datasets import KNOWN_DATASETS, SYNTHETIC, DataFolder, Dataset
 from papers.pipeline import Step, make_step
 
 
@@ -119,8 +119,8 @@ def _unavailable_words(options: Options, data: DataFolder, dataset: Dataset) -> 
     unavailable = {}
     if not dataset.audio or not find_spec("essentia"):
         unavailable["e"] = "needs the audio and Essentia"
-    own_list = list_file(data.folder, dataset.name) if data.folder else None
-    tables = [path for path in (dataset.split, own_list) if path and path.exists()]
+    tables = [dataset.split, *([data.folder / f"{dataset.name}.csv"] if data.folder else [])]
+    tables = [path for path in tables if path.exists()]
     if tables:
         columns = list(pd.read_csv(tables[0], nrows=0))
     else:  # a known dataset will have the column, a folder of music has none

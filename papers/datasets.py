@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from common.errors import InputError
 from data_prep import artist_split, split_csv
-from data_prep.datasets import DATASETS
 from papers.pipeline import Step, make_step
 
 SPLITS, CACHES = Path("splits"), Path("cache")
@@ -26,7 +25,8 @@ class DatasetFacts(NamedTuple):
 
     description: str  # what a user has to obtain
     audio: str  # subfolder of the data folder
-    metadata: str = LISTS  # subfolder with its lists; those of the papers can be downloaded
+    metadata: str | None = LISTS  # its lists, in the data folder
+    loader: str | None = None  # in `data_prep.datasets`; by default that of its own name
     has_artists: bool = True  # whether the tracks have artist names
     tracks: int | None = None  # of datasets in the papers' tables
     test_tracks: int | None = None  # if the papers state it
@@ -39,21 +39,25 @@ KNOWN_DATASETS = {
     "msd_tags": DatasetFacts(
         "MSD previews by 7digital (no longer available) and Last.fm tags", "msd", has_artists=False
     ),
-    "gtzan": DatasetFacts("GTZAN audio (930 clips)", "gtzan", LISTS, False, 930, 290),
+    "gtzan": DatasetFacts("GTZAN audio (930 clips)", "gtzan", LISTS, None, False, 930, 290),
     "mtat": DatasetFacts(
         "MagnaTagATune audio (21,105 clips, 50 tags)", "mtat", tracks=21_105, test_tracks=4_332
     ),
     "naver": DatasetFacts(
-        "NAVER Korean audio (8,000 clips of a private list: use your own)", "naver", tracks=8_000
+        "NAVER Korean audio (8,000 clips of a private list: use your own)",
+        *("naver", "naver.csv", "csv"),
+        tracks=8_000,
     ),
-    "fma_small": DatasetFacts("FMA small audio (8,000 clips)", "fma_small", FMA, True, 8_000, 800),
+    "fma_small": DatasetFacts(
+        "FMA small audio (8,000 clips)", "fma_small", FMA, tracks=8_000, test_tracks=800
+    ),
     "fma_medium": DatasetFacts(
         "FMA medium audio (25,000 clips)", "fma_medium", FMA, tracks=25_000, test_tracks=3_750
     ),
     "fma_large": DatasetFacts("FMA large audio (106,574 clips)", "fma_large", FMA),
     "fma_full": DatasetFacts("FMA full audio (106,574 tracks)", "fma_full", FMA),
     "jamendo": DatasetFacts("MTG-Jamendo audio", "jamendo", "mtg-jamendo-dataset/data"),
-    **{name: DatasetFacts("nothing: the audio is synthesised", "") for name in SYNTHETIC},
+    **{name: DatasetFacts("nothing: the audio is synthesised", "", None) for name in SYNTHETIC},
 }
 
 
@@ -120,13 +124,9 @@ class DataFolder:
     ) -> dict[int, Dataset]:
         """Return the dataset to train on for each number of artists; empty if there is none.
 
-        One split serves all sizes: a smaller training set consists of its first artists. The
-        MSD has two splits if there are sizes below 10,000 artists and others, as in the papers.
-
-        Parameters
-        ----------
-        exclude
-            Evaluation datasets whose artists are excluded. The lists of the MSD stay complete.
+        One split serves all sizes: a smaller training set consists of its first artists. As in
+        the papers, the MSD has a split for 10,000 artists or more and another for fewer, both
+        without excluding artists.
 
         Raises
         ------
@@ -153,7 +153,13 @@ class DataFolder:
             small_set = self._find_msd(max(small), dataset.cache) or dataset
             datasets |= dict.fromkeys(small, small_set)
         for size, each in datasets.items():
-            _require_artists(each, size)
+            if each.split.exists():
+                count = split_csv.read_split(each.split)["artist"].nunique()
+                if count < size:
+                    raise InputError(
+                        f"{each.split}: has {count} artists instead of {size}; use fewer "
+                        f"--artists, or delete it and {each.cache} to create them again"
+                    )
         return datasets
 
     def _find_msd(self, artists: int, cache: Path | None = None) -> Dataset | None:
@@ -174,20 +180,20 @@ class DataFolder:
         if self.folder is None:
             return dataset
         source = source or name
-        audio = audio_folder(self.folder, source)
+        facts = find_facts(self.folder, source)
+        audio = self.folder / facts.audio
+        arguments = [facts.loader or source, "--root", audio]
+        # The papers' lists are downloaded if the folder of lists is missing.
+        if facts.metadata and (facts.metadata != LISTS or (self.folder / LISTS).is_dir()):
+            arguments += ["--metadata", self.folder / facts.metadata]
         excluded = [each.split for each in exclude if each.has_artists]
-        exclusion = ("--exclude-artists-of", *excluded) if excluded else ()
-        steps = [
-            make_step(
-                "data_prep/1_make_splits.py",
-                *_source_arguments(self.folder, source),
-                *(*exclusion, *options, "--out", dataset.split),
-                output=dataset.split,
-                inputs=excluded,
-            )
-        ]
+        if excluded:
+            arguments += ["--exclude-artists-of", *excluded]
+        arguments += [*options, "--out", dataset.split]
+        script = "data_prep/1_make_splits.py"
+        steps = [make_step(script, *arguments, output=dataset.split, inputs=excluded)]
         if not cache:
-            arguments = (dataset.split, "--audio", audio, "--out", own_cache, "--allow-failures")
+            arguments = [dataset.split, "--audio", audio, "--out", own_cache, "--allow-failures"]
             script, inputs = "data_prep/2_cache_mels.py", [dataset.split]
             steps.append(make_step(script, *arguments, output=own_cache, inputs=inputs))
         return replace(dataset, steps=tuple(steps), audio=audio)
@@ -201,52 +207,22 @@ class DataFolder:
         return f"{name}: found neither {files} nor {required}"
 
 
-def audio_folder(folder: Path, source: str) -> Path:
-    """Return the audio folder of a dataset in a data folder."""
-    return folder / (KNOWN_DATASETS[source].audio if source in KNOWN_DATASETS else source)
-
-
-def list_file(folder: Path, source: str) -> Path:
-    """Return the path of a user's own list of a dataset's tracks."""
-    return folder / f"{source}.csv"
+def find_facts(folder: Path, source: str) -> DatasetFacts:
+    """Return the facts of a known dataset, of a folder with a list, or of a folder of music."""
+    if source in KNOWN_DATASETS:
+        return KNOWN_DATASETS[source]
+    if (folder / f"{source}.csv").is_file():
+        return DatasetFacts("", source, f"{source}.csv", "csv")
+    return DatasetFacts("", source, None, "folder")
 
 
 def required_paths(folder: Path, source: str) -> list[Path]:
-    """Return the paths that `1_make_splits.py` reads and that are not created or downloaded."""
+    """Return the paths that `1_make_splits.py` reads and that it does not create or download."""
     if source in SYNTHETIC:
         return []
-    paths = [audio_folder(folder, source)]
-    if source in KNOWN_DATASETS and source not in DATASETS:
-        paths.append(list_file(folder, source))
-    elif source in KNOWN_DATASETS and KNOWN_DATASETS[source].metadata != LISTS:
-        paths.append(folder / KNOWN_DATASETS[source].metadata)
-    return paths
-
-
-def _source_arguments(folder: Path, source: str) -> tuple[object, ...]:
-    """Return the first arguments of `1_make_splits.py`."""
-    root = ("--root", audio_folder(folder, source))
-    if source in SYNTHETIC:
-        return source, *root
-    if source in DATASETS and source in KNOWN_DATASETS:
-        metadata = folder / KNOWN_DATASETS[source].metadata
-        # The papers' lists are downloaded if the folder of lists is missing.
-        downloaded = metadata.name == LISTS and not metadata.is_dir()
-        return source, *root, *(() if downloaded else ("--metadata", metadata))
-    own_list = list_file(folder, source)
-    if own_list.is_file() or source in KNOWN_DATASETS:
-        return "csv", *root, "--metadata", own_list
-    return "folder", *root
-
-
-def _require_artists(dataset: Dataset, artists: int) -> None:
-    if dataset.split.exists():
-        count = split_csv.read_split(dataset.split)["artist"].nunique()
-        if count < artists:
-            raise InputError(
-                f"{dataset.split}: has {count} artists instead of {artists}; use fewer --artists, "
-                f"or delete this file and {dataset.cache} to create them again"
-            )
+    facts = find_facts(folder, source)
+    metadata = [] if facts.metadata in (None, LISTS) else [facts.metadata]
+    return [folder / name for name in (facts.audio, *metadata)]
 
 
 def _require_disjoint(dataset: Dataset, others: Sequence[Dataset]) -> None:

@@ -35,35 +35,20 @@ RENAMED_OPTIONS = {
 
 @dataclass(frozen=True)
 class Step:
-    """One script call.
+    """One script call, and the files that it reads and creates."""
 
-    Attributes
-    ----------
-    command
-        The script and its arguments.
-    output
-        The file that the step creates; of several files, the one that is written last.
-    inputs
-        The files that the outputs are computed from.
-    other_outputs
-        Other files that the step creates and that later steps read.
-    needs_all_inputs
-        Whether the step fails if any one of its inputs is missing. Otherwise it needs at
-        least one of them.
-    """
-
-    command: tuple[str, ...]
-    output: Path
+    command: tuple[str, ...]  # the script and its arguments
+    output: Path  # of several files, the one that is written last
     inputs: tuple[Path, ...]
     other_outputs: tuple[Path, ...] = ()
-    needs_all_inputs: bool = True
+    needs_all_inputs: bool = True  # otherwise, the step needs at least one of them
 
     def __str__(self) -> str:
         return shlex.join(("python", *self.command))
 
     @property
     def outputs(self) -> tuple[Path, ...]:
-        """All files that the step creates."""
+        """All files that the step creates and later steps may read."""
         return (self.output, *self.other_outputs)
 
 
@@ -76,19 +61,12 @@ def make_step(
 
 @dataclass
 class Pipeline:
-    """Steps in the order in which they run.
+    """Steps in the order in which they run, and the journal of completed ones.
 
-    Attributes
-    ----------
-    folder
-        The output folder. Its file `steps.csv` records the commands that were completed
-        and how many seconds each took.
-    steps
-        The steps. An input of a step is either the output of an earlier step or a file
-        that already exists.
+    An input of a step is the output of an earlier step, or a file that already exists.
     """
 
-    folder: Path
+    folder: Path  # of the outputs; its file `steps.csv` is the journal
     steps: list[Step]
     _journal: dict[str, float | None] = field(init=False)
 
@@ -117,11 +95,7 @@ class Pipeline:
         return sorted({path for step in self.steps for path in step.inputs} - created)
 
     def describe(self) -> list[str]:
-        """Return a line per step with its state, and a summary.
-
-        The state is "done", or the time that the step took when it last ran in this
-        folder, or empty.
-        """
+        """Return a line per step, with "done" or the time that it took before, and a summary."""
         remaining = self.remaining_steps()
         lines, times = [], []
         for step in self.steps:
