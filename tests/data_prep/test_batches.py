@@ -120,7 +120,7 @@ def test_rejects_short_and_missing_tracks(cache, monkeypatch):
 
 def test_rejects_cache_of_another_front_end(tmp_path):
     cache = write_cache(tmp_path / "c.h5", numbered_frames(), FrontEnd(hop=256, gain=1.0))
-    with pytest.raises(InputError, match=r"front_end\.gain: 1\.0 -> 10\.0; front_end\.hop: 256 -> 512"):
+    with pytest.raises(InputError, match=r"gain: 1\.0 -> 10\.0; front_end\.hop: 256 -> 512"):
         Crops(cache, cache.track_id)
     cache = write_cache(tmp_path / "d.h5", numbered_frames(), FrontEnd(max_frames=None))
     assert len(Crops(cache, cache.track_id)) == TRACKS
