@@ -120,6 +120,7 @@ def folder_url(folder: Path, page: Path) -> str:
 
 def _map(name: str, features: np.ndarray, plane: np.ndarray, tracks: int, count: int) -> dict:
     """Positions in the unit square and nearest tracks, for the page."""
+    plane = np.asarray(plane, np.float64)
     if len(features) != tracks or plane.shape != (tracks, 2):
         raise InputError(
             f"explorer: {name}: features of {len(features)} tracks and positions of shape "

@@ -22,12 +22,14 @@ from report.formatting import read_template, render_template
 from report.result_tables import ResultTable, describe_coverage, write_all_tables
 from report.training_logs import TrainingLog, read_training_logs
 
+PAGES = ("songs*.html", "tracks*.html")
+
 
 def write_report(folder: Path) -> Path:
     """Write `report.html` into a folder of results, and all tables and figures beside it.
 
     The report shows the trainings in `folder`/runs, the commands in `folder`/steps.csv and in
-    the results, and links to the pages of tracks (`songs*.html`) in the folder.
+    the results, and links to the pages of tracks (`PAGES`) in the folder.
 
     Raises
     ------
@@ -65,7 +67,7 @@ def write_report(folder: Path) -> Path:
             ResultTable("versions", "Library versions", _tabulate_versions(results)),
         ],
         commands=list(dict.fromkeys([*journal, *results["command"].dropna()])),
-        pages=sorted(path.name for path in folder.glob("songs*.html")),
+        pages=sorted(path.name for kind in PAGES for path in folder.glob(kind)),
     )
     path = folder / "report.html"
     with atomic_write(path) as partial:

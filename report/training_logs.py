@@ -16,26 +16,15 @@ _REMEDY = "delete its folder, or train again"
 class TrainingLog:
     """The log of a training.
 
-    Attributes
-    ----------
-    name
-        Name of its folder.
-    kind
-        "basic", "siamese", "stn", "ubm" …; one figure shows all trainings of a kind.
-    curves
-        One row per epoch or iteration, from 1; columns "training" and, if there was
-        validation, "validation".
-    metric
-        "loss" or `LIKELIHOOD`.
-    record
-        Contents of `run.json`, with inputs and backend; {} of an unfinished training.
+    `curves` has one row per epoch or iteration, from 1, and the columns "training" and, if there
+    was validation, "validation".
     """
 
-    name: str
-    kind: str
+    name: str  # of its folder
+    kind: str  # "basic", "siamese", "stn", "ubm" …
     curves: pd.DataFrame
-    metric: str
-    record: dict
+    metric: str  # "loss" or `LIKELIHOOD`
+    record: dict  # contents of run.json; {} of an unfinished training
 
     @property
     def inputs(self) -> dict:
