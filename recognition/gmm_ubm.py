@@ -8,7 +8,8 @@ An artist's model is the UBM with its means adapted to the artist's frames (`ada
 score of a trial is the log-likelihood ratio of the two models, averaged over the frames of the
 test track (`llr_scores`).
 
-Shapes: C components of the mixture, D dimensions of a frame.
+Shapes: C components of the mixture, D dimensions of a frame. A track without frames, or with NaN or
+infinity in its frames, raises an `InputError`.
 
 Implementation: log w_c N(x; m_c, S_c) is linear in [z², z, 1], where z is x standardised by the
 overall mean and standard deviation of the mixture (otherwise the squares cancel badly). All
@@ -199,11 +200,6 @@ def collect_statistics(
     -------
     zeroth : (count, C) float32
     first : (count, C, D) float32; in float64 30,000 tracks would take 1.2 GB
-
-    Raises
-    ------
-    InputError
-        A track has no frames, or its frames contain NaN or infinity.
     """
     zeroth = np.empty((count, *ubm.weights.shape), np.float32)
     first = np.empty((count, *ubm.means.shape), np.float32)
@@ -255,11 +251,6 @@ def llr_scores(
     Returns
     -------
     scores : (tracks, models) float64, in nats per frame
-
-    Raises
-    ------
-    InputError
-        A track has no frames, or its frames contain NaN or infinity.
     """
     for model in models:
         same_weights = np.array_equal(model.weights, ubm.weights)

@@ -11,6 +11,7 @@ The i-vector is the posterior mean of w given the Baum-Welch statistics N_c and 
     L = I + Σ_c N_c T_c' S_c⁻¹ T_c,    E[w] = L⁻¹ Σ_c T_c' S_c⁻¹ F̃_c,    cov(w) = L⁻¹
 
 Shapes: C components of the UBM, D dimensions of a frame, R dimensions of an i-vector.
+Functions raise `InputError` if their arrays contain NaN or infinity, or do not fit each other.
 
 References
 ----------
@@ -61,11 +62,6 @@ class TotalVariability:
         """Return the i-vectors E[w] (tracks, R) float64 of Baum-Welch statistics.
 
         `zeroth` is N (tracks, C) and `first` F (tracks, C, D), as for `fit_total_variability`.
-
-        Raises
-        ------
-        InputError
-            The statistics have the wrong shape, contain NaN or infinity, or are of no frame.
         """
         zeroth, first = _check_statistics(zeroth, first, self.ubm)
         blocks = [block.mean for block in _posteriors(self, zeroth, first, moments=False)]
@@ -285,13 +281,7 @@ class Whitening:
 
     @classmethod
     def fit(cls, x: ArrayLike) -> "Whitening":
-        """Fit to vectors (n, d).
-
-        Raises
-        ------
-        InputError
-            The vectors contain NaN or infinity, or their covariance is singular.
-        """
+        """Fit to vectors (n, d), which must span all dimensions."""
         x = check_features(x, "i-vectors")
         mean = x.mean(axis=0)
         variances, directions = np.linalg.eigh(np.atleast_2d(np.cov(x, rowvar=False, bias=True)))

@@ -132,7 +132,7 @@ def train_ivector_model(
     mfcc: MfccSettings,
     schedule: IVectorSchedule,
 ) -> None:
-    """Train an i-vector model, or resume or skip the training if it is already complete.
+    """Train an i-vector model; resume an unfinished training, and skip a complete one.
 
     Parameters
     ----------

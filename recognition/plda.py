@@ -8,6 +8,7 @@ where y belongs to the artist and is shared by all of the artist's tracks, and e
 track. B is the between-artist and W the within-artist covariance.
 
 Shapes: n tracks, a artists, d dimensions.
+Functions raise `InputError` if their arrays contain NaN or infinity, or do not fit each other.
 
 References
 ----------
@@ -96,12 +97,6 @@ class PLDA:
         Returns
         -------
         scores : (m, t) float64; positive favours the same artist
-
-        Raises
-        ------
-        InputError
-            The vectors contain NaN or infinity or have the wrong dimensions, or a count is below
-            one.
         """
         axes, ratio = self._diagonalise()
         x = (self._check(enrolment, "enrolment") - self.mean) @ axes

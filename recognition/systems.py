@@ -4,6 +4,8 @@ A *scorer* is a function from an `Enrolment` to the scores of all its trials, an
 float64 matrix. `cosine_scorer`, `plda_scorer` and `llr_scorer` make one from data; they train what
 they need, so that a scorer can be applied to several enrolments. A `System` is a scorer made from
 files, with the tracks that it recognises.
+
+Scorers raise `InputError` if features or frames contain NaN or infinity, or a track has no frames.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -80,12 +82,6 @@ def plda_scorer(
     train_artists : (m,) labels
     lda_dimensions
         Dimensions after LDA; None: no LDA.
-
-    Raises
-    ------
-    InputError
-        The features differ in d, or `fit_lda`, `Whitening.fit` or `PLDA.fit` rejects the training
-        tracks.
     """
     features, train = np.asarray(features), np.asarray(train_features)
     if lda_dimensions is not None:
@@ -122,11 +118,6 @@ def llr_scorer(
     track_ids : (n,) str, of all tracks
     relevance
         Relevance factor of the adaptation (`gmm_ubm.adapt_means`).
-
-    Raises
-    ------
-    InputError
-        A track has no frame that is loud enough.
     """
 
     def frames(track_id: str) -> np.ndarray:
@@ -188,11 +179,6 @@ def concatenate_features(
     ----------
     parts : (n, d1), (n, d2), … float, finite
     track_ids : (n,) str of each part
-
-    Raises
-    ------
-    InputError
-        The parts contain NaN or infinity, or are of different tracks or in different order.
     """
     for number, (part, ids) in enumerate(zip(parts, track_ids, strict=True), 1):
         if len(part) != len(ids) or not np.array_equal(ids, track_ids[0]):

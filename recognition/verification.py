@@ -10,6 +10,7 @@ and scores 5 other tracks of each against all artists: 2,500 target and 1,247,50
     identification_accuracy(scores, enrolment.truth)
 
 Scores are (artists, tests) matrices; a higher score makes the artist more likely.
+Functions raise `InputError` if their arrays contain NaN or infinity, or do not fit each other.
 """
 
 from collections.abc import Iterable, Sequence
@@ -178,11 +179,6 @@ def identification_accuracy(
     Returns
     -------
     accuracy : {k: accuracy}
-
-    Raises
-    ------
-    InputError
-        The scores contain NaN or infinity, `truth` does not fit them, or k is out of range.
     """
     scores, truth = _check_scores(scores, truth)
     for k in top:
@@ -233,11 +229,6 @@ def equal_error_rate(target_scores: ArrayLike, impostor_scores: ArrayLike) -> fl
     eer : float
         0 if every target scores above every impostor, 0.5 for uninformative scores, 1 if every
         impostor scores above every target.
-
-    Raises
-    ------
-    InputError
-        The scores contain NaN or infinity, or there are no trials of one kind.
 
     Examples
     --------
