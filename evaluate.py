@@ -15,8 +15,7 @@ from protocols import artists, genre, layouts
 def main() -> None:
     """Run the protocol that the command line names."""
     parser = cli.make_parser(
-        __doc__,
-        "python evaluate.py retrieval features/siamese.h5 splits/gtzan.csv --label genre",
+        __doc__, "python evaluate.py retrieval features/siamese.h5 splits/gtzan.csv --label genre"
     )
     commands = parser.add_subparsers(metavar="PROTOCOL", required=True)
     genre.add_commands(commands)

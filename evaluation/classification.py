@@ -5,7 +5,6 @@ are fixed, and a softmax layer on 256 inputs needs no framework. Log loss and ma
 metrics of agf2018.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +42,7 @@ def macro_f1(predicted: ArrayLike, truth: ArrayLike) -> float:
     return float(np.mean(list(f1_by_class(predicted, truth).values())))
 
 
-def log_loss(probabilities: ArrayLike, truth: ArrayLike, classes: Sequence[str]) -> float:
+def log_loss(probabilities: ArrayLike, truth: ArrayLike, classes: ArrayLike) -> float:
     """Compute the mean negative natural logarithm of the probability of the true class.
 
     Probabilities are clipped to [e, 1 - e], where e = 2^-23 is the epsilon of float32, as
@@ -58,6 +57,7 @@ def log_loss(probabilities: ArrayLike, truth: ArrayLike, classes: Sequence[str])
         The label of each column.
     """
     probabilities, truth = np.asarray(probabilities, np.float32), np.asarray(truth)
+    classes = np.asarray(classes, object)
     if not truth.size or probabilities.shape != (*truth.shape, len(classes)):
         raise InputError(
             f"log loss: probabilities of shape {probabilities.shape} for labels of shape "
@@ -109,12 +109,6 @@ def knn_predict(
     Returns
     -------
     (q,) labels
-
-    Raises
-    ------
-    InputError
-        NaN or infinity in the features, labels that do not match them, no tracks, or `k` below 1
-        or above n.
     """
     train_x, train_y = check_labelled_features(train_x, train_y, "k-NN training subset")
     test_x = check_features(test_x, "k-NN test subset")
@@ -176,13 +170,7 @@ def linear_softmax(
     Parameters
     ----------
     train_x, valid_x, test_x : (n, d) float, finite
-        n differs by subset.
     train_y, valid_y, test_y : (n,) labels
-
-    Raises
-    ------
-    InputError
-        What `evaluation.feature_checks.check_subsets` rejects, or constant training features.
     """
     features, (train_y, valid_y, test_y) = check_subsets(
         (train_x, train_y), (valid_x, valid_y), (test_x, test_y), "linear softmax"
@@ -237,8 +225,6 @@ def fit_softmax(
     ----------
     train, valid : (n, d + 1) float64 features with a last column of ones; (n,) int codes
         The codes of `train` are 0 to classes - 1.
-    epochs : int
-        Maximum number of epochs.
 
     Returns
     -------

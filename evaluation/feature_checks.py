@@ -92,8 +92,8 @@ def check_subsets(
     Raises
     ------
     InputError
-        As `check_labelled_features`; a single label in the train subset; different numbers of
-        dimensions; or no track of the valid subset with a label of the train subset.
+        As `check_labelled_features`; a single label in train; different numbers of dimensions; or
+        no track of valid with a label of train.
     """
     pairs = [
         check_labelled_features(*subset, f"{name}, {subset_name} subset")

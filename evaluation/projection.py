@@ -46,12 +46,6 @@ def fit_lda(features: ArrayLike, artists: ArrayLike, dimensions: int = 100) -> P
     dimensions : int
         At most d and the number of artists - 1; the paper reduces 256 dimensions to 100.
 
-    Raises
-    ------
-    InputError
-        NaN or infinity, a track without an artist, one artist only, no artist with two tracks, or
-        more dimensions than the artists and features allow.
-
     Examples
     --------
     >>> fit_lda([[0, 0], [0, 1], [9, 0], [9, 1]], ["a", "a", "b", "b"], 1).matrix.shape
@@ -87,8 +81,8 @@ def _require_separable(features: np.ndarray, codes: np.ndarray, names: np.ndarra
             f"LDA: one track of each of {len(names)} artists, so the variance within an artist is "
             "unknown; give two or more tracks of some"
         )
-    means = np.stack([np.bincount(codes, column) for column in features.T], axis=1)
-    means /= counts[:, None]
+    sums = np.stack([np.bincount(codes, column) for column in features.T], axis=1)
+    means = sums / counts[:, None]
     within = np.abs(features - means[codes]).max(axis=0)
     rounding = 1e-12 * np.abs(features).max()
     if (within <= rounding).all():
@@ -122,12 +116,6 @@ def fit_tsne(
     divergence : float
         Kullback-Leibler divergence between the neighbourhoods in the features and in the plane;
         0 if the plane preserves them all.
-
-    Raises
-    ------
-    InputError
-        NaN or infinity, features of one dimension, a perplexity not between 0 and n, or tracks
-        that all have the same features.
     """
     features = check_features(features, "t-SNE")
     if not 0 < perplexity < len(features):

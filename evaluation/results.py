@@ -78,7 +78,8 @@ class Result:
         """Raise `ValueError` where a value does not have its type or range."""
         for attribute in dataclasses.fields(self):
             value = getattr(self, attribute.name)
-            valid = isinstance(value, attribute.type) and not isinstance(value, bool)
+            valid = isinstance(value, attribute.type)  # type: ignore[arg-type]
+            valid = valid and not isinstance(value, bool)
             if not valid or (isinstance(value, float) and not math.isfinite(value)):
                 raise ValueError(f"{attribute.name!r} is {str(value)[:40]!r}")
         counts = (self.trials, self.n_songs, self.artists)

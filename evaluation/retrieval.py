@@ -59,18 +59,13 @@ def average_precisions(features: ArrayLike, labels: ArrayLike) -> np.ndarray:
     -------
     (n,) float64
         In (0, 1]; NaN for a track whose label no other track has.
-
-    Raises
-    ------
-    InputError
-        NaN or infinity in the features, a track without a label, or not one label per track.
     """
     features, labels = check_labelled_features(features, labels, "retrieval")
     codes, _ = pd.factorize(labels)
     codes = codes.astype(np.min_scalar_type(codes.max()))  # small integers are looked up faster
 
     def query_precision(query: int, ranking: np.ndarray) -> float:
-        return average_precision(codes[ranking] == codes[query])
+        return float(average_precision(codes[ranking] == codes[query]))
 
     scores = np.empty(len(features))
     with cli.progress_bar(total=len(features), desc="queries", unit="track") as bar:
@@ -85,11 +80,6 @@ def mean_average_precision(features: ArrayLike, labels: ArrayLike) -> float:
 
     A track whose label no other track has is not a query, because no item is relevant; it
     remains an item in the rankings of the others.
-
-    Raises
-    ------
-    InputError
-        As `average_precisions`; or no two tracks share a label.
 
     Examples
     --------
@@ -111,5 +101,4 @@ def mean_by_label(scores: ArrayLike, labels: ArrayLike) -> pd.Series:
     Scores may be APs, or `predicted == truth` for the accuracy of each genre (ismir2018,
     Figure 5). NaN is left out.
     """
-    scores = pd.Series(np.asarray(scores, dtype=np.float64))
-    return scores.groupby(np.asarray(labels)).mean()
+    return pd.Series(np.asarray(scores, dtype=np.float64)).groupby(np.asarray(labels)).mean()

@@ -52,11 +52,6 @@ def ranked_blocks(
         The queries of the block.
     ranking : (len(block), k) int64, or (len(block),) values of `metric`
         Row numbers of the items, nearest first.
-
-    Raises
-    ------
-    InputError
-        Queries and items differ in d.
     """
     exclude_self = items is None
     queries = unit_rows(queries)

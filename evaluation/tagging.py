@@ -49,12 +49,6 @@ def score_tags(probabilities: ArrayLike, tags: ArrayLike) -> tuple[np.ndarray, n
     -------
     auc, average_precision : (t,) float64
         NaN for tags that no track has, or all have.
-
-    Raises
-    ------
-    InputError
-        Shapes that differ, NaN or infinity, tags other than 0 and 1, or no tag that some tracks
-        have and others do not.
     """
     scores, tags = _check_tags((probabilities, tags), "predictions")
     if tags.shape != scores.shape:
@@ -86,31 +80,22 @@ def predict_tags(
     epochs: int = 200,
     patience: int = 8,
 ) -> np.ndarray:
-    """Train a network to predict tags, and return its probabilities for the test tracks.
+    """Train a network to predict tags, and return the probabilities for the test tracks.
 
     Features are standardised by the training tracks; fully connected layers with ReLU, one
-    sigmoid per tag; binary cross-entropy, Adam 1e-3, batch size 200. The weights with the lowest
-    validation loss are used.
+    sigmoid per tag; binary cross-entropy, Adam 1e-3, batch size 200. Training ends after
+    `patience` epochs without a lower validation loss, and the best weights are used.
 
     Parameters
     ----------
-    train, valid : (n, d) float features, finite; (n, t) tags of 0 and 1
-        t >= 2; n differs by subset.
+    train, valid : (n, d) float features, finite; (n, t) tags of 0 and 1, t >= 2
     test_x : (q, d) float, finite
     hidden : tuple of int
         Units of each hidden layer.
-    epochs, patience : int
-        Maximum number of epochs, and of epochs without a lower validation loss.
 
     Returns
     -------
     (q, t) float64 from 0 to 1
-
-    Raises
-    ------
-    InputError
-        NaN or infinity in the features, tags that do not match them, fewer than two tags,
-        different d, or an empty subset.
     """
     train_x, train_y = _check_tags(train, "train")
     valid_x, valid_y = _check_tags(valid, "valid")
@@ -170,13 +155,8 @@ def transfer_accuracies(
     Returns
     -------
     dict
-        Accuracy from 0 to 1 of "logistic regression", of "neural network", and of "best": the one
-        of the two with the better validation accuracy (ties: the first).
-
-    Raises
-    ------
-    InputError
-        What `evaluation.feature_checks.check_subsets` rejects, or constant training features.
+        Accuracy of "logistic regression", of "neural network", and of "best": the one of the two
+        with the better validation accuracy (ties: the first).
     """
     features, (train_y, valid_y, test_y) = check_subsets(train, valid, test, "transfer")
     train_x, valid_x, test_x = _standardise("transfer", *features)
@@ -231,7 +211,8 @@ def _fit_network(
     )
     tags = train[1].ndim == 2
     classes = np.arange(train[1].shape[1] if tags else train[1].max() + 1)
-    best, best_loss, wait = None, np.inf, 0
+    best: list[np.ndarray] = []
+    best_loss, wait = np.inf, 0
     for _ in range(epochs):
         network.partial_fit(*train, classes=classes)
         loss = _cross_entropy(network.predict_proba(valid[0]), valid[1])

@@ -10,11 +10,7 @@ from pathlib import Path
 
 from common import cli, feature_file, provenance
 from common.feature_file import Features
-from evaluation.labelled_tracks import (
-    LabelledTracks,
-    read_training_tracks,
-    require_same_weights,
-)
+from evaluation.labelled_tracks import LabelledTracks, read_training_tracks, require_same_weights
 from protocols.shared import (
     add_command,
     add_result_options,
@@ -177,7 +173,7 @@ def evaluate_recognition(
     )
     from recognition import systems, verification
 
-    if scorer == "llr":
+    if cache is not None:  # --scorer llr
         system = systems.load_gmm_ubm_system(features, split, label, cache, relevance)
     else:
         system = systems.load_feature_system(
@@ -221,10 +217,13 @@ def evaluate_recognition(
     variant = format_changes(settings, PAPER_SETTINGS)
     plda = format_changes(settings, {"lda": None, "train_artists": None})
     names = (system.description["features"], variant, plda)
-    description = system.description | {"features": " ".join(filter(None, names))}
-    save_evaluation(
-        evaluation, inputs, result_path, dataset=split.stem, variant=variant, **description
-    )
+    description = {
+        **system.description,
+        "dataset": split.stem,
+        "features": " ".join(filter(None, names)),
+        "variant": variant,
+    }
+    save_evaluation(evaluation, description, inputs, result_path)
 
 
 def _require_compatible_options(
@@ -316,7 +315,7 @@ def project_by_lda(
 
 
 def _lda_inputs(train: LabelledTracks, original: Features, dimensions: int) -> dict:
-    """Return the inputs of projected features: the original ones, and LDA of the training tracks."""
+    """Return the inputs of projected features: the original ones, and the training tracks."""
     weights = original.inputs.get("weights", {})
     rows = train.split[["track_id", "artist"]].itertuples(index=False)
     return {

@@ -84,18 +84,16 @@ def _save(
     result_path: Path | None,
     variant: str = "",
 ) -> None:
-    name = tracks.weights.get("name") or tracks.feature_path.stem
-    save_evaluation(
-        evaluation,
-        inputs,
-        result_path,
-        dataset=tracks.split_path.stem,
-        features=f"{name} {variant}".strip(),
-        variant=variant,
-        model=tracks.weights.get("model") or "unknown",
-        artists=tracks.weights.get("artists"),
-        seed=tracks.weights.get("seed"),
-    )
+    weights = tracks.weights
+    description = {
+        "dataset": tracks.split_path.stem,
+        "features": f"{weights.get('name') or tracks.feature_path.stem} {variant}".strip(),
+        "variant": variant,
+        "model": weights.get("model") or "unknown",
+        "artists": weights.get("artists"),
+        "seed": weights.get("seed"),
+    }
+    save_evaluation(evaluation, description, inputs, result_path)
 
 
 def _accuracy_by_label(correct: np.ndarray, truth: np.ndarray) -> dict:
@@ -243,11 +241,10 @@ def evaluate_genre(
     classes, probabilities = np.asarray(tracks.feature_file.classes, object), tracks.probabilities
     truth, test = tracks.labels(label), tracks.split["subset"].eq("test").to_numpy()
     known = test & np.isin(truth, classes)
-    if known.sum() < test.sum():
-        print(
-            f"{split}: {test.sum() - known.sum()} test tracks left out, the networks were not "
-            f"trained on their {label}"
-        )
+    left_out = test.sum() - known.sum()
+    if left_out:
+        reason = f"the networks were not trained on their {label}"
+        print(f"{split}: {left_out} test tracks left out, {reason}")
     if not known.any():
         raise InputError(
             f"{split}: no test track has a {label} that the networks were trained on; evaluate "

@@ -82,40 +82,27 @@ def is_complete(result_path: Path | None, inputs: dict) -> bool:
 
 
 def save_evaluation(
-    evaluation: Evaluation,
-    inputs: dict,
-    result_path: Path | None,
-    *,
-    dataset: str,
-    features: str,
-    variant: str,
-    model: str,
-    artists: int | None,
-    seed: int | None,
+    evaluation: Evaluation, description: dict, inputs: dict, result_path: Path | None
 ) -> None:
     """Print an evaluation, its metric in the last line, and write it if there is a `result_path`.
 
-    `inputs` includes the settings, with the protocol and label; the other arguments are
-    attributes of `evaluation.results.Result`.
+    `description` has the attributes dataset, features, variant, model, artists and seed of
+    `evaluation.results.Result`; `inputs` includes the settings, with the protocol and label.
     """
+    settings = inputs["settings"]
     for line in evaluation.format_details():
         print(line)
     several = len(evaluation.values) > 1
     result = Result(
-        protocol=inputs["settings"]["protocol"],
+        protocol=settings["protocol"],
         metric=evaluation.metric,
         value=float(np.mean(evaluation.values)),
         spread=float(np.std(evaluation.values)) if several else None,
         trials=len(evaluation.values) if several else None,
         n_songs=evaluation.n_tracks,
-        dataset=dataset,
-        label=inputs["settings"]["label"],
-        features=features,
-        model=model,
-        artists=artists,
+        label=settings["label"],
+        **description,
         made_from=provenance.make_record(inputs),
-        seed=seed,
-        variant=variant,
         command=shlex.join(["python", "evaluate.py", *sys.argv[1:]]),
         details=evaluation.details,
     )
