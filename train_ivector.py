@@ -47,14 +47,14 @@ def main() -> None:
         "--coefficients", type=cli.positive, default=20, help="number of MFCCs per frame"
     )
     parser.add_argument(
-        "--deltas", action="store_true", help="append the time differences of the MFCCs"
+        "--deltas", action="store_true", help="append the first time derivatives of the MFCCs"
     )
     parser.add_argument(
         "--level-range",
         type=cli.positive_float,
         metavar="DB",
-        help="level below the loudest frame of a track, in dB, at which frames are left out "
-        "(default: all frames are used)",
+        help="maximum level difference to the loudest frame of a track, in dB; quieter frames are "
+        "left out (default: all frames are used)",
     )
     cli.add_renamed(
         parser,
