@@ -18,8 +18,8 @@ from common.errors import InputError
 from common.files import make_folder
 from common.parallel import available_cores
 from data_prep import failures
-from data_prep.mel import FrontEnd, mfcc
-from data_prep.mfcc import SILENT
+from data_prep.mel import FrontEnd
+from data_prep.mfcc import SILENT, mfcc_frames
 from data_prep.track_readers import AudioTracks, CachedTracks
 from recognition import ivector_model
 
@@ -182,7 +182,7 @@ def feature_extractor(
 def mfcc_features(mels: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """Yield the mean and standard deviation of 20 MFCCs per track, (40,) float32 each."""
     for mel in mels:
-        coefficients = mfcc(mel)
+        coefficients = mfcc_frames(mel)
         yield np.concatenate([coefficients.mean(axis=0), coefficients.std(axis=0)])
 
 

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-# The scripts of this room run from the root: `python data_prep/2_cache_mels.py …`.
+# The scripts in this folder are run from the root: `python data_prep/2_cache_mels.py …`.
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from common import cli
@@ -13,50 +13,55 @@ from data_prep.mel import FrontEnd
 
 
 def main() -> int:
+    """Parse the arguments, make the cache and report failed tracks."""
     parser = cli.make_parser(
         __doc__,
         "python data_prep/2_cache_mels.py splits/demo.csv --audio corpus --out cache/demo.h5",
     )
-    parser.add_argument("split", metavar="SPLIT.csv", type=Path)
-    parser.add_argument("--audio", type=Path, required=True, help="folder of the split's paths")
-    parser.add_argument("--out", type=Path, required=True, help="the cache, cache/NAME.h5")
-    parser.add_argument("--workers", type=cli.positive, default=available_cores(), help="processes")
+    parser.add_argument("split", metavar="SPLIT.csv", type=Path, help="split file")
+    parser.add_argument(
+        "--audio", type=Path, required=True, help="folder that the split's paths are relative to"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="mel cache, cache/NAME.h5")
+    parser.add_argument(
+        "--workers", type=cli.positive, default=available_cores(), help="number of processes"
+    )
     parser.add_argument(
         "--dask",
         metavar="SCHEDULER",
-        help="decode on this Dask cluster and not in --workers; tcp://HOST:PORT or its "
-        "--scheduler-file; its machines see the audio at the same path",
+        help="Dask cluster that decodes the tracks instead of --workers: tcp://HOST:PORT or a "
+        "--scheduler-file; its machines need the audio at the same path",
     )
     parser.add_argument(
         "--shard-tracks",
         type=cli.positive,
         metavar="N",
-        help="write NAME-00000.h5, NAME-00001.h5 … of N tracks each, which are read as NAME.h5",
+        help="number of tracks per file; writes NAME-00000.h5, NAME-00001.h5 …, which are read "
+        "as NAME.h5 (default: one file)",
     )
     parser.add_argument(
         "--whole-tracks",
         action="store_true",
-        help="keep all frames of a track, not the first 1,291 (30 s) as the papers did",
+        help="keep all frames of a track instead of the first 1,291 (30 s) as in the papers",
     )
     parser.add_argument(
-        "--allow-failures", action="store_true", help="exit with 0 though some tracks failed"
+        "--allow-failures", action="store_true", help="exit with status 0 if some tracks failed"
     )
     args = parser.parse_args()
-    front_end = FrontEnd(max_frames=None) if args.whole_tracks else FrontEnd()
     report = mel_cache.make_mel_cache(
         split_csv.read_split(args.split),
         args.audio,
         args.out,
-        front_end=front_end,
+        front_end=FrontEnd(max_frames=None) if args.whole_tracks else FrontEnd(),
         workers=args.workers,
         shard_tracks=args.shard_tracks,
         scheduler=args.dask,
     )
-    verb = "complete already" if report.was_complete else "complete"
-    # The failures are listed beside each shard, and a shard is what is deleted to try them again.
+    state = "complete already" if report.was_complete else "complete"
+    # The failures are listed beside each shard, which is deleted to try its tracks again.
     in_shards = report.failed and args.shard_tracks
     out = mel_shards.shard_pattern(args.out) if in_shards else args.out
-    return failures.report_failures(out, report.tracks, report.failed, args.allow_failures, verb)
+    return failures.report_failures(out, report.tracks, report.failed, args.allow_failures, state)
 
 
 if __name__ == "__main__":

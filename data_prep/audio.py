@@ -1,4 +1,4 @@
-"""Any audio file as a mono waveform at the papers' sample rate."""
+"""Decoding of audio files to mono waveforms at the papers' sample rate."""
 
 import re
 import shutil
@@ -14,20 +14,20 @@ from common.errors import InputError
 
 SAMPLE_RATE = 22_050  # Hz; ismir2018 section 4
 
-# What libsndfile does not know is given to ffmpeg only under these names: ffmpeg opens playlists
-# and network addresses too, and a file that came from elsewhere must not send it there.
+# ffmpeg decodes only files with these suffixes that libsndfile does not know: it would also open
+# playlists and network addresses that an untrusted file contains.
 FFMPEG_SUFFIXES = frozenset({".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka"})
-_RATES = (4_000, 400_000)  # Hz; outside, the header is wrong and resampling it would not end
-_LONGEST = 2 * 3600.0  # seconds of one track held in memory
-_SILENCE = 1e-4  # peak; -80 dB below full scale
-_LOUDEST = 2.0**32  # peak; more is no audio of any scale, and overflows the spectrum
-_TRUNCATED = 0.99  # of the declared samples; some encoders miscount the last block
-_BLOCK = 1 << 20  # values read at a time, all channels together
+_RATES = (4_000, 400_000)  # Hz; outside, the header is wrong and resampling would not end
+_MAX_SECONDS = 2 * 3600.0  # of one track in memory
+_SILENT_PEAK = 1e-4  # -80 dB relative to full scale
+_MAX_PEAK = 2.0**32  # more is not audio at any scale, and overflows the spectrum
+_MIN_PRESENT = 0.99  # of the declared samples; some encoders miscount the last block
+_BLOCK = 1 << 20  # values of all channels read at a time
 _MISMATCH = re.compile(r"^ *(?:data|Data Size|SSND) *: (\d+) \(should be (\d+)\)", re.M)
 
 
 class AudioError(InputError):
-    """One track cannot be used; `reason` says why, without naming the file."""
+    """A track cannot be used; `reason` is the message without the file name."""
 
     def __init__(self, path: str | Path, reason: str):
         super().__init__(path, reason)
@@ -40,8 +40,8 @@ class AudioError(InputError):
 def load_audio(path: str | Path, max_seconds: float | None = None) -> np.ndarray:
     """Read an audio file as mono at 22,050 Hz.
 
-    WAV, AU, FLAC, OGG, MP3 and whatever else libsndfile reads; m4a, mp4, aac,
-    wma and webm where ffmpeg is installed. Channels are averaged and the rate
+    Reads all formats of libsndfile, such as WAV, AU, FLAC, OGG and MP3, and m4a, mp4,
+    aac, wma and webm if ffmpeg is installed. Channels are averaged, and the sample rate
     is converted by soxr (HQ).
 
     Parameters
@@ -49,7 +49,7 @@ def load_audio(path: str | Path, max_seconds: float | None = None) -> np.ndarray
     path
         The file.
     max_seconds
-        Read no more than this from its beginning; None reads up to two hours.
+        Length to read from the beginning; None reads up to two hours.
 
     Returns
     -------
@@ -58,20 +58,25 @@ def load_audio(path: str | Path, max_seconds: float | None = None) -> np.ndarray
     Raises
     ------
     AudioError
-        Missing, empty, not audio, damaged, truncated, longer than two hours
-        (where all of it is asked for), silent, or with samples that are not finite.
+        The file is missing, empty, not audio, damaged, truncated or silent, contains
+        samples that are not finite, or is longer than two hours without `max_seconds`.
+
+    Examples
+    --------
+    >>> load_audio("corpus/track.wav", max_seconds=3.0).shape
+    (66150,)
     """
     path = Path(path)
     _require_content(path)
     samples, rate = _decode(path, max_seconds)
     if not len(samples):
-        raise AudioError(path, "holds no samples; replace it or take it out of the list")
+        raise AudioError(path, "contains no samples; replace it or remove it from the list")
     peak = max(samples.max(), -samples.min())
-    if not peak <= _LOUDEST:  # NaN is not
-        bad = int(np.count_nonzero(~(np.abs(samples) <= _LOUDEST)))
-        raise AudioError(path, f"{bad} samples are not finite or absurdly large; export it again")
-    if peak < _SILENCE:
-        raise AudioError(path, "is silent; replace it or take it out of the list")
+    if not peak <= _MAX_PEAK:  # also true for NaN
+        bad = int(np.count_nonzero(~(np.abs(samples) <= _MAX_PEAK)))
+        raise AudioError(path, f"{bad} samples are not finite or far too large; export it again")
+    if peak < _SILENT_PEAK:
+        raise AudioError(path, "is silent; replace it or remove it from the list")
     if rate == SAMPLE_RATE:
         return samples
     return soxr.resample(samples, rate, SAMPLE_RATE, quality="HQ")
@@ -79,7 +84,7 @@ def load_audio(path: str | Path, max_seconds: float | None = None) -> np.ndarray
 
 def _require_content(path: Path) -> None:
     try:
-        # Only regular files: a pipe or a device would be waited on for ever.
+        # Only regular files, since reading a pipe or a device could block.
         if not path.is_file():
             reason = "is not a file" if path.exists() else "no such file"
             raise AudioError(path, f"{reason}; check the path and the audio folder")
@@ -91,70 +96,71 @@ def _require_content(path: Path) -> None:
 
 def _decode(path: Path, max_seconds: float | None) -> tuple[np.ndarray, int]:
     try:
-        with open(path, "rb"):  # libsndfile's own message for this says nothing
+        with open(path, "rb"):  # raises a clearer error than libsndfile
             pass
         with soundfile.SoundFile(path) as file:
             return _read_mono(path, file, max_seconds), file.samplerate
     except soundfile.LibsndfileError as error:
-        # It also denies that there is such a file, which we know better, if the content is no MP3.
-        signs = ("not recognised", "unknown format", "does not exist")
-        unknown = any(sign in str(error) for sign in signs)
+        # "does not exist" is libsndfile's message for a file that is named .mp3 but is not MP3.
+        messages = ("not recognised", "unknown format", "does not exist")
+        unknown = any(message in str(error) for message in messages)
         if unknown and path.suffix.lower() in FFMPEG_SUFFIXES:
             return _decode_with_ffmpeg(path, max_seconds)
         if unknown:
             raise AudioError(
-                path, "is not audio that libsndfile knows; convert it to WAV, FLAC or MP3"
+                path, "is not a format that libsndfile knows; convert it to WAV, FLAC or MP3"
             ) from error
         raise AudioError(
             path, f"is damaged or truncated ({error.error_string}); download or copy it again"
         ) from error
-    except TypeError as error:  # soundfile takes .raw for samples without a header
+    except TypeError as error:  # soundfile expects samples without a header in .raw
         raise AudioError(
-            path, "has no header that says what it holds; convert it to WAV or FLAC"
+            path, "has no header that describes its content; convert it to WAV or FLAC"
         ) from error
     except OSError as error:
         raise AudioError(path, f"cannot be read ({error.strerror}); check the disk") from error
 
 
 def _read_mono(path: Path, file: soundfile.SoundFile, max_seconds: float | None) -> np.ndarray:
-    """Average the channels block by block: what a header declares is never allocated at once."""
+    """Average the channels in blocks, so that a declared size is never allocated at once."""
     if not _RATES[0] <= file.samplerate <= _RATES[1]:
-        raise AudioError(path, f"declares {file.samplerate} samples a second; export it again")
-    wanted = int((max_seconds or _LONGEST) * file.samplerate)
-    _require_whole(path, file, wanted)
+        raise AudioError(path, f"declares {file.samplerate} samples per second; export it again")
+    wanted = int((max_seconds or _MAX_SECONDS) * file.samplerate)
+    _require_declared_size(path, file, wanted)
     blocks, count = [], 0
     while count < wanted:
         size = min(max(_BLOCK // file.channels, 1), wanted - count)
         block = file.read(size, dtype="float32", always_2d=True)
         if not len(block):
             break
-        blocks.append(sum(block.T) / file.channels)  # a tenth of the time of block.mean(axis=1)
+        blocks.append(sum(block.T) / file.channels)  # ten times faster than block.mean(axis=1)
         count += len(block)
-    if count < _TRUNCATED * min(wanted, file.frames):
+    if count < _MIN_PRESENT * min(wanted, file.frames):
         raise _truncated(path, count / file.frames)
     if max_seconds is None and count == wanted and file.frames > wanted:
         raise AudioError(path, "is longer than two hours; cut it into tracks")
     return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
 
 
-def _require_whole(path: Path, file: soundfile.SoundFile, wanted: int) -> None:
-    """Refuse a WAV, AU or AIFF file that ends before the data that its header declares.
+def _require_declared_size(path: Path, file: soundfile.SoundFile, wanted: int) -> None:
+    """Refuse a WAV, AU or AIFF file with fewer data than its header declares.
 
-    libsndfile notes the mismatch in its log as `data : DECLARED (should be
-    PRESENT)` and reads on quietly. A stream's writer that cannot know the size
-    declares the largest number there is, or nearly so: that is no truncation.
+    libsndfile only mentions this in its log, as `data : DECLARED (should be PRESENT)`.
+    Programs that write to a stream declare about the largest possible size, which
+    does not mean that the file is truncated.
     """
     if file.frames >= wanted:
         return
     for declared, present in _MISMATCH.findall(file.extra_info):
         declared, present = int(declared), int(present)
-        if declared < 2**31 - 2**20 and present < _TRUNCATED * declared:
+        if declared < 2**31 - 2**20 and present < _MIN_PRESENT * declared:
             raise _truncated(path, present / declared)
 
 
-def _truncated(path: Path, share: float) -> AudioError:
+def _truncated(path: Path, fraction: float) -> AudioError:
     return AudioError(
-        path, f"is truncated: holds {share:.0%} of what it declares; download or copy it again"
+        path,
+        f"is truncated: contains {fraction:.0%} of what it declares; download or copy it again",
     )
 
 
@@ -163,13 +169,13 @@ def _decode_with_ffmpeg(path: Path, max_seconds: float | None) -> tuple[np.ndarr
         raise AudioError(path, "needs ffmpeg; install it, or convert to WAV, FLAC or MP3")
     try:
         with warnings.catch_warnings():
-            # librosa announces the end of this fallback; we pin the version that has it.
+            # librosa warns that it will remove this fallback; its version is pinned.
             warnings.simplefilter("ignore")
             samples, rate = librosa.load(
-                path.resolve(), sr=None, mono=True, duration=max_seconds or _LONGEST
+                path.resolve(), sr=None, mono=True, duration=max_seconds or _MAX_SECONDS
             )
-    except Exception as error:  # audioread's errors share no base class
+    except Exception as error:  # audioread's errors have no common base class
         raise AudioError(
-            path, "is not audio that ffmpeg knows; convert it to WAV, FLAC or MP3"
+            path, "is not a format that ffmpeg knows; convert it to WAV, FLAC or MP3"
         ) from error
     return samples, int(rate)

@@ -1,4 +1,4 @@
-"""A folder of audio files as a list of tracks."""
+"""Folders of audio files as lists of tracks."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ from common import provenance
 from common.errors import InputError
 from data_prep.audio import FFMPEG_SUFFIXES
 
-# Less the formats without a header of their own, and those that rarely hold music.
+# Without formats that have no header, and those that rarely contain music.
 SUFFIXES = (
     FFMPEG_SUFFIXES
     | {".oga", ".opus", ".aif", ".aifc"}
@@ -19,50 +19,50 @@ SUFFIXES = (
 
 
 def list_audio_files(folder: str | Path) -> list[str]:
-    """Paths of all audio files below `folder`, relative to it with `/`, sorted.
+    """Return the sorted relative paths, with `/`, of all audio files below a folder.
 
-    Audio is told by the suffix; hidden files and folders are passed over, and
-    so are links to folders, which could lead in a circle.
+    Audio files are recognised by their suffix. Hidden files and folders, and links to
+    folders, are skipped.
 
     Raises
     ------
     InputError
-        Not a folder, or no audio file in it, or a name that no UTF-8 file can hold.
+        Not a folder, no audio file in it, or a name that is not UTF-8.
     OSError
         A folder below it cannot be read.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; check the path")
-    found = []
-    for place, below, names in os.walk(folder, onerror=_fail):
-        below[:] = [name for name in below if not name.startswith(".")]
-        here = Path(place).relative_to(folder)
-        found += [
-            (here / name).as_posix()
+    paths = []
+    for parent, folders, names in os.walk(folder, onerror=_raise):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        relative = Path(parent).relative_to(folder)
+        paths += [
+            (relative / name).as_posix()
             for name in names
             if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
         ]
-    if not found:
-        raise InputError(f"{folder}: holds no audio files ({', '.join(sorted(SUFFIXES))})")
-    for path in found:
+    if not paths:
+        raise InputError(f"{folder}: contains no audio files ({', '.join(sorted(SUFFIXES))})")
+    for path in paths:
         if path.encode(errors="ignore").decode() != path:
             raise InputError(f"{folder}: the name {path!r} is not UTF-8; rename it")
-    return sorted(found)
+    return sorted(paths)
 
 
-def _fail(error: OSError) -> None:
+def _raise(error: OSError) -> None:
     raise error
 
 
 def digest_files(folder: str | Path, paths: list[str]) -> str:
-    """Identifies the files by name, size and time of change, without reading them."""
+    """Return a digest of the names, sizes and modification times of files."""
 
-    def state(path: str) -> str:
+    def describe(path: str) -> str:
         try:
-            found = (Path(folder) / path).stat()
-            return f"{found.st_size} {found.st_mtime_ns}"
+            status = (Path(folder) / path).stat()
+            return f"{status.st_size} {status.st_mtime_ns}"
         except OSError:
             return "gone"
 
-    return provenance.digest_rows((path, state(path)) for path in paths)
+    return provenance.digest_rows((path, describe(path)) for path in paths)

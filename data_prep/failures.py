@@ -1,5 +1,6 @@
-"""Tracks that could not be used: told once, listed in a file, and counted in the exit status."""
+"""Tracks that could not be used: their reasons, their list, and the exit status."""
 
+import logging
 from pathlib import Path
 
 import pandas as pd
@@ -8,9 +9,11 @@ from common.files import atomic_write
 from common.parallel import WorkerLost
 from data_prep.audio import AudioError
 
+logger = logging.getLogger(__name__)
+
 
 def failure_reason(error: Exception) -> str:
-    """One line on why a track failed; an unforeseen error is named as such."""
+    """Return one line that says why a track failed."""
     if isinstance(error, AudioError):
         return error.reason
     if isinstance(error, WorkerLost):
@@ -19,39 +22,53 @@ def failure_reason(error: Exception) -> str:
 
 
 def failures_path(out: str | Path) -> Path:
-    """Where the failed tracks of the output NAME.h5 are listed: NAME.failures.csv beside it."""
+    """Return the path of the list of failed tracks of NAME.h5, NAME.failures.csv."""
     return Path(out).with_suffix(".failures.csv")
 
 
 def write_failures(out: str | Path, failed: dict[str, str]) -> None:
-    """List the failed tracks {track_id: reason} beside `out`; no file where none failed."""
+    """Write the list of failed tracks {track_id: reason}, or remove it if there are none."""
     path = failures_path(out)
     if not failed:
         path.unlink(missing_ok=True)
         return
-    with atomic_write(path) as aside:
+    with atomic_write(path) as partial:
         pd.DataFrame({"track_id": failed.keys(), "reason": failed.values()}).to_csv(
-            aside, index=False, encoding="utf-8"
+            partial, index=False, encoding="utf-8"
         )
 
 
 def report_failures(
-    out: str | Path, tracks: int, failed: dict[str, str], allowed: bool, verb: str
+    out: str | Path, tracks: int, failed: dict[str, str], allowed: bool, state: str
 ) -> int:
-    """Print a script's closing line; return its exit status, 1 if any track failed."""
+    """Log the last line of a script and return its exit status.
+
+    Parameters
+    ----------
+    out
+        The output.
+    tracks
+        Number of tracks in it.
+    failed
+        {track_id: reason} of the other tracks.
+    allowed
+        Whether the exit status is 0 in spite of failures.
+    state
+        "complete" or "complete already".
+    """
     if not failed:
-        print(f"{out}: {verb}, {tracks} tracks")
+        logger.info(f"{out}: {state}, {tracks} tracks")
         return 0
-    print(
-        f"{out}: {verb}, {tracks} tracks; {len(failed)} failed, see {failures_path(out)} "
+    logger.info(
+        f"{out}: {state}, {tracks} tracks; {len(failed)} failed, see {failures_path(out)} "
         f"(to try them again, delete {out})"
     )
     return 0 if allowed else 1
 
 
 def drop_failed(split: pd.DataFrame, failed: dict[str, str], source: str | Path) -> pd.DataFrame:
-    """The split without the tracks that failed in the making of `source`; says how many."""
-    gone = split["track_id"].isin(failed)
-    if gone.any():
-        print(f"{source}: {gone.sum()} tracks left out, which could not be used when it was made")
-    return split[~gone].reset_index(drop=True)
+    """Return the split without the tracks that failed when `source` was made; log how many."""
+    dropped = split["track_id"].isin(failed)
+    if dropped.any():
+        logger.info(f"{source}: {dropped.sum()} tracks skipped, which failed when it was made")
+    return split[~dropped].reset_index(drop=True)

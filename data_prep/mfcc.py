@@ -1,4 +1,4 @@
-"""MFCC frames of tracks for the speaker-recognition baselines, out of their cached log-mels."""
+"""MFCC frames, computed from cached log-mels, for the speaker recognition baselines."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -12,49 +12,49 @@ from common import cli
 from common.arrays import concatenate_on_disk
 from common.errors import InputError
 from common.parallel import map_in_threads
-from data_prep.mel import FrontEnd, mel_magnitudes, mfcc
+from data_prep.mel import SILENCE, FrontEnd, mel_magnitudes
 from data_prep.mel_cache import MelCache
 
-DELTA_WIDTH = 9  # frames, of librosa's smoothed difference
+DELTA_WIDTH = 9  # frames of librosa's smoothed difference
 SILENT = "has no frame that is loud enough; it may be silent"
 
 
 @dataclass(frozen=True)
 class MfccSettings:
-    """What `mfcc_frames` takes beside the track; arxiv2017 has 20 coefficients and no more."""
+    """Parameters of `mfcc_frames`; arxiv2017 uses 20 coefficients without deltas."""
 
     coefficients: int = 20
     deltas: bool = False
     level_range: float | None = None
 
     def to_dict(self) -> dict:
-        """The settings as JSON values."""
+        """Return the parameters as JSON values."""
         return dataclasses.asdict(self)
 
     @property
     def dimensions(self) -> int:
-        """Of a frame."""
+        """Number of values per frame."""
         return self.coefficients * (2 if self.deltas else 1)
 
     def frames(self, mel: np.ndarray, front_end: FrontEnd) -> np.ndarray:
-        """`mfcc_frames` of one track, (kept frames, dimensions) float32."""
+        """Return `mfcc_frames` of one track with these parameters."""
         return mfcc_frames(mel, front_end, **self.to_dict())
 
 
 @dataclass(frozen=True)
 class TrackFrames:
-    """The MFCC frames of tracks, mapped from a file without a name (`arrays.end_to_end`).
+    """MFCC frames of tracks, memory-mapped from an unnamed file.
 
     Attributes
     ----------
     frames
         (total, dimensions) float32.
     track_id
-        (tracks,) str, those that have frames.
+        (tracks,) str, the tracks that have frames.
     start
-        (tracks + 1,) int64: track i has frames[start[i] : start[i + 1]].
+        (tracks + 1,) int64; track i has frames[start[i] : start[i + 1]].
     failed
-        {track_id: reason} of the others.
+        {track_id: reason} of the other tracks.
     """
 
     frames: np.ndarray
@@ -66,47 +66,57 @@ class TrackFrames:
     def from_cache(
         cls, cache: MelCache, track_ids: np.ndarray, settings: MfccSettings, folder: Path
     ) -> "TrackFrames":
-        """Make them from a cache; `folder` is where the disk has room.
+        """Compute the frames of cached tracks.
+
+        Parameters
+        ----------
+        cache
+            Mel cache of the tracks.
+        track_ids
+            (n,) str.
+        settings
+            Parameters of the MFCCs.
+        folder
+            Folder on a disk with enough free space.
 
         Raises
         ------
         InputError
-            A track that the cache lacks, or one with NaN or infinity; no frame at all.
+            A track is missing or contains NaN or infinity, or no track has a frame.
         """
-        cache.rows(track_ids)  # all are there
-        kept, failed = [], {}
+        cache.rows(track_ids)  # raises InputError
+        used, failed = [], {}
 
-        def loud() -> Iterator[np.ndarray]:
-            made = map_in_threads(lambda track: _frames_of(cache, track, settings), track_ids)
+        def frames_of(track: str) -> np.ndarray:
+            try:
+                return np.ascontiguousarray(settings.frames(cache[track], cache.front_end))
+            except InputError as error:
+                raise InputError(f"{cache.path}: {track!r}: {error}") from error
+
+        def usable_frames() -> Iterator[np.ndarray]:
+            computed = map_in_threads(frames_of, track_ids)
             with cli.progress_bar(
-                made, total=len(track_ids), desc="MFCC", unit="track"
+                computed, total=len(track_ids), desc="MFCC", unit="track"
             ) as progress:
                 for track, frames in zip(track_ids, progress, strict=True):
                     if len(frames):
-                        kept.append(track)
+                        used.append(track)
                         yield frames
                     else:
                         failed[track] = SILENT
-            if not kept:
+            if not used:
                 raise InputError(
                     f"{cache.path}: none of {len(track_ids)} tracks has a frame that is loud "
-                    "enough; raise --level-range, or leave it out"
+                    "enough; use a larger --level-range, or omit it"
                 )
 
-        frames, start = concatenate_on_disk(loud(), folder)
-        return cls(frames, np.array(kept, object), start, failed)
+        frames, start = concatenate_on_disk(usable_frames(), folder)
+        return cls(frames, np.array(used, object), start, failed)
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """The (frames, dimensions) of one track after the other."""
-        for first, after in zip(self.start, self.start[1:], strict=False):
-            yield self.frames[first:after]
-
-
-def _frames_of(cache: MelCache, track: str, settings: MfccSettings) -> np.ndarray:
-    try:
-        return np.ascontiguousarray(settings.frames(cache[track], cache.front_end))
-    except InputError as error:
-        raise InputError(f"{cache.path}: {track!r}: {error}") from error
+        """Yield the (frames, dimensions) of each track."""
+        for first, stop in zip(self.start, self.start[1:], strict=False):
+            yield self.frames[first:stop]
 
 
 def mfcc_frames(
@@ -117,29 +127,29 @@ def mfcc_frames(
     deltas: bool = False,
     level_range: float | None = None,
 ) -> np.ndarray:
-    """Frame-wise MFCCs of one track (arxiv2017: 20 of them), the first being the level.
+    """Compute the MFCCs of one track (arxiv2017: 20, of which the first is the level).
 
-    The coefficients are those of `data_prep.mel.mfcc`: the compression
-    log10(1 + 10 * mel) is undone; the mel bands are put in decibels as librosa
-    does, relative to 1, floored at -100 dB and at 80 dB below the track's loudest
-    band; then the first values of an orthonormal DCT-II over the bands are taken.
-    The papers' mel is a sum of magnitudes, not of powers, so decibels are
-    20 log10(mel) here; librosa's own `mfcc` starts from powers, and its values differ.
+    The compression log10(1 + 10 * mel) is undone. The mel bands are converted to
+    decibels as in librosa: relative to 1, at least -100 dB, and at least 80 dB below the
+    loudest band of the track. The coefficients are the first values of an orthonormal
+    DCT-II over the bands. The papers' mel is a sum of magnitudes, not powers, so
+    decibels are 20 log10(mel); the values differ from those of `librosa.feature.mfcc`.
 
     Parameters
     ----------
     mel
         (frames, n_mels) as from `data_prep.mel.log_mel`, float16 or float32.
     front_end
-        What `mel` was made with; the papers' by default.
+        Front end of `mel`; the papers' by default.
     coefficients
-        How many, at most n_mels.
+        Number of coefficients, at most n_mels.
     deltas
-        Put the first difference over time (librosa's, over 9 frames) beside them.
+        Append the first difference over time (librosa's, over 9 frames), computed before
+        frames are dropped.
     level_range
-        Decibels: leave out the frames whose energy, the sum of squared mel bands,
-        lies more than this below the loudest frame's. None keeps all. A track of
-        digital silence then has no frame left. Differences are taken before.
+        In decibels: drop the frames whose energy, the sum of the squared mel bands, is
+        further below that of the loudest frame, and all frames of digital silence.
+        None keeps all frames.
 
     Returns
     -------
@@ -148,18 +158,25 @@ def mfcc_frames(
     Raises
     ------
     InputError
-        `mel` holds NaN or infinity, or fewer than 9 frames with `deltas`.
+        `mel` contains NaN or infinity, or fewer than 9 frames with `deltas`.
+
+    Examples
+    --------
+    >>> mfcc_frames(cache["blues.00000"], cache.front_end).shape
+    (1291, 20)
     """
     front_end = front_end or FrontEnd()
     if not np.isfinite(mel).all():
-        raise InputError("log-mel: holds NaN or infinity; make the mel cache again")
+        raise InputError("log-mel: contains NaN or infinity; make the mel cache again")
     if deltas and len(mel) < DELTA_WIDTH:
         raise InputError(
-            f"log-mel: {len(mel)} frames, deltas need {DELTA_WIDTH}; leave this track out"
+            f"log-mel: {len(mel)} frames, but deltas need {DELTA_WIDTH}; remove this track"
         )
     if not len(mel):
         return np.zeros((0, coefficients), np.float32)
-    frames = mfcc(mel, front_end, coefficients)
+    magnitudes = mel_magnitudes(mel.astype(np.float32), front_end.gain)
+    decibels = librosa.amplitude_to_db(magnitudes, ref=1.0, amin=SILENCE, top_db=80.0)
+    frames = librosa.feature.mfcc(S=decibels.T, n_mfcc=coefficients).T.astype(np.float32)
     if deltas:
         difference = librosa.feature.delta(frames, width=DELTA_WIDTH, axis=0)
         frames = np.concatenate([frames, difference.astype(np.float32)], axis=1)
@@ -167,6 +184,5 @@ def mfcc_frames(
 
 
 def _loud(mel: np.ndarray, gain: float, level_range: float) -> np.ndarray:
-    """(frames,) bool: within `level_range` dB of the loudest frame, and not silent."""
     energy = np.square(mel_magnitudes(mel.astype(np.float64), gain)).sum(axis=1)
     return (energy > 0) & (energy >= energy.max() * 10 ** (-level_range / 10))

@@ -1,4 +1,4 @@
-"""Where the log-mels of songs come from at extraction: a mel cache, or audio files."""
+"""Sources of log-mels for feature extraction: a mel cache, or audio files."""
 
 import contextlib
 from collections.abc import Iterator
@@ -22,13 +22,13 @@ class CachedTracks:
     track_id
         list of str.
     failed
-        {track_id: reason} of the tracks that `mels` passed over; filled as it goes.
+        {track_id: reason} of the tracks that `mels` has skipped so far.
     failed_before
-        The same of the tracks that are not in the cache because they failed then.
+        The same for tracks that failed when the cache was made.
     mean_and_std
-        Of the cache's training tracks.
+        Of the training tracks.
     inputs
-        What the tracks are made from, for the provenance.
+        What the tracks are made from, for the provenance record.
     """
 
     def __init__(self, path: Path):
@@ -43,14 +43,14 @@ class CachedTracks:
         self.inputs = {"cache": self._cache.made_from["inputs"]}
 
     def mels(self) -> Iterator[np.ndarray]:
-        """The (frames, n_mels) float16 log-mel of each track."""
+        """Yield the (frames, n_mels) float16 log-mel of each track."""
         return (self._cache[track] for track in self.track_id)
 
 
 class AudioTracks:
-    """One audio file, or those of a folder, decoded as they are asked for.
+    """An audio file, or those of a folder, decoded when they are read.
 
-    Attributes are those of `CachedTracks`; there is no `mean_and_std` to know.
+    The attributes are those of `CachedTracks`; `mean_and_std` is None.
     """
 
     mean_and_std = None
@@ -58,16 +58,15 @@ class AudioTracks:
     def __init__(self, path: Path, front_end: FrontEnd, workers: int):
         if not path.exists():
             raise InputError(f"{path}: no such file or folder; check the path")
-        one = not path.is_dir()
-        self._root = path.parent if one else path
-        self.track_id = [path.name] if one else audio_folder.list_audio_files(path)
+        self._root = path if path.is_dir() else path.parent
+        self.track_id = audio_folder.list_audio_files(path) if path.is_dir() else [path.name]
         self.failed, self.failed_before = {}, {}
         self._front_end, self._workers = front_end, min(workers, len(self.track_id))
         files = audio_folder.digest_files(self._root, self.track_id)
         self.inputs = {"files": files, "front_end": front_end.to_dict()}
 
     def mels(self) -> Iterator[np.ndarray]:
-        """The (frames, n_mels) float32 log-mel of each track that can be used."""
+        """Yield the (frames, n_mels) float32 log-mel of each usable track."""
         decode = partial(log_mel_of_file, front_end=self._front_end)
         paths = [str(self._root / track) for track in self.track_id]
         with contextlib.closing(ordered_map(decode, paths, workers=self._workers)) as outcomes:

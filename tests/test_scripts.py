@@ -423,7 +423,7 @@ def test_a_track_that_failed_is_left_out_to_the_end(small_corpus, place):
     making = ("data_prep/2_cache_mels.py", holed, "--audio", audio, "--out", cache)
     run_script(*making, status=1)
     assert "23 tracks; 1 failed" in run_script(*making, "--allow-failures").out
-    note = "1 tracks left out"
+    note = "1 tracks skipped"
     assert note in run_script("train_basic.py", holed, cache, "--out", runs, "--epochs", 1).out
     assert "23 tracks\n" in run_script("extract_features.py", "mfcc", cache, "--out", features).out
     assert note in run_in_process("evaluate.py", "retrieval", features, holed).out

@@ -1,4 +1,4 @@
-"""Audio files that are right, and all the ways in which they are wrong."""
+"""Audio files for tests: valid ones, and one of each kind of invalid file."""
 
 import os
 import struct
@@ -20,12 +20,12 @@ def tone(seconds: float, rate: int = RATE, hertz: float = 440.0, level: float = 
 
 
 def song(seconds: float, first: float = 0.0) -> np.ndarray:
-    """Some seconds of a song of the demo corpus."""
+    """Return some seconds of a track of the synthetic corpus."""
     return synthetic_corpus.render_track(SONG)[int(first * RATE) : int((first + seconds) * RATE)]
 
 
 def wav(samples: np.ndarray, rate: int = RATE, declared: int | None = None) -> bytes:
-    """A 16-bit mono WAV file that may declare another number of bytes than it holds."""
+    """Return a 16-bit mono WAV file; `declared` replaces the number of bytes in its header."""
     data = (samples * 32767).astype("<i2").tobytes()
     size = len(data) if declared is None else declared
     riff = min(size + 36, 0xFFFFFFFF)
@@ -35,14 +35,14 @@ def wav(samples: np.ndarray, rate: int = RATE, declared: int | None = None) -> b
 
 
 def au(samples: np.ndarray, declared: int | None = None) -> bytes:
-    """A 16-bit mono AU file that may declare another number of bytes than it holds."""
+    """Return a 16-bit mono AU file; `declared` replaces the number of bytes in its header."""
     data = (samples * 32767).astype(">i2").tobytes()
     size = len(data) if declared is None else declared
     return struct.pack(">4sIIIII", b".snd", 24, size, 3, RATE, 1) + data
 
 
 def write_bad(folder: Path) -> dict[str, str]:
-    """Write one file of each bad kind; return what is said of each."""
+    """Write one invalid file of each kind; return {name: part of the reason}."""
     folder.mkdir(parents=True, exist_ok=True)
     music = song(6.0)
 
@@ -53,8 +53,8 @@ def write_bad(folder: Path) -> dict[str, str]:
         soundfile.write(folder / name, samples, RATE, **settings)
         return (folder / name).read_bytes()
 
-    put("text.wav", b"this is no audio, though its name says so. " * 50)
-    put("text.mp3", b"nor is this an MP3 file. " * 50)
+    put("text.wav", b"text in a file that is named like audio. " * 50)
+    put("text.mp3", b"text in a file that is named like MP3. " * 50)
     put("text.flac", b"\0" * 5000)
     put("playlist.raw", b"raw samples")
     put("empty.wav", b"")
@@ -81,24 +81,24 @@ def write_bad(folder: Path) -> dict[str, str]:
     os.mkfifo(folder / "pipe.wav")
     (folder / "loop.wav").symlink_to("loop.wav")
     return {
-        "text.wav": "is not audio that libsndfile knows",
-        "text.mp3": "is not audio that libsndfile knows",
-        "text.flac": "is not audio that libsndfile knows",
+        "text.wav": "is not a format that libsndfile knows",
+        "text.mp3": "is not a format that libsndfile knows",
+        "text.flac": "is not a format that libsndfile knows",
         "playlist.raw": "has no header",
         "empty.wav": "is empty (0 bytes)",
         "empty.mp3": "is empty (0 bytes)",
-        "cut.wav": "is truncated: holds 50% of what it declares",
-        "cut.au": "is truncated: holds 50% of what it declares",
+        "cut.wav": "is truncated: contains 50% of what it declares",
+        "cut.au": "is truncated: contains 50% of what it declares",
         "cut.flac": "truncated",
         "cut.mp3": "is truncated",
         "header.wav": "is damaged or truncated",
-        "zero samples.wav": "holds no samples",
+        "zero samples.wav": "contains no samples",
         "silent.wav": "is silent",
         "nan.wav": "3 samples are not finite",
-        "absurd.wav": "1 samples are not finite or absurdly large",
+        "absurd.wav": "1 samples are not finite or far too large",
         "short.wav": "is 2.97 s long, less than one segment",
-        "slow.wav": "declares 20 samples a second",
-        "huge.wav": "is truncated: holds 0%",
+        "slow.wav": "declares 20 samples per second",
+        "huge.wav": "is truncated: contains 0%",
         "one sample.wav": "less than one segment",
         "folder.wav": "is not a file",
         "pipe.wav": "is not a file",

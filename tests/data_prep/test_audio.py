@@ -1,4 +1,4 @@
-"""Decoding: every format to the same tone, and a reason for all that cannot be used."""
+"""Decoding of audio files, and the reasons for files that cannot be used."""
 
 import os
 import pickle
@@ -26,16 +26,16 @@ CASES = [
 ]
 
 
-def spread(mono, channels):
-    """Channels of different loudness whose mean is `mono`."""
+def scale_channels(mono, channels):
+    """Return channels of different levels whose mean is `mono`."""
     levels = np.linspace(0.2, 1.0, channels) if channels > 1 else np.ones(1)
     return mono[:, None] * (levels / levels.mean()).astype(np.float32)
 
 
 @pytest.mark.parametrize(("suffix", "rate", "channels"), CASES)
-def test_every_format_gives_the_same_tone(tmp_path, suffix, rate, channels):
+def test_load_audio_reads_a_tone_in_every_format(tmp_path, suffix, rate, channels):
     path = tmp_path / f"tone.{suffix}"
-    soundfile.write(path, spread(tone(1.5, rate, 1000.0, 0.4), channels), rate)
+    soundfile.write(path, scale_channels(tone(1.5, rate, 1000.0, 0.4), channels), rate)
     samples = audio.load_audio(path)
     assert samples.dtype == np.float32 and samples.ndim == 1
     # A lossy codec adds up to two of its frames.
@@ -48,20 +48,20 @@ def test_every_format_gives_the_same_tone(tmp_path, suffix, rate, channels):
 
 
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
-def test_sample_formats_keep_the_level(tmp_path, subtype):
+def test_load_audio_keeps_the_level_of_sample_formats(tmp_path, subtype):
     soundfile.write(tmp_path / "a.wav", tone(1.0), SAMPLE_RATE, subtype=subtype)
     assert audio.load_audio(tmp_path / "a.wav") == pytest.approx(tone(1.0), abs=0.01)
 
 
-def test_a_file_of_the_right_kind_comes_through_untouched(tmp_path):
+def test_load_audio_returns_float_samples_unchanged(tmp_path):
     music = song(4.0)
     soundfile.write(tmp_path / "a.wav", music, SAMPLE_RATE, subtype="FLOAT")
     assert np.array_equal(audio.load_audio(tmp_path / "a.wav"), music)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 5])
-def test_reading_block_by_block_makes_no_difference(tmp_path, monkeypatch, channels):
-    music = spread(song(4.0), channels)
+def test_load_audio_does_not_depend_on_the_block_size(tmp_path, monkeypatch, channels):
+    music = scale_channels(song(4.0), channels)
     soundfile.write(tmp_path / "a.wav", music, SAMPLE_RATE, subtype="FLOAT")
     whole = audio.load_audio(tmp_path / "a.wav")
     assert whole == pytest.approx(music.mean(axis=1), abs=1e-6)
@@ -69,27 +69,27 @@ def test_reading_block_by_block_makes_no_difference(tmp_path, monkeypatch, chann
     assert np.array_equal(audio.load_audio(tmp_path / "a.wav"), whole)
 
 
-def test_the_beginning_alone(tmp_path):
+def test_load_audio_reads_only_the_beginning(tmp_path):
     music = song(4.0)
     soundfile.write(tmp_path / "a.wav", music, SAMPLE_RATE, subtype="FLOAT")
     assert np.array_equal(
         audio.load_audio(tmp_path / "a.wav", 1.5), music[: int(1.5 * SAMPLE_RATE)]
     )
     assert len(audio.load_audio(tmp_path / "a.wav", 9.0)) == len(music)
-    # A file whose end is missing serves where its beginning is enough.
+    # The end of the file may be missing if only its beginning is read.
     (tmp_path / "cut.wav").write_bytes(wav(music)[: len(music)])
     assert len(audio.load_audio(tmp_path / "cut.wav", 1.5)) == int(1.5 * SAMPLE_RATE)
 
 
 @pytest.mark.parametrize("name", ["a 'b' \"c\" $(d).wav", "日本 ñ.wav", "two\nlines.wav", "-i.wav"])
-def test_names_are_only_names(tmp_path, name):
+def test_load_audio_accepts_any_name(tmp_path, name):
     (tmp_path / name).write_bytes(wav(tone(1.0)))
     assert len(audio.load_audio(tmp_path / name)) == SAMPLE_RATE
     with pytest.raises(AudioError):
         audio.load_audio(tmp_path / f"no {name}")
 
 
-def test_every_bad_file_has_its_reason(tmp_path):
+def test_load_audio_gives_a_reason_for_every_bad_file(tmp_path):
     reasons = {}
     wanted = write_bad(tmp_path / "bad")
     for name in wanted:
@@ -107,7 +107,7 @@ def test_every_bad_file_has_its_reason(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read(tmp_path):
+def test_load_audio_rejects_unreadable_files(tmp_path):
     (tmp_path / "a.wav").write_bytes(wav(tone(1.0)))
     (tmp_path / "a.wav").chmod(0)
     with pytest.raises(AudioError, match="Permission denied"):
@@ -118,20 +118,20 @@ def test_a_file_that_may_not_be_read(tmp_path):
     ("make", "declared"),
     [(wav, 0xFFFFFFFF), (wav, 0x7FFFFFFF), (wav, 0x7FFFF000), (au, 0xFFFFFFFF), (au, 0x7FFFF000)],
 )
-def test_a_stream_whose_size_was_not_known_is_fine(tmp_path, make, declared):
-    """ffmpeg and sox write the largest number into a header that they cannot go back to."""
+def test_load_audio_accepts_streams_of_unknown_size(tmp_path, make, declared):
+    """ffmpeg and sox declare the largest possible size if they cannot rewrite the header."""
     (tmp_path / "a.x").write_bytes(make(tone(1.0), declared=declared))
     assert audio.load_audio(tmp_path / "a.x") == pytest.approx(tone(1.0), abs=1e-4)
 
 
-def test_a_file_that_is_a_little_short_is_fine(tmp_path):
+def test_load_audio_accepts_a_file_slightly_too_short(tmp_path):
     music = tone(2.0)
     (tmp_path / "a.wav").write_bytes(wav(music)[:-100])
     assert len(audio.load_audio(tmp_path / "a.wav")) == len(music) - 50
 
 
-def test_declared_sizes_are_not_allocated(tmp_path):
-    """A FLAC header may declare hours; memory is limited to what 10 minutes would need."""
+def test_load_audio_does_not_allocate_declared_sizes(tmp_path):
+    """A FLAC header may declare hours; memory is limited to that of 10 minutes."""
     soundfile.write(tmp_path / "a.flac", song(4.0), SAMPLE_RATE)
     content = bytearray((tmp_path / "a.flac").read_bytes())
     # STREAMINFO: the number of samples is the low 36 bits of bytes 18 to 25 of the file.
@@ -162,12 +162,12 @@ def test_declared_sizes_are_not_allocated(tmp_path):
     assert "truncated" in reason
 
 
-def test_an_error_survives_the_way_from_a_worker():
+def test_audio_error_can_be_pickled():
     error = pickle.loads(pickle.dumps(AudioError("a.wav", "is silent")))
     assert (error.path, error.reason, str(error)) == ("a.wav", "is silent", "a.wav: is silent")
 
 
-def test_m4a_needs_ffmpeg(tmp_path):
+def test_load_audio_decodes_m4a_with_ffmpeg(tmp_path):
     path = tmp_path / "a.m4a"
     ffmpeg = shutil.which("ffmpeg")
     if ffmpeg is None:
@@ -176,7 +176,7 @@ def test_m4a_needs_ffmpeg(tmp_path):
             audio.load_audio(path)
         return
     path.write_bytes(b"\0\0\0\x20ftypM4A " + bytes(1000))
-    with pytest.raises(AudioError, match="is not audio that ffmpeg knows"):
+    with pytest.raises(AudioError, match="is not a format that ffmpeg knows"):
         audio.load_audio(path)
     path.unlink()
     (tmp_path / "a.wav").write_bytes(wav(tone(2.0)))
@@ -185,14 +185,14 @@ def test_m4a_needs_ffmpeg(tmp_path):
     assert np.sqrt(2 * np.mean(samples[4000:20_000] ** 2)) == pytest.approx(0.5, rel=0.05)
 
 
-def test_ffmpeg_is_not_asked_about_other_names(tmp_path):
-    """A playlist would send it to other files, or to the network."""
+def test_load_audio_does_not_pass_playlists_to_ffmpeg(tmp_path):
+    """A playlist may refer to other files or to the network."""
     for name in ("list.m3u8", "list.wav", "list"):
         (tmp_path / name).write_text("#EXTM3U\n#EXTINF:1,\nfile:///etc/hostname\n")
-        with pytest.raises(AudioError, match="is not audio that libsndfile knows"):
+        with pytest.raises(AudioError, match="is not a format that libsndfile knows"):
             audio.load_audio(tmp_path / name)
 
 
-def test_a_real_clip(music_data):
+def test_load_audio_reads_a_real_clip(music_data):
     samples = audio.load_audio(music_data / "data" / "gtzan_clips" / "blues.00000.au")
     assert samples.dtype == np.float32 and 29 < len(samples) / SAMPLE_RATE < 31

@@ -1,4 +1,4 @@
-"""Folders of audio files as lists of tracks."""
+"""Lists and digests of audio files in folders."""
 
 import os
 
@@ -14,7 +14,7 @@ def touch(root, *names):
         (root / name).write_bytes(b"x")
 
 
-def test_audio_files_sorted_with_slashes(tmp_path):
+def test_list_audio_files_returns_sorted_paths(tmp_path):
     good = ["B.WAV", "a/b/c.mp3", "a/ü 日.flac", "a/x.m4a", "z.au", "z.ogg", "z.opus", "z.tar.aif"]
     touch(tmp_path, *good, "notes.txt", "a/cover.jpg", "wav", ".hidden.wav", ".git/x.wav", "a.raw")
     (tmp_path / "a" / "circle").symlink_to(tmp_path)
@@ -22,15 +22,15 @@ def test_audio_files_sorted_with_slashes(tmp_path):
     assert audio_folder.list_audio_files(str(tmp_path / "a")) == ["b/c.mp3", "x.m4a", "ü 日.flac"]
 
 
-def test_folders_without_audio(tmp_path):
+def test_list_audio_files_rejects_folders_without_audio(tmp_path):
     touch(tmp_path, "notes.txt")
-    with pytest.raises(InputError, match=r"holds no audio files \(.*\.flac.*\.wav"):
+    with pytest.raises(InputError, match=r"contains no audio files \(.*\.flac.*\.wav"):
         audio_folder.list_audio_files(tmp_path)
     with pytest.raises(InputError, match=r"notes.txt: no such folder"):
         audio_folder.list_audio_files(tmp_path / "notes.txt")
 
 
-def test_a_name_that_is_not_utf8_is_said(tmp_path):
+def test_list_audio_files_rejects_names_that_are_not_utf8(tmp_path):
     touch(tmp_path, "good.wav")
     try:
         with open(os.fsencode(tmp_path) + b"/caf\xe9.wav", "wb"):
@@ -42,7 +42,7 @@ def test_a_name_that_is_not_utf8_is_said(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_folder_that_may_not_be_read_is_not_passed_over(tmp_path):
+def test_list_audio_files_raises_for_unreadable_folders(tmp_path):
     touch(tmp_path, "a.wav", "locked/b.wav")
     (tmp_path / "locked").chmod(0)
     try:
@@ -52,7 +52,7 @@ def test_a_folder_that_may_not_be_read_is_not_passed_over(tmp_path):
         (tmp_path / "locked").chmod(0o700)
 
 
-def test_a_digest_sees_names_sizes_and_changes(tmp_path):
+def test_digest_files_depends_on_names_sizes_and_times(tmp_path):
     touch(tmp_path, "a.wav", "b.wav")
     before = audio_folder.digest_files(tmp_path, ["a.wav", "b.wav"])
     assert audio_folder.digest_files(tmp_path, ["a.wav", "b.wav"]) == before

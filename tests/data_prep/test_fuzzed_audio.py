@@ -1,4 +1,4 @@
-"""Two hundred spoiled audio files: each is cached or has its reason, and none does any harm."""
+"""Two hundred damaged audio files: each is cached or listed with a reason."""
 
 import json
 import os
@@ -18,10 +18,11 @@ from data_prep.mel_cache import MelCache
 from tests.conftest import ROOT
 from tests.data_prep.files import RATE, au, song, wav
 
+pytestmark = pytest.mark.slow
 FILES = 200
 MEGABYTE = 2**20
 ENCODED = {"flac": {}, "ogg": {}, "mp3": {}, "aiff": {}, "float.wav": {"subtype": "FLOAT"}}
-# Where a header says what it holds, and how much: (after which bytes, how far, how many).
+# Fields of headers that declare format and size: (marker, distance, number of bytes).
 FIELDS = {
     "wav": [
         (b"RIFF", 4, 4),
@@ -39,11 +40,11 @@ FIELDS = {
     ],
     "flac": [(b"fLaC", 8, 2), (b"fLaC", 10, 3), (b"fLaC", 18, 3), (b"fLaC", 21, 5)],
 }
-VALUES = (b"\x00", b"\x01", b"\x7f", b"\xff")  # of each of a field's bytes
+VALUES = (b"\x00", b"\x01", b"\x7f", b"\xff")  # for every byte of a field
 
 
 def originals(folder: Path) -> dict[str, bytes]:
-    """{suffix: content} of one song of a little over 3 s in every format."""
+    """Return {suffix: content} of one track of a little over 3 s in every format."""
     music = song(3.2)
     contents = {"wav": wav(music), "au": au(music)}
     for suffix, settings in ENCODED.items():
@@ -54,7 +55,7 @@ def originals(folder: Path) -> dict[str, bytes]:
     return contents
 
 
-# ---------------------------------------------------------------- ways to spoil a file
+# ---------------------------------------------------------------- kinds of damage
 
 
 def declared(content: bytes, field: tuple[bytes, int, int], value: bytes) -> bytes:
@@ -64,10 +65,10 @@ def declared(content: bytes, field: tuple[bytes, int, int], value: bytes) -> byt
 
 
 def flip(content, rng, within=None, most=200):
-    spoiled, bits = bytearray(content), 8 * (within or len(content))
+    damaged, bits = bytearray(content), 8 * (within or len(content))
     for bit in rng.integers(bits, size=rng.integers(1, most)):
-        spoiled[bit // 8] ^= 1 << int(bit % 8)
-    return bytes(spoiled)
+        damaged[bit // 8] ^= 1 << int(bit % 8)
+    return bytes(damaged)
 
 
 def flip_header(content, rng):
@@ -98,7 +99,7 @@ def blank(content, rng):
 
 
 def overwrite(content, rng):
-    """An extreme number somewhere in the header."""
+    """Write an extreme number somewhere into the header."""
     place, size = rng.integers(96), rng.choice([2, 4, 8])
     return content[:place] + VALUES[rng.integers(4)] * size + content[place + size :]
 
@@ -111,8 +112,8 @@ def scramble(content, rng):
 MUTATIONS = [flip, flip_header, cut, cut_header, leave_out, repeat, blank, overwrite, scramble]
 
 
-def hopeless(rng) -> dict[str, bytes]:
-    """{name: content} of what holds no audio at all."""
+def without_audio(rng) -> dict[str, bytes]:
+    """Return {name: content} of files without any audio."""
     playlist = b"#EXTM3U\n#EXTINF:9,\nhttp://127.0.0.1:9/a.ts\n"
     contents = {f"empty.{suffix}": b"" for suffix in ("wav", "mp3", "m4a")}
     contents |= {f"text.{suffix}": b"no music. " * 99 for suffix in ("wav", "mp3", "ogg", "m4a")}
@@ -122,36 +123,36 @@ def hopeless(rng) -> dict[str, bytes]:
 
 
 def write_fuzzed(folder: Path, seed: int, files: int) -> None:
-    """Fill `folder`: good-*, the untouched files; bad-*, the hopeless ones; and spoiled-*."""
+    """Fill `folder` with intact files good-*, files without audio bad-*, and damaged-*."""
     rng = np.random.default_rng(seed)
     whole = originals(folder)
-    bad, spoiled = hopeless(rng), {}
+    bad, damaged = without_audio(rng), {}
     for suffix, fields in FIELDS.items():
         for field in fields:
             for value in VALUES:
                 name = f"{field[0].decode().strip()}-{field[1]}-{value.hex()}.{suffix}"
-                spoiled[name] = declared(whole[suffix], field, value)
+                damaged[name] = declared(whole[suffix], field, value)
     suffixes = list(whole)
-    for suffix in suffixes:  # the beginning of one format, the rest of another
+    for suffix in suffixes:  # the header of one format, the rest of another
         other = whole[suffixes[rng.integers(len(suffixes))]]
         size = rng.integers(4, 64)
-        spoiled[f"foreign.{suffix}"] = other[:size] + whole[suffix][size:]
-        spoiled[f"renamed.{suffix}"] = other
+        damaged[f"foreign.{suffix}"] = other[:size] + whole[suffix][size:]
+        damaged[f"renamed.{suffix}"] = other
     (folder / "bad-folder.wav").mkdir()
-    for number in range(files - len(spoiled) - len(bad) - 1):
-        # Every way meets every format, as their numbers have no common factor.
+    for number in range(files - len(damaged) - len(bad) - 1):
+        # Every kind is applied to every format, since their numbers have no common factor.
         mutation, suffix = MUTATIONS[number % len(MUTATIONS)], suffixes[number % len(suffixes)]
-        spoiled[f"{number}-{mutation.__name__}.{suffix}"] = mutation(whole[suffix], rng)
+        damaged[f"{number}-{mutation.__name__}.{suffix}"] = mutation(whole[suffix], rng)
     untouched = {f"original.{suffix}": content for suffix, content in whole.items()}
-    for kind, contents in (("good", untouched), ("bad", bad), ("spoiled", spoiled)):
+    for kind, contents in (("good", untouched), ("bad", bad), ("damaged", damaged)):
         for name, content in contents.items():
             (folder / f"{kind}-{name}").write_bytes(content)
 
 
-# ---------------------------------------------------------------- what becomes of them
+# ---------------------------------------------------------------- the cache
 
-# Prints the largest worker's memory in bytes: after the good tracks, and one for ffmpeg, which
-# needs libraries of its own; and after all of them.
+# Prints the largest memory of a worker in bytes: after the good tracks and one for ffmpeg, which
+# loads more libraries; and after all of them.
 PROGRAM = """
 import json, resource, sys
 import pandas as pd
@@ -171,7 +172,7 @@ print(json.dumps(peaks))
 
 
 def output_of(*words) -> str:
-    """What a process prints that ends well, in time, and leaves none of its children behind."""
+    """Return the output of a process, which must succeed in time and leave no children."""
     process = subprocess.Popen(
         [sys.executable, *map(str, words)],
         cwd=ROOT,
@@ -193,46 +194,46 @@ def output_of(*words) -> str:
 
 @pytest.fixture(scope="module")
 def fuzzed(tmp_path_factory):
-    """(audio folder, cache, table of failures, the workers' memory without and with bad files)."""
+    """(audio folder, cache, table of failures, [memory without bad files, with them])."""
     folder, out = tmp_path_factory.mktemp("fuzzed"), tmp_path_factory.mktemp("out")
     write_fuzzed(folder, seed=0, files=FILES)
     peaks = json.loads(output_of("-c", PROGRAM, folder, out))
     return folder, MelCache(out / "1.h5"), pd.read_csv(failures.failures_path(out / "1.h5")), peaks
 
 
-def test_every_track_is_cached_or_has_failed(fuzzed):
+def test_every_track_is_cached_or_listed(fuzzed):
     folder, cache, failed, _ = fuzzed
     names = sorted(path.name for path in folder.iterdir())
     assert len([name for name in names if not name.startswith("good")]) == FILES
     assert sorted([*cache.track_id, *failed["track_id"]]) == names
     assert cache.failed == dict(zip(failed["track_id"], failed["reason"], strict=True))
-    # Both happen often enough to say that the spoiling spoils some files, and not all.
-    spoiled = [name for name in names if name.startswith("spoiled")]
-    assert 30 < sum(name in cache for name in spoiled) < len(spoiled) - 60
+    # Some damaged files must be usable, and some not, for the test to be meaningful.
+    damaged = [name for name in names if name.startswith("damaged")]
+    assert 30 < sum(name in cache for name in damaged) < len(damaged) - 60
 
 
-def test_every_reason_is_one_line_that_was_foreseen(fuzzed):
+def test_every_reason_is_one_line_and_not_unforeseen(fuzzed):
     for name, reason in fuzzed[2].itertuples(index=False):
         assert reason == " ".join(reason.split()) and len(reason) < 150, name
         assert "unforeseen" not in reason and "Traceback" not in reason, f"{name}: {reason}"
         assert not reason.startswith("its decoder"), f"{name}: {reason}"  # crashed, or hung
 
 
-def test_the_good_are_cached_and_the_hopeless_are_not(fuzzed):
+def test_intact_files_are_cached_and_others_are_not(fuzzed):
     folder, cache, failed, _ = fuzzed
     good = sorted(path.name for path in folder.glob("good-*"))
     assert len(good) == 7
     for name in good:
         assert np.array_equal(cache[name], log_mel_of_file(folder / name).astype(np.float16))
-    hopeless = {path.name for path in folder.glob("bad-*")}
-    assert len(hopeless) > 15 and hopeless <= set(failed["track_id"])
+    without_audio = {path.name for path in folder.glob("bad-*")}
+    assert len(without_audio) > 15 and without_audio <= set(failed["track_id"])
 
 
-def test_what_is_cached_is_finite(fuzzed):
+def test_cached_frames_are_finite(fuzzed):
     assert np.isfinite(fuzzed[1].frames).all()
 
 
-def test_a_bad_file_takes_no_more_memory_than_good_ones_may(fuzzed):
-    """30 s at the highest rate that is believed are 48 MB, twice that to put them together."""
+def test_damaged_files_need_no_more_memory(fuzzed):
+    """30 s at the highest accepted rate are 48 MB, and twice that when concatenated."""
     without, with_bad = fuzzed[3]
     assert with_bad - without < 150 * MEGABYTE, f"{without} bytes grew to {with_bad}"

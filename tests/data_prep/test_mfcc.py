@@ -1,4 +1,4 @@
-"""MFCC frames against librosa, on a made signal."""
+"""MFCC frames against librosa and the formula, on a synthetic track."""
 
 import librosa
 import numpy as np
@@ -26,7 +26,7 @@ def mel(music):
     return log_mel(music, ALL)
 
 
-def test_against_librosa(music, mel):
+def test_mfcc_frames_agree_with_librosa(music, mel):
     magnitude = librosa.feature.melspectrogram(
         y=music, sr=SAMPLE_RATE, n_fft=1024, hop_length=512, power=1.0, pad_mode="reflect"
     )
@@ -40,19 +40,19 @@ def test_against_librosa(music, mel):
     assert np.abs(both[:, 20:] - librosa.feature.delta(wanted.T).T).max() < 0.02
 
 
-def test_against_the_formula(mel):
-    """Without librosa: 20 log10 of the mel magnitude, 80 dB deep, orthonormal DCT-II."""
+def test_mfcc_frames_agree_with_the_formula(mel):
+    """20 log10 of the mel magnitude within 80 dB, and an orthonormal DCT-II."""
     level = 20 * np.log10(np.maximum((10.0 ** mel.astype(float) - 1) / 10, 1e-5))
     wanted = scipy.fft.dct(np.maximum(level, level.max() - 80), norm="ortho")[:, :13]
     assert np.abs(mfcc_frames(mel, coefficients=13) - wanted).max() < 0.05
 
 
-def test_the_caches_float16_changes_little(mel):
+def test_mfcc_frames_of_float16_are_close(mel):
     difference = mfcc_frames(mel.astype(np.float16)) - mfcc_frames(mel)
     assert np.abs(difference).mean() < 0.5
 
 
-def test_frames_far_below_the_loudest_are_left_out(mel):
+def test_level_range_drops_quiet_frames(mel):
     quiet = log_mel(0.001 * song(2.0), ALL)
     both = np.concatenate([mel, quiet, np.zeros((5, 128), np.float32)])
     kept = mfcc_frames(both, level_range=40.0)
@@ -62,11 +62,11 @@ def test_frames_far_below_the_loudest_are_left_out(mel):
     np.testing.assert_array_equal(
         kept, every[: len(mel)][np.isin(every[: len(mel), 0], kept[:, 0])]
     )
-    assert len(mfcc_frames(both, level_range=1000.0)) == len(both) - 5  # silence never counts
+    assert len(mfcc_frames(both, level_range=1000.0)) == len(both) - 5  # silence is always dropped
     assert mfcc_frames(both, level_range=40.0, deltas=True).shape == (len(kept), 40)
 
 
-def test_a_silent_track_has_frames_only_where_they_are_not_chosen():
+def test_silent_track_has_frames_without_level_range_only():
     silent = np.zeros((30, 128), np.float16)
     frames = mfcc_frames(silent)
     assert np.isfinite(frames).all() and (frames == frames[0]).all()
@@ -74,17 +74,17 @@ def test_a_silent_track_has_frames_only_where_they_are_not_chosen():
     assert mfcc_frames(silent[:0]).shape == (0, 20)
 
 
-def test_tracks_that_cannot_be_used(mel):
-    with pytest.raises(InputError, match="8 frames, deltas need 9"):
+def test_mfcc_frames_reject_short_tracks_and_nan(mel):
+    with pytest.raises(InputError, match="8 frames, but deltas need 9"):
         mfcc_frames(mel[:8], deltas=True)
     with pytest.raises(InputError, match="NaN"):
         mfcc_frames(np.full((20, 128), np.nan, np.float32))
 
 
-# ---------------------------------------------------------------- of a cache
+# ---------------------------------------------------------------- tracks of a cache
 
 
-def test_frames_of_tracks_end_to_end(small_corpus, tmp_path):
+def test_from_cache_concatenates_the_frames_of_tracks(small_corpus, tmp_path):
     cache = MelCache(small_corpus[2])
     tracks = cache.track_id[[5, 0, 3]]
     for settings in (MfccSettings(), MfccSettings(13, deltas=True, level_range=20.0)):
@@ -96,10 +96,10 @@ def test_frames_of_tracks_end_to_end(small_corpus, tmp_path):
             np.testing.assert_array_equal(
                 frames, mfcc_frames(cache[track], cache.front_end, **settings.to_dict())
             )
-        assert list(tmp_path.iterdir()) == []  # the file has no name, so that nothing can stay
+        assert list(tmp_path.iterdir()) == []  # the file has no name
 
 
-def test_tracks_without_a_loud_frame_are_told_and_spoilt_ones_named(tmp_path):
+def test_from_cache_lists_silent_tracks_and_names_invalid_ones(tmp_path):
     cache = fixtures.write_cache(tmp_path / "cache.h5", nan_track=2)
     cache.frames = np.array(cache.frames)
     cache.frames[cache.start[1] :][: cache.length[1]] = 0
@@ -108,7 +108,7 @@ def test_tracks_without_a_loud_frame_are_told_and_spoilt_ones_named(tmp_path):
     assert found.failed == {"t1": SILENT} and list(found.track_id) == ["t0"]
     with pytest.raises(InputError, match="none of 1 tracks has a frame that is loud enough"):
         TrackFrames.from_cache(cache, np.array(["t1"], object), loud, tmp_path)
-    with pytest.raises(InputError, match=r"cache.h5: 't2': log-mel: holds NaN"):
+    with pytest.raises(InputError, match=r"cache.h5: 't2': log-mel: contains NaN"):
         TrackFrames.from_cache(cache, np.array(["t0", "t2"], object), MfccSettings(), tmp_path)
     with pytest.raises(InputError, match="lacks 1 of 2 tracks, the first 'x'"):
         TrackFrames.from_cache(cache, np.array(["t0", "x"], object), MfccSettings(), tmp_path)
