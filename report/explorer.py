@@ -41,12 +41,10 @@ def write_explorer(
     labels: Sequence[str] = ("genre",),
     neighbours: int = 10,
 ) -> None:
-    """Write the page of tracks as one HTML file.
+    """Write the page of tracks as one HTML file at `path`.
 
     Parameters
     ----------
-    path
-        HTML file to write.
     tracks
         Rows of a split, with the columns `labels`. Labels may be missing.
     maps
@@ -54,8 +52,6 @@ def write_explorer(
         their positions (n, 2), such as from `evaluation.projection.tsne`.
     audio
         Folder that the tracks' paths are relative to; None for a page without audio.
-    title
-        Title of the page.
     labels
         Columns to colour and filter by, besides artist and subset. Labels separated by `|`,
         such as tags, are filtered one by one.
@@ -65,8 +61,8 @@ def write_explorer(
     Raises
     ------
     InputError
-        Not one or two maps; features or positions of another length, or not finite; a missing
-        column; a missing audio folder, or a path that leaves it.
+        No maps or more than two; features or positions that are not finite, or not one per track;
+        a missing column; a missing audio folder, or a path that leaves it.
     """
     path, source = Path(path), "explorer"
     split_csv.check_split(tracks, source)

@@ -39,7 +39,7 @@ PAPER_FIGURES = {
     "tsne by genre after LDA": "arxiv2017, Figure 5",
     "genre by tasks": "agf2018, Figure 3",
 }
-# What draws each.
+# The commands that draw them.
 NEEDS = {
     "ismir2018, Figure 2": "evaluate.py retrieval on features of several numbers of artists",
     "ismir2018, Figure 3": "evaluate.py knn on features of several numbers of artists",
@@ -126,12 +126,12 @@ def draw_training_curves(logs: list[TrainingLog], folder: Path) -> list[Figure]:
 
 
 def _safe_name(text: str) -> str:
-    """Part of a file name; names of weights may hold any character."""
+    """Replace characters that are unsafe in a file name."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", text)
 
 
 def missing_figures(figures: list[Figure]) -> dict[str, str]:
-    """Return {figure of a paper: what would draw it} of those that are not among `figures`."""
+    """Return the papers' figures that are not among `figures`, with what would draw them."""
     present = {figure.paper_figure for figure in figures}
     return {name: need for name, need in NEEDS.items() if name not in present}
 

@@ -1,4 +1,4 @@
-"""Formats: tables as Markdown and LaTeX, and pages from the HTML templates."""
+"""Output formats: tables as Markdown and LaTeX, and pages from the HTML templates."""
 
 import itertools
 import math
@@ -12,7 +12,7 @@ from markupsafe import Markup
 TEMPLATES = Path(__file__).with_name("templates")
 
 LATEX_HEAD = (
-    "% Needs \\usepackage{booktabs,longtable,pdflscape}; names in other scripts than Latin need\n"
+    "% Needs \\usepackage{booktabs,longtable,pdflscape}; non-Latin names need\n"
     "% XeLaTeX or LuaLaTeX.\n"
 )
 _NARROW = r"\setlength{\tabcolsep}{3pt}"

@@ -26,17 +26,14 @@ def describe_groups(
     subgenres: Sequence[str] | None = None,
     top: int = 3,
 ) -> pd.DataFrame:
-    """Describe each group by its largest genres, artists and sub-genres.
+    """Describe each group by its `top` largest genres, artists and sub-genres.
 
     Parameters
     ----------
-    groups
     split
         Its training tracks give the genres of the artists, see `genre_fractions`.
     subgenres
-        Names of the groups' topics, of the word s.
-    top
-        Number of genres, artists and sub-genres named per group.
+        Names of the groups' topics, for groups by the word s.
 
     Returns
     -------
@@ -44,11 +41,6 @@ def describe_groups(
         `group`, its number from 0; `weight`, the mean proportion over all artists; `genres`,
         `artists` and, with sub-genres, `subgenres`: texts such as "rock 0.62; folk 0.21".
         Fractions that round to 0.00 are left out.
-
-    Raises
-    ------
-    InputError
-        No column `genre`, or no artist with a genre.
     """
     genres = genre_fractions(groups, split)
     table = pd.DataFrame(
@@ -65,16 +57,11 @@ def describe_groups(
 
 
 def genre_fractions(groups: ArtistGroups, split: pd.DataFrame) -> pd.DataFrame:
-    """Return the fraction of each genre in each group.
+    """Return the fraction of each genre in each group, (groups, genres) float64.
 
     An artist's genres are those of the artist's training tracks (tracks without a genre are
-    ignored), weighted by the artist's proportion of the group.
-
-    Returns
-    -------
-    DataFrame
-        (groups, genres) float64, genres sorted; rows sum to 1, or to 0 if no artist of the
-        group has a genre.
+    ignored), weighted by the artist's proportion of the group. Rows sum to 1, or to 0 if no
+    artist of the group has a genre.
 
     Raises
     ------

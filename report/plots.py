@@ -31,7 +31,7 @@ STYLE_SHEET = Path(__file__).with_name("templates") / "figures.mplstyle"
 # Colours by Okabe and Ito, which can be told apart with any colour vision.
 COLOURS = ("#000000", "#56B4E9", "#0072B2", "#E69F00", "#D55E00", "#CC79A7", "#009E73")
 GREY = "#BBBBBB"
-# One more marker than colours, so that a pair of both repeats only after 56 lines.
+# One more marker than colours, so that combinations repeat only after 56 lines.
 MARKERS = "sov^DPX*"
 SCORE_COLOURS = {"MAP": "#0072B2", "k-NN": "#E69F00", "linear": "#009E73"}
 # The models of ismir2018 look the same in every figure.
@@ -42,7 +42,7 @@ MODEL_STYLES: dict[str, dict[str, str]] = {
     "mfcc": {"color": "#000000"},
     "untrained": {"color": "#CC79A7"},
 }
-# Colour, marker and horizontal offset of agf2018's networks; their error bars would else overlap.
+# Colour, marker and horizontal offset of agf2018's networks; the offsets keep error bars apart.
 NETWORK_STYLES = {
     "stn": ("#0072B2", "o", -0.1),
     "mtn": ("#D55E00", "s", 0.1),
@@ -64,18 +64,15 @@ CELL_HEIGHT = 0.11  # inches, one row of a heat map
 LETTER_WIDTH = 0.06  # inches
 NAME_LENGTH, TITLE_LENGTH = 24, 40  # characters
 MARKER_AREA = 18  # square points, of a track in a small map and in the legend
-MAX_COLOURED_LABELS = 15  # of a map of tracks, as in the papers
-MAX_LINES = 12  # trainings with names in a figure
+MAX_COLOURED_LABELS = 15  # in a map of tracks, as in the papers
+MAX_LINES = 12  # named trainings in a figure
 MAX_BARS = 40  # groups of bars in a figure
 
 
 def plot_scores_by_features(results: pd.DataFrame, path: str | Path) -> None:
-    """Plot MAP, k-NN and linear accuracy of each set of features as bars, the best MAP on top.
+    """Plot MAP, k-NN and linear accuracy of each set of features, the best MAP on top.
 
-    Raises
-    ------
-    InputError
-        No results, or results of several datasets or labels.
+    Results of several datasets or labels raise `InputError`.
     """
     require_one_dataset(results, path)
     values = tabulate_features(results).set_index("features")[list(SCORES.values())]
@@ -89,12 +86,8 @@ def plot_scores_by_features(results: pd.DataFrame, path: str | Path) -> None:
 def plot_accuracies_by_label(table: pd.DataFrame, title: str, path: str | Path) -> None:
     """Plot the accuracy of each label, one bar per model (ismir2018, Figure 5).
 
-    `table` is from `report.result_tables.tabulate_by_label`.
-
-    Raises
-    ------
-    InputError
-        More labels than `MAX_BARS`.
+    `table` is from `report.result_tables.tabulate_by_label`; more than `MAX_BARS` labels raise
+    `InputError`.
     """
     values = table.set_index(table.columns[0])
     if len(values) > MAX_BARS:
@@ -113,21 +106,10 @@ def plot_scores_by_artists(results: pd.DataFrame, paper: pd.DataFrame, path: str
     """Plot a score against the number of training artists, one line per system or model.
 
     These are ismir2018, Figures 2 to 4, and arxiv2017, Figures 2 and 3. Error bars are over
-    seeds, or else over trials. Several results at one number of artists are small points and
+    seeds if there are several, otherwise over trials. Several results at one number of artists are small points and
     the line is their mean. Systems without training artists, such as MFCC, are dotted
-    horizontal lines; the paper's numbers are dashed lines with hollow markers.
-
-    Parameters
-    ----------
-    results
-        From `evaluation.results.read_results`, of one protocol and dataset.
-    paper
-        The paper's numbers, from `papers.paper_tables.select_paper_numbers`; may be empty.
-
-    Raises
-    ------
-    InputError
-        Results of several datasets or labels, or none with a number of artists.
+    horizontal lines. The paper's numbers, from `papers.paper_tables.select_paper_numbers`, are
+    dashed lines with hollow markers. Results are of one protocol and dataset.
     """
     counted = results.dropna(subset="artists")
     require_one_dataset(counted, path)
@@ -249,24 +231,17 @@ def plot_track_map(
     path: str | Path,
     coloured: int = MAX_COLOURED_LABELS,
 ) -> None:
-    """Plot tracks in the plane, coloured by a label such as artist or genre.
+    """Plot tracks in the plane (n, 2), coloured by labels (n,) such as artist or genre.
 
-    Parameters
-    ----------
-    plane
-        (n, 2) float, from `evaluation.projection.fit_tsne`.
-    labels
-        (n,) str.
-    coloured
-        Number of labels, in the order of the tracks, with a colour and a marker of their own.
-        Tracks of other labels are small and grey.
+    The first labels in the order of the tracks have a colour and a marker of their own; tracks of
+    other labels are small and grey.
     """
     names = list(dict.fromkeys(labels))
     others = np.isin(labels, names[coloured:])
     area = np.clip(10_000 / len(labels), 3, MARKER_AREA)
     with _figure(path, title, legend_columns=0) as (figure, (axes,)):
         axes.set_aspect("equal", adjustable="datalim")
-        axes.set_axis_off()  # only distances mean anything
+        axes.set_axis_off()  # only distances are meaningful
         for name, style in _with_styles(names[:coloured]):
             x, y = plane[labels == name].T
             edge: dict[str, Any] = {"linewidth": 0.3, "edgecolor": "white"}
@@ -361,7 +336,7 @@ def _bars(
 
 
 def _with_styles(items: Iterable) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Each item with the colour and marker of its line."""
+    """Yield each item with the colour and marker of its line."""
     for item, colour, marker in zip(items, itertools.cycle(COLOURS), itertools.cycle(MARKERS)):
         yield item, {"color": colour, "marker": marker}
 

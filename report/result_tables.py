@@ -86,7 +86,7 @@ def describe_coverage(comparison: pd.DataFrame, paper: str) -> str:
     own = cells[cells["paper's"].notna() & cells["note"].ne("quoted by the paper")]
     measured = own["ours"].notna()
     status = own.assign(complete=measured & own["needs"].eq(""), measured=measured)
-    by_cell = status.groupby(["table", *paper_tables.CELL], dropna=False)  # of several features
+    by_cell = status.groupby(["table", *paper_tables.CELL], dropna=False)  # may have several rows
     status = by_cell[["complete", "measured"]].any()
     complete = status["complete"].sum()
     partial, other = status["measured"].sum() - complete, cells["paper's"].isna().sum()
@@ -107,7 +107,7 @@ def make_comparison_tables(results: pd.DataFrame) -> Iterator[ResultTable]:
             for _, group in scores.groupby(["dataset", "label"])
             for line in describe_gains(_at_most_artists(group))
         ]
-        caption = "MAP, k-NN accuracy and linear accuracy; ± over seeds, or else over trials"
+        caption = "MAP, k-NN accuracy and linear accuracy; ± over seeds, otherwise over trials"
         table = tabulate_features(scores.assign(text=_format_values(scores)), "text")
         table[list(SCORES.values())] = table[list(SCORES.values())].astype(object).fillna("")
         yield ResultTable("summary", caption, table, tuple(gains))
@@ -188,7 +188,7 @@ def tabulate_features(results: pd.DataFrame, column: str = "value") -> pd.DataFr
 def tabulate_by_artists(results: pd.DataFrame) -> pd.DataFrame:
     """Return results of a protocol, one row per system and one column per number of artists.
 
-    Cells are "mean ± standard deviation" over trainings that differ only in their seed, or else
+    Cells are "mean ± standard deviation" over trainings that differ only in their seed, otherwise
     over trials. A cell lists all its results if there are several, and is "" if there is none.
     Systems without training artists, such as MFCC, are in the column "no number".
     """
@@ -240,7 +240,7 @@ def enrolment_scores(results: pd.DataFrame) -> pd.DataFrame:
         for system, details in zip(system_names(results), results["details"], strict=True)
         for tracks, value in details.get(BY_ENROLMENT, {}).items()
     ]
-    # JSON has the numbers of tracks as strings, in alphabetical order.
+    # The numbers of tracks are JSON keys, in alphabetical order.
     table = pd.DataFrame(rows, columns=["system", "tracks", "value"])
     return table.sort_values("tracks", kind="stable", ignore_index=True)
 

@@ -35,7 +35,7 @@ def test_latex_contains_no_command_from_a_name():
     assert r"& 0.5000 & 0.1 $\pm$ 0.2 \\" in latex
 
 
-def test_latex_cell_is_no_argument_of_the_line_break_before_it():
+def test_latex_cell_is_not_read_as_argument_of_a_line_break():
     assert "\n{}[1] & {}*" in to_latex(pd.DataFrame({"a": ["[1]"], "b": ["*"]}), "")
 
 

@@ -1,4 +1,4 @@
-"""Descriptions of artist groups, against sums written out, and `evaluate.py groups`."""
+"""Descriptions of artist groups, compared with explicit sums, and `evaluate.py groups`."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""The report: complete, self-contained, and safe whatever names there are."""
+"""The report: complete, self-contained, and safe for any names."""
 
 import json
 import re

@@ -79,7 +79,7 @@ def legend_names(figure):
 
 
 def complete(rows):
-    """Results of rows that end in their seed and details, with the columns of `read_results`."""
+    """Results with the columns of `read_results`, from rows that end in seed and details."""
     columns = ["protocol", "metric", "value", "spread", "dataset", "label", "model", "artists"]
     results = pd.DataFrame(rows, columns=[*columns, "seed", "details"])
     names = results["model"] + "_" + results["artists"].astype(str) + "_" + results["seed"].map(str)
