@@ -10,20 +10,10 @@ from data_prep.datasets.catalog import Catalog, DatasetInfo, Request
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset that script 1 can make a split of.
-
-    Attributes
-    ----------
-    read_catalog
-        Its loader.
-    about
-        Description in one line.
-    info
-        Origin and terms.
-    """
+    """A dataset that script 1 can make a split of."""
 
     read_catalog: Callable[[Request], Catalog]
-    about: str
+    about: str  # description in one line
     info: DatasetInfo
 
 

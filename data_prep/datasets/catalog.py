@@ -12,65 +12,32 @@ import numpy as np
 import pandas as pd
 
 from common.errors import InputError
-from data_prep import split_csv
+from data_prep import published_splits
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """Origin and terms of a dataset.
-
-    Attributes
-    ----------
-    title
-        Full name of the dataset.
-    licence
-        Licences of the lists and of the audio.
-    citation
-        Publication to cite; '' if there is none.
-    homepage
-        Address of the dataset's own page; '' if there is none.
-    lists
-        Names of its published lists in `splits/published_files.csv`, which has their
-        addresses and content ids.
-    metadata
-        What the option --metadata is for; '' if the dataset does not use it.
-    """
+    """Origin and terms of a dataset."""
 
     title: str
-    licence: str
-    citation: str = ""
+    licence: str  # of the lists and of the audio
+    citation: str = ""  # publication to cite
     homepage: str = ""
+    # Names in `splits/published_files.csv`, which has the addresses and content ids.
     lists: tuple[str, ...] = ()
-    metadata: str = ""
+    metadata: str = ""  # what --metadata is used for
 
 
 @dataclass(frozen=True)
 class Request:
-    """Options of a loader; each loader uses those that it needs.
+    """Options of a loader; each loader uses those that it needs."""
 
-    Attributes
-    ----------
-    root
-        Folder of the audio.
-    metadata
-        Folder of the dataset's own lists if the user downloads them, or a local mirror of
-        the published lists.
-    seed
-        Random seed.
-    pattern
-        Pattern of the paths in a folder of music; None uses the tags of the files.
-    workers
-        Number of processes.
-    max_artists
-        Number of artists; None uses all.
-    """
-
-    root: Path
-    metadata: Path | None = None
+    root: Path  # folder of the audio
+    metadata: Path | None = None  # the dataset's own lists, or a mirror of the published ones
     seed: int = 0
-    pattern: str | None = None
-    workers: int = 1
-    max_artists: int | None = None
+    pattern: str | None = None  # of the paths in a folder of music; None reads the files' tags
+    workers: int = 1  # number of processes
+    max_artists: int | None = None  # None reads all artists
 
 
 @dataclass(frozen=True)
@@ -93,23 +60,22 @@ class Catalog:
     missing: int = 0
 
 
+def fetch_lists(info: DatasetInfo, request: Request) -> dict[str, Path]:
+    """Return {name: path} of the dataset's published lists, with verified content."""
+    return {name: published_splits.published_split(name, request.metadata) for name in info.lists}
+
+
 def select_available(table: pd.DataFrame, root: str | Path, notes: Iterable[str] = ()) -> Catalog:
     """Return the tracks whose audio file exists, with a note on the others.
 
     Raises
     ------
     InputError
-        `root` is not a folder or has none of the files, or a path is outside it.
+        `root` is not a folder, or has none of the files.
     """
     root = Path(root)
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; check the path")
-    outside = table["path"].map(split_csv.is_outside)
-    if outside.any():
-        raise InputError(
-            f"{table['path'][outside].iloc[0]!r}: a listed path that is not below {root}; "
-            "download the lists again"
-        )
     available, missing = drop_tracks(
         table,
         find_files(root, table["path"]),
@@ -231,51 +197,23 @@ def unique_names(ids: Iterable[str], names: Iterable[str]) -> dict[str, str]:
     return label
 
 
-def read_tag_names(path: str | Path) -> list[str]:
-    """Return the tags of a list with one tag per line.
-
-    Raises
-    ------
-    InputError
-        A tag is duplicated or contains `|`, which separates the tags in a split.
-    """
-    names = read_lines(path)
-    for number, name in enumerate(names):
-        if "|" in name:
-            raise InputError(f"{path}: the tag {name!r} contains |; rename it")
-        if name in names[:number]:
-            raise InputError(f"{path}: the tag {name!r} is a duplicate; download the list again")
-    return names
-
-
-def join_tags(
-    values: np.ndarray, tags: Sequence[str], tracks: Sequence[str], source: str | Path
-) -> list[str]:
+def join_tags(values: np.ndarray, tags: Sequence[str], source: str | Path) -> list[str]:
     """Return the tags of each track with `|` between them, in the order of `tags`.
 
     Parameters
     ----------
     values
         (tracks, tags) numbers: 1 where a track has a tag, 0 elsewhere.
-    tags, tracks
-        Names of the tags and the tracks.
+    tags
+        (tags,) names.
     source
         File of the values, for messages.
 
     Raises
     ------
     InputError
-        `values` has another shape or contains other values.
+        `values` has another number of tags or contains other values.
     """
-    if values.shape != (len(tracks), len(tags)):
-        raise InputError(
-            f"{source}: its shape is {values.shape}, but {len(tracks)} tracks and {len(tags)} "
-            "tags are listed; download the lists again"
-        )
-    if values.dtype.kind not in "biuf":
-        raise InputError(f"{source}: contains {values.dtype}, not numbers; download it again")
-    wrong = ~((values == 0) | (values == 1)).all(axis=1)
-    if wrong.any():
-        track = tracks[int(np.argmax(wrong))]
-        raise InputError(f"{source}: {track!r} has values other than 0 and 1; download it again")
+    if values.shape[1] != len(tags) or not np.isin(values, (0, 1)).all():
+        raise InputError(f"{source}: not 0 and 1 for {len(tags)} tags; download the lists again")
     return ["|".join(tags[tag] for tag in np.flatnonzero(row)) for row in values]

@@ -5,14 +5,19 @@ format (.wav, .au, .mp3) and in folders, so that a clip is identified by its nam
 one of them, jazz.00054 cannot be decoded.
 """
 
-import re
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from common.errors import InputError
-from data_prep import audio_folder, published_splits, split_csv
-from data_prep.datasets.catalog import Catalog, DatasetInfo, Request, drop_tracks, read_lines
+from data_prep import audio_folder, split_csv
+from data_prep.datasets.catalog import (
+    Catalog,
+    DatasetInfo,
+    Request,
+    drop_tracks,
+    fetch_lists,
+    read_lines,
+)
 
 INFO = DatasetInfo(
     title="GTZAN, fault-filtered",
@@ -29,8 +34,6 @@ INFO = DatasetInfo(
 # Formats of the audio. If a clip exists more than once, the first of these formats is used.
 _SUFFIXES = (".wav", ".au", ".mp3")
 
-_LINE = re.compile(r"([a-z]+)/(\1\.[0-9]{5})\.wav")
-
 
 def read_gtzan(request: Request) -> Catalog:
     """Return the clips of the split that exist below `request.root`, in any folder.
@@ -42,13 +45,8 @@ def read_gtzan(request: Request) -> Catalog:
     InputError
         None of the clips exists, or a list is not the published one.
     """
-    paths = (published_splits.published_split(name, request.metadata) for name in INFO.lists)
-    return gtzan_catalog(dict(zip(split_csv.SUBSETS, paths, strict=True)), request)
-
-
-def gtzan_catalog(lists: dict[str, Path], request: Request) -> Catalog:
-    """Return the catalog of {subset: path of its list}."""
-    table = _read_lists(lists)
+    lists = zip(fetch_lists(INFO, request).values(), split_csv.SUBSETS, strict=True)
+    table = pd.concat([_read_list(path, subset) for path, subset in lists], ignore_index=True)
     paths, notes = _find_clips(request.root)
     table["path"] = [paths.get(track, "") for track in table["track_id"]]
     available, missing = drop_tracks(
@@ -62,27 +60,10 @@ def gtzan_catalog(lists: dict[str, Path], request: Request) -> Catalog:
     return Catalog(available[columns], notes + missing, len(table) - len(available))
 
 
-def _read_lists(lists: dict[str, Path]) -> pd.DataFrame:
-    subset_of: dict[str, str] = {}
-    rows = []
-    for subset, path in lists.items():
-        for line in read_lines(path):
-            match = _LINE.fullmatch(line)
-            if not match:
-                raise InputError(
-                    f"{path}: {line!r} is not genre/genre.00000.wav; download it again"
-                )
-            genre, track = match.groups()
-            if track in subset_of:
-                raise InputError(
-                    f"{path}: {track!r} is also listed in {subset_of[track]}; download the lists "
-                    "again"
-                )
-            subset_of[track] = subset
-            rows.append((track, "", genre, subset))
-    if not rows:
-        raise InputError(f"{path}: lists no track; download it again")
-    return pd.DataFrame(rows, columns=["track_id", "artist", "genre", "subset"])
+def _read_list(path: Path, subset: str) -> pd.DataFrame:
+    names = [PurePosixPath(line).stem for line in read_lines(path)]
+    genres = [name.partition(".")[0] for name in names]
+    return pd.DataFrame({"track_id": names, "artist": "", "genre": genres, "subset": subset})
 
 
 def _find_clips(root: Path) -> tuple[dict[str, str], list[str]]:

@@ -5,7 +5,6 @@ Paths below the audio folder are those of the published dictionary, for example
 `7digital_id/artist_index/track_index`; the tag set has lists of MSD ids.
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -14,15 +13,16 @@ import numpy as np
 import pandas as pd
 
 from common.errors import InputError
-from data_prep import published_splits, split_csv
+from data_prep import split_csv
 from data_prep.artist_split import SUBSET_SIZES, TRACKS_PER_ARTIST
 from data_prep.datasets.catalog import (
     Catalog,
     DatasetInfo,
     Request,
     drop_tracks,
+    fetch_lists,
     join_tags,
-    read_tag_names,
+    read_lines,
     select_available,
 )
 from data_prep.datasets.pickled_lists import load_pickled_dict, load_pickled_texts
@@ -56,7 +56,6 @@ TAG_SET_INFO = replace(
     lists=(TAGS, TRAIN, TEST, TAG_VECTORS, IDS, PATHS),
 )
 
-_ROW = re.compile(r"([^/]+)/([0-9]+)/([0-9]+)")
 _REMEDY = "download it again"
 
 
@@ -72,30 +71,7 @@ def read_msd(request: Request) -> Catalog:
     InputError
         The list has too few artists, no preview exists, or a list is not the published one.
     """
-    return artist_catalog(_published_lists(INFO, request), request)
-
-
-def read_msd_tags(request: Request) -> Catalog:
-    """Return tracks with Last.fm's 50 most frequent tags, whose artists are unknown.
-
-    From the published training list, 90,000 tracks are drawn at random: 75,000 for train and
-    15,000 for valid. The published test list is test. If fewer than 90,000 tracks exist, they
-    are divided in the same ratio. `track_id` is that of the MSD.
-
-    Raises
-    ------
-    InputError
-        No preview exists, or a list is not the published one.
-    """
-    return tag_catalog(_published_lists(TAG_SET_INFO, request), request)
-
-
-def _published_lists(info: DatasetInfo, request: Request) -> dict[str, Path]:
-    return {name: published_splits.published_split(name, request.metadata) for name in info.lists}
-
-
-def artist_catalog(files: dict[str, Path], request: Request) -> Catalog:
-    """Return the catalog of the artist set from {published name: file}."""
+    files = fetch_lists(INFO, request)
     path = files[ARTIST_LIST]
     table = _read_artist_list(path)
     available = len(table) // TRACKS_PER_ARTIST
@@ -115,34 +91,19 @@ def artist_catalog(files: dict[str, Path], request: Request) -> Catalog:
     return select_available(table, request.root, without_path + repeated)
 
 
-def _read_artist_list(path: Path) -> pd.DataFrame:
-    """Return the columns track_id, artist and number; each 20 rows belong to one artist."""
-    rows = load_pickled_texts(path)
-    fields = []
-    for index, row in enumerate(rows):
-        match = _ROW.fullmatch(row)
-        if not match:
-            raise InputError(f"{path}: row {index + 1}: {row!r} is not id/artist/track; {_REMEDY}")
-        fields.append((match[1], int(match[2]), int(match[3])))
-    size = TRACKS_PER_ARTIST
-    if len(rows) % size:
-        raise InputError(f"{path}: its {len(rows)} rows are not {size} per artist; {_REMEDY}")
-    table = pd.DataFrame(fields, columns=["track_id", "artist", "number"])
-    artists = table["artist"].to_numpy().reshape(-1, size)
-    numbers = np.sort(table["number"].to_numpy().reshape(-1, size))
-    wrong = (artists != artists[:, :1]).any(axis=1) | (numbers != np.arange(size) + 1).any(axis=1)
-    wrong |= pd.Series(artists[:, 0]).duplicated().to_numpy()
-    if wrong.any():
-        index = int(np.argmax(wrong)) * size
-        raise InputError(
-            f"{path}: row {index + 1}: {rows[index]!r} is not the first of tracks 1 to {size} of a "
-            f"new artist; {_REMEDY}"
-        )
-    return table
+def read_msd_tags(request: Request) -> Catalog:
+    """Return tracks with Last.fm's 50 most frequent tags, whose artists are unknown.
 
+    From the published training list, 90,000 tracks are drawn at random: 75,000 for train and
+    15,000 for valid. The published test list is test. If fewer than 90,000 tracks exist, they
+    are divided in the same ratio. `track_id` is that of the MSD.
 
-def tag_catalog(files: dict[str, Path], request: Request) -> Catalog:
-    """Return the catalog of the tag set from {published name: file}."""
+    Raises
+    ------
+    InputError
+        No preview exists, or a list is not the published one.
+    """
+    files = fetch_lists(TAG_SET_INFO, request)
     table = _read_tag_lists(files[TRAIN], files[TEST], request.seed)
     id_of = load_pickled_dict(files[IDS])
     table, without_id = drop_tracks(
@@ -166,18 +127,32 @@ def tag_catalog(files: dict[str, Path], request: Request) -> Catalog:
     notes = without_id + without_path + repeated + untagged
     catalog = select_available(table, request.root, notes)
     table, too_few = _draw_training_tracks(catalog.table, request.root)
-    tags = read_tag_names(files[TAGS])
-    table["tags"] = _track_tags(table["track_id"], vectors, tags, files[TAG_VECTORS])
+    matrix = np.stack([np.ravel(vectors[track]) for track in table["track_id"]])
+    table["tags"] = join_tags(matrix, read_lines(files[TAGS]), files[TAG_VECTORS])
     table = table[["track_id", "path", "artist", "tags", "subset"]]
     return Catalog(table, catalog.notes + too_few, catalog.missing)
+
+
+def _read_artist_list(path: Path) -> pd.DataFrame:
+    """Return the columns track_id, artist and number; each 20 rows belong to one artist."""
+    rows = (text.split("/") for text in load_pickled_texts(path))
+    try:
+        fields = [(track, int(artist), int(number)) for track, artist, number in rows]
+        table = pd.DataFrame(fields, columns=["track_id", "artist", "number"])
+        artists = table["artist"].to_numpy().reshape(-1, TRACKS_PER_ARTIST)
+        numbers = np.sort(table["number"].to_numpy().reshape(-1, TRACKS_PER_ARTIST))
+    except ValueError as error:
+        raise InputError(f"{path}: not a list of id/artist/track ({error}); {_REMEDY}") from error
+    if (artists != artists[:, :1]).any() or (numbers != np.arange(TRACKS_PER_ARTIST) + 1).any():
+        raise InputError(
+            f"{path}: its rows are not tracks 1 to {TRACKS_PER_ARTIST} of each artist; {_REMEDY}"
+        )
+    return table
 
 
 def _read_tag_lists(train: Path, test: Path, seed: int) -> pd.DataFrame:
     """Return both lists with the random `order` in which tracks of the training list are drawn."""
     train_ids, test_ids = load_pickled_texts(train), load_pickled_texts(test)
-    both = set(train_ids).intersection(test_ids)
-    if both:
-        raise InputError(f"{test}: {min(both)!r} is also in {train.name}; download the lists again")
     # The order covers the whole list, so that a missing file hardly changes what is drawn.
     order = np.random.default_rng(seed).permutation(len(train_ids))
     return pd.DataFrame(
@@ -214,13 +189,3 @@ def _add_paths(
     table = table.assign(path=[str(path) for path in paths])
     has_path = [path is not None for path in paths]
     return drop_tracks(table, has_path, source, "without a path", remedy=_REMEDY)
-
-
-def _track_tags(tracks: pd.Series, vectors: dict, tags: list[str], source: Path) -> list[str]:
-    rows = [np.ravel(vectors[track]) for track in tracks]
-    for track, row in zip(tracks, rows, strict=True):
-        if len(row) != len(tags):
-            raise InputError(
-                f"{source}: {track!r} has {len(row)} values for {len(tags)} tags; {_REMEDY}"
-            )
-    return join_tags(np.stack(rows), tags, tracks, source)

@@ -4,20 +4,19 @@ The lists are Python 2 pickles of names such as `0/artist-album-01-title-0-29.np
 beside them are 0 and 1 with shape (clips, 50), and the audio has the same paths with .mp3.
 """
 
-import re
 from pathlib import Path
 
 import pandas as pd
 
 from common import arrays
-from common.errors import InputError
-from data_prep import published_splits, split_csv
+from data_prep import split_csv
 from data_prep.datasets.catalog import (
     Catalog,
     DatasetInfo,
     Request,
+    fetch_lists,
     join_tags,
-    read_tag_names,
+    read_lines,
     select_available,
 )
 from data_prep.datasets.pickled_lists import load_pickled_texts
@@ -38,8 +37,6 @@ INFO = DatasetInfo(
     metadata="a folder with the published lists (default: download them)",
 )
 
-_NAME = re.compile(r"([^/]+/([^/-]+)-([^/-]+)-[^/]+)\.npy")
-
 
 def read_mtat(request: Request) -> Catalog:
     """Return the clips of the split that exist below `request.root`, the folder of `0` to `f`.
@@ -52,37 +49,27 @@ def read_mtat(request: Request) -> Catalog:
     InputError
         None of the clips exists, or a list or array is not the published one.
     """
-    paths = {name: published_splits.published_split(name, request.metadata) for name in INFO.lists}
-    subsets = {subset: (paths[listed], paths[y]) for subset, (listed, y) in _LISTS.items()}
-    return mtat_catalog(subsets, paths[_TAGS], request)
-
-
-def mtat_catalog(subsets: dict[str, tuple[Path, Path]], tags: Path, request: Request) -> Catalog:
-    """Return the catalog of {subset: (list, array)} and the list of tags."""
-    names = read_tag_names(tags)
+    files = fetch_lists(INFO, request)
+    tags = read_lines(files[_TAGS])
     table = pd.concat(
-        [_read_clips(*files, names).assign(subset=subset) for subset, files in subsets.items()],
+        [
+            _read_clips(files[listed], files[values], tags).assign(subset=subset)
+            for subset, (listed, values) in _LISTS.items()
+        ],
         ignore_index=True,
     )
-    duplicated = table[table["track_id"].duplicated()]
-    if len(duplicated):
-        track, subset = duplicated[["track_id", "subset"]].iloc[0]
-        raise InputError(
-            f"{subsets[subset][0]}: {track!r} is a duplicate; download the lists again"
-        )
     return select_available(table, request.root)
 
 
 def _read_clips(path: Path, values: Path, tags: list[str]) -> pd.DataFrame:
-    rows = []
-    for name in load_pickled_texts(path):
-        match = _NAME.fullmatch(name)
-        if not match:
-            raise InputError(
-                f"{path}: {name!r} is not 0/artist-album-01-title-0-29.npy; download it again"
-            )
-        track, artist, album = match.groups()
-        rows.append((track, f"{track}.mp3", artist, album))
-    table = pd.DataFrame(rows, columns=["track_id", "path", "artist", "album"])
-    matrix = arrays.load_npy(values, ndim=2)
-    return table.assign(tags=join_tags(matrix, tags, table["track_id"], values))
+    tracks = [name.removesuffix(".npy") for name in load_pickled_texts(path)]
+    parts = [track.rpartition("/")[2].split("-") for track in tracks]
+    return pd.DataFrame(
+        {
+            "track_id": tracks,
+            "path": [f"{track}.mp3" for track in tracks],
+            "artist": [part[0] for part in parts],
+            "album": [part[1] for part in parts],
+            "tags": join_tags(arrays.load_npy(values, ndim=2), tags, values),
+        }
+    )
