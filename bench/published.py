@@ -12,9 +12,10 @@ import numpy as np
 
 from data_prep.mel import SEGMENT
 from data_prep.mel_cache import MelCache
-from models.encoder import BANDS, build_encoder, normalisation
+from models.encoder import BANDS, build_encoder, normalisation_layer
 from models.keras_backend import keras
 from models.siamese import HingeLoss
+from training.config import SiameseConfig
 
 layers, ops = keras.layers, keras.ops
 
@@ -29,13 +30,15 @@ def write_tracks(cache: MelCache, folder: Path) -> list[Path]:
 
 def build_towers(mean: float, std: float, negatives: int = 4) -> keras.Model:
     """Return a model that applies the encoder to six inputs in separate passes."""
-    encoder, normalise = build_encoder(), normalisation(mean, std)
+    encoder, normalise = build_encoder(), normalisation_layer(mean, std)
     inputs = [keras.Input((SEGMENT, BANDS)) for _ in range(2 + negatives)]
     unit = layers.UnitNormalization(axis=-1)
     anchor, *others = [unit(encoder(normalise(segment))) for segment in inputs]
     cosines = [ops.sum(anchor * other, axis=-1, keepdims=True) for other in others]
     model = keras.Model(inputs, ops.concatenate(cosines, axis=-1))
-    model.compile(keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True), loss=HingeLoss())
+    model.compile(
+        keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True), loss=HingeLoss(SiameseConfig.margin)
+    )
     return model
 
 

@@ -44,6 +44,7 @@ from models.encoder import build_encoder
 from models.keras_backend import keras
 from models.siamese import HingeLoss, build_siamese, within_margin
 from training.checkpoints import TrainingRun
+from training.config import SiameseConfig
 from training.data_placement import Placement
 from training.devices import open_devices
 from training.loop import Task, TrainingSchedule, fit
@@ -52,7 +53,7 @@ CACHED = 1000  # distinct tracks in the cache
 TRACKS, VALID = 15, 3  # training and validation tracks per artist
 ARTISTS = 5000
 SIZES = (500, 1000, 2000, 5000, 10000)  # artists, for the published method
-BATCH, NEGATIVES = {"siamese": 15, "basic": 15, "agf": 64}, 4
+BATCH, NEGATIVES = {"siamese": 15, "basic": 15, "agf": 64}, SiameseConfig.negatives
 STEPS = {"siamese": 400, "basic": 1000, "agf": 150}  # per epoch; the papers have 330 to 5,000
 GENRES = 16
 VALIDATED = {"siamese": True, "basic": True, "agf": False}  # as in the papers
@@ -140,7 +141,8 @@ def make_model(kind: str, cache: mel_cache.MelCache, precision: str = "float32")
     if kind == "basic":
         model = build_basic(encoder, ARTISTS, "softmax", **norm)
         return model, "sparse_categorical_crossentropy", ["accuracy"]
-    return build_siamese(encoder, NEGATIVES, **norm), HingeLoss(), [within_margin()]
+    margin = SiameseConfig.margin
+    return build_siamese(encoder, NEGATIVES, **norm), HingeLoss(margin), [within_margin(margin)]
 
 
 RUNS = itertools.count()

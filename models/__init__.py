@@ -1,4 +1,1 @@
-"""The models of the papers: their networks, weights and training loop; and the baselines beside.
-
-The baselines (GMM-UBM, i-vector, PLDA) need no network: only modules with one import Keras.
-"""
+"""The networks of ismir2018, their weights, and the embeddings that they compute."""

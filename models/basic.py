@@ -1,7 +1,7 @@
-"""The basic model: which artist is it?  And the tag model, the same with tags."""
+"""The basic model (which artist?) and the tag model of ismir2018."""
 
 from data_prep.mel import SEGMENT
-from models.encoder import BANDS, normalisation
+from models.encoder import BANDS, normalisation_layer
 from models.keras_backend import keras
 
 layers = keras.layers
@@ -10,21 +10,21 @@ layers = keras.layers
 def build_basic(
     encoder: keras.Model, outputs: int, activation: str, *, mean: float, std: float
 ) -> keras.Model:
-    """The encoder under one dense layer.
+    """Return the encoder with one dense layer on top (ismir2018, section 3.1).
 
     Parameters
     ----------
     outputs, activation
-        Artists and "softmax" (ismir2018 section 3.1), or tags and "sigmoid"
-        (the paper's tag model).
+        Number of artists and "softmax", or number of tags and "sigmoid".
     mean, std
-        Of the training tracks' log-mel, which enters as it is in the cache.
+        Mean and standard deviation of the training tracks' log-mels.
 
     Returns
     -------
-    keras.Model, (batch, 129, 128) log-mel -> (batch, outputs) probabilities.
+    keras.Model
+        From log-mels (batch, 129, 128) to probabilities (batch, outputs).
     """
     segment = keras.Input((SEGMENT, BANDS), name="segment")
-    feature = encoder(normalisation(mean, std)(segment))
-    classes = layers.Dense(outputs, activation=activation, name="classes")(feature)
+    embedding = encoder(normalisation_layer(mean, std)(segment))
+    classes = layers.Dense(outputs, activation=activation, name="classes")(embedding)
     return keras.Model(segment, classes, name="basic" if activation == "softmax" else "tag")

@@ -1,4 +1,4 @@
-"""The 1-D CNN that all three models of ismir2018 share."""
+"""The 1-D CNN that all models of ismir2018 share."""
 
 import random
 
@@ -8,9 +8,9 @@ from models.keras_backend import keras
 layers, regularizers = keras.layers, keras.regularizers
 
 BANDS = 128  # mel bands of the input
-FEATURE = 256  # dimensions of a song's feature
+EMBEDDING = 256  # dimensions of the output
 
-# (filters, kernel, max pool), ismir2018 section 3.1 and the published code.
+# (filters, kernel size, pool size), ismir2018 section 3.1 and the published code.
 BLOCKS = ((128, 4, 4), (128, 4, 4), (128, 4, 4), (128, 2, 2), (256, 1, None))
 
 
@@ -21,29 +21,28 @@ def build_encoder(
     precision: str = "float32",
     synchronised: bool = False,
 ) -> keras.Model:
-    """The encoder: one normalised 3 s segment of log-mel to its 256-d feature.
+    """Return the encoder, from a normalised 3 s segment of log-mel to its embedding.
 
-    Five blocks of convolution over time (`same` padding, He-uniform), batch
-    normalisation, ReLU and max pooling; then the average over what is left of
-    time, which is one frame.
+    Five blocks of convolution over time (`same` padding, He uniform), batch normalisation,
+    ReLU and max pooling are followed by the mean over the remaining time, which is one frame.
 
     Parameters
     ----------
     dropout
-        After the last activation. ismir2018 says 0.5 for all models; the
-        published training code, which made the released weights, applies none.
+        Dropout rate after the last activation.
     l2
-        Weight of the penalty on the convolutions' kernels.
+        Weight of the L2 penalty on the kernels.
     precision
-        "float32"; or "mixed": weights in float32, computed with in bfloat16,
-        whose range needs no scaling of the loss.
+        "float32", or "mixed": computation in bfloat16 with weights in float32. The range of
+        bfloat16 needs no scaling of the loss.
     synchronised
-        Take a batch's statistics over all devices that share it: TensorFlow
-        has to be told, JAX always does.
+        Whether batch normalisation takes its statistics over all devices that share a batch.
+        JAX always does.
 
     Returns
     -------
-    keras.Model, (batch, 129, 128) float32 -> (batch, 256) float32.
+    keras.Model
+        From (batch, 129, 128) float32 to (batch, 256) float32.
     """
     dtype = "mixed_bfloat16" if precision == "mixed" else "float32"
     segment = x = keras.Input((SEGMENT, BANDS), name="segment")
@@ -67,23 +66,20 @@ def build_encoder(
         x = layers.ReLU(dtype=dtype, name=f"relu{number}")(x)
         if pool:
             x = layers.MaxPooling1D(pool, dtype=dtype, name=f"pool{number}")(x)
-    # With a seed of its own: torch draws others from a state that no model holds, and so no
-    # checkpoint. It comes from Python's generator, which Keras' set_random_seed seeds.
+    # An explicit seed gives the layer a state of its own, which checkpoints contain: without it,
+    # torch draws from a global state. Keras' set_random_seed seeds Python's generator too.
     seed = random.randrange(2**31)
     x = layers.Dropout(dropout, seed=seed, dtype=dtype, name="dropout")(x)
-    feature = layers.GlobalAveragePooling1D(dtype="float32", name="feature")(x)
-    return keras.Model(segment, feature, name="encoder")
+    embedding = layers.GlobalAveragePooling1D(dtype="float32", name="feature")(x)
+    return keras.Model(segment, embedding, name="encoder")
 
 
 def log_mel_model(encoder: keras.Model, mean: float, std: float) -> keras.Model:
-    """The encoder under its normalisation: (batch, 129, 128) plain log-mel -> (batch, 256).
-
-    `mean` and `std` are those of the training tracks.
-    """
+    """Return the encoder with its normalisation: log-mels (batch, 129, 128) to (batch, 256)."""
     segment = keras.Input((SEGMENT, BANDS), name="segment")
-    return keras.Model(segment, encoder(normalisation(mean, std)(segment)))
+    return keras.Model(segment, encoder(normalisation_layer(mean, std)(segment)))
 
 
-def normalisation(mean: float, std: float) -> layers.Layer:
-    """(log-mel - mean) / std with the scalars of the training tracks, as a layer."""
+def normalisation_layer(mean: float, std: float) -> layers.Layer:
+    """Return (log-mel - mean) / std as a layer, with the scalars of the training tracks."""
     return layers.Rescaling(1.0 / std, offset=-mean / std, name="normalise")

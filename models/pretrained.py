@@ -1,10 +1,9 @@
-"""Encoder weights: the authors' released files, and our own.
+"""Encoder weights: the files that the authors released, and our own.
 
-Both are HDF5 in the layout of Keras 2: a list of layer names, and for each
-layer a group with its arrays. They are read as arrays only, told apart by
-their shapes and taken in their order, for names vary from file to file
-(`conv1d_1`, `conv1d_25` …). Nothing in a file is ever executed, its model
-configuration least of all.
+Both are HDF5 in the layout of Keras 2: a list of layer names, and per layer a group with its
+arrays. The files of Keras 3 are read too. Layers are recognised by the shapes of their arrays and
+taken in their order, because names differ between files (`conv1d_1`, `conv1d_25`). Only arrays
+are read: nothing in a file is executed, and its model configuration is ignored.
 """
 
 import contextlib
@@ -20,21 +19,20 @@ import h5py
 import numpy as np
 
 from common import hdf5, provenance
-from common.download import git_blob_id
+from common.download import blob_id
 from common.errors import InputError
 from common.files import file_sha256
 from models.basic import build_basic
-from models.encoder import BANDS, BLOCKS, FEATURE, build_encoder, log_mel_model
+from models.encoder import BANDS, BLOCKS, EMBEDDING, build_encoder, log_mel_model
 from models.keras_backend import keras
 from models.released_weights import fetch_released, released_models
 
-# Of the training songs of the released weights (ismir2018's published code).
+# Of the training tracks of the released weights (published code of ismir2018).
 RELEASED_MEAN, RELEASED_STD = 0.22620339, 0.25794547
 
-_KINDS = {(3, 1): "conv", (1, 1, 1, 1): "norm", (2, 1): "dense"}  # by dimensions of the arrays
-_LARGEST = 1 << 28  # bytes of all arrays together; the largest released model has a tenth of it
-# What h5py and zipfile raise over a damaged file, and numpy and we over one that lacks something.
-_DAMAGE = (
+_MAX_BYTES = 1 << 28  # of all arrays together; the largest released model has a tenth of it
+# Raised by h5py and zipfile for a damaged file, and by NumPy and this module for an incomplete one.
+_DAMAGE_ERRORS = (
     AttributeError,
     EOFError,
     KeyError,
@@ -49,23 +47,22 @@ _DAMAGE = (
 
 @dataclass(frozen=True)
 class Weights:
-    """What a weights file holds, ready to be put into an encoder.
+    """The content of a weights file.
 
     Attributes
     ----------
     name
-        The registry's name, that of the run which made the file, or the file's stem.
+        Name of the released model or of the run that made the file, or the file's stem.
     encoder_arrays
-        Kernel, bias, gamma, beta, moving mean, moving variance, five times over.
+        Kernel, bias, gamma, beta, moving mean and moving variance, five times.
     head
         [kernel, bias] of the dense layer after the encoder, or None.
     mean, std
-        The scalars that its input is normalised with.
+        Scalars that normalise the input.
     provenance
-        What a feature file says of it: name, sha256, model, artists, seed.
+        Name, sha256, model, number of artists, seed, mean and std, as feature files record it.
     trained_on
-        The names of the artists that it was trained on; none where they are not known,
-        as of the released files.
+        Names of the training artists; empty if unknown, as for the released files.
     """
 
     name: str
@@ -78,64 +75,88 @@ class Weights:
 
 
 def load_weights(name_or_path: str, mirror: str | Path | None = None) -> Weights:
-    """Read weights by registry name (`siamese_5000`) or from an .h5 or .keras file.
+    """Read the weights of a released model, or of an .h5 or .keras file.
 
-    A name is looked up in the mirror folder (this argument, or the environment
-    variable MUSIC_MIRROR), else downloaded once into the user's cache folder;
-    either way its git blob id is verified.
+    Parameters
+    ----------
+    name_or_path
+        Name of a released model such as `siamese_5000`, or a path.
+    mirror
+        Folder with the released files; by default the environment variable MUSIC_MIRROR.
+        Without either, a file is downloaded once into the user's cache folder. Its content
+        is verified in any case.
 
     Raises
     ------
     InputError
-        Unknown name, no network, content other than published, damaged file,
-        or a network that is not this encoder.
+        The name is unknown, there is no network, the content is not the published one, the
+        file is damaged, or it contains another network.
     """
     path = Path(name_or_path)
-    known = released_models()
-    if str(name_or_path) in known:
+    released = released_models()
+    if str(name_or_path) in released:
         path = fetch_released(str(name_or_path), mirror)
     elif path.suffix not in (".h5", ".keras"):
         raise InputError(
-            f"{name_or_path}: neither an .h5 or .keras file nor a released model; "
-            f"released are {', '.join(known)}"
+            f"{name_or_path}: neither an .h5 or .keras file nor a released model; the released "
+            f"models are {', '.join(released)}"
         )
     elif not path.is_file():
         raise InputError(f"{path}: no such weights file; check the path")
-    return _read(path)
+    return _read_weights(path)
 
 
 def load_encoder(name_or_path: str, mirror: str | Path | None = None) -> keras.Model:
-    """The encoder with these weights: (batch, 129, 128) plain log-mel -> (batch, 256).
+    """Return a trained encoder with the normalisation of its input.
 
-    `models.embeddings.extract_embeddings` takes it to whole tracks; see `load` for the arguments.
+    Parameters
+    ----------
+    name_or_path, mirror
+        See `load_weights`.
+
+    Returns
+    -------
+    keras.Model
+        From log-mels (batch, 129, 128) to embeddings (batch, 256).
+        `models.embeddings.extract_embeddings` applies it to whole tracks.
+
+    Examples
+    --------
+    >>> load_encoder("siamese_5000").output_shape  # doctest: +SKIP
+    (None, 256)
     """
-    loaded = load_weights(name_or_path, mirror)
-    return log_mel_model(encoder_from(loaded), loaded.mean, loaded.std)
+    weights = load_weights(name_or_path, mirror)
+    return log_mel_model(encoder_from(weights), weights.mean, weights.std)
 
 
-def encoder_from(weights: Weights, **settings) -> keras.Model:
-    """An encoder of normalised log-mel carrying the weights; `build_encoder` has the settings."""
-    encoder = build_encoder(**settings)
+def encoder_from(weights: Weights, **options) -> keras.Model:
+    """Return an encoder of normalised log-mels with these weights.
+
+    Parameters
+    ----------
+    **options
+        See `build_encoder`.
+    """
+    encoder = build_encoder(**options)
     encoder.set_weights(weights.encoder_arrays)
     return encoder
 
 
 def classifier_from(weights: Weights) -> keras.Model:
-    """The whole basic model of a file that has its softmax layer, taking plain log-mel.
+    """Return the basic or tag model, from log-mels to the probabilities of its classes.
 
     Raises
     ------
     InputError
-        The file holds an encoder alone.
+        The weights are those of an encoder alone.
     """
     if weights.head is None:
-        raise InputError(f"{weights.name}: holds no classes, only an encoder")
-    kernel, bias = weights.head
+        raise InputError(f"{weights.name}: contains an encoder only and no classes")
     activation = "sigmoid" if weights.provenance.get("model") == "tag" else "softmax"
-    model = build_basic(
-        encoder_from(weights), len(bias), activation, mean=weights.mean, std=weights.std
-    )
-    model.get_layer("classes").set_weights([kernel, bias])
+    outputs = len(weights.head[1])
+    encoder = encoder_from(weights)
+    model = build_basic(encoder, outputs, activation, mean=weights.mean, std=weights.std)
+    model.get_layer("classes").set_weights(weights.head)
     return model
 
 
@@ -148,11 +169,11 @@ def save_weights(
     made_from: dict,
     trained_on: Sequence[str] = (),
 ) -> None:
-    """Write a trained model's encoder, and its dense layer if it has one, whole.
+    """Write the encoder of a trained model, and its dense layer if it has one.
 
-    The layout is the released files' own; what they lack stands in root
-    attributes: `mean`, `std` and the provenance record `made_from`; and in the dataset
-    `trained_on`, the artists' names.
+    The layout is that of the released files. In addition there are the root attributes
+    `mean`, `std` and `made_from`, a provenance record, and the dataset `trained_on`, the names
+    of the training artists.
     """
     layers = [layer for layer in model.get_layer("encoder").layers if layer.weights]
     layers += [layer for layer in model.layers if layer.name == "classes"]
@@ -163,92 +184,88 @@ def save_weights(
         group = file.create_group("model_weights")
         group.attrs["layer_names"] = [layer.name for layer in layers]
         for layer in layers:
+            layer_group = group.create_group(layer.name)
             arrays = {
                 f"{layer.name}/{variable.name}:0": keras.ops.convert_to_numpy(variable.value)
                 for variable in layer.weights
             }
-            own = group.create_group(layer.name)
-            own.attrs["weight_names"] = list(arrays)
+            layer_group.attrs["weight_names"] = list(arrays)
             for name, array in arrays.items():
-                own[name] = array
+                layer_group[name] = array
 
 
 # ---------------------------------------------------------------- reading files
 
 
-def _read(path: Path) -> Weights:
-    with _hdf5_of(path) as file:
-        kernels, norms, dense = _by_shape(_layers(file), path)
-        inputs, mean, std = _own_attributes(file)
-        own = file.id.links.exists(b"trained_on")
-        trained_on = hdf5.read_strings(file, "trained_on") if own else ()
-    blob = git_blob_id(path)
-    published = next((row for row in released_models().values() if row["git_blob"] == blob), None)
-    known = provenance.describe_model(published or inputs)
-    origin = {
-        **known,
-        "name": known["name"] or path.stem,
-        "sha256": file_sha256(path),
-        "mean": mean,
-        "std": std,
-    }
-    blocks = [array for pair in zip(kernels, norms, strict=True) for both in pair for array in both]
-    return Weights(origin["name"], blocks, dense, mean, std, origin, trained_on)
+def _read_weights(path: Path) -> Weights:
+    with _open_weights(path) as file:
+        encoder_arrays, head = _sort_layers(_read_layers(file), path)
+        inputs, mean, std = _read_attributes(file)
+        has_artists = file.id.links.exists(b"trained_on")
+        trained_on = hdf5.read_strings(file, "trained_on") if has_artists else ()
+    blob = blob_id(path)
+    released = next((row for row in released_models().values() if row["git_blob"] == blob), None)
+    model = provenance.describe_model(released or inputs)
+    name = model["name"] or path.stem
+    record = {**model, "name": name, "sha256": file_sha256(path), "mean": mean, "std": std}
+    return Weights(name, encoder_arrays, head, mean, std, record, trained_on)
 
 
 @contextlib.contextmanager
-def _hdf5_of(path: Path) -> Iterator[h5py.File]:
-    """The HDF5 file itself, or the one inside a .keras archive; damage becomes an InputError."""
+def _open_weights(path: Path) -> Iterator[h5py.File]:
+    """Open the HDF5 file, or the one inside a .keras archive; damage becomes an InputError."""
     try:
         if h5py.is_hdf5(path) or not zipfile.is_zipfile(path):
             with hdf5.open_file(path) as file:
                 yield file
             return
         with tempfile.TemporaryDirectory() as folder:
-            unpacked = Path(folder, "model.weights.h5")
-            unpacked.write_bytes(_archived(path))
+            extracted = Path(folder, "model.weights.h5")
+            extracted.write_bytes(_read_archive(path))
             try:
-                with hdf5.open_file(unpacked) as file:
+                with hdf5.open_file(extracted) as file:
                     yield file
-            except InputError as error:  # names what it read, which the user never saw
-                raise InputError(str(error).replace(str(unpacked), str(path))) from error
-    except _DAMAGE as error:
+            except InputError as error:  # name the file that the user knows
+                raise InputError(str(error).replace(str(extracted), str(path))) from error
+    except _DAMAGE_ERRORS as error:
         raise InputError(
-            f"{path}: holds no Keras weights, or damaged ones; make or download it again"
+            f"{path}: contains no Keras weights, or damaged ones; make or download it again"
         ) from error
 
 
-def _archived(path: Path) -> bytes:
-    """The weights in a .keras archive, of which nothing else is read, and no name followed."""
+def _read_archive(path: Path) -> bytes:
+    """Return the weights in a .keras archive; its other members are not read."""
     with zipfile.ZipFile(path) as archive:
         member = archive.getinfo("model.weights.h5")
-        if member.file_size > _LARGEST:
-            raise InputError(f"{path}: its weights are larger than this encoder's can be")
+        if member.file_size > _MAX_BYTES:
+            raise InputError(f"{path}: its weights are larger than those of this encoder can be")
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise InputError(f"{path}: is compressed as Keras never does; save it again with Keras")
+            raise InputError(
+                f"{path}: compressed in a way that Keras does not use; save it again with Keras"
+            )
         with archive.open(member) as file:
-            # Asked for all of it, zipfile would not stop at the declared size but unpack 2 GiB.
+            # With the size given, zipfile cannot unpack more than the archive declares.
             return file.read(member.file_size)
 
 
-def _layers(file: h5py.File) -> list[list[np.ndarray]]:
-    """The float32 arrays of each layer, layers of one kind in their order."""
+def _read_layers(file: h5py.File) -> list[list[np.ndarray]]:
+    """Return the float32 arrays of each layer in the order of the file."""
     if "model_weights" in list(file):
         paths = _keras2_paths(file, "model_weights")
-    elif _attributes(file, "layer_names"):
+    elif _list_attributes(file, "layer_names"):
         paths = _keras2_paths(file, "")
     else:
         paths = _keras3_paths(file)
     layers: dict[str, list[np.ndarray]] = {}
-    room = _LARGEST  # for all: a file of many arrays must not declare that much for each
+    bytes_left = _MAX_BYTES
     for path in paths:
         if hdf5.get_dataset(file, path).dtype.kind != "f":
-            raise InputError(f"{file.filename}: {path} holds no floats; it is another network")
-        array = hdf5.read_array(file, path, room)
-        room -= array.nbytes
-        with np.errstate(over="ignore"):  # a float64 too large becomes inf, which is refused
+            raise InputError(f"{file.filename}: {path} contains no floats; it is another network")
+        array = hdf5.read_array(file, path, bytes_left)
+        bytes_left -= array.nbytes
+        with np.errstate(over="ignore"):  # too large a float64 becomes inf, which is refused
             array = array.astype(np.float32)
-        # A model inside a model lists its arrays flat: the layer is the folder they lie in.
+        # The arrays of a model inside a model are in one flat list, so the group tells the layer.
         layers.setdefault(path.rpartition("/")[0], []).append(array)
     return list(layers.values())
 
@@ -257,79 +274,82 @@ def _keras2_paths(file: h5py.File, root: str) -> list[str]:
     group = hdf5.get_group(file, root)
     return [
         f"{root}/{layer}/{name}"
-        for layer in _names(group, "layer_names")
-        for name in _names(hdf5.get_group(group, layer), "weight_names")
+        for layer in _read_names(group, "layer_names")
+        for name in _read_names(hdf5.get_group(group, layer), "weight_names")
     ]
 
 
-def _attributes(group: h5py.Group, attribute: str) -> list[str]:
-    """NAME, or what Keras spreads a list too long for one attribute over: NAME0, NAME1 …"""
-    return sorted(
-        (key for key in group.attrs if re.fullmatch(rf"{attribute}\d*", key)), key=_natural
-    )
+def _list_attributes(group: h5py.Group, attribute: str) -> list[str]:
+    """Return NAME, or NAME0, NAME1 … over which Keras spreads a list too long for one attribute."""
+    keys = (key for key in group.attrs if re.fullmatch(rf"{attribute}\d*", key))
+    return sorted(keys, key=_natural_order)
 
 
-def _names(group: h5py.Group, attribute: str) -> list[str]:
-    parts = _attributes(group, attribute)
-    if not parts:
+def _read_names(group: h5py.Group, attribute: str) -> list[str]:
+    keys = _list_attributes(group, attribute)
+    if not keys:
         raise KeyError(attribute)
-    found = [name for key in parts for name in group.attrs[key]]
-    return [name.decode() if isinstance(name, bytes) else str(name) for name in found]
+    names = [name for key in keys for name in group.attrs[key]]
+    return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
 
 
 def _keras3_paths(file: h5py.File) -> list[str]:
-    """Keras 3 numbers layers by class and variables by number, and keeps no list of them."""
-    found: list[str] = []
-    hdf5.get_group(file, "layers").visit(found.append)
-    arrays = (f"layers/{name}" for name in found if re.search(r"/vars/\d+$", name))
-    return sorted(arrays, key=_natural)
+    """Return the paths of the variables, which Keras 3 numbers instead of listing them."""
+    paths: list[str] = []
+    hdf5.get_group(file, "layers").visit(paths.append)
+    return sorted(
+        (f"layers/{path}" for path in paths if re.search(r"/vars/\d+$", path)), key=_natural_order
+    )
 
 
-def _natural(text: str) -> list:
+def _natural_order(text: str) -> list:
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", text)]
 
 
-def _by_shape(layers: list[list[np.ndarray]], path: Path) -> tuple[list, list, list | None]:
-    """Sort layers into the encoder's convolutions, its normalisations, and a dense layer."""
-    kinds = {"conv": [], "norm": [], "dense": []}
+def _sort_layers(
+    layers: list[list[np.ndarray]], path: Path
+) -> tuple[list[np.ndarray], list[np.ndarray] | None]:
+    """Return the encoder's arrays in their order, and those of the dense layer, if any."""
+    kinds = {(3, 1): "conv", (1, 1, 1, 1): "norm", (2, 1): "dense"}  # by the arrays' dimensions
+    sorted_layers: dict[str, list[list[np.ndarray]]] = {"conv": [], "norm": [], "dense": []}
     for arrays in layers:
-        kind = _KINDS.get(tuple(array.ndim for array in arrays))
+        kind = kinds.get(tuple(array.ndim for array in arrays))
         if kind is None:
             raise InputError(f"{path}: has a layer that this encoder lacks; it is another network")
-        kinds[kind].append(arrays)
-    count = len(BLOCKS)
-    if [len(found) for found in kinds.values()] not in ([count, count, 0], [count, count, 1]):
+        sorted_layers[kind].append(arrays)
+    convolutions, norms, dense = sorted_layers.values()
+    if not len(convolutions) == len(norms) == len(BLOCKS) or len(dense) > 1:
         raise InputError(f"{path}: has another number of layers than this encoder")
-    found = [[array.shape for array in arrays] for found in kinds.values() for arrays in found]
-    if found != _expected_shapes(kinds["dense"]):
-        raise InputError(f"{path}: its layers have other shapes than this encoder's; see the paper")
+    shapes = [[array.shape for array in arrays] for arrays in (*convolutions, *norms, *dense)]
+    if shapes != _expected_shapes(dense):
+        raise InputError(f"{path}: its layers have other shapes than those of this encoder")
     if not all(np.isfinite(array).all() for arrays in layers for array in arrays):
-        raise InputError(f"{path}: holds weights that are not finite numbers; take an earlier file")
-    if any((variance < 0).any() for *_, variance in kinds["norm"]):
-        raise InputError(f"{path}: holds a negative variance; its arrays are in another order")
-    return kinds["conv"], kinds["norm"], next(iter(kinds["dense"]), None)
+        raise InputError(f"{path}: its weights contain NaN or infinity; use an earlier file")
+    if any((variance < 0).any() for *_, variance in norms):
+        raise InputError(f"{path}: has a negative variance, so its arrays are in another order")
+    blocks = zip(convolutions, norms, strict=True)
+    encoder_arrays = [array for block in blocks for arrays in block for array in arrays]
+    return encoder_arrays, dense[0] if dense else None
 
 
 def _expected_shapes(dense: list[list[np.ndarray]]) -> list[list[tuple]]:
-    """Of the convolutions, the normalisations, and of a dense layer with any number of outputs."""
-    filters = [count for count, _, _ in BLOCKS]
-    return [
-        *(
-            [(kernel, before, after), (after,)]
-            for (after, kernel, _), before in zip(BLOCKS, [BANDS, *filters], strict=False)
-        ),
-        *([(count,)] * 4 for count in filters),
-        *([(FEATURE, len(bias)), (len(bias),)] for _, bias in dense),
-    ]
+    """Return the shapes of the convolutions, the normalisations, and the dense layer, if any."""
+    shapes: list[list[tuple]] = []
+    channels = BANDS
+    for filters, kernel, _ in BLOCKS:
+        shapes.append([(kernel, channels, filters), (filters,)])
+        channels = filters
+    shapes += [[(filters,)] * 4 for filters, _, _ in BLOCKS]
+    return shapes + [[(EMBEDDING, len(bias)), (len(bias),)] for _, bias in dense]
 
 
-def _own_attributes(file: h5py.File) -> tuple[dict, float, float]:
-    """The inputs, mean and std that `save` wrote; a file without was normalised as the released."""
+def _read_attributes(file: h5py.File) -> tuple[dict, float, float]:
+    """Return inputs, mean and std of our own files, or the released mean and std."""
     if "made_from" not in file.attrs:
         return {}, RELEASED_MEAN, RELEASED_STD
     mean, std = float(file.attrs["mean"]), float(file.attrs["std"])
     if not (np.isfinite(mean) and np.isfinite(std) and std > 0):
-        raise InputError(f"{file.filename}: its mean and std are no numbers to normalise with")
+        raise InputError(f"{file.filename}: its mean and std cannot normalise; train again")
     inputs = hdf5.read_json_attribute(file, "made_from").get("inputs")
     if not provenance.is_model_record(inputs):
         raise InputError(f"{file.filename}: its attribute 'made_from' is damaged; train again")

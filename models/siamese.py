@@ -1,58 +1,72 @@
-"""The siamese model: are two songs by the same artist?"""
+"""The siamese model of ismir2018, which compares the artists of two tracks."""
+
+from collections.abc import Callable
 
 from data_prep.mel import SEGMENT
-from models.encoder import BANDS, FEATURE, normalisation
+from models.encoder import BANDS, EMBEDDING, normalisation_layer
 from models.keras_backend import keras
 
 layers, ops = keras.layers, keras.ops
 
-NEGATIVES = 4
-MARGIN = 0.4
-
 
 def build_siamese(encoder: keras.Model, negatives: int, *, mean: float, std: float) -> keras.Model:
-    """Cosine of an anchor with a positive and with each negative (ismir2018 section 3.2).
+    """Return the model of cosines R(A,O) between an anchor and its positive and negatives.
 
-    All segments of a batch go through the encoder in ONE pass. The published
-    code ran six towers that shared weights: the same function at test time; in
-    training its batch normalisation took its statistics tower by tower, ours
-    takes them over all segments of the batch.
+    All segments of a batch pass the encoder at once (ismir2018, section 3.2). The published
+    code has six towers that share weights: the same function at test time, but in training
+    batch normalisation takes its statistics per tower there, and over all segments here.
+
+    Parameters
+    ----------
+    negatives
+        Tracks of other artists per anchor.
+    mean, std
+        Mean and standard deviation of the training tracks' log-mels.
 
     Returns
     -------
-    keras.Model, (batch, 2 + negatives, 129, 128) log-mel, in the order anchor,
-    positive, negatives -> (batch, 1 + negatives) cosines, positive first.
+    keras.Model
+        From log-mels (batch, 2 + negatives, 129, 128), in the order anchor, positive,
+        negatives, to cosines (batch, 1 + negatives), the positive first.
     """
     roles = 2 + negatives
-    song_set = keras.Input((roles, SEGMENT, BANDS), name="anchor_positive_negatives")
-    flat = ops.reshape(song_set, (-1, SEGMENT, BANDS))
-    features = ops.reshape(encoder(normalisation(mean, std)(flat)), (-1, roles, FEATURE))
-    unit = layers.UnitNormalization(axis=-1, name="unit")(features)
+    segments = keras.Input((roles, SEGMENT, BANDS), name="anchor_positive_negatives")
+    flat = ops.reshape(segments, (-1, SEGMENT, BANDS))
+    embeddings = encoder(normalisation_layer(mean, std)(flat))
+    embeddings = ops.reshape(embeddings, (-1, roles, EMBEDDING))
+    unit = layers.UnitNormalization(axis=-1, name="unit")(embeddings)
     cosines = ops.sum(unit[:, :1] * unit[:, 1:], axis=-1)
-    return keras.Model(song_set, cosines, name="siamese")
+    return keras.Model(segments, cosines, name="siamese")
 
 
 class HingeLoss(keras.losses.Loss):
     """Sum over the negatives of max(0, Δ - R(A,O+) + R(A,O-)), ismir2018 equation 2.
 
-    Takes the (batch, 1 + negatives) cosines of `build_siamese`; the true
-    values are not used. The default reduction sums over the batch as the
-    published code does, so that the papers' rate belongs to their batch of 15.
+    The predictions are the (batch, 1 + negatives) cosines of `build_siamese`; the targets are
+    not used. The loss is summed over the batch as in the published code, so the papers'
+    learning rate belongs to their batch size of 15.
+
+    Parameters
+    ----------
+    margin
+        Margin Δ.
     """
 
-    def __init__(self, margin: float = MARGIN, reduction: str = "sum", name: str = "hinge"):
+    def __init__(self, margin: float, reduction: str = "sum", name: str = "hinge"):
         super().__init__(name=name, reduction=reduction)
         self.margin = margin
 
     def call(self, y_true, cosines):
+        """Return the loss of each anchor, with shape (batch,)."""
         return ops.sum(ops.relu(self.margin - cosines[:, :1] + cosines[:, 1:]), axis=-1)
 
     def get_config(self) -> dict:
+        """Return the arguments of the constructor."""
         return {**super().get_config(), "margin": self.margin}
 
 
-def within_margin(margin: float = MARGIN):
-    """A metric: the share of negatives that still cost something, 0 when all is learned."""
+def within_margin(margin: float) -> Callable:
+    """Return the metric of the fraction of negatives within the margin, whose loss is not zero."""
 
     def negatives_within_margin(y_true, cosines):
         inside = cosines[:, 1:] > cosines[:, :1] - margin

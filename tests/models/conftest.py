@@ -1,4 +1,4 @@
-"""What the tests of the models share: one encoder, and the golden values."""
+"""Fixtures for models: one encoder, and the golden values."""
 
 import os
 
@@ -8,19 +8,19 @@ import pytest
 import models.keras_backend  # noqa: F401 (before anything else imports TensorFlow)
 from tests.training import fixtures
 
-# Only the CPU gives the same bits twice; and two processes could not both have the whole GPU.
+# Only the CPU computes the same bits twice, and two processes could not share one GPU's memory.
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
 
 @pytest.fixture(scope="session")
 def encoder():
-    """A random encoder as if trained, for all tests that do not change it."""
+    """An encoder with random weights and moving statistics, for tests that do not change it."""
     return fixtures.make_encoder()
 
 
 @pytest.fixture(scope="session")
 def golden(music_data) -> dict[str, np.ndarray]:
-    """Song features, one array per checkpoint, and the `track_id` that their rows belong to."""
+    """Embeddings of real clips, one array per checkpoint, and the `track_id` of their rows."""
     return dict(np.load(music_data / "golden/features.npz"))
 
 

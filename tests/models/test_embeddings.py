@@ -1,4 +1,4 @@
-"""Song features: whatever the packing and the neighbours, and from real audio."""
+"""Embeddings of tracks, whatever the packing into batches, and the extractors of the script."""
 
 import functools
 import threading
@@ -32,125 +32,114 @@ def extract(encoder):
     return functools.partial(iter_embeddings, log_mel_model(encoder, MEAN, STD))
 
 
-def songs(*segments: int, dtype=np.float16):
-    """Log-mels of so many segments each and some frames more, every one different."""
+def random_mels(*segments: int, dtype=np.float16):
+    """Yield different log-mels of so many segments each, plus some frames."""
     rng = np.random.default_rng(0)
     for number, count in enumerate(segments):
         frames = count * 129 + (17 * number) % 129
         yield (rng.random((frames, 128), np.float32) * (0.5 + 0.1 * number)).astype(dtype)
 
 
-def alone(encoder, mel) -> np.ndarray:
-    """A song's feature by the definition: the mean over its segments, and nothing else near."""
+def mean_over_segments(encoder, mel) -> np.ndarray:
+    """Compute the embedding of one track by its definition."""
     count = len(mel) // 129
-    cut = mel[: count * 129].reshape(count, 129, 128).astype(np.float32)
-    return encoder.predict_on_batch((cut - MEAN) / STD).mean(axis=0)
+    segments = mel[: count * 129].reshape(count, 129, 128).astype(np.float32)
+    return encoder.predict_on_batch((segments - MEAN) / STD).mean(axis=0)
 
 
-@pytest.mark.parametrize("batch", [1, 7, 10, 256])
-def test_mean_over_segments_whatever_the_packing(batch, encoder, extract, monkeypatch):
-    monkeypatch.setattr(embeddings, "_BATCH_SIZE", batch)
-    counts = (1, 9, 10, 300 if batch == 256 else 23, 1, 1, 2, 10)
-    found = list(extract(songs(*counts)))
-    assert all(feature.shape == (256,) and feature.dtype == np.float32 for feature in found)
-    expected = np.stack([alone(encoder, mel) for mel in songs(*counts)])
+@pytest.mark.backend
+@pytest.mark.parametrize("batch_size", [1, 7, 10, 256])
+def test_embedding_is_the_mean_over_segments_whatever_the_packing(
+    batch_size, encoder, extract, monkeypatch
+):
+    monkeypatch.setattr(embeddings, "_BATCH_SIZE", batch_size)
+    counts = (1, 9, 10, 300 if batch_size == 256 else 23, 1, 1, 2, 10)
+    rows = list(extract(random_mels(*counts)))
+    assert all(row.shape == (256,) and row.dtype == np.float32 for row in rows)
+    expected = np.stack([mean_over_segments(encoder, mel) for mel in random_mels(*counts)])
     scale = np.abs(expected).max()
-    np.testing.assert_allclose(np.stack(found), expected, atol=1e-5 * scale)
+    np.testing.assert_allclose(np.stack(rows), expected, atol=1e-5 * scale)
     gaps = np.abs(expected[:, None] - expected).max(axis=-1) + np.eye(len(counts)) * scale
-    assert gaps.min() > 1e-2 * scale, "songs too alike to tell their order"
+    assert gaps.min() > 1e-2 * scale, "tracks are too similar to check their order"
 
 
-def test_remaining_frames_do_not_count(extract):
-    (mel,) = songs(3)
+@pytest.mark.parametrize("segments", [4, 8])
+def test_last_batch_may_be_full(segments, encoder, extract, monkeypatch):
+    monkeypatch.setattr(embeddings, "_BATCH_SIZE", 4)
+    (row,) = extract(random_mels(segments))
+    expected = mean_over_segments(encoder, next(random_mels(segments)))
+    np.testing.assert_allclose(row, expected, atol=1e-4)
+
+
+def test_remaining_frames_are_ignored(extract):
+    (mel,) = random_mels(3)
     longer = np.concatenate([mel, np.full((128, 128), 9, mel.dtype)])
-    np.testing.assert_array_equal(*[next(extract([given])) for given in (mel, longer)])
+    np.testing.assert_array_equal(*[next(extract([one])) for one in (mel, longer)])
 
 
-def test_no_songs(extract):
+def test_no_tracks_give_no_embeddings(extract):
     assert list(extract([])) == []
 
 
-@pytest.mark.parametrize("exactly", [4, 8])
-def test_last_batch_exactly_full(exactly, encoder, extract, monkeypatch):
-    monkeypatch.setattr(embeddings, "_BATCH_SIZE", 4)
-    found = list(extract(songs(exactly)))
-    assert len(found) == 1
-    np.testing.assert_allclose(found[0], alone(encoder, next(songs(exactly))), atol=1e-4)
+def test_errors_of_the_reader_and_short_tracks_are_raised(extract):
+    def failing_reader():
+        yield from random_mels(300)
+        raise OSError("the disk is gone")
 
-
-def test_a_function_serves_more_than_once(extract):
-    first, second = (np.stack(list(extract(songs(1, 2)))) for _ in range(2))
-    np.testing.assert_array_equal(first, second)
-
-
-def test_error_while_reading_reaches_the_caller(extract):
-    def reading():
-        yield from songs(300)
-        raise OSError("the disk went away")
-
-    with pytest.raises(OSError, match="the disk went away"):
-        list(extract(reading()))
-
-
-def test_song_without_a_segment_is_refused(extract):
+    with pytest.raises(OSError, match="the disk is gone"):
+        list(extract(failing_reader()))
     with pytest.raises(ValueError, match="number 1: 128 frames"):
         list(extract([np.zeros((129, 128), np.float16), np.zeros((128, 128), np.float16)]))
 
 
-def test_reads_a_few_batches_ahead_and_stops_with_the_reader(extract):
-    """A caller that leaves early leaves no thread behind, nor has all been read for it."""
-    drawn = []
+def test_reader_thread_reads_a_few_batches_ahead_and_ends_with_the_caller(extract):
+    reads = []
 
-    def endless():
+    def endless_mels():
         while True:
-            drawn.append(None)
+            reads.append(None)
             yield np.zeros((256 * 129, 128), np.float16)
 
     before = set(threading.enumerate())
-    reading = extract(endless())
-    next(reading)
+    rows = extract(endless_mels())
+    next(rows)
     (reader,) = set(threading.enumerate()) - before
-    reading.close()
+    rows.close()
     reader.join(timeout=60)
     assert not reader.is_alive()
-    assert 2 <= len(drawn) <= embeddings._READ_AHEAD + 4
+    assert 2 <= len(reads) <= embeddings._READ_AHEAD + 4
 
 
-# ---------------------------------------------------------------- as a library
-
-
-def test_tracks_are_extracted_from_log_mels_and_audio_files_alike(encoder, small_corpus):
+def test_extract_embeddings_takes_log_mels_and_audio_files(encoder, small_corpus):
     network = log_mel_model(encoder, MEAN, STD)
     audio = sorted(path for path in small_corpus[1].rglob("*") if path.is_file())[:2]
     mels = [log_mel_of_file(path) for path in audio]
-    found = embeddings.extract_embeddings(network, [audio[0], mels[1], str(audio[1])])
-    assert found.shape == (3, 256) and found.dtype == np.float32
-    expected = np.stack([alone(encoder, mel) for mel in mels])[[0, 1, 1]]
-    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+    rows = embeddings.extract_embeddings(network, [audio[0], mels[1], str(audio[1])])
+    assert rows.shape == (3, 256) and rows.dtype == np.float32
+    expected = np.stack([mean_over_segments(encoder, mel) for mel in mels])[[0, 1, 1]]
+    np.testing.assert_allclose(rows, expected, atol=1e-5 * np.abs(expected).max())
     assert embeddings.extract_embeddings(network, []).shape == (0, 256)
 
 
-def test_a_file_that_is_no_audio_is_named(encoder, tmp_path):
+def test_extract_embeddings_names_a_missing_file(encoder, tmp_path):
     with pytest.raises(InputError, match=r"absent\.wav"):
         embeddings.extract_embeddings(log_mel_model(encoder, MEAN, STD), [tmp_path / "absent.wav"])
 
 
-# ---------------------------------------------------------------- baselines
+# ---------------------------------------------------------------- extractors of the script
 
 
-def test_mfcc_is_mean_and_deviation_of_20_coefficients():
-    mels = list(songs(1, 3))
-    found = list(mfcc_features(mels))
-    assert [feature.shape for feature in found] == [(40,), (40,)]
-    for mel, feature in zip(mels, found, strict=True):
-        direct = mfcc_frames(mel)
-        assert feature.dtype == np.float32 and direct.shape == (len(mel), 20)
-        np.testing.assert_allclose(feature[:20], direct.mean(axis=0), rtol=1e-5, atol=1e-4)
-        np.testing.assert_allclose(feature[20:], direct.std(axis=0), rtol=1e-5, atol=1e-4)
+def test_mfcc_features_are_mean_and_standard_deviation_of_20_coefficients():
+    mels = list(random_mels(1, 3))
+    for mel, row in zip(mels, mfcc_features(mels), strict=True):
+        coefficients = mfcc_frames(mel)
+        assert row.dtype == np.float32 and coefficients.shape == (len(mel), 20)
+        expected = [*coefficients.mean(axis=0), *coefficients.std(axis=0)]
+        np.testing.assert_allclose(row, expected, rtol=1e-5, atol=1e-4)
 
 
-def test_mfcc_hears_pitch_and_not_loudness_alone():
-    """Against real sound: twice as loud moves the first coefficient only; another pitch all."""
+def test_mfcc_features_depend_on_pitch_and_not_only_on_loudness():
+    """Doubling the amplitude changes the first coefficient only; another pitch changes all."""
     time = np.arange(22_050 * 2) / 22_050
     tone, louder, higher = (
         next(mfcc_features([log_mel(waveform.astype(np.float32))]))
@@ -164,34 +153,38 @@ def test_mfcc_hears_pitch_and_not_loudness_alone():
     assert np.abs((higher - tone)[1:20]).max() > 10
 
 
-def untrained(seed: int, mean_and_std=None) -> np.ndarray:
-    extract, origin, *_ = feature_extractor(
-        "untrained", mirror=None, seed=seed, mean_and_std=mean_and_std
-    )
-    assert origin == {"name": "untrained", "model": "untrained", "artists": None, "seed": seed}
-    return np.stack(list(extract(songs(1, 2))))
+def make_extractor(name, seed=0, mean_and_std=None):
+    return feature_extractor(str(name), mirror=None, seed=seed, mean_and_std=mean_and_std)
 
 
-def test_untrained_is_the_same_for_the_same_seed():
-    np.testing.assert_array_equal(untrained(3), untrained(3))
-    assert np.abs(untrained(3) - untrained(4)).max() > 1e-2
-    assert np.abs(untrained(3) - untrained(3, (0.0, 1.0))).max() > 1e-2
+def untrained_rows(seed: int, mean_and_std=None) -> np.ndarray:
+    extractor = make_extractor("untrained", seed, mean_and_std)
+    origin = {"name": "untrained", "model": "untrained", "artists": None, "seed": seed}
+    assert extractor.origin == origin
+    return np.stack(list(extractor.function(random_mels(1, 2))))
 
 
-def test_named_mfcc_and_named_file(encoder, extract, tmp_path):
-    function, origin, *_ = feature_extractor("mfcc", mirror=None, seed=0, mean_and_std=None)
-    assert (function, origin["model"], origin["artists"]) == (mfcc_features, "mfcc", None)
+@pytest.mark.backend
+def test_untrained_encoder_depends_on_the_seed_and_the_normalisation():
+    np.testing.assert_array_equal(untrained_rows(3), untrained_rows(3))
+    assert np.abs(untrained_rows(3) - untrained_rows(4)).max() > 1e-2
+    assert np.abs(untrained_rows(3) - untrained_rows(3, (0.0, 1.0))).max() > 1e-2
+
+
+def test_extractor_of_a_baseline_and_of_a_weights_file(encoder, extract, tmp_path):
+    mfccs = make_extractor("mfcc")
+    assert (mfccs.function, mfccs.origin["model"]) == (mfcc_features, "mfcc")
     path = tmp_path / "best.h5"
     inputs = {"name": "run", "model": "siamese", "artists": 4}
     model = build_siamese(encoder, 4, mean=MEAN, std=STD)
     pretrained.save_weights(path, model, mean=MEAN, std=STD, made_from={"inputs": inputs})
-    function, origin, *_ = feature_extractor(
-        str(path), mirror=None, seed=0, mean_and_std=(9.0, 9.0)
-    )
+    extractor = make_extractor(path, mean_and_std=(9.0, 9.0))
+    origin = extractor.origin
     assert origin["name"] == "run" and (origin["mean"], origin["std"]) == (MEAN, STD)
-    np.testing.assert_allclose(
-        np.stack(list(function(songs(1, 2)))), np.stack(list(extract(songs(1, 2)))), rtol=1e-5
+    ours, expected = (
+        np.stack(list(function(random_mels(1, 2)))) for function in (extractor.function, extract)
     )
+    np.testing.assert_allclose(ours, expected, rtol=1e-5)
 
 
 # ---------------------------------------------------------------- real audio
@@ -203,15 +196,15 @@ def clips(music_data, golden) -> list[np.ndarray]:
     return [log_mel_of_file(music_data / "data/gtzan_clips" / t) for t in golden["track_id"]]
 
 
+@pytest.mark.backend
 @pytest.mark.parametrize("name", CHECKPOINTS)
-def test_features_of_real_clips(name, clips, golden, music_data):
+def test_golden_features_of_real_clips(name, clips, golden, music_data):
     folder = "golden" if name.startswith("basic") else "data/released_weights"
-    path = music_data / folder / f"{name}.h5"
-    extract, *_ = feature_extractor(str(path), mirror=None, seed=0, mean_and_std=None)
+    extract = make_extractor(music_data / folder / f"{name}.h5").function
     expected = golden[name]
-    found = np.stack(list(extract(clips)))
-    assert np.abs(found - expected).max() <= 1e-3 * np.abs(expected).max()
-    # A cache holds float16: that may turn a feature by less than one degree.
+    rows = np.stack(list(extract(clips)))
+    assert np.abs(rows - expected).max() <= 1e-3 * np.abs(expected).max()
+    # The float16 of a cache may turn an embedding by less than one degree.
     rounded = np.stack(list(extract([mel.astype(np.float16) for mel in clips])))
     lengths = np.linalg.norm(rounded, axis=1) * np.linalg.norm(expected, axis=1)
     assert ((rounded * expected).sum(axis=1) / lengths).min() >= 0.9999

@@ -1,34 +1,25 @@
-"""The encoder against the papers' table of layers."""
+"""The encoder against the paper's table of layers."""
 
 import keras
 import numpy as np
 import pytest
 
-from models.encoder import build_encoder, normalisation
+from models.encoder import build_encoder, normalisation_layer
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own conversions
 
 
-def test_takes_a_segment_and_gives_256_numbers(encoder):
+def test_encoder_maps_a_segment_to_256_values(encoder):
     assert encoder.input_shape == (None, 129, 128)
     output = encoder.predict_on_batch(np.zeros((2, 129, 128), np.float32))
     assert output.shape == (2, 256) and output.dtype == np.float32
 
 
-def test_time_shrinks_to_one_frame(encoder):
+def test_layers_are_those_of_the_paper(encoder):
     shapes = {layer.name: layer.output.shape[1:] for layer in encoder.layers}
-    assert [shapes[f"conv{n}"] for n in range(1, 6)] == [
-        (129, 128),
-        (32, 128),
-        (8, 128),
-        (2, 128),
-        (1, 256),
-    ]
+    outputs = [(129, 128), (32, 128), (8, 128), (2, 128), (1, 256)]
+    assert [shapes[f"conv{n}"] for n in range(1, 6)] == outputs
     assert [shapes[f"pool{n}"][0] for n in range(1, 5)] == [32, 8, 2, 1]
-    assert "pool5" not in shapes
-
-
-def test_each_block_is_convolution_normalisation_relu_pooling(encoder):
     kinds = [type(layer).__name__ for layer in encoder.layers]
     block = ["Conv1D", "BatchNormalization", "ReLU", "MaxPooling1D"]
     assert kinds == ["InputLayer", *block * 4, *block[:3], "Dropout", "GlobalAveragePooling1D"]
@@ -38,7 +29,7 @@ def test_each_block_is_convolution_normalisation_relu_pooling(encoder):
         assert (norm.momentum, norm.epsilon) == (0.99, 1e-3)
 
 
-def test_parameter_count_by_hand(encoder):
+def test_parameter_count_equals_the_count_by_hand(encoder):
     convolutions = 3 * (4 * 128 * 128 + 128) + (2 * 128 * 128 + 128) + (1 * 128 * 256 + 256)
     gammas_and_betas = 2 * (4 * 128 + 256)
     assert encoder.count_params() == convolutions + 2 * gammas_and_betas == 265_984
@@ -46,7 +37,8 @@ def test_parameter_count_by_hand(encoder):
     assert trainable == convolutions + gammas_and_betas
 
 
-def test_kernels_begin_he_uniform_with_an_l2_penalty():
+@pytest.mark.backend
+def test_kernels_start_he_uniform_with_an_l2_penalty():
     encoder = build_encoder()
     kernels = [encoder.get_layer(f"conv{n}").get_weights()[0] for n in range(1, 6)]
     for kernel in kernels:
@@ -57,20 +49,22 @@ def test_kernels_begin_he_uniform_with_an_l2_penalty():
     assert penalty == pytest.approx(1e-5 * sum((kernel**2).sum() for kernel in kernels), rel=1e-5)
 
 
-def test_dropout_is_off_unless_asked_for():
+@pytest.mark.backend
+def test_dropout_is_off_by_default():
     segments = np.random.default_rng(0).random((4, 129, 128), np.float32)
 
-    def two_passes(encoder):
+    def run_twice(encoder):
         passes = (encoder(segments, training=True) for _ in range(2))
         return [keras.ops.convert_to_numpy(features) for features in passes]
 
-    first, second = two_passes(build_encoder())
+    first, second = run_twice(build_encoder())
     np.testing.assert_array_equal(first, second)
-    first, second = two_passes(build_encoder(dropout=0.5))
+    first, second = run_twice(build_encoder(dropout=0.5))
     assert 0.3 < np.mean((first == 0) != (second == 0)) / np.mean((first > 0) | (second > 0)) < 1
 
 
-def test_mixed_precision_computes_in_bfloat16_what_it_keeps_in_float32(encoder):
+@pytest.mark.backend
+def test_mixed_precision_computes_in_bfloat16_with_weights_in_float32(encoder):
     mixed = build_encoder(precision="mixed")
     names = [layer.name for layer in mixed.layers if layer.name not in ("segment", "feature")]
     assert {mixed.get_layer(name).compute_dtype for name in names} == {"bfloat16"}
@@ -79,17 +73,17 @@ def test_mixed_precision_computes_in_bfloat16_what_it_keeps_in_float32(encoder):
 
     mixed.set_weights(encoder.get_weights())
     segments = np.random.default_rng(0).random((4, 129, 128), np.float32)
-    found, expected = (one.predict_on_batch(segments) for one in (mixed, encoder))
-    assert found.dtype == np.float32
-    error = np.abs(found - expected).max() / np.abs(expected).max()
-    assert 1e-4 < error < 0.03, "not in bfloat16, or not the same network"
+    output, expected = (one.predict_on_batch(segments) for one in (mixed, encoder))
+    assert output.dtype == np.float32
+    error = np.abs(output - expected).max() / np.abs(expected).max()
+    assert 1e-4 < error < 0.03, "not bfloat16, or not the same network"
 
 
-def test_normalisation_is_minus_mean_over_std():
-    mels = np.random.default_rng(0).normal(0.3, 0.2, (3, 129, 128))
-    for dtype, within in ((np.float32, 1e-6), (np.float16, 1e-6)):
-        given = mels.astype(dtype)
-        expected = (given.astype(np.float64) - 0.22620339) / 0.25794547
-        found = keras.ops.convert_to_numpy(normalisation(0.22620339, 0.25794547)(given))
-        assert found.dtype == np.float32
-        np.testing.assert_allclose(found, expected, atol=within)
+@pytest.mark.backend
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_normalisation_subtracts_mean_and_divides_by_std(dtype):
+    mels = np.random.default_rng(0).normal(0.3, 0.2, (3, 129, 128)).astype(dtype)
+    expected = (mels.astype(np.float64) - 0.22620339) / 0.25794547
+    output = keras.ops.convert_to_numpy(normalisation_layer(0.22620339, 0.25794547)(mels))
+    assert output.dtype == np.float32
+    np.testing.assert_allclose(output, expected, atol=1e-6)
