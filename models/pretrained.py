@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 
 from common import hdf5, provenance
-from common.download import blob_id
+from common.download import git_blob_id
 from common.errors import InputError
 from common.files import file_sha256
 from models.basic import build_basic
@@ -203,7 +203,7 @@ def _read_weights(path: Path) -> Weights:
         inputs, mean, std = _read_attributes(file)
         has_artists = file.id.links.exists(b"trained_on")
         trained_on = hdf5.read_strings(file, "trained_on") if has_artists else ()
-    blob = blob_id(path)
+    blob = git_blob_id(path)
     released = next((row for row in released_models().values() if row["git_blob"] == blob), None)
     model = provenance.describe_model(released or inputs)
     name = model["name"] or path.stem

@@ -1,4 +1,4 @@
-"""Weights files as Keras of several versions wrote them, made here array by array."""
+"""Weights files in the layouts of several Keras versions, written array by array."""
 
 import h5py
 import numpy as np
@@ -11,55 +11,59 @@ VARIABLES = {
 }
 
 
-def layers(arrays: list[np.ndarray], first: int = 1, head: list | None = None) -> list[tuple]:
-    """(class, name, arrays) of each layer in the network's order, numbered from `first`."""
-    rest, made = list(arrays), []
+def make_layers(
+    arrays: list[np.ndarray], first: int = 1, head: list | None = None
+) -> list[tuple[str, str, list[np.ndarray]]]:
+    """Return (class, name, arrays) of each layer in the network's order, numbered from `first`."""
+    rest, layers = list(arrays), []
     for number in range(first, first + 5):
         for kind in BLOCK:
             count = len(VARIABLES[kind])
-            made.append((kind, f"{kind}_{number}", rest[:count]))
+            layers.append((kind, f"{kind}_{number}", rest[:count]))
             rest = rest[count:]
     assert not rest
-    return made + ([("dense", "dense_1", head)] if head else [])
+    return layers + ([("dense", "dense_1", head)] if head else [])
 
 
-def keras2(path, found: list[tuple], *, root: str | None = "model_weights", parts: int = 1) -> None:
-    """The layout of Keras 2: lists of names in attributes, in several `parts` if too long."""
+def write_keras2(
+    path, layers: list[tuple], *, root: str | None = "model_weights", parts: int = 1
+) -> None:
+    """Write the layout of Keras 2: lists of names in attributes, split into `parts` if long."""
     with h5py.File(path, "w") as file:
         group = file.create_group(root) if root else file
-        # A layer without weights stands in the list too.
-        names = [name.encode() for name in ("input_1", *(name for _, name, _ in found))]
+        # Layers without weights are in the list too.
+        names = [name.encode() for name in ("input_1", *(name for _, name, _ in layers))]
         if parts == 1:
             group.attrs["layer_names"] = names
         for part in range(parts if parts > 1 else 0):
             group.attrs[f"layer_names{part}"] = np.array_split(names, parts)[part]
         group.create_group("input_1").attrs["weight_names"] = np.zeros(0, "S1")
-        for kind, name, arrays in found:
-            own = group.create_group(name)
+        for kind, name, arrays in layers:
+            layer_group = group.create_group(name)
             variables = [f"{name}/{variable}:0" for variable in VARIABLES[kind]]
-            own.attrs["weight_names"] = [variable.encode() for variable in variables]
+            layer_group.attrs["weight_names"] = [variable.encode() for variable in variables]
             for variable, array in zip(variables, arrays, strict=True):
-                own[variable] = array
+                layer_group[variable] = array
 
 
-def keras2_nested(path, found: list[tuple]) -> None:
-    """A Keras 2 model in a model: its arrays in one flat list, those that train first."""
+def write_nested_keras2(path, layers: list[tuple]) -> None:
+    """Write a Keras 2 model in a model: its arrays in one flat list, the trainable ones first."""
     with h5py.File(path, "w") as file:
         group = file.create_group("model_weights")
         group.attrs["layer_names"] = [b"input_1", b"model_1"]
         group.create_group("input_1").attrs["weight_names"] = np.zeros(0, "S1")
-        own, trained, moving = group.create_group("model_1"), [], []
-        for kind, name, arrays in found:
+        inner, trainable, moving = group.create_group("model_1"), [], []
+        for kind, name, arrays in layers:
             for variable, array in zip(VARIABLES[kind], arrays, strict=True):
-                own[f"{name}/{variable}:0"] = array
-                (moving if "moving" in variable else trained).append(f"{name}/{variable}:0")
-        own.attrs["weight_names"] = [name.encode() for name in trained + moving]
+                inner[f"{name}/{variable}:0"] = array
+                (moving if "moving" in variable else trainable).append(f"{name}/{variable}:0")
+        inner.attrs["weight_names"] = [name.encode() for name in trainable + moving]
 
 
-def keras3(path, found: list[tuple]) -> None:
-    """The layout of Keras 3: numbered variables under the layers' names, no lists."""
+def write_keras3(path, layers: list[tuple]) -> None:
+    """Write the layout of Keras 3: numbered variables under the layers' names, no lists."""
     with h5py.File(path, "w") as file:
-        for _, name, arrays in found:
+        for _, name, arrays in layers:
             for number, array in enumerate(arrays):
                 file[f"layers/{name}/vars/{number}"] = array
         file["optimizer/vars/0"] = np.int64(5)
