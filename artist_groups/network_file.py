@@ -98,8 +98,8 @@ def load_networks(path: str | Path) -> GroupNetworks:
     """
     with _open(path) as file:
         _read_inputs(file)
-        tasks = hdf5.read_attribute(file, "tasks", str)
-        width = hdf5.read_attribute(file, "width", float)
+        tasks = str(hdf5.read_attribute(file, "tasks", str))
+        width = float(hdf5.read_attribute(file, "width", float))
         mean, std = (hdf5.read_array(file, f"decibels/{name}") for name in ("mean", "std"))
         genres, trained_on = (list(hdf5.read_strings(file, n)) for n in ("genres", "trained_on"))
         if not tasks or tasks != sort_tasks(tasks) or not mean.shape == std.shape == (BANDS,):
@@ -143,7 +143,7 @@ def _open(path: str | Path) -> h5py.File:
 
 def _read_inputs(file: h5py.File) -> dict:
     inputs = hdf5.read_json_attribute(file, "made_from").get("inputs")
-    if not provenance.is_model_record(inputs):
+    if not isinstance(inputs, dict) or not provenance.is_model_record(inputs):
         raise _damage_of(file)
     return inputs
 

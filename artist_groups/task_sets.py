@@ -147,12 +147,12 @@ def group_targets(
     """
     genre = split_csv.label_column(train, "genre", source)
     known = genre != ""
-    genres = sorted(set(genre[known]))
+    codes, genres = pd.factorize(genre[known], sort=True)
     if len(genres) < 2:
         raise InputError(
-            f"{source}: the training tracks have {len(genres)} genres, not two or more"
+            f"{source}: its training tracks have {len(genres)} genres; use a split with two or more"
         )
-    one_hot = np.eye(len(genres), dtype=np.float32)[pd.Index(genres).get_indexer(genre[known])]
+    one_hot = np.eye(len(genres), dtype=np.float32)[codes]
     targets = {"g": Targets(np.flatnonzero(known), one_hot)}
     artists = train["artist"].to_numpy(object)
     for word, of_word in groups.items():
@@ -162,7 +162,6 @@ def group_targets(
     for task, (tracks, _) in targets.items():
         if missing := len(train) - len(tracks):
             label = "genre" if task == "g" else "artist groups"
-            logger.info(
-                f"{source}: {missing} training tracks without {label}: not in the task {task}"
-            )
-    return genres, targets
+            message = "%s: %d training tracks without %s: not in the task %s"
+            logger.info(message, source, missing, label, task)
+    return list(genres), targets

@@ -75,7 +75,7 @@ def learn_groups(
     *,
     seed: int = 0,
 ) -> ArtistGroups:
-    """Learn the groups of the artists whose tracks have a symbol, by batch variational LDA.
+    """Learn the groups of the artists whose tracks have a symbol, by batch variational Bayes.
 
     Parameters
     ----------
@@ -96,8 +96,8 @@ def learn_groups(
     Examples
     --------
     >>> rock, jazz = np.array([0, 0, 1]), np.array([2, 2])
-    >>> found = learn_groups("s", [rock, jazz, rock, jazz], list("abcd"), size=3, groups=2)
-    >>> found.proportions.shape, found.topics.shape
+    >>> groups = learn_groups("s", [rock, jazz, rock, jazz], list("abcd"), size=3, groups=2)
+    >>> groups.proportions.shape, groups.topics.shape
     ((4, 2), (2, 3))
     """
     counts, names = count_symbols(symbols, artists, size)
@@ -186,8 +186,8 @@ def load_groups(path: str | Path) -> GroupsFile:
                 subgenres = list(hdf5.read_strings(group, "names"))
             else:
                 codebooks[word] = Codebook(*_read_arrays(group, "centres", "scale"))
-    content = GroupsFile(mean, std, groups, subgenres, inputs, codebooks)
-    if not _has_schema(content):
+    content = GroupsFile(mean, std, groups, subgenres, inputs or {}, codebooks)
+    if not isinstance(inputs, dict) or not _has_schema(content):
         raise InputError(
             f"{path}: damaged; delete it and make it again with data_prep/2b_artist_groups.py"
         )
@@ -200,7 +200,10 @@ def _read_arrays(group: h5py.Group, *names: str) -> list[np.ndarray]:
 
 def _has_schema(content: GroupsFile) -> bool:
     """Whether all arrays have the shapes, types and finite values that `save_groups` writes."""
-    arrays = [(content.mean, (128,), np.float64), (content.std, (128,), np.float64)]
+    arrays: list[tuple[np.ndarray, tuple, type]] = [
+        (content.mean, (128,), np.float64),
+        (content.std, (128,), np.float64),
+    ]
     for word, found in content.groups.items():
         groups, size = found.proportions.shape[-1:], found.topics.shape[-1:]
         arrays.append((found.proportions, (len(found.artists), *groups), np.float64))
@@ -210,11 +213,7 @@ def _has_schema(content: GroupsFile) -> bool:
             arrays.append((codebook.centres, (*size, *codebook.scale.shape), np.float32))
         elif size != (len(content.subgenres),):
             return False
-    return (
-        isinstance(content.inputs, dict)
-        and bool(content.groups)
-        and all(
-            array.shape == shape and array.dtype == dtype and np.isfinite(array).all()
-            for array, shape, dtype in arrays
-        )
+    return len(content.groups) > 0 and all(
+        array.shape == shape and array.dtype == dtype and np.isfinite(array).all()
+        for array, shape, dtype in arrays
     )

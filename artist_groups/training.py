@@ -91,7 +91,7 @@ class Experiment:
             for part in run.parts:
                 self._train_networks(part)
             if self._is_complete(run):
-                logger.info(f"{self._folder(run)}: complete already")
+                logger.info("%s: complete already", self._folder(run))
                 continue
             networks = self._load_networks(run)
             segments = single_tasks if run.kind == "stn" else {}
@@ -124,7 +124,7 @@ class Experiment:
             networks = {
                 task: model.get_layer("network") for task, model in zip(tasks, models, strict=True)
             }
-            artists = training_artists(self.tracks)
+            artists = list(training_artists(self.tracks))
             content = GroupNetworks(networks, width, mean, std, self.genres, artists)
             network_file.save_networks(path, content, made_from)
 
@@ -238,4 +238,4 @@ class Experiment:
             probabilities,
         )
         feature_file.write_features(folder / "features.h5", content)
-        logger.info(f"{folder}: complete, last loss of the MLP {loss:.4f}")
+        logger.info("%s: complete, last loss of the MLP %.4f", folder, loss)

@@ -4,10 +4,10 @@ A *word* is one way to describe a track by symbols:
 
 | word | symbols of a track | vocabulary |
 |---|---|---|
-| m | the cluster of each frame's MFCCs | 2,048 clusters of K-means |
-| d | the cluster of each frame's delta MFCCs | 2,048 clusters of K-means |
-| e | the cluster of the track's Essentia descriptors | 2,048 clusters of K-means |
-| s | the track's sub-genres | the sub-genres |
+| m | the cluster of each frame's MFCCs | clusters of K-means |
+| d | the cluster of each frame's delta MFCCs | clusters of K-means |
+| e | the cluster of the track's Essentia descriptors | clusters of K-means |
+| s | the track's sub-genre labels | all sub-genres |
 
 An artist is the bag of the symbols of all of the artist's training tracks, from which
 `artist_groups.topics` learns the artist groups.
@@ -54,28 +54,15 @@ class Codebook:
     scale: np.ndarray
 
     def assign(self, vectors: ArrayLike) -> np.ndarray:
-        """Return the nearest cluster of each vector, the first one among equals.
+        """Return the nearest cluster of each vector (n, d), the first one among equals: (n,) int64.
 
-        Parameters
-        ----------
-        vectors
-            (n, d) float.
-
-        Returns
-        -------
-        (n,) int64
-
-        Raises
-        ------
-        InputError
-            The vectors have another number of dimensions than the centres.
+        Examples
+        --------
+        >>> centres = np.array([[0.0, 0.0], [1.0, 1.0]], np.float32)
+        >>> Codebook(centres, np.ones(2, np.float32)).assign([[0.9, 0.8], [0.1, 0.3]])
+        array([1, 0])
         """
         vectors = np.asarray(vectors, np.float32)
-        if vectors.ndim != 2 or vectors.shape[1] != len(self.scale):
-            raise InputError(
-                f"codebook: vectors have shape {vectors.shape}, but the clusters have "
-                f"{len(self.scale)} dimensions; compute both with the same settings"
-            )
         clusters = np.empty(len(vectors), np.int64)
         for first in range(0, len(vectors), _ROWS):
             rows = slice(first, first + _ROWS)
@@ -85,7 +72,7 @@ class Codebook:
 
     @cached_property
     def _weights(self) -> np.ndarray:
-        """(d + 1, clusters) float32: (v, -1) times it is v c - |c|^2 / 2, largest if c is near."""
+        """(d + 1, clusters) float32: (v, -1) times it is v c - |c|² / 2, largest if c is near."""
         offset = 0.5 * (self.centres.astype(np.float64) ** 2).sum(axis=1)
         return np.ascontiguousarray(np.column_stack([self.centres, offset]).T, np.float32)
 
@@ -106,11 +93,11 @@ def learn_codebook(
         There are fewer vectors than clusters, or a vector contains NaN or infinity.
     """
     reservoir, count = Reservoir(_SAMPLE * clusters, seed), 0
-    for of_track in vectors:
-        if not np.isfinite(of_track).all():
+    for rows in vectors:
+        if not np.isfinite(rows).all():
             raise InputError("codebook: a track contains NaN or infinity; make the mel cache again")
-        reservoir.offer(np.asarray(of_track, np.float32))
-        count += len(of_track)
+        reservoir.offer(np.asarray(rows, np.float32))
+        count += len(rows)
     if count < clusters:
         raise InputError(
             f"codebook: {count} vectors for {clusters} clusters; use fewer clusters or more tracks"
@@ -156,17 +143,7 @@ def quantise_frames(
 
 
 def delta_mfcc(mfcc: np.ndarray) -> np.ndarray:
-    """Return the first difference over time, smoothed over 9 frames as by librosa.
-
-    Parameters
-    ----------
-    mfcc
-        (frames, d) float32.
-
-    Returns
-    -------
-    (frames, d) float32; (0, d) for fewer than 9 frames.
-    """
+    """Return librosa's first difference over 9 frames of (n, d) MFCCs; (0, d) if n < 9."""
     if len(mfcc) < DELTA_WIDTH:
         return np.zeros((0, mfcc.shape[1]), np.float32)
     return librosa.feature.delta(mfcc, width=DELTA_WIDTH, axis=0).astype(np.float32)
@@ -193,6 +170,6 @@ def count_symbols(
     """
     codes, names = pd.factorize(np.asarray(artists, dtype=object))
     counts = np.zeros((len(names), size), np.int64)
-    for artist, of_track in zip(codes, symbols, strict=True):
-        counts[artist] += np.bincount(of_track, minlength=size)
+    for artist, track_symbols in zip(codes, symbols, strict=True):
+        counts[artist] += np.bincount(track_symbols, minlength=size)
     return counts, names

@@ -52,7 +52,7 @@ def test_group_targets_leave_out_tracks_without_a_target(train, caplog):
 
 
 def test_group_targets_need_two_genres(train):
-    with pytest.raises(InputError, match=r"split\.csv: the training tracks have 1 genres"):
+    with pytest.raises(InputError, match=r"split\.csv: its training tracks have 1 genres"):
         group_targets(train.assign(genre="jazz"), {}, "split.csv")
     with pytest.raises(InputError, match="no column 'genre'"):
         group_targets(train.drop(columns="genre"), {}, "split.csv")

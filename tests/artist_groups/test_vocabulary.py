@@ -11,7 +11,6 @@ from sklearn.metrics import pairwise_distances_argmin
 from artist_groups import vocabulary
 from artist_groups.decibels import band_statistics, to_decibels
 from artist_groups.vocabulary import (
-    Codebook,
     count_symbols,
     delta_mfcc,
     learn_codebook,
@@ -79,8 +78,6 @@ def test_rejects_vectors_that_cannot_be_clustered():
         learn_codebook([], 2)
     with pytest.raises(InputError, match="NaN or infinity"):
         learn_codebook([np.full((9, 2), np.nan)], 2)
-    with pytest.raises(InputError, match=r"shape \(1, 3\), but the clusters have 2 dimensions"):
-        Codebook(np.zeros((2, 2), np.float32), np.ones(2, np.float32)).assign(np.ones((1, 3)))
 
 
 def test_count_symbols_adds_up_all_tracks_of_an_artist():
