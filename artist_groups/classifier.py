@@ -106,7 +106,9 @@ def predict_tracks(parts: Sequence[Segments], mlp: keras.Model) -> tuple[np.ndar
     probabilities
         (tracks, classes) float32.
     """
-    start, features, probabilities = parts[0].start, [], []
+    start = parts[0].start
+    features: list[np.ndarray] = []
+    probabilities: list[np.ndarray] = []
     for first in range(0, len(start) - 1, _TRACKS):
         bounds = start[first : first + _TRACKS + 1]
         rows = np.concatenate([part.rows[bounds[0] : bounds[-1]] for part in parts], axis=1)

@@ -52,7 +52,7 @@ REST = (
 # ---------------------------------------------------------------- input
 
 
-class Decibels(layers.Layer):
+class Decibels(keras.layers.Layer):
     """Cached log-mels as decibels, standardised in each band.
 
     Input (batch, frames, bands) of any float type, output float32. Silence is -100 dB, as in
@@ -191,7 +191,7 @@ def _apply_block(image, block: Block, width: float, number: int):
     return _dropout(block.dropout, f"dropout{number}")(x) if block.dropout else x
 
 
-def _dropout(rate: float, name: str) -> layers.Layer:
+def _dropout(rate: float, name: str) -> keras.layers.Layer:
     """Dropout with a seed of its own, so that a resumed run draws the same masks."""
     return layers.Dropout(rate, seed=random.randrange(2**31), name=name)
 

@@ -13,7 +13,7 @@ An artist is the bag of the symbols of all of the artist's training tracks, from
 `artist_groups.topics` learns the artist groups.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -132,14 +132,14 @@ def quantise_frames(
     codebook
         The clusters.
     """
-    to_vectors = {"m": np.asarray, "d": delta_mfcc}[word]
-    bar = {"total": len(frames.track_id), "unit": "track"}
+    to_vectors: Callable[[np.ndarray], np.ndarray] = delta_mfcc if word == "d" else np.asarray
+    count = len(frames.track_id)
     vectors = map_in_threads(to_vectors, frames)
-    codebook = learn_codebook(
-        cli.progress_bar(vectors, desc=f"{word}, sample", **bar), clusters, seed=seed
-    )
+    vectors = cli.progress_bar(vectors, total=count, desc=f"{word}, sample", unit="track")
+    codebook = learn_codebook(vectors, clusters, seed=seed)
     symbols = map_in_threads(lambda mfcc: codebook.assign(to_vectors(mfcc)), frames)
-    return cli.progress_bar(symbols, desc=f"{word}, clusters", **bar), codebook
+    symbols = cli.progress_bar(symbols, total=count, desc=f"{word}, clusters", unit="track")
+    return symbols, codebook
 
 
 def delta_mfcc(mfcc: np.ndarray) -> np.ndarray:
