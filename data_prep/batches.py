@@ -101,25 +101,13 @@ class Batches(abc.ABC):
     """The batches of all epochs.
 
     Indexing with (epoch, number) returns x, (batch, ..., segment, bands) float16 crops, and y.
-
-    Attributes
-    ----------
-    crops
-        Source of x.
-    anchors
-        (n,) int64 positions in `crops` of the tracks that are an anchor once per epoch.
-    batch_size
-        Maximum number of anchors per batch.
-    seed
-        Random seed.
-    multiple
-        The number of anchors in each batch is a multiple of this, so that as many devices can
-        share it. In each epoch, fewer than `multiple` random anchors are left out.
+    The number of anchors in each batch is a multiple of `multiple`, so that as many devices can
+    share it; fewer than `multiple` anchors, other ones in each epoch, are left out.
     """
 
     crops: Crops
-    anchors: np.ndarray
-    batch_size: int
+    anchors: np.ndarray  # (n,) int64 positions in `crops`, each an anchor once per epoch
+    batch_size: int  # maximum number of anchors per batch
     seed: int
     multiple: int = 1
 
@@ -174,17 +162,10 @@ class SiameseBatches(Batches):
     """Anchors with a positive and several negatives each, for the siamese model.
 
     x is (batch, 2 + negatives, segment, bands), and y zeros, which the hinge loss ignores.
-
-    Attributes
-    ----------
-    sampler
-        Draws the positives and negatives. It has all anchors.
-    negatives
-        Number of negatives per anchor.
     """
 
-    sampler: "TrackSampler"
-    negatives: int
+    sampler: "TrackSampler"  # of tracks that include all anchors
+    negatives: int  # per anchor
 
     def _select(self, drawn, rng):
         tracks = self.sampler.draw(self.anchors[drawn], self.negatives, rng)
@@ -197,21 +178,12 @@ class TrackSampler:
 
     The tracks are sorted by artist. A positive is drawn from the range of the anchor's artist,
     except the anchor; negatives are drawn from everything outside this range.
-
-    Attributes
-    ----------
-    order
-        (tracks,) positions sorted by artist.
-    rank
-        (positions,) index of each track in `order`; -1 for tracks that are not drawn.
-    first, count
-        (positions,) beginning and length of the range of the track's artist in `order`.
     """
 
-    order: np.ndarray
-    rank: np.ndarray
-    first: np.ndarray
-    count: np.ndarray
+    order: np.ndarray  # (tracks,) positions sorted by artist
+    rank: np.ndarray  # (positions,) index of each track in `order`; -1 if it is not drawn
+    first: np.ndarray  # (positions,) beginning of the range of the track's artist in `order`
+    count: np.ndarray  # (positions,) length of this range
 
     @classmethod
     def from_artists(
@@ -255,24 +227,10 @@ class TrackSampler:
         return cls(order, rank, first, count)
 
     def draw(self, anchors: np.ndarray, negatives: int, rng: np.random.Generator) -> np.ndarray:
-        """Draw a positive and negatives for each anchor.
+        """Draw tracks: (batch,) -> (batch, 2 + negatives) anchor, positive and negatives.
 
         Positives are uniform over the artist's other tracks. The negatives of an anchor are
         distinct and uniform over all tracks of other artists.
-
-        Parameters
-        ----------
-        anchors
-            (batch,) positions.
-        negatives
-            Number of negatives per anchor.
-        rng
-            Random generator.
-
-        Returns
-        -------
-        ndarray
-            (batch, 2 + negatives) positions: anchor, positive and negatives.
         """
         first, count = self.first[anchors, None], self.count[anchors, None]
         positive = first + rng.integers(count - 1)

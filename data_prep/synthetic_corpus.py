@@ -14,6 +14,7 @@ import itertools
 import zlib
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -62,6 +63,8 @@ class Kit:
     perc: float
     perc_decay: float
 
+
+Sound = TypeVar("Sound", Instrument, Kit)
 
 # fmt: off
 INSTRUMENTS = {
@@ -381,7 +384,7 @@ def _artist_names(part: str) -> list[str]:
     return names[PARTS.index(part) :: len(PARTS)].tolist()
 
 
-def _vary(sound: Instrument | Kit, rng: np.random.Generator) -> Instrument | Kit:
+def _vary(sound: Sound, rng: np.random.Generator) -> Sound:
     """Return an artist's variant of a sound, with each number multiplied by a random factor."""
     numbers = np.array(astuple(sound))
     return type(sound)(*(numbers * np.exp(rng.normal(0, 0.22, numbers.size))).tolist())
@@ -441,11 +444,14 @@ def _draw_style(part: str, number: int, seed: int) -> Style:
 
 def _draw_groove(first: Groove, second: Groove, rng: np.random.Generator) -> Groove:
     """Draw a variant of one subgenre's groove, with the hats and chords of another's."""
-    patterns = {role: getattr(first, role) for role in ("kick", "snare", "perc", "bass")}
-    patterns |= {"hat": second.hat, "chords": second.chords}
     return replace(
         first,
-        **{role: _vary_pattern(pattern, rng) for role, pattern in patterns.items()},
+        kick=_vary_pattern(first.kick, rng),
+        snare=_vary_pattern(first.snare, rng),
+        perc=_vary_pattern(first.perc, rng),
+        bass=_vary_pattern(first.bass, rng),
+        hat=_vary_pattern(second.hat, rng),
+        chords=_vary_pattern(second.chords, rng),
         swing=first.swing * rng.uniform(0.8, 1.1),
         ring=second.ring * rng.uniform(0.7, 1.3),
         arpeggio=second.arpeggio,
@@ -482,10 +488,11 @@ def _draw_track(part: str, artist: int, number: int, seed: int) -> Track:
 def _draw_recording(album: np.random.Generator, track: np.random.Generator) -> RecordingConditions:
     """Draw recording conditions that depend partly on the album and partly on the track."""
     octaves = np.linspace(-1, 1, EQ_HZ.size)
-    eq = sum(  # the squares of the weights sum to 1
-        weight * (rng.normal(0, 4.5) * octaves + rng.normal(0, 3.5, EQ_HZ.size))
-        for rng, weight in ((album, 0.6), (track, 0.8))
-    )
+
+    def draw_eq(rng):
+        return rng.normal(0, 4.5) * octaves + rng.normal(0, 3.5, EQ_HZ.size)
+
+    eq = 0.6 * draw_eq(album) + 0.8 * draw_eq(track)  # the squares of the weights sum to 1
     lo_fi = bool(track.random() < 0.25)
     if lo_fi:
         low, high = track.uniform(50, 250), track.uniform(3000, 7000)

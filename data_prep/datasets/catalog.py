@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import itertools
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -216,4 +217,4 @@ def join_tags(values: np.ndarray, tags: Sequence[str], source: str | Path) -> li
     """
     if values.shape[1] != len(tags) or not np.isin(values, (0, 1)).all():
         raise InputError(f"{source}: not 0 and 1 for {len(tags)} tags; download the lists again")
-    return ["|".join(tags[tag] for tag in np.flatnonzero(row)) for row in values]
+    return ["|".join(itertools.compress(tags, row)) for row in values]

@@ -264,21 +264,9 @@ def test_check_artists_notes_missing_labels_and_similar_names():
     assert not artist_split.check_artists(table[["track_id", "path", "artist"]][4:5], "music")
 
 
-@pytest.mark.parametrize(
-    ("row", "columns", "problem"),
-    [
-        (1, {"track_id": None}, "row 3: track_id nan is empty"),
-        (2, {"track_id": "a0/0"}, "row 4: track_id 'a0/0' is a duplicate; keep one row of it"),
-        (3, {"path": "../x"}, r"row 5: path '\.\./x' is not below the audio folder; correct it"),
-        (2, {"path": "./a0/0", "subset": "test"}, "row 4: path './a0/0' is in two subsets; keep"),
-    ],
-)
-def test_check_artists_refuses_invalid_tables(row, columns, problem):
-    table = catalog([4]).assign(subset="train")
-    table.index += 10
-    table.loc[10 + row, list(columns)] = list(columns.values())
-    with pytest.raises(InputError, match=f"^music: {problem}"):
-        artist_split.check_artists(table, "music")
-    if "subset" not in columns:
-        with pytest.raises(InputError, match=problem):
-            artist_split.check_artists(table.drop(columns="subset"), "music")
+def test_check_artists_refuses_invalid_tables():
+    table = catalog([4])
+    table.loc[2, "path"] = "../x"
+    for checked in (table, table.assign(subset="train")):
+        with pytest.raises(InputError, match=r"^music: row 4: path '\.\./x' is not below the"):
+            artist_split.check_artists(checked, "music")

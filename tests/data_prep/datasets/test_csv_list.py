@@ -6,15 +6,13 @@ import pytest
 from common.errors import InputError
 from data_prep import split_csv
 from data_prep.datasets import Request, csv_list
+from tests.data_prep.datasets.conftest import put
 
 
 @pytest.fixture
 def read(tmp_path):
     """Write a list and the audio of a/1.mp3 to a/4.mp3, and read it."""
-    for number in range(1, 5):
-        path = tmp_path / "audio" / "a" / f"{number}.mp3"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"x")
+    put(tmp_path / "audio", [f"a/{number}.mp3" for number in range(1, 5)])
 
     def read_list(content, name="list.csv"):
         content = content if isinstance(content, bytes) else content.encode()

@@ -14,6 +14,7 @@ from mutagen.id3 import ID3, TALB, TCON, TIT2, TPE1, TPE2
 from common.errors import InputError
 from data_prep import split_csv
 from data_prep.datasets import Request, folder
+from tests.data_prep.datasets.conftest import put
 from tests.data_prep.files import RATE, tone
 
 
@@ -166,11 +167,8 @@ def test_rejects_folder_without_music(tmp_path):
 
 @pytest.fixture
 def music(tmp_path):
-    root = tmp_path / "music"
-    for path in ("a/x/1.wav", "a/x/2.mp3", "b/y/1.wav", "b/y/disc 1/1.wav", "loose.wav"):
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_bytes(b"x")
-    return root
+    paths = ["a/x/1.wav", "a/x/2.mp3", "b/y/1.wav", "b/y/disc 1/1.wav", "loose.wav"]
+    return put(tmp_path / "music", paths)
 
 
 def test_pattern_reads_labels_from_paths(music):
@@ -185,8 +183,7 @@ def test_pattern_reads_labels_from_paths(music):
 
 
 def test_pattern_without_artist_and_with_dots(tmp_path):
-    for name in ("blues.00000.wav", "hip.hop.00001.wav", "x+y.00000.wav"):
-        (tmp_path / name).write_bytes(b"x")
+    put(tmp_path, ["blues.00000.wav", "hip.hop.00001.wav", "x+y.00000.wav"])
     catalog = folder.read_folder(Request(root=tmp_path, pattern="{genre}.{}"))
     assert catalog.table["genre"].tolist() == ["blues", "hip", "x+y"] and not catalog.notes
     assert catalog.table["artist"].tolist() == ["", "", ""]

@@ -1,9 +1,10 @@
-"""MTG-Jamendo's lists, written as they are published: tabs, tags as the rest of each line."""
+"""MTG-Jamendo's lists in their published format, with tabs and any number of tags per line."""
 
 import pytest
 
 from common.errors import InputError
 from data_prep.datasets import Request, jamendo
+from tests.data_prep.datasets.conftest import put
 
 HEADER = "TRACK_ID\tARTIST_ID\tALBUM_ID\tPATH\tDURATION\tTAGS\n"
 ROWS = [
@@ -32,10 +33,8 @@ def data(tmp_path):
 
 @pytest.fixture
 def audio(tmp_path):
-    for path in ("14/214.mp3", "14/214.low.mp3", "82/382.mp3", "24/3524.mp3", "00/1009600.mp3"):
-        (tmp_path / "audio" / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "audio" / path).write_bytes(b"x")
-    return tmp_path / "audio"
+    paths = ["14/214.mp3", "14/214.low.mp3", "82/382.mp3", "24/3524.mp3", "00/1009600.mp3"]
+    return put(tmp_path / "audio", paths)
 
 
 def split(data, name="autotagging", **rows):
