@@ -77,7 +77,7 @@ def concatenate_on_disk(
     with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
         for array in arrays:
             if len(array):  # memoryview cannot cast an empty array
-                write_all(file, memoryview(np.ascontiguousarray(array, np.float32)).cast("B"))
+                write_all(file, np.ascontiguousarray(array, np.float32).data.cast("B"))
             lengths.append(len(array))
             width = array.shape[1]
         start = np.cumsum([0, *lengths])

@@ -49,24 +49,14 @@ class Features:
     track_id: np.ndarray
     failed: dict[str, str]
     inputs: dict
-    trained_on: Sequence[str] = ()
-    classes: Sequence[str] = ()
+    trained_on: Sequence[str] | np.ndarray = ()
+    classes: Sequence[str] | np.ndarray = ()
     probabilities: np.ndarray | None = None
 
     def select(self, track_ids: np.ndarray, source: str | Path) -> np.ndarray:
         """Return the features of the given tracks in their order.
 
-        Parameters
-        ----------
-        track_ids
-            (m,) str.
-        source
-            The feature file, for error messages.
-
-        Raises
-        ------
-        InputError
-            A track has no features.
+        Raises `InputError` with the name of the file, `source`, if a track has none.
         """
         return self.features[self._rows(track_ids, source)]
 
@@ -108,24 +98,14 @@ def read_features(path: str | Path) -> Features:
     with hdf5.open_file(path) as file:
         features = hdf5.read_array(file, "features", largest=2**36)
         track_id = hdf5.read_strings(file, "track_id")
-        failed = (
-            hdf5.read_strings(file, "failed_track_id"),
-            hdf5.read_strings(file, "failed_reason"),
-        )
+        names = ("failed_track_id", "failed_reason")
+        failed_tracks, reasons = (hdf5.read_strings(file, name) for name in names)
         inputs = hdf5.read_json_attribute(file, "made_from").get("inputs", {})
-        # Only some models and versions write these; `in` would follow a link to another file.
-        optional = {
-            name: read(file, name) if file.id.links.exists(name.encode()) else None
-            for name, read in (
-                ("trained_on", hdf5.read_strings),
-                ("classes", hdf5.read_strings),
-                ("probabilities", hdf5.read_array),
-            )
-        }
-    trained_on, classes = (
-        () if optional[name] is None else optional[name] for name in ("trained_on", "classes")
-    )
-    probabilities = optional["probabilities"]
+        # Some models and versions do not write these. `in` would follow a link to another file.
+        exists = file.id.links.exists
+        trained_on = hdf5.read_strings(file, "trained_on") if exists(b"trained_on") else ()
+        classes = hdf5.read_strings(file, "classes") if exists(b"classes") else ()
+        probabilities = hdf5.read_array(file, "probabilities") if exists(b"probabilities") else None
     weights = inputs.get("weights", {}) if isinstance(inputs, dict) else None
     if (
         features.ndim != 2
@@ -138,12 +118,12 @@ def read_features(path: str | Path) -> Features:
     if probabilities is not None:
         probabilities = probabilities.astype(np.float32, copy=False)
     features = features.astype(np.float32, copy=False)
-    failures = dict(zip(*failed, strict=False))
-    return Features(features, track_id, failures, inputs, trained_on, classes, probabilities)
+    failed = dict(zip(failed_tracks, reasons, strict=False))
+    return Features(features, track_id, failed, inputs, trained_on, classes, probabilities)
 
 
 def _are_probabilities(
-    probabilities: np.ndarray | None, tracks: int, classes: Sequence[str]
+    probabilities: np.ndarray | None, tracks: int, classes: Sequence[str] | np.ndarray | np.ndarray
 ) -> bool:
     if probabilities is None:
         return not len(classes)

@@ -9,6 +9,7 @@ import contextlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import h5py
 import numpy as np
@@ -17,6 +18,7 @@ from common.errors import InputError
 from common.files import atomic_write, write_all
 
 _DEFLATE_RATIO = 1100  # deflate expands a byte to at most 1,032 bytes
+T = TypeVar("T")
 _DAMAGE = (KeyError, OSError, RuntimeError, TypeError, ValueError)  # what h5py raises for damage
 
 
@@ -24,17 +26,7 @@ _DAMAGE = (KeyError, OSError, RuntimeError, TypeError, ValueError)  # what h5py 
 def create_file(path: str | Path, **settings) -> Iterator[h5py.File]:
     """Yield an HDF5 file to fill; it appears at `path` complete or not at all.
 
-    Parameters
-    ----------
-    path
-        The file to create.
-    settings
-        Passed to `h5py.File`.
-
-    Raises
-    ------
-    OSError
-        It cannot be written; its attribute `filename` is set.
+    `settings` are passed to `h5py.File`. An `OSError` of writing has its `filename` set.
     """
     with atomic_write(path) as partial, _Sink(partial) as sink:
         try:
@@ -53,7 +45,8 @@ class _Sink:
     """
 
     def __init__(self, path: Path):
-        self._file, self.error = path.open("w+b", buffering=0), None
+        self._file = path.open("w+b", buffering=0)
+        self.error: OSError | None = None
         for name in ("read", "readinto", "seek", "tell", "flush"):
             setattr(self, name, getattr(self._file, name))
 
@@ -99,14 +92,7 @@ def open_file(path: str | Path) -> h5py.File:
 def open_format(path: str | Path, name: str, otherwise: str) -> h5py.File:
     """Open an HDF5 file whose root attribute `format` is `name`.
 
-    Parameters
-    ----------
-    path
-        The file.
-    name
-        The required format.
-    otherwise
-        The error message for another format, without the path.
+    For another format, raise `InputError` with the message `otherwise`.
     """
     file = open_file(path)
     if _format(file) != name:
@@ -194,7 +180,7 @@ def write_strings(group: h5py.Group, name: str, values: Iterable[str]) -> None:
     group.create_dataset(name, data=list(values), dtype=h5py.string_dtype())
 
 
-def read_attribute(file: h5py.File, name: str, kind: type) -> str | float:
+def read_attribute(file: h5py.File, name: str, kind: type[T]) -> T:
     """Return a root attribute that is one str or one float, or raise `InputError`."""
     try:
         value = file.attrs[name]

@@ -12,7 +12,7 @@ import pickle
 import queue
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
@@ -49,7 +49,7 @@ def ordered_map(
     *,
     workers: int,
     patience: float = 300.0,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Apply a function to each item in worker processes and yield the outcomes in order.
 
     At most four items per worker are submitted ahead, so memory use does not
@@ -261,5 +261,7 @@ def _work(pipe: Connection, function: Callable) -> None:
 
 
 def _end_with_parent() -> None:
-    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
     os._exit(1)

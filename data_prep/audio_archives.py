@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import IO
 
 from common.cli import progress_bar
 from common.errors import InputError
@@ -142,7 +142,7 @@ class _Member:
     name: str
     size: int
     is_folder: bool
-    open: Callable[[], BinaryIO]
+    open: Callable[[], IO[bytes] | None]
 
 
 def extract_archive(archive: str | Path, folder: str | Path) -> int:
@@ -240,7 +240,7 @@ def _is_complete(target: Path, size: int) -> bool:
 def _write(member: _Member, target: Path) -> None:
     with atomic_write(target) as partial_file:
         partial_file.unlink(missing_ok=True)  # it may be a link
-        with member.open() as source, partial_file.open("xb") as sink:
+        with member.open() as source, partial_file.open("xb") as sink:  # type: ignore[union-attr]
             shutil.copyfileobj(source, sink, _BLOCK)
             if sink.tell() != member.size:
                 raise EOFError("size differs from the declared size")

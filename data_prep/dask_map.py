@@ -25,7 +25,7 @@ import os
 import pickle
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from common.parallel import Outcome, WorkerLost, call
 try:
     import distributed
 except ImportError:  # optional
-    distributed = None
+    distributed = None  # type: ignore[assignment]
 
 _CONNECT = 10.0  # seconds in which the scheduler must answer and have a worker
 _NO_WORKERS = 60.0  # seconds without any worker before the map fails; a nanny restarts lost ones
@@ -53,7 +53,7 @@ def ordered_map(
     scheduler: str,
     ahead_per_thread: int = 4,
     patience: float = 300.0,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Apply a function to each item on a Dask cluster and yield the outcomes in order.
 
     Like `common.parallel.ordered_map`: the number of items submitted ahead is bounded,
@@ -79,7 +79,8 @@ def ordered_map(
         Dask is not installed; the scheduler cannot be reached or is lost; it has no
         workers, or they cannot import the function.
     """
-    items, pending = iter(items), collections.deque()
+    items = iter(items)
+    pending: collections.deque[tuple[Any, distributed.Future]] = collections.deque()
     with contextlib.closing(_Cluster(scheduler, function, patience)) as cluster:
         while True:
             free = max(ahead_per_thread * cluster.count_threads() - len(pending), 0)
@@ -165,7 +166,7 @@ class _Cluster:
             idle = 0.0 if processing else idle + _TICK
             if idle >= _NO_WORKERS:
                 raise self._no_workers("has lost all its workers")
-            if waited >= self._patience:
+            if worker and waited >= self._patience:
                 self._end_worker(worker, future)
                 raise WorkerLost("its decoder did not come back")
         try:

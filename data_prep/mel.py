@@ -87,7 +87,7 @@ def log_mel(waveform: np.ndarray, front_end: FrontEnd | None = None) -> np.ndarr
     half = front_end.n_fft // 2
     if waveform.ndim != 1 or len(waveform) <= half:
         raise ValueError(f"waveform: shape {waveform.shape}; needs more than {half} mono samples")
-    padded = np.pad(waveform.astype(np.float32, copy=False), half, mode=front_end.pad_mode)
+    padded = np.pad(waveform.astype(np.float32, copy=False), half, mode=front_end.pad_mode)  # type: ignore[call-overload]
     frames = 1 + len(waveform) // front_end.hop
     if front_end.max_frames is not None:
         frames = min(frames, front_end.max_frames)

@@ -19,7 +19,7 @@ import contextlib
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice
@@ -88,7 +88,9 @@ class MelCache:
             }
             merged = mel_shards.merge_inputs(self.path, inputs)
             self.made_from = {**self.made_from, "inputs": merged}
-            self.frames = mel_shards.ShardedFrames([file.frames for file in files])
+            self.frames: np.ndarray | mel_shards.ShardedFrames = mel_shards.ShardedFrames(
+                [file.frames for file in files]
+            )
             before = np.cumsum([0] + [len(file.frames) for file in files[:-1]])
             self.start = np.concatenate([f.start + b for f, b in zip(files, before, strict=True)])
             train, total, squares = map(
@@ -169,7 +171,7 @@ class _CacheFile:
             self.failed = dict(zip(failed_tracks, reasons, strict=False))
             frames = hdf5.get_dataset(file, "frames")
             offset, shape, dtype = frames.id.get_offset(), frames.shape, frames.dtype
-            self.inputs = self.made_from.get("inputs")
+            self.inputs = self.made_from.get("inputs", {})
             is_shard = isinstance(self.inputs, dict) and "shard" in self.inputs
             names = ("train", "total", "squares") if is_shard else ()
             self.sums = [hdf5.read_array(file, name) for name in names]
@@ -181,10 +183,9 @@ class _CacheFile:
             ) from error
         if not self._is_valid(offset, shape, dtype, may_be_empty=is_shard):
             raise _damaged(path)
+        self.frames: np.ndarray = np.empty(shape, dtype)
         if shape[0]:
             self.frames = np.memmap(path, dtype, mode="r", offset=offset, shape=shape)
-        else:
-            self.frames = np.empty(shape, dtype)
 
     def _is_valid(
         self, offset: int | None, shape: tuple, dtype: np.dtype, *, may_be_empty: bool
@@ -200,6 +201,7 @@ class _CacheFile:
         return (
             in_file
             and isinstance(self.inputs, dict)
+            and bool(self.inputs)
             and all(index.dtype == np.int64 for index in (self.start, self.length))
             and all(index.shape == tracks for index in (self.start, self.length))
             and bool(((self.start >= 0) & (self.length >= 0)).all())
@@ -363,7 +365,9 @@ def _plan_files(
 
 
 def _make_files(
-    files: list[_PlannedFile], folder: Path, mapped: Callable[[Iterable], Iterator[Outcome]]
+    files: list[_PlannedFile],
+    folder: Path,
+    mapped: Callable[[Iterable], Generator[Outcome, None, None]],
 ) -> dict[str, str]:
     """Make the files that are missing; return {track_id: reason} of all files."""
     failed = {file.out: file.read_failed() for file in files if file.out.exists()}
@@ -391,7 +395,7 @@ def _make_files(
 
 def _choose_map(
     function: Callable, workers: int, scheduler: str | None
-) -> Callable[[Iterable], Iterator[Outcome]]:
+) -> Callable[[Iterable], Generator[Outcome, None, None]]:
     if scheduler is None:
         return partial(ordered_map, function, workers=workers)
     from data_prep import dask_map  # Dask is optional

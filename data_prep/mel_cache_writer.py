@@ -11,6 +11,7 @@ import json
 import math
 import os
 import shutil
+from itertools import islice
 from pathlib import Path
 
 import h5py
@@ -137,15 +138,16 @@ class CacheWriter:
         )
         entries, frames_end, journal_end = [], _FRAMES_OFFSET, 0
         with self._journal.open("rb") as lines:
-            for line in lines:
-                entry = _parse_entry(line)
-                if entry is None or len(entries) == len(self._table):
+            for line in islice(lines, len(self._table)):
+                try:
+                    length, total, squares, reason = json.loads(line)
+                except (TypeError, ValueError):  # the last line may be incomplete
                     break
-                if frames_end + entry[0] * row_bytes > frames_size:
+                end = frames_end + length * row_bytes
+                if end > frames_size or not line.endswith(b"\n"):
                     break
-                frames_end += entry[0] * row_bytes
-                journal_end += len(line)
-                entries.append(entry)
+                frames_end, journal_end = end, journal_end + len(line)
+                entries.append((length, total, squares, reason))
         os.truncate(self._journal, journal_end)
         os.truncate(self._frames, frames_end)
         return entries
@@ -187,19 +189,6 @@ def mean_and_std(
     # Exact sums, so that the order of the tracks and their shards make no difference.
     mean = math.fsum(total[used]) / count
     return mean, math.sqrt(max(0.0, math.fsum(squares[used]) / count - mean**2))
-
-
-def _parse_entry(line: bytes) -> tuple[int, float, float, str] | None:
-    """Return a complete line of the journal, or None."""
-    try:
-        length, total, squares, reason = json.loads(line) if line.endswith(b"\n") else ()
-    except (ValueError, TypeError):
-        return None
-    if [type(length), type(total), type(squares), type(reason)] != [int, float, float, str]:
-        return None
-    if not 0 <= length < 2**63 or bool(length) == bool(reason):
-        return None
-    return (length, total, squares, reason) if math.isfinite(total + squares) else None
 
 
 def _reserve_frames(file: h5py.File, count: int, n_mels: int) -> int | None:

@@ -105,7 +105,7 @@ class ShardedFrames:
             raise TypeError("the frames of shards can only be read in slices with step 1")
         first, stop, _ = frames.indices(len(self))
         shard = bisect.bisect_right(self._ends, first, hi=len(self._ends) - 1)
-        pieces = []
+        pieces: list[np.ndarray] = []
         while first < stop or not pieces:
             start = self._ends[shard] - len(self._shards[shard])
             pieces.append(self._shards[shard][first - start : max(first, stop) - start])

@@ -38,7 +38,8 @@ class CachedTracks:
             short = self._cache.track_id[int(np.argmin(self._cache.length))]
             raise InputError(f"{path}: {str(short)!r} is shorter than {SEGMENT} frames; remove it")
         self.track_id = list(self._cache.track_id)
-        self.failed, self.failed_before = {}, self._cache.failed
+        self.failed: dict[str, str] = {}
+        self.failed_before = self._cache.failed
         self.mean_and_std = self._cache.mean, self._cache.std
         self.inputs = {"cache": self._cache.made_from["inputs"]}
 
@@ -60,7 +61,8 @@ class AudioTracks:
             raise InputError(f"{path}: no such file or folder; check the path")
         self._root = path if path.is_dir() else path.parent
         self.track_id = audio_folder.list_audio_files(path) if path.is_dir() else [path.name]
-        self.failed, self.failed_before = {}, {}
+        self.failed: dict[str, str] = {}
+        self.failed_before: dict[str, str] = {}
         self._front_end, self._workers = front_end, min(workers, len(self.track_id))
         files = audio_folder.digest_files(self._root, self.track_id)
         self.inputs = {"files": files, "front_end": front_end.to_dict()}

@@ -224,16 +224,6 @@ def test_second_process_is_refused(corpus, tmp_path):
         make_mel_cache(*corpus, out)
 
 
-def test_failed_call_releases_the_lock(corpus, tmp_path):
-    making = tmp_path / "c.h5.making"
-    making.mkdir()
-    (making / "inputs.json").write_text('{"tracks": 1}')
-    for _ in range(2):
-        with pytest.raises(InputError, match="made from other inputs") as caught:
-            make_mel_cache(*corpus, tmp_path / "c.h5")
-    assert caught is not None
-
-
 def test_cache_finished_by_another_process_is_kept(corpus, made, tmp_path, monkeypatch):
     """The other process finishes between the first check and the lock."""
     out = tmp_path / "c.h5"
@@ -366,36 +356,23 @@ ROWS = np.zeros(TRACKS, np.int64)
     "change",
     [
         pytest.param(shift("start", TRACKS - 1, 1), id="start too late"),
-        pytest.param(shift("start", 0, -1), id="start negative"),
-        pytest.param(shift("length", TRACKS - 1, 1), id="length too long"),
         pytest.param(shift("length", 0, -(10**6)), id="length negative"),
-        pytest.param(shift("start", 1, 2**62), id="start overflows"),
         pytest.param(shift("length", 1, 2**63 - 1000), id="sum overflows"),
         pytest.param(replace("start", ROWS[:-1]), id="fewer starts"),
-        pytest.param(replace("length", ROWS[:, None]), id="lengths of two dimensions"),
-        pytest.param(replace("start", ROWS + 0.5), id="starts are floats"),
         pytest.param(replace("start", ["a"] * TRACKS), id="starts are text"),
         pytest.param(replace("track_id", ["a"]), id="fewer tracks"),
-        pytest.param(replace("track_id", ROWS), id="tracks are numbers"),
         pytest.param(replace("track_id", ["a"] * TRACKS), id="duplicate tracks"),
         pytest.param(replace("frames", np.zeros((5000, 128))), id="frames of float64"),
         pytest.param(replace("frames", np.zeros((5000, 64), np.float16)), id="64 bands"),
         pytest.param(replace("frames", np.zeros((0, 128), np.float16)), id="no frames"),
-        pytest.param(replace("frames", np.zeros((5000, 128), ">f2")), id="other byte order"),
         pytest.param(chunked, id="frames in chunks"),
         pytest.param(linked, id="frames in another file"),
         pytest.param(attribute("mean", None), id="no mean"),
-        pytest.param(attribute("mean", "x"), id="mean is text"),
-        pytest.param(attribute("mean", [1.0, 2.0]), id="two means"),
         pytest.param(attribute("mean", np.nan), id="mean is NaN"),
         pytest.param(attribute("std", 0.0), id="std is zero"),
         pytest.param(attribute("front_end", '{"hop": 1, "other": 2}'), id="other front end"),
-        pytest.param(attribute("front_end", "{"), id="broken front end"),
         pytest.param(attribute("made_from", "{}"), id="no inputs"),
-        pytest.param(attribute("made_from", None), id="no provenance"),
         pytest.param(attribute("format", "mel-cache-9"), id="other format"),
-        pytest.param(attribute("format", [1, 2]), id="format is not text"),
-        pytest.param(attribute("format", None), id="no format"),
     ],
 )
 def test_damaged_cache_is_refused(copy, change):
@@ -465,22 +442,14 @@ def after_third(garbage):
     [
         pytest.param(lambda files: None, 7, id="as it is"),
         pytest.param(put("journal", lambda lines: lines[:-5]), 6, id="half a last line"),
-        pytest.param(put("journal", lambda lines: lines[:-1]), 6, id="no last line end"),
         pytest.param(put("frames", lambda frames: frames[:-1]), 6, id="half a last frame"),
         pytest.param(put("frames", lambda frames: frames + b"x" * 999), 7, id="more frames"),
         pytest.param(after_third(b"\xff\x00garbage\n"), 3, id="garbage"),
-        pytest.param(after_third(b'[10, "a", 1.0, ""]\n'), 3, id="text for a sum"),
-        pytest.param(after_third(b'[-10, 1.0, 1.0, ""]\n'), 3, id="a negative length"),
-        pytest.param(after_third(b'[0, 0.0, 0.0, ""]\n'), 3, id="neither frames nor reason"),
-        pytest.param(after_third(b'[9, NaN, 1.0, ""]\n'), 3, id="a sum is NaN"),
-        pytest.param(after_third(b"[1, 2.0]\n"), 3, id="a short line"),
-        pytest.param(after_third(b"7\n"), 3, id="a number"),
         pytest.param(put("journal", lambda lines: lines * 3), 7, id="more lines than frames"),
         pytest.param(drop("frames"), 0, id="no frames"),
         pytest.param(drop("journal"), 0, id="no journal"),
         pytest.param(drop("inputs.json"), 0, id="no inputs"),
         pytest.param(put("inputs.json", lambda _: b"{"), 0, id="broken inputs"),
-        pytest.param(put("inputs.json", lambda _: b"[]"), 0, id="inputs of another kind"),
     ],
 )
 def test_resume_repeats_what_the_journal_does_not_confirm(
