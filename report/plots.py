@@ -106,10 +106,11 @@ def plot_scores_by_artists(results: pd.DataFrame, paper: pd.DataFrame, path: str
     """Plot a score against the number of training artists, one line per system or model.
 
     These are ismir2018, Figures 2 to 4, and arxiv2017, Figures 2 and 3. Error bars are over
-    seeds if there are several, otherwise over trials. Several results at one number of artists are small points and
-    the line is their mean. Systems without training artists, such as MFCC, are dotted
-    horizontal lines. The paper's numbers, from `papers.paper_tables.select_paper_numbers`, are
-    dashed lines with hollow markers. Results are of one protocol and dataset.
+    seeds if there are several, otherwise over trials. If a number of artists has several results,
+    they are small points and the line is their mean. Systems without training artists, such as
+    MFCC, are dotted horizontal lines. The paper's numbers, from
+    `papers.paper_tables.select_paper_numbers`, are dashed lines with hollow markers. Results are
+    of one protocol and dataset.
     """
     counted = results.dropna(subset="artists")
     require_one_dataset(counted, path)

@@ -213,7 +213,7 @@ def tabulate_by_label(results: pd.DataFrame) -> pd.DataFrame:
     """Return the accuracy of each label, such as genre, by the basic and the siamese features.
 
     Results are of one dataset, label and protocol, at the largest number of artists that all
-    models have, or else at each model's largest. Several results of a model are averaged, in a
+    models have, otherwise at each model's largest. Several results of a model are averaged, in a
     column such as "basic, 5,000 artists, mean of 3".
     """
     known = results["details"].map(lambda details: ACCURACY_BY_LABEL in details)
