@@ -123,6 +123,36 @@ def test_figures_of_each_dataset_and_protocol(results):
     assert sum("not drawn; it needs evaluate.py " in line for line in ran.lines) == len(missing)
 
 
+def test_recognition_and_task_sets_have_tables_and_figures(tmp_path):
+    recognition = {
+        "protocol": "verification",
+        "metric": "eer",
+        "label": "artist",
+        "model": "GMM-UBM",
+        "details": {
+            "DET": {"false alarm": [1.0, 0.3, 0.0], "miss": [0.0, 0.1, 1.0]},
+            "by enrolment songs": {"1": 0.3, "15": 0.1, "2": 0.2},
+        },
+    }
+    genre = {"protocol": "genre", "metric": "log_loss", "model": "stn g", "value": 1.5}
+    for name, result in (("eer", recognition), ("genre", genre)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(RESULT | result))
+    run_in_process("evaluate.py", "tables", "--results", tmp_path)
+    run_in_process("evaluate.py", "figures", "--results", tmp_path)
+    table = pd.read_csv(tmp_path / "verification_by_enrolment_gtzan_artist.csv")
+    expected = {"system": "GMM-UBM", "enrolled by 1": 0.3, "enrolled by 2": 0.2}
+    assert table.to_dict("records") == [expected | {"enrolled by 15": 0.1}]
+    table = pd.read_csv(tmp_path / "combinations_gtzan.csv").set_index("tasks")
+    assert table.loc["g", "STN log loss"] == 1.5
+    figures = pd.read_csv(tmp_path / "figures.csv").dropna(subset="file").set_index("file")
+    assert figures["of_paper"].fillna("").to_dict() == {
+        "verification_by_artists_gtzan_artist.png": "arxiv2017, Figure 2",
+        "det_gtzan_artist.png": "",
+        "verification_by_enrolment_gtzan_artist.png": "",
+        "by_tasks_gtzan.png": "agf2018, Figure 3",
+    }
+
+
 def test_many_labels_have_a_table_and_no_figure(results):
     for path in results.glob("*.json"):
         if path.name.startswith("knn") and path.name.endswith("gtzan.json"):
