@@ -1,16 +1,10 @@
 """A mel cache in shards: the same content as one file, and refusals of incomplete sets."""
 
-import contextlib
 import itertools
 import json
-import os
 import shutil
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -19,14 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import data_prep
 from common.errors import InputError
 from common.parallel import Outcome
 from data_prep import mel_cache, mel_shards, split_csv
 from data_prep.batches import Crops
 from data_prep.mel import FrontEnd
 from data_prep.mel_cache import MelCache, make_mel_cache
-from tests.conftest import ROOT
+from tests.conftest import run_in_process
 from tests.data_prep.files import song, wav
 
 TRACKS, ABSENT = 9, 4  # the number of tracks, and the one without a file
@@ -161,32 +154,11 @@ def test_sharded_frames_reject_other_indices(made):
             frames[places]
 
 
-def test_single_file_is_preferred_to_shards(made, copies):
-    shutil.copy(made / "one.h5", copies)
-    assert isinstance(MelCache(copies).frames, np.memmap)
-
-
 # ---------------------------------------------------------------- invalid sets
 
 
 def shard(out, number):
     return mel_shards.shard_path(out, number)
-
-
-def with_other_tracks(corpus, out):
-    table, folder = corpus
-    make_mel_cache(table.iloc[::-1].reset_index(drop=True), folder, out, shard_tracks=N)
-
-
-def replace_shard(copies, corpus, make_other, number):
-    """Replace a shard by that of another set, and restore the others."""
-    other = copies.parent / make_other.__name__ / "set.h5"
-    other.parent.mkdir()
-    make_other(corpus, other)
-    if shard(copies, 1).exists() and not (copies.parent / "original").exists():
-        shutil.copy(shard(copies, 1), copies.parent / "original")
-    shutil.copy(copies.parent / "original", shard(copies, 1))
-    shutil.move(shard(other, number), shard(copies, number))
 
 
 def test_missing_shard_is_named(copies):
@@ -201,32 +173,28 @@ def test_missing_shard_is_named(copies):
         MelCache(copies)
 
 
-def test_shards_of_another_cache_are_refused(corpus, copies, here):
-    def with_other_front_end(corpus, out):
-        make_mel_cache(*corpus, out, shard_tracks=N, front_end=FrontEnd(hop=256))
-
-    def with_smaller_shards(corpus, out):
-        make_mel_cache(*corpus, out, shard_tracks=2)
-
-    for make_other, number, changed in (
-        (with_other_tracks, 1, r"made from other inputs than set-00000.h5 \(split: .*outdated"),
-        (with_other_front_end, 1, r".*\(front_end.hop: 512 -> 256\)"),
-        (with_smaller_shards, 3, r".*\(shards: 3 -> 5\)"),
-    ):
-        replace_shard(copies, corpus, make_other, number)
-        with pytest.raises(InputError, match=rf"set-0000{number}.h5: {changed}"):
-            MelCache(copies)
-    with pytest.raises(InputError, match=r"set-00003.h5: not one of this cache's 3 shards"):
-        make_mel_cache(*corpus, copies, shard_tracks=N)
-
-
-def test_renamed_shard_is_refused(copies):
-    shard(copies, 2).rename(shard(copies, 7))
-    with pytest.raises(InputError, match=r"set-00007.h5: contains shard 2, not 7; rename it"):
+@pytest.mark.parametrize(
+    ("changes", "front_end", "error"),
+    [
+        ({"split": "x"}, {}, r"made from other inputs than set-00000.h5 \(split: .*outdated"),
+        ({"of": 5}, {}, r"made from other inputs .*\(shards: 3 -> 5\)"),
+        ({"number": 2}, {}, "contains shard 2, not 1; rename it back"),
+        ({"of": None}, {}, "named like a shard of set.h5, but not one; move it away"),
+        ({}, {"hop": 256}, r"made from other inputs .*\(front_end.hop: 512 -> 256\)"),
+    ],
+)
+def test_shard_of_another_cache_is_refused(copies, changes, front_end, error):
+    with h5py.File(shard(copies, 1), "a") as file:
+        record = json.loads(file.attrs["made_from"])
+        record["inputs"]["shard"].update(changes)
+        file.attrs["made_from"] = json.dumps(record)
+        parameters = json.loads(file.attrs["front_end"])
+        file.attrs["front_end"] = json.dumps(parameters | front_end)
+    with pytest.raises(InputError, match=rf"set-00001.h5: {error}"):
         MelCache(copies)
 
 
-def test_cache_named_like_a_shard_is_refused(made, copies):
+def test_complete_cache_is_not_a_shard(made, copies):
     shutil.copy(made / "one.h5", shard(copies, 1))
     with pytest.raises(InputError, match=r"set-00001.h5: named like a shard of set.h5, but not"):
         MelCache(copies)
@@ -236,16 +204,10 @@ def test_similar_names_are_ignored(made, copies):
     for name in ("set-0000.h5", "set-00000.h5.partial", "reset-00003.h5", "set-000003.h5"):
         (copies.parent / name).write_text("")
     assert len(MelCache(copies)) == TRACKS - 1
-    assert sorted(copies.parent.glob(mel_shards.shard_pattern(copies).name)) == [
-        shard(copies, number) for number in range(3)
-    ]
-
-
-def change(path, name, value):
-    with h5py.File(path, "a") as file:
-        del file[name]
-        if value is not None:
-            file[name] = value
+    matching = sorted(copies.parent.glob(mel_shards.shard_pattern(copies).name))
+    assert matching == [shard(copies, number) for number in range(3)]
+    shutil.copy(made / "one.h5", copies)
+    assert isinstance(MelCache(copies).frames, np.memmap), "a single file is preferred to shards"
 
 
 @pytest.mark.parametrize(
@@ -260,7 +222,10 @@ def change(path, name, value):
     ],
 )
 def test_damaged_shard_is_refused(copies, name, value):
-    change(shard(copies, 1), name, value)
+    with h5py.File(shard(copies, 1), "a") as file:
+        del file[name]
+        if value is not None:
+            file[name] = value
     with pytest.raises(InputError, match=r"set(-00001)?\.h5: .+; .+"):
         MelCache(copies)
 
@@ -395,70 +360,21 @@ def test_interrupted_cache_of_another_kind_is_refused(corpus, tmp_path, monkeypa
         make_mel_cache(*corpus, out, shard_tracks=after)
 
 
-# ---------------------------------------------------------------- cluster
-
-
-@pytest.mark.parametrize("name", ["one.h5", "set.h5"])
-def test_cluster_makes_the_same_bytes(corpus, made, tmp_path, monkeypatch, name):
-    asked = []
-
-    def ordered_map(function, items, *, scheduler):
-        asked.append(scheduler)
-        for outcome in in_this_process(function, items):
-            assert os.path.isabs(outcome.item)
-            yield outcome
-
-    cluster = SimpleNamespace(ordered_map=ordered_map)
-    monkeypatch.setitem(sys.modules, "data_prep.dask_map", cluster)
-    monkeypatch.setattr(data_prep, "dask_map", cluster, raising=False)
-    table, folder = corpus
-    monkeypatch.chdir(folder.parent)
-    shard_tracks = None if name == "one.h5" else N
-    out = tmp_path / name
-    make_mel_cache(table, folder.name, out, shard_tracks=shard_tracks, scheduler="tcp://there:8786")
-    assert asked == ["tcp://there:8786"]
-    ours = content(tmp_path)
-    assert ours and all(ours[file] == content(made)[file] for file in ours)
-
-
 # ---------------------------------------------------------------- the script
 
 
-@pytest.mark.slow
-def test_resume_after_kills_is_bit_identical(corpus, made, tmp_path):
+def test_script_lists_failures_by_the_pattern_of_the_shards(corpus, made, tmp_path):
     table, folder = corpus
     split, out = tmp_path / "s.csv", tmp_path / "set.h5"
     split_csv.write_split(table, split, {"inputs": {}})
-    command = [sys.executable, ROOT / "data_prep/2_cache_mels.py", split, "--audio", folder]
-    command += ["--out", out, "--workers", "2", "--shard-tracks", str(N)]
-    running = {"cwd": ROOT, "text": True, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    for journalled in (1, N + 1):
-        process = subprocess.Popen(command, start_new_session=True, **running)
-        try:
-            end = time.monotonic() + 60
-            while tracks_of(out) < journalled:
-                assert time.monotonic() < end and process.poll() is None
-                time.sleep(0.002)
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-        assert len(mel_shards.find_shards(out)) < 3
-    for verb in ("complete", "complete already"):
-        done = subprocess.run(command, timeout=120, **running)
-        listed = tmp_path / f"set-{5 * '[0-9]'}.failures.csv"
-        assert (done.returncode, done.stderr) == (1, "")
-        assert done.stdout == (
-            f"{mel_shards.shard_pattern(out)}: {verb}, 8 tracks; 1 failed, see {listed} "
-            f"(to try them again, delete {mel_shards.shard_pattern(out)})\n"
-        )
+    command = ("data_prep/2_cache_mels.py", split, "--audio", folder, "--out", out)
+    pattern = mel_shards.shard_pattern(out)
+    listed = pattern.with_suffix(".failures.csv")
+    for state in ("complete", "complete already"):
+        done = run_in_process(*command, "--workers", "2", "--shard-tracks", N, status=1)
+        assert done.lines == [
+            f"{pattern}: {state}, 8 tracks; 1 failed, see {listed} "
+            f"(to try them again, delete {pattern})"
+        ]
     ours = content(tmp_path)
     assert len(ours) == 3 and all(ours[name] == content(made)[name] for name in ours)
-
-
-def tracks_of(out):
-    """Count tracks in finished shards and in the journals of others."""
-    waiting = 0
-    for journal in out.with_name(out.name + ".making").glob("*/journal"):
-        with contextlib.suppress(FileNotFoundError):  # finished meanwhile
-            waiting += journal.read_bytes().count(b"\n")
-    return N * len(mel_shards.find_shards(out)) + waiting
