@@ -1,10 +1,10 @@
 """Step 1: make a split, a list of tracks with their artists, labels and subsets.
 
 A dataset's own split is used if it has one (--split official). Otherwise, or with
---split artists, each artist with at least --tracks-per-artist tracks has that many
-tracks drawn, over as many albums as possible, for train, valid and test. With
---split stratified, the tracks of each genre are assigned to train and test.
-DATASET is
+--split artists, --tracks-per-artist tracks of each artist that has enough are drawn,
+from as many albums as possible, for train, valid and test. With --split stratified,
+the tracks of each genre are assigned to train and test. The datasets are
+
 """
 
 import sys
@@ -26,7 +26,7 @@ EXAMPLE = "python data_prep/1_make_splits.py demo --root corpus --out splits/dem
 def main() -> int:
     """Make, describe or validate, and return the exit status."""
     parser = cli.make_parser(__doc__ + ABOUT, EXAMPLE)
-    parser.add_argument("dataset", metavar="DATASET", choices=DATASETS)
+    parser.add_argument("dataset", metavar="DATASET", choices=DATASETS, help="name of a dataset")
     parser.add_argument("--root", type=Path, help="folder of the audio")
     parser.add_argument("--out", type=Path, help="file to write the split to, splits/NAME.csv")
     parser.add_argument(
@@ -46,7 +46,6 @@ def main() -> int:
         "--unpack",
         type=Path,
         nargs="+",
-        default=[],
         metavar="ARCHIVE",
         help="downloaded archives to verify and extract below --root first",
     )
@@ -97,7 +96,6 @@ def main() -> int:
         "--exclude-artists-of",
         type=Path,
         nargs="+",
-        default=[],
         metavar="SPLIT.csv",
         help="splits for evaluation, whose artists are left out",
     )
@@ -122,7 +120,7 @@ def main() -> int:
     if stratified and test_fraction is None:
         test_fraction = stratified_split.TEST_FRACTION
 
-    for archive in args.unpack:
+    for archive in args.unpack or ():
         files = audio_archives.extract_dataset_archive(
             args.dataset, archive, args.root, args.metadata
         )
@@ -141,7 +139,9 @@ def main() -> int:
 
     catalog = DATASETS[args.dataset].read_catalog(request)
     notes = [*catalog.notes, *artist_split.check_artists(catalog.table, args.dataset)]
-    excluded = frozenset().union(*map(artist_split.read_artists, args.exclude_artists_of))
+    excluded = frozenset().union(
+        *(artist_split.read_artists(split) for split in args.exclude_artists_of or ())
+    )
     if args.split == "official" and "subset" in catalog.table.columns:
         if args.max_artists and args.dataset != "msd":
             raise InputError("--max-artists: the dataset has its own split; add --split artists")

@@ -18,13 +18,19 @@ class Dataset:
 
 
 DATASETS = {
-    "demo": Dataset(demo.read_demo, "the built-in corpus, for training", demo.INFO),
-    "demo_target": Dataset(demo.read_demo_target, "other artists of it, for evaluation", demo.INFO),
+    "demo": Dataset(demo.read_demo, "built-in corpus: 60 artists, for training", demo.INFO),
+    "demo_target": Dataset(
+        demo.read_demo_target, "built-in corpus: 40 other artists, for evaluation", demo.INFO
+    ),
     "demo_unseen": Dataset(
-        demo.read_demo_unseen, "the same with more tracks, for artist recognition", demo.INFO
+        demo.read_demo_unseen,
+        "built-in corpus: more tracks of the 40 artists, for artist recognition",
+        demo.INFO,
     ),
     "demo_genres": Dataset(
-        demo.read_demo_genres, "few tracks of all its artists, for genre training", demo.INFO
+        demo.read_demo_genres,
+        "built-in corpus: 4 tracks of each artist, for genre classification",
+        demo.INFO,
     ),
     "msd": Dataset(msd.read_msd, "Million Song Dataset: the papers' artist sets", msd.INFO),
     "msd_tags": Dataset(
@@ -40,9 +46,9 @@ DATASETS = {
     "mtat": Dataset(mtat.read_mtat, "MagnaTagATune: 50 tags", mtat.INFO),
     "jamendo": Dataset(jamendo.read_jamendo, "MTG-Jamendo", jamendo.INFO),
     "folder": Dataset(
-        folder.read_folder, "any folder of music, labelled from tags or --pattern", folder.INFO
+        folder.read_folder, "any folder of music, with labels from its tags or paths", folder.INFO
     ),
-    "csv": Dataset(csv_list.read_csv_list, "any list of tracks", csv_list.INFO),
+    "csv": Dataset(csv_list.read_csv_list, "any list of tracks, as CSV or TSV", csv_list.INFO),
 }
 
 __all__ = ["DATASETS", "Catalog", "Dataset", "DatasetInfo", "Request"]
