@@ -92,7 +92,7 @@ def main() -> int:
         args.out,
         feature_file.Features(
             features,
-            track_ids,
+            np.array(track_ids, object),
             {**source.failed_before, **source.failed},
             inputs,
             extractor.trained_on,
@@ -149,7 +149,7 @@ def feature_extractor(
     if file_format == ivector_model.FORMAT:
         ivectors = ivector_model.load_ivector_model(name)
         origin = ivector_model.describe_ivector_model(name, ivectors)
-        return FeatureExtractor(ivectors.extract_ivectors, origin, ivectors.trained_on)
+        return FeatureExtractor(ivectors.extract_ivectors, origin, list(ivectors.trained_on))
 
     # Keras is imported for networks only; the other extractors do not wait for it.
     from artist_groups import network_file

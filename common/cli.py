@@ -160,7 +160,8 @@ def add_step_options(
 
 def fill_dataclass(kind: type[T], args: argparse.Namespace) -> T:
     """Return an instance of the dataclass `kind` with the arguments of the same names."""
-    return kind(**{field.name: getattr(args, field.name) for field in dataclasses.fields(kind)})
+    fields = dataclasses.fields(kind)  # type: ignore[arg-type]
+    return kind(**{field.name: getattr(args, field.name) for field in fields})
 
 
 def settings(args: argparse.Namespace) -> dict:

@@ -90,7 +90,8 @@ def _pack_batches(
 
     The last batch is filled up with zeros, so that the network is compiled for one shape.
     """
-    batch, numbers = np.zeros((_BATCH_SIZE, *shape), np.float32), []
+    batch = np.zeros((_BATCH_SIZE, *shape), np.float32)
+    numbers: list[int] = []
     for number, mel in enumerate(mels):
         if len(mel) < shape[0]:
             raise ValueError(f"log-mel number {number}: {len(mel)} frames, needs {shape[0]}")

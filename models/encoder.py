@@ -80,6 +80,6 @@ def log_mel_model(encoder: keras.Model, mean: float, std: float) -> keras.Model:
     return keras.Model(segment, encoder(normalisation_layer(mean, std)(segment)))
 
 
-def normalisation_layer(mean: float, std: float) -> layers.Layer:
+def normalisation_layer(mean: float, std: float) -> keras.layers.Layer:
     """Return (log-mel - mean) / std as a layer, with the scalars of the training tracks."""
     return layers.Rescaling(1.0 / std, offset=-mean / std, name="normalise")

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -202,7 +203,7 @@ def _read_weights(path: Path) -> Weights:
         encoder_arrays, head = _sort_layers(_read_layers(file), path)
         inputs, mean, std = _read_attributes(file)
         has_artists = file.id.links.exists(b"trained_on")
-        trained_on = hdf5.read_strings(file, "trained_on") if has_artists else ()
+        trained_on = list(hdf5.read_strings(file, "trained_on")) if has_artists else []
     blob = git_blob_id(path)
     released = next((row for row in released_models().values() if row["git_blob"] == blob), None)
     model = provenance.describe_model(released or inputs)
@@ -350,7 +351,7 @@ def _read_attributes(file: h5py.File) -> tuple[dict, float, float]:
     mean, std = float(file.attrs["mean"]), float(file.attrs["std"])
     if not (np.isfinite(mean) and np.isfinite(std) and std > 0):
         raise InputError(f"{file.filename}: its mean and std cannot normalise; train again")
-    inputs = hdf5.read_json_attribute(file, "made_from").get("inputs")
+    inputs: Any = hdf5.read_json_attribute(file, "made_from").get("inputs")
     if not provenance.is_model_record(inputs):
         raise InputError(f"{file.filename}: its attribute 'made_from' is damaged; train again")
     return inputs, mean, std

@@ -14,7 +14,9 @@ REGISTRY = Path(__file__).with_name("released_weights.csv")
 def released_models() -> dict[str, dict]:
     """Return {name: row of the registry}, sorted by the number of artists."""
     with REGISTRY.open(encoding="utf-8", newline="") as file:
-        rows = [{**row, "artists": int(row["artists"])} for row in csv.DictReader(file)]
+        rows: list[dict] = list(csv.DictReader(file))
+    for row in rows:
+        row["artists"] = int(row["artists"])
     return {row["name"]: row for row in sorted(rows, key=lambda row: row["artists"])}
 
 

@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tensorboard.summary import Writer
@@ -55,7 +56,7 @@ class StopAtNaN(keras.callbacks.Callback):
         super().set_model(model)
         self._trained_model = model
 
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: dict) -> None:
         """Check the running loss."""
         if not math.isfinite(logs["loss"]):
             self._trained_model.stop_training = True
@@ -96,7 +97,7 @@ class CheckpointCallback(keras.callbacks.Callback):
         unique = {id(variable): variable for variable in variables}
         self._variables = [unique[key] for key in unique if key not in metrics]
         self._history: dict[str, list[float]] = {}
-        self._board: Writer | None = None
+        self._board: Any = None  # TensorBoard's writer, which has no types
         self.finished, self.is_finite = False, True
         state = run.read_state()
         devices.require_same(state.epochs if state else 0, f"{run.folder}: finished epochs")
@@ -148,7 +149,7 @@ class CheckpointCallback(keras.callbacks.Callback):
             # Keras' own callback needs TensorFlow, and waits for the loss of every call.
             self._board = Writer(str(self._run.folder / "tensorboard"))
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict) -> None:
         """Write the files, unless the loss is NaN or infinite."""
         self.is_finite = math.isfinite(logs["loss"]) and math.isfinite(logs.get("val_loss", 0))
         if not self.is_finite:
@@ -209,11 +210,11 @@ class ProgressCallback(keras.callbacks.Callback):
         self._epoch = epoch
         self._bar.set_description(f"{self._folder} {epoch + 1}/{len(self._steps)}", refresh=False)
 
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: dict) -> None:
         """Advance the bar. Keras counts the last call of an epoch as if it were full."""
         self._show(min(1, (batch + 1) / self._steps[self._epoch]), logs)
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict) -> None:
         """Advance the bar to the end of the epoch."""
         self._show(1, logs)
 

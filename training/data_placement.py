@@ -9,7 +9,7 @@ from data_prep.batches import Crops
 from models.keras_backend import keras
 from training.devices import Devices, device_memory
 
-layers, ops = keras.layers, keras.ops
+ops = keras.ops
 
 # Largest fraction of the device's memory for the frames, which are there twice for a moment.
 _MEMORY_FRACTION = 0.35
@@ -100,7 +100,7 @@ class ResidentFrames:
         return keras.Model(places, model(self._crops_layer(places)), name=model.name)
 
 
-class _CropsLayer(layers.Layer):
+class _CropsLayer(keras.layers.Layer):
     """From (batch, ...) int32 first frames to (batch, ..., segment, bands) float16 crops."""
 
     def __init__(self, crops: Crops, spans: np.ndarray):

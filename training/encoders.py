@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -41,9 +42,8 @@ def encoder_run(
         Weights that the encoder starts from, loaded from `config.start_from`. Their mean and
         standard deviation normalise the input, otherwise those of the cache.
     """
-    inputs = training_inputs(
-        folder, model, split, cache, config.record(), start and start.provenance
-    )
+    start_from = start.provenance if start else None
+    inputs = training_inputs(folder, model, split, cache, config.record(), start_from)
     mean, std = (start or cache).mean, (start or cache).std
     artists = {*training_artists(split), *(start.trained_on if start else ())}
 
@@ -57,7 +57,7 @@ def encoder_run(
 
 def initial_encoder(config: TrainingConfig, start: Weights | None, devices: Devices) -> keras.Model:
     """Return the encoder to train, with random weights or those of `start`."""
-    options = {
+    options: dict[str, Any] = {
         "dropout": config.dropout,
         "precision": config.precision,
         # Normalise over all devices. JAX does so anyway.
