@@ -24,9 +24,9 @@ import threadpoolctl
 from numpy.typing import ArrayLike
 
 from common import cli
+from common.arrays import Reservoir
 from common.errors import InputError
 from common.parallel import map_in_threads
-from common.reservoir import Reservoir
 from data_prep.mfcc import DELTA_WIDTH, MfccSettings, TrackFrames
 
 WORDS = ("m", "d", "e", "s")

@@ -1,57 +1,12 @@
-"""Arrays in files: published .npy files, and arrays too large for memory."""
+"""Arrays larger than memory: concatenation on disk, and samples of streams."""
 
 import tempfile
-import tokenize
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-from common.errors import InputError
 from common.files import write_all
-
-# What NumPy raises for an invalid header, or one that declares more than the file contains.
-_INVALID = (
-    *(ArithmeticError, EOFError, LookupError, MemoryError, RecursionError),
-    *(SyntaxError, TypeError, ValueError, tokenize.TokenError),
-)
-
-
-def load_npy(path: str | Path, *, ndim: int | None = None) -> np.ndarray:
-    """Load an array of numbers or bools from an .npy file, without unpickling objects.
-
-    Parameters
-    ----------
-    path
-        The file.
-    ndim
-        Required number of dimensions, if given.
-
-    Raises
-    ------
-    InputError
-        The file is missing, damaged or not an .npy file, contains text or Python
-        objects, or has another number of dimensions.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; check the path")
-    try:
-        # Mapped first, so that a size that the file does not have is never allocated.
-        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-        if not isinstance(mapped, np.ndarray):  # an .npz archive
-            raise ValueError("not an array")
-    except _INVALID as error:
-        raise InputError(
-            f"{path}: not an .npy file of numbers, or damaged; download it again"
-        ) from error
-    if mapped.dtype.kind not in "biuf":
-        raise InputError(f"{path}: contains no numbers; use the published file")
-    if ndim is not None and mapped.ndim != ndim:
-        raise InputError(
-            f"{path}: the array has {mapped.ndim} dimensions, not {ndim}; use the published file"
-        )
-    return np.array(mapped)
 
 
 def concatenate_on_disk(
@@ -82,3 +37,40 @@ def concatenate_on_disk(
             width = array.shape[1]
         start = np.cumsum([0, *lengths])
         return np.memmap(file, np.float32, mode="r", shape=(start[-1], width)), start
+
+
+class Reservoir:
+    """A uniform sample without replacement of the rows of a stream of unknown length.
+
+    Every row draws a random number, and the rows with the smallest numbers are
+    kept. At most about twice `size` rows are held in memory.
+    """
+
+    def __init__(self, size: int, seed: int):
+        self._size, self._random = size, np.random.default_rng(seed)
+        self._rows: list[np.ndarray] = []
+        self._keys: list[np.ndarray] = []
+        self._held, self._largest = 0, np.inf
+
+    def offer(self, rows: np.ndarray) -> None:
+        """Add the next rows (n, d) of the stream."""
+        keys = self._random.random(len(rows))
+        candidates = keys < self._largest
+        self._rows.append(rows[candidates])
+        self._keys.append(keys[candidates])
+        self._held += int(candidates.sum())
+        if self._held > 2 * self._size:
+            self.drawn()
+
+    def drawn(self) -> np.ndarray:
+        """Return the sample (size, d) in the stream's order, or all rows if there are fewer.
+
+        At least one row must have been offered.
+        """
+        rows, keys = np.concatenate(self._rows), np.concatenate(self._keys)
+        if len(keys) > self._size:
+            chosen = np.sort(np.argpartition(keys, self._size)[: self._size])
+            rows, keys = rows[chosen], keys[chosen]
+            self._largest = keys.max()
+        self._rows, self._keys, self._held = [rows], [keys], len(keys)
+        return rows

@@ -19,16 +19,8 @@ T = TypeVar("T")
 
 # Packages whose log messages the scripts print.
 PACKAGES = (
-    "common",
-    "data_prep",
-    "models",
-    "training",
-    "evaluation",
-    "recognition",
-    "artist_groups",
-    "papers",
-    "report",
-    "protocols",
+    *("common", "data_prep", "models", "training", "evaluation", "recognition"),
+    *("artist_groups", "papers", "report", "protocols"),
 )
 
 
@@ -162,20 +154,6 @@ def fill_dataclass(kind: type[T], args: argparse.Namespace) -> T:
     """Return an instance of the dataclass `kind` with the arguments of the same names."""
     fields = dataclasses.fields(kind)  # type: ignore[arg-type]
     return kind(**{field.name: getattr(args, field.name) for field in fields})
-
-
-def settings(args: argparse.Namespace) -> dict:
-    """The arguments that decide what comes out: what a record says of how it was made.
-
-    These are no paths, and not by which means the work was done.
-    """
-    plain = (str, int, float, bool, type(None))
-    means = ("audio", "workers", "data", "steps_per_call", "distribute", "start_from", "where")
-    return {
-        name: value
-        for name, value in vars(args).items()
-        if isinstance(value, plain) and name not in means
-    }
 
 
 def non_negative(text: str) -> int:

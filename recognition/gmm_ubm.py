@@ -31,9 +31,9 @@ from numpy.typing import ArrayLike, DTypeLike
 from sklearn.cluster import MiniBatchKMeans
 
 from common import cli
+from common.arrays import Reservoir
 from common.errors import InputError
 from common.parallel import map_in_threads
-from common.reservoir import Reservoir
 
 _BLOCK = 1024  # frames per matrix product: its result stays in the processor's cache
 _TASK = 16 * _BLOCK  # frames per task of a thread

@@ -141,11 +141,6 @@ def test_kinds_of_arguments(kind, right, wrong):
             kind(text)
 
 
-def test_settings_are_what_decides_the_output():
-    args = argparse.Namespace(seed=1, out=Path("x"), rate=0.1, name="a", patience=None, workers=8)
-    assert cli.settings(args) == {"seed": 1, "rate": 0.1, "name": "a", "patience": None}
-
-
 class Terminal(io.StringIO):
     def isatty(self):
         return True
