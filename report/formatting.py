@@ -12,8 +12,8 @@ from markupsafe import Markup
 TEMPLATES = Path(__file__).with_name("templates")
 
 LATEX_HEAD = (
-    "% Needs \\usepackage{booktabs,longtable,pdflscape}; non-Latin names need\n"
-    "% XeLaTeX or LuaLaTeX.\n"
+    "% Needs \\usepackage{booktabs,longtable,pdflscape}.\n"
+    "% Non-Latin names need XeLaTeX or LuaLaTeX.\n"
 )
 _NARROW = r"\setlength{\tabcolsep}{3pt}"
 # Characters that fit in a line, and what opens and closes a table of that width.

@@ -70,7 +70,7 @@ def make_paper_tables(comparison: pd.DataFrame, paper: str) -> list[ResultTable]
     markers = {need: f"[{number}]" for number, need in enumerate(needs, 1)}
     tables = []
     for number, rows in cells.groupby("table"):
-        table = rows.drop(columns=["paper", "table", "note"])
+        table = rows.drop(columns=["paper", "table", "note"]).rename(columns={"songs": "tracks"})
         table["needs"] = table["needs"].map({"": "", **markers})
         if table["protocol"].nunique() == 1:
             table = table.drop(columns="protocol")

@@ -152,10 +152,7 @@ def test_folder_url_is_relative_to_the_page(tmp_path, name, place):
     assert not url.startswith(("/", "file:"))
     full = urljoin(page.as_uri(), url + "track.wav")
     assert Path(unquote(full.removeprefix("file://"))) == folder.resolve() / "track.wav"
-
-
-def test_folder_url_of_the_pages_own_folder(tmp_path):
-    assert explorer.folder_url(tmp_path, tmp_path / "page.html") == "./"
+    assert explorer.folder_url(folder, folder / "page.html") == "./"
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -378,14 +375,8 @@ def test_each_of_several_tags_is_a_filter(driver, tmp_path):
         write_page(tmp_path / "page.html", make_tracks(6).assign(tags=tags), labels=("tags",)),
     )
     menu = menus(driver)[2]
-    assert [option.text for option in menu.options] == [
-        "all",
-        "bass (3)",
-        "bass drum (1)",
-        "piano (2)",
-        "voice (1)",
-        "no tags (1)",
-    ]
+    labels = ["bass (3)", "bass drum (1)", "piano (2)", "voice (1)", "no tags (1)"]
+    assert [option.text for option in menu.options] == ["all", *labels]
     menu.select_by_visible_text("bass (3)")
     assert texts(driver, "#matches .name") == ["track 00000", "track 00002", "track 00004"]
 

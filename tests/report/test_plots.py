@@ -21,18 +21,8 @@ from report.result_tables import SYSTEMS, enrolment_scores
 from report.training_logs import TrainingLog
 
 NO_PAPER = read_paper_tables().iloc[:0]
-HOSTILE = [
-    "$x_$",
-    "<b>&amp;",
-    "_hidden",
-    "$",
-    "two\nlines",
-    "LOUD NAMES " * 9,
-    "a^{b",
-    "\\frac",
-    "R&B",
-    "",
-]
+HOSTILE = ["$x_$", "<b>&amp;", "_hidden", "$", "two\nlines"]
+HOSTILE += ["LOUD NAMES " * 9, "a^{b", "\\frac", "R&B", ""]
 
 
 @pytest.fixture
@@ -91,14 +81,10 @@ def complete(rows):
 
 def feature_scores(features=5, dataset="demo_target"):
     """Results with adjacent scores, from almost 0 to 1."""
+    protocols = (("retrieval", 0, None), ("knn", 0.1, None), ("linear", 0.11, 0.04))
     rows = [
         (protocol, min(1.0, 0.01 + 0.24 * i + shift), spread, f"siamese_10000_run_{i}")
-        for i in range(features)
-        for protocol, shift, spread in (
-            ("retrieval", 0, None),
-            ("knn", 0.1, None),
-            ("linear", 0.11, 0.04),
-        )
+        for i, (protocol, shift, spread) in itertools.product(range(features), protocols)
     ]
     results = pd.DataFrame(rows, columns=["protocol", "value", "spread", "features"])
     return results.assign(dataset=dataset, label="genre")
@@ -372,12 +358,8 @@ def test_scores_by_tasks_show_both_metrics(draw, task_table):
             assert line.get_xdata() == pytest.approx(scores["number"].to_numpy(), abs=0.2)
     lines = [container.lines[0] for container in figure.axes[0].containers]
     assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == len(names)
-
-
-def test_scores_by_tasks_of_one_number(draw, task_table):
-    figure = draw(
-        plots.plot_scores_by_tasks, task_table[task_table["number"].eq(5)], "genre on demo"
-    )
+    five = task_table[task_table["number"].eq(5)]
+    figure = draw(plots.plot_scores_by_tasks, five, "genre on demo")
     assert legend_names(figure) == ["STN with g", "MTN with g", "wSTN"]
 
 
