@@ -8,15 +8,8 @@ all runs of the paper and skips those that are complete.
 
 from pathlib import Path
 
-from artist_groups.task_sets import (
-    KINDS,
-    GroupTrainingConfig,
-    group_targets,
-    list_runs,
-    list_task_sets,
-    sort_tasks,
-)
-from artist_groups.topics import load_groups
+from artist_groups import task_sets, topics
+from artist_groups.task_sets import GroupTrainingConfig
 from common import cli, provenance
 from common.errors import InputError
 from data_prep import failures, split_csv
@@ -25,7 +18,7 @@ from data_prep.mel_cache import MelCache
 
 def main() -> None:
     """Train the runs of agf2018 that the arguments ask for."""
-    defaults = GroupTrainingConfig()
+    config = GroupTrainingConfig()
     parser = cli.make_parser(
         __doc__,
         "python train_agf.py splits/demo_genres.csv cache/demo_genres.h5 groups/demo_genres.h5 "
@@ -33,14 +26,10 @@ def main() -> None:
     )
     cli.add_split_and_cache(parser, out="folder of all runs, runs/NAME")
     parser.add_argument(
-        "groups",
-        metavar="GROUPS.h5",
-        type=Path,
-        help="artist groups from data_prep/2b_artist_groups.py",
+        "groups", metavar="GROUPS.h5", type=Path, help="artist groups of 2b_artist_groups.py"
     )
-    parser.add_argument(
-        "--kinds", nargs="+", choices=KINDS, default=KINDS, help="kinds of networks to train"
-    )
+    kinds = task_sets.KINDS
+    parser.add_argument("--kinds", nargs="+", choices=kinds, default=kinds, help="kinds of runs")
     parser.add_argument(
         "--tasks",
         nargs="+",
@@ -48,33 +37,19 @@ def main() -> None:
         help="sets of tasks, such as g gs gsedm; a wstn has as many weights as the networks of its "
         "set (default: all sets that the groups allow)",
     )
-    parser.add_argument(
-        "--epochs",
-        type=cli.positive,
-        default=defaults.epochs,
-        help="number of epochs of each stn and wstn",
-    )
-    parser.add_argument(
-        "--mtn-epochs",
-        type=cli.positive,
-        default=defaults.mtn_epochs,
-        help="number of epochs of each mtn, each of which trains one task",
-    )
-    parser.add_argument(
-        "--mlp-epochs",
-        type=cli.positive,
-        default=defaults.mlp_epochs,
-        help="number of epochs of each genre classifier",
-    )
-    cli.add_step_options(
-        parser, learning_rate=defaults.learning_rate, batch_size=defaults.batch_size
-    )
+    for option, default, help_text in (
+        ("--epochs", config.epochs, "number of epochs of each stn and wstn"),
+        ("--mtn-epochs", config.mtn_epochs, "number of epochs of each mtn, each of one task"),
+        ("--mlp-epochs", config.mlp_epochs, "number of epochs of each genre classifier"),
+    ):
+        parser.add_argument(option, type=cli.positive, default=default, help=help_text)
+    cli.add_step_options(parser, learning_rate=config.learning_rate, batch_size=config.batch_size)
     cli.add_seed(parser)
     args = parser.parse_args()
     config = cli.fill_dataclass(GroupTrainingConfig, args)
 
     # Data
-    cache, groups = MelCache(args.cache), load_groups(args.groups)
+    cache, groups = MelCache(args.cache), topics.load_groups(args.groups)
     split = failures.drop_failed(split_csv.read_split(args.split), cache.failed, args.cache)
     tracks = split[split_csv.subset_mask(split, "train", args.split)].reset_index(drop=True)
     inputs = {
@@ -83,19 +58,19 @@ def main() -> None:
     }
     recorded = {name: groups.inputs.get(name) for name in inputs}
     provenance.require_same(args.groups, recorded, inputs)
+    genres, targets = task_sets.group_targets(tracks, groups.groups, args.split)
 
     # Runs
-    possible = sort_tasks(["g", *groups.groups])
+    possible = task_sets.sort_tasks(targets)
     for tasks in args.tasks or ():
-        if not tasks or tasks != sort_tasks(set(tasks) & set(possible)):
+        if not tasks or tasks != task_sets.sort_tasks(set(tasks) & set(possible)):
             raise InputError(
                 f"--tasks {tasks}: not a set of {possible}, in this order; {args.groups} has "
                 f"the words {' '.join(groups.groups)}"
             )
-    runs = list_runs(args.kinds, args.tasks or list_task_sets(possible))
+    runs = task_sets.list_runs(args.kinds, args.tasks or task_sets.list_task_sets(possible))
     if not runs:
         raise InputError("--tasks: an mtn or wstn has two or more tasks; add one")
-    genres, targets = group_targets(tracks, groups.groups, args.split)
 
     # Keras is imported after the arguments are parsed, so that --help does not wait for it.
     from artist_groups.training import Experiment

@@ -73,17 +73,10 @@ def draw_segments(
     batch_size: int,
     seed: int,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the batches of all epochs; see `train_mlp` for the parameters.
+    """Yield features (batch, 256 * networks) and targets (batch, classes) of all epochs.
 
     The paper crops one second anywhere in the track. Here it is one of the consecutive segments,
     whose features are computed once for all epochs and runs.
-
-    Yields
-    ------
-    features
-        (batch, 256 * networks) float32.
-    targets
-        (batch, classes) float32.
     """
     rng = np.random.default_rng([seed, len(parts)])
     start = parts[0].start
@@ -97,15 +90,7 @@ def draw_segments(
 
 
 def predict_tracks(parts: Sequence[Segments], mlp: keras.Model) -> tuple[np.ndarray, np.ndarray]:
-    """Average the features and the classifier's probabilities over the segments of each track.
-
-    Returns
-    -------
-    features
-        (tracks, 256 * networks) float32.
-    probabilities
-        (tracks, classes) float32.
-    """
+    """Average features (tracks, 256 * networks) and probabilities (tracks, classes) over segments."""
     start = parts[0].start
     features: list[np.ndarray] = []
     probabilities: list[np.ndarray] = []

@@ -10,17 +10,7 @@ from data_prep.mel_cache import MelCache
 
 
 def to_decibels(log_mel: np.ndarray, gain: float) -> np.ndarray:
-    """Convert log-mels to decibels: 20 log10 of the magnitude, at least -100 dB.
-
-    Parameters
-    ----------
-    log_mel
-        log10(1 + gain * mel), float of any shape.
-
-    Returns
-    -------
-    float64 of the same shape.
-    """
+    """Convert log-mels, log10(1 + gain * mel), to decibels of the magnitude, at least -100 dB."""
     return 20 * np.log10(np.maximum(mel_magnitudes(log_mel.astype(np.float64), gain), SILENCE))
 
 

@@ -139,16 +139,11 @@ def describe_tracks(
     (by path, size and time). A track that fails, crashes its process or takes half an hour is
     reported as failed, and stays so until its file is deleted.
 
-    Parameters
-    ----------
-    workers
-        Number of processes.
-
     Returns
     -------
     descriptors
-        (tracks, d) float32 of the tracks that did not fail, in the given order. The index is the
-        track id; the columns are all names, sorted. NaN where a track has no such descriptor.
+        (tracks, d) float32 of the tracks that did not fail, by track id and sorted names. NaN
+        where a track has no such descriptor.
     failed
         {track_id: reason} of the others.
 

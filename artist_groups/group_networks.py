@@ -53,15 +53,12 @@ REST = (
 
 
 class Decibels(keras.layers.Layer):
-    """Cached log-mels as decibels, standardised in each band.
-
-    Input (batch, frames, bands) of any float type, output float32. Silence is -100 dB, as in
-    `artist_groups.decibels.to_decibels`.
+    """Decibels of cached log-mels (batch, frames, bands), standardised in each band, as float32.
 
     Parameters
     ----------
     mean, std
-        (bands,) float, decibels of the training tracks.
+        (bands,) float, from `artist_groups.decibels.band_statistics`.
     gain
         Gain of the log compression of the cache.
     """
@@ -82,12 +79,7 @@ class Decibels(keras.layers.Layer):
 
 
 def build_first_block(width: float = 1.0) -> keras.Model:
-    """Build the block that the tasks of an MTN share.
-
-    Returns
-    -------
-    A model (batch, 43, 128) -> (batch, 43, 64, 16 * width).
-    """
+    """Build the block that the tasks of an MTN share: (batch, 43, 128) -> (batch, 43, 64, 16)."""
     spectrogram = keras.Input((FRAMES, BANDS), name="spectrogram")
     image = ops.expand_dims(spectrogram, -1)
     return keras.Model(spectrogram, _apply_block(image, FIRST, width, 1), name="first")
@@ -162,12 +154,10 @@ def build_feature_model(
     std: np.ndarray,
     mlp: keras.Model | None = None,
 ) -> keras.Model:
-    """Build the model from log-mel crops to the features of all networks.
+    """Build the model from log-mel crops (batch, 43, 128) to the networks' concatenated features.
 
-    Returns
-    -------
-    A model (batch, 43, 128) -> (batch, 256 * networks), the concatenated features. With an MLP,
-    the probabilities of its classes are appended.
+    The output is (batch, 256 * networks). With an MLP, the probabilities of its classes are
+    appended.
     """
     crop = keras.Input((FRAMES, BANDS), name="crop")
     spectrogram = Decibels(mean, std, name="decibels")(crop)

@@ -19,14 +19,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from artist_groups.group_networks import (
-    BANDS,
-    FEATURE,
-    build_feature_model,
-    build_mlp,
-    build_network,
-    count_filters,
-)
+from artist_groups import group_networks
+from artist_groups.group_networks import BANDS, FEATURE, build_mlp, build_network
 from artist_groups.task_sets import sort_tasks
 from common import hdf5, provenance
 from common.errors import InputError
@@ -67,7 +61,8 @@ class GroupNetworks:
     @property
     def model(self) -> keras.Model:
         """Model (batch, 43, 128) log-mel crops -> features and, with an MLP, probabilities."""
-        return build_feature_model(list(self.networks.values()), self.mean, self.std, self.mlp)
+        networks = list(self.networks.values())
+        return group_networks.build_feature_model(networks, self.mean, self.std, self.mlp)
 
 
 def save_networks(path: str | Path, content: GroupNetworks, made_from: dict) -> None:
@@ -109,7 +104,9 @@ def load_networks(path: str | Path) -> GroupNetworks:
             group = hdf5.get_group(file, f"networks/{task}")
             # Compared before building, so that a damaged width cannot ask for much memory.
             shapes = [hdf5.get_dataset(group, f"conv{n}/bias").shape for n in range(1, 8)]
-            if not 0 < width < np.inf or shapes != [(n,) for n in count_filters(width)]:
+            if not 0 < width < np.inf or shapes != [
+                (n,) for n in group_networks.count_filters(width)
+            ]:
                 raise _damage_of(file)
             outputs = len(hdf5.read_array(group, "classes/bias"))
             networks[task] = _fill(build_network(outputs, width=width), group)
@@ -120,13 +117,7 @@ def load_networks(path: str | Path) -> GroupNetworks:
 
 
 def read_network_inputs(path: str | Path) -> dict:
-    """Return what a file of networks was made from.
-
-    Raises
-    ------
-    InputError
-        The file does not exist or has another format.
-    """
+    """Return what a file of networks was made from, or raise `InputError`."""
     with _open(path) as file:
         return _read_inputs(file)
 

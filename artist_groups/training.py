@@ -17,17 +17,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from artist_groups import network_file
+from artist_groups import group_networks, network_file
 from artist_groups.classifier import Segments, predict_tracks, train_mlp
-from artist_groups.group_networks import (
-    FRAMES,
-    LOSS,
-    build_feature_model,
-    build_mtn,
-    build_training_model,
-    count_parameters,
-    find_width,
-)
+from artist_groups.group_networks import FRAMES, LOSS, count_parameters
 from artist_groups.network_file import GroupNetworks
 from artist_groups.task_sets import GroupTrainingConfig, Targets, TaskSet
 from artist_groups.topics import GroupsFile
@@ -133,27 +125,22 @@ class Experiment:
             return
         keras.utils.set_random_seed(config.seed)
         targets = {task: self.targets[task] for task in tasks}
-        networks = build_mtn({t: of.distributions.shape[1] for t, of in targets.items()}, width)
+        networks = group_networks.build_mtn(
+            {t: of.distributions.shape[1] for t, of in targets.items()}, width
+        )
         fitted = []
         for task, (tracks, labels) in targets.items():
-            model = build_training_model(networks[task], mean, std)
+            model = group_networks.build_training_model(networks[task], mean, std)
             batches = LabelledBatches(
                 self._crops, tracks, config.batch_size, config.seed, labels=labels
             )
             fitted.append(Task(model, LOSS, [], batches))
         # agf2018: "each epoch trains one task drawn at random".
         rng = np.random.default_rng([config.seed, len(tasks)])
-        turns = rng.integers(len(tasks), size=record["epochs"])
+        turns = rng.integers(len(tasks), size=record["epochs"]).tolist()
         placement = Placement.choose(self.devices, self._crops, config.data, config.steps_per_call)
         schedule = TrainingSchedule(config.learning_rate, record["epochs"], adam=True)
-        fit(
-            fitted,
-            schedule,
-            training,
-            placement,
-            self.devices,
-            task_order=turns,
-        )
+        fit(fitted, schedule, training, placement, self.devices, turn=turns.__getitem__)
         keras.utils.clear_session()
 
     def _width(self, run: TaskSet) -> float:
@@ -162,7 +149,7 @@ class Experiment:
             return 1.0
         genres, groups = len(self.genres), len(next(iter(self.groups.groups.values())).topics)
         others = (len(run.tasks) - 1) * count_parameters(groups)
-        return find_width(count_parameters(genres) + others, genres)
+        return group_networks.find_width(count_parameters(genres) + others, genres)
 
     def _network_files(self, run: TaskSet) -> list[Path]:
         return [self._folder(part) / "networks" / "last.h5" for part in run.parts]
@@ -176,7 +163,7 @@ class Experiment:
 
     def _compute_segments(self, networks: GroupNetworks, network: keras.Model) -> Segments:
         """Compute a network's features of all segments of all tracks of the cache."""
-        model = build_feature_model([network], networks.mean, networks.std)
+        model = group_networks.build_feature_model([network], networks.mean, networks.std)
         outputs = segment_outputs(model, (self.cache[track] for track in self.cache.track_id))
         with cli.progress_bar(outputs, total=len(self.cache), desc="features", unit="track") as bar:
             return Segments(*concatenate_on_disk(bar, self.out))

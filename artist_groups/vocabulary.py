@@ -120,15 +120,11 @@ def quantise_frames(
 ) -> tuple[Iterable[np.ndarray], Codebook]:
     """Learn the codebook of the word `m` or `d`, and assign every frame to a cluster.
 
-    Parameters
-    ----------
-    frames
-        MFCCs of all training tracks. A track of fewer than 9 frames has no delta MFCCs.
-
     Returns
     -------
     symbols
-        Iterator of (n,) int64 arrays, one per track, computed as it is read.
+        Iterator of (n,) int64 arrays, one per track, computed as it is read. In the word d, a
+        track of fewer than 9 frames has no symbols.
     codebook
         The clusters.
     """

@@ -19,7 +19,7 @@ import pandas as pd
 
 from artist_groups import decibels, descriptors, topics, vocabulary
 from artist_groups.topics import GroupsFile, learn_groups
-from artist_groups.vocabulary import learn_codebook, quantise_frames
+from artist_groups.vocabulary import CLUSTERS, WORDS, learn_codebook, quantise_frames
 from common import cli, provenance
 from common.errors import InputError
 from common.files import make_folder
@@ -27,15 +27,15 @@ from common.parallel import available_cores
 from data_prep import failures, split_csv, targets
 from data_prep.mel import FrontEnd
 from data_prep.mel_cache import MelCache
-from data_prep.mfcc import DELTA_WIDTH, TrackFrames
+from data_prep.mfcc import TrackFrames
 
 MIN_DIVERSITY = 0.05  # below it, all artists have nearly the same groups
-SYMBOLS = {"m": "a frame", "d": f"{DELTA_WIDTH} frames", "e": "descriptors", "s": "a sub-genre"}
-VOCABULARY_OPTIONS = {
-    "m": "--clusters",
-    "d": "--clusters",
-    "e": "--track-clusters",
-    "s": "--subgenres",
+SYMBOLS = {"m": "a frame", "d": "9 frames", "e": "descriptors", "s": "a sub-genre"}
+REMEDIES = {
+    "m": "try other --clusters",
+    "d": "try other --clusters",
+    "e": "try fewer --track-clusters",
+    "s": "choose a column with more labels for --subgenres",
 }
 
 
@@ -48,50 +48,35 @@ def main() -> None:
     )
     cli.add_split_and_cache(parser, out="file of the artist groups, groups/NAME.h5")
     parser.add_argument(
-        "--words",
-        nargs="+",
-        choices=vocabulary.WORDS,
-        help="words to learn groups from (default: all that are possible)",
+        "--words", nargs="+", choices=WORDS, help="words to use (default: all that are possible)"
     )
+    parser.add_argument("--audio", type=Path, help="folder of the split's paths, for the word e")
     parser.add_argument(
-        "--audio", type=Path, help="folder that the split's paths are relative to, for the word e"
+        "--subgenres", metavar="COLUMN", default="genres", help="column of labels, for the word s"
     )
-    parser.add_argument(
-        "--clusters",
-        type=cli.positive,
-        default=vocabulary.CLUSTERS,
-        help="number of clusters of the words m and d",
-    )
-    parser.add_argument(
-        "--track-clusters",
-        type=cli.positive,
-        default=vocabulary.CLUSTERS,
-        help="number of clusters of the word e; use at most a tenth of the number of tracks",
-    )
-    parser.add_argument(
-        "--groups", type=cli.positive, default=topics.GROUPS, help="number of groups per word"
-    )
-    parser.add_argument(
-        "--subgenres",
-        metavar="COLUMN",
-        default="genres",
-        help="the split's column of sub-genres, for the word s",
-    )
-    parser.add_argument(
-        "--workers",
-        type=cli.positive,
-        default=available_cores(),
-        help="number of processes for the word e",
-    )
+    for option, default, help_text in (
+        ("--clusters", CLUSTERS, "number of clusters of the words m and d"),
+        (
+            "--track-clusters",
+            CLUSTERS,
+            "number of clusters of the word e, at most a tenth of the number of tracks",
+        ),
+        ("--groups", topics.GROUPS, "number of groups per word"),
+        ("--workers", available_cores(), "number of processes for the word e"),
+    ):
+        parser.add_argument(option, type=cli.positive, default=default, help=help_text)
     cli.add_seed(parser)
     args = parser.parse_args()
 
+    # Data
     cache = MelCache(args.cache)
     cache.require_front_end(FrontEnd())
     split = failures.drop_failed(split_csv.read_split(args.split), cache.failed, args.cache)
     train = select_training_tracks(split, args.split)
     cache.rows(train["track_id"])  # raises if a track is missing
     words = choose_words(args, train)
+
+    # Groups
     inputs = {
         "split": provenance.digest_rows(split.itertuples(index=False)),
         "cache": cache.made_from["inputs"],
@@ -127,17 +112,17 @@ def select_training_tracks(split: pd.DataFrame, source: Path) -> pd.DataFrame:
     if not has_artist.all():
         print(f"{source}: {(~has_artist).sum()} training tracks without artist left out")
     train = train[has_artist].reset_index(drop=True)
-    if train["artist"].nunique() < 2:
+    artists = train["artist"].nunique()
+    if artists < 2:
         raise InputError(
-            f"{source}: its training tracks have {train['artist'].nunique()} artists; "
-            "use a split with two or more"
+            f"{source}: its training tracks have {artists} artists; use a split with two or more"
         )
     return train
 
 
 def choose_words(args: argparse.Namespace, train: pd.DataFrame) -> list[str]:
-    """Return the words to learn: those asked for, or by default all that are possible."""
-    words = [word for word in vocabulary.WORDS if word in (args.words or vocabulary.WORDS)]
+    """Return the words to use: those asked for, or by default all that are possible."""
+    words = [word for word in WORDS if word in (args.words or WORDS)]
     if "s" in words:
         try:
             targets.tag_matrix(train, args.subgenres, args.split)
@@ -172,8 +157,8 @@ def make_groups(
 ) -> GroupsFile:
     """Learn the groups by each word; print which tracks and artists have none."""
     tracks, artists = (train[name].to_numpy(object) for name in ("track_id", "artist"))
-    groups, codebooks, subgenres = {}, {}, []
     sizes = {"groups": args.groups, "seed": args.seed}
+    groups, codebooks, subgenres = {}, {}, []
     if "s" in words:
         subgenres, hot = targets.tag_matrix(train, args.subgenres, args.split)
         groups["s"] = learn_groups("s", map(np.flatnonzero, hot), artists, len(subgenres), **sizes)
@@ -191,36 +176,25 @@ def make_groups(
         clusters, described = codebooks["e"].assign(vectors)[:, None], np.isin(tracks, table.index)
         groups["e"] = learn_groups("e", clusters, artists[described], args.track_clusters, **sizes)
     mean, std = decibels.band_statistics(cache, tracks)
-    frame_words = [word for word in words if word in ("m", "d")]
-    if frame_words:
+    if frame_words := [word for word in words if word in ("m", "d")]:
         frames = TrackFrames.from_cache(cache, tracks, vocabulary.MFCC, args.out.parent)
-        of_frames = pd.Series(artists, tracks)[frames.track_id].to_numpy(object)
-        short = int((np.diff(frames.start) < DELTA_WIDTH).sum())
-        if short and "d" in words:
-            print(f"{args.cache}: {short} tracks of fewer than {SYMBOLS['d']}: not in the word d")
-    for word in frame_words:
-        clusters, codebooks[word] = quantise_frames(word, frames, args.clusters, seed=args.seed)
-        groups[word] = learn_groups(word, clusters, of_frames, args.clusters, **sizes)
+        frame_artists = pd.Series(artists, tracks)[frames.track_id].to_numpy(object)
+        for word in frame_words:
+            symbols, codebooks[word] = quantise_frames(word, frames, args.clusters, seed=args.seed)
+            groups[word] = learn_groups(word, symbols, frame_artists, args.clusters, **sizes)
     for word in words:
-        check_groups(args, word, groups[word], pd.unique(artists))
+        missing = pd.unique(artists)[groups[word].rows_of(pd.unique(artists)) < 0]
+        if len(missing):
+            print(
+                f"{args.split}: {len(missing)} artists without {SYMBOLS[word]}: no groups of the "
+                f"word {word} for them, the first is {missing[0]!r}"
+            )
+        if groups[word].diversity < MIN_DIVERSITY:
+            print(
+                f"{args.out}: by the word {word}, all artists have nearly the same groups, from "
+                f"which nothing can be learned; {REMEDIES[word]}"
+            )
     return GroupsFile(mean, std, groups, subgenres, inputs, codebooks)
-
-
-def check_groups(
-    args: argparse.Namespace, word: str, groups: topics.ArtistGroups, artists: np.ndarray
-) -> None:
-    """Print which artists have no groups, and a warning if all groups are nearly the same."""
-    missing = artists[groups.rows_of(artists) < 0]
-    if len(missing):
-        print(
-            f"{args.split}: {len(missing)} artists without {SYMBOLS[word]}: no groups of the "
-            f"word {word} for them, the first is {missing[0]!r}"
-        )
-    if groups.diversity < MIN_DIVERSITY:
-        print(
-            f"{args.out}: by the word {word}, all artists have nearly the same groups, from which "
-            f"nothing can be learned; try another {VOCABULARY_OPTIONS[word]}"
-        )
 
 
 if __name__ == "__main__":
