@@ -90,7 +90,7 @@ def draw_segments(
 
 
 def predict_tracks(parts: Sequence[Segments], mlp: keras.Model) -> tuple[np.ndarray, np.ndarray]:
-    """Average features (tracks, 256 * networks) and probabilities (tracks, classes) over segments."""
+    """Average features (tracks, 256 * networks) and probabilities (tracks, classes) by track."""
     start = parts[0].start
     features: list[np.ndarray] = []
     probabilities: list[np.ndarray] = []

@@ -137,10 +137,10 @@ class Experiment:
             fitted.append(Task(model, LOSS, [], batches))
         # agf2018: "each epoch trains one task drawn at random".
         rng = np.random.default_rng([config.seed, len(tasks)])
-        turns = rng.integers(len(tasks), size=record["epochs"]).tolist()
+        order = rng.integers(len(tasks), size=record["epochs"]).tolist()
         placement = Placement.choose(self.devices, self._crops, config.data, config.steps_per_call)
         schedule = TrainingSchedule(config.learning_rate, record["epochs"], adam=True)
-        fit(fitted, schedule, training, placement, self.devices, turn=turns.__getitem__)
+        fit(fitted, schedule, training, placement, self.devices, task_order=order)
         keras.utils.clear_session()
 
     def _width(self, run: TaskSet) -> float:

@@ -114,13 +114,6 @@ def test_prints_how_many_tracks_and_artists_are_left_out(corpus):
     assert groups["s"].rows_of([name]) == [-1]
 
 
-def test_groups_an_artist_with_one_track(corpus):
-    split, _, out, command = corpus
-    change(split, np.flatnonzero(is_of_first_artist(split))[1:], subset="test")
-    run_in_process(*command, "--words", "m", "d")
-    assert topics.load_groups(out).groups["d"].proportions.shape == (4, 2)
-
-
 def test_refuses_splits_without_groups(corpus):
     split, audio, out, command = corpus
     frames = MelCache(command[2]).length[0] * 12
