@@ -174,16 +174,16 @@ class Killed(Exception):
 @pytest.mark.slow
 def test_resumed_mtn_is_bit_identical(trained, cache, tmp_path, monkeypatch):
     """A resumed run restores the turn of the tasks and the moments of each optimizer."""
-    keep = TrainingRun.keep
+    write_epoch = TrainingRun.write_epoch
 
-    def keep_and_die(run, models, state, *, best):
-        keep(run, models, state, best=best)
+    def write_and_die(run, models, state, *, best):
+        write_epoch(run, models, state, best=best)
         if state.epochs in (3, 4):
             raise Killed
 
     experiment = make_experiment(cache, tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(TrainingRun, "keep", keep_and_die)
+        patch.setattr(TrainingRun, "write_epoch", write_and_die)
         for _ in range(2):
             with pytest.raises(Exception, match=r"Killed|^$"):
                 experiment.train([MTN])
