@@ -16,21 +16,12 @@ from common.errors import InputError
 from evaluation.feature_checks import check_features, check_labelled_features, check_subsets
 from evaluation.similarity import nearest_neighbours
 
-# ---------------------------------------------------------------- metrics
-
-
-def accuracy(predicted: ArrayLike, truth: ArrayLike) -> float:
-    """Return the fraction of `predicted` (n,) that equals `truth` (n,)."""
-    predicted, truth = _check_paired(predicted, truth, "accuracy")
-    return float(np.mean(predicted == truth))
-
 
 def f1_by_class(predicted: ArrayLike, truth: ArrayLike) -> dict[str, float]:
     """Compute the F1 score of each class in `predicted` (n,) str or `truth` (n,) str.
 
     The classes are sorted. A class that is never predicted, or only wrongly, has 0.
     """
-    predicted, truth = _check_paired(predicted, truth, "F1")
     classes = sorted({*truth, *predicted})
     codes = [pd.Index(classes).get_indexer(labels) for labels in (truth, predicted)]
     scores = f1_score(*codes, labels=range(len(classes)), average=None, zero_division=0)
@@ -56,39 +47,16 @@ def log_loss(probabilities: ArrayLike, truth: ArrayLike, classes: ArrayLike) -> 
     classes : (classes,) str
         The label of each column.
     """
-    probabilities, truth = np.asarray(probabilities, np.float32), np.asarray(truth)
-    classes = np.asarray(classes, object)
-    if not truth.size or probabilities.shape != (*truth.shape, len(classes)):
+    probabilities, classes = np.asarray(probabilities, np.float32), np.asarray(classes, object)
+    columns = pd.Index(classes).get_indexer(np.asarray(truth))
+    if probabilities.shape != (len(columns), len(classes)) or (columns < 0).any():
         raise InputError(
-            f"log loss: probabilities of shape {probabilities.shape} for labels of shape "
-            f"{truth.shape} and {len(classes)} classes; give one row per track and one column "
-            "per class"
-        )
-    columns = pd.Index(classes).get_indexer(truth)
-    if (columns < 0).any():
-        raise InputError(
-            f"log loss: {str(truth[int(np.argmin(columns))])!r} is not one of the {len(classes)} "
-            "classes; remove such tracks"
+            f"log loss: {len(columns)} labels and probabilities of shape {probabilities.shape}; "
+            f"give one row per track, and labels that are among the {len(classes)} classes"
         )
     epsilon = np.finfo(np.float32).eps
     of_truth = np.clip(probabilities[np.arange(len(columns)), columns], epsilon, 1 - epsilon)
     return float(-np.log(of_truth, dtype=np.float64).mean())
-
-
-def _check_paired(
-    predicted: ArrayLike, truth: ArrayLike, name: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Both as arrays of one shape."""
-    predicted, truth = np.asarray(predicted), np.asarray(truth)
-    if predicted.shape != truth.shape or not truth.size:
-        raise InputError(
-            f"{name}: predictions of shape {predicted.shape} for labels of shape {truth.shape}; "
-            "give one prediction per track and at least one track"
-        )
-    return predicted, truth
-
-
-# ---------------------------------------------------------------- k-NN
 
 
 def knn_predict(
@@ -131,9 +99,6 @@ def _majority(neighbours: np.ndarray, classes: int) -> np.ndarray:
     return neighbours[np.arange(len(neighbours)), winner]
 
 
-# ---------------------------------------------------------------- linear softmax
-
-
 @dataclass(frozen=True)
 class LinearResult:
     """The outcome of `linear_softmax`."""
@@ -148,12 +113,9 @@ class LinearResult:
 
 
 def linear_softmax(
-    train_x: ArrayLike,
-    train_y: ArrayLike,
-    valid_x: ArrayLike,
-    valid_y: ArrayLike,
-    test_x: ArrayLike,
-    test_y: ArrayLike,
+    train: tuple[ArrayLike, ArrayLike],
+    valid: tuple[ArrayLike, ArrayLike],
+    test: tuple[ArrayLike, ArrayLike],
     *,
     trials: int = 10,
     seed: int = 0,
@@ -169,12 +131,9 @@ def linear_softmax(
 
     Parameters
     ----------
-    train_x, valid_x, test_x : (n, d) float, finite
-    train_y, valid_y, test_y : (n,) labels
+    train, valid, test : (n, d) float features, finite; (n,) labels
     """
-    features, (train_y, valid_y, test_y) = check_subsets(
-        (train_x, train_y), (valid_x, valid_y), (test_x, test_y), "linear softmax"
-    )
+    features, (train_y, valid_y, test_y) = check_subsets(train, valid, test, "linear softmax")
     train_x, valid_x, test_x = _standardise(*features)
     weights, epochs_run = fit_softmax(
         (train_x, train_y),

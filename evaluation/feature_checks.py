@@ -63,16 +63,6 @@ def require_two_labels(labels: ArrayLike, name: str) -> None:
         )
 
 
-def require_same_width(name: str, *subsets: np.ndarray) -> None:
-    """Raise `InputError` unless the features of all subsets have the same number of dimensions."""
-    widths = [features.shape[1] for features in subsets]
-    if len(set(widths)) > 1:
-        raise InputError(
-            f"{name}: features of {widths} dimensions in train, valid and test; "
-            "extract all with the same weights"
-        )
-
-
 def check_subsets(
     train: tuple[ArrayLike, ArrayLike],
     valid: tuple[ArrayLike, ArrayLike],
@@ -92,8 +82,8 @@ def check_subsets(
     Raises
     ------
     InputError
-        As `check_labelled_features`; a single label in train; different numbers of dimensions; or
-        no track of valid with a label of train.
+        As `check_labelled_features`; a single label in train; or no track of valid with a label
+        of train.
     """
     pairs = [
         check_labelled_features(*subset, f"{name}, {subset_name} subset")
@@ -101,7 +91,6 @@ def check_subsets(
     ]
     (train_x, train_y), (valid_x, valid_y), (test_x, test_y) = pairs
     require_two_labels(train_y, f"{name}, train subset")
-    require_same_width(name, train_x, valid_x, test_x)
     train_y, labels = pd.factorize(train_y)
     valid_y, test_y = (pd.Index(labels).get_indexer(y) for y in (valid_y, test_y))
     known = valid_y >= 0

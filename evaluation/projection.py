@@ -22,13 +22,7 @@ class Projection:
 
     def apply(self, features: ArrayLike) -> np.ndarray:
         """Project features (n, d) to (n, k) float64."""
-        features = check_features(features, "projection")
-        if features.shape[1] != len(self.mean):
-            raise InputError(
-                f"projection: fitted to {len(self.mean)} dimensions, the features have "
-                f"{features.shape[1]}; extract them with the weights it was fitted to"
-            )
-        return (features - self.mean) @ self.matrix
+        return (check_features(features, "projection") - self.mean) @ self.matrix
 
 
 def fit_lda(features: ArrayLike, artists: ArrayLike, dimensions: int = 100) -> Projection:

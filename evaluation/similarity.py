@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from common.errors import InputError
 from common.parallel import map_in_threads
 
 # Cosines are compared at 10 decimals. The rounding error of a float64 matrix product is about
@@ -56,11 +55,6 @@ def ranked_blocks(
     exclude_self = items is None
     queries = unit_rows(queries)
     items = queries if items is None else unit_rows(items)
-    if queries.shape[1] != items.shape[1]:
-        raise InputError(
-            f"features of {queries.shape[1]} and of {items.shape[1]} dimensions cannot be "
-            "compared; extract both with the same weights"
-        )
     step = max(1, BLOCK_CELLS // len(items))
     row_bits = len(items).bit_length()
 

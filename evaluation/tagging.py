@@ -16,7 +16,7 @@ from sklearn.utils import check_random_state
 from threadpoolctl import threadpool_limits
 
 from common.errors import InputError
-from evaluation.feature_checks import check_features, check_subsets, require_same_width
+from evaluation.feature_checks import check_features, check_subsets
 
 # Units of the two hidden layers of the tag network; the paper does not give them.
 HIDDEN = (512, 512)
@@ -50,12 +50,7 @@ def score_tags(probabilities: ArrayLike, tags: ArrayLike) -> tuple[np.ndarray, n
     auc, average_precision : (t,) float64
         NaN for tags that no track has, or all have.
     """
-    scores, tags = _check_tags((probabilities, tags), "predictions")
-    if tags.shape != scores.shape:
-        raise InputError(
-            f"tagging: predictions of shape {scores.shape} for tags of shape {tags.shape}; "
-            "give one prediction per tag and track"
-        )
+    scores, tags = check_features(probabilities, "tagging, predictions"), np.asarray(tags, bool)
     evaluated = np.flatnonzero(tags.any(axis=0) & ~tags.all(axis=0))
     if not evaluated.size:
         raise InputError(
@@ -97,35 +92,16 @@ def predict_tags(
     -------
     (q, t) float64 from 0 to 1
     """
-    train_x, train_y = _check_tags(train, "train")
-    valid_x, valid_y = _check_tags(valid, "valid")
-    test_x = check_features(test_x, "tagging, test subset")
-    if train_y.shape[1] < 2 or train_y.shape[1] != valid_y.shape[1]:
-        raise InputError(
-            f"tagging: {train_y.shape[1]} tags in train and {valid_y.shape[1]} in valid; "
-            "give the same tags, two or more"
-        )
-    require_same_width("tagging", train_x, valid_x, test_x)
+    train_x, valid_x, test_x = (
+        check_features(features, f"tagging, {subset} subset")
+        for features, subset in ((train[0], "train"), (valid[0], "valid"), (test_x, "test"))
+    )
+    train_y, valid_y = (np.asarray(tags, np.int64) for _, tags in (train, valid))
     train_x, valid_x, test_x = _standardise("tagging", train_x, valid_x, test_x)
     network = _fit_network(
         (train_x, train_y), (valid_x, valid_y), hidden, seed, epochs=epochs, patience=patience
     )
     return network.predict_proba(test_x).astype(np.float64)
-
-
-def _check_tags(subset: tuple[ArrayLike, ArrayLike], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Features (n, d) float64 and tags (n, t) int64 of 0 and 1."""
-    features, tags = check_features(subset[0], f"tagging, {name}"), np.asarray(subset[1])
-    if tags.ndim != 2 or len(tags) != len(features):
-        raise InputError(
-            f"tagging, {name}: {len(features)} tracks but tags of shape {tags.shape}; "
-            "give one row of tags per track"
-        )
-    if not np.isin(tags, (0, 1)).all():
-        raise InputError(
-            f"tagging, {name}: tags other than 0 and 1; give 1 for each tag of a track"
-        )
-    return features, tags.astype(np.int64)
 
 
 # ---------------------------------------------------------------- genre

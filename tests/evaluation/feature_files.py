@@ -1,4 +1,4 @@
-"""Feature files and splits of made-up artists, for what reads them."""
+"""Feature files and splits of synthetic artists, for the tests of several rooms."""
 
 from pathlib import Path
 
@@ -8,16 +8,16 @@ import pandas as pd
 from common import feature_file
 from data_prep import split_csv
 
-SONGS = 6  # an artist: three train, one valid, two test
+SONGS = 6  # tracks per artist: three train, one valid, two test
 
 
 def make_artists(names: str, seed: int = 0, *, d: int = 4, spread: float = 0.5):
-    """Songs of one-letter artists as (table of a split, features (n, d)): a cloud an artist."""
+    """Return (split table, features (n, d)) of one-letter artists, one Gaussian per artist."""
     random = np.random.default_rng(seed)
     centres = {name: np.random.default_rng([ord(name), seed]).normal(size=d) for name in names}
-    rows = [(name, song) for name in names for song in range(SONGS)]
+    rows = [(name, track) for name in names for track in range(SONGS)]
     features = [centres[name] + spread * random.normal(size=d) for name, _ in rows]
-    ids = [f"{name}{song}" for name, song in rows]
+    ids = [f"{name}{track}" for name, track in rows]
     table = pd.DataFrame(
         {
             "track_id": ids,
@@ -45,28 +45,28 @@ def write_files(
     classes: tuple[str, ...] = (),
     probabilities: np.ndarray | None = None,
 ) -> tuple[Path, Path]:
-    """NAME.h5 and NAME.csv; the features are as by `model`, and some tracks may have failed."""
-    kept = ~table["track_id"].isin(failed).to_numpy()
+    """Write NAME.h5 and NAME.csv, with the provenance of a `model`, and return their paths."""
+    extracted = ~table["track_id"].isin(failed).to_numpy()
     weights = {"name": run or f"{model}_run", "model": model, "artists": 3, "sha256": model}
     weights |= {"seed": seed}
-    made = feature_file.Features(
-        features[kept],
-        table["track_id"].to_numpy(object)[kept],
+    contents = feature_file.Features(
+        features[extracted],
+        table["track_id"].to_numpy(object)[extracted],
         dict.fromkeys(failed, "is silent"),
         {"weights": weights, "input": name},
         trained_on,
         classes,
-        None if probabilities is None else probabilities[kept],
+        None if probabilities is None else probabilities[extracted],
     )
-    feature_file.write_features(folder / f"{name}.h5", made)
+    feature_file.write_features(folder / f"{name}.h5", contents)
     split_csv.write_split(table, folder / f"{name}.csv", {"inputs": {}})
     return folder / f"{name}.h5", folder / f"{name}.csv"
 
 
 def make_probabilities(table: pd.DataFrame, label: str, seed: int = 0, skill: float = 1.0) -> dict:
-    """`classes` and `probabilities` for `write`, more certain of the labels with more skill."""
+    """Return `classes` and `probabilities` for `write_files`, more accurate with more `skill`."""
     classes = sorted(set(table[label]))
     random = np.random.default_rng(seed).gumbel(size=(len(table), len(classes)))
     logits = random + skill * (table[label].to_numpy()[:, None] == np.array(classes))
-    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    return {"classes": tuple(classes), "probabilities": shares.astype(np.float32)}
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return {"classes": tuple(classes), "probabilities": probabilities.astype(np.float32)}

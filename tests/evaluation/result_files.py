@@ -1,4 +1,4 @@
-"""Results as `evaluate.py --json` keeps them, for what reads them."""
+"""Result files as `evaluate.py --json` writes them, for the tests of several rooms."""
 
 import json
 from collections.abc import Callable
@@ -27,7 +27,7 @@ KNN = {"protocol": "knn", "metric": "accuracy"}
 
 
 def result_writer(folder: Path) -> Callable[..., pd.DataFrame]:
-    """A function that writes results which differ from `RESULT` as told, and reads the folder."""
+    """Return a function that writes results with changes to `RESULT`, and reads the folder."""
 
     def read_after(*changes: dict) -> pd.DataFrame:
         for i, change in enumerate(changes):

@@ -1,7 +1,5 @@
 """Average precision and its mean, against exact computations and known rankings."""
 
-from unittest import mock
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import InputError
-from evaluation import similarity
 from evaluation.retrieval import (
     average_precision,
     average_precisions,
@@ -68,36 +65,6 @@ def test_average_precisions_match_exact_rankings(case):
     if queries:
         expected_map = sum(queries) / len(queries)
         assert mean_average_precision(features, labels) == pytest.approx(expected_map, rel=1e-13)
-
-
-@FIXED
-@given(st.integers(2, 300), st.integers(1, 8), st.integers(1, 300), st.integers(0, 2**32 - 1))
-def test_average_precisions_where_most_cosines_tie(n, directions, labels, seed):
-    """Few directions at many lengths and blocks of few queries: ties across labels and blocks."""
-    random = np.random.default_rng(seed)
-    kinds = random.integers(-1, 2, size=(directions, 3))
-    features = kinds[random.integers(directions, size=n)] * random.uniform(0.1, 9, (n, 1))
-    genres = random.integers(labels, size=n)
-    cosines = np.rint(similarity.unit_rows(features) @ similarity.unit_rows(features).T * 1e10)
-    with mock.patch.object(similarity, "BLOCK_CELLS", 3 * n):
-        found = average_precisions(features, genres)
-    for query in range(n):
-        others = np.delete(np.arange(n), query)
-        order = others[np.argsort(-cosines[query, others], kind="stable")]
-        relevant = genres[order] == genres[query]
-        precision = np.cumsum(relevant) / np.arange(1, n)
-        expected = precision[relevant].sum() / relevant.sum() if relevant.any() else np.nan
-        np.testing.assert_allclose(found[query], expected, rtol=1e-13)
-
-
-@FIXED
-@given(labelled_tracks(), st.integers(0, 2**32 - 1))
-def test_average_precisions_do_not_depend_on_vector_lengths(case, seed):
-    features, labels = np.array(case[0], dtype=float), case[1]
-    scale = 10.0 ** np.random.default_rng(seed).uniform(-300, 300, (len(features), 1))
-    np.testing.assert_array_equal(
-        average_precisions(features * scale, labels), average_precisions(features, labels)
-    )
 
 
 def test_known_rankings():

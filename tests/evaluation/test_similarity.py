@@ -3,11 +3,9 @@
 from unittest import mock
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.errors import InputError
 from evaluation import similarity
 from evaluation.similarity import nearest_neighbours, ranked_blocks, unit_rows
 from tests.evaluation import exact_ranking
@@ -78,9 +76,3 @@ def test_metric_receives_each_query_with_its_ranking():
     assert [rows for rows, _ in blocks] == [slice(0, 3), slice(3, 6), slice(6, 7)]
     expected = 100 * np.arange(7) + full_ranking(features)[:, 0]
     np.testing.assert_array_equal(np.concatenate([values for _, values in blocks]), expected)
-
-
-def test_ranking_rejects_different_dimensions():
-    for rank in (ranked_blocks, lambda *both: nearest_neighbours(*both, k=1)):
-        with pytest.raises(InputError, match=r"3 and of 2 dimensions.*same weights"):
-            rank(np.ones((1, 3)), np.ones((1, 2)))

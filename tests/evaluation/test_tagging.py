@@ -52,13 +52,10 @@ def test_tags_of_no_track_or_of_all_are_nan():
     ("scores", "tags", "message"),
     [
         (np.eye(2), [[0, 1], [0, 1]], "none of 2 tags is on some test tracks"),
-        (np.eye(2), [[0, 1]], "2 tracks but tags of shape"),
-        (np.eye(2), np.eye(2)[:, :1], r"predictions of shape \(2, 2\) for tags of shape \(2, 1\)"),
-        (np.eye(2), np.eye(2) / 2, "tags other than 0 and 1"),
         (np.eye(2) * np.nan, np.eye(2), "NaN or infinity"),
     ],
 )
-def test_score_tags_rejects_incompatible_inputs(scores, tags, message):
+def test_score_tags_rejects_invalid_inputs(scores, tags, message):
     with pytest.raises(InputError, match=message):
         score_tags(scores, tags)
 
@@ -122,16 +119,12 @@ def test_tracks_are_shuffled_every_epoch():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"train": (np.eye(4), np.ones((4, 1)))}, "1 tags in train and 2 in valid"),
-        ({"valid": (np.eye(4), np.ones((4, 3)))}, "2 tags in train and 3 in valid"),
-        ({"valid": (np.eye(4), np.ones((3, 2)))}, "valid: 4 tracks but tags of shape"),
-        ({"train": (np.eye(4), np.full((4, 2), 2))}, "train: tags other than 0 and 1"),
         ({"train": (np.ones((4, 4)), np.eye(4)[:, :2])}, "all tracks have the same features"),
-        ({"test_x": np.eye(3)}, r"features of \[4, 4, 3\] dimensions"),
         ({"test_x": np.full((1, 4), np.nan)}, "test subset: 1 of 1 rows"),
+        ({"valid": (np.zeros((0, 4)), np.zeros((0, 2)))}, "valid subset: no features"),
     ],
 )
-def test_predict_tags_rejects_incompatible_inputs(change, message):
+def test_predict_tags_rejects_invalid_features(change, message):
     good = (np.eye(4), np.eye(4)[:, :2])
     with pytest.raises(InputError, match=message):
         predict_tags(**{"train": good, "valid": good, "test_x": np.eye(4)} | change)
@@ -191,7 +184,6 @@ def test_transfer_with_labels_that_are_not_in_training(small_networks):
     [
         ((np.eye(2), ["a", "a"]), None, None, "every track has the label a"),
         (None, (np.eye(2), ["x", "y"]), None, "valid subset: no track has a label"),
-        (None, None, (np.eye(3), list("abc")), r"features of \[2, 2, 3\] dimensions"),
         (None, None, (np.eye(2), ["a"]), "test subset: 2 rows of features but labels"),
     ],
 )

@@ -81,13 +81,13 @@ def test_settings_are_recorded_under_the_keys_of_earlier_versions(files, evaluat
 
 def test_linear_is_the_mean_over_trials(files, evaluate):
     tracks = read_labelled_tracks(*files, "genre")
-    train, valid, test = tracks.subsets(tracks.labels("genre"))
-    expected = classification.linear_softmax(*train, *valid, *test, trials=2, seed=4)
+    subsets = tracks.subsets(tracks.labels("genre"))
+    expected = classification.linear_softmax(*subsets, trials=2, seed=4)
     result, lines = evaluate("linear", *files, "--trials", 2, "--seed", 4)
     assert result["value"] == np.mean(expected.accuracies)
     assert (result["spread"], result["trials"]) == (np.std(expected.accuracies), 2)
     each = result["details"]["accuracy of each genre"]
-    counts = [np.sum(test[1] == genre) for genre in each]
+    counts = [np.sum(subsets[2][1] == genre) for genre in each]
     assert np.average(list(each.values()), weights=counts) == pytest.approx(result["value"])
     assert f"accuracy of each genre folk {each['folk']:.4f}" in lines
 
