@@ -45,7 +45,7 @@ def write_cache(path, frames, front_end=FrontEnd()):  # noqa: B008
             file.create_dataset(name, (0,), h5py.string_dtype())
         file.attrs["format"], file.attrs["mean"], file.attrs["std"] = FORMAT, 0.0, 1.0
         file.attrs["front_end"] = json.dumps(front_end.to_dict())
-        file.attrs["made_from"] = provenance.to_json(provenance.make_record({}))
+        file.attrs["made_from"] = provenance.to_json(provenance.make_record({"seed": 0}))
     return MelCache(path)
 
 
