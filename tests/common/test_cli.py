@@ -66,26 +66,26 @@ FULL = "the disk is full; free some space and run the same command again"
     ],
 )
 def test_run_script_exit_status_and_error(tmp_path, body, status, error):
-    done = run(tmp_path, body)
-    assert (done.returncode, done.stderr) == (status, error and f"error: {error}\n")
+    result = run(tmp_path, body)
+    assert (result.returncode, result.stderr) == (status, error and f"error: {error}\n")
 
 
 def test_run_script_keeps_the_traceback_of_a_bug(tmp_path):
-    done = run(tmp_path, "1 / 0")
-    assert done.returncode == 1 and "Traceback" in done.stderr
+    result = run(tmp_path, "1 / 0")
+    assert result.returncode == 1 and "Traceback" in result.stderr
 
 
 @pytest.mark.parametrize("wrong", ["--count=0", "--count=x", "--seed=-1", "--coun=1", "more"])
 def test_wrong_use_exits_with_2(tmp_path, wrong):
-    done = run(tmp_path, "pass", wrong)
-    assert done.returncode == 2 and "Traceback" not in done.stderr and "usage:" in done.stderr
+    result = run(tmp_path, "pass", wrong)
+    assert result.returncode == 2 and "Traceback" not in result.stderr and "usage:" in result.stderr
 
 
 def test_help_shows_defaults_and_ends_with_the_example(tmp_path):
-    done = run(tmp_path, "pass", "--help")
-    assert done.returncode == 0 and done.stdout.endswith("example:\n  python x.py --count 3\n")
-    assert "number of things (default: 1)" in done.stdout
-    assert "--batch-size" in done.stdout and "--batch " not in done.stdout
+    result = run(tmp_path, "pass", "--help")
+    assert result.returncode == 0 and result.stdout.endswith("example:\n  python x.py --count 3\n")
+    assert "number of things (default: 1)" in result.stdout
+    assert "--batch-size" in result.stdout and "--batch " not in result.stdout
 
 
 def test_renamed_option_accepts_both_names(tmp_path):
@@ -95,34 +95,34 @@ def test_renamed_option_accepts_both_names(tmp_path):
 
 def test_run_script_prints_logs_of_this_project_only(tmp_path):
     body = "logger.info('ours'); logging.getLogger('other').warning('theirs')"
-    done = run(tmp_path, body + "; logging.getLogger('other').info('not shown')")
-    assert (done.stdout, done.stderr) == ("ours\n", "theirs\n")
+    result = run(tmp_path, body + "; logging.getLogger('other').info('not shown')")
+    assert (result.stdout, result.stderr) == ("ours\n", "theirs\n")
 
 
 @pytest.mark.parametrize("output", ["print", "logger.info"])
 def test_run_script_ends_quietly_with_its_reader(tmp_path, output):
-    done = run(tmp_path, f"[{output}('x' * 1000) for _ in range(1000)]", redirect="| head -1")
-    assert done.stderr == "" and done.stdout == "x" * 1000 + "\n"
+    result = run(tmp_path, f"[{output}('x' * 1000) for _ in range(1000)]", redirect="| head -1")
+    assert result.stderr == "" and result.stdout == "x" * 1000 + "\n"
 
 
 @pytest.mark.parametrize("output", ["print", "logger.info"])
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_run_script_reports_a_full_disk_once(tmp_path, output):
-    done = run(tmp_path, f"{output}('x')", redirect="> /dev/full")
-    assert done.returncode == 1 and done.stderr == f"error: output: {FULL}\n"
+    result = run(tmp_path, f"{output}('x')", redirect="> /dev/full")
+    assert result.returncode == 1 and result.stderr == f"error: output: {FULL}\n"
 
 
 @pytest.mark.parametrize("output", ["print", "logger.info"])
 def test_run_script_accepts_closed_output(tmp_path, output):
-    done = run(tmp_path, f"{output}('x')", redirect=">&-")
-    assert (done.returncode, done.stderr) == (0, "")
+    result = run(tmp_path, f"{output}('x')", redirect=">&-")
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_run_script_escapes_characters_that_the_terminal_lacks(tmp_path):
     body = r"print('日本 \udcff'); raise InputError('ü \udcff: wrong')"
-    done = run(tmp_path, body, encoding="ascii")
-    assert done.returncode == 1 and done.stdout == "\\u65e5\\u672c \\udcff\n"
-    assert done.stderr == "error: \\xfc \\udcff: wrong\n"
+    result = run(tmp_path, body, encoding="ascii")
+    assert result.returncode == 1 and result.stdout == "\\u65e5\\u672c \\udcff\n"
+    assert result.stderr == "error: \\xfc \\udcff: wrong\n"
 
 
 @pytest.mark.parametrize(

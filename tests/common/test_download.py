@@ -64,9 +64,9 @@ def test_fetch_rejects_and_keeps_other_content_in_the_mirror(origin, tmp_path):
 def test_fetch_downloads_once_and_prints_nothing(origin, tmp_path, monkeypatch, capfd):
     with server(CONTENT) as (address, asked):
         monkeypatch.setattr(download, "_RAW", address)
-        found = [fetch_published_file(NAME, **origin) for _ in range(2)]
-    assert found[0] == found[1] and found[0].read_bytes() == CONTENT
-    assert found[0].is_relative_to(tmp_path / "cache")
+        paths = [fetch_published_file(NAME, **origin) for _ in range(2)]
+    assert paths[0] == paths[1] and paths[0].read_bytes() == CONTENT
+    assert paths[0].is_relative_to(tmp_path / "cache")
     assert asked == [f"/someone/somewhere/{'0' * 40}/splits/tags.txt"]
     assert capfd.readouterr() == ("", "")
 

@@ -27,18 +27,20 @@ def path(tmp_path):
 
 
 def test_read_features_returns_what_was_written(path):
-    found = feature_file.read_features(path)
-    assert found.features.tolist() == [[0, 1], [2, 3], [4, 5]]
-    assert found.features.dtype == np.float32
-    assert found.track_id.tolist() == TRACKS.tolist() and found.inputs == {"weights": {"name": "w"}}
-    assert found.failed == {"d.mp3": "is silent"} and list(found.trained_on) == ["Björk"]
+    features = feature_file.read_features(path)
+    assert features.features.tolist() == [[0, 1], [2, 3], [4, 5]]
+    assert features.features.dtype == np.float32
+    assert features.track_id.tolist() == TRACKS.tolist() and features.inputs == {
+        "weights": {"name": "w"}
+    }
+    assert features.failed == {"d.mp3": "is silent"} and list(features.trained_on) == ["Björk"]
 
 
 def test_select_returns_rows_in_the_given_order(path):
-    found = feature_file.read_features(path)
-    assert found.select(np.array(["c", "a/1.wav"]), path).tolist() == [[4, 5], [0, 1]]
+    features = feature_file.read_features(path)
+    assert features.select(np.array(["c", "a/1.wav"]), path).tolist() == [[4, 5], [0, 1]]
     with pytest.raises(InputError, match=r"split.csv: lacks 2 of 3 tracks, the first 'x'"):
-        found.select(np.array(["c", "x", "y"]), "split.csv")
+        features.select(np.array(["c", "x", "y"]), "split.csv")
 
 
 def test_read_features_rejects_damaged_files(path):
@@ -73,14 +75,14 @@ def test_read_features_returns_probabilities(path):
     with pytest.raises(InputError, match=r"split.csv: contains no class probabilities; extract"):
         feature_file.read_features(path).select_probabilities(TRACKS, "split.csv")
     feature_file.write_features(path, CLASSIFIED)
-    found = feature_file.read_features(path)
-    assert found.probabilities.dtype == np.float32 and list(found.classes) == ["rock", "日本"]
-    np.testing.assert_array_equal(found.probabilities, PROBABILITIES)
+    features = feature_file.read_features(path)
+    assert features.probabilities.dtype == np.float32 and list(features.classes) == ["rock", "日本"]
+    np.testing.assert_array_equal(features.probabilities, PROBABILITIES)
     np.testing.assert_array_equal(
-        found.select_probabilities(TRACKS[[2, 0]], path), PROBABILITIES[[2, 0]]
+        features.select_probabilities(TRACKS[[2, 0]], path), PROBABILITIES[[2, 0]]
     )
     with pytest.raises(InputError, match="lacks 1 of 1 tracks, the first 'x'"):
-        found.select_probabilities(np.array(["x"]), path)
+        features.select_probabilities(np.array(["x"]), path)
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_read_functions_return_values_of_valid_objects(path):
 
 
 @pytest.mark.parametrize(
-    ("name", "why"),
+    ("name", "problem"),
     [
         ("external link", "is a link"),
         ("dead link", "is a link"),
@@ -71,14 +71,14 @@ def test_read_functions_return_values_of_valid_objects(path):
         ("text", "does not contain numbers"),
     ],
 )
-def test_read_array_rejects_invalid_datasets(path, name, why):
-    with hdf5.open_file(path) as file, pytest.raises(InputError, match=why) as caught:
+def test_read_array_rejects_invalid_datasets(path, name, problem):
+    with hdf5.open_file(path) as file, pytest.raises(InputError, match=problem) as caught:
         hdf5.read_array(file, name)
     assert str(caught.value).startswith(f"{path}: {name}") and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("name", "why"),
+    ("name", "problem"),
     [
         ("group/numbers", "does not contain text"),
         ("scalar text", "does not contain text"),
@@ -86,8 +86,8 @@ def test_read_array_rejects_invalid_datasets(path, name, why):
         ("huge text", "more than it can contain"),
     ],
 )
-def test_read_strings_rejects_invalid_datasets(path, name, why):
-    with hdf5.open_file(path) as file, pytest.raises(InputError, match=why):
+def test_read_strings_rejects_invalid_datasets(path, name, problem):
+    with hdf5.open_file(path) as file, pytest.raises(InputError, match=problem):
         hdf5.read_strings(file, name)
 
 
@@ -109,13 +109,13 @@ def test_read_array_does_not_open_linked_files(path, tmp_path):
 def test_open_file_rejects_other_files(tmp_path, path):
     (tmp_path / "text.h5").write_text("hello")
     os.mkfifo(tmp_path / "fifo.h5")
-    for name, why in (
+    for name, problem in (
         ("text.h5", "not an HDF5 file"),
         ("absent.h5", "no such file"),
         ("fifo.h5", "not a file"),
         (".", "not a file"),
     ):
-        with pytest.raises(InputError, match=why) as caught:
+        with pytest.raises(InputError, match=problem) as caught:
             hdf5.open_file(tmp_path / name)
         assert str(caught.value).startswith(str(tmp_path / name))
 
@@ -167,13 +167,13 @@ for limit in (0, 700, 5_000, 50_000, 500_000):
 
 def test_create_file_on_full_disk_raises_one_error_with_file_name(tmp_path):
     """HDF5 itself prints tracebacks and crashes at the end of the interpreter."""
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", FULL, tmp_path / "out.h5"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=60,
     )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"27 {tmp_path / 'out.h5'}\n" * 5
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == f"27 {tmp_path / 'out.h5'}\n" * 5
     assert not list(tmp_path.iterdir())

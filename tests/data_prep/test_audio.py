@@ -91,8 +91,8 @@ def test_load_audio_accepts_any_name(tmp_path, name):
 
 def test_load_audio_gives_a_reason_for_every_bad_file(tmp_path):
     reasons = {}
-    wanted = write_bad(tmp_path / "bad")
-    for name in wanted:
+    expected = write_bad(tmp_path / "bad")
+    for name in expected:
         try:
             audio.load_audio(tmp_path / "bad" / name)
             reasons[name] = ""
@@ -100,10 +100,10 @@ def test_load_audio_gives_a_reason_for_every_bad_file(tmp_path):
             reasons[name] = error.reason
             assert str(error) == f"{tmp_path / 'bad' / name}: {error.reason}"
             assert "\n" not in error.reason
-    long_enough = {name for name, why in wanted.items() if "one segment" in why}
+    long_enough = {name for name, why in expected.items() if "one segment" in why}
     assert {name for name, reason in reasons.items() if not reason} == long_enough
-    for name in wanted.keys() - long_enough:
-        assert wanted[name] in reasons[name], name
+    for name in expected.keys() - long_enough:
+        assert expected[name] in reasons[name], name
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

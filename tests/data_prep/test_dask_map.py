@@ -81,9 +81,9 @@ def dask_cluster():
             dask.config.set(settings),
             distributed.LocalCluster(
                 n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs="CRITICAL"
-            ) as made,
+            ) as cluster,
         ):
-            yield made
+            yield cluster
 
 
 @pytest.fixture
@@ -201,7 +201,7 @@ def test_dask_map_reports_missing_workers_and_scheduler(monkeypatch, tmp_path):
 def test_dask_map_reports_workers_without_the_package(tmp_path):
     with running(tmp_path, workers=1, cwd=tmp_path) as started:
         message = message_of(started.file)
-    assert "cannot load this package (ModuleNotFoundError: No module named 'common')" in message
+    assert "cannot load this package (ModuleNotFoundError: No module named 'tests')" in message
 
 
 # Kills the scheduler (argument 2 is its process) after an item has killed two workers.
@@ -226,14 +226,14 @@ cli.run_script(main)
 def test_dask_map_reports_a_lost_scheduler_in_one_line(monkeypatch, tmp_path):
     monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")
     with running(tmp_path, workers=2) as started:
-        done = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-c", PROGRAM, started.file, str(started.scheduler.pid)],
             cwd=ROOT,
             capture_output=True,
             text=True,
             timeout=120,
         )
-    assert done.stdout.splitlines() == ["2 None", "None its decoder crashed", "4 None"]
-    assert done.returncode == 1
+    assert result.stdout.splitlines() == ["2 None", "None its decoder crashed", "4 None"]
+    assert result.returncode == 1
     lost = "the scheduler is lost; start it again and run the same command"
-    assert done.stderr == f"error: {started.file}: {lost}\n"
+    assert result.stderr == f"error: {started.file}: {lost}\n"

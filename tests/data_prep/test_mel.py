@@ -51,15 +51,15 @@ def test_log_mel_agrees_with_golden_values(music_data):
     with np.load(music_data / "golden" / "log_mel.npz") as golden:
         assert len(golden.files) == 2
         for name in golden.files:
-            found = log_mel_of_file(music_data / "data" / "gtzan_clips" / name)
-            assert found.shape == golden[name].shape == (1291, 128)
-            assert np.abs(found - golden[name]).max() < 1e-4
+            actual = log_mel_of_file(music_data / "data" / "gtzan_clips" / name)
+            assert actual.shape == golden[name].shape == (1291, 128)
+            assert np.abs(actual - golden[name]).max() < 1e-4
 
 
 def test_log_mel_agrees_with_an_independent_computation(music):
-    found = log_mel(music, ALL)
-    assert found.dtype == np.float32 and found.shape == (1 + len(music) // 512, 128)
-    assert np.abs(found - reference(music)).max() < 1e-4
+    actual = log_mel(music, ALL)
+    assert actual.dtype == np.float32 and actual.shape == (1 + len(music) // 512, 128)
+    assert np.abs(actual - reference(music)).max() < 1e-4
 
 
 def test_log_mel_agrees_with_librosa(music):
@@ -70,12 +70,12 @@ def test_log_mel_agrees_with_librosa(music):
 
 
 def test_log_mel_of_a_tone_has_its_band_and_level():
-    found = log_mel(tone(2.0, hertz=1000.0, level=0.5))
+    actual = log_mel(tone(2.0, hertz=1000.0, level=0.5))
     quiet = log_mel(tone(2.0, hertz=1000.0, level=0.25))
     centre = np.linspace(0, slaney(11025), 130)[1:-1]
-    band = int(found[40].argmax())
+    band = int(actual[40].argmax())
     assert abs(centre[band] - slaney(1000.0)) < centre[1] - centre[0]
-    magnitude, half = (10 ** m[40, band] - 1 for m in (found, quiet))
+    magnitude, half = (10 ** m[40, band] - 1 for m in (actual, quiet))
     assert magnitude / half == pytest.approx(2, rel=1e-3)
 
 

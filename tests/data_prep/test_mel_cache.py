@@ -47,7 +47,7 @@ def corpus(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def made(corpus, tmp_path_factory):
+def complete(corpus, tmp_path_factory):
     """The cache of the corpus, made without interruption."""
     out = tmp_path_factory.mktemp("made") / "made.h5"
     report = make_mel_cache(*corpus, out)
@@ -56,9 +56,9 @@ def made(corpus, tmp_path_factory):
 
 
 @pytest.fixture
-def copy(made, tmp_path):
+def copy(complete, tmp_path):
     """A copy of that cache."""
-    return Path(shutil.copy(made, tmp_path / "copy.h5"))
+    return Path(shutil.copy(complete, tmp_path / "copy.h5"))
 
 
 STARTED = []
@@ -102,21 +102,21 @@ def names(folder):
 # ---------------------------------------------------------------- content
 
 
-def test_cache_contains_the_frames_of_the_front_end(corpus, made):
+def test_cache_contains_the_frames_of_the_front_end(corpus, complete):
     table, folder = corpus
-    cache = MelCache(made)
+    cache = MelCache(complete)
     assert len(cache) == TRACKS and cache.track_id.tolist() == table["track_id"].tolist()
     for track in cache.track_id:
-        wanted = log_mel_of_file(folder / track).astype(np.float16)
-        assert np.array_equal(cache[track], wanted) and cache[track].dtype == np.float16
+        expected = log_mel_of_file(folder / track).astype(np.float16)
+        assert np.array_equal(cache[track], expected) and cache[track].dtype == np.float16
     assert isinstance(cache.frames, np.memmap) and not cache.frames.flags.writeable
     assert cache.frames.shape == (cache.length.sum(), 128) and cache.failed == {}
     assert cache.front_end == FrontEnd() and cache.made_from["inputs"]["tracks"] == TRACKS
     assert "0.wav" in cache and "nine.wav" not in cache
 
 
-def test_mean_and_std_are_of_the_training_tracks(corpus, made):
-    cache = MelCache(made)
+def test_mean_and_std_are_of_the_training_tracks(corpus, complete):
+    cache = MelCache(complete)
     train = corpus[0].loc[corpus[0]["subset"] == "train", "track_id"]
     frames = np.concatenate([cache[track] for track in train]).astype(np.float64)
     assert cache.mean == pytest.approx(frames.mean(), rel=1e-12)
@@ -131,26 +131,26 @@ def test_mean_and_std_are_of_all_tracks_without_training_tracks(corpus, tmp_path
     assert cache.mean == pytest.approx(cache.frames.astype(np.float64).mean(), rel=1e-12)
 
 
-def test_rows_returns_positions_or_names_a_missing_track(made):
-    cache = MelCache(made)
+def test_rows_returns_positions_or_names_a_missing_track(complete):
+    cache = MelCache(complete)
     assert cache.rows(["3.wav", "0.wav"]).tolist() == [3, 0]
     with pytest.raises(InputError, match=r"lacks 2 of 3 tracks, the first 'x'; cache this split"):
         cache.rows(np.array(["0.wav", "x", "y"]))
 
 
-def test_cache_does_not_depend_on_the_number_of_workers(corpus, made, tmp_path):
+def test_cache_does_not_depend_on_the_number_of_workers(corpus, complete, tmp_path):
     make_mel_cache(*corpus, tmp_path / "c.h5", workers=3)
-    assert (tmp_path / "c.h5").read_bytes() == made.read_bytes()
+    assert (tmp_path / "c.h5").read_bytes() == complete.read_bytes()
     assert names(tmp_path) == ["c.h5"]
 
 
 # ---------------------------------------------------------------- the front end
 
 
-def test_require_front_end_ignores_max_frames(made):
-    cache = MelCache(made)
-    for wanted in (FrontEnd(), FrontEnd(max_frames=None), FrontEnd(max_frames=7)):
-        cache.require_front_end(wanted)
+def test_require_front_end_ignores_max_frames(complete):
+    cache = MelCache(complete)
+    for expected in (FrontEnd(), FrontEnd(max_frames=None), FrontEnd(max_frames=7)):
+        cache.require_front_end(expected)
     changed = r"\(front_end\.hop: 512 -> 256; front_end\.pad_mode: \"reflect\" -> \"constant\"\)"
     with pytest.raises(InputError, match=changed):
         cache.require_front_end(FrontEnd(hop=256, pad_mode="constant", max_frames=None))
@@ -172,11 +172,11 @@ def test_crops_and_extraction_reject_another_front_end(corpus, tmp_path, other):
         assert str(caught.value) == refusal
 
 
-def test_crops_and_extraction_accept_whole_tracks(corpus, made, tmp_path):
+def test_crops_and_extraction_accept_whole_tracks(corpus, complete, tmp_path):
     out = tmp_path / "c.h5"
     make_mel_cache(*corpus, out, front_end=FrontEnd(max_frames=None))
     tracks = CachedTracks(out)
-    for ours, first_30_s in zip(tracks.mels(), CachedTracks(made).mels(), strict=True):
+    for ours, first_30_s in zip(tracks.mels(), CachedTracks(complete).mels(), strict=True):
         assert np.array_equal(ours, first_30_s)  # the tracks are shorter than 30 s
     assert len(Crops(MelCache(out), np.array(tracks.track_id))) == TRACKS
 
@@ -224,18 +224,18 @@ def test_second_process_is_refused(corpus, tmp_path):
         make_mel_cache(*corpus, out)
 
 
-def test_cache_finished_by_another_process_is_kept(corpus, made, tmp_path, monkeypatch):
+def test_cache_finished_by_another_process_is_kept(corpus, complete, tmp_path, monkeypatch):
     """The other process finishes between the first check and the lock."""
     out = tmp_path / "c.h5"
     exclusive_folder = mel_cache.exclusive_folder
 
     def finish_first(folder):
-        shutil.copy(made, out)
+        shutil.copy(complete, out)
         return exclusive_folder(folder)
 
     monkeypatch.setattr(mel_cache, "exclusive_folder", finish_first)
     assert make_mel_cache(*corpus, out).was_complete
-    assert names(tmp_path) == ["c.h5"] and out.read_bytes() == made.read_bytes()
+    assert names(tmp_path) == ["c.h5"] and out.read_bytes() == complete.read_bytes()
 
 
 # ---------------------------------------------------------------- failures
@@ -252,9 +252,9 @@ def test_bad_files_are_listed_with_their_reasons(tmp_path):
     split = tmp_path / "split.csv"
     split_csv.write_split(table_of(paths), split, {"inputs": {}})
     out = tmp_path / "c.h5"
-    status, said, error = finished(script(split, folder, out, "--workers", "2"))
+    status, out_text, error = finished(script(split, folder, out, "--workers", "2"))
     assert (status, error) == (1, "")
-    assert said.startswith(f"{out}: complete, {len(good)} tracks; {len(bad)} failed, see ")
+    assert out_text.startswith(f"{out}: complete, {len(good)} tracks; {len(bad)} failed, see ")
     cache = MelCache(out)
     assert cache.track_id.tolist() == sorted(good) and cache.failed.keys() == bad.keys()
     for name, why in bad.items():
@@ -264,20 +264,20 @@ def test_bad_files_are_listed_with_their_reasons(tmp_path):
     listed = pd.read_csv(tmp_path / "c.failures.csv", keep_default_na=False)
     assert dict(zip(listed["track_id"], listed["reason"], strict=True)) == cache.failed
     assert names(tmp_path) == ["audio", "c.failures.csv", "c.h5", "split.csv", "split.csv.json"]
-    status, said, _ = finished(script(split, folder, out))
-    assert status == 1 and "complete already" in said
-    status, said, _ = finished(script(split, folder, out, "--allow-failures"))
-    assert status == 0 and f"{len(bad)} failed" in said
+    status, out_text, _ = finished(script(split, folder, out))
+    assert status == 1 and "complete already" in out_text
+    status, out_text, _ = finished(script(split, folder, out, "--allow-failures"))
+    assert status == 0 and f"{len(bad)} failed" in out_text
 
 
-def test_no_usable_track_is_an_error_that_can_be_corrected(corpus, made, tmp_path):
+def test_no_usable_track_is_an_error_that_can_be_corrected(corpus, complete, tmp_path):
     wrong, out = tmp_path / "wrong", tmp_path / "c.h5"
     wrong.mkdir()
     with pytest.raises(InputError, match=r"none of the 9 tracks.*first, 0.wav: no such file"):
         make_mel_cache(*(corpus[0], wrong), out)
     assert names(tmp_path) == ["c.failures.csv", "wrong"]
     assert make_mel_cache(*corpus, out).failed == {}
-    assert out.read_bytes() == made.read_bytes() and names(tmp_path) == ["c.h5", "wrong"]
+    assert out.read_bytes() == complete.read_bytes() and names(tmp_path) == ["c.h5", "wrong"]
 
 
 def test_missing_audio_folder_is_refused(corpus, tmp_path):
@@ -286,7 +286,7 @@ def test_missing_audio_folder_is_refused(corpus, tmp_path):
     assert names(tmp_path) == []
 
 
-def test_unplugged_disk_does_not_fail_its_tracks(corpus, made, tmp_path, monkeypatch):
+def test_unplugged_disk_does_not_fail_its_tracks(corpus, complete, tmp_path, monkeypatch):
     folder, out = tmp_path / "audio", tmp_path / "c.h5"
     shutil.copytree(corpus[1], folder)
     ordered_map = mel_cache.ordered_map
@@ -305,37 +305,37 @@ def test_unplugged_disk_does_not_fail_its_tracks(corpus, made, tmp_path, monkeyp
     monkeypatch.undo()
     (tmp_path / "away").rename(folder)
     assert make_mel_cache(corpus[0], folder, out).failed == {}
-    assert out.read_bytes() == made.read_bytes()
+    assert out.read_bytes() == complete.read_bytes()
 
 
 # ---------------------------------------------------------------- damage
 
 
 def replace(name, value):
-    def change(file):
+    def damage(file):
         del file[name]
         file[name] = value
 
-    return change
+    return damage
 
 
 def attribute(name, value):
-    def change(file):
+    def damage(file):
         if value is None:
             del file.attrs[name]
         else:
             file.attrs[name] = value
 
-    return change
+    return damage
 
 
 def shift(name, row, by):
-    def change(file):
+    def damage(file):
         values = file[name][()]
         values[row] += by
         file[name][()] = values
 
-    return change
+    return damage
 
 
 def chunked(file):
@@ -353,7 +353,7 @@ ROWS = np.zeros(TRACKS, np.int64)
 
 
 @pytest.mark.parametrize(
-    "change",
+    "damage",
     [
         pytest.param(shift("start", TRACKS - 1, 1), id="start too late"),
         pytest.param(shift("length", 0, -(10**6)), id="length negative"),
@@ -375,9 +375,9 @@ ROWS = np.zeros(TRACKS, np.int64)
         pytest.param(attribute("format", "mel-cache-9"), id="other format"),
     ],
 )
-def test_damaged_cache_is_refused(copy, change):
+def test_damaged_cache_is_refused(copy, damage):
     with h5py.File(copy, "a") as file:
-        change(file)
+        damage(file)
     with pytest.raises(InputError, match=r"copy\.h5: .+; .+") as caught:
         MelCache(copy)
     assert "\n" not in str(caught.value)
@@ -403,9 +403,9 @@ def test_truncated_and_foreign_files_are_refused(corpus, copy):
 
 
 @pytest.fixture(scope="module")
-def journal(corpus, made, tmp_path_factory):
+def journal(corpus, complete, tmp_path_factory):
     """Working folder of a process killed after the seventh track: {file: content}."""
-    return journal_of(MelCache(made), 7)
+    return journal_of(MelCache(complete), 7)
 
 
 def journal_of(cache, tracks):
@@ -438,7 +438,7 @@ def after_third(garbage):
 
 
 @pytest.mark.parametrize(
-    ("change", "kept"),
+    ("damage", "kept"),
     [
         pytest.param(lambda files: None, 7, id="as it is"),
         pytest.param(put("journal", lambda lines: lines[:-5]), 6, id="half a last line"),
@@ -453,10 +453,10 @@ def after_third(garbage):
     ],
 )
 def test_resume_repeats_what_the_journal_does_not_confirm(
-    corpus, made, journal, tmp_path, monkeypatch, change, kept
+    corpus, complete, journal, tmp_path, monkeypatch, damage, kept
 ):
     files = dict(journal)
-    change(files)
+    damage(files)
     making = tmp_path / "c.h5.making"
     making.mkdir()
     for name, content in files.items():
@@ -477,7 +477,7 @@ def test_resume_repeats_what_the_journal_does_not_confirm(
         make_mel_cache(*corpus, tmp_path / "c.h5")
     make_mel_cache(*corpus, tmp_path / "c.h5")
     assert decoded == [f"{number}.wav" for number in range(kept, TRACKS)]
-    assert (tmp_path / "c.h5").read_bytes() == made.read_bytes()
+    assert (tmp_path / "c.h5").read_bytes() == complete.read_bytes()
     assert names(tmp_path) == ["c.h5"]
 
 
@@ -537,8 +537,8 @@ def test_resume_after_repeated_kills_is_bit_identical(slow, tmp_path):
         assert before + more <= reached < 150 and not out.exists()
         before = reached
     assert before > 10
-    status, said, error = finished(script(split, folder, out, "--workers", "2"))
-    assert (status, error) == (1, "") and "149 tracks; 1 failed" in said
+    status, out_text, error = finished(script(split, folder, out, "--workers", "2"))
+    assert (status, error) == (1, "") and "149 tracks; 1 failed" in out_text
     assert out.read_bytes() == whole.read_bytes()
     assert names(tmp_path) == ["c.failures.csv", "c.h5"]
 
@@ -561,7 +561,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-def test_resume_after_a_kill_during_the_last_steps(corpus, made, tmp_path):
+def test_resume_after_a_kill_during_the_last_steps(corpus, complete, tmp_path):
     table, folder = corpus
     split, out = tmp_path / "split.csv", tmp_path / "c.h5"
     split_csv.write_split(table, split, {"inputs": {}})
@@ -570,10 +570,10 @@ def test_resume_after_a_kill_during_the_last_steps(corpus, made, tmp_path):
     assert not out.exists()
     assert (
         tmp_path / "c.h5.making/frames"
-    ).stat().st_size == made.stat().st_size  # all but the rename
+    ).stat().st_size == complete.stat().st_size  # all but the rename
     process = script(split, folder, out, program=PATCHED.format(replace="pass"))
     assert finished(process)[0] == -signal.SIGKILL
-    assert out.read_bytes() == made.read_bytes() and (tmp_path / "c.h5.making").exists()
+    assert out.read_bytes() == complete.read_bytes() and (tmp_path / "c.h5.making").exists()
     assert finished(script(split, folder, out)) == (0, f"{out}: complete already, 9 tracks\n", "")
     assert names(tmp_path) == ["c.h5", "split.csv", "split.csv.json"]
 
@@ -590,12 +590,12 @@ def test_ctrl_c_names_the_remedy(slow, tmp_path):
 
 
 @pytest.mark.slow
-def test_resume_after_a_full_disk(corpus, made, tmp_path):
+def test_resume_after_a_full_disk(corpus, complete, tmp_path):
     """The size of files is limited, so that first the frames and then the cache exceed it."""
     table, folder = corpus
     split, out = tmp_path / "split.csv", tmp_path / "c.h5"
     split_csv.write_split(table, split, {"inputs": {}})
-    frames = MelCache(made).frames.nbytes
+    frames = MelCache(complete).frames.nbytes
     for limit, hit in ((frames // 2, "c.h5"), (4096 + frames + 100, "c.h5.making/shell")):
         program = (
             "import resource, runpy, sys\n"
@@ -603,8 +603,8 @@ def test_resume_after_a_full_disk(corpus, made, tmp_path):
             "sys.argv = sys.argv[1:]\n"
             "runpy.run_path(sys.argv[0], run_name='__main__')\n"
         )
-        status, said, error = finished(script(split, folder, out, program=program))
-        assert (status, said) == (1, "")
+        status, out_text, error = finished(script(split, folder, out, program=program))
+        assert (status, out_text) == (1, "")
         assert error == (
             f"error: {tmp_path / hit}: the disk is full; free some space and run the same "
             "command again\n"
@@ -613,7 +613,7 @@ def test_resume_after_a_full_disk(corpus, made, tmp_path):
         assert 0 < lines_in(tmp_path / "c.h5.making" / "journal") <= TRACKS
     assert lines_in(tmp_path / "c.h5.making" / "journal") == TRACKS
     assert finished(script(split, folder, out)) == (0, f"{out}: complete, 9 tracks\n", "")
-    assert out.read_bytes() == made.read_bytes()
+    assert out.read_bytes() == complete.read_bytes()
 
 
 def test_folder_that_cannot_be_made_is_refused(corpus, tmp_path):
@@ -628,8 +628,8 @@ def test_folder_that_cannot_be_made_is_refused(corpus, tmp_path):
 
 def test_script_reports_wrong_arguments(corpus, tmp_path):
     split = tmp_path / "absent.csv"
-    status, said, error = finished(script(split, corpus[1], tmp_path / "c.h5"))
-    assert (status, said) == (1, "")
+    status, out_text, error = finished(script(split, corpus[1], tmp_path / "c.h5"))
+    assert (status, out_text) == (1, "")
     assert error == f"error: {split}: no such split; make it with data_prep/1_make_splits.py\n"
     status, _, error = finished(script(split, corpus[1], tmp_path / "c.h5", "--workers", "0"))
     assert status == 2 and "0 is below one" in error

@@ -31,20 +31,20 @@ def test_mfcc_frames_agree_with_librosa(music, mel):
         y=music, sr=SAMPLE_RATE, n_fft=1024, hop_length=512, power=1.0, pad_mode="reflect"
     )
     decibels = librosa.amplitude_to_db(magnitude, ref=1.0, amin=1e-5, top_db=80.0)
-    wanted = librosa.feature.mfcc(S=decibels, n_mfcc=20).T
-    found = mfcc_frames(mel, ALL)
-    assert found.dtype == np.float32 and found.shape == (len(mel), 20)
-    assert np.abs(found - wanted).max() < 0.05
+    expected = librosa.feature.mfcc(S=decibels, n_mfcc=20).T
+    actual = mfcc_frames(mel, ALL)
+    assert actual.dtype == np.float32 and actual.shape == (len(mel), 20)
+    assert np.abs(actual - expected).max() < 0.05
     both = mfcc_frames(mel, ALL, deltas=True)
-    np.testing.assert_array_equal(both[:, :20], found)
-    assert np.abs(both[:, 20:] - librosa.feature.delta(wanted.T).T).max() < 0.02
+    np.testing.assert_array_equal(both[:, :20], actual)
+    assert np.abs(both[:, 20:] - librosa.feature.delta(expected.T).T).max() < 0.02
 
 
 def test_mfcc_frames_agree_with_the_formula(mel):
     """20 log10 of the mel magnitude within 80 dB, and an orthonormal DCT-II."""
     level = 20 * np.log10(np.maximum((10.0 ** mel.astype(float) - 1) / 10, 1e-5))
-    wanted = scipy.fft.dct(np.maximum(level, level.max() - 80), norm="ortho")[:, :13]
-    assert np.abs(mfcc_frames(mel, coefficients=13) - wanted).max() < 0.05
+    expected = scipy.fft.dct(np.maximum(level, level.max() - 80), norm="ortho")[:, :13]
+    assert np.abs(mfcc_frames(mel, coefficients=13) - expected).max() < 0.05
 
 
 def test_mfcc_frames_of_float16_are_close(mel):
@@ -88,11 +88,11 @@ def test_from_cache_concatenates_the_frames_of_tracks(small_corpus, tmp_path):
     cache = MelCache(small_corpus[2])
     tracks = cache.track_id[[5, 0, 3]]
     for settings in (MfccSettings(), MfccSettings(13, deltas=True, level_range=20.0)):
-        found = TrackFrames.from_cache(cache, tracks, settings, tmp_path)
-        assert list(found.track_id) == list(tracks) and not found.failed
-        assert found.frames.dtype == np.float32 and found.frames.shape[1] == settings.dimensions
-        assert found.start[-1] == len(found.frames)
-        for track, frames in zip(tracks, found, strict=True):
+        actual = TrackFrames.from_cache(cache, tracks, settings, tmp_path)
+        assert list(actual.track_id) == list(tracks) and not actual.failed
+        assert actual.frames.dtype == np.float32 and actual.frames.shape[1] == settings.dimensions
+        assert actual.start[-1] == len(actual.frames)
+        for track, frames in zip(tracks, actual, strict=True):
             np.testing.assert_array_equal(
                 frames, mfcc_frames(cache[track], cache.front_end, **settings.to_dict())
             )
@@ -104,8 +104,8 @@ def test_from_cache_lists_silent_tracks_and_names_invalid_ones(tmp_path):
     cache.frames = np.array(cache.frames)
     cache.frames[cache.start[1] :][: cache.length[1]] = 0
     loud = MfccSettings(level_range=40.0)
-    found = TrackFrames.from_cache(cache, np.array(["t1", "t0"], object), loud, tmp_path)
-    assert found.failed == {"t1": SILENT} and list(found.track_id) == ["t0"]
+    actual = TrackFrames.from_cache(cache, np.array(["t1", "t0"], object), loud, tmp_path)
+    assert actual.failed == {"t1": SILENT} and list(actual.track_id) == ["t0"]
     with pytest.raises(InputError, match="none of 1 tracks has a frame that is loud enough"):
         TrackFrames.from_cache(cache, np.array(["t1"], object), loud, tmp_path)
     with pytest.raises(InputError, match=r"cache.h5: 't2': log-mel: contains NaN"):

@@ -53,7 +53,7 @@ def here(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def made(corpus, tmp_path_factory):
+def caches(corpus, tmp_path_factory):
     """The corpus in one file, one.h5, and in shards, set.h5."""
     folder = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as patch:
@@ -65,9 +65,9 @@ def made(corpus, tmp_path_factory):
 
 
 @pytest.fixture
-def copies(made, tmp_path):
+def copies(caches, tmp_path):
     """A copy of the shards; the path by which they are read."""
-    for shard in mel_shards.find_shards(made / "set.h5").values():
+    for shard in mel_shards.find_shards(caches / "set.h5").values():
         shutil.copy(shard, tmp_path)
     return tmp_path / "set.h5"
 
@@ -94,13 +94,13 @@ def assert_same(cache, other):
 
 
 @pytest.mark.parametrize("shard_tracks", [1, N, 100])
-def test_shards_are_read_like_one_file(corpus, made, here, tmp_path, shard_tracks):
+def test_shards_are_read_like_one_file(corpus, caches, here, tmp_path, shard_tracks):
     out = tmp_path / "set.h5"
     make_mel_cache(*corpus, out, shard_tracks=shard_tracks)
     count = -(-TRACKS // shard_tracks)
     files = [f"set-{number:05}.h5" for number in range(count)]
     assert names(tmp_path) == sorted([*files, f"set-{ABSENT // shard_tracks:05}.failures.csv"])
-    cache, one = MelCache(out), MelCache(made / "one.h5")
+    cache, one = MelCache(out), MelCache(caches / "one.h5")
     assert_same(cache, one)
     for track in cache.track_id:
         assert np.array_equal(cache[track], one[track])
@@ -111,9 +111,9 @@ def test_shards_are_read_like_one_file(corpus, made, here, tmp_path, shard_track
         cache.rows(["0.wav", "4.wav"])
 
 
-def test_shard_is_a_complete_cache(corpus, made):
-    one = MelCache(made / "one.h5")
-    shard = MelCache(made / "set-00001.h5")
+def test_shard_is_a_complete_cache(corpus, caches):
+    one = MelCache(caches / "one.h5")
+    shard = MelCache(caches / "set-00001.h5")
     assert shard.track_id.tolist() == ["5.wav", "6.wav", "7.wav"]
     assert list(shard.failed) == ["4.wav"] and isinstance(shard.frames, np.memmap)
     for track in shard.track_id:
@@ -124,9 +124,9 @@ def test_shard_is_a_complete_cache(corpus, made):
     assert shard.made_from["inputs"]["shard"]["number"] == 1
 
 
-def test_crops_of_shards_equal_those_of_one_file(made):
+def test_crops_of_shards_equal_those_of_one_file(caches):
     tracks = np.array(["7.wav", "0.wav", "8.wav", "3.wav"], object)
-    one, shards = (Crops(MelCache(made / name), tracks) for name in ("one.h5", "set.h5"))
+    one, shards = (Crops(MelCache(caches / name), tracks) for name in ("one.h5", "set.h5"))
     rng = np.random.default_rng(0)
     places = one.places(rng.integers(4, size=(5, 3)), rng)
     assert np.array_equal(shards.gather(places), one.gather(places))
@@ -141,14 +141,14 @@ def test_crops_of_shards_equal_those_of_one_file(made):
 def test_slices_of_sharded_frames(lengths, ends):
     whole = np.arange(2 * sum(lengths), dtype=np.float16).reshape(-1, 2)
     frames = mel_shards.ShardedFrames(np.split(whole, np.cumsum(lengths)[:-1]))
-    found = frames[slice(*ends)]
-    assert np.array_equal(found, whole[slice(*ends)])
-    assert (found.dtype, found.shape[1], frames.shape) == (np.float16, 2, whole.shape)
+    actual = frames[slice(*ends)]
+    assert np.array_equal(actual, whole[slice(*ends)])
+    assert (actual.dtype, actual.shape[1], frames.shape) == (np.float16, 2, whole.shape)
     assert len(frames) == len(whole)
 
 
-def test_sharded_frames_reject_other_indices(made):
-    frames = MelCache(made / "set.h5").frames
+def test_sharded_frames_reject_other_indices(caches):
+    frames = MelCache(caches / "set.h5").frames
     for places in (0, slice(0, 4, 2), [1, 2], (slice(0, 2), 0)):
         with pytest.raises(TypeError, match="only be read in slices"):
             frames[places]
@@ -165,9 +165,9 @@ def test_missing_shard_is_named(copies):
     for number, missing in ((1, 1), (0, 2), (2, 3)):
         shard(copies, number).unlink()
         named = min({0, 1, 2} - mel_shards.find_shards(copies).keys())
-        wanted = rf"set-0000{named}.h5: missing \({missing} of 3 shards\); copy it here"
+        expected = rf"set-0000{named}.h5: missing \({missing} of 3 shards\); copy it here"
         if mel_shards.find_shards(copies):
-            with pytest.raises(InputError, match=wanted):
+            with pytest.raises(InputError, match=expected):
                 MelCache(copies)
     with pytest.raises(InputError, match=r"set.h5: no such file; check the path"):
         MelCache(copies)
@@ -194,19 +194,19 @@ def test_shard_of_another_cache_is_refused(copies, changes, front_end, error):
         MelCache(copies)
 
 
-def test_complete_cache_is_not_a_shard(made, copies):
-    shutil.copy(made / "one.h5", shard(copies, 1))
+def test_complete_cache_is_not_a_shard(caches, copies):
+    shutil.copy(caches / "one.h5", shard(copies, 1))
     with pytest.raises(InputError, match=r"set-00001.h5: named like a shard of set.h5, but not"):
         MelCache(copies)
 
 
-def test_similar_names_are_ignored(made, copies):
+def test_similar_names_are_ignored(caches, copies):
     for name in ("set-0000.h5", "set-00000.h5.partial", "reset-00003.h5", "set-000003.h5"):
         (copies.parent / name).write_text("")
     assert len(MelCache(copies)) == TRACKS - 1
     matching = sorted(copies.parent.glob(mel_shards.shard_pattern(copies).name))
     assert matching == [shard(copies, number) for number in range(3)]
-    shutil.copy(made / "one.h5", copies)
+    shutil.copy(caches / "one.h5", copies)
     assert isinstance(MelCache(copies).frames, np.memmap), "a single file is preferred to shards"
 
 
@@ -233,7 +233,7 @@ def test_damaged_shard_is_refused(copies, name, value):
 # ---------------------------------------------------------------- making
 
 
-def test_resume_after_interruptions_is_bit_identical(corpus, made, tmp_path, monkeypatch):
+def test_resume_after_interruptions_is_bit_identical(corpus, caches, tmp_path, monkeypatch):
     decoded = []
 
     def stopped_after(number):
@@ -255,10 +255,10 @@ def test_resume_after_interruptions_is_bit_identical(corpus, made, tmp_path, mon
     monkeypatch.setattr(mel_cache, "ordered_map", stopped_after(TRACKS))  # no interruption
     report = make_mel_cache(*corpus, out, shard_tracks=N)
     assert decoded == list(corpus[0]["path"]) and list(report.failed) == ["4.wav"]
-    wanted = content(made)
-    wanted.pop("one.h5")
-    assert content(tmp_path) == wanted
-    assert names(tmp_path) == sorted([*wanted, "set-00001.failures.csv"])
+    expected = content(caches)
+    expected.pop("one.h5")
+    assert content(tmp_path) == expected
+    assert names(tmp_path) == sorted([*expected, "set-00001.failures.csv"])
 
 
 def test_complete_set_is_not_changed(corpus, copies):
@@ -324,7 +324,7 @@ def test_no_usable_track_is_an_error_that_can_be_corrected(corpus, tmp_path, her
     assert names(tmp_path) == ["empty", *lists]
 
 
-def test_other_inputs_are_refused(corpus, copies, made, tmp_path):
+def test_other_inputs_are_refused(corpus, copies, caches, tmp_path):
     table, folder = corpus
     for other, settings_, what in (
         (table, {"front_end": FrontEnd(hop=256)}, r"set-00000.h5: .*front_end.hop: 512 -> 256"),
@@ -340,7 +340,7 @@ def test_other_inputs_are_refused(corpus, copies, made, tmp_path):
         with pytest.raises(InputError, match=what):
             make_mel_cache(other, folder, copies, **{"shard_tracks": N, **settings_})
     with pytest.raises(InputError, match=r"one.h5: already there, in one file; omit --shard-tr"):
-        make_mel_cache(table, folder, made / "one.h5", shard_tracks=N)
+        make_mel_cache(table, folder, caches / "one.h5", shard_tracks=N)
     with pytest.raises(InputError, match=r"--shard-tracks: makes 100001 files; use more"):
         many = pd.DataFrame({name: [""] * 100_001 for name in ("track_id", "path", "subset")})
         make_mel_cache(many, folder, tmp_path / "many.h5", shard_tracks=1)
@@ -363,7 +363,7 @@ def test_interrupted_cache_of_another_kind_is_refused(corpus, tmp_path, monkeypa
 # ---------------------------------------------------------------- the script
 
 
-def test_script_lists_failures_by_the_pattern_of_the_shards(corpus, made, tmp_path):
+def test_script_lists_failures_by_the_pattern_of_the_shards(corpus, caches, tmp_path):
     table, folder = corpus
     split, out = tmp_path / "s.csv", tmp_path / "set.h5"
     split_csv.write_split(table, split, {"inputs": {}})
@@ -377,4 +377,4 @@ def test_script_lists_failures_by_the_pattern_of_the_shards(corpus, made, tmp_pa
             f"(to try them again, delete {pattern})"
         ]
     ours = content(tmp_path)
-    assert len(ours) == 3 and all(ours[name] == content(made)[name] for name in ours)
+    assert len(ours) == 3 and all(ours[name] == content(caches)[name] for name in ours)
