@@ -56,21 +56,18 @@ def main() -> None:
 
     # Keras is imported after the arguments are parsed, so that --help does not wait for it.
     from models.basic import build_basic
-    from models.keras_backend import keras
     from models.pretrained import load_weights
     from training.devices import open_devices
     from training.encoders import encoder_run, initial_encoder, train
 
     start = load_weights(config.start_from) if config.start_from else None
     run = encoder_run(args.out, name, split, cache, config, start)
+    norm = start or cache  # whose mean and std normalise the input
     if run.is_complete():
         print(f"{args.out}: complete already")
         return
     with open_devices(config.distribute) as devices:
-        # Model, optimizer and fit
-        keras.utils.set_random_seed(config.seed)
         encoder = initial_encoder(config, start, devices)
-        norm = start or cache
         model = build_basic(encoder, len(classes), activation, mean=norm.mean, std=norm.std)
         train(model, loss, ["accuracy"], train_batches, valid_batches, config, run, devices)
 

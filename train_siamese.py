@@ -62,7 +62,6 @@ def main() -> None:
     )
 
     # Keras is imported after the arguments are parsed, so that --help does not wait for it.
-    from models.keras_backend import keras
     from models.pretrained import load_weights
     from models.siamese import HingeLoss, build_siamese, within_margin
     from training.devices import open_devices
@@ -70,14 +69,12 @@ def main() -> None:
 
     start = load_weights(config.start_from) if config.start_from else None
     run = encoder_run(args.out, "siamese", split, cache, config, start)
+    norm = start or cache  # whose mean and std normalise the input
     if run.is_complete():
         print(f"{args.out}: complete already")
         return
     with open_devices(config.distribute) as devices:
-        # Model, optimizer and fit
-        keras.utils.set_random_seed(config.seed)
         encoder = initial_encoder(config, start, devices)
-        norm = start or cache
         model = build_siamese(encoder, config.negatives, mean=norm.mean, std=norm.std)
         loss = HingeLoss(config.margin)
         metrics = [within_margin(config.margin)]

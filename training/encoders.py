@@ -56,7 +56,8 @@ def encoder_run(
 
 
 def initial_encoder(config: TrainingConfig, start: Weights | None, devices: Devices) -> keras.Model:
-    """Return the encoder to train, with random weights or those of `start`."""
+    """Seed Keras and return the encoder to train, with random weights or those of `start`."""
+    keras.utils.set_random_seed(config.seed)
     options: dict[str, Any] = {
         "dropout": config.dropout,
         "precision": config.precision,
