@@ -101,7 +101,7 @@ def split(folder: Path) -> None:
 
 def cache(folder: Path) -> None:
     """Run step 2 like its script."""
-    mel_cache._float16_frames = one_frame
+    mel_cache._decode = one_frame
     mel_cache.make_mel_cache(
         split_csv.read_split(folder / "s.csv"), folder, folder / "c.h5", workers=1
     )

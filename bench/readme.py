@@ -12,6 +12,7 @@ error.
 import argparse
 import re
 import sys
+from collections.abc import Callable
 from datetime import date
 from functools import cache, partial
 from pathlib import Path
@@ -241,7 +242,7 @@ def published() -> str:
     return to_markdown(pd.read_csv(REFERENCE / "published.csv", dtype=str))
 
 
-BLOCKS = {
+BLOCKS: dict[str, Callable[[], str]] = {
     "demo": demo,
     "sweep": sweep,
     "verification": partial(recognition, "verification"),

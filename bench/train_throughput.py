@@ -128,7 +128,9 @@ def make_batches(
     return SiameseBatches(crops, anchors, batch, 0, sampler=sampler, negatives=NEGATIVES)
 
 
-def make_model(kind: str, cache: mel_cache.MelCache, precision: str = "float32"):
+def make_model(
+    kind: str, cache: mel_cache.MelCache, precision: str = "float32"
+) -> tuple[keras.Model, keras.losses.Loss | str, list]:
     """Return a model, its loss and its metrics."""
     if kind == "agf":
         mean, std = (np.full(group_networks.BANDS, value) for value in (-40, 20))
@@ -178,7 +180,8 @@ def fit_seconds(
     valid = None
     if VALIDATED[kind]:
         valid = make_batches(kind, cache, artists, VALID, steps * VALID // TRACKS, batch)
-    began, ended = {}, {}
+    began: dict[int, float] = {}
+    ended: dict[int, float] = {}
     timed_batches = TimedBatches(
         train.crops,
         train.anchors,

@@ -149,7 +149,7 @@ def _recognition(
     )
     lda = min(LDA, artists - 1)
     ivector_lda = min(lda, options.dimensions)
-    plda = ("--scorer", "plda", "--train-artists", artists, "--lda")
+    plda = ("--scorer", "plda", "--max-train-artists", artists, "--lda")
     cnn_data = ("--train", cnn_train, train.split)
     fusion = ("--with", ivector, ivector_train)
     systems: dict[str, tuple] = {
@@ -202,7 +202,7 @@ def _transfer_with_lda(
         yield make_step(
             "evaluate.py",
             *("lda", train_features, train.split, features, "--out", projected),
-            *("--train-artists", artists, "--dimensions", dimensions),
+            *("--max-train-artists", artists, "--dimensions", dimensions),
             output=projected,
             inputs=(train_features, train.split, features),
         )
