@@ -124,13 +124,11 @@ class Experiment:
         if training.is_complete():
             return
         keras.utils.set_random_seed(config.seed)
-        targets = {task: self.targets[task] for task in tasks}
-        networks = group_networks.build_mtn(
-            {t: of.distributions.shape[1] for t, of in targets.items()}, width
-        )
+        outputs = {task: self.targets[task].distributions.shape[1] for task in tasks}
         fitted = []
-        for task, (tracks, labels) in targets.items():
-            model = group_networks.build_training_model(networks[task], mean, std)
+        for task, network in group_networks.build_mtn(outputs, width).items():
+            tracks, labels = self.targets[task]
+            model = group_networks.build_training_model(network, mean, std)
             batches = LabelledBatches(
                 self._crops, tracks, config.batch_size, config.seed, labels=labels
             )
