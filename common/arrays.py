@@ -43,7 +43,7 @@ class Reservoir:
     """A uniform sample without replacement of the rows of a stream of unknown length.
 
     Every row draws a random number, and the rows with the smallest numbers are
-    kept. At most about twice `size` rows are held in memory.
+    kept. At most about 2 `size` rows are in memory.
     """
 
     def __init__(self, size: int, seed: int):

@@ -74,7 +74,7 @@ class Features:
         missing = [track for track in track_ids if track not in row]
         if missing:
             raise InputError(
-                f"{source}: lacks {len(missing)} of {len(track_ids)} tracks, the first "
+                f"{source}: {len(missing)} of {len(track_ids)} tracks are missing, the first "
                 f"{str(missing[0])!r}; extract the features of this split"
             )
         return [row[track] for track in track_ids]

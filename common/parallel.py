@@ -186,7 +186,7 @@ class _Worker(threading.Thread):
             process.kill()
 
     def run(self) -> None:
-        # The process inherits this: Ctrl-C reaches the parent alone, which ends the process.
+        # Inherited by the process: only the parent handles Ctrl-C, and ends the process.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         while (task := self._tasks.get()) is not None and not self._closed:
             future, item = task

@@ -58,7 +58,7 @@ def main() -> int:
         scheduler=args.dask,
     )
     state = "complete already" if report.was_complete else "complete"
-    # The failures are listed beside each shard, which is deleted to try its tracks again.
+    # Each shard has its own list of failures, and is deleted to try its tracks again.
     in_shards = report.failed and args.shard_tracks
     out = mel_shards.shard_pattern(args.out) if in_shards else args.out
     return failures.report_failures(out, report.tracks, report.failed, args.allow_failures, state)

@@ -19,7 +19,7 @@ from common.errors import InputError
 from common.files import atomic_write
 
 REGISTRY = Path(__file__).resolve().parent.parent / "splits" / "audio_archives.csv"
-_NUMBER = "NN"  # in a file name, stands for the two digits that number a dataset's archives
+_NUMBER = "NN"  # placeholder for the two digits of numbered archives
 _SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2")
 _BLOCK = 1 << 20
 _MAX_MEMBERS = 10_000_000

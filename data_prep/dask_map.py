@@ -41,7 +41,7 @@ except ImportError:  # optional
 
 _CONNECT = 10.0  # seconds in which the scheduler must answer and have a worker
 _NO_WORKERS = 60.0  # seconds without any worker before the map fails; a nanny restarts lost ones
-_ATTEMPTS = 2  # of an item alone, after a worker that had it died
+_ATTEMPTS = 2  # to process an item without others, after the death of its worker
 _TICK = 1.0  # seconds between two checks of an item that is not done
 _COUNT = 5.0  # seconds between two counts of the workers' threads
 
@@ -229,7 +229,7 @@ def _address(scheduler: str) -> str:
 
 
 async def _shake_hands(address: str) -> None:
-    """Connect to a scheduler; a client would wait for ever for a port that does not answer."""
+    """Connect to a scheduler; a client would never give up on a port that does not answer."""
     options = distributed.Security().get_connection_args("client")
     connection = await distributed.comm.connect(address, timeout=_CONNECT, **options)
     connection.abort()

@@ -134,7 +134,7 @@ class MelCache:
         missing = np.flatnonzero(rows < 0)
         if len(missing):
             raise InputError(
-                f"{self.path}: lacks {len(missing)} of {len(wanted)} tracks, the first "
+                f"{self.path}: {len(missing)} of {len(wanted)} tracks are missing, the first "
                 f"{str(wanted[missing[0]])!r}; cache this split with data_prep/2_cache_mels.py"
             )
         return rows
@@ -243,7 +243,7 @@ def make_mel_cache(
     An interrupted cache is resumed. A complete one that was made from the same
     tracks and front end is left as it is. The datasets do not depend on
     interruptions or on the number of workers, bit for bit. Failed tracks are listed
-    in a file beside the cache.
+    in a file in the folder of the cache.
 
     Parameters
     ----------

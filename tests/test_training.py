@@ -234,7 +234,7 @@ def test_unsuitable_inputs_are_refused(small_corpus, tmp_path):
     no_weights.write_text("no weights")
     basic, siamese, missing = "train_basic.py", "train_siamese.py", tmp_path / "missing"
     for (*command, file), words in {
-        (basic, unknown, cache, cache): "lacks 20 of 20 tracks",
+        (basic, unknown, cache, cache): "20 of 20 tracks are missing",
         (siamese, split, hop, hop): "hop: 256 -> 512",
         (basic, one_artist, cache, one_artist): "one artist",
         (siamese, split, cache, "--max-artists", 1, split): "one artist",

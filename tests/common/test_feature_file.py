@@ -39,7 +39,7 @@ def test_read_features_returns_what_was_written(path):
 def test_select_returns_rows_in_the_given_order(path):
     features = feature_file.read_features(path)
     assert features.select(np.array(["c", "a/1.wav"]), path).tolist() == [[4, 5], [0, 1]]
-    with pytest.raises(InputError, match=r"split.csv: lacks 2 of 3 tracks, the first 'x'"):
+    with pytest.raises(InputError, match=r"split.csv: 2 of 3 tracks are missing, the first 'x'"):
         features.select(np.array(["c", "x", "y"]), "split.csv")
 
 
@@ -81,7 +81,7 @@ def test_read_features_returns_probabilities(path):
     np.testing.assert_array_equal(
         features.select_probabilities(TRACKS[[2, 0]], path), PROBABILITIES[[2, 0]]
     )
-    with pytest.raises(InputError, match="lacks 1 of 1 tracks, the first 'x'"):
+    with pytest.raises(InputError, match="1 of 1 tracks are missing, the first 'x'"):
         features.select_probabilities(np.array(["x"]), path)
 
 

@@ -134,7 +134,7 @@ def test_mean_and_std_are_of_all_tracks_without_training_tracks(corpus, tmp_path
 def test_rows_returns_positions_or_names_a_missing_track(complete):
     cache = MelCache(complete)
     assert cache.rows(["3.wav", "0.wav"]).tolist() == [3, 0]
-    with pytest.raises(InputError, match=r"lacks 2 of 3 tracks, the first 'x'; cache this split"):
+    with pytest.raises(InputError, match=r"2 of 3 tracks are missing, the first 'x'; cache this split"):
         cache.rows(np.array(["0.wav", "x", "y"]))
 
 
@@ -529,7 +529,7 @@ def test_resume_after_repeated_kills_is_bit_identical(slow, tmp_path):
         time.sleep(moment)
         assert process.poll() is None
         if number % 2:
-            process.kill()  # the parent alone; its workers end too, without writing
+            process.kill()  # only the parent, whose workers end too
         else:
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()

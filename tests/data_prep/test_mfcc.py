@@ -110,5 +110,5 @@ def test_from_cache_lists_silent_tracks_and_names_invalid_ones(tmp_path):
         TrackFrames.from_cache(cache, np.array(["t1"], object), loud, tmp_path)
     with pytest.raises(InputError, match=r"cache.h5: 't2': log-mel: contains NaN"):
         TrackFrames.from_cache(cache, np.array(["t0", "t2"], object), MfccSettings(), tmp_path)
-    with pytest.raises(InputError, match="lacks 1 of 2 tracks, the first 'x'"):
+    with pytest.raises(InputError, match="1 of 2 tracks are missing, the first 'x'"):
         TrackFrames.from_cache(cache, np.array(["t0", "x"], object), MfccSettings(), tmp_path)

@@ -107,7 +107,7 @@ def test_shards_are_read_like_one_file(corpus, caches, here, tmp_path, shard_tra
         assert not cache[track].flags.owndata  # a view, since it is in one shard
     assert "8.wav" in cache and "4.wav" not in cache and len(cache) == TRACKS - 1
     assert cache.rows(["8.wav", "0.wav"]).tolist() == [7, 0]
-    with pytest.raises(InputError, match=r"set.h5: lacks 1 of 2 tracks, the first '4.wav'"):
+    with pytest.raises(InputError, match=r"set.h5: 1 of 2 tracks are missing, the first '4.wav'"):
         cache.rows(["0.wav", "4.wav"])
 
 
