@@ -21,7 +21,7 @@ from artist_groups.descriptors import describe, describe_tracks, normalise_descr
 from common.errors import InputError
 from data_prep.audio import AudioError
 from tests.conftest import start_script
-from tests.data_prep.files import RATE, au, song, tone, wav, write_bad
+from tests.data_prep.files import RATE, au, clip, tone, wav, write_bad
 
 LOUDNESS = "lowlevel.loudness_ebu128.integrated"
 
@@ -37,7 +37,7 @@ def tracks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tracks")
     paths = [folder / f"{number}.wav" for number in range(3)]
     for number, path in enumerate(paths):
-        path.write_bytes(wav(song(3.0, first=4.0 * number)))
+        path.write_bytes(wav(clip(3.0, first=4.0 * number)))
     return paths
 
 
@@ -71,7 +71,7 @@ def test_describe_uses_the_sample_rate_of_the_file(essentia, tmp_path, rate):
 
 
 def test_describe_depends_on_channels_but_not_on_the_container(essentia, tmp_path):
-    music = song(3.0)
+    music = clip(3.0)
     (tmp_path / "a.wav").write_bytes(wav(music))
     (tmp_path / "a.au").write_bytes(au(music))
     mono = describe(tmp_path / "a.wav")
@@ -87,7 +87,7 @@ def test_describe_depends_on_channels_but_not_on_the_container(essentia, tmp_pat
 @pytest.mark.parametrize("suffix", ["m4a", "aac"])  # Essentia reads the first one by itself
 def test_describe_formats_that_need_ffmpeg(essentia, tmp_path, suffix):
     source, encoded = tmp_path / "a.wav", tmp_path / f"a.{suffix}"
-    soundfile.write(source, np.stack([song(5.0)] * 2, 1), RATE)
+    soundfile.write(source, np.stack([clip(5.0)] * 2, 1), RATE)
     subprocess.run(["ffmpeg", "-v", "error", "-i", source, encoded], check=True)
     values, expected = describe(encoded), describe(source)
     assert values.keys() == expected.keys()
@@ -95,15 +95,15 @@ def test_describe_formats_that_need_ffmpeg(essentia, tmp_path, suffix):
 
 
 def test_describe_a_clip_shorter_than_a_second(essentia, tmp_path):
-    (tmp_path / "long.wav").write_bytes(wav(song(3.0)))
-    (tmp_path / "short.wav").write_bytes(wav(song(0.1, first=2.0)))
+    (tmp_path / "long.wav").write_bytes(wav(clip(3.0)))
+    (tmp_path / "short.wav").write_bytes(wav(clip(0.1, first=2.0)))
     short = describe(tmp_path / "short.wav")
     assert short.keys() == describe(tmp_path / "long.wav").keys()
     assert np.isfinite(list(short.values())).all()
 
 
 def test_describe_rejects_mostly_silent_tracks(essentia, tmp_path):
-    music = np.concatenate([song(0.5), np.zeros(20 * RATE, np.float32)])
+    music = np.concatenate([clip(0.5), np.zeros(20 * RATE, np.float32)])
     (tmp_path / "a.wav").write_bytes(wav(music))
     reason = r"is refused by Essentia \(File looks like a comp.*; take"
     with pytest.raises(AudioError, match=reason):
@@ -112,7 +112,7 @@ def test_describe_rejects_mostly_silent_tracks(essentia, tmp_path):
 
 @pytest.mark.parametrize("room", [50, 50_000])  # less than the header, less than the samples
 def test_describe_raises_oserror_if_the_temporary_disk_is_full(essentia, tmp_path, room):
-    (tmp_path / "a.wav").write_bytes(wav(song(3.0)))
+    (tmp_path / "a.wav").write_bytes(wav(clip(3.0)))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
     try:
@@ -125,7 +125,7 @@ def test_describe_raises_oserror_if_the_temporary_disk_is_full(essentia, tmp_pat
 
 def test_missing_essentia_is_reported_with_the_remedy(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "essentia", None)
-    (tmp_path / "a.wav").write_bytes(wav(song(1.0)))
+    (tmp_path / "a.wav").write_bytes(wav(clip(1.0)))
     remedy = "pip install -r requirements-essentia.txt .the words m, d and s do not need it"
     with pytest.raises(InputError, match=remedy):
         describe(tmp_path / "a.wav")
@@ -169,7 +169,7 @@ descriptors.describe_tracks(paths, paths, sys.argv[1], workers=1)
 def test_a_kill_costs_the_unfinished_chunk_only(essentia, tmp_path, monkeypatch):
     paths = [str(tmp_path / f"{number}.wav") for number in range(4)]
     for number, path in enumerate(paths):
-        soundfile.write(path, song(6.0, first=number), RATE)
+        soundfile.write(path, clip(6.0, first=number), RATE)
     folder = tmp_path / "made"
     process = start_script(
         "-c", _DESCRIBE, folder, *paths, TMPDIR=str(tmp_path)

@@ -10,7 +10,9 @@ import soundfile
 from data_prep import synthetic_corpus
 
 RATE = 22_050
-SONG = synthetic_corpus.corpus_table(source_artists=1, source_tracks=1, target_artists=0)["path"][0]
+TRACK = synthetic_corpus.corpus_table(source_artists=1, source_tracks=1, target_artists=0)["path"][
+    0
+]
 
 
 def tone(seconds: float, rate: int = RATE, hertz: float = 440.0, level: float = 0.5) -> np.ndarray:
@@ -19,9 +21,9 @@ def tone(seconds: float, rate: int = RATE, hertz: float = 440.0, level: float = 
     return (level * np.sin(2 * np.pi * hertz * t)).astype(np.float32)
 
 
-def song(seconds: float, first: float = 0.0) -> np.ndarray:
+def clip(seconds: float, first: float = 0.0) -> np.ndarray:
     """Return some seconds of a track of the synthetic corpus."""
-    return synthetic_corpus.render_track(SONG)[int(first * RATE) : int((first + seconds) * RATE)]
+    return synthetic_corpus.render_track(TRACK)[int(first * RATE) : int((first + seconds) * RATE)]
 
 
 def wav(samples: np.ndarray, rate: int = RATE, declared: int | None = None) -> bytes:
@@ -44,7 +46,7 @@ def au(samples: np.ndarray, declared: int | None = None) -> bytes:
 def write_bad(folder: Path) -> dict[str, str]:
     """Write one invalid file of each kind; return {name: part of the reason}."""
     folder.mkdir(parents=True, exist_ok=True)
-    music = song(6.0)
+    music = clip(6.0)
 
     def put(name: str, content: bytes) -> None:
         (folder / name).write_bytes(content)

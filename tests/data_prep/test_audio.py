@@ -14,7 +14,7 @@ import soundfile
 from data_prep import audio
 from data_prep.audio import SAMPLE_RATE, AudioError
 from tests.conftest import ROOT
-from tests.data_prep.files import au, song, tone, wav, write_bad
+from tests.data_prep.files import au, clip, tone, wav, write_bad
 
 MP3_RATES = {8_000, 16_000, 22_050, 44_100, 48_000}
 CASES = [
@@ -54,14 +54,14 @@ def test_load_audio_keeps_the_level_of_sample_formats(tmp_path, subtype):
 
 
 def test_load_audio_returns_float_samples_unchanged(tmp_path):
-    music = song(4.0)
+    music = clip(4.0)
     soundfile.write(tmp_path / "a.wav", music, SAMPLE_RATE, subtype="FLOAT")
     assert np.array_equal(audio.load_audio(tmp_path / "a.wav"), music)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 5])
 def test_load_audio_does_not_depend_on_the_block_size(tmp_path, monkeypatch, channels):
-    music = scale_channels(song(4.0), channels)
+    music = scale_channels(clip(4.0), channels)
     soundfile.write(tmp_path / "a.wav", music, SAMPLE_RATE, subtype="FLOAT")
     whole = audio.load_audio(tmp_path / "a.wav")
     assert whole == pytest.approx(music.mean(axis=1), abs=1e-6)
@@ -70,7 +70,7 @@ def test_load_audio_does_not_depend_on_the_block_size(tmp_path, monkeypatch, cha
 
 
 def test_load_audio_reads_only_the_beginning(tmp_path):
-    music = song(4.0)
+    music = clip(4.0)
     soundfile.write(tmp_path / "a.wav", music, SAMPLE_RATE, subtype="FLOAT")
     assert np.array_equal(
         audio.load_audio(tmp_path / "a.wav", 1.5), music[: int(1.5 * SAMPLE_RATE)]
@@ -132,7 +132,7 @@ def test_load_audio_accepts_a_file_slightly_too_short(tmp_path):
 
 def test_load_audio_does_not_allocate_declared_sizes(tmp_path):
     """A FLAC header may declare hours; memory is limited to that of 10 minutes."""
-    soundfile.write(tmp_path / "a.flac", song(4.0), SAMPLE_RATE)
+    soundfile.write(tmp_path / "a.flac", clip(4.0), SAMPLE_RATE)
     content = bytearray((tmp_path / "a.flac").read_bytes())
     # STREAMINFO: the number of samples is the low 36 bits of bytes 18 to 25 of the file.
     content[21] |= 0x0F

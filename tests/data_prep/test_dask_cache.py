@@ -10,13 +10,13 @@ import pytest
 
 from data_prep import mel_cache
 from tests.conftest import error_of, run_script
-from tests.data_prep.files import song, wav
+from tests.data_prep.files import clip, wav
 
 distributed = pytest.importorskip("distributed", reason="needs requirements-dask.txt")
 from tests.data_prep.test_dask_map import running  # noqa: E402
 
 TRACKS = 60
-MUSIC = song(12.0)
+MUSIC = clip(12.0)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from data_prep import failures
 from data_prep.mel import log_mel_of_file
 from data_prep.mel_cache import MelCache
 from tests.conftest import ROOT
-from tests.data_prep.files import RATE, au, song, wav
+from tests.data_prep.files import RATE, au, clip, wav
 
 pytestmark = pytest.mark.slow
 FILES = 200
@@ -45,7 +45,7 @@ VALUES = (b"\x00", b"\x01", b"\x7f", b"\xff")  # for every byte of a field
 
 def originals(folder: Path) -> dict[str, bytes]:
     """Return {suffix: content} of one track of a little over 3 s in every format."""
-    music = song(3.2)
+    music = clip(3.2)
     contents = {"wav": wav(music), "au": au(music)}
     for suffix, settings in ENCODED.items():
         path = folder / f"original.{suffix}"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from data_prep import audio, mel
 from data_prep.audio import SAMPLE_RATE, AudioError
 from data_prep.mel import SEGMENT, FrontEnd, cut_segments, log_mel, log_mel_of_file
-from tests.data_prep.files import song, tone, wav
+from tests.data_prep.files import clip, tone, wav
 
 SHORT = FrontEnd(max_frames=40)
 ALL = FrontEnd(max_frames=None)
@@ -20,7 +20,7 @@ ALL = FrontEnd(max_frames=None)
 
 @pytest.fixture(scope="module")
 def music():
-    return song(8.0)
+    return clip(8.0)
 
 
 def slaney(hertz):
@@ -123,7 +123,7 @@ def test_log_mel_rejects_other_shapes():
 
 
 def test_log_mel_of_file_needs_one_segment(tmp_path):
-    music = song(4.0)
+    music = clip(4.0)
     (tmp_path / "long.wav").write_bytes(wav(music[: 128 * 512]))
     (tmp_path / "short.wav").write_bytes(wav(music[: 128 * 512 - 1]))
     assert len(log_mel_of_file(tmp_path / "long.wav")) == SEGMENT

@@ -25,7 +25,7 @@ from data_prep.mel import FrontEnd, log_mel_of_file
 from data_prep.mel_cache import MelCache, make_mel_cache
 from data_prep.track_readers import CachedTracks
 from tests.conftest import ROOT
-from tests.data_prep.files import song, wav, write_bad
+from tests.data_prep.files import clip, wav, write_bad
 
 SCRIPT = ROOT / "data_prep" / "2_cache_mels.py"
 TRACKS = 9
@@ -41,7 +41,7 @@ def corpus(tmp_path_factory):
     """Nine tracks of 3 to 4 s: (table, audio folder)."""
     folder = tmp_path_factory.mktemp("corpus")
     for number in range(TRACKS):
-        music = song(3.0 + number / 8, first=2.0 * number)
+        music = clip(3.0 + number / 8, first=2.0 * number)
         (folder / f"{number}.wav").write_bytes(wav(music))
     return table_of([f"{number}.wav" for number in range(TRACKS)]), folder
 
@@ -134,7 +134,9 @@ def test_mean_and_std_are_of_all_tracks_without_training_tracks(corpus, tmp_path
 def test_rows_returns_positions_or_names_a_missing_track(complete):
     cache = MelCache(complete)
     assert cache.rows(["3.wav", "0.wav"]).tolist() == [3, 0]
-    with pytest.raises(InputError, match=r"2 of 3 tracks are missing, the first 'x'; cache this split"):
+    with pytest.raises(
+        InputError, match=r"2 of 3 tracks are missing, the first 'x'; cache this split"
+    ):
         cache.rows(np.array(["0.wav", "x", "y"]))
 
 
@@ -247,7 +249,7 @@ def test_bad_files_are_listed_with_their_reasons(tmp_path):
     good = ['it\'s "a" & b.wav', "日本 ñ.wav", "two\nlines.wav", "sub/a,b.flac"]
     (folder / "sub").mkdir()
     for number, name in enumerate(good):
-        soundfile.write(folder / name, song(3.5, first=number), audio.SAMPLE_RATE)
+        soundfile.write(folder / name, clip(3.5, first=number), audio.SAMPLE_RATE)
     paths = sorted([*bad, *good])
     split = tmp_path / "split.csv"
     split_csv.write_split(table_of(paths), split, {"inputs": {}})
@@ -487,7 +489,7 @@ def slow(tmp_path_factory):
     folder = tmp_path_factory.mktemp("slow")
     paths = []
     for number in range(3):
-        music = np.repeat(song(3.1, first=4.0 * number), 8)[:, None].repeat(2, axis=1)
+        music = np.repeat(clip(3.1, first=4.0 * number), 8)[:, None].repeat(2, axis=1)
         soundfile.write(folder / f"{number}.flac", music, 8 * audio.SAMPLE_RATE)
     for number in range(150):
         paths.append(f"t{number:03}.flac")

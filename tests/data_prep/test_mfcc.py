@@ -10,7 +10,7 @@ from data_prep.audio import SAMPLE_RATE
 from data_prep.mel import FrontEnd, log_mel
 from data_prep.mel_cache import MelCache
 from data_prep.mfcc import SILENT, MfccSettings, TrackFrames, mfcc_frames
-from tests.data_prep.files import song
+from tests.data_prep.files import clip
 from tests.training import fixtures
 
 ALL = FrontEnd(max_frames=None)
@@ -18,7 +18,7 @@ ALL = FrontEnd(max_frames=None)
 
 @pytest.fixture(scope="module")
 def music():
-    return song(6.0)
+    return clip(6.0)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_mfcc_frames_of_float16_are_close(mel):
 
 
 def test_level_range_drops_quiet_frames(mel):
-    quiet = log_mel(0.001 * song(2.0), ALL)
+    quiet = log_mel(0.001 * clip(2.0), ALL)
     both = np.concatenate([mel, quiet, np.zeros((5, 128), np.float32)])
     kept = mfcc_frames(both, level_range=40.0)
     every = mfcc_frames(both)

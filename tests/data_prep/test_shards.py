@@ -20,7 +20,7 @@ from data_prep.batches import Crops
 from data_prep.mel import FrontEnd
 from data_prep.mel_cache import MelCache, make_mel_cache
 from tests.conftest import run_in_process
-from tests.data_prep.files import song, wav
+from tests.data_prep.files import clip, wav
 
 TRACKS, ABSENT = 9, 4  # the number of tracks, and the one without a file
 N = 4  # tracks per shard
@@ -33,7 +33,7 @@ def corpus(tmp_path_factory):
     names = [f"{number}.wav" for number in range(TRACKS)]
     for number, name in enumerate(names):
         if number != ABSENT:
-            (folder / name).write_bytes(wav(song(3.0 + number / 8, first=2.0 * number)))
+            (folder / name).write_bytes(wav(clip(3.0 + number / 8, first=2.0 * number)))
     subsets = [("valid", "train", "train")[number % 3] for number in range(TRACKS)]
     return pd.DataFrame({"track_id": names, "path": names, "subset": subsets, "artist": ""}), folder
 
