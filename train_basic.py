@@ -62,13 +62,14 @@ def main() -> None:
 
     start = load_weights(config.start_from) if config.start_from else None
     run = encoder_run(args.out, name, split, cache, config, start)
-    norm = start or cache  # whose mean and std normalise the input
     if run.is_complete():
         print(f"{args.out}: complete already")
         return
     with open_devices(config.distribute) as devices:
         encoder = initial_encoder(config, start, devices)
+        norm = start or cache  # whose mean and std normalise the input
         model = build_basic(encoder, len(classes), activation, mean=norm.mean, std=norm.std)
+        # SGD with Nesterov momentum, and the papers' rules for the learning rate
         train(model, loss, ["accuracy"], train_batches, valid_batches, config, run, devices)
 
 

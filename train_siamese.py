@@ -69,15 +69,16 @@ def main() -> None:
 
     start = load_weights(config.start_from) if config.start_from else None
     run = encoder_run(args.out, "siamese", split, cache, config, start)
-    norm = start or cache  # whose mean and std normalise the input
     if run.is_complete():
         print(f"{args.out}: complete already")
         return
     with open_devices(config.distribute) as devices:
+        norm = start or cache  # whose mean and std normalise the input
         encoder = initial_encoder(config, start, devices)
         model = build_siamese(encoder, config.negatives, mean=norm.mean, std=norm.std)
         loss = HingeLoss(config.margin)
         metrics = [within_margin(config.margin)]
+        # SGD with Nesterov momentum, and the papers' rules for the learning rate
         train(model, loss, metrics, train_batches, valid_batches, config, run, devices)
 
 

@@ -243,12 +243,12 @@ def test_unsuitable_inputs_are_refused(small_corpus, tmp_path):
         (siamese, split, cache, "--negatives", 50, split): "--negatives",
         (basic, untagged, cache, "--labels", "tags", untagged): "no column 'tags'",
         (basic, no_valid, cache, no_valid): "subset valid",
-        (basic, split, missing, missing): "no such file",
-        (basic, missing, cache, missing): "no such file",
+        (basic, split, missing, missing): "no such",
+        (basic, missing, cache, missing): "no such split",
         (basic, split, cache, "--start-from", no_weights, no_weights): "not an HDF5 file",
     }.items():
         message = error_in_process(*command, "--out", tmp_path / "never")
-        assert words in message and str(file) in message
+        assert words in message and str(file) in message, message
     assert not (tmp_path / "never").exists()
 
 
