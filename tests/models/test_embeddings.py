@@ -71,16 +71,6 @@ def test_last_batch_may_be_full(segments, encoder, extract, monkeypatch):
     np.testing.assert_allclose(row, expected, atol=1e-4)
 
 
-def test_remaining_frames_are_ignored(extract):
-    (mel,) = random_mels(3)
-    longer = np.concatenate([mel, np.full((128, 128), 9, mel.dtype)])
-    np.testing.assert_array_equal(*[next(extract([one])) for one in (mel, longer)])
-
-
-def test_no_tracks_give_no_embeddings(extract):
-    assert list(extract([])) == []
-
-
 def test_errors_of_the_reader_and_short_tracks_are_raised(extract):
     def failing_reader():
         yield from random_mels(300)
