@@ -22,6 +22,7 @@ def f1_by_class(predicted: ArrayLike, truth: ArrayLike) -> dict[str, float]:
 
     The classes are sorted. A class that is never predicted, or only wrongly, has 0.
     """
+    predicted, truth = np.asarray(predicted), np.asarray(truth)
     classes = sorted({*truth, *predicted})
     codes = [pd.Index(classes).get_indexer(labels) for labels in (truth, predicted)]
     scores = f1_score(*codes, labels=range(len(classes)), average=None, zero_division=0)

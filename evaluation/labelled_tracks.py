@@ -112,6 +112,6 @@ def require_same_weights(
         if names[0] == names[1]:
             names[1] = f"another {names[1]}"
         raise InputError(
-            f"{paths[0]} is by {names[0]}, {paths[1]} by {names[1]}; "
+            f"{paths[0]} was made by {names[0]}, {paths[1]} by {names[1]}; "
             "extract both with the same weights"
         )

@@ -74,25 +74,26 @@ class Result:
     command: str | None = None
     details: dict = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        """Raise `ValueError` where a value does not have its type or range."""
-        for attribute in dataclasses.fields(self):
-            value = getattr(self, attribute.name)
-            valid = isinstance(value, attribute.type)  # type: ignore[arg-type]
-            valid = valid and not isinstance(value, bool)
-            if not valid or (isinstance(value, float) and not math.isfinite(value)):
-                raise ValueError(f"{attribute.name!r} is {str(value)[:40]!r}")
-        counts = (self.trials, self.n_songs, self.artists)
-        if any(count is not None and count < 1 for count in counts) or (self.spread or 0) < 0:
-            raise ValueError("a count below 1 or a negative standard deviation")
-        if self.metric in FRACTIONS and not 0 <= self.value <= 1:
-            raise ValueError(f"{self.metric} is {self.value}, not from 0 to 1")
-        for name in (self.protocol, self.dataset, self.label):  # parts of the tables' file names
-            if Path(name).name != name:
-                raise ValueError(f"{name!r} is not a plain name")
-        _check_details(self.details)
-        if self.protocol == "tsne" and not self.details.get(TSNE_MAP, {}).get("x"):
-            raise ValueError("no map in the details of t-SNE")
+
+def _check_result(result: Result) -> None:
+    """Raise `ValueError` where a value does not have its type or range."""
+    for attribute in dataclasses.fields(result):
+        value = getattr(result, attribute.name)
+        valid = isinstance(value, attribute.type)  # type: ignore[arg-type]
+        valid = valid and not isinstance(value, bool)
+        if not valid or (isinstance(value, float) and not math.isfinite(value)):
+            raise ValueError(f"{attribute.name!r} is {str(value)[:40]!r}")
+    counts = (result.trials, result.n_songs, result.artists)
+    if any(count is not None and count < 1 for count in counts) or (result.spread or 0) < 0:
+        raise ValueError("a count is below 1, or the standard deviation is negative")
+    if result.metric in FRACTIONS and not 0 <= result.value <= 1:
+        raise ValueError(f"{result.metric} is {result.value}, not from 0 to 1")
+    for name in (result.protocol, result.dataset, result.label):  # used in file names
+        if Path(name).name != name:
+            raise ValueError(f"{name!r} is not a plain name")
+    _check_details(result.details)
+    if result.protocol == "tsne" and not result.details.get(TSNE_MAP, {}).get("x"):
+        raise ValueError("the map of t-SNE is missing")
 
 
 def _check_details(details: dict) -> None:
@@ -136,12 +137,14 @@ def read_result(path: Path) -> Result:
         missing = [name for name in RESULT_COLUMNS if name not in (*document, *_OPTIONAL)]
         if missing:
             raise ValueError(f"{missing[0]!r} is missing")
-        return Result(**{name: document[name] for name in RESULT_COLUMNS if name in document})
+        result = Result(**{name: document[name] for name in RESULT_COLUMNS if name in document})
+        _check_result(result)
     except ValueError as error:
         raise InputError(
             f"{path}: not a result of evaluate.py ({error}); move it out of the folder, or delete "
             "it and make it again with evaluate.py --json"
         ) from error
+    return result
 
 
 def read_results(folder: str | Path) -> pd.DataFrame:

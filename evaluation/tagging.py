@@ -54,7 +54,7 @@ def score_tags(probabilities: ArrayLike, tags: ArrayLike) -> tuple[np.ndarray, n
     evaluated = np.flatnonzero(tags.any(axis=0) & ~tags.all(axis=0))
     if not evaluated.size:
         raise InputError(
-            f"tagging: none of {tags.shape[1]} tags is on some test tracks and not on others; "
+            f"tagging: none of {tags.shape[1]} tags is on some test tracks but not on others; "
             "check the subset and tags columns of the split"
         )
     auc, precision = np.full((2, tags.shape[1]), np.nan)

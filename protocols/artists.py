@@ -74,7 +74,7 @@ def _add_recognition_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--one-shot",
         action="store_true",
-        help="evaluate enrolment by 1, 2, 5 and 10 tracks as well",
+        help="additional evaluation with 1, 2, 5 and 10 enrolment tracks per artist",
     )
     parser.add_argument(
         "--scorer",
@@ -110,7 +110,7 @@ def _add_recognition_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="FEATURES.h5",
-        help="feature file to fuse with; with PLDA, followed by that of the training tracks",
+        help="feature file to fuse with; for PLDA, followed by that of the training tracks",
     )
     parser.add_argument(
         "--cache", type=Path, metavar="CACHE.h5", help="mel cache of the tracks, for --scorer llr"
@@ -131,7 +131,7 @@ def _add_max_train_artists(parser: argparse.ArgumentParser) -> None:
         "--train-artists",
         type=cli.positive,
         metavar="N",
-        help="number of training artists, the first of the training split (default: all)",
+        help="number of training artists, in the order of the training split (default: all)",
     )
 
 
@@ -201,7 +201,7 @@ def evaluate_recognition(
         "relevance": relevance,
         "seed": seed,
     }
-    # Results record the absence of these files; the files themselves are in the system's inputs.
+    # A file that is not given is recorded as null; those that are given are in system.inputs.
     files = {"train": train, "other": other_features, "cache": cache}
     settings |= {name: None for name, file in files.items() if file is None}
     inputs = {**system.inputs, "settings": settings}

@@ -25,8 +25,8 @@ from protocols.shared import (
     save_evaluation,
 )
 
-K = 20  # of k-NN in the paper
-LINEAR_TRIALS = 10  # of linear softmax in the paper
+K = 20  # number of neighbours in the paper
+LINEAR_TRIALS = 10  # number of trainings in the paper
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -55,7 +55,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         "--first",
         type=cli.positive,
         metavar="N",
-        help="number of labels to show, the first of the split (default: all)",
+        help="number of labels to show, in the order of the split (default: all)",
     )
     add_perplexity_option(parser)
 
@@ -97,7 +97,7 @@ def _save(
 
 
 def _accuracy_by_label(correct: np.ndarray, truth: np.ndarray) -> dict:
-    """Details with the accuracy of each label (ismir2018, Figure 5)."""
+    """Return the details with the accuracy of each label (ismir2018, Figure 5)."""
     from evaluation.retrieval import mean_by_label
 
     accuracies = mean_by_label(correct, truth)
@@ -110,7 +110,7 @@ def _accuracy_by_label(correct: np.ndarray, truth: np.ndarray) -> dict:
 def evaluate_retrieval(
     features: Path, split: Path, *, label: str, seed: int, result_path: Path | None
 ) -> None:
-    """Compute the MAP of retrieval, each track a query for those with its label."""
+    """Compute the MAP of retrieval, where each track is a query for the tracks of its label."""
     from evaluation.retrieval import mean_average_precision
 
     tracks = read_labelled_tracks(features, split, label)
@@ -205,7 +205,7 @@ def evaluate_tagging(
         score_tags(predict_tags(train, valid, test, seed=seed + trial), truth)
         for trial in range(trials)
     ]
-    auc, precision = np.swapaxes(scores, 0, 1)  # of each trial and tag
+    auc, precision = np.swapaxes(scores, 0, 1)  # (trials, tags) each
     by_tag = {
         tag: float(value)
         for tag, value in zip(names, auc.mean(axis=0), strict=True)

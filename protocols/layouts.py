@@ -89,7 +89,7 @@ def write_tables(results: Path, *, paper: str | None) -> None:
 
 
 def write_figures(results: Path) -> None:
-    """Draw the figures of the papers from these results, as PNG and SVG."""
+    """Draw the figures of the papers as PNG and SVG, and print what the missing ones need."""
     from report import figures
 
     figures.write_figures(results)
@@ -123,8 +123,9 @@ def write_explorer_page(
 ) -> None:
     """Write a page to see, search and hear tracks: t-SNE maps and nearest neighbours.
 
-    The page is one file that a browser opens without a server or network. With `compare_with`,
-    there are two maps of the same tracks, of the basic and the siamese model for example.
+    The page is one file that a browser opens without a server or network. With two
+    feature files, there are two maps of the same tracks, for example by the basic and the siamese
+    model.
     """
     from evaluation.labelled_tracks import read_labelled_tracks
     from evaluation.projection import fit_tsne

@@ -173,7 +173,7 @@ def test_lda_projects_features(features, splits, folder):
     assert path.read_bytes() == before
     run_in_process("evaluate.py", "retrieval", path, splits[1], "--label", "artist")
     other = ("evaluate.py", "lda", path, splits[0], features, "--out", folder / "x.h5")
-    assert f"{path} is by ivector_lda, {features} by ivector" in error_in_process(*other)
+    assert f"{path} was made by ivector_lda, {features} by ivector" in error_in_process(*other)
 
 
 def test_ivectors_are_evaluated_on_genres_and_tags(features, small_corpus):
