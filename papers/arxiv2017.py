@@ -52,8 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--unseen",
         metavar="NAME",
-        help="dataset of other artists to recognise (default: TRAIN_unseen, which consists of "
-        "artists of --train that are not used for training)",
+        help="dataset of other artists to recognise (default: TRAIN_unseen, made of artists "
+        "of --train that are not used for training)",
     )
     parser.add_argument("--genres", default="gtzan", metavar="NAME", help="dataset with genres")
     parser.add_argument("--tags", default="mtat", metavar="NAME", help="dataset with tags")
