@@ -166,7 +166,7 @@ for limit in (0, 700, 5_000, 50_000, 500_000):
 
 
 def test_create_file_on_full_disk_raises_one_error_with_file_name(tmp_path):
-    """HDF5 itself prints tracebacks and crashes at the end of the interpreter."""
+    """HDF5 itself would print tracebacks."""
     result = subprocess.run(
         [sys.executable, "-c", FULL, tmp_path / "out.h5"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -96,6 +96,7 @@ def test_cluster_makes_the_same_file_after_a_killed_worker(corpus, expected, sch
     assert contents(out) == expected
 
 
+@pytest.mark.slow
 def test_script_uses_the_cluster(corpus, expected, scheduler, tmp_path):
     split, out = tmp_path / "split.csv", tmp_path / "there.h5"
     corpus[0].to_csv(split, index=False)

@@ -126,6 +126,7 @@ def test_dask_map_returns_errors_as_outcomes(run):
     check_errors_are_outcomes(run)
 
 
+@pytest.mark.slow
 def test_dask_map_survives_lost_workers(run, tmp_path):
     check_lost_workers_cost_their_item_only(run, tmp_path)
 
@@ -223,6 +224,7 @@ cli.run_script(main)
 """
 
 
+@pytest.mark.slow
 def test_dask_map_reports_a_lost_scheduler_in_one_line(monkeypatch, tmp_path):
     monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")
     with running(tmp_path, workers=2) as started:

@@ -64,38 +64,20 @@ def declared(content: bytes, field: tuple[bytes, int, int], value: bytes) -> byt
     return content[:place] + value * size + content[place + size :]
 
 
-def flip(content, rng, within=None, most=200):
-    damaged, bits = bytearray(content), 8 * (within or len(content))
-    for bit in rng.integers(bits, size=rng.integers(1, most)):
+def flip(content, rng):
+    damaged = bytearray(content)
+    for bit in rng.integers(8 * len(content), size=rng.integers(1, 200)):
         damaged[bit // 8] ^= 1 << int(bit % 8)
     return bytes(damaged)
-
-
-def flip_header(content, rng):
-    return flip(content, rng, within=64, most=8)
 
 
 def cut(content, rng):
     return content[: rng.integers(1, len(content))]
 
 
-def cut_header(content, rng):
-    return content[: rng.integers(1, 128)]
-
-
 def leave_out(content, rng):
     first, last = sorted(rng.integers(len(content), size=2))
     return content[:first] + content[last:]
-
-
-def repeat(content, rng):
-    first, last = sorted(rng.integers(len(content), size=2))
-    return content[:last] + content[first:]
-
-
-def blank(content, rng):
-    first, last = sorted(rng.integers(len(content), size=2))
-    return content[:first] + bytes([rng.choice([0, 255])]) * (last - first) + content[last:]
 
 
 def overwrite(content, rng):
@@ -109,7 +91,7 @@ def scramble(content, rng):
     return content[:first] + rng.bytes(len(content) - first)
 
 
-MUTATIONS = [flip, flip_header, cut, cut_header, leave_out, repeat, blank, overwrite, scramble]
+MUTATIONS = [flip, cut, leave_out, overwrite, scramble]
 
 
 def without_audio(rng) -> dict[str, bytes]:
