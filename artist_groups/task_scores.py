@@ -12,7 +12,6 @@ import itertools
 
 import numpy as np
 import pandas as pd
-from scipy.stats import spearmanr
 
 from artist_groups import task_sets
 from evaluation.results import format_with_deviation, merge_names
@@ -246,6 +245,8 @@ def describe_trends(trainings: pd.DataFrame, paper: pd.DataFrame) -> list[str]:
 
 def _rank_correlation(trainings: pd.DataFrame) -> str:
     """Mean and standard deviation over the seeds in which both variables vary."""
+    from scipy.stats import spearmanr  # slow to import, and --help of evaluate.py does not need it
+
     values = [
         float(spearmanr(of_seed["number"], of_seed["value"]).statistic)
         for _, of_seed in trainings.groupby("seed")
