@@ -30,7 +30,7 @@ from data_prep.audio import AudioError
 from data_prep.audio_folder import digest_files
 
 _FORMAT = "descriptors-1"
-_CHUNK = 200  # tracks per file, so that a kill costs some minutes
+_CHUNK = 200  # tracks per file, so that an interruption costs a few minutes
 _PATIENCE = 1800.0  # seconds; a track of two hours takes almost ten minutes
 _BLOCK = 1 << 20  # samples of all channels that are copied at a time
 _PER_BEAT = "rhythm.beats_position"  # the only vector whose length depends on the track
@@ -74,7 +74,7 @@ def describe(path: str | Path) -> dict[str, float]:
             pool, _ = essentia.MusicExtractor()(str(copy))
         except RuntimeError as error:
             reason = str(error).rpartition(": ")[2].rstrip(". ")
-            raise AudioError(path, f"is refused by Essentia ({reason}); take it out") from error
+            raise AudioError(path, f"is rejected by Essentia ({reason}); remove it") from error
     return dict(sorted(_numbers(pool)))
 
 

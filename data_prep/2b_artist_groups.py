@@ -30,7 +30,7 @@ from data_prep.mel_cache import MelCache
 from data_prep.mfcc import TrackFrames
 
 MIN_DIVERSITY = 0.05  # below it, all artists have nearly the same groups
-SYMBOLS = {"m": "a frame", "d": "9 frames", "e": "descriptors", "s": "a sub-genre"}
+SYMBOLS = {"m": "frames", "d": "tracks of 9 frames", "e": "descriptors", "s": "sub-genres"}
 REMEDIES = {
     "m": "try other --clusters",
     "d": "try other --clusters",
@@ -110,7 +110,7 @@ def select_training_tracks(split: pd.DataFrame, source: Path) -> pd.DataFrame:
     train = split[split_csv.subset_mask(split, "train", source)]
     has_artist = train["artist"].ne("")
     if not has_artist.all():
-        print(f"{source}: {(~has_artist).sum()} training tracks without artist left out")
+        print(f"{source}: {(~has_artist).sum()} training tracks without an artist are left out")
     train = train[has_artist].reset_index(drop=True)
     artists = train["artist"].nunique()
     if artists < 2:
@@ -130,10 +130,10 @@ def choose_words(args: argparse.Namespace, train: pd.DataFrame) -> list[str]:
             if args.words:
                 raise
             words.remove("s")
-            print(f"no word s: {error}; name a column with --subgenres")
+            print(f"the word s is left out: {error}; name a column with --subgenres")
     if "e" in words and not args.words and importlib.util.find_spec("essentia") is None:
         words.remove("e")
-        print("no word e without Essentia: pip install -r requirements-essentia.txt")
+        print("the word e is left out: it needs Essentia; pip install -r requirements-essentia.txt")
     if "e" in words:
         if args.audio is None:
             raise InputError("--audio: the word e needs it; give the folder, or --words m d s")
@@ -186,8 +186,8 @@ def make_groups(
         missing = pd.unique(artists)[groups[word].rows_of(pd.unique(artists)) < 0]
         if len(missing):
             print(
-                f"{args.split}: {len(missing)} artists without {SYMBOLS[word]}: no groups of the "
-                f"word {word} for them, the first is {missing[0]!r}"
+                f"{args.split}: {len(missing)} artists without {SYMBOLS[word]} get no groups by "
+                f"the word {word}; the first is {missing[0]!r}"
             )
         if groups[word].diversity < MIN_DIVERSITY:
             print(

@@ -83,9 +83,11 @@ def test_leaves_out_impossible_words_unless_asked_for(corpus, monkeypatch):
     monkeypatch.setitem(sys.modules, "essentia", None)
     split, audio, out, command = corpus
     lines = run_in_process(*command).lines
-    assert lines[0].startswith(f"no word s: {split}: has no column 'genres'; it has track_id, ")
+    assert lines[0].startswith(
+        f"the word s is left out: {split}: has no column 'genres'; it has track_id, "
+    )
     assert lines[1:] == [
-        "no word e without Essentia: pip install -r requirements-essentia.txt",
+        "the word e is left out: it needs Essentia; pip install -r requirements-essentia.txt",
         f"{out}: complete, words m d of 4 artists in 2 groups",
     ]
     assert "no column 'genres'" in error_in_process(*command, "--words", "m", "s")
@@ -104,9 +106,8 @@ def test_prints_how_many_tracks_and_artists_are_left_out(corpus):
     name = split_csv.read_split(split)["artist"][0]
     ran = run_in_process(*command, "--subgenres", "subgenres", "--words", "m", "s")
     assert ran.lines == [
-        f"{split}: 1 training tracks without artist left out",
-        f"{split}: 1 artists without a sub-genre: no groups of the word s for them, the first is "
-        f"{name!r}",
+        f"{split}: 1 training tracks without an artist are left out",
+        f"{split}: 1 artists without sub-genres get no groups by the word s; the first is {name!r}",
         f"{out}: complete, words m s of 4 artists in 2 groups",
     ]
     groups = topics.load_groups(out).groups
@@ -160,7 +161,7 @@ def test_word_e_groups_the_tracks_that_could_be_described(corpus, described):
     assert run_in_process(*command).lines == [
         f"{audio}: 4 of 12 tracks could not be described for the word e, the first, "
         f"{train['track_id'].iloc[0]}: is mute",
-        f"{split}: 1 artists without descriptors: no groups of the word e for them, the first is "
+        f"{split}: 1 artists without descriptors get no groups by the word e; the first is "
         f"{first!r}",
         f"{out}: complete, words e of 3 artists in 2 groups",
     ]

@@ -105,7 +105,7 @@ def test_describe_a_clip_shorter_than_a_second(essentia, tmp_path):
 def test_describe_rejects_mostly_silent_tracks(essentia, tmp_path):
     music = np.concatenate([clip(0.5), np.zeros(20 * RATE, np.float32)])
     (tmp_path / "a.wav").write_bytes(wav(music))
-    reason = r"is refused by Essentia \(File looks like a comp.*; take"
+    reason = r"is rejected by Essentia \(File looks like a comp.*; remove"
     with pytest.raises(AudioError, match=reason):
         describe(tmp_path / "a.wav")
 
@@ -194,7 +194,7 @@ def test_bad_files_are_reported_as_failed(essentia, tracks, tmp_path):
     bad = write_bad(tmp_path / "bad")
     bad.pop("short.wav")  # too short for a network only
     bad.pop("nul\0byte.wav")  # no split has such a name
-    bad["one sample.wav"] = "is refused by Essentia (File looks like a completely silent file"
+    bad["one sample.wav"] = "is rejected by Essentia (File looks like a completely silent file"
     paths = [tracks[0], *(tmp_path / "bad" / name for name in bad), tracks[1]]
     track_ids = ["first", *bad, "last"]
     table, failed = describe_tracks(track_ids, paths, tmp_path / "made", workers=2)
