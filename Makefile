@@ -59,8 +59,8 @@ clean-demo:
 	rm -rf corpus cache/demo* results/demo splits/demo*.csv*
 
 .venv/installed: requirements.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "needs Python 3.11 or later; choose one with: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 4))' || \
+		{ echo "needs Python 3.11.4 or later; choose one with: make PYTHON=python3.12 ..."; exit 1; }
 	test -x $(PY) || $(PYTHON) -m venv .venv
 	$(PY) -m pip install --quiet --requirement requirements.txt
 	touch $@
