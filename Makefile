@@ -13,7 +13,7 @@ DEMO := --data corpus --out results/demo
 # ismir2018: embeddings learned from artists, evaluated on the genres of other artists.
 demo: .venv/installed
 	$(PY) reproduce.py ismir2018 $(DEMO) --train demo --tags demo --targets demo_target \
-		--artists 10 20 40 60 --epochs 30 --siamese-rate 0.03
+		--artists 10 20 40 60 --epochs 30 --siamese-learning-rate 0.03
 
 # arxiv2017: artist recognition by the CNN, by i-vectors and a GMM-UBM, and by their fusion.
 demo-arxiv2017: .venv/installed
@@ -22,8 +22,8 @@ demo-arxiv2017: .venv/installed
 
 # agf2018: genre classification with all sets of tasks.
 demo-agf2018: .venv/installed .venv/installed-essentia
-	$(PY) reproduce.py agf2018 $(DEMO) --songs demo_genres --subgenres subgenres --clusters 64 \
-		--track-clusters 24 --groups 8 --epochs 20 --mtn-epochs 100 --batch 16
+	$(PY) reproduce.py agf2018 $(DEMO) --dataset demo_genres --subgenres subgenres --clusters 64 \
+		--track-clusters 24 --groups 8 --epochs 20 --mtn-epochs 100 --batch-size 16
 
 # Every table and figure of all three.
 demo-papers: demo demo-arxiv2017 demo-agf2018
