@@ -53,30 +53,38 @@ def test_retrieval_and_knn_results(files, evaluate):
     }
 
 
-def test_settings_are_recorded_under_the_keys_of_earlier_versions(files, evaluate):
-    settings = {
-        "retrieval": {},
-        "knn": {"k": 2},
-        "linear": {"trials": 1},
-        "tsne": {"first": 2, "perplexity": 3.0},
-        "verification": {
-            **{"enrol": 3, "tests": 2, "trials": 1, "one_shot": False, "scorer": "cosine"},
-            **{"relevance": 16.0, "train": None, "train_artists": None, "lda": None},
-            **{"fuse": None, "other": None, "cache": None},
-        },
-    }
-    options = {
-        "knn": ("-k", 2),
-        "linear": ("--trials", 1),
-        "tsne": ("--first", 2, "--perplexity", 3),
-        "verification": ("--enrol", 3, "--tests", 2),
-    }
-    for protocol, expected in settings.items():
-        given = (*options.get(protocol, ()), "--label", "artist", "--seed", 4)
-        result, _ = evaluate(protocol, *files, *given)
-        recorded = result["made_from"]["inputs"]["settings"]
-        assert recorded == {"protocol": protocol, "label": "artist", "seed": 4, **expected}
-        assert result["command"].startswith(f"python evaluate.py {protocol} ")
+SETTINGS = {
+    ("retrieval",): {},
+    ("knn", "-k", 2): {"k": 2},
+    ("linear", "--trials", 1): {"trials": 1},
+    ("transfer",): {"trials": 1},
+    ("tagging",): {"trials": 1},
+    ("tsne", "--first", 2, "--perplexity", 3): {"first": 2, "perplexity": 3.0},
+    ("verification", "--enrol", 3, "--tests", 2): {
+        **{"enrol": 3, "tests": 2, "trials": 1, "one_shot": False, "scorer": "cosine"},
+        **{"relevance": 16.0, "train": None, "train_artists": None, "lda": None},
+        **{"fuse": None, "other": None, "cache": None},
+    },
+}
+
+
+@pytest.mark.parametrize("command", SETTINGS)
+def test_results_record_the_settings_and_are_complete(
+    files, evaluate, tmp_path, monkeypatch, command
+):
+    """Under the keys of earlier versions, so that their results are recognised."""
+    monkeypatch.setattr(tagging, "NETWORKS", ((4,),))
+    protocol, *options = command
+    arguments = (*files, *options, "--label", "artist", "--seed", 4)
+    result, lines = evaluate(protocol, *arguments)
+    expected = {"protocol": protocol, "label": "artist", "seed": 4, **SETTINGS[command]}
+    assert result["made_from"]["inputs"]["settings"] == expected
+    assert result["command"].startswith(f"python evaluate.py {protocol} ")
+    path = tmp_path / "result.json"
+    again = run_in_process("evaluate.py", protocol, *arguments, "--json", path)
+    assert again.lines[-2:] == [f"{path}: complete already", lines[-1]]
+    other_seed = (*arguments[:-1], 5, "--json", path)
+    assert "complete already" not in run_in_process("evaluate.py", protocol, *other_seed).out
 
 
 def test_linear_is_the_mean_over_trials(files, evaluate):
