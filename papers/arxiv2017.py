@@ -35,7 +35,7 @@ class Options:
     tags: str
     artists: Sequence[int]
     epochs: int
-    mixtures: int
+    components: int
     dimensions: int
     trials: int
     weights: Sequence[str] | None
@@ -59,12 +59,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tags", default="mtat", metavar="NAME", help="dataset with tags")
     numbers = {
         "--unseen-artists": (500, "number of artists in TRAIN_unseen"),
-        "--mixtures": (256, "number of UBM mixtures"),
         "--dimensions": (256, "number of i-vector dimensions"),
         "--trials": (1, "number of random draws of enrolment tracks, averaged"),
     }
     for name, (default, text) in numbers.items():
         parser.add_argument(name, type=cli.positive, default=default, help=text)
+    help_text = "number of components of the GMM-UBM"
+    cli.add_renamed(
+        parser, "--components", "--mixtures", type=cli.positive, default=256, help=help_text
+    )
 
 
 def plan(options: Options, data: DataFolder) -> tuple[list[Step], list[str]]:
@@ -127,7 +130,7 @@ def _systems(
     if unseen:
         extractor = commands.train(
             "train_ivector.py",
-            *(train, out, ivector, "--max-artists", artists, "--mixtures", options.mixtures),
+            *(train, out, ivector, "--max-artists", artists, "--components", options.components),
             *("--dimensions", options.dimensions, "--seed", seed),
             output="ivector.h5",
         )
@@ -149,7 +152,7 @@ def _recognition(
     )
     lda = min(LDA, artists - 1)
     ivector_lda = min(lda, options.dimensions)
-    plda = ("--scorer", "plda", "--max-train-artists", artists, "--lda")
+    plda = ("--scorer", "plda", "--max-train-artists", artists, "--lda-dimensions")
     cnn_data = ("--train", cnn_train, train.split)
     fusion = ("--with", ivector, ivector_train)
     systems: dict[str, tuple] = {

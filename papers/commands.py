@@ -93,7 +93,7 @@ def evaluate(
 def tsne(out: Path, name: str, dataset: Dataset, label: str) -> Step:
     """Return the step that maps a dataset's features by t-SNE, labelled by genre or artist."""
     json = out / f"tsne_{label}_{name}_{dataset.name}.json"
-    subset = ("--first", MAP_ARTISTS) if label == "artist" else ()
+    subset = ("--max-labels", MAP_ARTISTS) if label == "artist" else ()
     options = ("--label", label, *subset)
     return evaluate("tsne", features_file(out, name, dataset), dataset, json, *options)
 
@@ -105,7 +105,7 @@ def explore(out: Path, name: str, other_name: str, dataset: Dataset) -> Step:
     audio = ("--audio", dataset.audio) if dataset.audio else ()
     return make_step(
         "evaluate.py",
-        *("explore", files[0], dataset.split, "--beside", files[1], *audio, "--out", page),
+        *("explore", files[0], dataset.split, "--compare-with", files[1], *audio, "--out", page),
         output=page,
         inputs=(*files, dataset.split),
     )

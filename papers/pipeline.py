@@ -28,6 +28,10 @@ JOURNAL = "steps.csv"  # in the output folder
 RENAMED_OPTIONS = {
     "--artists": "--max-artists",
     "--batch": "--batch-size",
+    "--beside": "--compare-with",
+    "--first": "--max-labels",
+    "--lda": "--lda-dimensions",
+    "--mixtures": "--components",
     "--rate": "--learning-rate",
     "--train-artists": "--max-train-artists",
 }

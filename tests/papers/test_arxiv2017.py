@@ -25,9 +25,9 @@ def test_arxiv2017_plans_all_commands_in_order(place):
     )
     assert commands[0].endswith("artists 100 --epochs 1000 --seed 0")
     small, large = commands[:20], commands[20:]
-    assert any("--lda 99" in line for line in small)
+    assert any("--lda-dimensions 99" in line for line in small)
     assert not any("--one-shot" in line for line in small)
-    assert any("--lda 100" in line for line in large)
+    assert any("--lda-dimensions 100" in line for line in large)
     assert sum("--one-shot" in line for line in large) == 14
     [shown] = [line for line in large if "tsne" in line]
     assert "tsne o/features/basic_2000_0_lda_msd_2000_unseen.h5" in shown
@@ -36,7 +36,7 @@ def test_arxiv2017_plans_all_commands_in_order(place):
 
 def test_arxiv2017_limits_lda_to_the_ivector_dimensions(place):
     commands, _ = plan(arxiv2017, "--train", "demo", "--artists", 200, "--dimensions", 64)
-    limited = [line for line in commands if "--lda 64" in line]
+    limited = [line for line in commands if "--lda-dimensions 64" in line]
     assert len(limited) == 4 and all("ivector_200" in line for line in limited)
     assert any("1_make_splits.py demo_unseen --root data" in line for line in commands)
 

@@ -34,10 +34,10 @@ def test_ismir2018_plans_all_commands_in_order(place):
     shown = [line for line in commands if "tsne" in line]
     assert shown[1] == (
         "evaluate.py tsne o/features/siamese_60_0_demo_target.h5 splits/demo_target.csv --label "
-        "artist --first 22 --json o/tsne_artist_siamese_60_0_demo_target.json"
+        "artist --max-labels 22 --json o/tsne_artist_siamese_60_0_demo_target.json"
     )
     page = next(line for line in commands if "explore" in line)
-    assert "--beside o/features/basic_60_0_demo_target.h5 --audio data --out o/songs_" in page
+    assert "--compare-with o/features/basic_60_0_demo_target.h5 --audio data --out o/songs_" in page
 
 
 def test_ismir2018_accepts_the_old_option_name(place):
@@ -68,7 +68,7 @@ def test_ismir2018_evaluates_released_weights_without_training_data(place):
     assert maps == ["genre", "genre", "artist"]
     commands, _ = plan(ismir2018, "--weights", "siamese_5000")
     assert count_scripts(commands)["retrieval"] == 2 * 3
-    assert any("--beside o/features/mfcc_gtzan.h5" in line for line in commands)
+    assert any("--compare-with o/features/mfcc_gtzan.h5" in line for line in commands)
 
 
 def test_ismir2018_uses_two_splits_and_one_cache_of_the_msd(place):

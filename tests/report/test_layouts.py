@@ -179,7 +179,7 @@ def tracks(tmp_path):
 def test_tsne_is_a_result_that_figures_draws(tracks, tmp_path):
     path = tmp_path / "results/map.json"
     command = ("evaluate.py", "tsne", *tracks, "--perplexity", 5, "--json", path)
-    first = ("--label", "artist", "--first", 3)
+    first = ("--label", "artist", "--max-labels", 3)
     ran = run_in_process(*command, *first)
     result = json.loads(path.read_text())
     assert ran.lines == [f"kl_divergence {result['value']:.4f}"] and result["n_songs"] == 18
@@ -209,7 +209,7 @@ def test_tsne_rejects_perplexity_and_label_that_do_not_fit(tracks, tmp_path):
     out = tmp_path / "results/map.json"
     message = error_in_process("evaluate.py", "tsne", *tracks, "--json", out, "--perplexity", 48)
     assert "perplexity 48 " in message and "below 48" in message
-    few = ("--label", "artist", "--first", 2, "--perplexity", 12)
+    few = ("--label", "artist", "--max-labels", 2, "--perplexity", 12)
     assert "perplexity 12 " in error_in_process("evaluate.py", "tsne", *tracks, *few)
     message = error_in_process("evaluate.py", "tsne", *tracks, "--json", out, "--label", "mood")
     assert "has no column 'mood'" in message
@@ -223,7 +223,7 @@ def test_explore_writes_a_page_of_one_map_or_two(tracks, tmp_path):
     ran = run_in_process("evaluate.py", "explore", *tracks, *options)
     assert ran.lines[-1].startswith(f"{page}: 48 ") and ", 1 map" in ran.lines[-1]
     other = shutil.copy(features, tmp_path / "other.h5")
-    ran = run_in_process("evaluate.py", "explore", *tracks, *options, "--beside", other)
+    ran = run_in_process("evaluate.py", "explore", *tracks, *options, "--compare-with", other)
     assert ran.lines[-1].endswith(", 2 maps")
     assert "(other)" in page.read_text(), "two maps have the same name"
 
@@ -235,7 +235,7 @@ def test_explore_rejects_inputs_that_do_not_fit(tracks, tmp_path):
         ((*page, "--label", "mood"), "'mood'"),
         ((*page, "--audio", tmp_path / "none"), "none"),
         ((*page[2:], "--perplexity", 48), "below 48"),
-        ((*page, "--beside", others), "48 of 48 tracks"),
+        ((*page, "--compare-with", others), "48 of 48 tracks"),
     ):
         assert expected in error_in_process("evaluate.py", "explore", *tracks, *options)
     assert not (tmp_path / "page.html").exists()
