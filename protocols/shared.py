@@ -4,7 +4,7 @@ import argparse
 import inspect
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +111,7 @@ def save_evaluation(
     print(f"{result.metric} {result.value:.4f}")
 
 
-def format_changes(settings: dict, defaults: dict) -> str:
+def format_changes(settings: Mapping, defaults: Mapping) -> str:
     """Return the settings that differ from their defaults, as "name=value name=value"."""
     return " ".join(
         f"{name}={settings[name]}"
