@@ -12,7 +12,8 @@ from artist_groups import task_sets, topics
 from artist_groups.task_sets import GroupTrainingConfig
 from common import cli, provenance
 from common.errors import InputError
-from data_prep import failures, split_csv
+from data_prep import split_csv
+from data_prep.failures import read_usable_tracks
 from data_prep.mel_cache import MelCache
 
 
@@ -50,7 +51,7 @@ def main() -> None:
 
     # Data
     cache, groups = MelCache(args.cache), topics.load_groups(args.groups)
-    split = failures.drop_failed(split_csv.read_split(args.split), cache.failed, args.cache)
+    split = read_usable_tracks(args.split, cache.failed, args.cache)
     tracks = split[split_csv.subset_mask(split, "train", args.split)].reset_index(drop=True)
     inputs = {
         "split": provenance.digest_rows(split.itertuples(index=False)),

@@ -3,8 +3,9 @@
 import numpy as np
 
 from common import cli
-from data_prep import failures, split_csv
+from data_prep import split_csv
 from data_prep.batches import Crops, LabelledBatches
+from data_prep.failures import read_usable_tracks
 from data_prep.mel_cache import MelCache
 from data_prep.targets import artist_classes, tag_matrix
 from training.config import BasicConfig
@@ -28,9 +29,7 @@ def main() -> None:
 
     # Data
     cache = MelCache(args.cache)
-    split = split_csv.read_split(args.split)
-    split = split_csv.keep_first_artists(split, config.max_artists, args.split)
-    split = failures.drop_failed(split, cache.failed, args.cache)
+    split = read_usable_tracks(args.split, cache.failed, args.cache, config.max_artists)
     if config.labels == "artist":
         name, activation, loss = "basic", "softmax", "sparse_categorical_crossentropy"
         classes, targets = artist_classes(split, args.split)

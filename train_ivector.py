@@ -1,7 +1,8 @@
 """Step 3: train the GMM-UBM and i-vector baselines of arxiv2017, into one file."""
 
 from common import cli
-from data_prep import failures, split_csv, targets
+from data_prep import split_csv, targets
+from data_prep.failures import read_usable_tracks
 from data_prep.mel_cache import MelCache
 from data_prep.mfcc import MfccSettings
 
@@ -69,9 +70,7 @@ def main() -> None:
 
     # Data
     cache = MelCache(args.cache)
-    split = split_csv.read_split(args.split)
-    split = split_csv.keep_first_artists(split, args.max_artists, args.split)
-    split = failures.drop_failed(split, cache.failed, args.cache)
+    split = read_usable_tracks(args.split, cache.failed, args.cache, args.max_artists)
     targets.artist_classes(split, args.split)  # checks that all artists and tracks are labelled
     train_rows = split_csv.subset_mask(split, "train", args.split)
     track_ids = split["track_id"].to_numpy(object)[train_rows]

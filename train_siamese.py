@@ -3,8 +3,9 @@
 import numpy as np
 
 from common import cli
-from data_prep import failures, split_csv
+from data_prep import split_csv
 from data_prep.batches import Crops, SiameseBatches, TrackSampler
+from data_prep.failures import read_usable_tracks
 from data_prep.mel_cache import MelCache
 from data_prep.targets import artist_classes
 from training.config import SiameseConfig
@@ -34,9 +35,7 @@ def main() -> None:
 
     # Data
     cache = MelCache(args.cache)
-    split = split_csv.read_split(args.split)
-    split = split_csv.keep_first_artists(split, config.max_artists, args.split)
-    split = failures.drop_failed(split, cache.failed, args.cache)
+    split = read_usable_tracks(args.split, cache.failed, args.cache, config.max_artists)
     artist_classes(split, args.split)  # checks that every artist has training tracks
     tracks = split[split["subset"].isin(["train", "valid"])]
     train_rows, valid_rows = (

@@ -156,43 +156,29 @@ def fill_dataclass(kind: type[T], args: argparse.Namespace) -> T:
     return kind(**{field.name: getattr(args, field.name) for field in fields})
 
 
-def non_negative(text: str) -> int:
-    """Parse an integer of at least 0."""
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text} is below zero")
-    return number
+def _number_type(
+    name: str, parse: Callable[[str], float], is_valid: Callable[[float], bool], error: str
+) -> Callable:
+    """Return an argparse type that refuses numbers out of its range."""
+
+    def number_type(text: str) -> float:
+        number = parse(text)
+        if not is_valid(number):
+            raise argparse.ArgumentTypeError(f"{text} is {error}")
+        return number
+
+    number_type.__name__ = name  # argparse prints it for text that is not a number
+    return number_type
 
 
-def _seed(text: str) -> int:
-    number = non_negative(text)
-    if number >= 2**32:
-        raise argparse.ArgumentTypeError(f"{text} is not below 2^32, the limit of NumPy's seeds")
-    return number
-
-
-def positive(text: str) -> int:
-    """Parse an integer of at least 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is below one")
-    return number
-
-
-def positive_float(text: str) -> float:
-    """Parse a finite number above 0."""
-    number = float(text)
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a finite number above zero")
-    return number
-
-
-def fraction(text: str) -> float:
-    """Parse a number of at least 0 and below 1."""
-    number = float(text)
-    if not 0 <= number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not in [0, 1)")
-    return number
+non_negative = _number_type("integer", int, lambda n: n >= 0, "below zero")
+positive = _number_type("integer", int, lambda n: n >= 1, "below one")
+positive_float = _number_type(
+    "number", float, lambda x: 0 < x < math.inf, "not a finite number above zero"
+)
+fraction = _number_type("number", float, lambda x: 0 <= x < 1, "not in [0, 1)")
+# NumPy's seeds have 32 bits.
+_seed = _number_type("integer", int, lambda n: 0 <= n < 2**32, "not an integer from 0 to 2^32 - 1")
 
 
 def progress_bar(items: Iterable | None = None, *, shown: bool = True, **settings) -> tqdm:

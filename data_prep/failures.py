@@ -7,6 +7,7 @@ import pandas as pd
 
 from common.files import atomic_write
 from common.parallel import WorkerLost
+from data_prep import split_csv
 from data_prep.audio import AudioError
 
 logger = logging.getLogger(__name__)
@@ -66,9 +67,22 @@ def report_failures(
     return 0 if allowed else 1
 
 
-def drop_failed(split: pd.DataFrame, failed: dict[str, str], source: str | Path) -> pd.DataFrame:
-    """Return the split without the tracks that failed when `source` was made; log how many."""
-    dropped = split["track_id"].isin(failed)
+def read_usable_tracks(
+    split: str | Path, failed: dict[str, str], source: str | Path, max_artists: int | None = None
+) -> pd.DataFrame:
+    """Read a split without the tracks that failed when `source` was made; log how many.
+
+    Parameters
+    ----------
+    split
+        The split CSV.
+    failed
+        {track_id: reason}, as the mel cache or feature file `source` records them.
+    max_artists
+        Number of artists to keep, the first ones of the split, or None for all.
+    """
+    tracks = split_csv.keep_first_artists(split_csv.read_split(split), max_artists, split)
+    dropped = tracks["track_id"].isin(failed)
     if dropped.any():
         logger.info(f"{source}: {dropped.sum()} tracks skipped, which failed when it was made")
-    return split[~dropped].reset_index(drop=True)
+    return tracks[~dropped].reset_index(drop=True)

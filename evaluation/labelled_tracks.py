@@ -10,7 +10,8 @@ import pandas as pd
 from common import feature_file, provenance
 from common.errors import InputError
 from common.feature_file import Features
-from data_prep import failures, split_csv
+from data_prep import split_csv
+from data_prep.failures import read_usable_tracks
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ def read_labelled_tracks(features: Path, split: Path, label: str | None = None) 
         A file or column does not exist, or the features of a track were never extracted.
     """
     contents = feature_file.read_features(features)
-    table = failures.drop_failed(split_csv.read_split(split), contents.failed, features)
+    table = read_usable_tracks(split, contents.failed, features)
     if label is not None:
         table = drop_unlabelled(table, label, split)
     return _join(table, split, contents, features)
@@ -90,8 +91,7 @@ def read_training_tracks(
 ) -> LabelledTracks:
     """Read the training tracks of a split's first `max_artists` artists (None: of all)."""
     contents = feature_file.read_features(features)
-    table = split_csv.keep_first_artists(split_csv.read_split(split), max_artists, split)
-    table = failures.drop_failed(table, contents.failed, features)
+    table = read_usable_tracks(split, contents.failed, features, max_artists)
     train = split_csv.subset_mask(table, "train", split) & table["artist"].ne("").to_numpy()
     return _join(table[train].reset_index(drop=True), split, contents, features)
 

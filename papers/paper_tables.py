@@ -88,16 +88,8 @@ def compare_with_paper(results: pd.DataFrame) -> pd.DataFrame:
 def select_paper_numbers(results: pd.DataFrame) -> pd.DataFrame:
     """Return the papers' numbers for the models, datasets and metrics of some results.
 
-    Parameters
-    ----------
-    results : DataFrame
-        From `evaluation.results.read_results`.
-
-    Returns
-    -------
-    DataFrame
-        The rows of `read_paper_tables` that have a number of training artists and the
-        protocol, dataset, metric and model of a result.
+    They are the rows of `read_paper_tables` that have a number of training artists and the
+    protocol, dataset, metric and model of a result.
     """
     columns = ["protocol", "dataset", "metric", "model"]
     models = results.loc[_has_paper_label(results), columns].drop_duplicates()

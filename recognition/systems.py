@@ -17,7 +17,8 @@ from numpy.typing import ArrayLike
 
 from common import cli, provenance
 from common.errors import InputError
-from data_prep import failures, split_csv
+from data_prep import split_csv
+from data_prep.failures import read_usable_tracks
 from data_prep.mel_cache import MelCache
 from data_prep.mfcc import SILENT
 from evaluation import labelled_tracks
@@ -393,7 +394,7 @@ def load_gmm_ubm_system(
     """Load the GMM-UBM system: the UBM of an i-vector model, on the frames of a mel cache."""
     model, mels = ivector_model.load_ivector_model(path), MelCache(cache)
     mels.require_front_end(model.front_end)
-    tracks = failures.drop_failed(split_csv.read_split(split), mels.failed, cache)
+    tracks = read_usable_tracks(split, mels.failed, cache)
     tracks = labelled_tracks.drop_unlabelled(tracks, label, split)
     artists = split_csv.label_column(tracks, label, split)
     track_ids = tracks["track_id"].to_numpy(object)

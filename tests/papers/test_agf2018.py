@@ -67,9 +67,7 @@ def test_agf2018_uses_the_words_that_the_data_allow(place):
     (place / "data/mine").mkdir()
     commands, left_out = plan(agf2018, "--dataset", "mine")
     assert "--words m d e --audio data/mine" in commands[2]
-    assert left_out == [
-        "the word s: needs a column genres; choose another with --subgenres"
-    ]
+    assert left_out == ["the word s: needs a column genres; choose another with --subgenres"]
     (place / "data/mine.csv").write_text("path,artist,genre,styles\n")
     assert "--words m d e s" in plan(agf2018, "--dataset", "mine", "--subgenres", "styles")[0][2]
     for file in ("splits/made.csv", "cache/made.h5"):

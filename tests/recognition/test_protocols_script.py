@@ -218,7 +218,10 @@ def test_incompatible_inputs_are_rejected(features, splits, small_corpus, folder
         (("--cache", "c.h5"), "--cache needs --scorer llr"),
         (("--fuse", "late"), "--fuse and --with need each other"),
         (("--with", "a.h5"), "--fuse and --with need each other"),
-        (("--fuse", "late", "--with", "a.h5", "b.h5"), "--with needs 1 feature file with --scorer cosine"),
+        (
+            ("--fuse", "late", "--with", "a.h5", "b.h5"),
+            "--with needs 1 feature file with --scorer cosine",
+        ),
         (
             ("--scorer", "llr", "--cache", "c", "--fuse", "late", "--with", "a"),
             "--fuse cannot be combined with --scorer llr",

@@ -298,7 +298,9 @@ def test_training_artists_are_rejected(files):
 
 
 def test_files_that_do_not_fit_are_rejected(files, tmp_path):
-    with pytest.raises(InputError, match=r"cnn\.h5 was made by basic_run, .*by ivector_run; extract"):
+    with pytest.raises(
+        InputError, match=r"cnn\.h5 was made by basic_run, .*by ivector_run; extract"
+    ):
         load(files, scorer="plda", train=files["ivector_train"])
     with pytest.raises(InputError, match=r"other\.h5: 18 of 18 tracks are missing, the first 'a0'"):
         load(files, fusion="late", other_features=[files["other"][0]])
