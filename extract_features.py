@@ -33,9 +33,7 @@ def main() -> int:
     parser.add_argument("input", metavar="INPUT", type=Path, help="tracks, see above")
     parser.add_argument("--out", type=Path, required=True, help="feature file, features/NAME.h5")
     parser.add_argument("--mirror", type=Path, help="folder that contains the released weights")
-    parser.add_argument(
-        "--workers", type=cli.positive, default=available_cores(), help="number of audio decoders"
-    )
+    cli.add_count(parser, "--workers", available_cores(), "number of audio decoders")
     parser.add_argument(
         "--whole-tracks", action="store_true", help="features of whole tracks, not the first 30 s"
     )

@@ -43,7 +43,7 @@ def main() -> None:
         ("--mtn-epochs", config.mtn_epochs, "number of epochs of each mtn, each of one task"),
         ("--mlp-epochs", config.mlp_epochs, "number of epochs of each genre classifier"),
     ):
-        parser.add_argument(option, type=cli.positive, default=default, help=help_text)
+        cli.add_count(parser, option, default, help_text)
     cli.add_step_options(parser, learning_rate=config.learning_rate, batch_size=config.batch_size)
     cli.add_seed(parser)
     args = parser.parse_args()

@@ -13,13 +13,12 @@ def main() -> None:
         __doc__, "python train_ivector.py splits/demo.csv cache/demo.h5 --out runs/ivector"
     )
     cli.add_split_and_cache(parser, out="folder of the run, runs/NAME")
-    cli.add_renamed(
+    cli.add_count(
         parser,
         "--components",
-        "--mixtures",
-        type=cli.positive,
-        default=256,
-        help="number of Gaussians of the background model (UBM)",
+        256,
+        "number of Gaussians of the background model (UBM)",
+        old="--mixtures",
     )
     cli.add_renamed(
         parser,
@@ -29,24 +28,12 @@ def main() -> None:
         default="kmeans",
         help="initialisation of the UBM",
     )
-    parser.add_argument(
-        "--ubm-iterations",
-        type=cli.positive,
-        default=20,
-        help="maximum number of EM iterations of the UBM",
+    cli.add_count(parser, "--ubm-iterations", 20, "maximum number of EM iterations of the UBM")
+    cli.add_count(parser, "--dimensions", 256, "number of dimensions of an i-vector")
+    cli.add_count(
+        parser, "--iterations", 10, "number of EM iterations of the total-variability matrix"
     )
-    parser.add_argument(
-        "--dimensions", type=cli.positive, default=256, help="number of dimensions of an i-vector"
-    )
-    parser.add_argument(
-        "--iterations",
-        type=cli.positive,
-        default=10,
-        help="number of EM iterations of the total-variability matrix",
-    )
-    parser.add_argument(
-        "--coefficients", type=cli.positive, default=20, help="number of MFCCs per frame"
-    )
+    cli.add_count(parser, "--coefficients", 20, "number of MFCCs per frame")
     parser.add_argument(
         "--deltas", action="store_true", help="append the first time derivatives of the MFCCs"
     )
@@ -57,13 +44,12 @@ def main() -> None:
         help="maximum level difference to the loudest frame of a track, in dB; quieter frames are "
         "left out (default: all frames are used)",
     )
-    cli.add_renamed(
+    cli.add_count(
         parser,
         "--max-artists",
-        "--artists",
-        type=cli.positive,
-        metavar="N",
-        help="number of artists to train on, the first N of the split (default: all)",
+        None,
+        "number of artists to train on, the first N of the split (default: all)",
+        old="--artists",
     )
     cli.add_seed(parser)
     args = parser.parse_args()

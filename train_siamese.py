@@ -18,11 +18,11 @@ def main() -> None:
         "python train_siamese.py splits/demo.csv cache/demo.h5 --out runs/siamese",
         SiameseConfig(),
     )
-    parser.add_argument(
+    cli.add_count(
+        parser,
         "--negatives",
-        type=cli.positive,
-        default=SiameseConfig.negatives,
-        help="number of tracks of other artists per anchor",
+        SiameseConfig.negatives,
+        "number of tracks of other artists per anchor",
     )
     parser.add_argument(
         "--margin",

@@ -41,6 +41,22 @@ def add_renamed(parser: argparse.ArgumentParser, name: str, *old: str, **options
     parser.add_argument(*old, **{**hidden, "help": argparse.SUPPRESS, "required": False})
 
 
+def add_count(
+    parser: argparse.ArgumentParser,
+    name: str,
+    default: int | None,
+    help_text: str,
+    *,
+    old: str | None = None,
+) -> None:
+    """Add an option that takes a positive integer, with its former name if there is one."""
+    options: dict = {"type": positive, "default": default, "metavar": "N", "help": help_text}
+    if old:
+        add_renamed(parser, name, old, **options)
+    else:
+        parser.add_argument(name, **options)
+
+
 def add_seed(parser: argparse.ArgumentParser) -> None:
     """Add the option --seed."""
     parser.add_argument("--seed", type=_seed, default=0, help="random seed")
@@ -63,9 +79,7 @@ def training_parser(description: str, example: str, defaults) -> argparse.Argume
     """
     parser = make_parser(description, example)
     add_split_and_cache(parser, out="folder of the run, runs/NAME")
-    parser.add_argument(
-        "--epochs", type=positive, default=defaults.epochs, help="maximum number of epochs"
-    )
+    add_count(parser, "--epochs", defaults.epochs, "maximum number of epochs")
     add_step_options(parser, learning_rate=defaults.learning_rate, batch_size=defaults.batch_size)
     parser.add_argument(
         "--dropout",
@@ -73,26 +87,26 @@ def training_parser(description: str, example: str, defaults) -> argparse.Argume
         default=defaults.dropout,
         help="dropout rate after the last activation",
     )
-    parser.add_argument(
+    add_count(
+        parser,
         "--plateau",
-        type=positive,
-        default=defaults.plateau,
-        help="number of epochs without a lower validation loss after which the learning rate is "
+        defaults.plateau,
+        "number of epochs without a lower validation loss after which the learning rate is "
         "multiplied by 0.2",
     )
-    parser.add_argument(
+    add_count(
+        parser,
         "--patience",
-        type=positive,
-        help="number of epochs without a lower validation loss after which training stops "
+        None,
+        "number of epochs without a lower validation loss after which training stops "
         "(default: never)",
     )
-    add_renamed(
+    add_count(
         parser,
         "--max-artists",
-        "--artists",
-        type=positive,
-        metavar="N",
-        help="number of artists to train on, the first N of the split (default: all)",
+        None,
+        "number of artists to train on, the first N of the split (default: all)",
+        old="--artists",
     )
     parser.add_argument(
         "--start-from",
@@ -118,13 +132,12 @@ def add_step_options(
     parser: argparse.ArgumentParser, *, learning_rate: float, batch_size: int
 ) -> None:
     """Add the options of a single training step, which all networks share."""
-    add_renamed(
+    add_count(
         parser,
         "--batch-size",
-        "--batch",
-        type=positive,
-        default=batch_size,
-        help="number of anchor tracks per training step",
+        batch_size,
+        "number of anchor tracks per training step",
+        old="--batch",
     )
     add_renamed(
         parser,
@@ -141,11 +154,11 @@ def add_step_options(
         help="location of the frames: stream sends each step its crops, resident keeps all frames "
         "in the device's memory, auto means resident on a GPU with enough memory, else stream",
     )
-    parser.add_argument(
+    add_count(
+        parser,
         "--steps-per-call",
-        type=positive,
-        metavar="N",
-        help="number of training steps per call of the compiled function "
+        None,
+        "number of training steps per call of the compiled function "
         "(default: 16 on a CPU, 64 on a GPU)",
     )
 

@@ -62,20 +62,19 @@ def main() -> int:
         "--by",
         help="label to group tracks by (default: artist, or genre with --split stratified)",
     )
-    cli.add_renamed(
+    cli.add_count(
         parser,
         "--max-artists",
-        "--artists",
-        type=cli.positive,
-        help="maximum number of artists, or of values of --by (default: all that qualify)",
+        None,
+        "maximum number of artists, or of values of --by (default: all that qualify)",
+        old="--artists",
     )
-    cli.add_renamed(
+    cli.add_count(
         parser,
         "--tracks-per-artist",
-        "--songs",
-        type=cli.positive,
-        default=artist_split.TRACKS_PER_ARTIST,
-        help="number of tracks of each artist",
+        artist_split.TRACKS_PER_ARTIST,
+        "number of tracks of each artist",
+        old="--songs",
     )
     for subset, size in zip(split_csv.SUBSETS, artist_split.SUBSET_SIZES, strict=True):
         parser.add_argument(
@@ -99,9 +98,7 @@ def main() -> int:
         metavar="SPLIT.csv",
         help="splits for evaluation, whose artists are left out",
     )
-    parser.add_argument(
-        "--workers", type=cli.positive, default=available_cores(), help="number of processes"
-    )
+    cli.add_count(parser, "--workers", available_cores(), "number of processes")
     cli.add_seed(parser)
     args = parser.parse_args()
 

@@ -23,20 +23,18 @@ def main() -> int:
         "--audio", type=Path, required=True, help="folder that the split's paths are relative to"
     )
     parser.add_argument("--out", type=Path, required=True, help="mel cache, cache/NAME.h5")
-    parser.add_argument(
-        "--workers", type=cli.positive, default=available_cores(), help="number of processes"
-    )
+    cli.add_count(parser, "--workers", available_cores(), "number of processes")
     parser.add_argument(
         "--dask",
         metavar="SCHEDULER",
         help="Dask cluster that decodes the tracks instead of --workers: tcp://HOST:PORT or a "
         "--scheduler-file; its machines need the audio at the same path",
     )
-    parser.add_argument(
+    cli.add_count(
+        parser,
         "--shard-tracks",
-        type=cli.positive,
-        metavar="N",
-        help="number of tracks per file; writes NAME-00000.h5, NAME-00001.h5 …, which are read "
+        None,
+        "number of tracks per file; writes NAME-00000.h5, NAME-00001.h5 …, which are read "
         "as NAME.h5 (default: one file)",
     )
     parser.add_argument(

@@ -65,7 +65,7 @@ def main() -> None:
         ("--groups", topics.GROUPS, "number of groups per word"),
         ("--workers", available_cores(), "number of processes for the word e"),
     ):
-        parser.add_argument(option, type=cli.positive, default=default, help=help_text)
+        cli.add_count(parser, option, default, help_text)
     cli.add_seed(parser)
     args = parser.parse_args()
 

@@ -69,10 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mtn-epochs": (1000, "number of epochs of multi-task networks, one task per epoch"),
     }
     for name, (default, text) in numbers.items():
-        parser.add_argument(name, type=cli.positive, default=default, help=text)
-    cli.add_renamed(
-        parser, "--batch-size", "--batch", type=cli.positive, default=64, help="tracks per batch"
-    )
+        cli.add_count(parser, name, default, text)
+    cli.add_count(parser, "--batch-size", 64, "tracks per batch", old="--batch")
     commands.add_seeds(parser)
 
 

@@ -63,11 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--trials": (1, "number of random draws of enrolment tracks, averaged"),
     }
     for name, (default, text) in numbers.items():
-        parser.add_argument(name, type=cli.positive, default=default, help=text)
+        cli.add_count(parser, name, default, text)
     help_text = "number of components of the GMM-UBM"
-    cli.add_renamed(
-        parser, "--components", "--mixtures", type=cli.positive, default=256, help=help_text
-    )
+    cli.add_count(parser, "--components", 256, help_text, old="--mixtures")
 
 
 def plan(options: Options, data: DataFolder) -> tuple[list[Step], list[str]]:

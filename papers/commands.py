@@ -24,9 +24,7 @@ def add_training_arguments(
         metavar="N",
         help="numbers of training artists",
     )
-    parser.add_argument(
-        "--epochs", type=cli.positive, default=1000, help="maximum number of epochs"
-    )
+    cli.add_count(parser, "--epochs", 1000, "maximum number of epochs")
     parser.add_argument(
         "--weights",
         nargs="*",

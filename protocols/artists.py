@@ -4,7 +4,7 @@ Systems and metrics are imported inside the functions, so that --help does not w
 """
 
 import argparse
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from common.feature_file import Features
 from evaluation.labelled_tracks import LabelledTracks, read_training_tracks, require_same_weights
 from protocols.shared import (
     add_command,
+    add_features_and_split,
     add_result_options,
     format_changes,
     is_complete,
@@ -39,37 +40,25 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_recognition_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "features",
-        metavar="FEATURES.h5",
-        type=Path,
-        help="feature file of the tracks; with --scorer llr, the i-vector extractor ivector.h5",
+    add_features_and_split(
+        parser,
+        label="artist",
+        features_help="feature file of the tracks; with --scorer llr, the i-vector extractor "
+        "ivector.h5",
+        split_help="split of artists that were not trained on",
     )
-    parser.add_argument(
-        "split", metavar="SPLIT.csv", type=Path, help="split of artists that were not trained on"
-    )
-    parser.add_argument("--label", default="artist", help="label column of the split")
-    cli.add_renamed(
+    cli.add_count(
         parser,
         "--enrol-tracks",
-        "--enrol",
-        type=cli.positive,
-        default=PAPER_SETTINGS["enrol"],
-        help="enrolment tracks per artist",
+        PAPER_SETTINGS["enrol"],
+        "enrolment tracks per artist",
+        old="--enrol",
     )
-    cli.add_renamed(
-        parser,
-        "--test-tracks",
-        "--tests",
-        type=cli.positive,
-        default=PAPER_SETTINGS["tests"],
-        help="test tracks per artist",
+    cli.add_count(
+        parser, "--test-tracks", PAPER_SETTINGS["tests"], "test tracks per artist", old="--tests"
     )
-    parser.add_argument(
-        "--trials",
-        type=cli.positive,
-        default=1,
-        help="number of random draws of enrolment and test tracks to average",
+    cli.add_count(
+        parser, "--trials", 1, "number of random draws of enrolment and test tracks to average"
     )
     parser.add_argument(
         "--one-shot",
@@ -90,13 +79,12 @@ def _add_recognition_arguments(parser: argparse.ArgumentParser) -> None:
         help="features and split that PLDA is trained on: the training tracks of the weights",
     )
     _add_max_train_artists(parser)
-    cli.add_renamed(
+    cli.add_count(
         parser,
         "--lda-dimensions",
-        "--lda",
-        type=cli.positive,
-        metavar="N",
-        help="dimensions of the LDA before PLDA (default: no LDA)",
+        None,
+        "dimensions of the LDA before PLDA (default: no LDA)",
+        old="--lda",
     )
     parser.add_argument(
         "--fuse",
@@ -125,14 +113,70 @@ def _add_recognition_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_max_train_artists(parser: argparse.ArgumentParser) -> None:
-    cli.add_renamed(
+    cli.add_count(
         parser,
         "--max-train-artists",
-        "--train-artists",
-        type=cli.positive,
-        metavar="N",
-        help="number of training artists, in the order of the training split (default: all)",
+        None,
+        "number of training artists, in the order of the training split (default: all)",
+        old="--train-artists",
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SystemOptions:
+    """How tracks are scored: the options of a recognition system.
+
+    Raises
+    ------
+    argparse.ArgumentError
+        Options that cannot be combined.
+    """
+
+    scorer: str
+    train: tuple[Path, Path] | None
+    max_train_artists: int | None
+    lda_dimensions: int | None
+    fusion: str | None
+    other_features: list[Path] | None
+    cache: Path | None
+    relevance: float
+
+    def __post_init__(self):
+        plda, llr = self.scorer == "plda", self.scorer == "llr"
+        other = self.other_features
+        plda_only = any((self.train, self.max_train_artists, self.lda_dimensions))
+        files = 2 if plda else 1
+        errors = {
+            "--scorer plda needs --train, features and a split to train on": (
+                plda and not self.train
+            ),
+            "--train, --max-train-artists and --lda-dimensions need --scorer plda": (
+                plda_only and not plda
+            ),
+            "--scorer llr needs --cache": llr and not self.cache,
+            "--cache needs --scorer llr": self.cache and not llr,
+            "--fuse and --with need each other": bool(self.fusion) != bool(other),
+            "--fuse cannot be combined with --scorer llr": self.fusion and llr,
+            f"--with needs {files} feature file{'s' * plda} with --scorer {self.scorer}": (
+                other and len(other) != files
+            ),
+        }
+        for message, is_wrong in errors.items():
+            if is_wrong:
+                raise argparse.ArgumentError(None, message)
+
+    def record(self) -> dict:
+        """Return the settings that determine a result, under the names that results record."""
+        # A file that is not given is recorded as null; those that are given are in the inputs.
+        files = {"train": self.train, "other": self.other_features, "cache": self.cache}
+        return {
+            "scorer": self.scorer,
+            "train_artists": self.max_train_artists,
+            "lda": self.lda_dimensions,
+            "fuse": self.fusion,
+            "relevance": self.relevance,
+            **{name: None for name, file in files.items() if file is None},
+        }
 
 
 def evaluate_recognition(
@@ -145,47 +189,39 @@ def evaluate_recognition(
     test_tracks: int,
     trials: int,
     one_shot: bool,
-    scorer: str,
-    train: tuple[Path, Path] | None,
-    max_train_artists: int | None,
-    lda_dimensions: int | None,
-    fusion: str | None,
-    other_features: list[Path] | None,
-    cache: Path | None,
-    relevance: float,
     seed: int,
     result_path: Path | None,
+    **system_options,
 ) -> None:
     """Enrol artists by some of their tracks, and recognise them in others.
 
-    `protocol` is "verification" (equal error rate) or "identification" (accuracy).
+    `protocol` is "verification" (equal error rate) or "identification" (accuracy); for
+    `system_options` see `SystemOptions`.
 
     Raises
     ------
-    argparse.ArgumentError
-        Options that cannot be combined.
     InputError
         Files that are wrong or do not belong together, an artist of the split that was trained
         on, or one with too few tracks.
     """
-    _require_compatible_options(
-        scorer, train, max_train_artists, lda_dimensions, fusion, other_features, cache
-    )
+    options = SystemOptions(**system_options)
     from recognition import systems, verification
 
-    if cache is not None:  # --scorer llr
-        system = systems.load_gmm_ubm_system(features, split, label, cache, relevance)
+    if options.cache is not None:  # --scorer llr
+        system = systems.load_gmm_ubm_system(
+            features, split, label, options.cache, options.relevance
+        )
     else:
         system = systems.load_feature_system(
             features,
             split,
             label,
-            scorer=scorer,
-            train=train,
-            max_train_artists=max_train_artists,
-            lda_dimensions=lda_dimensions,
-            fusion=fusion,
-            other_features=other_features,
+            scorer=options.scorer,
+            train=options.train,
+            max_train_artists=options.max_train_artists,
+            lda_dimensions=options.lda_dimensions,
+            fusion=options.fusion,
+            other_features=options.other_features,
         )
     settings = {
         "protocol": protocol,
@@ -194,16 +230,9 @@ def evaluate_recognition(
         "tests": test_tracks,
         "trials": trials,
         "one_shot": one_shot,
-        "scorer": scorer,
-        "train_artists": max_train_artists,
-        "lda": lda_dimensions,
-        "fuse": fusion,
-        "relevance": relevance,
         "seed": seed,
+        **options.record(),
     }
-    # A file that is not given is recorded as null; those that are given are in system.inputs.
-    files = {"train": train, "other": other_features, "cache": cache}
-    settings |= {name: None for name, file in files.items() if file is None}
     inputs = {**system.inputs, "settings": settings}
     if is_complete(result_path, inputs):
         return
@@ -226,37 +255,6 @@ def evaluate_recognition(
     save_evaluation(evaluation, description, inputs, result_path)
 
 
-def _require_compatible_options(
-    scorer: str,
-    train: tuple[Path, Path] | None,
-    max_train_artists: int | None,
-    lda_dimensions: int | None,
-    fusion: str | None,
-    other_features: list[Path] | None,
-    cache: Path | None,
-) -> None:
-    """Raise `argparse.ArgumentError` where options cannot be combined."""
-    plda, llr = scorer == "plda", scorer == "llr"
-    plda_only = any((train, max_train_artists, lda_dimensions))
-    files = 2 if plda else 1
-    errors = {
-        "--scorer plda needs --train, features and a split to train on": plda and not train,
-        "--train, --max-train-artists and --lda-dimensions need --scorer plda": (
-            plda_only and not plda
-        ),
-        "--scorer llr needs --cache": llr and not cache,
-        "--cache needs --scorer llr": cache and not llr,
-        "--fuse and --with need each other": bool(fusion) != bool(other_features),
-        "--fuse cannot be combined with --scorer llr": fusion and llr,
-        f"--with needs {files} feature file{'s' * plda} with --scorer {scorer}": (
-            other_features and len(other_features) != files
-        ),
-    }
-    for message, is_wrong in errors.items():
-        if is_wrong:
-            raise argparse.ArgumentError(None, message)
-
-
 # ---------------------------------------------------------------- LDA
 
 
@@ -276,9 +274,7 @@ def _add_lda_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, required=True, help="feature file to write, of the projected features"
     )
-    parser.add_argument(
-        "--dimensions", type=cli.positive, default=100, help="dimensions after the projection"
-    )
+    cli.add_count(parser, "--dimensions", 100, "dimensions after the projection")
     _add_max_train_artists(parser)
 
 

@@ -45,18 +45,17 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         example = f"features/{features}.h5 splits/{split}.csv --label {label}"
         run_protocol = partial(_run_protocol, name, evaluate, **run)
         parser = add_command(commands, name, run_protocol, example, evaluate.__doc__)
-        add_features_and_split(parser)
-        parser.add_argument("--label", default=label, help="label column of the split")
+        add_features_and_split(parser, label=label)
         add_result_options(parser)
         return parser
 
     def add_trials(parser: argparse.ArgumentParser, default: int) -> None:
         text = "number of trainings to average"
-        parser.add_argument("--trials", type=cli.positive, default=default, help=text)
+        cli.add_count(parser, "--trials", default, text)
 
     add("retrieval", evaluate_retrieval)
     parser = add("knn", evaluate_knn, paper_settings={"k": K})
-    parser.add_argument("-k", type=cli.positive, default=K, help="number of neighbours")
+    cli.add_count(parser, "-k", K, "number of neighbours")
     parser = add("linear", evaluate_linear, paper_settings={"trials": LINEAR_TRIALS})
     add_trials(parser, LINEAR_TRIALS)
     add_trials(add("transfer", evaluate_transfer), 1)
@@ -64,13 +63,12 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     add_trials(add("tagging", evaluate_tagging, label="tags", needs_label=False), 1)
     add("genre", evaluate_genre, features="mtn_gs_0")
     parser = add("tsne", evaluate_tsne)
-    cli.add_renamed(
+    cli.add_count(
         parser,
         "--max-labels",
-        "--first",
-        type=cli.positive,
-        metavar="N",
-        help="number of labels to show, the first of the split (default: all)",
+        None,
+        "number of labels to show, the first of the split (default: all)",
+        old="--first",
     )
     add_perplexity_option(parser)
 

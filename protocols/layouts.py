@@ -49,7 +49,7 @@ def _add_explore(commands: argparse._SubParsersAction) -> None:
         "--audio corpus --label genre tags --out results/tracks.html"
     )
     parser = add_command(commands, "explore", write_explorer_page, example)
-    add_features_and_split(parser)
+    add_features_and_split(parser, label=None)
     cli.add_renamed(
         parser,
         "--compare-with",
@@ -71,12 +71,7 @@ def _add_explore(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--out", type=Path, required=True, metavar="PAGE.html", help="page to write"
     )
-    parser.add_argument(
-        "--neighbours",
-        type=cli.positive,
-        default=10,
-        help="number of nearest tracks to list with a track",
-    )
+    cli.add_count(parser, "--neighbours", 10, "number of nearest tracks to list with a track")
     add_perplexity_option(parser)
     cli.add_seed(parser)
 

@@ -39,12 +39,18 @@ def add_command(
     return parser
 
 
-def add_features_and_split(parser: argparse.ArgumentParser) -> None:
-    """Add the feature file and the split to evaluate."""
-    parser.add_argument(
-        "features", metavar="FEATURES.h5", type=Path, help="feature file of the tracks"
-    )
-    parser.add_argument("split", metavar="SPLIT.csv", type=Path, help="split of the tracks")
+def add_features_and_split(
+    parser: argparse.ArgumentParser,
+    *,
+    label: str | None,
+    features_help: str = "feature file of the tracks",
+    split_help: str = "split of the tracks",
+) -> None:
+    """Add the feature file and the split to evaluate, and the label column if it has a default."""
+    parser.add_argument("features", metavar="FEATURES.h5", type=Path, help=features_help)
+    parser.add_argument("split", metavar="SPLIT.csv", type=Path, help=split_help)
+    if label:
+        parser.add_argument("--label", default=label, help="label column of the split")
 
 
 def add_result_options(parser: argparse.ArgumentParser) -> None:

@@ -82,6 +82,19 @@ def start_script(*arguments, **variables) -> subprocess.Popen:
     )
 
 
+def start_python(*words, cwd: Path = ROOT) -> subprocess.Popen:
+    """Start Python, able to import the package, in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, *map(str, words)],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
 def run_script(*arguments, status: int = 0, **variables) -> SimpleNamespace:
     """Run a script and check its exit status; on success stderr must be empty."""
     process = start_script(*arguments, **variables)

@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from functools import partial
 
@@ -13,7 +12,7 @@ import pytest
 from common.errors import InputError
 from common.parallel import Outcome, WorkerLost, available_cores, map_in_threads, ordered_map
 from tests.common.worker_actions import act
-from tests.conftest import ROOT
+from tests.conftest import start_python
 
 SLEEP_FOREVER = ("sleep", 3600)
 
@@ -177,15 +176,7 @@ def start(tmp_path):
         script = tmp_path / "program.py"
         flags = {"big": False, "unguarded": False, "slow_start": False, **flags}
         script.write_text(PROGRAM.format(sleep=sleep, then=then, **flags), encoding="utf-8")
-        process = subprocess.Popen(
-            [sys.executable, script, argument],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            text=True,
-        )
+        process = start_python(script, argument, cwd=tmp_path)
         started.append(process)
         return process
 

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ import soundfile
 from data_prep import failures
 from data_prep.mel import log_mel_of_file
 from data_prep.mel_cache import MelCache
-from tests.conftest import ROOT
+from tests.conftest import start_python
 from tests.data_prep.files import RATE, au, clip, wav
 
 pytestmark = pytest.mark.slow
@@ -155,15 +154,7 @@ print(json.dumps(peaks))
 
 def output_of(*words) -> str:
     """Return the output of a process, which must succeed in time and leave no children."""
-    process = subprocess.Popen(
-        [sys.executable, *map(str, words)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process = start_python(*words)
     try:
         out, err = process.communicate(timeout=240)  # less than ordered_map waits for one track
     except subprocess.TimeoutExpired:

@@ -20,13 +20,8 @@ from tests.common.web import server
 from tests.models import layouts
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own get_weights
-RELEASED = (
-    "siamese_1000_59",
-    "siamese_5000",
-    "siamese_10000_149",
-    "siamese_10000_399",
-    "siamese_10000_final",
-)
+RELEASED = ["siamese_1000_59", "siamese_5000"]
+RELEASED += [f"siamese_10000_{epoch}" for epoch in ("149", "399", "final")]
 
 
 @pytest.fixture(scope="module")
