@@ -1,4 +1,4 @@
-# `make demo` and `make test` set themselves up; they need Python 3.11 or later and make.
+# `make demo` and `make test` set themselves up; they need Python 3.11.4 or later and make.
 
 PYTHON ?= python3
 PY := .venv/bin/python

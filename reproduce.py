@@ -11,6 +11,7 @@ to --out.
 from pathlib import Path
 
 from common import cli
+from common.errors import InputError
 from common.files import exclusive_folder
 from papers import agf2018, arxiv2017, ismir2018
 from papers.datasets import DataFolder
@@ -37,13 +38,16 @@ def main() -> None:
             allow_abbrev=False,
         )
         subparser.add_argument("--data", type=Path, metavar="DIR", help="folder of datasets")
-        subparser.add_argument("--out", type=Path, required=True, help="output folder")
+        out = Path("results", name)
+        subparser.add_argument("--out", type=Path, default=out, help="output folder")
         subparser.add_argument(
             "--plan", action="store_true", help="print the plan without running it"
         )
         paper.add_arguments(subparser)
     arguments = vars(parser.parse_args())
     paper, _ = PAPERS[arguments.pop("paper")]
+    if arguments["data"] and not arguments["data"].is_dir():
+        raise InputError(f"{arguments['data']}: no such folder of datasets; check --data")
     data, plan_only = DataFolder(arguments.pop("data")), arguments.pop("plan")
 
     options = paper.Options(**arguments)

@@ -276,6 +276,8 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
     """Keep the line breaks of the example, and omit defaults that are None or False."""
 
     def _get_help_string(self, action: argparse.Action) -> str:
-        if action.default in (None, False):
+        if action.default is None or action.default is False:
             return action.help or ""
+        if isinstance(action.default, list | tuple):
+            return f"{action.help} (default: {' '.join(map(str, action.default))})"
         return super()._get_help_string(action) or ""

@@ -53,7 +53,8 @@ def fetch_published_file(
         file = next((place for place in places if place.is_file()), None)
         if file is None:
             raise InputError(
-                f"{places[0]}: not in the mirror; copy it there or do not use the mirror"
+                f"{places[0]}: not in the mirror; copy it there, or use no mirror ({option}, "
+                f"{MIRROR_VARIABLE})"
             )
         if git_blob_id(file) != git_blob:
             raise InputError(f"{file}: not the file that was published; copy the published file")

@@ -105,8 +105,9 @@ def main() -> int:
     if args.where:
         print_origin(args.dataset)
         return 0
-    if args.root is None or (args.out is None and not args.validate):
-        parser.error("the following arguments are required: --root, --out")
+    required = {"--root": args.root, **({} if args.validate else {"--out": args.out})}
+    if missing := [name for name, value in required.items() if value is None]:
+        parser.error(f"the following arguments are required: {', '.join(missing)}")
     stratified = args.split == "stratified"
     if stratified and args.max_artists:
         raise InputError("--max-artists: not used with --split stratified; leave it out")

@@ -137,7 +137,8 @@ def choose_words(args: argparse.Namespace, train: pd.DataFrame) -> list[str]:
         print("the word e is left out: it needs Essentia; pip install -r requirements-essentia.txt")
     if "e" in words:
         if args.audio is None:
-            raise InputError("--audio: the word e needs it; give the folder, or --words m d s")
+            others = " ".join(word for word in words if word != "e")
+            raise InputError(f"--audio: the word e needs it; give the folder, or --words {others}")
         if not args.audio.is_dir():
             raise InputError(f"{args.audio}: no such folder of audio; check the path")
         if len(train) < args.track_clusters:

@@ -106,7 +106,8 @@ def split_by_artist(
         without = f", without the {excluded_artists} excluded artists" if excluded_artists else ""
         raise InputError(
             f"{len(qualified)} of {len(names)} values of {by!r} have {tracks_per_group} tracks or "
-            f"more{without}, but {requested} are needed; lower --tracks-per-artist or --max-artists"
+            f"more{without}, but {requested} are needed; lower --tracks-per-artist"
+            f"{' or --max-artists' if max_groups else ''}"
         )
     used = qualified[:max_groups]
     notes = [f"{by}: {len(names)} in all, {len(qualified)} qualify, {len(used)} used"]

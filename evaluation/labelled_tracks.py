@@ -82,6 +82,8 @@ def drop_unlabelled(table: pd.DataFrame, label: str, split: Path) -> pd.DataFram
     """Return the tracks of a split that have a label; log how many are left out."""
     empty = split_csv.label_column(table, label, split) == ""
     if empty.any():
+        if empty.all():
+            raise InputError(f"{split}: no track has a {label}; name another column with --label")
         logger.info("%s: %d tracks without %s left out", split, empty.sum(), label)
     return table[~empty].reset_index(drop=True)
 
@@ -93,6 +95,8 @@ def read_training_tracks(
     contents = feature_file.read_features(features)
     table = read_usable_tracks(split, contents.failed, features, max_artists)
     train = split_csv.subset_mask(table, "train", split) & table["artist"].ne("").to_numpy()
+    if not train.any():
+        raise InputError(f"{split}: no training track has an artist; use a split with artists")
     return _join(table[train].reset_index(drop=True), split, contents, features)
 
 

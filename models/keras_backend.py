@@ -8,22 +8,40 @@ import contextlib
 import logging
 import os
 import sys
+from collections.abc import Iterator
 
-if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "3" and sys.stderr is not None:
+from common.errors import InputError
+
+
+@contextlib.contextmanager
+def _without_start_messages() -> Iterator[None]:
+    """Redirect the C library's stderr to nowhere, unless the user asked for TensorFlow's log."""
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3" or sys.stderr is None:
+        yield
+        return
     sys.stderr.flush()
-    _stderr, _null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(_null, 2)
+    stderr, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
     try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(null)
+
+
+try:
+    with _without_start_messages():
         import keras
 
         with contextlib.suppress(ImportError):
             import tensorflow  # noqa: F401  (Keras imports it later, whatever the backend)
-    finally:
-        os.dup2(_stderr, 2)
-        os.close(_stderr)
-        os.close(_null)
-else:
-    import keras
+except (ImportError, ValueError) as error:
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    raise InputError(
+        f"KERAS_BACKEND={backend}: cannot import it ({error}); use tensorflow, jax or torch, and "
+        "install its requirements file"
+    ) from error
 
 # TensorFlow warns that functions are compiled repeatedly. This is intended where many networks are
 # trained one after another.

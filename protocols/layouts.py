@@ -149,4 +149,4 @@ def write_explorer_page(
         labels=labels,
         neighbours=neighbours,
     )
-    print(f"{out}: {len(table)} tracks, {len(maps)} maps")
+    print(f"{out}: {len(table)} tracks, {len(maps)} map{'s' * (len(maps) > 1)}")

@@ -45,11 +45,11 @@ NEEDS = {
     "ismir2018, Figure 3": "evaluate.py knn on features of several numbers of artists",
     "ismir2018, Figure 4": "evaluate.py linear on features of several numbers of artists",
     "ismir2018, Figure 5": "evaluate.py knn or linear on basic and on siamese features",
-    "ismir2018, Figure 6": "evaluate.py tsne --label artist --first 22",
+    "ismir2018, Figure 6": "evaluate.py tsne --label artist --max-labels 22",
     "ismir2018, Figure 7": "evaluate.py tsne --label genre",
     "arxiv2017, Figure 2": "evaluate.py verification on systems of several numbers of artists",
     "arxiv2017, Figure 3": "evaluate.py identification on systems of several numbers of artists",
-    "arxiv2017, Figure 4": "evaluate.py tsne --label artist --first 22 on features after LDA",
+    "arxiv2017, Figure 4": "evaluate.py tsne --label artist --max-labels 22 on features after LDA",
     "arxiv2017, Figure 5": "evaluate.py tsne --label genre on features after LDA",
     "agf2018, Figure 3": "evaluate.py genre on networks of several numbers of tasks",
 }
