@@ -1,1 +1,1 @@
-"""The networks of ismir2018, their weights, and the embeddings that they compute."""
+"""The ismir2018 networks, their weights, and the embeddings they compute."""

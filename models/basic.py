@@ -1,4 +1,4 @@
-"""The basic model (which artist?) and the tag model of ismir2018."""
+"""The basic model (artist classification) and the tag model of ismir2018."""
 
 from data_prep.mel import SEGMENT
 from models.encoder import BANDS, normalisation_layer
@@ -17,12 +17,12 @@ def build_basic(
     outputs, activation
         Number of artists and "softmax", or number of tags and "sigmoid".
     mean, std
-        Mean and standard deviation of the training tracks' log-mels.
+        Mean and standard deviation of the log-mels of the training tracks.
 
     Returns
     -------
     keras.Model
-        From log-mels (batch, 129, 128) to probabilities (batch, outputs).
+        Maps log-mels (batch, 129, 128) to probabilities (batch, outputs).
     """
     segment = keras.Input((SEGMENT, BANDS), name="segment")
     embedding = encoder(normalisation_layer(mean, std)(segment))

@@ -1,4 +1,4 @@
-"""From log-mels to one embedding per track: the mean of the network's output over its segments."""
+"""Track embeddings: the mean of a network's outputs over the segments of a track."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,7 @@ from data_prep.mel import cut_segments, log_mel_of_file
 from models.keras_backend import keras
 
 _BATCH_SIZE = 256  # segments
-_READ_AHEAD = 4  # batches that are prepared while the network computes
+_READ_AHEAD = 4  # batches prepared while the network computes
 
 
 def extract_embeddings(
@@ -24,18 +24,18 @@ def extract_embeddings(
     encoder
         Model from `models.pretrained.load_encoder`.
     tracks
-        Audio files, of which the first 30 s are used as in the paper, or log-mels with
-        shape (frames, 128), float16 or float32, of at least one segment (129 frames).
+        Audio files (only the first 30 s are used, as in the paper), or log-mels with shape
+        (frames, 128), float16 or float32, at least one segment (129 frames) long.
 
     Returns
     -------
     np.ndarray
-        Embeddings with shape (tracks, 256), float32, in the order of `tracks`.
+        Embeddings with shape (tracks, 256), float32, in the same order as `tracks`.
 
     Raises
     ------
     InputError
-        A file is missing, is not audio, or is too short. The message names it.
+        If a file is missing, is not audio, or is too short. The message names the file.
 
     Examples
     --------
@@ -56,19 +56,19 @@ def iter_embeddings(network: keras.Model, mels: Iterable[np.ndarray]) -> Iterato
 
 
 def segment_outputs(network: keras.Model, mels: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yield the outputs of a network for the consecutive segments of each log-mel.
+    """Yield a network's outputs for the consecutive segments of each log-mel.
 
     Parameters
     ----------
     network
-        Model from log-mel segments (batch, frames, bands) to (batch, d).
+        Model that maps log-mel segments (batch, frames, bands) to outputs (batch, d).
     mels
-        Log-mels with shape (frames, bands), float16 or float32, of at least one segment.
+        Log-mels with shape (frames, bands), float16 or float32, at least one segment long.
 
     Yields
     ------
     np.ndarray
-        Outputs with shape (segments, d), float32, in the order of `mels`.
+        Outputs of one log-mel with shape (segments, d), float32, in the order of `mels`.
     """
     rows: list[np.ndarray] = []
     current = 0
@@ -86,9 +86,9 @@ def segment_outputs(network: keras.Model, mels: Iterable[np.ndarray]) -> Iterato
 def _pack_batches(
     mels: Iterable[np.ndarray], shape: tuple[int, int]
 ) -> Iterator[tuple[np.ndarray, list[int]]]:
-    """Yield full batches of segments of consecutive tracks, and each segment's track number.
+    """Yield full batches of segments from consecutive tracks, with each segment's track number.
 
-    The last batch is filled up with zeros, so that the network is compiled for one shape.
+    The last batch is padded with zeros so that the network is compiled for a single shape.
     """
     batch = np.zeros((_BATCH_SIZE, *shape), np.float32)
     numbers: list[int] = []
@@ -106,7 +106,7 @@ def _pack_batches(
 
 
 def _read_ahead(items: Iterator) -> Iterator:
-    """Yield `items`, which a thread reads ahead while the caller computes."""
+    """Yield `items` while a background thread reads ahead of the caller."""
     end = object()
     pool = ThreadPoolExecutor(1)
     ahead = deque(pool.submit(next, items, end) for _ in range(_READ_AHEAD))

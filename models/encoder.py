@@ -1,4 +1,4 @@
-"""The 1-D CNN that all models of ismir2018 share."""
+"""The 1-D CNN shared by all ismir2018 models."""
 
 import random
 
@@ -7,10 +7,10 @@ from models.keras_backend import keras
 
 layers, regularizers = keras.layers, keras.regularizers
 
-BANDS = 128  # mel bands of the input
-EMBEDDING = 256  # dimensions of the output
+BANDS = 128  # mel bands in the input
+EMBEDDING = 256  # output dimensions
 
-# (filters, kernel size, pool size), ismir2018 section 3.1 and the published code.
+# (filters, kernel size, pool size) per block, from ismir2018 section 3.1 and the published code.
 BLOCKS = ((128, 4, 4), (128, 4, 4), (128, 4, 4), (128, 2, 2), (256, 1, None))
 
 
@@ -21,28 +21,29 @@ def build_encoder(
     precision: str = "float32",
     synchronised: bool = False,
 ) -> keras.Model:
-    """Return the encoder, from a normalised 3 s segment of log-mel to its embedding.
+    """Return the encoder, which maps a normalised 3 s log-mel segment to its embedding.
 
-    Five blocks of convolution over time (`same` padding, He uniform), batch normalisation,
-    ReLU and max pooling are followed by the mean over the remaining time, which is one frame.
+    Five blocks of convolution over time (`same` padding, He uniform initialisation), batch
+    normalisation, ReLU and max pooling (except in the last block) are followed by an average
+    over the remaining time axis, which is one frame long.
 
     Parameters
     ----------
     dropout
-        Dropout rate after the last activation.
+        Rate of the dropout applied after the last activation.
     l2
-        Weight of the L2 penalty on the kernels.
+        Weight of the L2 penalty on the convolution kernels.
     precision
-        "float32", or "mixed": computation in bfloat16 with weights in float32. The range of
-        bfloat16 needs no scaling of the loss.
+        "float32", or "mixed" to compute in bfloat16 and keep the weights in float32. Loss
+        scaling is unnecessary because bfloat16 has the same range as float32.
     synchronised
-        Whether batch normalisation takes its statistics over all devices that share a batch.
-        JAX always does.
+        Whether batch normalisation computes its statistics over all devices that share a
+        batch. With JAX it always does.
 
     Returns
     -------
     keras.Model
-        From (batch, 129, 128) float32 to (batch, 256) float32.
+        Maps (batch, 129, 128) float32 to (batch, 256) float32.
     """
     dtype = "mixed_bfloat16" if precision == "mixed" else "float32"
     segment = x = keras.Input((SEGMENT, BANDS), name="segment")
@@ -66,8 +67,8 @@ def build_encoder(
         x = layers.ReLU(dtype=dtype, name=f"relu{number}")(x)
         if pool:
             x = layers.MaxPooling1D(pool, dtype=dtype, name=f"pool{number}")(x)
-    # An explicit seed gives the layer a state of its own, which checkpoints contain: without it,
-    # torch draws from a global state. Keras' set_random_seed seeds Python's generator too.
+    # An explicit seed gives the dropout layer its own random state, which checkpoints save; without
+    # one, torch draws from a global state. Keras' set_random_seed also seeds Python's generator.
     seed = random.randrange(2**31)
     x = layers.Dropout(dropout, seed=seed, dtype=dtype, name="dropout")(x)
     embedding = layers.GlobalAveragePooling1D(dtype="float32", name="feature")(x)
@@ -75,11 +76,11 @@ def build_encoder(
 
 
 def log_mel_model(encoder: keras.Model, mean: float, std: float) -> keras.Model:
-    """Return the encoder with its normalisation: log-mels (batch, 129, 128) to (batch, 256)."""
+    """Return the encoder preceded by its normalisation: (batch, 129, 128) to (batch, 256)."""
     segment = keras.Input((SEGMENT, BANDS), name="segment")
     return keras.Model(segment, encoder(normalisation_layer(mean, std)(segment)))
 
 
 def normalisation_layer(mean: float, std: float) -> keras.layers.Layer:
-    """Return (log-mel - mean) / std as a layer, with the scalars of the training tracks."""
+    """Return a layer that computes (log-mel - mean) / std."""
     return layers.Rescaling(1.0 / std, offset=-mean / std, name="normalise")

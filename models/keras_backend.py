@@ -1,7 +1,8 @@
-"""Keras without TensorFlow's start messages: `from models.keras_backend import keras`.
+"""Keras without TensorFlow's start-up messages: `from models.keras_backend import keras`.
 
-TensorFlow prints notes on its build before it reads the variable that would silence it, so the
-C library's stderr is redirected during the first import. Errors of Python are still shown.
+TensorFlow prints build information before it reads the environment variable that would silence it,
+so the file descriptor of stderr is redirected during the first import. Python errors are still
+shown.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ from common.errors import InputError
 
 @contextlib.contextmanager
 def _without_start_messages() -> Iterator[None]:
-    """Redirect the C library's stderr to nowhere, unless the user asked for TensorFlow's log."""
+    """Redirect stderr's file descriptor to the null device, unless TF_CPP_MIN_LOG_LEVEL is set."""
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3" or sys.stderr is None:
         yield
         return
@@ -35,7 +36,7 @@ try:
         import keras
 
         with contextlib.suppress(ImportError):
-            import tensorflow  # noqa: F401  (Keras imports it later, whatever the backend)
+            import tensorflow  # noqa: F401  (Keras imports it later with any backend)
 except (ImportError, ValueError) as error:
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     raise InputError(
@@ -43,8 +44,8 @@ except (ImportError, ValueError) as error:
         "install its requirements file"
     ) from error
 
-# TensorFlow warns that functions are compiled repeatedly. This is intended where many networks are
-# trained one after another.
+# TensorFlow warns when functions are compiled repeatedly, which is expected here because many
+# networks are trained one after another.
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 __all__ = ["keras"]

@@ -1,9 +1,9 @@
-"""Encoder weights: the files that the authors released, and our own.
+"""Encoder weights: files released by the papers' authors, and files from our training runs.
 
-Both are HDF5 in the layout of Keras 2: a list of layer names, and per layer a group with its
-arrays. The files of Keras 3 are read too. Layers are recognised by the shapes of their arrays and
-taken in their order, because names differ between files (`conv1d_1`, `conv1d_25`). Only arrays
-are read: nothing in a file is executed, and its model configuration is ignored.
+Both are HDF5 files in the Keras 2 layout: a list of layer names, and one group of arrays per layer.
+Keras 3 files can be read as well. Layers are identified by their array shapes and their order in
+the file, because layer names differ between files (`conv1d_1`, `conv1d_25`). Only arrays are read:
+nothing in a file is executed, and its model configuration is ignored.
 """
 
 import contextlib
@@ -28,11 +28,12 @@ from models.encoder import BANDS, BLOCKS, EMBEDDING, build_encoder, log_mel_mode
 from models.keras_backend import keras
 from models.released_weights import fetch_released, released_models
 
-# Of the training tracks of the released weights (published code of ismir2018).
+# Mean and standard deviation of the log-mels on which the released weights were trained (from the
+# published ismir2018 code).
 RELEASED_MEAN, RELEASED_STD = 0.22620339, 0.25794547
 
-_MAX_BYTES = 1 << 28  # of all arrays together; the largest released model has a tenth of it
-# Raised by h5py and zipfile for a damaged file, and by NumPy and this module for an incomplete one.
+_MAX_BYTES = 1 << 28  # limit for all arrays together; about 10 times the largest released model
+# Raised by h5py and zipfile for damaged files, and by NumPy and this module for incomplete files.
 _DAMAGE_ERRORS = (
     AttributeError,
     EOFError,
@@ -48,22 +49,22 @@ _DAMAGE_ERRORS = (
 
 @dataclass(frozen=True)
 class Weights:
-    """The content of a weights file.
+    """The contents of a weights file.
 
     Attributes
     ----------
     name
-        Name of the released model or of the run that made the file, or the file's stem.
+        Name of the released model, of the run that wrote the file, or the file's stem.
     encoder_arrays
-        Kernel, bias, gamma, beta, moving mean and moving variance, five times.
+        Kernel, bias, gamma, beta, moving mean and moving variance of each of the five blocks.
     head
-        [kernel, bias] of the dense layer after the encoder, or None.
+        [kernel, bias] of the dense layer after the encoder, or None if there is none.
     mean, std
-        Scalars that normalise the input.
+        Mean and standard deviation that normalise the input.
     provenance
-        Name, sha256, model, number of artists, seed, mean and std, as feature files record it.
+        Name, sha256, model, number of artists, seed, mean and std, as recorded in feature files.
     trained_on
-        Names of the training artists; empty if unknown, as for the released files.
+        Names of the training artists; empty if unknown, as in the released files.
     """
 
     name: str
@@ -76,22 +77,22 @@ class Weights:
 
 
 def load_weights(name_or_path: str, mirror: str | Path | None = None) -> Weights:
-    """Read the weights of a released model, or of an .h5 or .keras file.
+    """Read the weights of a released model, or from an .h5 or .keras file.
 
     Parameters
     ----------
     name_or_path
-        Name of a released model such as `siamese_5000`, or a path.
+        Name of a released model, such as `siamese_5000`, or a file path.
     mirror
-        Folder with the released files; by default the environment variable MUSIC_MIRROR.
-        Without either, a file is downloaded once into the user's cache folder. Its content
-        is verified in any case.
+        Folder that contains the released files (default: the environment variable
+        MUSIC_MIRROR). Without a mirror, a file is downloaded once to the user's cache folder.
+        The file's content is always verified.
 
     Raises
     ------
     InputError
-        The name is unknown, there is no network, the content is not the published one, the
-        file is damaged, or it contains another network.
+        If the name is unknown, there is no network connection, the content differs from the
+        published file, or the file is damaged or contains a different model.
     """
     path = Path(name_or_path)
     released = released_models()
@@ -108,7 +109,7 @@ def load_weights(name_or_path: str, mirror: str | Path | None = None) -> Weights
 
 
 def load_encoder(name_or_path: str, mirror: str | Path | None = None) -> keras.Model:
-    """Return a trained encoder with the normalisation of its input.
+    """Return a trained encoder that includes its input normalisation.
 
     Parameters
     ----------
@@ -118,7 +119,7 @@ def load_encoder(name_or_path: str, mirror: str | Path | None = None) -> keras.M
     Returns
     -------
     keras.Model
-        From log-mels (batch, 129, 128) to embeddings (batch, 256).
+        Maps log-mels (batch, 129, 128) to embeddings (batch, 256).
         `models.embeddings.extract_embeddings` applies it to whole tracks.
 
     Examples
@@ -131,7 +132,7 @@ def load_encoder(name_or_path: str, mirror: str | Path | None = None) -> keras.M
 
 
 def encoder_from(weights: Weights, **options) -> keras.Model:
-    """Return an encoder of normalised log-mels with these weights.
+    """Return an encoder with the given weights, which expects normalised log-mels.
 
     Parameters
     ----------
@@ -144,12 +145,12 @@ def encoder_from(weights: Weights, **options) -> keras.Model:
 
 
 def classifier_from(weights: Weights) -> keras.Model:
-    """Return the basic or tag model, from log-mels to the probabilities of its classes.
+    """Return the basic or tag model, which maps log-mels to class probabilities.
 
     Raises
     ------
     InputError
-        The weights are those of an encoder alone.
+        If the weights contain only an encoder.
     """
     if weights.head is None:
         raise InputError(f"{weights.name}: contains an encoder only and no classes")
@@ -170,11 +171,11 @@ def save_weights(
     made_from: dict,
     trained_on: Sequence[str] = (),
 ) -> None:
-    """Write the encoder of a trained model, and its dense layer if it has one.
+    """Write a trained model's encoder, and its dense layer if it has one, to a file.
 
-    The layout is that of the released files. In addition there are the root attributes
-    `mean`, `std` and `made_from`, a provenance record, and the dataset `trained_on`, the names
-    of the training artists.
+    The layout matches the released files, with three additional root attributes, `mean`, `std`
+    and `made_from` (a provenance record), and a dataset `trained_on` with the training artists'
+    names.
     """
     layers = [layer for layer in model.get_layer("encoder").layers if layer.weights]
     layers += [layer for layer in model.layers if layer.name == "classes"]
@@ -214,7 +215,7 @@ def _read_weights(path: Path) -> Weights:
 
 @contextlib.contextmanager
 def _open_weights(path: Path) -> Iterator[h5py.File]:
-    """Open the HDF5 file, or the one inside a .keras archive; damage becomes an InputError."""
+    """Open an HDF5 file, or the one inside a .keras archive; raise `InputError` if damaged."""
     try:
         if h5py.is_hdf5(path) or not zipfile.is_zipfile(path):
             with hdf5.open_file(path) as file:
@@ -226,7 +227,7 @@ def _open_weights(path: Path) -> Iterator[h5py.File]:
             try:
                 with hdf5.open_file(extracted) as file:
                     yield file
-            except InputError as error:  # name the file that the user knows
+            except InputError as error:  # name the user's file instead of the temporary one
                 raise InputError(str(error).replace(str(extracted), str(path))) from error
     except _DAMAGE_ERRORS as error:
         raise InputError(
@@ -235,7 +236,7 @@ def _open_weights(path: Path) -> Iterator[h5py.File]:
 
 
 def _read_archive(path: Path) -> bytes:
-    """Return the weights in a .keras archive; its other members are not read."""
+    """Return the weights file in a .keras archive; other archive members are not read."""
     with zipfile.ZipFile(path) as archive:
         member = archive.getinfo("model.weights.h5")
         if member.file_size > _MAX_BYTES:
@@ -245,12 +246,12 @@ def _read_archive(path: Path) -> bytes:
                 f"{path}: compressed in a way that Keras does not use; save it again with Keras"
             )
         with archive.open(member) as file:
-            # With the size given, zipfile cannot unpack more than the archive declares.
+            # An explicit size prevents zipfile from unpacking more than the archive declares.
             return file.read(member.file_size)
 
 
 def _read_layers(file: h5py.File) -> list[list[np.ndarray]]:
-    """Return the float32 arrays of each layer in the order of the file."""
+    """Return each layer's float32 arrays, in file order."""
     if "model_weights" in list(file):
         paths = _keras2_paths(file, "model_weights")
     elif _list_attributes(file, "layer_names"):
@@ -264,9 +265,9 @@ def _read_layers(file: h5py.File) -> list[list[np.ndarray]]:
             raise InputError(f"{file.filename}: {path} contains no floats; it is another network")
         array = hdf5.read_array(file, path, bytes_left)
         bytes_left -= array.nbytes
-        with np.errstate(over="ignore"):  # too large a float64 becomes inf, which is refused
+        with np.errstate(over="ignore"):  # an out-of-range float64 becomes inf, rejected later
             array = array.astype(np.float32)
-        # The arrays of a model inside a model are in one flat list, so the group tells the layer.
+        # A nested model stores its arrays in one flat list, so the group identifies the layer.
         layers.setdefault(path.rpartition("/")[0], []).append(array)
     return list(layers.values())
 
@@ -281,7 +282,7 @@ def _keras2_paths(file: h5py.File, root: str) -> list[str]:
 
 
 def _list_attributes(group: h5py.Group, attribute: str) -> list[str]:
-    """Return NAME, or NAME0, NAME1 … over which Keras spreads a list too long for one attribute."""
+    """Return the attribute names: NAME, or NAME0, NAME1 … if Keras had to split a long list."""
     keys = (key for key in group.attrs if re.fullmatch(rf"{attribute}\d*", key))
     return sorted(keys, key=_natural_order)
 
@@ -295,7 +296,7 @@ def _read_names(group: h5py.Group, attribute: str) -> list[str]:
 
 
 def _keras3_paths(file: h5py.File) -> list[str]:
-    """Return the paths of the variables, which Keras 3 numbers instead of listing them."""
+    """Return the variable paths; Keras 3 numbers the variables instead of listing them."""
     paths: list[str] = []
     hdf5.get_group(file, "layers").visit(paths.append)
     return sorted(
@@ -310,8 +311,8 @@ def _natural_order(text: str) -> list:
 def _sort_layers(
     layers: list[list[np.ndarray]], path: Path
 ) -> tuple[list[np.ndarray], list[np.ndarray] | None]:
-    """Return the encoder's arrays in their order, and those of the dense layer, if any."""
-    kinds = {(3, 1): "conv", (1, 1, 1, 1): "norm", (2, 1): "dense"}  # by the arrays' dimensions
+    """Return the encoder's arrays in `Weights` order, and those of the dense layer, if any."""
+    kinds = {(3, 1): "conv", (1, 1, 1, 1): "norm", (2, 1): "dense"}  # by the arrays' ranks
     sorted_layers: dict[str, list[list[np.ndarray]]] = {"conv": [], "norm": [], "dense": []}
     for arrays in layers:
         kind = kinds.get(tuple(array.ndim for array in arrays))
@@ -334,7 +335,7 @@ def _sort_layers(
 
 
 def _expected_shapes(dense: list[list[np.ndarray]]) -> list[list[tuple]]:
-    """Return the shapes of the convolutions, the normalisations, and the dense layer, if any."""
+    """Return the array shapes of the convolutions, normalisations and dense layer, if any."""
     shapes: list[list[tuple]] = []
     channels = BANDS
     for filters, kernel, _ in BLOCKS:
@@ -345,7 +346,7 @@ def _expected_shapes(dense: list[list[np.ndarray]]) -> list[list[tuple]]:
 
 
 def _read_attributes(file: h5py.File) -> tuple[dict, float, float]:
-    """Return inputs, mean and std of our own files, or the released mean and std."""
+    """Return the inputs, mean and std recorded in our own files, or the released mean and std."""
     if "made_from" not in file.attrs:
         return {}, RELEASED_MEAN, RELEASED_STD
     mean, std = float(file.attrs["mean"]), float(file.attrs["std"])

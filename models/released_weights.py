@@ -1,6 +1,6 @@
-"""The weights that the papers' authors released, as a list and as verified local files.
+"""The weights released by the papers' authors: their registry, and verified local copies.
 
-This module does not import Keras, so that the papers' plans can list the models quickly.
+Keras is not imported here, so that listing the released models stays fast.
 """
 
 import csv
@@ -12,7 +12,7 @@ REGISTRY = Path(__file__).with_name("released_weights.csv")
 
 
 def released_models() -> dict[str, dict]:
-    """Return {name: row of the registry}, sorted by the number of artists."""
+    """Return {name: registry row}, sorted by the number of artists."""
     with REGISTRY.open(encoding="utf-8", newline="") as file:
         rows: list[dict] = list(csv.DictReader(file))
     for row in rows:
@@ -21,7 +21,7 @@ def released_models() -> dict[str, dict]:
 
 
 def released_names(model: str, artists: int | None = None) -> list[str]:
-    """Return the names of the released weights of a model, optionally for a number of artists."""
+    """Return the names of a model's released weights, optionally for one number of artists."""
     return [
         name
         for name, row in released_models().items()
@@ -30,7 +30,7 @@ def released_names(model: str, artists: int | None = None) -> list[str]:
 
 
 def fetch_released(name: str, mirror: str | Path | None = None) -> Path:
-    """Return the verified local file of released weights; see `common.download`."""
+    """Return the path of a verified local weights file; see `common.download`."""
     row = released_models()[name]
     source = {key: row[key] for key in ("repository", "commit", "path", "git_blob")}
     return fetch_published_file(f"{name}.h5", **source, mirror=mirror)

@@ -1,4 +1,4 @@
-"""The siamese model of ismir2018, which compares the artists of two tracks."""
+"""The siamese model of ismir2018, trained to tell whether two tracks share an artist."""
 
 from collections.abc import Callable
 
@@ -10,24 +10,25 @@ layers, ops = keras.layers, keras.ops
 
 
 def build_siamese(encoder: keras.Model, negatives: int, *, mean: float, std: float) -> keras.Model:
-    """Return the model of cosines R(A,O) between an anchor and its positive and negatives.
+    """Return a model of the cosines R(A,O) between an anchor and its positive and negatives.
 
-    All segments of a batch pass the encoder at once (ismir2018, section 3.2). The published
-    code has six towers that share weights: the same function at test time, but in training
-    batch normalisation takes its statistics per tower there, and over all segments here.
+    All segments of a batch pass through the encoder at once (ismir2018, section 3.2). The
+    published code has six towers that share weights. Both compute the same function at test
+    time, but during training, batch normalisation computes its statistics per tower in the
+    published code and over all segments here.
 
     Parameters
     ----------
     negatives
-        Tracks of other artists per anchor.
+        Number of tracks by other artists per anchor.
     mean, std
-        Mean and standard deviation of the training tracks' log-mels.
+        Mean and standard deviation of the log-mels of the training tracks.
 
     Returns
     -------
     keras.Model
-        From log-mels (batch, 2 + negatives, 129, 128), in the order anchor, positive,
-        negatives, to cosines (batch, 1 + negatives), the positive first.
+        Maps log-mels (batch, 2 + negatives, 129, 128), ordered as anchor, positive and
+        negatives, to cosines (batch, 1 + negatives) with the positive first.
     """
     roles = 2 + negatives
     segments = keras.Input((roles, SEGMENT, BANDS), name="anchor_positive_negatives")
@@ -40,16 +41,16 @@ def build_siamese(encoder: keras.Model, negatives: int, *, mean: float, std: flo
 
 
 class HingeLoss(keras.losses.Loss):
-    """Sum over the negatives of max(0, Δ - R(A,O+) + R(A,O-)), ismir2018 equation 2.
+    """Sum of max(0, Δ - R(A,O+) + R(A,O-)) over the negatives (ismir2018, equation 2).
 
-    The predictions are the (batch, 1 + negatives) cosines of `build_siamese`; the targets are
-    not used. The loss is summed over the batch as in the published code, so the papers'
-    learning rate belongs to their batch size of 15.
+    The predictions are the (batch, 1 + negatives) cosines from `build_siamese`; the targets are
+    ignored. As in the published code, the loss is summed over the batch, so the papers' learning
+    rate is tied to their batch size of 15.
 
     Parameters
     ----------
     margin
-        Margin Δ.
+        Margin Δ of the hinge.
     """
 
     def __init__(self, margin: float, reduction: str = "sum", name: str = "hinge"):
@@ -57,16 +58,16 @@ class HingeLoss(keras.losses.Loss):
         self.margin = margin
 
     def call(self, y_true, cosines):
-        """Return the loss of each anchor, with shape (batch,)."""
+        """Return the loss per anchor, with shape (batch,)."""
         return ops.sum(ops.relu(self.margin - cosines[:, :1] + cosines[:, 1:]), axis=-1)
 
     def get_config(self) -> dict:
-        """Return the arguments of the constructor."""
+        """Return the constructor arguments."""
         return {**super().get_config(), "margin": self.margin}
 
 
 def within_margin(margin: float) -> Callable:
-    """Return the metric of the fraction of negatives within the margin, whose loss is not zero."""
+    """Return a metric: the fraction of negatives within the margin, with a non-zero loss."""
 
     def negatives_within_margin(y_true, cosines):
         inside = cosines[:, 1:] > cosines[:, :1] - margin
