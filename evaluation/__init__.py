@@ -1,1 +1,1 @@
-"""Metrics, as pure functions of arrays, and results."""
+"""Metrics, written as pure functions of arrays, and result files."""

@@ -1,8 +1,8 @@
-"""Genre classifiers on fixed features, and classification metrics.
+"""Genre classifiers trained on fixed features, and classification metrics.
 
-k-NN and linear softmax are those of ismir2018 (section 5, Tables 2 and 3), in NumPy: the features
-are fixed, and a softmax layer on 256 inputs needs no framework. Log loss and macro F1 are the
-metrics of agf2018.
+The k-NN and linear softmax classifiers follow ismir2018 (section 5, Tables 2 and 3). They are
+implemented in NumPy: the features are fixed, and a softmax layer with 256 inputs needs no
+framework. Log loss and macro F1 are the metrics used by agf2018.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from evaluation.similarity import nearest_neighbours
 def f1_by_class(predicted: ArrayLike, truth: ArrayLike) -> dict[str, float]:
     """Compute the F1 score of each class in `predicted` (n,) str or `truth` (n,) str.
 
-    The classes are sorted. A class that is never predicted, or only wrongly, has 0.
+    The classes are sorted. A class that is never predicted correctly scores 0.
     """
     predicted, truth = np.asarray(predicted), np.asarray(truth)
     classes = sorted({*truth, *predicted})
@@ -35,11 +35,11 @@ def macro_f1(predicted: ArrayLike, truth: ArrayLike) -> float:
 
 
 def log_loss(probabilities: ArrayLike, truth: ArrayLike, classes: ArrayLike) -> float:
-    """Compute the mean negative natural logarithm of the probability of the true class.
+    """Compute the mean negative natural logarithm of the true-class probabilities.
 
-    Probabilities are clipped to [e, 1 - e], where e = 2^-23 is the epsilon of float32, as
-    `sklearn.metrics.log_loss` does with float32; so a track costs at most 15.94. That function is
-    not used because it expects the columns in alphabetical order.
+    Probabilities are clipped to [e, 1 - e], where e = 2^-23 is the float32 machine epsilon, as
+    in `sklearn.metrics.log_loss` for float32 input, so a track contributes at most 15.94. The
+    scikit-learn function is not used because it expects the columns in alphabetical order.
 
     Parameters
     ----------
@@ -63,17 +63,17 @@ def log_loss(probabilities: ArrayLike, truth: ArrayLike, classes: ArrayLike) -> 
 def knn_predict(
     train_x: ArrayLike, train_y: ArrayLike, test_x: ArrayLike, k: int = 20
 ) -> np.ndarray:
-    """Predict the majority label of the `k` nearest training tracks by cosine.
+    """Predict the majority label among the `k` training tracks with the highest cosine similarity.
 
-    Equally near training tracks rank in row order. If labels have equally many votes, the label
-    of the nearest neighbour among them wins.
+    Training tracks at equal distance are ranked in row order. If several labels receive the same
+    number of votes, the label with the nearest neighbour wins.
 
     Parameters
     ----------
     train_x, test_x : (n, d) and (q, d) float, finite
     train_y : (n,) labels
     k : int
-        Number of neighbours; 20 in the paper.
+        Number of neighbours; the paper uses 20.
 
     Returns
     -------
@@ -92,24 +92,27 @@ def knn_predict(
 
 
 def _majority(neighbours: np.ndarray, classes: int) -> np.ndarray:
-    """Most frequent code of each row (q, k), nearest first; ties go to the first code."""
+    """Return the most frequent code in each row of `neighbours` (q, k).
+
+    The codes of each row are ordered nearest first; ties go to the code that occurs first.
+    """
     cells = neighbours + classes * np.arange(len(neighbours))[:, None]
     counts = np.bincount(cells.ravel(), minlength=classes * len(neighbours))
-    # Each neighbour has the votes of its label; argmax returns the first maximum, the nearest.
+    # Each neighbour gets its label's vote count; argmax returns the first maximum, the nearest.
     winner = np.argmax(counts[cells], axis=1)
     return neighbours[np.arange(len(neighbours)), winner]
 
 
 @dataclass(frozen=True)
 class LinearResult:
-    """The outcome of `linear_softmax`."""
+    """The result of `linear_softmax`."""
 
-    correct: np.ndarray  # (trials, n) bool, whether the label of each test track was predicted
-    epochs: np.ndarray  # (trials,) int64, epochs until early stopping
+    correct: np.ndarray  # (trials, n) bool, whether each test track was classified correctly
+    epochs: np.ndarray  # (trials,) int64, number of epochs until early stopping
 
     @property
     def accuracies(self) -> np.ndarray:
-        """Test accuracy of each trial, (trials,) float64 from 0 to 1."""
+        """Test accuracy per trial, (trials,) float64 from 0 to 1."""
         return self.correct.mean(axis=1)
 
 
@@ -121,14 +124,14 @@ def linear_softmax(
     trials: int = 10,
     seed: int = 0,
 ) -> LinearResult:
-    """Train a softmax layer on fixed features in several trials, and test it.
+    """Train a softmax layer on fixed features in several trials and test it.
 
-    The protocol of ismir2018, section 5: features are standardised by the scalar mean and
+    This is the protocol of ismir2018, section 5: features are standardised by the scalar mean and
     standard deviation of the training features, then `fit_softmax` trains the layer.
 
     Trial i uses `SeedSequence([seed, i])`, so its result does not depend on the number of trials.
-    A test label that is not in the train subset counts as an error; validation tracks with such a
-    label have no finite loss and are left out of early stopping.
+    A test track whose label does not occur in the train subset counts as an error. A validation
+    track with such a label would have infinite loss, so early stopping ignores it.
 
     Parameters
     ----------
@@ -146,9 +149,9 @@ def linear_softmax(
 
 
 def _standardise(train_x: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
-    """Features minus the training mean, over its standard deviation, with a last column of ones.
+    """Standardise features by the training mean and standard deviation, and append ones.
 
-    The column of ones makes the bias the last row of the weights.
+    With the appended column of ones, the last row of the weights is the bias.
     """
     mean, deviation = train_x.mean(), train_x.std()
     if deviation == 0:
@@ -175,21 +178,22 @@ def fit_softmax(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Train one softmax layer per random generator, all in parallel.
 
-    The defaults are the paper's values. Glorot-uniform kernel and zero bias; cross-entropy, mean
-    over the batch; SGD with Nesterov momentum as in Keras (v = momentum v - rate g; w += momentum
-    v - rate g), with rate = learning_rate / (1 + decay t) at step t from 0. Tracks are shuffled
-    every epoch, and the last batch may be smaller. Early stopping as in Keras: `patience` epochs
-    without a lower validation loss end the trial, and the best weights are restored.
+    The defaults are the paper's values. The kernel is initialised Glorot-uniform and the bias to
+    zero; the loss is the cross-entropy averaged over the batch. The optimizer is SGD with Nesterov
+    momentum as in Keras (v = momentum v - rate g; w += momentum v - rate g), where rate =
+    learning_rate / (1 + decay t) at step t, counted from 0. Tracks are shuffled every epoch, and
+    the last batch may be smaller. Early stopping works as in Keras: a trial ends after `patience`
+    epochs without a lower validation loss, and the best weights are restored.
 
     Parameters
     ----------
-    train, valid : (n, d + 1) float64 features with a last column of ones; (n,) int codes
-        The codes of `train` are 0 to classes - 1.
+    train, valid : (n, d + 1) float64 features whose last column is ones; (n,) int class codes
+        The class codes in `train` run from 0 to classes - 1.
 
     Returns
     -------
     weights : (trials, d + 1, classes) float64
-        The kernel, with the bias as the last row.
+        The kernel of each layer, with the bias as the last row.
     epochs_run : (trials,) int64
     """
     x, targets = train[0], np.eye(train[1].max() + 1)[train[1]]
@@ -222,27 +226,28 @@ def fit_softmax(
 
 
 def _glorot(generator: np.random.Generator, inputs: int, outputs: int) -> np.ndarray:
-    """Glorot-uniform kernel above a row of zeros for the bias, (inputs + 1, outputs)."""
+    """Draw a Glorot-uniform kernel and append a zero bias row: (inputs + 1, outputs)."""
     limit = np.sqrt(6 / (inputs + outputs))
     kernel = generator.uniform(-limit, limit, (inputs, outputs))
     return np.pad(kernel, ((0, 1), (0, 0)))
 
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Logarithm of the softmax over the last axis, without overflow."""
+    """Compute the logarithm of the softmax over the last axis without overflow."""
     logits = logits - logits.max(axis=-1, keepdims=True)
     return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
 
 
 def _gradient(x: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Gradient of the mean cross-entropy in the weights of each trial, (trials, d + 1, classes).
+    """Compute the gradient of the mean cross-entropy with respect to each trial's weights.
 
-    x is (trials, batch, d + 1) and targets (trials, batch, classes) is one-hot.
+    x is (trials, batch, d + 1), targets is one-hot (trials, batch, classes), and the gradient is
+    (trials, d + 1, classes).
     """
     error = np.exp(_log_softmax(x @ weights)) - targets
     return x.transpose(0, 2, 1) @ error / x.shape[1]
 
 
 def _cross_entropy(x: np.ndarray, codes: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Mean cross-entropy of tracks (n, d + 1) with codes (n,) in each trial, (trials,)."""
+    """Return each trial's mean cross-entropy (trials,) for tracks (n, d + 1) and codes (n,)."""
     return -_log_softmax(x @ weights)[:, np.arange(len(x)), codes].mean(axis=1)

@@ -1,4 +1,4 @@
-"""Checks of features and labels that run before any metric is computed."""
+"""Feature and label checks that run before any metric is computed."""
 
 import numpy as np
 import pandas as pd
@@ -8,9 +8,9 @@ from common.errors import InputError
 
 
 def check_features(features: ArrayLike, name: str) -> np.ndarray:
-    """Return `features` as (n, d) float64, or raise `InputError` with their `name`.
+    """Return `features` as (n, d) float64, or raise an `InputError` that starts with `name`.
 
-    All features must be finite and n > 0.
+    All features must be finite, and n must be positive.
     """
     features = np.asarray(features, dtype=np.float64)
     if features.ndim != 2:
@@ -36,7 +36,7 @@ def check_labelled_features(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return `features` as (n, d) float64 and `labels` as (n,), or raise `InputError`.
 
-    As `check_features`; each row must have a label.
+    The features must pass `check_features`, and each row must have a label.
     """
     features, labels = check_features(features, name), np.asarray(labels)
     if labels.shape != (len(features),):
@@ -54,7 +54,7 @@ def check_labelled_features(
 
 
 def require_two_labels(labels: ArrayLike, name: str) -> None:
-    """Raise `InputError` if all tracks of `name` have the same label."""
+    """Raise an `InputError` that starts with `name` if all labels are the same."""
     classes = pd.unique(np.asarray(labels))
     if len(classes) == 1:
         raise InputError(
@@ -69,10 +69,10 @@ def check_subsets(
     test: tuple[ArrayLike, ArrayLike],
     name: str,
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return the features and class numbers of the three subsets of a classifier.
+    """Check a classifier's three subsets and return their features and class numbers.
 
-    Classes are numbered in the order of the train subset. In the test subset, a label that is
-    not in the train subset has the number -1; in the valid subset, such tracks are left out.
+    Classes are numbered in order of first occurrence in the train subset. A test label that does
+    not occur in the train subset is numbered -1; validation tracks with such a label are left out.
 
     Returns
     -------
@@ -82,8 +82,8 @@ def check_subsets(
     Raises
     ------
     InputError
-        As `check_labelled_features`; a single label in train; or no track of valid with a label
-        of train.
+        If `check_labelled_features` rejects a subset, if all training tracks have the same label,
+        or if no validation track has a label that occurs in the train subset.
     """
     pairs = [
         check_labelled_features(*subset, f"{name}, {subset_name} subset")

@@ -1,4 +1,4 @@
-"""The tracks of a split with their features and labels, as every protocol evaluates them."""
+"""Tracks listed in a split, joined with their features and labels, as input to the protocols."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -18,36 +18,36 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LabelledTracks:
-    """The tracks of a split, in its order, with their features."""
+    """The tracks of a split, in the order of the split, with their features."""
 
     split: pd.DataFrame  # one row per track
     split_path: Path
     features: np.ndarray  # (n, d) float32
-    feature_file: Features  # the whole file, with its provenance
+    feature_file: Features  # contents of the whole feature file, with its provenance
     feature_path: Path
 
     @property
     def weights(self) -> dict:
-        """Provenance of the weights that made the features, such as their name and model."""
+        """Provenance of the weights that produced the features, such as their name and model."""
         return self.feature_file.inputs.get("weights", {})
 
     @property
     def probabilities(self) -> np.ndarray:
-        """Class probabilities, (n, classes) float32; `InputError` if the file contains none."""
+        """Class probabilities (n, classes) float32; raises `InputError` if the file has none."""
         track_id = self.split["track_id"].to_numpy(object)
         return self.feature_file.select_probabilities(track_id, self.feature_path)
 
     @property
     def digest(self) -> str:
-        """Hash that identifies the tracks with their labels and subsets."""
+        """Hash that identifies the tracks together with their labels and subsets."""
         return provenance.digest_rows(self.split.itertuples(index=False))
 
     def labels(self, column: str) -> np.ndarray:
-        """Return the labels (n,) of a column, or raise `InputError` with the columns' names."""
+        """Return the labels (n,) in a column; if it is missing, `InputError` lists the columns."""
         return split_csv.label_column(self.split, column, self.split_path)
 
     def select(self, track_ids: set[str]) -> "LabelledTracks":
-        """Return these tracks only."""
+        """Return only the tracks whose IDs are in `track_ids`."""
         selected = self.split["track_id"].isin(track_ids).to_numpy()
         return replace(
             self,
@@ -56,7 +56,7 @@ class LabelledTracks:
         )
 
     def subsets(self, targets: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return (features, targets) of train, valid and test; a subset may be empty."""
+        """Return (features, targets) for train, valid and test; a subset may be empty."""
         masks = [self.split["subset"].eq(name).to_numpy() for name in split_csv.SUBSETS]
         return [(self.features[mask], targets[mask]) for mask in masks]
 
@@ -64,12 +64,12 @@ class LabelledTracks:
 def read_labelled_tracks(features: Path, split: Path, label: str | None = None) -> LabelledTracks:
     """Read the tracks of a split that have features and, if `label` is given, a label.
 
-    Logs how many tracks are left out.
+    The number of tracks left out is logged.
 
     Raises
     ------
     InputError
-        A file or column does not exist, or the features of a track were never extracted.
+        If a file or column does not exist, or if a track's features were never extracted.
     """
     contents = feature_file.read_features(features)
     table = read_usable_tracks(split, contents.failed, features)
@@ -79,7 +79,7 @@ def read_labelled_tracks(features: Path, split: Path, label: str | None = None) 
 
 
 def drop_unlabelled(table: pd.DataFrame, label: str, split: Path) -> pd.DataFrame:
-    """Return the tracks of a split that have a label; log how many are left out."""
+    """Return the tracks of a split that have a label, and log how many are left out."""
     empty = split_csv.label_column(table, label, split) == ""
     if empty.any():
         if empty.all():
@@ -91,7 +91,7 @@ def drop_unlabelled(table: pd.DataFrame, label: str, split: Path) -> pd.DataFram
 def read_training_tracks(
     features: Path, split: Path, max_artists: int | None = None
 ) -> LabelledTracks:
-    """Read the training tracks of a split's first `max_artists` artists (None: of all)."""
+    """Read the training tracks by the first `max_artists` artists in a split (None: by all)."""
     contents = feature_file.read_features(features)
     table = read_usable_tracks(split, contents.failed, features, max_artists)
     train = split_csv.subset_mask(table, "train", split) & table["artist"].ne("").to_numpy()
@@ -108,7 +108,7 @@ def _join(table: pd.DataFrame, split: Path, contents: Features, features: Path) 
 def require_same_weights(
     first: Features, second: Features, paths: tuple[str | Path, str | Path]
 ) -> None:
-    """Raise `InputError` unless the same weights, and LDA, made both files."""
+    """Raise `InputError` unless both files were made with the same weights and the same LDA."""
     if any(first.inputs.get(key) != second.inputs.get(key) for key in ("weights", "lda")):
         names = [
             str(file.inputs.get("weights", {}).get("name", "unknown")) for file in (first, second)

@@ -1,4 +1,4 @@
-"""Projections of features to fewer dimensions: LDA, and t-SNE for figures (arxiv2017)."""
+"""Dimensionality reduction of features: LDA, and t-SNE for figures (arxiv2017)."""
 
 from dataclasses import dataclass
 
@@ -26,11 +26,11 @@ class Projection:
 
 
 def fit_lda(features: ArrayLike, artists: ArrayLike, dimensions: int = 100) -> Projection:
-    """Fit linear discriminant analysis, which separates the artists of training tracks.
+    """Fit a linear discriminant analysis that separates the artists of the training tracks.
 
-    scikit-learn's solver `svd` inverts no covariance matrix, so linearly dependent features (such
-    as ReLUs that are never active) do no harm, and there is no shrinkage to choose. The dimension
-    that separates best comes first.
+    scikit-learn's `svd` solver does not invert a covariance matrix, so linearly dependent features
+    (such as ReLUs that are never active) do no harm, and no shrinkage needs to be chosen. The
+    dimensions are ordered from the most to the least discriminative.
 
     Parameters
     ----------
@@ -38,7 +38,8 @@ def fit_lda(features: ArrayLike, artists: ArrayLike, dimensions: int = 100) -> P
         Features of training tracks.
     artists : (n,) labels
     dimensions : int
-        At most d and the number of artists - 1; the paper reduces 256 dimensions to 100.
+        Number of dimensions to keep, at most d and at most the number of artists - 1; the paper
+        reduces 256 dimensions to 100.
 
     Examples
     --------
@@ -64,7 +65,7 @@ def fit_lda(features: ArrayLike, artists: ArrayLike, dimensions: int = 100) -> P
 
 
 def _require_separable(features: np.ndarray, codes: np.ndarray, names: np.ndarray) -> None:
-    """Raise `InputError` unless there is variance both within and between artists."""
+    """Raise `InputError` unless the features vary both within and between artists."""
     if len(names) < 2:
         raise InputError(
             f"LDA: every track is by {str(names[0])!r}; give tracks of two or more artists"
@@ -87,29 +88,31 @@ def _require_separable(features: np.ndarray, codes: np.ndarray, names: np.ndarra
         raise InputError("LDA: the mean features of all artists are the same; extract them again")
 
 
-# One thread: with more, a few hundred tracks take longer, and the map would depend on the number.
+# With several threads, a map of a few hundred tracks would take longer and depend on the thread
+# count.
 @threadpool_limits.wrap(limits=1)
 def fit_tsne(
     features: ArrayLike, perplexity: float = 30.0, seed: int = 0
 ) -> tuple[np.ndarray, float]:
-    """Map tracks to the plane by t-SNE.
+    """Map tracks to the plane with t-SNE.
 
-    scikit-learn's, initialised by the two principal components, with Euclidean distances. The
-    same on one machine for one seed; on another machine, the map may be rotated or reflected.
+    Uses scikit-learn's implementation with Euclidean distances, initialised with the first two
+    principal components. The map is deterministic for a given seed on a given machine; on another
+    machine, it may come out rotated or reflected.
 
     Parameters
     ----------
     features : (n, d) float, finite, d >= 2
-        The paper uses those of the 5,000-artist model after LDA.
+        The paper uses the features of the 5,000-artist model after LDA.
     perplexity : float
-        Approximate number of neighbours of a track; below n.
+        Approximate number of neighbours per track; must be below n.
 
     Returns
     -------
     plane : (n, 2) float64
     divergence : float
-        Kullback-Leibler divergence between the neighbourhoods in the features and in the plane;
-        0 if the plane preserves them all.
+        Kullback-Leibler divergence between the neighbourhoods in feature space and in the plane;
+        0 if the plane preserves all neighbourhoods.
     """
     features = check_features(features, "t-SNE")
     if not 0 < perplexity < len(features):

@@ -1,4 +1,4 @@
-"""Results of the protocols: one JSON file per result, as `evaluate.py --json` writes it."""
+"""Protocol results, stored by `evaluate.py --json` as one JSON file per result."""
 
 import dataclasses
 import json
@@ -14,13 +14,13 @@ from common import provenance
 from common.errors import InputError
 from common.files import atomic_write
 
-# Names within the details of a result.
-BY_ENROLMENT = "by enrolment songs"  # value of the metric by number of enrolment tracks
-ACCURACY_BY_LABEL = "accuracy of each genre"  # of k-NN and linear softmax, for any label column
-TSNE_MAP = "map"  # "x", "y" and "label" of each track
-DET_CURVE = "DET"  # "false alarm" and "miss" rates
+# Keys used in the details of a result.
+BY_ENROLMENT = "by enrolment songs"  # metric value per number of enrolment tracks
+ACCURACY_BY_LABEL = "accuracy of each genre"  # from k-NN and linear softmax, for any label column
+TSNE_MAP = "map"  # lists "x", "y" and "label" with one entry per track
+DET_CURVE = "DET"  # lists of "false alarm" and "miss" rates
 
-FRACTIONS = ("map", "accuracy", "auc", "eer")  # metrics from 0 to 1
+FRACTIONS = ("map", "accuracy", "auc", "eer")  # metrics that range from 0 to 1
 DTYPES = {
     "value": "float64",
     "spread": "float64",
@@ -34,15 +34,15 @@ KEY = ["protocol", "metric", "dataset", "label", "features"]
 
 
 class Evaluation(NamedTuple):
-    """The outcome of a protocol."""
+    """The scores that a protocol computed."""
 
     metric: str
     values: list[float]  # one per trial
     n_tracks: int  # number of tracks evaluated
-    details: dict  # further results, JSON values; those that are numbers are printed
+    details: dict  # further results as JSON values; the numbers among them are printed
 
     def format_details(self) -> list[str]:
-        """Return one line per number in the details: "name value" or "name row value"."""
+        """Return one line for each number in the details: "name value" or "name row value"."""
         lines = []
         for name, value in self.details.items():
             table = value if isinstance(value, dict) else {"": value}
@@ -55,28 +55,28 @@ class Evaluation(NamedTuple):
 
 @dataclass(frozen=True)
 class Result:
-    """One result with its description; the attributes are the keys of the JSON file."""
+    """A result and its description; the attribute names are the keys in the JSON file."""
 
     protocol: str
     metric: str
-    value: float | int  # mean over trials
-    spread: float | int | None  # standard deviation over trials
+    value: float | int  # mean over the trials
+    spread: float | int | None  # standard deviation over the trials
     trials: int | None
     n_songs: int  # number of tracks evaluated
     dataset: str  # stem of the split file
-    label: str  # column of the split
+    label: str  # name of the label column in the split
     features: str  # name of the features
-    model: str  # kind of model that made the features, such as "siamese"
+    model: str  # type of the model that produced the features, such as "siamese"
     artists: int | None  # number of training artists
     made_from: dict  # provenance record
-    seed: int | None = None  # of the training; results that differ in it alone are averaged
+    seed: int | None = None  # training seed; results that differ in the seed alone are averaged
     variant: str | None = None  # options that differ from the paper's, such as "enrol=2"
     command: str | None = None
     details: dict = field(default_factory=dict)
 
 
 def _check_result(result: Result) -> None:
-    """Raise `ValueError` where a value does not have its type or range."""
+    """Raise `ValueError` if an attribute has the wrong type or is out of range."""
     for attribute in dataclasses.fields(result):
         value = getattr(result, attribute.name)
         valid = isinstance(value, attribute.type)  # type: ignore[arg-type]
@@ -97,7 +97,7 @@ def _check_result(result: Result) -> None:
 
 
 def _check_details(details: dict) -> None:
-    """Raise `ValueError` unless tables and figures can use these details."""
+    """Raise `ValueError` unless tables and figures can be made from the details."""
     numbers = [details.get("macro_f1", 0.0)]
     for name in (ACCURACY_BY_LABEL, BY_ENROLMENT):
         table = details.get(name, {})
@@ -129,7 +129,7 @@ def write_result(path: Path, result: Result) -> None:
 
 
 def read_result(path: Path) -> Result:
-    """Read a result that `evaluate.py --json` wrote; `InputError` if the file is damaged."""
+    """Read a result written by `evaluate.py --json`; raise `InputError` if it is damaged."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(document, dict):
@@ -148,16 +148,16 @@ def read_result(path: Path) -> Result:
 
 
 def read_results(folder: str | Path) -> pd.DataFrame:
-    """Read all results of a folder, one row per `*.json` file.
+    """Read all results in a folder into a table with one row per `*.json` file.
 
-    The columns are the attributes of `Result`, and `file`, the file's name. An empty folder gives
+    The columns are the attributes of `Result` and `file`, the file name. An empty folder yields
     an empty table.
 
     Raises
     ------
     InputError
-        The folder does not exist, a JSON file is not a result, or two files contain the same
-        result.
+        If the folder does not exist, if a JSON file is not a result, or if two files contain the
+        same result.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -176,17 +176,18 @@ def read_results(folder: str | Path) -> pd.DataFrame:
 
 
 def average_over_seeds(results: pd.DataFrame) -> pd.DataFrame:
-    """Average results of trainings that differ only in the seed.
+    """Average the results of training runs that differ only in the seed.
 
-    These share the model, number of artists, dataset, label, metric and variant. Results without
-    a seed (of the released weights, for example) or with the seed of another such result are not
-    averaged, nor are those that they would be averaged with.
+    Results are averaged if they share the protocol, metric, dataset, label, model, number of
+    artists and variant. A result without a seed (from released weights, for example) is never
+    averaged. If two results of such a group have the same seed, none of the group is averaged.
 
     Returns
     -------
     pandas.DataFrame
-        As `results`, and `over`: what the standard deviation `spread` is over, "3 seeds" or
-        "10 trials". `n_songs` is the smallest of the averaged results.
+        The columns of `results` and `over`, which states what the standard deviation `spread` was
+        computed over, such as "3 seeds" or "10 trials". `n_songs` is the minimum over the averaged
+        results.
     """
     rows = []
     same = ["protocol", "metric", "dataset", "label", "model", "artists", "variant"]
@@ -209,12 +210,12 @@ def average_over_seeds(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def format_with_deviation(value: float, deviation: float, digits: int = 4) -> str:
-    """Format a value as "mean ± standard deviation", or alone if the latter is NaN."""
+    """Format as "value ± deviation", or as the value alone if the deviation is NaN."""
     return f"{value:.{digits}f}" + ("" if pd.isna(deviation) else f" ± {deviation:.{digits}f}")
 
 
 def merge_names(names: Iterable[str]) -> str:
-    """Merge names that differ only after their last underscore; join others by spaces.
+    """Merge names that differ only after their last underscore; join any others with spaces.
 
     Examples
     --------

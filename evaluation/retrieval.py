@@ -1,4 +1,4 @@
-"""Retrieval: each track is a query for the tracks of its genre (ismir2018, section 5, Table 1)."""
+"""Retrieval of tracks that share the query track's genre (ismir2018, section 5, Table 1)."""
 
 import numpy as np
 import pandas as pd
@@ -11,20 +11,19 @@ from evaluation.similarity import ranked_blocks
 
 
 def average_precision(relevant: ArrayLike) -> float | np.ndarray:
-    """Compute the average precision (AP) of one ranking or of several.
+    """Compute the average precision (AP) of one or more rankings.
 
-    AP is the sum of precision@k over the ranks k of relevant items, divided by the number of
-    relevant items.
+    AP is the mean of precision@k over the ranks k of the relevant items.
 
     Parameters
     ----------
     relevant : (n,) or (q, n) bool
-        Whether the item at each rank is relevant, best rank first.
+        Whether the item at each rank is relevant, starting with the best rank.
 
     Returns
     -------
     float, or (q,) float64
-        In (0, 1]; NaN where no item is relevant.
+        AP in (0, 1]; NaN if no item is relevant.
 
     Examples
     --------
@@ -34,7 +33,7 @@ def average_precision(relevant: ArrayLike) -> float | np.ndarray:
     relevant = np.asarray(relevant, dtype=bool)
     rows = np.atleast_2d(relevant)
     count = np.count_nonzero(rows, axis=1)
-    # Only the relevant items, which are few: their row and their rank in it, from 0.
+    # Few items are relevant, so only their rows and ranks (from 0) are processed.
     row, rank = np.divmod(np.flatnonzero(rows), max(1, rows.shape[1]))
     hits = np.arange(1, len(row) + 1) - np.repeat(np.cumsum(count) - count, count)
     total = np.bincount(row, hits / (rank + 1), minlength=len(rows))
@@ -43,26 +42,26 @@ def average_precision(relevant: ArrayLike) -> float | np.ndarray:
 
 
 def average_precisions(features: ArrayLike, labels: ArrayLike) -> np.ndarray:
-    """Compute the AP of each track as a query for the tracks with its label.
+    """Compute the AP of each track as a query for the other tracks with its label.
 
-    All other tracks are ranked by `evaluation.similarity.ranked_blocks`: exactly, ties in row
-    order, and in bounded memory for any n.
+    `evaluation.similarity.ranked_blocks` ranks all other tracks. The ranking is exact, ties are in
+    row order, and memory use is bounded for any n.
 
     Parameters
     ----------
     features : (n, d) float
         One finite vector per track.
     labels : (n,)
-        The label of each track, such as its genre; any hashable type.
+        One label per track, such as its genre, of any hashable type.
 
     Returns
     -------
     (n,) float64
-        In (0, 1]; NaN for a track whose label no other track has.
+        AP in (0, 1]; NaN if no other track has the query's label.
     """
     features, labels = check_labelled_features(features, labels, "retrieval")
     codes, _ = pd.factorize(labels)
-    codes = codes.astype(np.min_scalar_type(codes.max()))  # small integers are looked up faster
+    codes = codes.astype(np.min_scalar_type(codes.max()))  # indexing small integers is faster
 
     def query_precision(query: int, ranking: np.ndarray) -> float:
         return float(average_precision(codes[ranking] == codes[query]))
@@ -78,8 +77,8 @@ def average_precisions(features: ArrayLike, labels: ArrayLike) -> np.ndarray:
 def mean_average_precision(features: ArrayLike, labels: ArrayLike) -> float:
     """Compute the mean average precision (MAP), the mean of `average_precisions`.
 
-    A track whose label no other track has is not a query, because no item is relevant; it
-    remains an item in the rankings of the others.
+    A track whose label is unique is not used as a query, because no item would be relevant, but
+    it is still ranked for the other queries.
 
     Examples
     --------
@@ -96,9 +95,9 @@ def mean_average_precision(features: ArrayLike, labels: ArrayLike) -> float:
 
 
 def mean_by_label(scores: ArrayLike, labels: ArrayLike) -> pd.Series:
-    """Return the mean of `scores` (n,) over the tracks of each label, sorted by label.
+    """Return the mean of `scores` (n,) per label, sorted by label.
 
-    Scores may be APs, or `predicted == truth` for the accuracy of each genre (ismir2018,
-    Figure 5). NaN is left out.
+    Scores may be APs, or `predicted == truth` to obtain the accuracy per genre (ismir2018,
+    Figure 5). NaN scores are ignored.
     """
     return pd.Series(np.asarray(scores, dtype=np.float64)).groupby(np.asarray(labels)).mean()

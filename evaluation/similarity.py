@@ -1,4 +1,4 @@
-"""Cosine ranking, the base of retrieval and k-NN (ismir2018, section 5)."""
+"""Ranking by cosine similarity, used by retrieval and k-NN (ismir2018, section 5)."""
 
 from collections.abc import Callable, Iterator
 
@@ -6,17 +6,18 @@ import numpy as np
 
 from common.parallel import map_in_threads
 
-# Cosines are compared at 10 decimals. The rounding error of a float64 matrix product is about
-# 1e-15 and differs between BLAS builds and block sizes, so equal cosines would not be ties.
+# Cosines are rounded to 10 decimals before they are compared. The rounding error of a float64
+# matrix product is about 1e-15 and varies with the BLAS build and the block size, so without
+# rounding, equal cosines would not tie.
 STEPS_PER_UNIT = 1e10
 
-# Number of cosines in a block: 128 MiB per block, one block per core at a time.
+# Number of cosines per block. A block takes 128 MiB, and each core processes one at a time.
 BLOCK_CELLS = 2**24
 
 
 def unit_rows(features: np.ndarray) -> np.ndarray:
-    """Return `features` (n, d) float64 with rows of Euclidean length 1; zero rows stay zero."""
-    # Dividing by the largest entry first prevents overflow and underflow of the squares.
+    """Scale the rows of `features` (n, d) float64 to unit Euclidean length; zero rows stay zero."""
+    # Dividing by the largest entry first keeps the squares from overflowing or underflowing.
     largest = np.abs(features).max(axis=1, keepdims=True)
     features = features / np.where(largest > 0, largest, 1)
     length = np.linalg.norm(features, axis=1, keepdims=True)
@@ -30,25 +31,27 @@ def ranked_blocks(
     k: int | None = None,
     metric: Callable[[int, np.ndarray], float] | None = None,
 ) -> Iterator[tuple[slice, np.ndarray]]:
-    """Rank items by their cosine with each query, one block of queries at a time.
+    """Rank items by their cosine similarity to each query, one block of queries at a time.
 
-    Cosines are float64 and rounded to 10 decimals; ties rank in row order. A zero vector has
-    cosine 0 with every vector. Each core ranks one block at a time; blocks are yielded in order.
+    Cosines are float64 and rounded to 10 decimals; ties are ranked in row order. The cosine of a
+    zero vector with any vector is 0. Each core ranks one block at a time; blocks are yielded in
+    order.
 
     Parameters
     ----------
     queries, items : (q, d) and (m, d) float64, finite
-        Without items, the queries are the items, and each is left out of its own ranking.
+        If `items` is omitted, the queries are ranked against each other, and each query is left
+        out of its own ranking.
     k : int, optional
         Length of the rankings; by default, all items are ranked.
     metric : callable, optional
-        Function of the row number of a query and its ranking. If given, its values are yielded
-        in place of the rankings. It is called while the ranking is in the CPU's cache.
+        Function that takes the row number of a query and its ranking. If provided, its values are
+        yielded instead of the rankings. It is called while the ranking is in the CPU cache.
 
     Yields
     ------
     rows : slice
-        The queries of the block.
+        Rows of the queries in the block.
     ranking : (len(block), k) int64, or (len(block),) values of `metric`
         Row numbers of the items, nearest first.
     """
@@ -77,14 +80,14 @@ def ranked_blocks(
 def nearest_neighbours(
     queries: np.ndarray, items: np.ndarray | None = None, *, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the k nearest items to each query, ranked as in `ranked_blocks`.
+    """Return the k items nearest to each query, ranked as in `ranked_blocks`.
 
     Parameters
     ----------
     queries, items
         As in `ranked_blocks`.
     k : int
-        From 1 to the number of items, minus one without `items`.
+        Number of neighbours, from 1 to the number of items (minus one if `items` is omitted).
 
     Returns
     -------
@@ -98,10 +101,10 @@ def nearest_neighbours(
 
 
 def _sort_keys(cosines: np.ndarray, row_bits: int) -> np.ndarray:
-    """(m,) int64 that sort by falling cosine, ties by row number, for m up to 5e8.
+    """Return (m,) int64 keys that sort by decreasing cosine, then row number, for m up to 5e8.
 
-    The rounded cosine and the row number share one integer, the row number in the low bits, so
-    any sort is stable. This is several times as fast as a stable argsort.
+    Each key packs the rounded cosine and, in the low bits, the row number, so any sorting
+    algorithm breaks ties by row. This is several times faster than a stable argsort.
     """
     keys = np.rint(-STEPS_PER_UNIT * cosines).astype(np.int64)
     keys <<= row_bits

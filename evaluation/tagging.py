@@ -1,9 +1,10 @@
-"""Auto-tagging and genre transfer on fixed features (arxiv2017, Tables 1 and 2).
+"""Auto-tagging and genre transfer with fixed features (arxiv2017, Tables 1 and 2).
 
 On MagnaTagATune, a network with two fully connected layers and sigmoid outputs predicts tags; the
-metric is the area under each tag's ROC curve. On GTZAN, logistic regression and networks predict
-the genre. The features are fixed and small enough for scikit-learn's networks. Early stopping is
-implemented here because scikit-learn's takes its validation tracks from the training tracks.
+metric is the area under each tag's ROC curve. On GTZAN, logistic regression and neural networks
+predict the genre. The features are fixed and small enough for scikit-learn's networks. Early
+stopping is implemented here because scikit-learn would take the validation tracks from the
+training tracks.
 """
 
 import numpy as np
@@ -18,19 +19,19 @@ from threadpoolctl import threadpool_limits
 from common.errors import InputError
 from evaluation.feature_checks import check_features, check_subsets
 
-# Units of the two hidden layers of the tag network; the paper does not give them.
+# Units in the two hidden layers of the tag network, which the paper does not specify.
 HIDDEN = (512, 512)
 
-# Candidates of `transfer_accuracies`, the first wins ties: inverse strengths of the L2 penalty,
-# and units of the hidden layers.
+# Candidates for `transfer_accuracies`: inverse strength of the L2 penalty, and units per hidden
+# layer. If several candidates tie, the first wins.
 PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0)
 NETWORKS = ((64,), (256,), (256, 256))
 
-# Probabilities are clipped by this, as in Keras, so that every loss is finite.
+# Probabilities are clipped to [CLIP, 1 - CLIP], as in Keras, so that every loss is finite.
 CLIP = 1e-7
 
-# The matrices are so small that threads cost more time than they save, and results would depend
-# on the number of threads.
+# For matrices this small, threads cost more time than they save, and results would depend on the
+# number of threads.
 one_thread = threadpool_limits.wrap(limits=1)
 
 # ---------------------------------------------------------------- tags
@@ -42,13 +43,13 @@ def score_tags(probabilities: ArrayLike, tags: ArrayLike) -> tuple[np.ndarray, n
     Parameters
     ----------
     probabilities : (n, t) float, finite
-        Scores that are higher for likelier tags; only their order counts.
+        Scores that are higher for likelier tags; only their order matters.
     tags : (n, t) of 0 and 1
 
     Returns
     -------
     auc, average_precision : (t,) float64
-        NaN for tags that no track has, or all have.
+        NaN for tags that apply to no track or to every track.
     """
     scores, tags = check_features(probabilities, "tagging, predictions"), np.asarray(tags, bool)
     evaluated = np.flatnonzero(tags.any(axis=0) & ~tags.all(axis=0))
@@ -75,18 +76,19 @@ def predict_tags(
     epochs: int = 200,
     patience: int = 8,
 ) -> np.ndarray:
-    """Train a network to predict tags, and return the probabilities for the test tracks.
+    """Train a network to predict tags, and return the tag probabilities of the test tracks.
 
-    Features are standardised by the training tracks; fully connected layers with ReLU, one
-    sigmoid per tag; binary cross-entropy, Adam 1e-3, batch size 200. Training ends after
-    `patience` epochs without a lower validation loss, and the best weights are used.
+    Features are standardised with the statistics of the training tracks. The network has fully
+    connected ReLU layers and one sigmoid output per tag, and is trained with binary cross-entropy
+    and Adam (learning rate 1e-3, batch size 200). Training ends after `patience` epochs without a
+    lower validation loss, and the best weights are used.
 
     Parameters
     ----------
     train, valid : (n, d) float features, finite; (n, t) tags of 0 and 1, t >= 2
     test_x : (q, d) float, finite
     hidden : tuple of int
-        Units of each hidden layer.
+        Number of units in each hidden layer.
 
     Returns
     -------
@@ -115,14 +117,14 @@ def transfer_accuracies(
     *,
     seed: int = 0,
 ) -> dict[str, float]:
-    """Train genre classifiers on features, and return their test accuracies.
+    """Train genre classifiers on fixed features, and return their test accuracies.
 
     The paper tries logistic regression and several neural networks without listing them. Here,
-    the penalty of the regression (`PENALTIES`) and the size of the network (`NETWORKS`) are those
-    with the best validation accuracy. Networks are trained as in `predict_tags`, with a softmax.
+    the regression penalty (`PENALTIES`) and the network size (`NETWORKS`) are chosen by validation
+    accuracy. Networks are trained as in `predict_tags`, but with a softmax output.
 
-    A label that is not in the train subset cannot be predicted: such a test track counts as an
-    error, such a validation track is left out.
+    A label that does not occur in the train subset cannot be predicted: test tracks with such a
+    label count as errors, and validation tracks with such a label are left out.
 
     Parameters
     ----------
@@ -131,8 +133,8 @@ def transfer_accuracies(
     Returns
     -------
     dict
-        Accuracy of "logistic regression", of "neural network", and of "best": the one of the two
-        with the better validation accuracy (ties: the first).
+        Accuracy of "logistic regression", of "neural network", and of "best", whichever of the two
+        has the higher validation accuracy (logistic regression if they tie).
     """
     features, (train_y, valid_y, test_y) = check_subsets(train, valid, test, "transfer")
     train_x, valid_x, test_x = _standardise("transfer", *features)
@@ -148,15 +150,15 @@ def transfer_accuracies(
 
 
 def _best(models: list, valid: tuple[np.ndarray, np.ndarray]):
-    """Return the first model with the best validation accuracy."""
+    """Return the model with the highest validation accuracy, the first if several tie."""
     return max(models, key=lambda model: model.score(*valid))
 
 
-# ---------------------------------------------------------------- both
+# ---------------------------------------------------------------- tags and genre
 
 
 def _standardise(name: str, train_x: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
-    """All standardised in each dimension by the training tracks, as float32."""
+    """Standardise each dimension with the training statistics, and return float32 arrays."""
     if not np.ptp(train_x, axis=0).any():
         raise InputError(
             f"{name}, train subset: all tracks have the same features; extract them again"
@@ -174,15 +176,15 @@ def _fit_network(
     epochs: int = 200,
     patience: int = 8,
 ) -> MLPClassifier:
-    """Train a network, and restore the weights with the lowest validation loss.
+    """Train a network and restore the weights with the lowest validation loss.
 
-    Targets are class numbers (n,), from 0 to the largest in `train`, or tags (n, t).
+    Targets are class numbers (n,), from 0 to the largest in `train`, or binary tags (n, t).
     """
     network = MLPClassifier(
         hidden,
         alpha=0,  # early stopping is the only regulariser
         batch_size=min(200, len(train[0])),
-        # A generator: with an int, every call of partial_fit would shuffle in the same order.
+        # With an int instead of a generator, every partial_fit call would use the same order.
         random_state=check_random_state(seed),
     )
     tags = train[1].ndim == 2
@@ -205,7 +207,10 @@ def _fit_network(
 
 
 def _cross_entropy(probabilities: np.ndarray, targets: np.ndarray) -> float:
-    """Mean over tracks for class numbers (n,); over tracks and tags for tags (n, t)."""
+    """Average the cross-entropy over tracks for targets (n,), or over tracks and tags for (n, t).
+
+    Targets (n,) are class numbers; targets (n, t) are binary tags.
+    """
     probabilities = np.clip(probabilities.astype(np.float64), CLIP, 1 - CLIP)
     if targets.ndim == 1:
         return float(-np.log(probabilities[np.arange(len(targets)), targets]).mean())

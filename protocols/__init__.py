@@ -1,1 +1,1 @@
-"""The protocols of `evaluate.py`: from files to printed and saved results."""
+"""Evaluation protocols of `evaluate.py`, from input files to printed and saved results."""

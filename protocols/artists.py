@@ -1,6 +1,6 @@
-"""Protocols of artist recognition, and LDA features (arxiv2017).
+"""Artist recognition protocols and the LDA projection of features (arxiv2017).
 
-Systems and metrics are imported inside the functions, so that --help does not wait for them.
+Recognition systems and metrics are imported inside the functions, so that --help stays fast.
 """
 
 import argparse
@@ -25,7 +25,7 @@ RECOGNITION = {
     "identification": "Compute the accuracy of identification: which artist is a track by?",
 }
 
-# The paper's settings, under the names that results record.
+# The paper's settings, keyed by the names used in result files.
 PAPER_SETTINGS = {"enrol": 15, "tests": 5, "relevance": 16.0}
 
 
@@ -43,54 +43,64 @@ def _add_recognition_arguments(parser: argparse.ArgumentParser) -> None:
     add_features_and_split(
         parser,
         label="artist",
-        features_help="feature file of the tracks; with --scorer llr, the i-vector extractor "
+        features_help="feature file of the tracks; with --scorer llr, the i-vector extractor file "
         "ivector.h5",
-        split_help="split of artists that were not trained on",
+        split_help="split whose artists are disjoint from the training artists",
     )
     cli.add_count(
         parser,
         "--enrol-tracks",
         PAPER_SETTINGS["enrol"],
-        "enrolment tracks per artist",
+        "number of enrolment tracks per artist",
         old="--enrol",
     )
     cli.add_count(
-        parser, "--test-tracks", PAPER_SETTINGS["tests"], "test tracks per artist", old="--tests"
+        parser,
+        "--test-tracks",
+        PAPER_SETTINGS["tests"],
+        "number of test tracks per artist",
+        old="--tests",
     )
     cli.add_count(
-        parser, "--trials", 1, "number of random draws of enrolment and test tracks to average"
+        parser,
+        "--trials",
+        1,
+        "number of random draws of enrolment and test tracks to average over",
     )
     parser.add_argument(
         "--one-shot",
         action="store_true",
-        help="additional evaluation with 1, 2, 5 and 10 enrolment tracks per artist",
+        help="also evaluate with 1, 2, 5 and 10 enrolment tracks per artist",
     )
     parser.add_argument(
         "--scorer",
         choices=("cosine", "plda", "llr"),
         default="cosine",
-        help="scoring function: cosine or PLDA of features, or log-likelihood ratio of a GMM-UBM",
+        help="scoring function: cosine similarity or PLDA on features, or the log-likelihood ratio "
+        "of a GMM-UBM",
     )
     parser.add_argument(
         "--train",
         nargs=2,
         type=Path,
         metavar=("FEATURES.h5", "SPLIT.csv"),
-        help="features and split that PLDA is trained on: the training tracks of the weights",
+        help="feature file and split to train PLDA on, normally the tracks that the network was "
+        "trained on",
     )
     _add_max_train_artists(parser)
     cli.add_count(
         parser,
         "--lda-dimensions",
         None,
-        "dimensions of the LDA before PLDA (default: no LDA)",
+        "number of dimensions after the LDA that precedes PLDA (default: no LDA)",
         old="--lda",
     )
     parser.add_argument(
         "--fuse",
         dest="fusion",
         choices=("early", "late"),
-        help="fusion of two features: early concatenates them, late averages their scores",
+        help="how to fuse two feature files: early concatenates the features, late averages the "
+        "scores",
     )
     parser.add_argument(
         "--with",
@@ -98,16 +108,20 @@ def _add_recognition_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="FEATURES.h5",
-        help="feature file to fuse with; for PLDA, followed by that of the training tracks",
+        help="feature file to fuse with; with --scorer plda, followed by the corresponding feature "
+        "file of the training tracks",
     )
     parser.add_argument(
-        "--cache", type=Path, metavar="CACHE.h5", help="mel cache of the tracks, for --scorer llr"
+        "--cache",
+        type=Path,
+        metavar="CACHE.h5",
+        help="mel cache of the tracks, required by --scorer llr",
     )
     parser.add_argument(
         "--relevance",
         type=cli.positive_float,
         default=PAPER_SETTINGS["relevance"],
-        help="relevance factor of the MAP adaptation, for --scorer llr",
+        help="relevance factor for MAP adaptation, used by --scorer llr",
     )
     add_result_options(parser)
 
@@ -117,19 +131,19 @@ def _add_max_train_artists(parser: argparse.ArgumentParser) -> None:
         parser,
         "--max-train-artists",
         None,
-        "number of training artists, in the order of the training split (default: all)",
+        "maximum number of training artists, taken in training split order (default: all)",
         old="--train-artists",
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class SystemOptions:
-    """How tracks are scored: the options of a recognition system.
+    """Options of a recognition system, which determine how tracks are scored.
 
     Raises
     ------
     argparse.ArgumentError
-        Options that cannot be combined.
+        If options are missing or cannot be combined.
     """
 
     scorer: str
@@ -166,8 +180,8 @@ class SystemOptions:
                 raise argparse.ArgumentError(None, message)
 
     def record(self) -> dict:
-        """Return the settings that determine a result, under the names that results record."""
-        # A file that is not given is recorded as null; those that are given are in the inputs.
+        """Return the settings that determine a result, keyed by the names used in result files."""
+        # A file that was not specified is recorded as null; other files are among the inputs.
         files = {"train": self.train, "other": self.other_features, "cache": self.cache}
         return {
             "scorer": self.scorer,
@@ -193,16 +207,16 @@ def evaluate_recognition(
     result_path: Path | None,
     **system_options,
 ) -> None:
-    """Enrol artists by some of their tracks, and recognise them in others.
+    """Enrol each artist with a number of tracks and recognise the artist in further tracks.
 
-    `protocol` is "verification" (equal error rate) or "identification" (accuracy); for
-    `system_options` see `SystemOptions`.
+    `protocol` is "verification" (equal error rate) or "identification" (accuracy);
+    `system_options` are the attributes of `SystemOptions`.
 
     Raises
     ------
     InputError
-        Files that are wrong or do not belong together, an artist of the split that was trained
-        on, or one with too few tracks.
+        If a file is invalid, if the files do not belong together, or if an artist in the split was
+        used for training or has too few tracks.
     """
     options = SystemOptions(**system_options)
     from recognition import systems, verification
@@ -263,18 +277,24 @@ def _add_lda_arguments(parser: argparse.ArgumentParser) -> None:
         "train_features",
         metavar="TRAIN_FEATURES.h5",
         type=Path,
-        help="feature file of the training tracks of the weights",
+        help="feature file of the tracks that the network was trained on",
     )
     parser.add_argument(
-        "train_split", metavar="TRAIN_SPLIT.csv", type=Path, help="split of the training tracks"
+        "train_split",
+        metavar="TRAIN_SPLIT.csv",
+        type=Path,
+        help="split that lists the training tracks",
     )
     parser.add_argument(
         "features", metavar="FEATURES.h5", type=Path, help="feature file to project"
     )
     parser.add_argument(
-        "--out", type=Path, required=True, help="feature file to write, of the projected features"
+        "--out",
+        type=Path,
+        required=True,
+        help="feature file to write the projected features to",
     )
-    cli.add_count(parser, "--dimensions", 100, "dimensions after the projection")
+    cli.add_count(parser, "--dimensions", 100, "number of dimensions after the projection")
     _add_max_train_artists(parser)
 
 
@@ -287,7 +307,7 @@ def project_by_lda(
     dimensions: int,
     max_train_artists: int | None,
 ) -> None:
-    """Project a feature file by LDA, fitted to the artists of the training tracks."""
+    """Project a feature file with an LDA fitted to the artists of the training tracks."""
     from evaluation.projection import fit_lda
 
     train = read_training_tracks(train_features, train_split, max_train_artists)
@@ -311,7 +331,7 @@ def project_by_lda(
 
 
 def _lda_inputs(train: LabelledTracks, original: Features, dimensions: int) -> dict:
-    """Return the inputs of projected features: the original ones, and the training tracks."""
+    """Return the inputs of the projected features: the original inputs and the training tracks."""
     weights = original.inputs.get("weights", {})
     rows = train.split[["track_id", "artist"]].itertuples(index=False)
     return {

@@ -1,7 +1,8 @@
-"""Protocols that evaluate features by a label of each track: its genre, artist or tags.
+"""Protocols that evaluate features against track labels: genre, artist or tags.
 
-Each protocol is a function from tracks, a label column and its options to an `Evaluation`.
-Metrics are imported inside the functions, so that --help does not wait for scikit-learn.
+Each protocol is a function that takes tracks, a label column and its own options, and returns an
+`Evaluation`. Metrics are imported inside the functions, so that --help does not wait for
+scikit-learn.
 """
 
 import argparse
@@ -29,8 +30,8 @@ from protocols.shared import (
 )
 
 K = 20  # number of neighbours in the paper
-LINEAR_TRIALS = 10  # number of trainings in the paper
-RECORDED_NAMES = {"max_labels": "first"}  # settings that results record under another name
+LINEAR_TRIALS = 10  # number of training runs in the paper
+RECORDED_NAMES = {"max_labels": "first"}  # settings with a different name in result files
 
 Protocol = Callable[..., Evaluation]
 
@@ -59,7 +60,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     parser = add("linear", evaluate_linear, paper_settings={"trials": LINEAR_TRIALS})
     add_trials(parser, LINEAR_TRIALS)
     add_trials(add("transfer", evaluate_transfer), 1)
-    # A track without tags counts too.
+    # Tracks without tags are evaluated too.
     add_trials(add("tagging", evaluate_tagging, label="tags", needs_label=False), 1)
     add("genre", evaluate_genre, features="mtn_gs_0")
     parser = add("tsne", evaluate_tsne)
@@ -67,7 +68,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         parser,
         "--max-labels",
         None,
-        "number of labels to show, the first of the split (default: all)",
+        "maximum number of labels to show, in split order (default: all)",
         old="--first",
     )
     add_perplexity_option(parser)
@@ -86,16 +87,16 @@ def _run_protocol(
     needs_label: bool = True,
     **settings,
 ) -> None:
-    """Evaluate the features of a split, unless the result exists; print and save the result.
+    """Evaluate features on a split, and print and save the result unless it already exists.
 
     Parameters
     ----------
     paper_settings
-        The paper's values of settings. Other values are named in the result.
+        Values that the paper uses. The result names each setting that differs from them.
     needs_label
         Whether tracks without a label are left out.
     settings
-        The options of this protocol alone.
+        Options specific to this protocol.
     """
     tracks = read_labelled_tracks(features, split, label if needs_label else None)
     recorded = {RECORDED_NAMES.get(key, key): value for key, value in settings.items()}
@@ -121,7 +122,7 @@ def _run_protocol(
 
 
 def _accuracy_by_label(correct: np.ndarray, truth: np.ndarray) -> dict:
-    """Return the details with the accuracy of each label (ismir2018, Figure 5)."""
+    """Return result details with the accuracy per label (ismir2018, Figure 5)."""
     from evaluation.retrieval import mean_by_label
 
     accuracies = mean_by_label(correct, truth)
@@ -132,7 +133,7 @@ def _accuracy_by_label(correct: np.ndarray, truth: np.ndarray) -> dict:
 
 
 def evaluate_retrieval(tracks: LabelledTracks, label: str, *, seed: int) -> Evaluation:
-    """Compute the MAP of retrieval, where each track is a query for the tracks of its label."""
+    """Compute the MAP of retrieval, using each track as a query for tracks with its label."""
     from evaluation.retrieval import mean_average_precision
 
     labels = tracks.labels(label)
@@ -142,7 +143,7 @@ def evaluate_retrieval(tracks: LabelledTracks, label: str, *, seed: int) -> Eval
 
 
 def evaluate_knn(tracks: LabelledTracks, label: str, *, k: int, seed: int) -> Evaluation:
-    """Compute the accuracy of k-NN on the test tracks."""
+    """Compute the accuracy of a k-NN classifier on the test tracks."""
     from evaluation.classification import knn_predict
 
     train, _, (test, truth) = tracks.subsets(tracks.labels(label))
@@ -153,7 +154,7 @@ def evaluate_knn(tracks: LabelledTracks, label: str, *, k: int, seed: int) -> Ev
 
 
 def evaluate_linear(tracks: LabelledTracks, label: str, *, trials: int, seed: int) -> Evaluation:
-    """Compute the accuracy of a linear softmax layer on the test tracks, mean over trials."""
+    """Compute the mean accuracy of a linear softmax layer on the test tracks over all trials."""
     from evaluation.classification import linear_softmax
 
     train, valid, test = tracks.subsets(tracks.labels(label))
@@ -166,7 +167,7 @@ def evaluate_linear(tracks: LabelledTracks, label: str, *, trials: int, seed: in
 
 
 def evaluate_transfer(tracks: LabelledTracks, label: str, *, trials: int, seed: int) -> Evaluation:
-    """Compute the test accuracy of logistic regression or a network, chosen by validation."""
+    """Compute the test accuracy of a logistic regression or network, chosen by validation."""
     from evaluation.tagging import transfer_accuracies
 
     subsets = tracks.subsets(tracks.labels(label))
@@ -180,9 +181,9 @@ def evaluate_transfer(tracks: LabelledTracks, label: str, *, trials: int, seed: 
 
 
 def evaluate_tagging(tracks: LabelledTracks, label: str, *, trials: int, seed: int) -> Evaluation:
-    """Compute the area under the ROC curve of each tag, predicted by a network, and their mean.
+    """Compute the area under the ROC curve for each tag predicted by a network, and the mean.
 
-    Tags that no test track has, or all have, are left out.
+    Tags that apply to no test track or to every test track are left out.
     """
     from evaluation.tagging import predict_tags, score_tags
 
@@ -216,10 +217,11 @@ def evaluate_tagging(tracks: LabelledTracks, label: str, *, trials: int, seed: i
 
 
 def evaluate_genre(tracks: LabelledTracks, label: str, *, seed: int) -> Evaluation:
-    """Compute log loss and macro F1 of class probabilities on the test tracks (agf2018).
+    """Compute the log loss and macro F1 of class probabilities on the test tracks (agf2018).
 
-    The feature file must contain the probabilities of networks that were trained on these labels.
-    A test track with a label that is not one of their classes has no finite loss and is left out.
+    The feature file must contain class probabilities from networks trained on this label. Test
+    tracks whose label is not among the networks' classes would have infinite loss and are left
+    out.
     """
     from evaluation import classification
 
@@ -249,10 +251,10 @@ def evaluate_genre(tracks: LabelledTracks, label: str, *, seed: int) -> Evaluati
 def evaluate_tsne(
     tracks: LabelledTracks, label: str, *, max_labels: int | None, perplexity: float, seed: int
 ) -> Evaluation:
-    """Map tracks to the plane by t-SNE for `evaluate.py figures`, and compute the divergence.
+    """Map tracks to the plane with t-SNE for `evaluate.py figures` and compute the divergence.
 
-    arxiv2017 shows the tracks of 22 artists, and GTZAN's genres, by features of the model of 5,000
-    artists after LDA.
+    arxiv2017 shows the tracks by 22 artists, and the GTZAN genres, using the LDA-projected
+    features of the 5,000-artist model.
     """
     from evaluation.projection import fit_tsne
 

@@ -1,4 +1,4 @@
-"""Commands that present results and features: tables, figures, reports and pages.
+"""Commands that present results and features as tables, figures, reports and HTML pages.
 
 The modules of `report` are imported inside the functions, so that --help does not wait for
 Matplotlib.
@@ -18,9 +18,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     _add_explore(commands)
     example = "groups/demo_genres.h5 splits/demo_genres.csv --out results/groups"
     parser = add_command(commands, "groups", describe_groups, example)
-    parser.add_argument("groups", metavar="GROUPS.h5", type=Path, help="file of artist groups")
+    parser.add_argument("groups", metavar="GROUPS.h5", type=Path, help="artist group file")
     parser.add_argument(
-        "split", metavar="SPLIT.csv", type=Path, help="split that the groups were made from"
+        "split", metavar="SPLIT.csv", type=Path, help="split that the groups were computed from"
     )
     parser.add_argument(
         "--out", type=Path, required=True, help="folder to write the tables and figures to"
@@ -35,7 +35,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
             "--results",
             type=Path,
             default=Path("results"),
-            help="folder of the files that evaluate.py --json wrote; output is written there too",
+            help="folder with result files from evaluate.py --json; output is written there too",
         )
         if name == "tables":
             parser.add_argument(
@@ -56,49 +56,51 @@ def _add_explore(commands: argparse._SubParsersAction) -> None:
         "--beside",
         type=Path,
         metavar="FEATURES.h5",
-        help="feature file of the same tracks for a second map",
+        help="second feature file of the same tracks, shown as a second map",
     )
     parser.add_argument(
-        "--audio", type=Path, help="folder of the split's paths, to play the tracks"
+        "--audio",
+        type=Path,
+        help="root folder of the audio paths in the split, to make tracks playable",
     )
     parser.add_argument(
         "--label",
         dest="labels",
         nargs="+",
         default=["genre"],
-        help="label columns of the split to colour and filter by",
+        help="label columns of the split by which to colour and filter tracks",
     )
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="PAGE.html", help="page to write"
+        "--out", type=Path, required=True, metavar="PAGE.html", help="HTML page to write"
     )
-    cli.add_count(parser, "--neighbours", 10, "number of nearest tracks to list with a track")
+    cli.add_count(parser, "--neighbours", 10, "number of nearest tracks to list for each track")
     add_perplexity_option(parser)
     cli.add_seed(parser)
 
 
 def write_tables(results: Path, *, paper: str | None) -> None:
-    """Write the tables of the papers as CSV, Markdown and LaTeX, with these results beside them."""
+    """Write the papers' tables as CSV, Markdown and LaTeX, next to the results in a folder."""
     from report import result_tables
 
     result_tables.write_tables(results, paper)
 
 
 def write_figures(results: Path) -> None:
-    """Draw the figures of the papers as PNG and SVG, and print what the missing ones need."""
+    """Draw the papers' figures as PNG and SVG, and print what any missing figures need."""
     from report import figures
 
     figures.write_figures(results)
 
 
 def write_report(results: Path) -> None:
-    """Write one HTML page of all results."""
+    """Write a single HTML page that shows all results."""
     from report import html_report
 
     print(html_report.write_report(results))
 
 
 def describe_groups(groups: Path, split: Path, *, out: Path) -> None:
-    """Write the top genres and artists of each artist group, and a map of groups and genres."""
+    """Write the top genres and artists of each artist group, and draw a genre heat map."""
     from report import group_tables
 
     group_tables.write_groups(groups, split, out)
@@ -116,11 +118,11 @@ def write_explorer_page(
     perplexity: float,
     seed: int,
 ) -> None:
-    """Write a page to see, search and hear tracks: t-SNE maps and nearest neighbours.
+    """Write an HTML page for browsing tracks: t-SNE maps, nearest neighbours, search and playback.
 
-    The page is one file that a browser opens without a server or network. With two
-    feature files, there are two maps of the same tracks, for example by the basic and the siamese
-    model.
+    The page is a single file that a browser opens without a server or network connection. With two
+    feature files, it shows two maps of the same tracks, for example one for the basic and one for
+    the siamese model.
     """
     from evaluation.labelled_tracks import read_labelled_tracks
     from evaluation.projection import fit_tsne

@@ -1,4 +1,4 @@
-"""What the protocols share: subcommands, options, and how a result is printed and saved."""
+"""Subcommand, option and result-saving helpers shared by the protocols."""
 
 import argparse
 import inspect
@@ -21,10 +21,10 @@ def add_command(
     example: str,
     text: str | None = None,
 ) -> argparse.ArgumentParser:
-    """Add a subcommand of `evaluate.py` that calls `run` with its options as arguments.
+    """Add an `evaluate.py` subcommand that calls `run` with the parsed options as arguments.
 
-    `example` is what follows the name in an example; `text` is the help, by default the docstring
-    of `run`.
+    `example` contains the arguments of the example shown in the help; `text` is the help text, by
+    default the docstring of `run`.
     """
     text = inspect.cleandoc(text or run.__doc__ or "")
     parser = commands.add_parser(
@@ -46,37 +46,37 @@ def add_features_and_split(
     features_help: str = "feature file of the tracks",
     split_help: str = "split of the tracks",
 ) -> None:
-    """Add the feature file and the split to evaluate, and the label column if it has a default."""
+    """Add the feature file and split arguments, and a --label option if `label` has a default."""
     parser.add_argument("features", metavar="FEATURES.h5", type=Path, help=features_help)
     parser.add_argument("split", metavar="SPLIT.csv", type=Path, help=split_help)
     if label:
-        parser.add_argument("--label", default=label, help="label column of the split")
+        parser.add_argument("--label", default=label, help="label column in the split")
 
 
 def add_result_options(parser: argparse.ArgumentParser) -> None:
-    """Add --json and --seed."""
+    """Add the --json and --seed options."""
     parser.add_argument(
         "--json",
         dest="result_path",
         type=Path,
         metavar="RESULT.json",
-        help="result file to write; a result made from the same inputs is not computed again",
+        help="result file to write; an existing result with the same inputs is not recomputed",
     )
     cli.add_seed(parser)
 
 
 def add_perplexity_option(parser: argparse.ArgumentParser) -> None:
-    """Add --perplexity."""
+    """Add the --perplexity option."""
     parser.add_argument(
         "--perplexity",
         type=cli.positive_float,
         default=30.0,
-        help="perplexity of t-SNE, approximately the number of neighbours of a track",
+        help="t-SNE perplexity, roughly the number of neighbours considered per track",
     )
 
 
 def is_complete(result_path: Path | None, inputs: dict) -> bool:
-    """Return whether the result file was made from `inputs`; if so, print its metric."""
+    """Return whether the result file was computed from `inputs`; if so, print its metric."""
     if not result_path or not result_path.exists():
         return False
     result = results.read_result(result_path)
@@ -90,10 +90,10 @@ def is_complete(result_path: Path | None, inputs: dict) -> bool:
 def save_evaluation(
     evaluation: Evaluation, description: dict, inputs: dict, result_path: Path | None
 ) -> None:
-    """Print an evaluation, its metric in the last line, and write it if there is a `result_path`.
+    """Print an evaluation, with the metric on the last line, and save it if a path is specified.
 
-    `description` has the attributes dataset, features, variant, model, artists and seed of
-    `evaluation.results.Result`; `inputs` includes the settings, with the protocol and label.
+    `description` contains the attributes dataset, features, variant, model, artists and seed of
+    `evaluation.results.Result`; `inputs` includes the settings, among them protocol and label.
     """
     settings = inputs["settings"]
     for line in evaluation.format_details():
@@ -118,7 +118,7 @@ def save_evaluation(
 
 
 def format_changes(settings: Mapping, defaults: Mapping) -> str:
-    """Return the settings that differ from their defaults, as "name=value name=value"."""
+    """Format the settings that differ from their defaults as "name=value name=value"."""
     return " ".join(
         f"{name}={settings[name]}"
         for name, default in defaults.items()
