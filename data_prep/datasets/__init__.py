@@ -1,4 +1,4 @@
-"""The datasets: one module per dataset, with its loader, licence, citation and address."""
+"""Supported datasets: one module each, defining its loader, licence, citation and homepage."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from data_prep.datasets.catalog import Catalog, DatasetInfo, Request
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset that script 1 can make a split of."""
+    """A dataset that `1_make_splits.py` can split."""
 
     read_catalog: Callable[[Request], Catalog]
-    about: str  # description in one line
+    about: str  # one-line description
     info: DatasetInfo
 
 

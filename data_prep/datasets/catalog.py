@@ -1,4 +1,4 @@
-"""What the loaders of all datasets share: options, result, and checks of lists and tags."""
+"""Code shared by all dataset loaders: options, results, and checks on lists and tags."""
 
 import contextlib
 import csv
@@ -18,42 +18,42 @@ from data_prep import published_splits
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """Origin and terms of a dataset."""
+    """Source and licence terms of a dataset."""
 
     title: str
-    licence: str  # of the lists and of the audio
+    licence: str  # covers both the lists and the audio
     citation: str = ""  # publication to cite
     homepage: str = ""
-    # Names in `splits/published_files.csv`, which has the addresses and content ids.
+    # List names in `splits/published_files.csv`, which records their URLs and content ids.
     lists: tuple[str, ...] = ()
-    metadata: str = ""  # what --metadata is used for
+    metadata: str = ""  # what to pass as --metadata
 
 
 @dataclass(frozen=True)
 class Request:
-    """Options of a loader; each loader uses those that it needs."""
+    """Options passed to a dataset loader, which uses only those it needs."""
 
-    root: Path  # folder of the audio
-    metadata: Path | None = None  # the dataset's own lists, or a mirror of the published ones
+    root: Path  # audio folder
+    metadata: Path | None = None  # the dataset's own lists, or a mirror of the published lists
     seed: int = 0
-    pattern: str | None = None  # of the paths in a folder of music; None reads the files' tags
-    workers: int = 1  # number of processes
-    max_artists: int | None = None  # None reads all artists
+    pattern: str | None = None  # path pattern for a music folder; None reads the files' tags
+    workers: int = 1  # number of worker processes
+    max_artists: int | None = None  # None means all artists
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """The available tracks of a dataset.
+    """The tracks of a dataset that are available.
 
     Attributes
     ----------
     table
-        One row per track: `track_id`, `path` below the audio folder, `artist` ('' if
+        One row per track: `track_id`, `path` relative to the audio folder, `artist` ('' if
         unknown), labels, and `subset` if the dataset has its own split.
     notes
-        Notes for the user, one line each.
+        One-line notes for the user.
     missing
-        Number of listed tracks whose audio file does not exist.
+        Number of listed tracks whose audio file is missing.
     """
 
     table: pd.DataFrame
@@ -62,17 +62,17 @@ class Catalog:
 
 
 def fetch_lists(info: DatasetInfo, request: Request) -> dict[str, Path]:
-    """Return {name: path} of the dataset's published lists, with verified content."""
+    """Verify the dataset's published lists and return them as {name: path}."""
     return {name: published_splits.published_split(name, request.metadata) for name in info.lists}
 
 
 def select_available(table: pd.DataFrame, root: str | Path, notes: Iterable[str] = ()) -> Catalog:
-    """Return the tracks whose audio file exists, with a note on the others.
+    """Return the tracks whose audio files exist, with a note about any that are missing.
 
     Raises
     ------
     InputError
-        `root` is not a folder, or has none of the files.
+        If `root` is not a folder or contains none of the audio files.
     """
     root = Path(root)
     if not root.is_dir():
@@ -97,25 +97,25 @@ def drop_tracks(
     remedy: str,
     name: str = "track_id",
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Drop tracks, and describe them in a note if there are any.
+    """Keep the tracks selected by a mask, and return a note describing any that are dropped.
 
     Parameters
     ----------
     table
         One row per track.
     keep
-        (tracks,) bool mask.
+        (tracks,) bool mask of the tracks to keep.
     source, problem
-        The note is `SOURCE: 3 of 10 tracks are PROBLEM, such as 'ID': left out`.
+        Parts of the note `SOURCE: 3 of 10 tracks are PROBLEM, such as 'ID': left out`.
     remedy
-        End of the error message.
+        Advice that ends the error message.
     name
-        Column that the first dropped track is identified by.
+        Column that identifies the first dropped track in the note.
 
     Raises
     ------
     InputError
-        No track is left.
+        If no tracks remain.
     """
     keep = np.asarray(keep, dtype=bool)
     if keep.all():
@@ -130,8 +130,8 @@ def drop_tracks(
 def find_files(root: str | Path, paths: Iterable[str]) -> np.ndarray:
     """Return a (paths,) bool mask of the files that exist; paths are relative to `root`.
 
-    Each folder is listed once, because a million single checks take minutes on a hard disk
-    or a network file system.
+    Each folder is listed only once, because checking a million files one by one takes minutes
+    on a hard disk or a network file system.
     """
     names_in: dict[str, set[str]] = {}
     exists = []
@@ -153,14 +153,14 @@ def _list_files(folder: str) -> set[str]:
 
 @contextlib.contextmanager
 def list_errors(path: str | Path) -> Iterator[None]:
-    """Turn errors while the list `path` is read into an `InputError` of one line."""
+    """Convert errors raised while reading the list `path` into a one-line `InputError`."""
     try:
         yield
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; check --metadata") from error
     except IsADirectoryError as error:
         raise InputError(f"{path}: is a folder, not a list; check --metadata") from error
-    except (ValueError, csv.Error) as error:  # errors of pandas and of decoding are ValueErrors
+    except (ValueError, csv.Error) as error:  # pandas and decoding errors are ValueErrors
         reason = " ".join(str(error).split())
         raise InputError(
             f"{path}: not a complete UTF-8 table ({reason}); download it again"
@@ -168,14 +168,14 @@ def list_errors(path: str | Path) -> Iterator[None]:
 
 
 def require_columns(table: pd.DataFrame, names: Iterable[str], path: Path, remedy: str) -> None:
-    """Raise `InputError` if the table of the list `path` has no column of one of these names."""
+    """Raise `InputError` if the table read from `path` lacks any of the named columns."""
     missing = [name for name in names if name not in table.columns]
     if missing:
         raise InputError(f"{path}: has no column {', '.join(missing)}; {remedy}")
 
 
 def read_lines(path: str | Path) -> list[str]:
-    """Return the lines of a UTF-8 text file, stripped and without empty ones."""
+    """Return the non-empty lines of a UTF-8 text file, stripped of surrounding white space."""
     try:
         with open(path, encoding="utf-8") as file:
             return [line.strip() for line in file if line.strip()]
@@ -184,36 +184,36 @@ def read_lines(path: str | Path) -> list[str]:
 
 
 def unique_names(ids: Iterable[str], names: Iterable[str]) -> dict[str, str]:
-    """Return {id: label}, with distinct labels for ids that have the same name.
+    """Return {id: label}, with distinct labels for ids that share a name.
 
-    The label is the first name of the id, with single spaces, followed by the id in
-    parentheses if other ids have the same name. An id without a name is its own label.
+    The label is the first name listed for the id, with white space normalised, followed by the
+    id in parentheses if other ids share that name. An id without a name is its own label.
     """
     label: dict[str, str] = {}
     for key, name in zip(ids, names, strict=True):
         label.setdefault(key, " ".join(name.split()) or key)
-    # One pass is not always enough: an artist may be called `A (7)`.
+    # One pass may not be enough, because an artist's actual name may be `A (7)`.
     while (count := Counter(label.values())) and max(count.values()) > 1:
         label = {key: f"{n} ({key})" if count[n] > 1 else n for key, n in label.items()}
     return label
 
 
 def join_tags(values: np.ndarray, tags: Sequence[str], source: str | Path) -> list[str]:
-    """Return the tags of each track with `|` between them, in the order of `tags`.
+    """Return each track's tags joined by `|`, in the order of `tags`.
 
     Parameters
     ----------
     values
-        (tracks, tags) numbers: 1 where a track has a tag, 0 elsewhere.
+        (tracks, tags) array: 1 where a track has a tag, 0 elsewhere.
     tags
-        (tags,) names.
+        (tags,) tag names.
     source
-        File of the values, for messages.
+        File that the values come from, named in error messages.
 
     Raises
     ------
     InputError
-        `values` has another number of tags or contains other values.
+        If `values` does not have one column per tag or contains anything but 0 and 1.
     """
     if values.shape[1] != len(tags) or not np.isin(values, (0, 1)).all():
         raise InputError(f"{source}: not 0 and 1 for {len(tags)} tags; download the lists again")

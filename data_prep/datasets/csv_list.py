@@ -1,7 +1,7 @@
-"""Any list of tracks as CSV or TSV, for example for a private dataset such as NAVER's.
+"""Custom track lists in CSV or TSV format, for private datasets such as NAVER's.
 
-The list has a column `path`, and `artist` or any other label; `track_id` and `subset` are
-optional.
+A list needs a `path` column and at least one label column, such as `artist`; `track_id` and
+`subset` are optional.
 """
 
 import os
@@ -33,16 +33,17 @@ _SUBSET_NAMES = {
 
 
 def read_csv_list(request: Request) -> Catalog:
-    """Return the tracks of the file `request.metadata` whose audio exists, in its order.
+    """Return the tracks listed in `request.metadata` whose audio exists, in list order.
 
-    `track_id` defaults to the path without its suffix. All other columns are labels; common
-    names of subsets such as `validation` are recognised.
+    `track_id` defaults to the path without its suffix. All remaining columns are labels.
+    Common subset names such as `validation` are recognised.
 
     Raises
     ------
     InputError
-        The list does not exist or is not a UTF-8 table, lacks a column, has a duplicate track
-        or path, an unknown subset or a path outside `request.root`, or no audio exists.
+        If the list is missing, is not a UTF-8 table, lacks a required column, or has a duplicate
+        track or path, an unknown subset or a path outside `request.root`, or if none of the
+        audio exists.
     """
     if request.metadata is None:
         raise InputError("--metadata: missing; give the CSV or TSV file")
@@ -61,12 +62,12 @@ def _read_table(path: Path) -> pd.DataFrame:
     """Return all columns as str, with track_id, path and artist first and subset last."""
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
     with list_errors(path):
-        # utf-8-sig, because Excel writes a byte order mark before the first name.
+        # Decode as utf-8-sig, because Excel writes a byte order mark before the first column name.
         table = pd.read_csv(path, sep=separator, dtype=str, na_filter=False, encoding="utf-8-sig")
-    if not isinstance(table.index, pd.RangeIndex):  # pandas took the first column for an index
+    if not isinstance(table.index, pd.RangeIndex):  # pandas used the first column as the index
         raise InputError(f"{path}: its rows have more fields than its header; name all columns")
     table.columns = table.columns.str.strip()
-    # A column without a name is an index that pandas has written.
+    # An unnamed column is an index that pandas has written.
     table = table.loc[:, ~table.columns.str.fullmatch(r"(Unnamed: [0-9]+)?")]
     labels = [name for name in table.columns if name not in ("track_id", "path", "subset")]
     if "path" not in table.columns or not labels:

@@ -1,4 +1,4 @@
-"""The built-in synthetic corpus. Tracks that do not exist yet are rendered."""
+"""Datasets from the built-in synthetic corpus. Tracks that do not exist yet are rendered."""
 
 import numpy as np
 import pandas as pd
@@ -13,9 +13,9 @@ INFO = DatasetInfo(
 
 _TARGET_ARTISTS = 40
 _TARGET_TRACKS = 8  # per artist, for evaluation
-_TARGET_SUBSETS = (3, 1, 1)  # artists of each genre for train, valid and test
-_UNSEEN_TRACKS = 20  # per artist, as in arxiv2017: 15 to enrol the artist and 5 to test
-_GENRE_TRACKS = 4  # per artist; few, because many networks are trained on them
+_TARGET_SUBSETS = (3, 1, 1)  # train, valid and test artists per genre
+_UNSEEN_TRACKS = 20  # per artist, as in arxiv2017: 15 for enrolment and 5 for testing
+_GENRE_TRACKS = 4  # per artist; kept small because many networks are trained on them
 
 
 def read_demo(request: Request) -> Catalog:
@@ -24,7 +24,7 @@ def read_demo(request: Request) -> Catalog:
 
 
 def read_demo_target(request: Request) -> Catalog:
-    """Return 40 other artists with 8 tracks each, for evaluation, in artist-disjoint subsets."""
+    """Return 40 artists that are not in `demo`, with 8 tracks each, in artist-disjoint subsets."""
     table = _target_table(request, _TARGET_TRACKS)
     number = table.groupby("genre")["artist"].transform(lambda names: pd.factorize(names)[0])
     subset = np.repeat(["train", "valid", "test"], _TARGET_SUBSETS)[number]
@@ -32,14 +32,14 @@ def read_demo_target(request: Request) -> Catalog:
 
 
 def read_demo_unseen(request: Request) -> Catalog:
-    """Return the same 40 artists with 20 tracks each, for artist recognition; all are test."""
+    """Return the artists in `demo_target` with 20 test tracks each, for artist recognition."""
     return _render(request, _target_table(request, _UNSEEN_TRACKS).assign(subset="test"))
 
 
 def read_demo_genres(request: Request) -> Catalog:
-    """Return the first 4 tracks of each artist: 60 artists for training and 40 for testing.
+    """Return the first 4 tracks by each of 60 training artists and 40 test artists.
 
-    They are also tracks of `demo` and `demo_target`, and are not rendered twice.
+    These tracks also belong to `demo` and `demo_target`, and are not rendered twice.
     """
     table = synthetic_corpus.corpus_table(
         request.seed,

@@ -1,6 +1,6 @@
-"""FMA, the dataset of the Free Music Archive, in four sizes: small, medium, large and full.
+"""The Free Music Archive dataset (FMA) in four sizes: small, medium, large and full.
 
-Its lists are `tracks.csv` and `genres.csv` of fma_metadata.zip. The audio is that of
+Its lists are `tracks.csv` and `genres.csv` from fma_metadata.zip. The audio comes from
 fma_SIZE.zip, with paths such as `000/000002.mp3`.
 """
 
@@ -32,11 +32,12 @@ INFO = DatasetInfo(
     metadata="the folder of fma_metadata.zip's tracks.csv and genres.csv",
 )
 
-# Each size contains the one before it. Full has the tracks of large in full length.
+# Each size contains the previous one. `full` has the same tracks as `large`, in full length.
 SIZES = ("small", "medium", "large", "full")
 _PUBLISHED_TRACKS = {"small": 8_000, "medium": 25_000, "large": 106_574, "full": 106_574}
 
-# The first two header lines of tracks.csv, and our names of the columns that are read (of 52).
+# Column names in the first two header lines of tracks.csv, mapped to our names. Only these of
+# its 52 columns are read.
 _COLUMNS = {
     ("album", "title"): "album",
     ("artist", "id"): "artist.id",
@@ -52,8 +53,9 @@ _REMEDY = "download fma_metadata.zip again"
 
 _SUBSETS = {"training": "train", "validation": "valid", "test": "test"}
 
-# Clips that are empty or shorter than 30 s because the length of the track was wrong, from the
-# project's wiki and its issue 8. The list is complete for medium; large has more such clips.
+# Clips that are empty or shorter than 30 s because the recorded track length was wrong, as
+# reported in the FMA project's wiki and issue 8. The list is complete for `medium`; `large` has
+# more such clips.
 _SHORT = {
     *("001486", "005574", "065753", "080391", "098558", "098559", "098560", "098565", "098566"),
     *("098567", "098568", "098569", "098571", "099134", "105247", "108924", "108925", "126981"),
@@ -62,21 +64,21 @@ _SHORT = {
 
 
 def read_fma(request: Request, size: str) -> Catalog:
-    """Return the tracks of `size` (one of `SIZES`) whose audio exists, in the order of their ids.
+    """Return the tracks in `size` (one of `SIZES`) whose audio exists, sorted by id.
 
-    `genre` is the top genre ('' for tracks with none or several, in large and full), `genres`
-    are the titles of all genres of the track and of their parents, and `subset` is the
-    dataset's own. Artists with the same name are distinguished by their ids.
+    `genre` is the top genre ('' for tracks in `large` and `full` with none or several), `genres`
+    lists the titles of all the track's genres and their parents, and `subset` follows the
+    official split. Artists who share a name are distinguished by their ids.
 
     Raises
     ------
     InputError
-        A list does not exist or has an unexpected content, or no audio exists.
+        If a list is missing or has unexpected content, or none of the audio exists.
     """
     folder = _metadata_folder(request.metadata)
     table = _read_tracks(folder / "tracks.csv")
     titles = _read_genre_titles(folder / "genres.csv")
-    # Before the selection of a size, so that an artist has the same label in all sizes.
+    # Assign labels before selecting a size, so that each artist has the same label in all sizes.
     names = unique_names(table["artist.id"], table["artist"])
     selected = table["set.subset"].isin(SIZES[: SIZES.index(size) + 1])
     if not selected.any():
@@ -118,10 +120,10 @@ def _metadata_folder(metadata: Path | None) -> Path:
 
 
 def _read_tracks(path: Path) -> pd.DataFrame:
-    """Return the columns that are needed, as str; `track_id` has six digits."""
+    """Return the required columns as str, with `track_id` zero-padded to six digits."""
     positions = _column_positions(path)
     with list_errors(path):
-        # With header=[0, 1], pandas would read all 260 MB before it drops columns.
+        # With header=[0, 1], pandas would read all 260 MB before dropping columns.
         table = pd.read_csv(
             path,
             header=None,
@@ -138,7 +140,7 @@ def _read_tracks(path: Path) -> pd.DataFrame:
 
 
 def _column_positions(path: Path) -> dict[str, int]:
-    """Return {our name: column number}, from the header lines."""
+    """Return {our name: column index}, based on the header lines."""
     with list_errors(path), open(path, encoding="utf-8", newline="") as file:
         header = list(islice(csv.reader(file), _HEADER_LINES))
     if len(header) < _HEADER_LINES or header[2][:1] != ["track_id"]:
@@ -165,7 +167,7 @@ def _check(table: pd.DataFrame, path: Path) -> None:
 
 
 def _read_genre_titles(path: Path) -> dict[str, str]:
-    """Return {genre id: title}."""
+    """Return the genre titles as {genre id: title}."""
     with list_errors(path):
         table = pd.read_csv(path, dtype=str, na_filter=False, encoding="utf-8")
     require_columns(table, ("genre_id", "title"), path, _REMEDY)
@@ -177,7 +179,7 @@ def _read_genre_titles(path: Path) -> dict[str, str]:
 
 
 def _join_genres(table: pd.DataFrame, titles: dict[str, str], path: Path) -> list[str]:
-    """Return the titles of each track's genres with `|` between them."""
+    """Return each track's genre titles, joined by `|`."""
     texts = []
     for row, listed in table["track.genres_all"].items():
         ids = listed.strip("[]").replace(",", " ").split()
@@ -191,7 +193,7 @@ def _join_genres(table: pd.DataFrame, titles: dict[str, str], path: Path) -> lis
 
 
 def _position(path: Path, index: int) -> str:
-    """Position of a row for messages; a row that contains line breaks counts as one."""
+    """Return a row's position for error messages; a row containing line breaks counts as one."""
     return f"{path}: row {index + _HEADER_LINES + 1}"
 
 

@@ -1,4 +1,4 @@
-"""Any folder of music, with labels from the tags in the files or from their paths."""
+"""Any music folder, with labels read from the files' tags or from their paths."""
 
 import contextlib
 import os
@@ -20,12 +20,12 @@ INFO = DatasetInfo(title="Any folder of music", licence="that of your music")
 
 LABELS = ("artist", "album", "genre", "title")
 
-_MAX_LENGTH = 200  # characters of a value
-_MAX_GENRES = 10  # per file
-_TIMEOUT = 30.0  # seconds for the tags of one file
+_MAX_LENGTH = 200  # characters per label
+_MAX_GENRES = 10  # genres per file
+_TIMEOUT = 30.0  # seconds allowed for reading the tags in one file
 
-# mutagen's own name of each tag, and then those of the formats for which it has no common names:
-# ID3 in WAV and AIFF, APEv2, and ASF (.wma).
+# mutagen's common name for each tag, followed by the names used in the formats for which it has
+# no common names: ID3 in WAV and AIFF, APEv2, and ASF (.wma).
 _TAG_NAMES = {
     "artist": ("artist", "TPE1", "Author"),
     "albumartist": ("albumartist", "album artist", "TPE2", "WM/AlbumArtist"),
@@ -36,21 +36,21 @@ _TAG_NAMES = {
 
 
 def read_folder(request: Request) -> Catalog:
-    """Return the tracks below `request.root`, labelled from their paths if there is a pattern."""
+    """Return the tracks below `request.root`, labelled from their paths if a pattern is given."""
     return read_folder_paths(request) if request.pattern else read_folder_tags(request)
 
 
 def read_folder_tags(request: Request) -> Catalog:
     """Return all audio files below `request.root`, labelled from their tags.
 
-    `track_id` is the path. `artist` is the artist of the track, else that of its album, else
-    the first folder of `Artist/Album/track.mp3`; `album` is the second folder if no tag has
-    it. Several genres are separated by `|`.
+    `track_id` is the path. `artist` is the track artist, falling back to the album artist and
+    then to the first folder in `Artist/Album/track.mp3`; `album` falls back to the second
+    folder. Multiple genres are separated by `|`.
 
     Raises
     ------
     InputError
-        `request.root` is not a folder or contains no audio.
+        If `request.root` is not a folder or contains no audio.
     """
     paths = audio_folder.list_audio_files(request.root)
     outcomes = ordered_map(
@@ -86,14 +86,14 @@ def read_folder_tags(request: Request) -> Catalog:
 def read_folder_paths(request: Request) -> Catalog:
     """Return the audio files below `request.root` whose paths match the pattern.
 
-    The pattern is the path without its suffix, with a name in braces for each label and `{}`
+    The pattern describes the path without its suffix, with each label's name in braces and `{}`
     for anything else: `{artist}/{album}/{}`, or `{genre}.{}` for files such as
-    blues.00000.wav. A note counts the files that do not match.
+    blues.00000.wav. A note reports how many files do not match.
 
     Raises
     ------
     InputError
-        The pattern has no valid label, or matches no file.
+        If the pattern has no valid label or matches no file.
     """
     labels, expression = _compile_pattern(request.pattern or "")
     rows, unmatched = [], []
@@ -119,7 +119,7 @@ def read_folder_paths(request: Request) -> Catalog:
 
 
 def _read_labels(root: Path, path: str) -> dict[str, str]:
-    """Return {label: text} of one file, '' where it has no tag; runs in a worker process."""
+    """Return {label: text} for one file, '' where a tag is missing; runs in a worker process."""
     audio = mutagen.File(os.path.join(root, path), easy=True)
     tags = None if audio is None else audio.tags
     if not tags:
@@ -134,12 +134,12 @@ def _read_labels(root: Path, path: str) -> dict[str, str]:
 
 
 def _tag_values(tags, name: str) -> list[str]:
-    """Return the distinct cleaned values of a tag, under the first of its names that has any."""
+    """Return a tag's distinct cleaned values, using the first of its names that has any."""
     for tag_name in _TAG_NAMES[name]:
         values = tags.get(tag_name)
         if values is None:
             continue
-        # An ID3 frame has its values in `text`; that of genres decodes numbers such as (17).
+        # ID3 frames store values in `text`; genre frames also decode numbers such as (17).
         values = getattr(values, "genres", None) or getattr(values, "text", values)
         cleaned = [_clean(str(value)) for value in values]
         if any(cleaned):
@@ -148,14 +148,14 @@ def _tag_values(tags, name: str) -> list[str]:
 
 
 def _clean(text: str) -> str:
-    """Return one line of printable text in Unicode's composed form."""
+    """Return the text as one printable line in Unicode composed form (NFC)."""
     text = unicodedata.normalize("NFC", text[: 10 * _MAX_LENGTH])
     text = "".join(" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
     return " ".join(text.split())[:_MAX_LENGTH].strip()
 
 
 def _fill_from_folders(table: pd.DataFrame) -> int:
-    """Take missing artists and albums from the folders; return the number of such artists."""
+    """Fill in missing artists and albums from folder names; return the number of such artists."""
     folders = table["path"].str.split("/").map(lambda parts: [_clean(p) for p in parts[:-1]])
     from_folders = {
         "artist": folders.map(lambda names: names[0] if names else ""),

@@ -1,8 +1,8 @@
-"""GTZAN in its fault-filtered split: 930 clips of 10 genres, artist-disjoint.
+"""GTZAN with its fault-filtered, artist-disjoint split: 930 clips in 10 genres.
 
-The three lists name clips as `genre/genre.000NN.wav`. Distributions of the audio differ in
-format (.wav, .au, .mp3) and in folders, so that a clip is identified by its name alone. In
-one of them, jazz.00054 cannot be decoded.
+The three lists name clips as `genre/genre.000NN.wav`. Audio distributions differ in format
+(.wav, .au, .mp3) and folder layout, so clips are identified by file name alone. In one
+distribution, jazz.00054 cannot be decoded.
 """
 
 from pathlib import Path, PurePosixPath
@@ -31,19 +31,19 @@ INFO = DatasetInfo(
     metadata="a folder with the published lists (default: download them)",
 )
 
-# Formats of the audio. If a clip exists more than once, the first of these formats is used.
+# Supported audio formats. If there are several copies of a clip, the first format here is used.
 _SUFFIXES = (".wav", ".au", ".mp3")
 
 
 def read_gtzan(request: Request) -> Catalog:
-    """Return the clips of the split that exist below `request.root`, in any folder.
+    """Return the clips in the split that exist anywhere below `request.root`.
 
-    If all clips exist, 443/197/290 are for train, valid and test. The artists are unknown.
+    If all clips exist, train, valid and test have 443, 197 and 290. The artists are unknown.
 
     Raises
     ------
     InputError
-        None of the clips exists, or a list is not the published one.
+        If none of the clips exists or a list is not the published one.
     """
     lists = zip(fetch_lists(INFO, request).values(), split_csv.SUBSETS, strict=True)
     table = pd.concat([_read_list(path, subset) for path, subset in lists], ignore_index=True)
@@ -67,7 +67,7 @@ def _read_list(path: Path, subset: str) -> pd.DataFrame:
 
 
 def _find_clips(root: Path) -> tuple[dict[str, str], list[str]]:
-    """Return {name without suffix: path below `root`}, and a note on repeated names."""
+    """Return {name without suffix: path below `root`}, and a note about any repeated names."""
     files = []
     for path in audio_folder.list_audio_files(root):
         suffix = PurePosixPath(path).suffix.lower()

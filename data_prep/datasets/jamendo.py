@@ -1,6 +1,6 @@
-"""MTG-Jamendo: the lists in the folder `data` of its repository, and their split-0.
+"""MTG-Jamendo: the lists in its repository's `data` folder, with their split-0.
 
-The audio has paths such as `14/214.mp3`, or `14/214.low.mp3` in the low-quality archives.
+Audio paths look like `14/214.mp3`, or `14/214.low.mp3` in the low-quality archives.
 """
 
 import csv
@@ -31,7 +31,7 @@ INFO = DatasetInfo(
     metadata="the folder `data` of the dataset's repository, or one of its lists",
 )
 
-_DEFAULT_LIST = "autotagging.tsv"  # all tags that at least 50 artists have
+_DEFAULT_LIST = "autotagging.tsv"  # all tags used by at least 50 artists
 
 _COLUMNS = ["TRACK_ID", "ARTIST_ID", "ALBUM_ID", "PATH", "DURATION", "TAGS"]
 _META_COLUMNS = [
@@ -51,18 +51,18 @@ _REMEDY = "download it again"
 
 
 def read_jamendo(request: Request) -> Catalog:
-    """Return the tracks of one list whose audio exists, in the list's order.
+    """Return the tracks in one list whose audio exists, in list order.
 
-    `request.metadata` is the list, the folder of `autotagging.tsv`, or the parent folder of
-    that. `artist` and `album` are ids, or names if raw.meta.tsv is in the list's folder.
-    `genres` are the genre tags, `genre` is the first of them, and `tags` are all tags with
-    their category. If the files of the list's split-0 exist, `subset` and the tags are taken
-    from them: some tags are not in all subsets and so in none of these files.
+    `request.metadata` is a list, the folder that contains `autotagging.tsv`, or the parent of
+    that folder. `artist` and `album` are ids, or names if raw.meta.tsv is in the list's folder.
+    `genres` contains the genre tags, `genre` the first of them, and `tags` all tags with their
+    categories. If the list's split-0 files exist, `subset` and the tags are taken from them;
+    these files omit tags that do not occur in every subset.
 
     Raises
     ------
     InputError
-        A list does not exist or has an unexpected content, a track is in two subsets, or no
+        If a list is missing or has unexpected content, a track is in two subsets, or none of the
         audio exists.
     """
     path = _list_path(request.metadata)
@@ -98,7 +98,7 @@ def _list_path(metadata: Path | None) -> Path:
 
 
 def _read_rows(path: Path, header: list[str]) -> Iterator[tuple[str, list[str]]]:
-    """Yield (position for messages, fields) of each row; quotes in titles have no meaning."""
+    """Yield (position for error messages, fields) per row; quotes in titles are taken literally."""
     with list_errors(path), open(path, encoding="utf-8", newline="") as file:
         rows = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         if next(rows, None) != header:
@@ -111,7 +111,7 @@ def _read_rows(path: Path, header: list[str]) -> Iterator[tuple[str, list[str]]]
 
 
 def _read_tracks(path: Path) -> pd.DataFrame:
-    """Columns track_id, artist, album (ids), path and tags."""
+    """Return the columns track_id, artist, album (both as ids), path and tags."""
     tracks = {}
     for position, row in _read_rows(path, _COLUMNS):
         if len(row) < len(_COLUMNS) - 1:
@@ -134,7 +134,7 @@ def _read_tracks(path: Path) -> pd.DataFrame:
 
 
 def _apply_split(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[str]]:
-    """Return the tracks with the subsets and tags of split-0 if it exists, and notes."""
+    """Return the tracks, with subsets and tags from split-0 if it exists, and any notes."""
     files = {
         subset: path.parent / "splits" / "split-0" / f"{path.stem}-{name}.tsv"
         for name, subset in _SUBSETS.items()
@@ -168,21 +168,21 @@ def _apply_split(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[st
 
 
 def _read_names(path: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Return {artist id: name} and {album id: name} of raw.meta.tsv; empty if it is missing."""
+    """Return {artist id: name} and {album id: name} from raw.meta.tsv; empty if it is missing."""
     if not path.exists():
         return {}, {}
     names = []
     for position, row in _read_rows(path, _META_COLUMNS):
         if len(row) < len(_META_COLUMNS):
             raise InputError(f"{position}: has {len(row)} fields, not 8; {_REMEDY}")
-        # Two titles end in a tab, so that the fields after the title are counted from the end.
+        # Two titles end in a tab, so the fields after the title are counted from the row's end.
         names.append((row[1], row[-4], row[2], row[-3]))
     artist_ids, artists, album_ids, albums = zip(*names, strict=True) if names else ((),) * 4
     return unique_names(artist_ids, artists), unique_names(album_ids, albums)
 
 
 def _use_low_quality(table: pd.DataFrame, root: Path) -> list[str]:
-    """Replace the paths of tracks that exist in low quality only, and return a note."""
+    """Use the low-quality path for tracks that exist only in low quality, and return a note."""
     low = table["path"].str.removesuffix(".mp3") + ".low.mp3"
     only_low = ~find_files(root, table["path"]) & find_files(root, low)
     table.loc[only_low, "path"] = low[only_low]

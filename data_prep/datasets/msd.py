@@ -1,8 +1,8 @@
-"""The Million Song Dataset with 7digital's 30 s previews: the artist sets and the tag set.
+"""The Million Song Dataset with 7digital's 30 s previews: artist sets and the tag set.
 
-Paths below the audio folder are those of the published dictionary, for example
-`8/9/8947470.clip.mp3`. The tracks of the artist sets are a published list of
-`7digital_id/artist_index/track_index`; the tag set has lists of MSD ids.
+Paths relative to the audio folder come from the published dictionary, for example
+`8/9/8947470.clip.mp3`. The artist sets are defined by a published list of
+`7digital_id/artist_index/track_index` entries, and the tag set by lists of MSD ids.
 """
 
 from collections.abc import Iterable
@@ -27,10 +27,11 @@ from data_prep.datasets.catalog import (
 )
 from data_prep.datasets.pickled_lists import load_pickled_dict, load_pickled_texts
 
-# ismir2018, section 4.1: sets of this many artists have other subset sizes per artist.
+# ismir2018, section 4.1: sets with at least this many artists use different per-artist subset
+# sizes.
 LARGE_SET, LARGE_SET_SIZES = 10_000, (17, 1, 2)
 
-# ismir2018, section 4.1: tracks for training and validation of the tag model.
+# ismir2018, section 4.1: training and validation track counts for the tag model.
 TAGGED = (75_000, 15_000)
 
 ARTIST_LIST = "msd-artist-list.pkl"
@@ -60,16 +61,16 @@ _REMEDY = "download it again"
 
 
 def read_msd(request: Request) -> Catalog:
-    """Return the tracks of the first `request.max_artists` artists, in the list's order.
+    """Return the tracks by the first `request.max_artists` artists, in list order.
 
-    The default is all 17,591 artists. Of the 20 tracks of an artist, 15/3/2 are for train,
-    valid and test, or 17/1/2 in sets of 10,000 artists or more. Artists have no names, only
-    the list's numbers, for example `artist_00001`. `track_id` is that of 7digital.
+    The default is all 17,591 artists. Each artist's 20 tracks are split 15/3/2 into train, valid
+    and test, or 17/1/2 in sets of 10,000 artists or more. The list numbers the artists instead
+    of naming them, so they are called `artist_00001` and so on. `track_id` is the 7digital id.
 
     Raises
     ------
     InputError
-        The list has too few artists, no preview exists, or a list is not the published one.
+        If the list has too few artists, no preview exists, or a list is not the published one.
     """
     files = fetch_lists(INFO, request)
     path = files[ARTIST_LIST]
@@ -83,7 +84,7 @@ def read_msd(request: Request) -> Catalog:
     table["subset"] = np.repeat(split_csv.SUBSETS, sizes)[table["number"] - 1]
     table["artist"] = [f"artist_{number:05d}" for number in table["artist"]]
     table, without_path = _add_paths(table, table["track_id"], files[PATHS])
-    # A file that two artists share could be in two subsets.
+    # A file shared by two artists could end up in two subsets.
     table, repeated = drop_tracks(
         table, ~table["path"].duplicated(), path, "the audio of another track", remedy=_REMEDY
     )
@@ -92,16 +93,16 @@ def read_msd(request: Request) -> Catalog:
 
 
 def read_msd_tags(request: Request) -> Catalog:
-    """Return tracks with Last.fm's 50 most frequent tags, whose artists are unknown.
+    """Return tracks with Last.fm's 50 most frequent tags; their artists are unknown.
 
     From the published training list, 90,000 tracks are drawn at random: 75,000 for train and
-    15,000 for valid. The published test list is test. If fewer than 90,000 tracks exist, they
-    are divided in the same ratio. `track_id` is that of the MSD.
+    15,000 for valid. The published test list is used for test. If fewer than 90,000 tracks
+    exist, they are split in the same ratio. `track_id` is the MSD id.
 
     Raises
     ------
     InputError
-        No preview exists, or a list is not the published one.
+        If no preview exists or a list is not the published one.
     """
     files = fetch_lists(TAG_SET_INFO, request)
     table = _read_tag_lists(files[TRAIN], files[TEST], request.seed)
@@ -111,7 +112,7 @@ def read_msd_tags(request: Request) -> Catalog:
     )
     ids = [str(id_of[track]) for track in table["track_id"]]
     table, without_path = _add_paths(table, ids, files[PATHS])
-    # Two tracks of the MSD may be the same track of 7digital, which must not be in two subsets.
+    # Two MSD tracks may map to the same 7digital track, which must not end up in two subsets.
     keep = ~table["path"].duplicated(keep="last") | (table["subset"] == "test")
     table, repeated = drop_tracks(
         table, keep, files[TRAIN], "the audio of another track", remedy=_REMEDY
@@ -134,7 +135,7 @@ def read_msd_tags(request: Request) -> Catalog:
 
 
 def _read_artist_list(path: Path) -> pd.DataFrame:
-    """Return the columns track_id, artist and number; each 20 rows belong to one artist."""
+    """Return the columns track_id, artist and number, with 20 consecutive rows per artist."""
     rows = (text.split("/") for text in load_pickled_texts(path))
     try:
         fields = [(track, int(artist), int(number)) for track, artist, number in rows]
@@ -151,9 +152,9 @@ def _read_artist_list(path: Path) -> pd.DataFrame:
 
 
 def _read_tag_lists(train: Path, test: Path, seed: int) -> pd.DataFrame:
-    """Return both lists with the random `order` in which tracks of the training list are drawn."""
+    """Return both lists, with the random `order` in which training-list tracks are drawn."""
     train_ids, test_ids = load_pickled_texts(train), load_pickled_texts(test)
-    # The order covers the whole list, so that a missing file hardly changes what is drawn.
+    # The order covers the whole list, so that a missing file hardly changes which tracks are drawn.
     order = np.random.default_rng(seed).permutation(len(train_ids))
     return pd.DataFrame(
         {
@@ -183,7 +184,7 @@ def _draw_training_tracks(table: pd.DataFrame, root: Path) -> tuple[pd.DataFrame
 def _add_paths(
     table: pd.DataFrame, ids: Iterable[str], source: Path
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Add the paths of 7digital ids; drop the tracks without a path, with a note."""
+    """Add the path for each 7digital id; drop the tracks without a path, and return a note."""
     path_of = load_pickled_dict(source)
     paths = [path_of.get(each) for each in ids]
     table = table.assign(path=[str(path) for path in paths])

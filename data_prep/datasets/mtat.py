@@ -1,7 +1,7 @@
 """MagnaTagATune with its 50 most frequent tags: 15,244/1,529/4,332 clips in the published split.
 
-The lists are Python 2 pickles of names such as `0/artist-album-01-title-0-29.npy`, the arrays
-beside them are 0 and 1 with shape (clips, 50), and the audio has the same paths with .mp3.
+The lists are Python 2 pickles of names such as `0/artist-album-01-title-0-29.npy`. Each comes
+with a (clips, 50) array of zeros and ones. The audio files have the same paths, ending in .mp3.
 """
 
 from pathlib import Path
@@ -39,15 +39,15 @@ INFO = DatasetInfo(
 
 
 def read_mtat(request: Request) -> Catalog:
-    """Return the clips of the split that exist below `request.root`, the folder of `0` to `f`.
+    """Return the split's clips that exist below `request.root`, which contains folders `0` to `f`.
 
-    `artist` and `album` are the first two parts of the file's name, as Magnatune wrote them,
-    for example american_bach_soloists.
+    `artist` and `album` are the first two parts of the file name, in Magnatune's spelling, for
+    example american_bach_soloists.
 
     Raises
     ------
     InputError
-        None of the clips exists, or a list or array is not the published one.
+        If none of the clips exists, or a list or array is not the published one.
     """
     files = fetch_lists(INFO, request)
     tags = read_lines(files[_TAGS])

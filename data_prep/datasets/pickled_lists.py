@@ -1,8 +1,8 @@
-"""The published lists that are Python 2 pickles.
+"""Loading of published lists that are stored as Python 2 pickles.
 
-Unpickling can run arbitrary code. Two things prevent that: a list is opened only after
-`published_splits` has verified its content id, and this unpickler resolves no global names but
-those of byte strings and NumPy arrays, which the list of tag vectors contains.
+Unpickling can run arbitrary code. Two safeguards prevent this: a list is opened only after
+`published_splits` has verified its content id, and the unpickler resolves only the global names
+needed for byte strings and NumPy arrays, which the tag vector list contains.
 """
 
 import codecs
@@ -25,7 +25,7 @@ for _module in ("numpy.core.multiarray", "numpy._core.multiarray"):  # NumPy 1 a
 
 
 def load_pickled_texts(path: Path) -> list[str]:
-    """Return a pickled list of texts, or raise `InputError` if it is anything else."""
+    """Return a pickled list of strings, or raise `InputError` if it is anything else."""
     texts = _load(path)
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise InputError(f"{path}: not a list of texts; download it again")
@@ -33,7 +33,7 @@ def load_pickled_texts(path: Path) -> list[str]:
 
 
 def load_pickled_dict(path: Path) -> dict[str, Any]:
-    """Return a pickled dictionary with its keys as text, or raise `InputError`."""
+    """Return a pickled dictionary with its keys converted to str, or raise `InputError`."""
     values = _load(path)
     if not isinstance(values, dict):
         raise InputError(f"{path}: not a dictionary; download it again")
@@ -42,7 +42,7 @@ def load_pickled_dict(path: Path) -> dict[str, Any]:
 
 class _ListUnpickler(pickle.Unpickler):
     def __init__(self, file: BinaryIO):
-        # Python 2's str is bytes; Latin-1 gives one character per byte, also of arrays.
+        # Python 2's str is bytes; Latin-1 maps each byte to one character, including array data.
         super().__init__(file, encoding="latin-1")
 
     def find_class(self, module: str, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Audio files for tests: valid ones, and one of each kind of invalid file."""
+"""Audio files for tests: valid files, and one invalid file of each kind."""
 
 import os
 import struct
@@ -16,18 +16,18 @@ TRACK = synthetic_corpus.corpus_table(source_artists=1, source_tracks=1, target_
 
 
 def tone(seconds: float, rate: int = RATE, hertz: float = 440.0, level: float = 0.5) -> np.ndarray:
-    """A sine as (n,) float32."""
+    """Return a sine wave as (n,) float32."""
     t = np.arange(int(seconds * rate)) / rate
     return (level * np.sin(2 * np.pi * hertz * t)).astype(np.float32)
 
 
 def clip(seconds: float, first: float = 0.0) -> np.ndarray:
-    """Return some seconds of a track of the synthetic corpus."""
+    """Return an excerpt of a synthetic corpus track; both arguments are in seconds."""
     return synthetic_corpus.render_track(TRACK)[int(first * RATE) : int((first + seconds) * RATE)]
 
 
 def wav(samples: np.ndarray, rate: int = RATE, declared: int | None = None) -> bytes:
-    """Return a 16-bit mono WAV file; `declared` replaces the number of bytes in its header."""
+    """Return a 16-bit mono WAV file; `declared` overrides the data size in its header."""
     data = (samples * 32767).astype("<i2").tobytes()
     size = len(data) if declared is None else declared
     riff = min(size + 36, 0xFFFFFFFF)
@@ -37,14 +37,14 @@ def wav(samples: np.ndarray, rate: int = RATE, declared: int | None = None) -> b
 
 
 def au(samples: np.ndarray, declared: int | None = None) -> bytes:
-    """Return a 16-bit mono AU file; `declared` replaces the number of bytes in its header."""
+    """Return a 16-bit mono AU file; `declared` overrides the data size in its header."""
     data = (samples * 32767).astype(">i2").tobytes()
     size = len(data) if declared is None else declared
     return struct.pack(">4sIIIII", b".snd", 24, size, 3, RATE, 1) + data
 
 
 def write_bad(folder: Path) -> dict[str, str]:
-    """Write one invalid file of each kind; return {name: part of the reason}."""
+    """Write one invalid file of each kind; return {name: expected part of the error message}."""
     folder.mkdir(parents=True, exist_ok=True)
     music = clip(6.0)
 

@@ -1,4 +1,4 @@
-"""A registry of published lists that a test has written."""
+"""Helpers that write small datasets and register their lists as published."""
 
 import csv
 
@@ -10,7 +10,7 @@ from data_prep import published_splits
 
 @pytest.fixture
 def publish(tmp_path, monkeypatch):
-    """Register lists in a folder with their content ids, as if they had been published."""
+    """Return a function that registers a folder's lists, with content ids, as if published."""
     registry = tmp_path / "registry.csv"
     monkeypatch.setattr(published_splits, "REGISTRY", registry)
 
@@ -25,7 +25,7 @@ def publish(tmp_path, monkeypatch):
 
 
 def put(root, paths):
-    """Write small files with these paths below `root`."""
+    """Write small files at the given paths below `root`."""
     for path in paths:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(b"x")

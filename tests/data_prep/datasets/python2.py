@@ -1,6 +1,6 @@
-"""Pickles as Python 2 wrote them, in which the published lists are.
+"""A writer of Python 2 pickles, the format of the published lists.
 
-Its `str` is bytes, which Python 3 writes in another way.
+In Python 2, `str` is bytes, which Python 3 pickles differently.
 """
 
 import struct
@@ -10,7 +10,7 @@ import numpy as np
 
 
 def dump(value, path: Path, protocol: int = 0) -> Path:
-    """Write lists, dictionaries, arrays, texts and whole numbers; protocol 0 or 2."""
+    """Pickle lists, dictionaries, arrays, strings and integers, using protocol 0 or 2."""
     path.parent.mkdir(parents=True, exist_ok=True)
     header = b"\x80\x02" if protocol == 2 else b""
     path.write_bytes(header + _pickled(value, protocol) + b".")

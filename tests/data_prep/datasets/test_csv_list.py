@@ -1,4 +1,4 @@
-"""Lists that users write themselves."""
+"""Tests of track lists that users write themselves."""
 
 import pandas as pd
 import pytest
@@ -11,7 +11,7 @@ from tests.data_prep.datasets.conftest import put
 
 @pytest.fixture
 def read(tmp_path):
-    """Write a list and the audio of a/1.mp3 to a/4.mp3, and read it."""
+    """Write audio files a/1.mp3 to a/4.mp3; return a function that writes and reads a list."""
     put(tmp_path / "audio", [f"a/{number}.mp3" for number in range(1, 5)])
 
     def read_list(content, name="list.csv"):
@@ -22,7 +22,7 @@ def read(tmp_path):
     return read_list
 
 
-def test_read_all_columns(read, tmp_path):
+def test_csv_list_reads_all_columns(read, tmp_path):
     catalog = read(
         "genre,subset,path,artist,track_id\n"
         '발라드,training,a/1.mp3,"성시경, ""둘""",n1\n'
@@ -39,14 +39,14 @@ def test_read_all_columns(read, tmp_path):
     assert split_csv.read_split(tmp_path / "split.csv")["genre"].tolist()[0] == "발라드"
 
 
-def test_path_and_one_label_are_enough(read):
+def test_csv_list_requires_only_a_path_and_one_label(read):
     table = read("path\tgenre\na/1.mp3\tJazz, modern\na/2.mp3\t\n", "list.tsv").table
     assert table["track_id"].tolist() == ["a/1", "a/2"]
     assert table["genre"].tolist() == ["Jazz, modern", ""]
     assert table["artist"].tolist() == ["", ""] and "subset" not in table
 
 
-def test_read_lists_of_other_programs(read):
+def test_csv_list_reads_excel_and_pandas_files(read):
     excel = read("path, artist\r\na/1.mp3,x\r\n".encode("utf-8-sig"))
     assert excel.table["artist"].tolist() == ["x"]
     with_index = pd.DataFrame({"path": ["a/1.mp3"], "artist": ["NA"]}).to_csv()
@@ -54,11 +54,11 @@ def test_read_lists_of_other_programs(read):
     table = read(with_index).table
     assert table.columns.tolist() == ["track_id", "path", "artist"]
     assert table["artist"].tolist() == ["NA"]
-    # The last cells of a row may be left out.
+    # Trailing cells of a row may be omitted.
     assert read("path,artist,genre\na/1.mp3,x\n").table["genre"].tolist() == [""]
 
 
-def test_missing_files_are_counted(read):
+def test_missing_audio_files_are_counted(read):
     catalog = read("path,artist\na/1.mp3,x\na/9.mp3,\n")
     assert catalog.table["path"].tolist() == ["a/1.mp3"] and catalog.missing == 1
     (note,) = catalog.notes

@@ -1,4 +1,4 @@
-"""The datasets of the synthetic corpus; nothing is rendered here."""
+"""Tests of the synthetic corpus datasets; no audio is rendered."""
 
 import pandas as pd
 import pytest
@@ -9,7 +9,7 @@ from data_prep.datasets import DATASETS, Request
 
 @pytest.fixture
 def read(monkeypatch, tmp_path):
-    """Read a dataset, and check that the tracks to render are its rows."""
+    """Return a function that reads a dataset and checks that its tracks would be rendered."""
 
     def read_table(name):
         written = []
@@ -25,7 +25,7 @@ def read(monkeypatch, tmp_path):
     return read_table
 
 
-def test_datasets_have_their_artists_and_tracks(read):
+def test_demo_datasets_have_expected_artists_and_tracks(read):
     source, target, unseen = (read(name) for name in ("demo", "demo_target", "demo_unseen"))
     for table, artists, tracks in ((source, 60, 20), (target, 40, 8), (unseen, 40, 20)):
         counts = table["artist"].value_counts()
@@ -39,7 +39,7 @@ def test_datasets_have_their_artists_and_tracks(read):
     assert target.groupby("artist")["subset"].nunique().eq(1).all()
 
 
-def test_genre_tracks_are_the_first_of_each_artist_in_the_other_datasets(read):
+def test_demo_genres_contains_the_first_tracks_by_each_artist(read):
     source, target, genres = (read(name) for name in ("demo", "demo_target", "demo_genres"))
     counts = genres.groupby("subset")["artist"].value_counts()
     assert set(counts["train"]) == {4} and len(counts["train"]) == 60

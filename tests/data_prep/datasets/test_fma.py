@@ -1,4 +1,4 @@
-"""FMA's lists in their published format: 52 columns and three header lines."""
+"""Tests of FMA's lists in their published format: 52 columns and three header lines."""
 
 import csv
 
@@ -48,7 +48,7 @@ BASE = {
     "track.tags": "[]",
 }
 
-ROWS = {  # not sorted by id
+ROWS = {  # deliberately not sorted by id
     "155066": {"artist.id": "7", "artist.name": "Sigur Rós", "set.subset": "large"}
     | {"track.genre_top": "", "track.genres": "[12, 181]", "track.genres_all": "[12, 181, 15]"},
     "2": {},
@@ -75,14 +75,14 @@ def write(folder, rows=ROWS, genres=GENRES, columns=COLUMNS):
 
 @pytest.fixture
 def copy(tmp_path):
-    """A request with lists and audio."""
+    """Return a request for a small copy of the dataset, with lists and audio."""
     write(tmp_path / "fma_metadata")
     tracks = ("000/000002", "000/000010", "001/001486", "098/098565", "133/133297")
     root = put(tmp_path / "audio", [f"{track}.mp3" for track in tracks])
     return Request(root=root, metadata=tmp_path / "fma_metadata")
 
 
-def test_read_small(copy):
+def test_read_fma_small(copy):
     table = fma.read_fma(copy, "small").table
     assert table.columns.tolist() == [
         *("track_id", "path", "artist", "album", "genre", "genres", "subset")
@@ -104,7 +104,7 @@ def test_each_size_contains_the_smaller_ones(copy):
     large = sizes["large"].set_index("track_id")
     assert large.loc["000010", ["genre", "genres"]].tolist() == ["", ""]
     assert large.loc["001486", "album"] == ""
-    # Artists have the same label in each size.
+    # Each artist has the same label in all sizes.
     small = sizes["small"].set_index("track_id")
     assert small["artist"].equals(large["artist"][small.index])
 
@@ -115,7 +115,7 @@ def test_notes_describe_differences_from_the_published_dataset(copy):
         "3 clips of fma_medium are known to be empty or shorter than 30 s; step 2 lists those "
         "that it cannot use",
     ]
-    few, absent = fma.read_fma(copy, "full").notes  # full tracks are not shortened clips
+    few, absent = fma.read_fma(copy, "full").notes  # fma_full contains whole tracks, not clips
     assert few == "tracks.csv lists 6 tracks of fma_full, the published one 106574"
     assert "1 of 6 tracks are missing, such as '155/155066.mp3'" in absent
     put(copy.root, ["155/155066.mp3"])
@@ -158,8 +158,8 @@ HEADER_ERROR = "does not begin with FMA's three header lines"
             lambda text: text.replace(b"genres_all", b"x"),
             "no column track.genres_all",
         ),
-        ("tracks.csv", lambda text: text[: text.index(b"\n155066")], WHOLE),  # no rows
-        ("tracks.csv", lambda text: text[: text.rindex(b"and cold")], WHOLE),  # in quotes
+        ("tracks.csv", lambda text: text[: text.index(b"\n155066")], WHOLE),  # no rows left
+        ("tracks.csv", lambda text: text[: text.rindex(b"and cold")], WHOLE),  # cut inside quotes
         ("tracks.csv", lambda text: text.replace("ó".encode(), b"\xf3"), WHOLE),
         ("tracks.csv", lambda text: text.replace(b",small,", b",large,"), "has no track of fma_sm"),
         ("genres.csv", lambda text: b"id,title\n1,Rock\n", "has no column genre_id"),
@@ -194,7 +194,7 @@ def test_unique_names_are_distinct(pairs):
     assert set(labels) == set(ids) and len(set(labels.values())) == len(labels)
 
 
-def test_unique_names_add_ids():
+def test_unique_names_appends_ids_to_shared_names():
     assert unique_names("3127", ["c d", "a", "a", "a (1)"]) == {
         **{"3": "c d", "1": "a (1) (1)", "2": "a (2)", "7": "a (1) (7)"}
     }

@@ -1,4 +1,4 @@
-"""Labels of a folder of music, from the tags of real files and from paths."""
+"""Tests of labels read from the tags of real audio files and from paths."""
 
 import os
 import unicodedata
@@ -19,7 +19,7 @@ from tests.data_prep.files import RATE, tone
 
 
 def write_track(root, path, **tags):
-    """Half a second of a tone with these tags, by mutagen's common names."""
+    """Write half a second of a tone with tags given by mutagen's common names."""
     place = root / path
     place.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(place, tone(0.5), RATE)
@@ -38,7 +38,7 @@ def labels(root, path="a.flac"):
 
 
 @pytest.mark.parametrize("suffix", [".mp3", ".flac", ".ogg"])
-def test_each_format_gives_the_same_labels(tmp_path, suffix):
+def test_all_formats_yield_the_same_labels(tmp_path, suffix):
     named = {"artist": "Björk", "album": "Début | 1", "title": "Human\nBehaviour"}
     write_track(tmp_path, f"x{suffix}", genre=["Pop", "Art Pop"], **named)
     assert labels(tmp_path, f"x{suffix}") == {
@@ -48,7 +48,7 @@ def test_each_format_gives_the_same_labels(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".aiff"])
-def test_id3_in_wav_and_aiff(tmp_path, suffix):
+def test_reads_id3_tags_in_wav_and_aiff(tmp_path, suffix):
     place = write_track(tmp_path, f"x{suffix}")
     audio = mutagen.File(place)
     audio.add_tags()
@@ -59,9 +59,9 @@ def test_id3_in_wav_and_aiff(tmp_path, suffix):
     assert labels(tmp_path, f"x{suffix}") == expected
 
 
-def test_id3v1_and_ape_tags(tmp_path):
+def test_reads_id3v1_and_ape_tags(tmp_path):
     place = write_track(tmp_path, "old.mp3")
-    with open(place, "ab") as file:  # ID3v1: Latin-1 at the end of the file, genre 17 is Rock
+    with open(place, "ab") as file:  # ID3v1: Latin-1 text at the end of the file; genre 17 is Rock
         file.write(b"TAG" + b"Caf\xe9".ljust(30, b"\0") + b"Duo".ljust(30, b"\0"))
         file.write(b"LP".ljust(30, b"\0") + b"1999" + b"\0" * 30 + bytes([17]))
     assert labels(tmp_path, "old.mp3") == {
@@ -74,14 +74,14 @@ def test_id3v1_and_ape_tags(tmp_path):
     assert folder._tag_values(tags, "genre") == ["Dub", "Ska"]
 
 
-def test_track_artist_precedes_album_artist(tmp_path):
+def test_track_artist_takes_precedence_over_album_artist(tmp_path):
     write_track(tmp_path, "a.flac", artist=["", "Singer", "Guest"], albumartist="Various")
     assert labels(tmp_path)["artist"] == "Singer"
     write_track(tmp_path, "a.flac", artist=" ", albumartist="Various")
     assert labels(tmp_path)["artist"] == "Various"
 
 
-def test_long_values_are_shortened(tmp_path):
+def test_long_tag_values_are_truncated(tmp_path):
     write_track(tmp_path, "a.flac", artist="x" * 5000, genre=[f"g{n}" for n in range(99)])
     found = labels(tmp_path)
     assert found["artist"] == "x" * 200 and len(found["genre"].split("|")) == 10
@@ -102,7 +102,7 @@ def test_clean_composes_accents_and_drops_control_characters():
     assert folder._clean(" a\0b\x1b[31m\u2028c\ud800 ") == "a b [31m c"
 
 
-def test_read_folder_of_mixed_files(tmp_path):
+def test_read_folder_labels_mixed_files(tmp_path):
     root = tmp_path / "music"
     write_track(
         root, "Abba/Gold/1.flac", artist="ABBA", album="Gold: Hits", genre="Pop", title="One"
@@ -138,7 +138,7 @@ def test_read_folder_of_mixed_files(tmp_path):
 
 
 @pytest.mark.slow  # waits for the timeout
-def test_file_that_blocks_is_given_up(tmp_path, monkeypatch):
+def test_file_that_blocks_is_abandoned_after_the_timeout(tmp_path, monkeypatch):
     write_track(tmp_path, "Abba/x.flac", artist="ABBA")
     os.mkfifo(tmp_path / "Abba" / "pipe.mp3")
     monkeypatch.setattr(folder, "_TIMEOUT", 10.0)
@@ -182,7 +182,7 @@ def test_pattern_reads_labels_from_paths(music):
     assert table.columns.tolist() == ["track_id", "path", "artist", "album"]
 
 
-def test_pattern_without_artist_and_with_dots(tmp_path):
+def test_pattern_may_omit_artist_and_contain_dots(tmp_path):
     put(tmp_path, ["blues.00000.wav", "hip.hop.00001.wav", "x+y.00000.wav"])
     catalog = folder.read_folder(Request(root=tmp_path, pattern="{genre}.{}"))
     assert catalog.table["genre"].tolist() == ["blues", "hip", "x+y"] and not catalog.notes

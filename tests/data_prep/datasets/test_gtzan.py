@@ -1,4 +1,4 @@
-"""GTZAN's fault-filtered split with various distributions of the audio."""
+"""Tests of GTZAN's fault-filtered split with various audio distributions."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def read(tmp_path, publish):
 
 @pytest.mark.parametrize("suffix", [".wav", ".au", ".mp3", ".WAV"])
 @pytest.mark.parametrize("below", ["{genre}/", "genres_original/{genre}/", ""])
-def test_read_audio_of_any_distribution(read, tmp_path, below, suffix):
+def test_reads_any_audio_distribution(read, tmp_path, below, suffix):
     names = [name for subset in TRACKS.values() for name in subset]
     paths = [below.format(genre=name.split(".")[0]) + name + suffix for name in names]
     root = put(tmp_path / "music", [*paths, "Thumbs.db", "reggae/reggae.00086.wav"])
@@ -50,7 +50,7 @@ def test_missing_clips_are_counted(read, tmp_path):
     assert catalog.notes == [f"{root}: 3 of 5 tracks are missing, such as 'blues.00029': left out"]
 
 
-def test_repeated_clip_is_used_once(read, tmp_path):
+def test_duplicate_clip_is_used_once(read, tmp_path):
     paths = ["a/blues.00000.au", "b/blues.00000.wav", "c/blues.00000.wav", "c/blues.00000.flac"]
     root = put(tmp_path / "music", paths)
     catalog = read(root)
@@ -61,7 +61,7 @@ def test_repeated_clip_is_used_once(read, tmp_path):
     )
 
 
-def test_rejects_other_audio(read, tmp_path):
+def test_rejects_folder_without_gtzan_clips(read, tmp_path):
     root = put(tmp_path / "music", ["song.wav"])
     with pytest.raises(InputError, match=r"music: 5 of 5 tracks are missing.*give the folder"):
         read(root)
@@ -69,7 +69,7 @@ def test_rejects_other_audio(read, tmp_path):
         read(tmp_path / "nowhere")
 
 
-def test_published_split_has_its_sizes(music_data, tmp_path):
+def test_published_split_has_documented_sizes(music_data, tmp_path):
     mirror = music_data / "data" / "splits"
     listed = [line for name in gtzan.INFO.lists for line in (mirror / name).read_text().split()]
     catalog = gtzan.read_gtzan(Request(put(tmp_path / "music", listed), metadata=mirror))
@@ -80,7 +80,7 @@ def test_published_split_has_its_sizes(music_data, tmp_path):
 
 
 @pytest.mark.parametrize(("clips", "suffix"), [("gtzan_clips", ".au"), ("gtzan_short", ".wav")])
-def test_read_real_clips(music_data, clips, suffix):
+def test_reads_real_clips(music_data, clips, suffix):
     root = music_data / "data" / clips
     catalog = gtzan.read_gtzan(Request(root, metadata=music_data / "data" / "splits"))
     assert len(catalog.table) > 5

@@ -1,4 +1,4 @@
-"""MTG-Jamendo's lists in their published format, with tabs and any number of tags per line."""
+"""Tests of MTG-Jamendo's published list format: tab-separated, any number of tags per line."""
 
 import pytest
 
@@ -24,7 +24,7 @@ META = (
 
 @pytest.fixture
 def data(tmp_path):
-    """The folder `data` with one list, without splits or names."""
+    """Return a `data` folder containing one list and no splits or names."""
     folder = tmp_path / "mtg-jamendo-dataset" / "data"
     folder.mkdir(parents=True)
     (folder / "autotagging.tsv").write_text(HEADER + "".join(ROWS), encoding="utf-8")
@@ -45,7 +45,7 @@ def split(data, name="autotagging", **rows):
     return folder
 
 
-def test_read_list_without_split(data, audio):
+def test_reads_list_without_split(data, audio):
     catalog = jamendo.read_jamendo(Request(root=audio, metadata=data))
     table = catalog.table
     assert table.columns.tolist() == [
@@ -85,8 +85,8 @@ def test_names_may_contain_quotes_and_tabs(data, audio):
     ]
 
 
-def test_read_official_split(data, audio):
-    # As published: a tag that is not in all subsets is in none of these files.
+def test_reads_official_split(data, audio):
+    # As published: the split files omit tags that do not occur in every subset.
     fewer = ROWS[1].replace("\tinstrument---voice", "")
     split(data, train=[ROWS[3], ROWS[0]], validation=[fewer], test=[])
     path = data / "splits" / "split-0" / "autotagging-test.tsv"
@@ -112,7 +112,7 @@ def test_each_list_has_its_own_split(data, audio):
     assert catalog.table["subset"].tolist() == ["train", "valid", "test"] and not catalog.notes
 
 
-def test_either_quality_is_used(data, audio):
+def test_low_quality_audio_is_used_as_a_fallback(data, audio):
     (audio / "82" / "382.mp3").rename(audio / "82" / "382.low.mp3")
     (audio / "24" / "3524.mp3").unlink()
     catalog = jamendo.read_jamendo(Request(root=audio, metadata=data))

@@ -1,4 +1,4 @@
-"""The Million Song Dataset's artist sets and tag set, from small lists in their formats."""
+"""Tests of the Million Song Dataset's artist and tag sets, using small lists in their formats."""
 
 import time
 
@@ -16,17 +16,17 @@ from tests.data_prep.datasets.conftest import put
 
 
 def preview(number):
-    """The path of a preview in the published dictionary, by the last digits of its id."""
+    """Return a preview's path as in the published dictionary, from the last digits of its id."""
     return f"{str(number)[-1]}/{str(number)[-2]}/{number}.clip.mp3"
 
 
 class ArtistSet:
-    """Lists of the artists 7, 2 and 5 with 20 tracks each, and their audio."""
+    """Lists and audio for artists 7, 2 and 5, with 20 tracks each."""
 
     def __init__(self, folder, publish, protocol=0):
         self.folder, self.root = folder, folder / "music"
         self.publish, self.protocol = publish, protocol
-        # Neither the ids nor the tracks of an artist need be in order.
+        # Neither the ids nor an artist's tracks need to be in order.
         self.rows = [
             f"{1000 + 37 * track + artist}/{artist}/{track}"
             for artist in (7, 2, 5)
@@ -63,7 +63,7 @@ def test_artist_set_assigns_subsets_by_track_number(tmp_path, publish, protocol)
         assert subset == ("train" if number <= 15 else "valid" if number <= 18 else "test")
 
 
-def test_fewer_artists_are_the_first_of_the_list(artists):
+def test_max_artists_keeps_the_first_artists_in_the_list(artists):
     whole, part = artists.catalog().table, artists.catalog(max_artists=2).table
     assert len(part) == 40 and part.equals(whole[:40])
     with pytest.raises(InputError, match=r"artist-list\.pkl: has 3 artists, not 4; ask for fewer"):
@@ -96,7 +96,7 @@ def test_tracks_without_path_or_audio_are_counted(artists):
     assert catalog.missing == 1
 
 
-def test_track_of_two_artists_is_used_once(artists):
+def test_track_shared_by_two_artists_is_used_once(artists):
     artists.rows[25] = (
         artists.rows[4].split("/")[0] + artists.rows[25][artists.rows[25].index("/") :]
     )
@@ -105,12 +105,12 @@ def test_track_of_two_artists_is_used_once(artists):
     assert "1 of 60 tracks are the audio of another track" in catalog.notes[0]
 
 
-def test_ids_may_be_numbers_in_the_dictionary(artists):
+def test_dictionary_ids_may_be_integers(artists):
     artists.paths = {int(number): path for number, path in artists.paths.items()}
     assert len(artists.catalog().table) == 60
 
 
-def test_rejects_other_audio_and_other_paths(artists):
+def test_rejects_audio_or_paths_that_match_no_track(artists):
     artists.root = put(artists.root / "other", ["song.mp3"])
     with pytest.raises(InputError, match=r"other: 60 of 60 tracks are missing, such as '\d/\d/"):
         artists.catalog()
@@ -129,7 +129,7 @@ def test_rejects_other_audio_and_other_paths(artists):
         (4, 12, "not a list of texts"),
     ],
 )
-def test_rejects_artist_list_in_another_format(artists, row, text, problem):
+def test_rejects_artist_list_in_wrong_format(artists, row, text, problem):
     artists.rows[row] = text
     with pytest.raises(InputError, match=rf"artist-list\.pkl: {problem}.*; download it again"):
         artists.catalog()
@@ -139,7 +139,7 @@ def test_rejects_artist_list_in_another_format(artists, row, text, problem):
 
 
 class TagSet:
-    """Lists of 120 training tracks and 30 test tracks, and their audio; 3 tags."""
+    """Lists and audio for 120 training tracks and 30 test tracks, with 3 tags."""
 
     def __init__(self, folder, publish):
         self.folder, self.root, self.publish = folder, folder / "music", publish
@@ -183,7 +183,7 @@ def test_tag_set_draws_training_tracks_and_keeps_the_test_list(tagged):
     assert table.columns.tolist() == ["track_id", "path", "artist", "tags", "subset"]
     assert table["subset"].value_counts().to_dict() == {"train": 75, "valid": 15, "test": 30}
     assert table["track_id"][table["subset"] == "test"].tolist() == tagged.test
-    assert table["track_id"].is_monotonic_increasing  # the lists' order
+    assert table["track_id"].is_monotonic_increasing  # list order is preserved
     assert (table["artist"] == "").all()
     assert table["path"].tolist() == [tagged.paths[tagged.ids[each]] for each in table["track_id"]]
     names = tagged.tags.split("\n")
@@ -198,7 +198,7 @@ def test_seed_determines_the_drawn_tracks(tagged):
     assert (both["subset_x"] != both["subset_y"]).any()
 
 
-def test_next_track_replaces_a_missing_one(tagged):
+def test_missing_track_is_replaced_by_the_next_drawn_one(tagged):
     whole = tagged.catalog().table
     missing = whole["track_id"][0]
     (tagged.root / whole["path"][0]).unlink()
@@ -212,7 +212,7 @@ def test_next_track_replaces_a_missing_one(tagged):
     ]
 
 
-def test_too_few_tracks_are_divided_in_the_same_ratio(tagged):
+def test_too_few_tracks_are_split_in_the_same_ratio(tagged):
     for track in tagged.train[60:]:
         (tagged.root / tagged.paths[tagged.ids[track]]).unlink()
     catalog = tagged.catalog()
@@ -223,7 +223,7 @@ def test_too_few_tracks_are_divided_in_the_same_ratio(tagged):
     )
 
 
-def test_tracks_unknown_to_a_list_are_counted(tagged):
+def test_tracks_missing_from_a_list_are_counted(tagged):
     del tagged.ids["TR00003"], tagged.paths[tagged.ids["TR00004"]], tagged.vectors["TR00005"]
     catalog = tagged.catalog()
     assert not {"TR00003", "TR00004", "TR00005"} & set(catalog.table["track_id"])
@@ -234,8 +234,8 @@ def test_tracks_unknown_to_a_list_are_counted(tagged):
     ]
 
 
-def test_no_file_is_in_two_subsets(tagged, tmp_path):
-    tagged.ids["TR00001"] = tagged.ids["TR00130"]  # in train and test: stays in test
+def test_no_audio_file_is_in_two_subsets(tagged, tmp_path):
+    tagged.ids["TR00001"] = tagged.ids["TR00130"]  # in both train and test: kept in test
     tagged.ids["TR00002"] = tagged.ids["TR00099"]
     tagged.ids["TR00131"] = tagged.ids["TR00132"]  # both in test
     catalog = tagged.catalog()
@@ -245,7 +245,7 @@ def test_no_file_is_in_two_subsets(tagged, tmp_path):
     split_csv.write_split(catalog.table, tmp_path / "msd_tags.csv", {"inputs": {}})
 
 
-def test_rejects_tag_vectors_of_other_tags(tagged):
+def test_rejects_tag_vectors_for_different_tags(tagged):
     tagged.tags = "rock\npop\n"
     with pytest.raises(InputError, match=r"tag_vector\.cP: not 0 and 1 for 2 tags; download"):
         tagged.catalog()
@@ -259,15 +259,15 @@ def test_tag_vectors_may_be_lists(tagged):
 @pytest.mark.parametrize(
     ("read", "info"), [(msd.read_msd, msd.INFO), (msd.read_msd_tags, msd.TAG_SET_INFO)]
 )
-def test_list_that_is_not_the_published_one_is_refused_unopened(read, info, tmp_path):
+def test_list_with_unpublished_content_is_rejected_unopened(read, info, tmp_path):
     for name in info.lists:
         assert name in published_splits.read_registry()
-        python2.dump(["a"], tmp_path / name)  # a valid pickle with another content
+        python2.dump(["a"], tmp_path / name)  # a valid pickle with different content
         with pytest.raises(InputError, match="not the file that was published"):
             read(Request(tmp_path, metadata=tmp_path))
 
 
-def test_published_lists_have_their_sizes(music_data):
+def test_published_lists_have_documented_sizes(music_data):
     folder = music_data / "data" / "splits" / "MSD_split"
     tracks = load_pickled_texts(folder / "filtered_list_test.cP")
     assert len(tracks) == 28_435 and tracks[0] == "TRAADIN128F931D672"
@@ -288,7 +288,7 @@ def test_find_files_follows_links_and_ignores_folders(tmp_path):
 
 
 def test_select_available_is_fast(tmp_path):
-    """200,000 tracks in five folders of ten; a million takes five times as long."""
+    """Test that selecting from 200,000 tracks in 100 folders takes less than 5 s of CPU time."""
     put(tmp_path, [preview(number) for number in range(1000, 1100)])
     paths = [preview(number) for number in range(1000, 201_000)]
     table = pd.DataFrame({"track_id": paths, "path": paths})

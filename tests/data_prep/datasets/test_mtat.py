@@ -1,4 +1,4 @@
-"""MagnaTagATune's published split, and small lists in its formats."""
+"""Tests of MagnaTagATune's published split and of small lists in the same formats."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ VALUES = {"train": [[1, 0, 1], [0, 0, 0]], "valid": [[0, 1, 0]], "test": [[1, 1,
 
 @pytest.fixture
 def read(tmp_path, publish):
-    """Publish small lists and write their audio, and return a function that reads them."""
+    """Publish small lists, write their audio, and return a function that reads the dataset."""
     for protocol, (subset, names) in zip((0, 2, 0), NAMES.items(), strict=True):
         path, y = (tmp_path / name for name in mtat._LISTS[subset])
         python2.dump(names, path, protocol)
@@ -36,7 +36,7 @@ def read(tmp_path, publish):
     return lambda root=tmp_path / "music": mtat.read_mtat(Request(root, metadata=tmp_path))
 
 
-def test_read_split_in_published_format(read):
+def test_reads_split_in_published_format(read):
     catalog = read()
     table = catalog.table
     assert (catalog.notes, catalog.missing) == ([], 0)
@@ -64,7 +64,7 @@ def test_missing_clips_are_counted(read, tmp_path):
         read(root / "0")
 
 
-def test_rejects_lists_that_are_not_the_published_ones(read, tmp_path):
+def test_rejects_lists_that_differ_from_the_published_ones(read, tmp_path):
     for name in mtat.INFO.lists:
         content = (tmp_path / name).read_bytes()
         (tmp_path / name).write_bytes(content + b" ")
@@ -78,19 +78,19 @@ def test_rejects_lists_that_are_not_the_published_ones(read, tmp_path):
 
 @given(arrays.arrays(bool, st.tuples(st.integers(1, 6), st.just(4))))
 @settings(deadline=None, derandomize=True, max_examples=20)
-def test_join_tags_names_the_tags_of_each_row(values):
+def test_join_tags_joins_the_tags_in_each_row(values):
     tags = ["b", "a", "no c", "d"]
     for row, text in zip(values, join_tags(values, tags, "source"), strict=True):
         assert text == "|".join(tag for tag, has in zip(tags, row, strict=True) if has)
 
 
 @pytest.mark.parametrize("values", [[[1, 0]], [[1, 0, 2]], [[1, 0, np.nan]], [["1", "0", "1"]]])
-def test_join_tags_rejects_other_values(values):
+def test_join_tags_rejects_invalid_arrays(values):
     with pytest.raises(InputError, match=r"y\.npy: not 0 and 1 for 3 tags; download"):
         join_tags(np.array(values), TAGS, "y.npy")
 
 
-def test_published_lists_have_their_sizes(music_data):
+def test_published_lists_have_documented_sizes(music_data):
     folder = music_data / "data" / "splits" / "MTAT_split"
     tags = read_lines(folder / "top50_tags.txt")
     assert len(tags) == 50 and tags[0] == "guitar"
@@ -100,7 +100,7 @@ def test_published_lists_have_their_sizes(music_data):
         assert len(names) == count and all(name.count("-") >= 4 for name in names)
         tracks.update(names)
     assert len(tracks) == 15244 + 1529 + 4332
-    # The first row of the array belongs to the first clip.
+    # The array's first row belongs to the first clip.
     clip = "d/ambient_teknology-the_all_seeing_eye_project-01-cyclops-0-29"
     paths = (folder / "test_list_pub.cP", folder / "y_test_pub.npy")
     track, _, artist, album, text = mtat._read_clips(*paths, tags).iloc[0]

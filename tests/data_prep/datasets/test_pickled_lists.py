@@ -1,4 +1,4 @@
-"""Published lists as Python 2 wrote them, and pickles that are refused."""
+"""Tests of published lists in Python 2's pickle format and of pickles that are rejected."""
 
 import builtins
 import collections
@@ -18,21 +18,21 @@ def write(folder, content: bytes):
     return path
 
 
-def test_load_texts_of_python_2(tmp_path):
+def test_load_texts_from_python_2(tmp_path):
     text = b"(lp1\nS'd/it\\'s-0-29.npy'\np2\naS\"b\\\\n\\xe9.npy\"\np3\naVd\\u00e9\np4\na."
     assert load_pickled_texts(write(tmp_path, text)) == ["d/it's-0-29.npy", "b\\n\xe9.npy", "dé"]
     binary = b"\x80\x02]q\x01(U\x04a/\xe9bq\x02T\x02\x00\x00\x00b1q\x03e."
     assert load_pickled_texts(write(tmp_path, binary)) == ["a/éb", "b1"]
 
 
-def test_load_dict_of_python_2(tmp_path):
+def test_load_dict_from_python_2(tmp_path):
     text = b"(dp1\nS'TR1'\np2\nS'8/3/83.clip.mp3'\np3\nsI7\nI8\nsS'TR3'\nL8L\ns."
     expected = {"TR1": "8/3/83.clip.mp3", "7": 8, "TR3": 8}
     assert load_pickled_dict(write(tmp_path, text)) == expected
 
 
 @pytest.mark.parametrize("protocol", [0, 2])
-def test_load_arrays_of_python_2(tmp_path, protocol):
+def test_load_arrays_from_python_2(tmp_path, protocol):
     arrays = {
         "a": np.array([1, 0, 1], np.float32),
         "b": np.arange(200, 206).reshape(2, 3),
@@ -44,12 +44,12 @@ def test_load_arrays_of_python_2(tmp_path, protocol):
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL))
-def test_load_arrays_and_scalars_of_python_3(tmp_path, protocol):
+def test_load_arrays_and_scalars_from_python_3(tmp_path, protocol):
     values = {"a": np.array([1.0, 0.0]), "b": np.int64(3), "c": np.str_("é"), "d": b"\xff"}
     loaded = load_pickled_dict(write(tmp_path, pickle.dumps(values, protocol)))
     np.testing.assert_array_equal(loaded.pop("a"), values.pop("a"))
     if protocol < 3:
-        values["d"] = loaded["d"]  # bytes of old protocols are encoded text
+        values["d"] = loaded["d"]  # old protocols store bytes as encoded text
     assert loaded == values
 
 
@@ -70,7 +70,7 @@ def test_load_published_lists(music_data):
     ],
 )
 @pytest.mark.parametrize("protocol", [0, 2, 4])
-def test_any_other_global_is_refused_in_one_line(tmp_path, value, name, protocol):
+def test_any_other_global_is_rejected_with_a_one_line_error(tmp_path, value, name, protocol):
     if protocol < 4:
         name = name.replace("builtins", "__builtin__")
     elif isinstance(value, dict) and name == "builtins.set":
@@ -88,7 +88,7 @@ def test_any_other_global_is_refused_in_one_line(tmp_path, value, name, protocol
 @pytest.mark.parametrize(
     "content", [b"", b".", b"blues/blues.00012.wav\n", b"PK\x03\x04", b"(lp1\nS'a'\n"]
 )
-def test_files_that_are_not_lists_are_refused_in_one_line(tmp_path, content):
+def test_files_that_are_not_lists_are_rejected_with_a_one_line_error(tmp_path, content):
     path = write(tmp_path, content)
     for load in (load_pickled_texts, load_pickled_dict):
         with pytest.raises(InputError, match=r"a\.pkl: .*; download it again") as caught:
@@ -97,6 +97,6 @@ def test_files_that_are_not_lists_are_refused_in_one_line(tmp_path, content):
 
 
 @pytest.mark.parametrize("value", [{}, ["a", 7], [None]])
-def test_load_texts_refuses_other_values(tmp_path, value):
+def test_load_texts_rejects_values_that_are_not_strings(tmp_path, value):
     with pytest.raises(InputError, match="not a list of texts"):
         load_pickled_texts(python2.dump(value, tmp_path / "a.pkl"))
