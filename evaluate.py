@@ -1,9 +1,9 @@
-"""Step 5: evaluate features by the papers' protocols, and present the results.
+"""Step 5: evaluate features with the papers' protocols, and present the results.
 
-Each protocol evaluates one feature file; the last line printed is the metric and its value, and
---json writes the result to a file. `tables`, `figures` and `report` present a folder of such
-results with the papers' numbers. `lda` projects features, `explore` makes a page to see and hear
-tracks, and `groups` describes artist groups.
+Each protocol evaluates one feature file. The last line printed is the metric and its value, and
+--json writes the result to a file. `tables`, `figures` and `report` present a folder of results
+alongside the papers' numbers. `lda` projects features, `explore` creates a page for viewing and
+playing tracks, and `groups` describes artist groups.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from protocols import artists, genre, layouts
 
 
 def main() -> None:
-    """Run the protocol that the command line names."""
+    """Run the protocol selected on the command line."""
     parser = cli.make_parser(
         __doc__, "python evaluate.py retrieval features/siamese.h5 splits/gtzan.csv --label genre"
     )
@@ -25,7 +25,7 @@ def main() -> None:
     run = options.pop("run")
     try:
         run(**options)
-    except argparse.ArgumentError as error:  # options that cannot be combined
+    except argparse.ArgumentError as error:  # raised for options that cannot be combined
         parser.error(str(error))
 
 

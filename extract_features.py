@@ -1,9 +1,9 @@
-"""Step 4: extract one feature vector per track with released weights, your own, or a baseline.
+"""Step 4: extract one feature vector per track, using released weights, your own, or a baseline.
 
-WEIGHTS is a released model (siamese_5000), an .h5 or .keras file, an i-vector model
-(ivector.h5 of train_ivector.py), networks of agf2018 (model.h5 of train_agf.py), or a
-baseline: `mfcc`, or `untrained` (the encoder with random weights). INPUT is a mel cache
-(.h5), an audio file, or a folder of audio files.
+WEIGHTS is a released model (siamese_5000), an .h5 or .keras file, an i-vector model (ivector.h5
+from train_ivector.py), agf2018 networks (model.h5 from train_agf.py), or a baseline: `mfcc`, or
+`untrained` (the encoder with random weights). INPUT is a mel cache (.h5), an audio file, or a
+folder of audio files.
 """
 
 import functools
@@ -25,26 +25,32 @@ from recognition import ivector_model
 
 
 def main() -> int:
-    """Extract the features of all tracks."""
+    """Extract the features of all input tracks and write them to a file."""
     parser = cli.make_parser(
         __doc__, "python extract_features.py siamese_5000 my_music --out features/my_music.h5"
     )
-    parser.add_argument("weights", metavar="WEIGHTS", help="model or baseline, see above")
-    parser.add_argument("input", metavar="INPUT", type=Path, help="tracks, see above")
-    parser.add_argument("--out", type=Path, required=True, help="feature file, features/NAME.h5")
-    parser.add_argument("--mirror", type=Path, help="folder that contains the released weights")
-    cli.add_count(parser, "--workers", available_cores(), "number of audio decoders")
+    parser.add_argument("weights", metavar="WEIGHTS", help="model or baseline (see above)")
+    parser.add_argument("input", metavar="INPUT", type=Path, help="input tracks (see above)")
     parser.add_argument(
-        "--whole-tracks", action="store_true", help="features of whole tracks, not the first 30 s"
+        "--out", type=Path, required=True, help="feature file to write, features/NAME.h5"
+    )
+    parser.add_argument("--mirror", type=Path, help="folder that contains the released weights")
+    cli.add_count(parser, "--workers", available_cores(), "number of audio decoding processes")
+    parser.add_argument(
+        "--whole-tracks",
+        action="store_true",
+        help="compute features from whole tracks instead of the first 30 s",
     )
     parser.add_argument(
-        "--allow-failures", action="store_true", help="exit status 0 even if some tracks failed"
+        "--allow-failures",
+        action="store_true",
+        help="exit with status 0 even if some tracks failed",
     )
     cli.add_seed(parser)
     args = parser.parse_args()
     if args.input.suffix == ".h5" and args.whole_tracks:
         parser.error("--whole-tracks: a cache has a fixed length; give the option to step 2")
-    if args.out.is_dir():  # before the hours that the extraction may take
+    if args.out.is_dir():  # checked now because extraction may take hours
         raise InputError(f"{args.out}: is a folder; name a file in it, {args.out / 'NAME.h5'}")
     make_folder(args.out.parent)
 
@@ -69,7 +75,7 @@ def main() -> int:
 
     track_ids, vectors = [], []
     with cli.progress_bar(source.mels(), total=len(source.track_id), unit="track") as mels:
-        # The vector first: once it is there, `failed` has all tracks that failed before it.
+        # zip must fetch the vector first, so that `failed` already lists all earlier failures.
         decoded = (track for track in source.track_id if track not in source.failed)
         for vector, track in zip(extractor.function(mels), decoded, strict=False):
             if vector is None:
@@ -104,19 +110,19 @@ def main() -> int:
 
 
 class FeatureExtractor(NamedTuple):
-    """A feature function and what a feature file records of it.
+    """A feature function, and the details that feature files record about it.
 
     Attributes
     ----------
     function
-        From an iterable of log-mels to an iterator of vectors (d,), float32, or None for a
-        track without features.
+        Maps an iterable of log-mels to an iterator of vectors (d,), float32, or None for a track
+        without features.
     origin
         Provenance of the model or baseline.
     trained_on
-        Names of the artists that the model was trained on.
+        Names of the training artists of the model.
     classes
-        Classes whose probabilities are the last values of a vector, if any.
+        Classes whose probabilities are appended to each vector, if any.
     """
 
     function: Callable[[Iterable[np.ndarray]], Iterator[np.ndarray | None]]
@@ -128,18 +134,18 @@ class FeatureExtractor(NamedTuple):
 def feature_extractor(
     name: str, *, mirror: str | Path | None, seed: int, mean_and_std: tuple[float, float] | None
 ) -> FeatureExtractor:
-    """Return the feature extractor of a model or a baseline.
+    """Return the feature extractor for a model or baseline.
 
     Parameters
     ----------
     name
-        `mfcc` or `untrained` for the baselines, the file of an i-vector model or of networks
-        of agf2018, else a name or path for `models.pretrained.load_weights`.
+        `mfcc` or `untrained` for a baseline, the path of an i-vector model or agf2018 networks, or
+        a name or path accepted by `models.pretrained.load_weights`.
     mirror
         Folder that contains the released weights.
     seed, mean_and_std
-        Random seed of the untrained encoder, and the mean and standard deviation that
-        normalise its input; None takes those of the released weights.
+        Random seed of the untrained encoder, and the mean and standard deviation that normalise
+        its input (None: those of the released weights).
     """
     if name == "mfcc":
         return FeatureExtractor(mfcc_features, {"name": "mfcc", "model": "mfcc", "artists": None})
@@ -149,7 +155,7 @@ def feature_extractor(
         origin = ivector_model.describe_ivector_model(name, ivectors)
         return FeatureExtractor(ivectors.extract_ivectors, origin, list(ivectors.trained_on))
 
-    # Keras is imported for networks only; the other extractors do not wait for it.
+    # Import Keras only for networks, so that the other extractors start without delay.
     from artist_groups import network_file
     from models import pretrained
     from models.embeddings import iter_embeddings
@@ -178,7 +184,7 @@ def feature_extractor(
 
 
 def mfcc_features(mels: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yield the mean and standard deviation of 20 MFCCs per track, (40,) float32 each."""
+    """Yield the means and standard deviations of 20 MFCCs, (40,) float32, for each track."""
     for mel in mels:
         coefficients = mfcc_frames(mel)
         yield np.concatenate([coefficients.mean(axis=0), coefficients.std(axis=0)])

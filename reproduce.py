@@ -26,7 +26,7 @@ EXAMPLE = "python reproduce.py ismir2018 --data DIR --out results/ismir2018"
 
 
 def main() -> None:
-    """Print the plan of a paper, and run it."""
+    """Print the plan for a paper and, unless --plan is given, run it."""
     parser = cli.make_parser(__doc__, EXAMPLE)
     subparsers = parser.add_subparsers(dest="paper", metavar="PAPER", required=True)
     for name, (paper, topic) in PAPERS.items():
@@ -37,11 +37,13 @@ def main() -> None:
             formatter_class=parser.formatter_class,
             allow_abbrev=False,
         )
-        subparser.add_argument("--data", type=Path, metavar="DIR", help="folder of datasets")
+        subparser.add_argument(
+            "--data", type=Path, metavar="DIR", help="folder that contains the datasets"
+        )
         out = Path("results", name)
         subparser.add_argument("--out", type=Path, default=out, help="output folder")
         subparser.add_argument(
-            "--plan", action="store_true", help="print the plan without running it"
+            "--plan", action="store_true", help="only print the plan, without running it"
         )
         paper.add_arguments(subparser)
     arguments = vars(parser.parse_args())

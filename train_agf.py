@@ -1,9 +1,9 @@
 """Step 3: train the networks of agf2018, and a genre classifier on their features.
 
-A task is the genre (g), or the artist groups by sub-genres (s), by Essentia's descriptors (e), by
-delta MFCCs (d) or by MFCCs (m). A run is a network for each task (stn), networks that share
-their first block (mtn), or one wide network for the genre alone (wstn). The bare command trains
-all runs of the paper and skips those that are complete.
+A task is to predict the genre (g) or artist groups, which are formed from sub-genres (s), Essentia
+descriptors (e), delta MFCCs (d) or MFCCs (m). A run trains one network per task (stn), networks
+that share their first block (mtn), or one wide network for the genre alone (wstn). By default, the
+script trains all runs in the paper and skips those that are already complete.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ from data_prep.mel_cache import MelCache
 
 
 def main() -> None:
-    """Train the runs of agf2018 that the arguments ask for."""
+    """Train the agf2018 runs selected by the arguments."""
     config = GroupTrainingConfig()
     parser = cli.make_parser(
         __doc__,
@@ -27,16 +27,25 @@ def main() -> None:
     )
     cli.add_split_and_cache(parser, out="folder of all runs, runs/NAME")
     parser.add_argument(
-        "groups", metavar="GROUPS.h5", type=Path, help="artist groups of 2b_artist_groups.py"
+        "groups",
+        metavar="GROUPS.h5",
+        type=Path,
+        help="artist groups written by 2b_artist_groups.py",
     )
     kinds = task_sets.KINDS
-    parser.add_argument("--kinds", nargs="+", choices=kinds, default=kinds, help="kinds of runs")
+    parser.add_argument(
+        "--kinds",
+        nargs="+",
+        choices=kinds,
+        default=kinds,
+        help="kinds of runs to train",
+    )
     parser.add_argument(
         "--tasks",
         nargs="+",
         metavar="LETTERS",
-        help="sets of tasks, such as g gs gsedm; a wstn has as many weights as the networks of its "
-        "set (default: all sets that the groups allow)",
+        help="task sets, written as one-letter codes such as g gs gsedm; a wstn has as many weights "
+        "as the networks of its set together (default: all sets that the groups allow)",
     )
     for option, default, help_text in (
         ("--epochs", config.epochs, "number of epochs of each stn and wstn"),

@@ -1,4 +1,4 @@
-"""Step 3: train the basic model (which artist?) or, with --labels tags, the tag model."""
+"""Step 3: train the basic model (artist classification) or, with --labels tags, the tag model."""
 
 import numpy as np
 
@@ -22,7 +22,7 @@ def main() -> None:
         "--labels",
         choices=("artist", "tags"),
         default=BasicConfig.labels,
-        help="labels to learn, a column of the split",
+        help="column of the split that contains the labels to learn",
     )
     args = parser.parse_args()
     config = cli.fill_dataclass(BasicConfig, args)
@@ -53,7 +53,7 @@ def main() -> None:
         for rows in (train_rows, valid_rows)
     )
 
-    # Keras is imported after the arguments are parsed, so that --help does not wait for it.
+    # Import Keras after the arguments are parsed, so that --help stays fast.
     from models.basic import build_basic
     from models.pretrained import load_weights
     from training.devices import open_devices
@@ -66,9 +66,9 @@ def main() -> None:
         return
     with open_devices(config.distribute) as devices:
         encoder = initial_encoder(config, start, devices)
-        norm = start or cache  # whose mean and std normalise the input
+        norm = start or cache  # source of the mean and std that normalise the input
         model = build_basic(encoder, len(classes), activation, mean=norm.mean, std=norm.std)
-        # SGD with Nesterov momentum, and the papers' rules for the learning rate
+        # Uses SGD with Nesterov momentum and the papers' learning rate rules.
         train(model, loss, ["accuracy"], train_batches, valid_batches, config, run, devices)
 
 

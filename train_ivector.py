@@ -1,4 +1,4 @@
-"""Step 3: train the GMM-UBM and i-vector baselines of arxiv2017, into one file."""
+"""Step 3: train the GMM-UBM and i-vector baselines of arxiv2017, and save both in one file."""
 
 from common import cli
 from data_prep import split_csv, targets
@@ -8,7 +8,7 @@ from data_prep.mfcc import MfccSettings
 
 
 def main() -> None:
-    """Run the script."""
+    """Train the i-vector model."""
     parser = cli.make_parser(
         __doc__, "python train_ivector.py splits/demo.csv cache/demo.h5 --out runs/ivector"
     )
@@ -17,7 +17,7 @@ def main() -> None:
         parser,
         "--components",
         256,
-        "number of Gaussians of the background model (UBM)",
+        "number of Gaussians in the universal background model (UBM)",
         old="--mixtures",
     )
     cli.add_renamed(
@@ -26,29 +26,29 @@ def main() -> None:
         "--start",
         choices=("kmeans", "random"),
         default="kmeans",
-        help="initialisation of the UBM",
+        help="initialisation method for the UBM",
     )
-    cli.add_count(parser, "--ubm-iterations", 20, "maximum number of EM iterations of the UBM")
-    cli.add_count(parser, "--dimensions", 256, "number of dimensions of an i-vector")
+    cli.add_count(parser, "--ubm-iterations", 20, "maximum number of EM iterations for the UBM")
+    cli.add_count(parser, "--dimensions", 256, "number of i-vector dimensions")
     cli.add_count(
-        parser, "--iterations", 10, "number of EM iterations of the total-variability matrix"
+        parser, "--iterations", 10, "number of EM iterations for the total-variability matrix"
     )
     cli.add_count(parser, "--coefficients", 20, "number of MFCCs per frame")
     parser.add_argument(
-        "--deltas", action="store_true", help="append the first time derivatives of the MFCCs"
+        "--deltas", action="store_true", help="append the first-order time derivatives of the MFCCs"
     )
     parser.add_argument(
         "--level-range",
         type=cli.positive_float,
         metavar="DB",
-        help="maximum level difference to the loudest frame of a track, in dB; quieter frames are "
-        "left out (default: all frames are used)",
+        help="maximum level difference from a track's loudest frame, in dB; quieter frames are "
+        "skipped (default: use all frames)",
     )
     cli.add_count(
         parser,
         "--max-artists",
         None,
-        "number of artists to train on, the first N of the split (default: all)",
+        "number of artists to train on, counted from the start of the split (default: all)",
         old="--artists",
     )
     cli.add_seed(parser)
@@ -57,12 +57,12 @@ def main() -> None:
     # Data
     cache = MelCache(args.cache)
     split = read_usable_tracks(args.split, cache.failed, args.cache, args.max_artists)
-    targets.artist_classes(split, args.split)  # checks that all artists and tracks are labelled
+    targets.artist_classes(split, args.split)  # checks the artist labels
     train_rows = split_csv.subset_mask(split, "train", args.split)
     track_ids = split["track_id"].to_numpy(object)[train_rows]
     artists = split["artist"].to_numpy(object)[train_rows]
 
-    # scikit-learn is imported after the arguments are parsed, so that --help does not wait for it.
+    # Import scikit-learn after the arguments are parsed, so that --help stays fast.
     from recognition.ivector_training import IVectorRun, IVectorSchedule, train_ivector_model
     from training.inputs import training_inputs
 

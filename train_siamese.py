@@ -1,4 +1,4 @@
-"""Step 3: train the siamese model (are two tracks by the same artist?)."""
+"""Step 3: train the siamese model, which learns whether two tracks are by the same artist."""
 
 import numpy as np
 
@@ -22,7 +22,7 @@ def main() -> None:
         parser,
         "--negatives",
         SiameseConfig.negatives,
-        "number of tracks of other artists per anchor",
+        "number of tracks by other artists per anchor",
     )
     parser.add_argument(
         "--margin",
@@ -44,8 +44,8 @@ def main() -> None:
     )
     artists = tracks["artist"].to_numpy(object)
     crops = Crops(cache, tracks["track_id"].to_numpy(object))
-    # The paper's set of 10,000 artists has one validation track per artist: where that is so,
-    # positives and negatives of validation come from the training tracks too.
+    # The paper's set of 10,000 artists has one validation track per artist. If any artist has only
+    # one, the validation positives and negatives are drawn from the training tracks as well.
     _, per_artist = np.unique(artists[valid_rows], return_counts=True)
     valid_pool = valid_rows if per_artist.min() > 1 else np.arange(len(tracks))
     train_batches, valid_batches = (
@@ -60,7 +60,7 @@ def main() -> None:
         for anchors, pool in ((train_rows, train_rows), (valid_rows, valid_pool))
     )
 
-    # Keras is imported after the arguments are parsed, so that --help does not wait for it.
+    # Import Keras after the arguments are parsed, so that --help stays fast.
     from models.pretrained import load_weights
     from models.siamese import HingeLoss, build_siamese, within_margin
     from training.devices import open_devices
@@ -72,12 +72,12 @@ def main() -> None:
         print(f"{args.out}: complete already")
         return
     with open_devices(config.distribute) as devices:
-        norm = start or cache  # whose mean and std normalise the input
+        norm = start or cache  # source of the mean and std that normalise the input
         encoder = initial_encoder(config, start, devices)
         model = build_siamese(encoder, config.negatives, mean=norm.mean, std=norm.std)
         loss = HingeLoss(config.margin)
         metrics = [within_margin(config.margin)]
-        # SGD with Nesterov momentum, and the papers' rules for the learning rate
+        # Uses SGD with Nesterov momentum and the papers' learning rate rules.
         train(model, loss, metrics, train_batches, valid_batches, config, run, devices)
 
 

@@ -1,1 +1,1 @@
-"""The training of networks: one loop for all of them, with checkpoints and devices."""
+"""Network training: one loop for all networks, with checkpoints and device handling."""

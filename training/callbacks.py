@@ -1,4 +1,4 @@
-"""Keras callbacks: learning rate decay, checkpoints, progress, and the end at a NaN loss."""
+"""Keras callbacks: learning rate decay, checkpoints, progress, and stopping at a NaN loss."""
 
 import logging
 import math
@@ -18,62 +18,62 @@ from training.devices import Devices
 
 logger = logging.getLogger(__name__)
 
-DECAY = 1e-6  # of the learning rate, per step
+DECAY = 1e-6  # decay of the learning rate per step
 
 
 class LearningRateDecay(keras.callbacks.Callback):
-    """Apply the decay of Keras 2, rate / (1 + decay * steps), after each epoch.
+    """Apply Keras 2's learning rate decay, rate / (1 + decay * steps), after each epoch.
 
-    The optimizers of Keras 3 have no decay, and a learning rate schedule would exclude the
-    plateau rule. The decay is a factor per epoch here, so that both rules compose. Within an
-    epoch of n steps the learning rate exceeds that of Keras 2 by a factor of at most
-    1 + decay * n.
+    Keras 3 optimizers have no decay option, and a learning rate schedule would rule out the
+    plateau rule. Here the decay is applied as one factor per epoch, so that it can be combined
+    with the plateau rule. Within an epoch of n steps, the learning rate exceeds that of Keras 2
+    by a factor of at most 1 + decay * n.
     """
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Remember the number of steps."""
+        """Store the number of steps taken so far."""
         self._steps_before = _to_number(self.model.optimizer.iterations)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Lower the learning rate by the steps of the epoch."""
+        """Decay the learning rate for the steps taken in this epoch."""
         steps = _to_number(self.model.optimizer.iterations)
         factor = (1 + DECAY * self._steps_before) / (1 + DECAY * steps)
-        # A product of Python floats: float32 would lose much of a factor so close to 1.
+        # Multiply Python floats: float32 cannot represent a factor so close to 1 precisely enough.
         rate = self.model.optimizer.learning_rate
         rate.assign(_to_number(rate) * factor)
 
 
 class StopAtNaN(keras.callbacks.Callback):
-    """End the training if the loss is NaN or infinite.
+    """Stop training if the loss is NaN or infinite.
 
-    Keras' TerminateOnNaN waits for the loss of every call on the main thread.
+    Keras' own TerminateOnNaN blocks the main thread to wait for the loss after every call.
     """
 
     async_safe = True
 
     def set_model(self, model: keras.Model) -> None:
-        """Keep the model: with JAX, `self.model` would fetch weights that a step is using."""
+        """Keep the model; with JAX, `self.model` would fetch weights that are in use by a step."""
         super().set_model(model)
         self._trained_model = model
 
     def on_train_batch_end(self, batch: int, logs: dict) -> None:
-        """Check the running loss."""
+        """Stop training if the running loss is not finite."""
         if not math.isfinite(logs["loss"]):
             self._trained_model.stop_training = True
 
 
 class CheckpointCallback(keras.callbacks.Callback):
-    """Write the files of the run after each epoch, and restore an unfinished training.
+    """Write the run's files after each epoch, and restore an unfinished run.
 
     Parameters
     ----------
     models, optimizers
-        The trained models, each with its optimizer.
+        Models to train, and one optimizer per model.
     watchers
-        Callbacks that watch the validation loss. They are shown the losses of earlier epochs
-        on resuming, because their counters are saved nowhere.
+        Callbacks that monitor the validation loss. When a run resumes, the losses of earlier
+        epochs are replayed to them, because their counters are not saved.
     task_order
-        Number of the model that each epoch trains.
+        Index of the model to train in each epoch.
     """
 
     def __init__(
@@ -93,11 +93,11 @@ class CheckpointCallback(keras.callbacks.Callback):
         self._watchers, self._task_order = watchers, task_order
         metrics = {id(variable) for model in models for variable in model.metrics_variables}
         variables = [variable for part in (*models, *optimizers) for variable in part.variables]
-        # By identity, because models may share variables.
+        # Deduplicate by identity, because models may share variables.
         unique = {id(variable): variable for variable in variables}
         self._variables = [unique[key] for key in unique if key not in metrics]
         self._history: dict[str, list[float]] = {}
-        self._board: Any = None  # TensorBoard's writer, which has no types
+        self._board: Any = None  # TensorBoard's writer, which has no type hints
         self.finished, self.is_finite = False, True
         state = run.read_state()
         devices.require_same(state.epochs if state else 0, f"{run.folder}: finished epochs")
@@ -106,7 +106,7 @@ class CheckpointCallback(keras.callbacks.Callback):
 
     @property
     def epochs(self) -> int:
-        """Number of finished epochs."""
+        """Number of completed epochs."""
         return len(self._history.get("loss", ()))
 
     @property
@@ -115,7 +115,7 @@ class CheckpointCallback(keras.callbacks.Callback):
         return min(self._history.get("val_loss", ()), default=math.inf)
 
     def describe_outcome(self) -> str:
-        """Return the final loss in words."""
+        """Return a description of the final loss for the log message."""
         if "val_loss" in self._history:
             return f"lowest validation loss {self.lowest_loss:.4f}"
         return f"last loss {self._history['loss'][-1]:.4f}"
@@ -139,18 +139,18 @@ class CheckpointCallback(keras.callbacks.Callback):
             )
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        """Show the watchers the earlier epochs, and open the TensorBoard log."""
+        """Replay the earlier epochs to the watchers, and open the TensorBoard log."""
         rate = _to_number(self._learning_rate)
         for epoch, loss in enumerate(self._history.get("val_loss", ())):
             for watcher in self._watchers:
                 watcher.on_epoch_end(epoch, {"val_loss": loss})
-        self._learning_rate.assign(rate)  # the watchers have lowered it a second time
+        self._learning_rate.assign(rate)  # undo the reductions the watchers repeated
         if self._devices.writes and self._board is None:
-            # Keras' own callback needs TensorFlow, and waits for the loss of every call.
+            # Keras' TensorBoard callback needs TensorFlow and waits for the loss after every call.
             self._board = Writer(str(self._run.folder / "tensorboard"))
 
     def on_epoch_end(self, epoch: int, logs: dict) -> None:
-        """Write the files, unless the loss is NaN or infinite."""
+        """Write the run's files, or stop training if the loss is NaN or infinite."""
         self.is_finite = math.isfinite(logs["loss"]) and math.isfinite(logs.get("val_loss", 0))
         if not self.is_finite:
             self.model.stop_training = True
@@ -179,14 +179,14 @@ class CheckpointCallback(keras.callbacks.Callback):
 
 
 class ProgressCallback(keras.callbacks.Callback):
-    """Show a progress bar over the tracks of all epochs, with the running loss and metrics.
+    """Show a progress bar over all tracks of all epochs, with the running loss and metrics.
 
     Parameters
     ----------
     epochs_done
-        Number of epochs that were finished before.
+        Number of epochs completed before this session.
     batches
-        The training batches of each epoch.
+        Training batches of each epoch.
     """
 
     async_safe = True
@@ -206,12 +206,12 @@ class ProgressCallback(keras.callbacks.Callback):
         )
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Show the number of the epoch."""
+        """Show the epoch number."""
         self._epoch = epoch
         self._bar.set_description(f"{self._folder} {epoch + 1}/{len(self._steps)}", refresh=False)
 
     def on_train_batch_end(self, batch: int, logs: dict) -> None:
-        """Advance the bar. Keras counts the last call of an epoch as if it were full."""
+        """Advance the bar; Keras counts the last call of an epoch as if it were full."""
         self._show(min(1, (batch + 1) / self._steps[self._epoch]), logs)
 
     def on_epoch_end(self, epoch: int, logs: dict) -> None:
@@ -225,12 +225,12 @@ class ProgressCallback(keras.callbacks.Callback):
     def _show(self, fraction: float, logs: dict) -> None:
         before, after = self._tracks[self._epoch : self._epoch + 2]
         advance = round(before + fraction * (after - before)) - self._bar.n
-        if advance >= 0:  # calls can be reported in another order than they were made
+        if advance >= 0:  # calls may be reported out of order
             values = {name: f"{logs[name]:.3f}" for name in logs if name != "learning_rate"}
             self._bar.set_postfix(values, refresh=False)
             self._bar.update(advance)
 
 
 def _to_number(variable) -> float:
-    # float(variable) fails if the variable is mirrored over devices.
+    # float(variable) fails if the variable is mirrored across devices.
     return keras.ops.convert_to_numpy(variable).item()

@@ -1,4 +1,4 @@
-"""The folder of a training: the weights, the log, and the state that it resumes from."""
+"""The run folder: the weights, the log, and the state from which training resumes."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -16,16 +16,16 @@ from models.keras_backend import keras
 
 @dataclass(frozen=True)
 class TrainingState:
-    """A training after some epochs: everything that its next epoch depends on.
+    """Everything that the next epoch of an unfinished training run depends on.
 
     Attributes
     ----------
     variables
-        Values of the variables of the models and the optimizers.
+        Values of the model and optimizer variables.
     history
-        {name: one value per epoch}, the columns of the log.
+        {column of the log: one value per epoch}.
     finished
-        Whether there is no epoch left.
+        Whether the last epoch has been completed.
     """
 
     variables: list[np.ndarray]
@@ -34,24 +34,25 @@ class TrainingState:
 
     @property
     def epochs(self) -> int:
-        """Number of epochs so far."""
+        """Number of completed epochs."""
         return len(next(iter(self.history.values()), ()))
 
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """The folder of one training.
+    """The folder of one training run.
 
-    After every epoch it contains best.h5 (the weights with the lowest validation loss),
-    last.h5, log.csv and state.h5, from which the same command resumes after a kill. At the end
-    run.json is written and state.h5 is deleted.
+    After each epoch it contains best.h5 (the weights with the lowest validation loss), last.h5,
+    log.csv, and state.h5, from which the same command resumes if the process is killed. When
+    training ends, run.json is written and state.h5 is deleted.
 
     Attributes
     ----------
     inputs
-        What the training is made from, see `training.inputs`.
+        Inputs that determine the result, from `training.inputs.training_inputs`.
     save
-        Function of a path, the models, and the provenance record, that writes a weights file.
+        Function that takes a path, the models and a provenance record, and writes a weights
+        file.
     """
 
     folder: Path
@@ -59,12 +60,12 @@ class TrainingRun:
     save: Callable[[Path, Sequence[keras.Model], dict], None]
 
     def is_complete(self) -> bool:
-        """Return whether the folder contains a finished training from these inputs.
+        """Return whether the folder contains a completed run with these inputs.
 
         Raises
         ------
         InputError
-            The folder contains a training from other inputs, finished or not.
+            If the folder contains a run with different inputs, whether completed or not.
         """
         finished = provenance.read_sidecar(self.folder / "run")["inputs"]
         existing = finished or self._unfinished_inputs()
@@ -75,16 +76,16 @@ class TrainingRun:
         return bool(finished)
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
-        """Return a context in which no other process can train in the folder."""
+        """Return a context manager that prevents other processes from training in the folder."""
         return exclusive_folder(self.folder)
 
     def read_state(self) -> TrainingState | None:
-        """Return the state of an unfinished training, or None if there is none.
+        """Return the state of an unfinished run, or None if there is no state file.
 
         Raises
         ------
         InputError
-            The file is damaged.
+            If the state file is damaged.
         """
         if not self._state_path.exists():
             return None
@@ -99,7 +100,7 @@ class TrainingRun:
     def write_epoch(
         self, models: Sequence[keras.Model], state: TrainingState, *, best: bool
     ) -> None:
-        """Write the files of an epoch, the state last because it refers to the others."""
+        """Write the files for an epoch; the state comes last because it depends on the others."""
         record = self._make_record()
         if best:
             self.save(self.folder / "best.h5", models, record)
@@ -113,12 +114,12 @@ class TrainingRun:
             file.attrs["made_from"] = provenance.to_json(record)
             for number, array in enumerate(state.variables):
                 file[f"variables/{number:03}"] = array
-            history = file.create_group("history", track_order=True)  # the order of the columns
+            history = file.create_group("history", track_order=True)  # keeps the column order
             for name, values in state.history.items():
                 history[name] = np.array(values)
 
     def finish(self) -> None:
-        """Declare the training complete."""
+        """Mark the run as complete."""
         with atomic_write(provenance.sidecar_path(self.folder / "run")) as partial:
             partial.write_text(provenance.to_json(self._make_record()), encoding="utf-8")
         self._delete_leftovers()
@@ -131,7 +132,7 @@ class TrainingRun:
         return {**provenance.make_record(self.inputs), "backend": keras.backend.backend()}
 
     def _unfinished_inputs(self) -> dict:
-        """Return the inputs of an unfinished training, which a kill may have left without state."""
+        """Return the inputs of an unfinished run, even if it was killed before writing a state."""
         for path in (self._state_path, self.folder / "last.h5"):
             if path.exists():
                 with self._open(path) as file:
@@ -139,13 +140,13 @@ class TrainingRun:
         return {}
 
     def _delete_leftovers(self) -> None:
-        """Delete what a finished training does not need, and a kill at its end can leave."""
+        """Delete files that a completed run no longer needs, including any left by a kill."""
         for name in ("state.h5", "lock"):
             (self.folder / name).unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _open(self, path: Path) -> Iterator:
-        """Open a file of the run; if it is damaged, the remedy is to delete the folder."""
+        """Open a file in the run folder; errors suggest deleting the folder."""
         try:
             with hdf5.open_file(path) as file:
                 yield file

@@ -1,11 +1,11 @@
-"""The settings of a training, with the papers' values as defaults."""
+"""Training settings, with the papers' values as defaults."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """The settings that the trainings of all encoders share.
+    """Training settings shared by all encoders.
 
     Attributes
     ----------
@@ -14,25 +14,27 @@ class TrainingConfig:
     learning_rate
         Initial learning rate of SGD with Nesterov momentum.
     batch_size
-        Anchor tracks per training step.
+        Number of anchor tracks per training step.
     dropout
-        Dropout rate after the last activation. ismir2018 says 0.5 for all models; the
-        published training code, which made the released weights, applies none.
+        Rate of the dropout applied after the last activation. ismir2018 states 0.5 for all
+        models, but the published training code that produced the released weights uses none.
     plateau
-        Epochs without a lower validation loss after which the learning rate is multiplied
-        by 0.2, or None to keep it. The papers do not give the number.
+        Number of epochs without an improvement in validation loss after which the learning
+        rate is multiplied by 0.2, or None to disable this rule. The papers do not state the
+        number.
     patience
-        Epochs without a lower validation loss after which training stops, or None.
+        Number of epochs without an improvement in validation loss after which training stops,
+        or None to disable early stopping.
     max_artists
-        Number of artists to train on, the first ones of the split, or None for all.
+        Number of artists to train on, counted from the start of the split, or None for all.
     start_from
-        Encoder to fine-tune: a weights file, or the name of a released model.
+        Encoder to fine-tune: a weights file or the name of a released model.
     precision
         "float32", or "mixed" to compute the encoder in bfloat16.
     seed
-        Random seed of the initial weights, the dropout and the batches.
+        Random seed for the initial weights, dropout and batches.
     distribute
-        Whether to share each batch among all devices.
+        Whether to divide each batch among all devices.
     data, steps_per_call
         See `training.data_placement.Placement.choose`.
     """
@@ -54,9 +56,10 @@ class TrainingConfig:
     def record(self) -> dict:
         """Return the settings that determine the trained weights.
 
-        A run is complete, or resumes, only with the same record. The key names are those
-        of all runs so far, so a new setting belongs here only if it changes the weights.
-        `start_from` is recorded by the content of the weights, see `training_inputs`.
+        An existing run is recognised as complete, or resumed, only if its record is identical.
+        Existing runs use these key names, so add a new setting only if it changes the weights.
+        `start_from` is recorded separately, through the provenance of the weights; see
+        `training_inputs`.
         """
         return {
             "epochs": self.epochs,
@@ -73,12 +76,12 @@ class TrainingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class BasicConfig(TrainingConfig):
-    """The settings of the basic model and of the tag model (ismir2018, section 3.1).
+    """Training settings of the basic and tag models (ismir2018, section 3.1).
 
     Attributes
     ----------
     labels
-        "artist" for the basic model, or "tags".
+        "artist" for the basic model, or "tags" for the tag model.
 
     Examples
     --------
@@ -96,12 +99,12 @@ class BasicConfig(TrainingConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class SiameseConfig(TrainingConfig):
-    """The settings of the siamese model (ismir2018, section 3.2).
+    """Training settings of the siamese model (ismir2018, section 3.2).
 
     Attributes
     ----------
     negatives
-        Tracks of other artists per anchor.
+        Number of tracks by other artists per anchor.
     margin
         Margin Δ of the hinge loss.
 

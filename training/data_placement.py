@@ -1,4 +1,4 @@
-"""The location of the frames during training, and the number of steps per call."""
+"""Where frames are stored during training, and how many steps run per call."""
 
 from dataclasses import dataclass
 
@@ -11,21 +11,21 @@ from training.devices import Devices, device_memory
 
 ops = keras.ops
 
-# Largest fraction of the device's memory for the frames, which are there twice for a moment.
+# Maximum fraction of device memory for the frames, which briefly exist twice while being joined.
 _MEMORY_FRACTION = 0.35
 _STEPS_PER_CALL = {"cpu": 16, "gpu": 64, "tpu": 64}
-_CHUNK = 1 << 20  # frames that are sent to the device at a time, so that the host holds no more
+_CHUNK = 1 << 20  # frames sent to the device at a time, which limits host memory
 
 
 @dataclass(frozen=True)
 class Placement:
-    """How the data of a training reach the device.
+    """How training data reach the device.
 
     Attributes
     ----------
     resident
-        Whether all frames are on the device, so that a step is sent the places of its crops,
-        or a step is sent the crops.
+        Whether all frames are held on the device, so that only the positions of the crops are
+        sent at each step. Otherwise, the crops themselves are sent.
     steps
         Training steps per call of the compiled function.
     """
@@ -37,22 +37,23 @@ class Placement:
     def choose(
         cls, devices: Devices, crops: Crops, data: str = "auto", steps: int | None = None
     ) -> "Placement":
-        """Return the placement for these devices.
+        """Choose the placement for a set of devices.
 
         Parameters
         ----------
         data
             "stream", "resident", or "auto": resident on a GPU with enough memory.
         steps
-            Training steps per call, or None for the default of the device.
+            Training steps per call, or None for the device's default.
 
         Raises
         ------
         InputError
-            The backend cannot run several steps per call on these devices.
+            If the backend cannot run several steps per call on these devices.
         """
         backend = keras.backend.backend()
-        # Keras refuses more with torch, and the loop over steps fails in a mirrored strategy.
+        # Keras rejects several steps per call with torch, and its loop over steps fails in a
+        # TensorFlow mirrored strategy.
         single = backend == "torch" or (backend == "tensorflow" and devices.count > 1)
         if single and (steps or 1) > 1:
             raise InputError(f"--steps-per-call: can only be 1 on {devices}; leave the option out")
@@ -69,39 +70,39 @@ class Placement:
 
 
 def crops_bytes(crops: Crops) -> int:
-    """Return the size in bytes of the frames of all tracks of `crops`."""
+    """Return the total size, in bytes, of the frames of all tracks in `crops`."""
     return int(np.diff(crops.spans()).sum()) * crops.cache.frames.shape[1] * 2
 
 
 class ResidentFrames:
-    """The frames of some tracks on the device.
+    """Frames of a set of tracks, held on the device.
 
     Parameters
     ----------
     crops
-        Crops of all tracks that are used for training and validation.
+        Crops of all tracks used for training and validation.
     """
 
     def __init__(self, crops: Crops):
         self._spans = crops.spans()
         lengths = np.diff(self._spans, axis=1)[:, 0]
-        # Difference between the place of a frame on the device and its place in the cache.
+        # Offset from a frame's index in the cache to its index on the device.
         self._shift = np.cumsum(lengths) - lengths - self._spans[:, 0]
         self._crops_layer = _CropsLayer(crops, self._spans)
 
     def places(self, places: np.ndarray) -> np.ndarray:
-        """Convert first frames of crops in the cache to int32 first frames on the device."""
+        """Convert the first-frame indices of crops from cache to device positions (int32)."""
         span = np.searchsorted(self._spans[:, 0], places, side="right") - 1
         return (places + self._shift[span]).astype(np.int32)
 
     def wrap_model(self, model: keras.Model) -> keras.Model:
-        """Return a model of (batch, ...) int32 places that computes `model` on their crops."""
+        """Return a model from (batch, ...) int32 places that applies `model` to their crops."""
         places = keras.Input(model.input_shape[1:-2], dtype="int32", name="places")
         return keras.Model(places, model(self._crops_layer(places)), name=model.name)
 
 
 class _CropsLayer(keras.layers.Layer):
-    """From (batch, ...) int32 first frames to (batch, ..., segment, bands) float16 crops."""
+    """Map (batch, ...) int32 first frames to (batch, ..., segment, bands) float16 crops."""
 
     def __init__(self, crops: Crops, spans: np.ndarray):
         super().__init__(name="resident_crops", dtype="float16")
@@ -110,11 +111,11 @@ class _CropsLayer(keras.layers.Layer):
         for begin, end in spans:
             for first in range(begin, end, _CHUNK):
                 chunk = crops.cache.frames[first : min(first + _CHUNK, end)]
-                # Each frame is checked as a crop of one frame, so that its track is named.
+                # Check each frame as a one-frame crop, so that an error names its track.
                 crops.require_finite(chunk[:, None], np.arange(first, first + len(chunk)))
                 chunks.append(ops.convert_to_tensor(chunk))
         frames = ops.concatenate(chunks) if len(chunks) > 1 else chunks[0]
-        # With add_weight, JAX would compile the initializer with all frames as a constant.
+        # With add_weight, JAX would compile an initializer that embeds all frames as a constant.
         self._frames = keras.Variable(frames, trainable=False, autocast=False, name="frames")
 
     def call(self, places):

@@ -1,8 +1,8 @@
-"""The devices of a training: one, all of this machine, or those of several machines.
+"""Training devices: a single device, all devices of this machine, or those of several machines.
 
-The communication is left to the backends. On JAX, Keras' data parallelism shares each batch
-among all devices of all processes; on TensorFlow, a mirrored strategy does so among the
-devices of one machine.
+Communication is left to the backends. With JAX, Keras' data parallelism divides each batch among
+all devices of all processes; with TensorFlow, a mirrored strategy divides it among the devices of
+one machine.
 """
 
 import atexit
@@ -17,21 +17,21 @@ import numpy as np
 from common.errors import InputError
 from models.keras_backend import keras
 
-PROCESSES = "KERAS_DISTRIBUTION_NUM_PROCESSES"  # set by the launcher of several; read by Keras
+PROCESSES = "KERAS_DISTRIBUTION_NUM_PROCESSES"  # set by the user; read by Keras
 
 
 @dataclass(frozen=True)
 class Devices:
-    """The devices of a training.
+    """The devices that take part in a training run.
 
     Attributes
     ----------
     kind
         "cpu", "gpu" or "tpu".
     count
-        Number of devices in all processes, each of which gets an equal part of every batch.
+        Number of devices over all processes. Each device gets an equal part of every batch.
     process, processes
-        Number of this process, from 0, and of all processes.
+        Index of this process, counted from 0, and total number of processes.
     """
 
     kind: str = "cpu"
@@ -41,16 +41,16 @@ class Devices:
 
     @property
     def writes(self) -> bool:
-        """Whether this process writes the files of the run."""
+        """Whether this process writes the run's files."""
         return self.process == 0
 
     def own_part(self, batch: np.ndarray) -> np.ndarray:
-        """Return the rows of a batch that this process computes."""
+        """Return the rows of a batch that this process handles."""
         rows = len(batch) // self.processes
         return batch[self.process * rows : (self.process + 1) * rows]
 
     def require_same(self, number: int, name: str) -> None:
-        """Raise `InputError` unless all processes have the same number."""
+        """Raise `InputError` unless all processes pass the same number."""
         if self.processes == 1:
             return
         from jax.experimental import multihost_utils
@@ -72,20 +72,21 @@ class Devices:
 
 @contextlib.contextmanager
 def open_devices(distribute: bool = False) -> Iterator[Devices]:
-    """Provide the devices for the models that are built and trained in this context.
+    """Provide the devices for models built and trained within this context.
 
-    Enter it before the backend computes anything.
+    Enter the context before the backend computes anything.
 
     Parameters
     ----------
     distribute
-        Whether to use all devices of this machine and, if the environment names other
-        processes, of theirs; otherwise the one that the backend uses by default.
+        Whether to use every device on this machine and, if the environment lists other
+        processes, theirs as well; otherwise only the backend's default device is used.
 
     Raises
     ------
     InputError
-        The backend or the processes cannot share a training, or a process was lost.
+        If the backend or the processes cannot take part in a shared training run, or a process
+        was lost.
     """
     backend = keras.backend.backend()
     if not distribute:
@@ -118,7 +119,7 @@ def _jax_devices() -> Iterator[Devices]:
             keras.distribution.initialize()
         except (RuntimeError, ValueError) as error:
             raise InputError(f"the processes did not find each other: {error}") from error
-    # `own_part` has shared the data set already.
+    # Keras need not shard the data set: `own_part` already splits the batches.
     distribution = keras.distribution.DataParallel(auto_shard_dataset=False)
     previous = keras.distribution.distribution()
     keras.distribution.set_distribution(distribution)
@@ -133,7 +134,7 @@ def _jax_devices() -> Iterator[Devices]:
         if jax.process_count() == 1:
             raise
         atexit.register(_exit_at_once)
-        # Some failures of gloo, which connects CPUs, are a ValueError.
+        # Some failures of Gloo, which connects CPUs, are reported as a ValueError.
         if not isinstance(error, jax.errors.JaxRuntimeError) and "Gloo" not in str(error):
             raise
         raise InputError(
@@ -146,7 +147,7 @@ def _jax_devices() -> Iterator[Devices]:
 
 
 def _exit_at_once() -> None:
-    """End the process before JAX, at exit, waits minutes for processes that are lost."""
+    """End the process immediately; at exit, JAX would wait minutes for lost processes."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(1)
@@ -172,9 +173,10 @@ def _device_kind() -> str:
 
 
 def device_memory() -> int | None:
-    """Return the total bytes of the smallest NVIDIA device of this machine, or None.
+    """Return the total memory of the smallest NVIDIA device in bytes, or None if there is none.
 
-    The driver is asked for the total, because backends allocate most of the memory at once.
+    The total is read from the driver, rather than the free memory, because backends allocate most
+    of the memory at start-up.
     """
     import pynvml
 

@@ -1,4 +1,4 @@
-"""The training of one encoder with its model: how it starts, what it saves, and its fit."""
+"""Encoder training: initial weights, saved files and the fit itself."""
 
 import logging
 from collections.abc import Sequence
@@ -30,17 +30,17 @@ def encoder_run(
     config: TrainingConfig,
     start: Weights | None = None,
 ) -> TrainingRun:
-    """Return the run that trains one model in `folder`.
+    """Return the `TrainingRun` for training one model in `folder`.
 
     Parameters
     ----------
     model
         "basic", "tag" or "siamese".
     split
-        Tracks of all subsets.
+        Split table with the tracks of all subsets.
     start
-        Weights that the encoder starts from, loaded from `config.start_from`. Their mean and
-        standard deviation normalise the input, otherwise those of the cache.
+        Initial encoder weights, loaded from `config.start_from`, or None. Their mean and
+        standard deviation normalise the input; without them, those of the cache do.
     """
     start_from = start.provenance if start else None
     inputs = training_inputs(folder, model, split, cache, config.record(), start_from)
@@ -56,12 +56,12 @@ def encoder_run(
 
 
 def initial_encoder(config: TrainingConfig, start: Weights | None, devices: Devices) -> keras.Model:
-    """Seed Keras and return the encoder to train, with random weights or those of `start`."""
+    """Seed Keras and return the encoder to train, with random weights or those in `start`."""
     keras.utils.set_random_seed(config.seed)
     options: dict[str, Any] = {
         "dropout": config.dropout,
         "precision": config.precision,
-        # Normalise over all devices. JAX does so anyway.
+        # Compute batch statistics over all devices, as JAX does anyway.
         "synchronised": devices.count > 1 and keras.backend.backend() == "tensorflow",
     }
     return encoder_from(start, **options) if start else build_encoder(**options)
@@ -77,14 +77,14 @@ def train(
     run: TrainingRun,
     devices: Devices,
 ) -> None:
-    """Train a model with SGD by the papers' rules; see `training.loop.fit`.
+    """Train a model with SGD, following the papers' rules; see `training.loop.fit`.
 
     Parameters
     ----------
     loss, metrics
         As in `keras.Model.compile`.
     devices
-        From `training.devices.open_devices`, in which the model was built.
+        Devices from the `training.devices.open_devices` context in which the model was built.
     """
     placement = Placement.choose(devices, train_batches.crops, config.data, config.steps_per_call)
     if devices.writes:

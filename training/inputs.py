@@ -1,4 +1,4 @@
-"""The inputs that a training is recorded with; its weights and features repeat them."""
+"""The inputs recorded for a training run, which its weights and feature files repeat."""
 
 from pathlib import Path
 
@@ -17,16 +17,16 @@ def training_inputs(
     settings: dict,
     start_from: dict | None = None,
 ) -> dict:
-    """Return the inputs of a training as JSON values.
+    """Return the inputs of a training run as JSON values.
 
     Parameters
     ----------
     folder
-        Folder of the run, whose name becomes the name of the weights.
+        Run folder, whose name is used as the name of the weights.
     settings
         Settings that determine the result, such as `TrainingConfig.record()`.
     start_from
-        Provenance of the weights that are fine-tuned, if any.
+        Provenance of the weights to fine-tune, if any.
     """
     inputs = {
         "name": folder.name,
@@ -40,6 +40,6 @@ def training_inputs(
 
 
 def training_artists(split: pd.DataFrame) -> np.ndarray:
-    """Return the sorted names of the artists with training tracks, with shape (artists,)."""
+    """Return the sorted names of the training artists, with shape (artists,)."""
     names = split.loc[split["subset"].eq("train"), "artist"]
     return np.array(sorted(set(names) - {""}), object)

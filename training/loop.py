@@ -1,4 +1,4 @@
-"""The one training loop: every network of the package is trained by `fit`."""
+"""The training loop: `fit` trains every network in the package."""
 
 import contextlib
 import itertools
@@ -22,12 +22,12 @@ logger = logging.getLogger(__name__)
 
 MOMENTUM = 0.9
 PLATEAU_FACTOR = 0.2  # the released siamese files end at 0.1 x 0.2^8 and 0.1 x 0.2^11
-_PREFETCH = 2  # batches that TensorFlow prepares ahead
+_PREFETCH = 2  # batches that TensorFlow prepares in advance
 
 
 @dataclass(frozen=True)
 class TrainingSchedule:
-    """The optimizer, and the rules that change the learning rate and end the training.
+    """The optimizer, and the rules that adjust the learning rate and stop training.
 
     Attributes
     ----------
@@ -36,12 +36,13 @@ class TrainingSchedule:
     epochs
         Maximum number of epochs.
     plateau
-        Epochs without a lower validation loss after which the learning rate is multiplied
-        by 0.2, or None.
+        Number of epochs without an improvement in validation loss after which the learning
+        rate is multiplied by 0.2, or None to disable this rule.
     patience
-        Epochs without a lower validation loss after which training ends, or None.
+        Number of epochs without an improvement in validation loss after which training stops,
+        or None to disable early stopping.
     adam
-        Whether to use Adam, as agf2018, instead of SGD with Nesterov momentum and decay.
+        Whether to use Adam, as in agf2018, instead of SGD with Nesterov momentum and decay.
     """
 
     learning_rate: float
@@ -57,7 +58,7 @@ class TrainingSchedule:
         return keras.optimizers.SGD(self.learning_rate, momentum=MOMENTUM, nesterov=True)
 
     def make_watchers(self) -> list[keras.callbacks.Callback]:
-        """Return new callbacks for the rules on the validation loss."""
+        """Return new callbacks that apply the rules based on the validation loss."""
         watchers: list[keras.callbacks.Callback] = []
         if self.plateau is not None:
             watchers.append(
@@ -72,7 +73,7 @@ class TrainingSchedule:
 
 @dataclass(frozen=True)
 class Task:
-    """A model and its data.
+    """A model to train, and its data.
 
     Attributes
     ----------
@@ -81,8 +82,8 @@ class Task:
     train
         Training batches.
     valid
-        Validation batches, if any. Those of epoch 0 are used in every epoch, because the
-        papers validate on one fixed crop per track.
+        Validation batches, if any. The batches of epoch 0 are reused in every epoch, because
+        the papers validate on one fixed crop per track.
     """
 
     model: keras.Model
@@ -92,7 +93,7 @@ class Task:
     valid: Batches | None = None
 
     def share_among(self, devices: Devices) -> "Task":
-        """Return the task with batches of which all devices can take an equal part."""
+        """Return the task with batches that can be divided equally among the devices."""
         return replace(
             self,
             train=_share_batches(self.train, devices),
@@ -108,30 +109,30 @@ def fit(
     devices: Devices,
     task_order: Sequence[int] | None = None,
 ) -> None:
-    """Train the models of one or more tasks, and write their weights into the run's folder.
+    """Train the models of one or more tasks, and write their weights to the run folder.
 
-    An unfinished training in the folder is resumed after its last finished epoch. It ends
-    with the same weights as without the interruption.
+    If the folder contains an unfinished run, training resumes after its last completed epoch and
+    ends with the same weights as an uninterrupted run.
 
     Parameters
     ----------
     tasks
-        One task, or several whose models share weights: each epoch trains one of them. Each
-        has its own optimizer. The crops of all tasks are the same object.
+        One task, or several whose models share weights: each epoch trains one of them. Each task
+        has its own optimizer. All tasks must use the same `Crops` object.
     task_order
-        Number of the task that each epoch trains; by default the first one.
+        Index of the task to train in each epoch (default: the first task throughout).
 
     Raises
     ------
     InputError
-        The loss became NaN or infinite, a track contains such values, or the devices cannot
-        share the batches.
+        If the loss becomes NaN or infinite, a track contains NaN or infinity, or the batches
+        cannot be divided among the devices.
     """
     tasks = [task.share_among(devices) for task in tasks]
     order = [0] * schedule.epochs if task_order is None else [int(task) for task in task_order]
     resident = ResidentFrames(tasks[0].train.crops) if placement.resident else None
     with run.lock() if devices.writes else contextlib.nullcontext():
-        complete = run.is_complete()  # another process may have finished it before the lock
+        complete = run.is_complete()  # another process may have completed the run before the lock
         devices.require_same(complete, f"{run.folder}: complete")
         if complete:
             logger.info("%s: complete already", run.folder)
@@ -192,7 +193,7 @@ def _compile_model(
     placement: Placement,
     resident: ResidentFrames | None,
 ) -> keras.Model:
-    """Return the model to fit, on crops or on their places among the resident frames."""
+    """Compile and return the model to fit, whose input is crops or places of resident crops."""
     model = resident.wrap_model(task.model) if resident else task.model
     model.compile(
         schedule.make_optimizer(),
@@ -204,7 +205,7 @@ def _compile_model(
 
 
 def _consecutive_epochs(order: Sequence[int], first: int) -> Iterator[tuple[int, int, int]]:
-    """Yield consecutive epochs of one task from epoch `first` on, as (task, first, stop)."""
+    """Yield runs of consecutive epochs of one task, from `first` on, as (task, first, stop)."""
     for number, group in itertools.groupby(range(first, len(order)), lambda epoch: order[epoch]):
         epochs = list(group)
         yield number, epochs[0], epochs[-1] + 1
@@ -215,7 +216,7 @@ def _describe_saved(epochs: int) -> str:
 
 
 class _TaskTrainer:
-    """A task with its compiled model and its data streams."""
+    """A task's compiled model, data streams and callbacks."""
 
     def __init__(
         self,
@@ -240,11 +241,11 @@ class _TaskTrainer:
                 initial_epoch=first,
                 epochs=stop,
                 callbacks=self._callbacks,
-                shuffle=False,  # the batches are shuffled already, by the seed alone
+                shuffle=False,  # the batches are already shuffled, depending only on the seed
                 verbose=0,
             )
         except Exception:
-            # TensorFlow replaces an error in the batches by one of its own.
+            # TensorFlow replaces an error raised while reading batches with one of its own.
             saved = _describe_saved(max(first, self._train.epoch))
             for stream in (self._train, self._valid):
                 if stream and stream.error:
@@ -253,10 +254,10 @@ class _TaskTrainer:
 
 
 class _Stream(keras.utils.PyDataset):
-    """The batches of one epoch for Keras.
+    """The batches of one epoch, as a Keras data set.
 
-    A callback sets the epoch. Keras calls `on_epoch_end` of a data set once before the first
-    epoch too, and does not document how often.
+    A callback sets the epoch. The data set's own `on_epoch_end` is unsuitable: Keras also calls
+    it once before the first epoch and does not document how often it is called.
     """
 
     def __init__(self, batches: Batches, devices: Devices, resident: ResidentFrames | None):
@@ -269,13 +270,13 @@ class _Stream(keras.utils.PyDataset):
         return len(self.batches)
 
     def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return one batch in new arrays: JAX and PyTorch may use their memory without a copy."""
+        """Return one batch in new arrays, whose memory JAX and PyTorch may use without copying."""
         return self._make_batch(number)
 
     def _make_batch(
         self, number: int, buffer: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        # Every process draws the whole batch, which is cheap, and gathers the crops of its part.
+        # Every process draws the whole batch, which is cheap, but gathers only its own crops.
         places, y = map(self._devices.own_part, self.batches.places(self.epoch, number))
         if self._resident:
             return self._resident.places(places), y
@@ -292,10 +293,10 @@ class _Stream(keras.utils.PyDataset):
         return crops, y
 
     def to_keras(self) -> Any:
-        """Return what `keras.Model.fit` takes: this object, or a TensorFlow data set.
+        """Return the input for `keras.Model.fit`: this object, or a TensorFlow data set.
 
-        The data set that Keras makes of this object tunes itself in a thread that sleeps for
-        up to 5 s at a time, and the end of each epoch waits for the thread.
+        The TensorFlow data set that Keras would build from this object tunes itself in a thread
+        that sleeps for up to 5 s at a time, and each epoch would wait for that thread to end.
         """
         if keras.backend.backend() != "tensorflow":
             return self
@@ -314,10 +315,10 @@ class _Stream(keras.utils.PyDataset):
         return dataset.prefetch(_PREFETCH).with_options(options)
 
     def _generate_batches(self, buffer: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield the batches, gathered into `buffer`, for TensorFlow; they end early at an error.
+        """Yield the batches for TensorFlow, gathered into `buffer`, and stop early at an error.
 
-        TensorFlow then raises an error because batches are missing. An error raised here
-        would reach it at once, but one of its threads would ask for more batches and wait
+        TensorFlow then raises an error because batches are missing. An error raised here would
+        reach TensorFlow immediately, but one of its threads would request more batches and wait
         forever while the interpreter exits.
         """
         for number in range(len(self)):
@@ -329,16 +330,17 @@ class _Stream(keras.utils.PyDataset):
             yield batch
 
     def set_epoch(self, epoch: int, logs: dict | None = None) -> None:
-        """Set the epoch whose batches are returned."""
+        """Set the epoch for which batches are returned."""
         self.epoch = epoch
 
 
 def _unaligned_array(size: int) -> np.ndarray:
-    """Return a float16 array that TensorFlow copies, so that it can be overwritten.
+    """Return a float16 array that TensorFlow copies, so that it can be reused for every batch.
 
-    TensorFlow copies the array that a generator yields before it asks for the next one, unless
-    the array is aligned to 64 bytes: then the tensor uses its memory. So one array off the
-    alignment serves all batches. A new array per batch costs page faults, 1 ms of the 33 ms of
-    a siamese step, because TensorFlow makes malloc return large arrays to the system.
+    TensorFlow copies each array that a generator yields before it requests the next one, unless
+    the array is aligned to 64 bytes, in which case the tensor uses the array's memory directly. A
+    single misaligned array can therefore serve all batches. Allocating a new array per batch would
+    cause page faults that take 1 ms of the 33 ms of a siamese step, because TensorFlow makes malloc
+    return large arrays to the system.
     """
     return np.empty(size + 1, np.float16)[1:]
