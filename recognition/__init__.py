@@ -1,1 +1,1 @@
-"""The speaker-recognition baselines of arxiv2017: GMM-UBM, i-vectors, PLDA, and their protocols."""
+"""Speaker-recognition baselines of arxiv2017 (GMM-UBM, i-vectors, PLDA) and their protocols."""

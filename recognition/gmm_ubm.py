@@ -1,20 +1,22 @@
-"""GMM-UBM, arxiv2017's first baseline from speaker recognition: 256 diagonal Gaussians on MFCCs.
+"""GMM-UBM, arxiv2017's first speaker-recognition baseline: 256 diagonal Gaussians on MFCCs.
 
-The universal background model (UBM) is a Gaussian mixture of the frames x of all training tracks:
+The universal background model (UBM) is a Gaussian mixture fitted to the frames x of all training
+tracks:
 
     p(x) = Σ_c w_c N(x; m_c, S_c),    S_c diagonal
 
-An artist's model is the UBM with its means adapted to the artist's frames (`adapt_means`). The
-score of a trial is the log-likelihood ratio of the two models, averaged over the frames of the
-test track (`llr_scores`).
+An artist's model is the UBM with its means adapted to the artist's frames (`adapt_means`). A trial
+is scored by the log-likelihood ratio of the two models, averaged over the frames of the test track
+(`llr_scores`).
 
-Shapes: C components of the mixture, D dimensions of a frame. A track without frames, or with NaN or
-infinity in its frames, raises an `InputError`.
+Shapes: C mixture components, D frame dimensions. An `InputError` is raised for a track that has no
+frames or whose frames contain NaN or infinity.
 
 Implementation: log w_c N(x; m_c, S_c) is linear in [z², z, 1], where z is x standardised by the
-overall mean and standard deviation of the mixture (otherwise the squares cancel badly). All
-densities of a block of frames are therefore one matrix product, and their statistics another.
-Frames are processed in blocks of 1,024, so memory does not grow with their number.
+overall mean and standard deviation of the mixture. Without standardisation, the squares would
+suffer from cancellation. One matrix product therefore gives all densities for a block of frames,
+and another gives their statistics. Frames are processed in blocks of 1,024, so memory use does not
+grow with the number of frames.
 
 References
 ----------
@@ -36,12 +38,12 @@ from common.errors import InputError
 from common.parallel import map_in_threads
 
 _BLOCK = 1024  # frames per matrix product: its result stays in the processor's cache
-_TASK = 16 * _BLOCK  # frames per task of a thread
+_TASK = 16 * _BLOCK  # frames per thread task
 _NEAR = -16.0  # log posterior below which `llr_scores` ignores a component
-_LOWEST = -60.0  # floor of log posteriors: denormal numbers would be slow
-_MAX_ROUNDING = 1e-4  # nats per frame; above it, single precision is not used
+_LOWEST = -60.0  # floor for log posteriors, because denormal numbers are slow
+_MAX_ROUNDING = 1e-4  # largest rounding error, in nats per frame, at which float32 is used
 _MIN_FRAMES = 1e-8  # a component with fewer (fractional) frames keeps its mean and variance
-_SAMPLE = 200  # frames per component that initialise the mixture
+_SAMPLE = 200  # frames sampled per component to initialise the mixture
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,14 +52,14 @@ class DiagonalGMM:
 
     Attributes
     ----------
-    weights : (C,) float64, w_c; positive, with sum 1
+    weights : (C,) float64, w_c; positive and summing to 1
     means : (C, D) float64, m_c
     variances : (C, D) float64, the diagonals of S_c; positive
 
     Raises
     ------
     ValueError
-        The arrays do not describe a mixture.
+        If the arrays do not describe a valid mixture.
 
     Examples
     --------
@@ -85,14 +87,14 @@ class DiagonalGMM:
             raise ValueError("weights: do not sum to 1")
 
     def log_likelihood(self, frames: ArrayLike) -> np.ndarray:
-        """Return log p(x), in nats, of each frame (n, D) as (n,) float64."""
+        """Return log p(x), in nats, for each frame (n, D) as (n,) float64."""
         frames = _check_frames(frames, self.means.shape[1])
         linear = _LinearGMM(self, np.float64)
         blocks = [_exponentiate(joint)[0] for _, joint in linear.joint_log_densities(frames)]
         return np.concatenate([np.zeros(0), *blocks])
 
     def statistics(self, frames: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-        """Compute the Baum-Welch statistics of frames (n, D), which are zero without frames.
+        """Compute the Baum-Welch statistics of frames (n, D); they are zero if n is 0.
 
         Returns
         -------
@@ -119,37 +121,39 @@ def fit_gmm(
 ) -> tuple[DiagonalGMM, np.ndarray]:
     """Fit a mixture of C components (256 in arxiv2017) by expectation-maximisation (EM).
 
-    Matrix products are in single precision if its rounding is below 1e-4 nats per frame, else in
-    double; sums over blocks are in double. The result does not depend on the number of threads.
+    Matrix products use single precision if that costs less than 1e-4 nats per frame, and double
+    precision otherwise; sums over blocks use double precision. The result does not depend on the
+    number of threads.
 
     Parameters
     ----------
     frames
-        (n, D) float, which may be mapped from a file; each iteration reads them once.
+        (n, D) float. The array may be memory-mapped; each iteration reads it once.
     iterations
         Maximum number of iterations.
     start
-        "kmeans": clusters of 200 frames per component. "random": randomly chosen frames as means,
-        with the overall variance. A `DiagonalGMM` is used as it is.
+        "kmeans" clusters a sample of 200 frames per component. "random" takes randomly chosen
+        frames as means and the overall variance as variances. A `DiagonalGMM` is used unchanged.
     variance_floor
-        Lower bound of each variance, as a fraction of that dimension's overall variance.
+        Lower bound on each variance, as a fraction of that dimension's overall variance.
     tolerance
-        Training stops when an iteration improves the log-likelihood by less, in nats per frame.
+        Training stops when an iteration improves the log-likelihood by less than this, in nats
+        per frame.
     resume_from
-        Arguments of an `on_iteration` call of an interrupted fit with the same settings. The
+        Arguments that an interrupted fit with the same settings passed to `on_iteration`. The
         result is bit-identical to that of an uninterrupted fit.
     on_iteration
-        Called after each iteration with the mixture and the log-likelihoods so far.
+        Called after each iteration with the current mixture and the log-likelihoods so far.
 
     Returns
     -------
     gmm : DiagonalGMM
-    history : (iterations done,) float64, mean log-likelihood of a frame before each iteration
+    history : (iterations run,) float64, mean log-likelihood per frame before each iteration
 
     Raises
     ------
     InputError
-        There are fewer frames than components, frames contain NaN or infinity, or a dimension
+        If there are fewer frames than components, frames contain NaN or infinity, or a dimension
         is constant.
 
     Examples
@@ -194,12 +198,12 @@ def fit_gmm(
 def collect_statistics(
     ubm: DiagonalGMM, tracks: Iterable[np.ndarray], count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compute `DiagonalGMM.statistics` of the frames (n, D) of each of `count` tracks.
+    """Compute `DiagonalGMM.statistics` for each of `count` tracks, given their frames (n, D).
 
     Returns
     -------
     zeroth : (count, C) float32
-    first : (count, C, D) float32; in float64 30,000 tracks would take 1.2 GB
+    first : (count, C, D) float32, because 30,000 tracks would take 1.2 GB in float64
     """
     zeroth = np.empty((count, *ubm.weights.shape), np.float32)
     first = np.empty((count, *ubm.means.shape), np.float32)
@@ -215,11 +219,11 @@ def adapt_means(
 ) -> DiagonalGMM:
     """Adapt the means of the UBM to an artist's frames by maximum a posteriori estimation.
 
-    With n_c frames of mean E_c (Reynolds et al. 2000, equations 11 to 14),
+    For a component with n_c frames and their mean E_c (Reynolds et al. 2000, equations 11 to 14),
 
         m_c' = α_c E_c + (1 - α_c) m_c,    α_c = n_c / (n_c + r)
 
-    Weights and variances stay.
+    Weights and variances remain unchanged.
 
     `zeroth` (C,) and `first` (C, D) are the `DiagonalGMM.statistics` of the artist's frames, summed
     over tracks; `relevance` is r.
@@ -237,16 +241,16 @@ def llr_scores(
 
         score = 1/n Σ_x (log p(x | artist) - log p(x | UBM))
 
-    Components whose posterior under the UBM is below e^-16 are ignored for a frame (Reynolds et
-    al. keep the best five). On music this changes scores by about 1e-3 and at most 4e-3; their
-    standard deviation is 0.7. Single precision, used as in `fit_gmm`, changes them by 1e-6.
+    For each frame, components whose posterior under the UBM is below e^-16 are ignored (Reynolds
+    et al. keep the best five). On music, this changes scores by about 1e-3 and at most 4e-3, while
+    their standard deviation is 0.7. Single precision, used as in `fit_gmm`, changes scores by 1e-6.
 
     Parameters
     ----------
     models, ubm
-        The artists' models, and the background model from which `adapt_means` made them.
+        The artists' models, and the background model that `adapt_means` derived them from.
     tracks
-        Frames (n, D) of each test track; only a few tracks are held at a time.
+        Frames (n, D) of each test track; only a few tracks are held in memory at a time.
 
     Returns
     -------
@@ -267,9 +271,9 @@ def llr_scores(
 
 
 class _LinearGMM:
-    """A mixture as the matrix that maps [z², z, 1] to log w_c N(x; m_c, S_c).
+    """A mixture stored as the matrix that maps [z², z, 1] to log w_c N(x; m_c, S_c).
 
-    Without a `dtype`, it is float32 where this is accurate enough.
+    By default, the matrix is float32 if that is accurate enough, and float64 otherwise.
     """
 
     def __init__(self, gmm: DiagonalGMM, dtype: DTypeLike | None = None):
@@ -278,7 +282,7 @@ class _LinearGMM:
         self.means = (gmm.means - self.centre) / self.scale
         self.variances = gmm.variances / self.scale**2
         squares = self.means**2 / self.variances
-        # The terms summed for a frame and a component are about squares + 1 in each dimension.
+        # Each dimension contributes terms of magnitude about squares + 1 to a log density.
         rounding = np.finfo(np.float32).eps * gmm.weights @ (squares + 1).sum(axis=1)
         self.dtype = np.dtype(dtype or (np.float32 if rounding < _MAX_ROUNDING else np.float64))
         volume = np.log(2 * np.pi * gmm.variances)
@@ -287,10 +291,10 @@ class _LinearGMM:
         self.matrix: np.ndarray = np.concatenate(columns, axis=1).astype(self.dtype)
 
     def joint_log_densities(self, frames: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield [z², z, 1] (n, 2 D + 1) and log w_c N(x; m_c, S_c) (C, n), n at most 1,024.
+        """Yield [z², z, 1] (n, 2 D + 1) and log w_c N(x; m_c, S_c) (C, n), with n at most 1,024.
 
-        Both are overwritten by the next. Components are the first axis, because NumPy's maximum
-        and sum over the first axis are several times as fast as over the last.
+        The next block overwrites both arrays. Components are on the first axis because NumPy's
+        maximum and sum are several times faster over the first axis than over the last.
         """
         longest, d = min(_BLOCK, len(frames)), len(self.centre)
         expanded = np.ones((longest, 2 * d + 1), self.dtype)
@@ -309,17 +313,20 @@ class _LinearGMM:
         for z, joint in self.joint_log_densities(frames):
             log_p, total = _exponentiate(joint)
             log_likelihood += log_p.sum()
-            z /= total[:, None]  # rather than the joint density, which is larger
+            z /= total[:, None]  # normalising z is cheaper than normalising the larger `joint`
             sums += joint @ z
         return sums, log_likelihood, len(frames)
 
     def split_columns(self, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the columns of z² (C, D), of z (C, D), and of 1 (C,)."""
+        """Return the columns for z² (C, D), for z (C, D) and for 1 (C,)."""
         d = len(self.centre)
         return sums[:, :d], sums[:, d : 2 * d], sums[:, 2 * d]
 
     def mean_shifts(self, models: Sequence[DiagonalGMM]) -> np.ndarray:
-        """Return (C, D + 1, models): times [z, 1], the change of log density by other means."""
+        """Return (C, D + 1, models): the product with [z, 1] shifts UBM log densities to a model's.
+
+        Only the means of the models differ from those of the UBM.
+        """
         shifts = np.empty((len(self.means), len(self.centre) + 1, len(models)), self.dtype)
         for number, model in enumerate(models):
             means = (model.means - self.centre) / self.scale
@@ -329,14 +336,14 @@ class _LinearGMM:
         return shifts
 
     def log_ratios(self, frames: np.ndarray, shifts: np.ndarray) -> np.ndarray:
-        """Return (models,), the mean over frames of log Σ_c p(c | x) exp(shift_c)."""
+        """Return the mean over frames of log Σ_c p(c | x) exp(shift_c), as (models,)."""
         sums, d = np.zeros(shifts.shape[2]), len(self.centre)
         for z, joint in self.joint_log_densities(frames):
             log_p, _ = _exponentiate(joint.copy())
             joint -= log_p.astype(self.dtype)
             with np.errstate(over="ignore", divide="ignore"):
                 ratios = np.log(_sum_near_components(z[:, d:], joint, shifts), dtype=np.float64)
-            # Models so far from the UBM that the components near the frame do not matter.
+            # Recompute models so far from the UBM that the near components' sum is 0 or infinite.
             for number in np.flatnonzero(~np.isfinite(ratios).all(axis=0)):
                 shifted = joint + shifts[..., number] @ z[:, d:].T
                 ratios[:, number] = _exponentiate(shifted)[0]
@@ -347,10 +354,10 @@ class _LinearGMM:
 def _sum_near_components(
     z: np.ndarray, log_posterior: np.ndarray, shifts: np.ndarray
 ) -> np.ndarray:
-    """Return (n, models), the sums of p(c | x) exp(shift_c) over components near the frame.
+    """Sum p(c | x) exp(shift_c) over the components near each frame, as (n, models).
 
-    `z` is [z, 1] (n, D + 1) and `log_posterior` log p(c | x) (C, n). A frame is near about 30 of
-    256 components. The loop is over components, so that all models share a matrix product.
+    `z` is [z, 1] (n, D + 1), and `log_posterior` is log p(c | x) (C, n). Each frame is near about
+    30 of 256 components. Looping over components lets all models share one matrix product.
     """
     sums = np.zeros((len(z), shifts.shape[2]), z.dtype)
     near = log_posterior > _NEAR
@@ -363,7 +370,7 @@ def _sum_near_components(
 
 
 def _exponentiate(joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Turn joint log densities (C, n) in place into posteriors times a factor per frame.
+    """Convert joint log densities (C, n) in place to posteriors times a factor per frame.
 
     Return log p(x) (n,) float64 and the factors (n,).
     """
@@ -413,7 +420,7 @@ def _summarise(
     )
     for block in tasks:
         block = _check_frames(block, len(mean)).astype(np.float64)
-        # Mean and squares of two sets together (Chan, Golub, LeVeque 1983).
+        # Update the mean and the sum of squares block by block (Chan, Golub, LeVeque 1983).
         block_mean = block.mean(axis=0)
         difference, count = block_mean - mean, count + len(block)
         mean += difference * len(block) / count
@@ -430,19 +437,19 @@ def _summarise(
 def _initialise(
     z: np.ndarray, components: int, start: str, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return weights (C,), means and variances (C, D) for a sample z of standardised frames."""
+    """Return initial weights (C,), means and variances (C, D) from standardised frames z (s, D)."""
     if start == "random":
         chosen = np.random.default_rng(seed).choice(len(z), components, replace=False)
         weights = np.full(components, 1 / components)
         return weights, z[chosen], np.ones((components, z.shape[1]))
     if start != "kmeans":
         raise ValueError(f"start: {start!r}, expected 'kmeans', 'random' or a DiagonalGMM")
-    # On one thread, so that the order of sums, and so the result, depends on the seed only.
+    # Use one thread, so that the summation order, and hence the result, depends only on the seed.
     with threadpoolctl.threadpool_limits(1):
         clusters = MiniBatchKMeans(components, n_init=1, batch_size=4096, random_state=seed)
         cluster = clusters.fit(z).labels_
     means = clusters.cluster_centers_
-    # One frame of the overall variance is added, for clusters of one frame or none.
+    # Add one pseudo-frame with the overall variance, for clusters with at most one frame.
     counts = np.bincount(cluster, minlength=components) + 1.0
     squares = (z - means[cluster]) ** 2
     sums = np.array([np.bincount(cluster, s, minlength=components) for s in squares.T]).T

@@ -1,17 +1,17 @@
-"""i-vectors: one short vector per track from a total-variability model (arxiv2017's baseline).
+"""i-vectors: one short vector per track from a total-variability model, a baseline in arxiv2017.
 
 The frames of a track that component c of the universal background model (UBM) accounts for have
-mean m_c + T_c w and the variances S_c of the UBM. Stacked over components, this is Dehak's
+mean m_c + T_c w and the UBM's variances S_c. Stacked over components, this is Dehak's model
 
     M = m + T w,    w ~ N(0, I)
 
-The i-vector is the posterior mean of w given the Baum-Welch statistics N_c and F_c of the track
+The i-vector is the posterior mean of w given the track's Baum-Welch statistics N_c and F_c
 (`DiagonalGMM.statistics`). With F̃_c = F_c - N_c m_c,
 
     L = I + Σ_c N_c T_c' S_c⁻¹ T_c,    E[w] = L⁻¹ Σ_c T_c' S_c⁻¹ F̃_c,    cov(w) = L⁻¹
 
-Shapes: C components of the UBM, D dimensions of a frame, R dimensions of an i-vector.
-Functions raise `InputError` if their arrays contain NaN or infinity, or do not fit each other.
+Shapes: C UBM components, D frame dimensions, R i-vector dimensions.
+Functions raise `InputError` if their arrays contain NaN or infinity, or have incompatible shapes.
 
 References
 ----------
@@ -36,13 +36,14 @@ from common.parallel import map_in_threads
 from evaluation.feature_checks import check_features
 from recognition.gmm_ubm import DiagonalGMM
 
-_BLOCK_CELLS = 2**25  # numbers in the packed R x R matrices of a block of tracks; 256 MiB
-_TASK = 8  # tracks per task of a thread
-# Size of the random start, in standard deviations of the UBM. It is small, so that w is nearly
-# unknown in the first E-step and the first M-step turns T to where the tracks do vary.
+_BLOCK_CELLS = 2**25  # entries in the packed R x R matrices for a block of tracks; 256 MiB
+_TASK = 8  # tracks per thread task
+# Scale of the random initial T, in UBM standard deviations. It is small, so that w is nearly
+# unknown in the first E-step and the first M-step turns T towards the tracks' actual variation.
 _START = 0.1
-_NO_FRAMES = 1e-10  # a component with fewer frames in all tracks together keeps its T_c
-_SINGULAR = 1e-12  # fraction of the largest variance that is rounding: float32 has 7 digits
+_NO_FRAMES = 1e-10  # a component with fewer frames over all tracks keeps its T_c
+# Fraction of the largest variance below which a variance is only rounding (float32: 7 digits).
+_SINGULAR = 1e-12
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,9 @@ class TotalVariability:
     ubm: DiagonalGMM
 
     def transform(self, zeroth: ArrayLike, first: ArrayLike) -> np.ndarray:
-        """Return the i-vectors E[w] (tracks, R) float64 of Baum-Welch statistics.
+        """Return the i-vectors E[w] (tracks, R) float64 for Baum-Welch statistics.
 
-        `zeroth` is N (tracks, C) and `first` F (tracks, C, D), as for `fit_total_variability`.
+        As in `fit_total_variability`, `zeroth` is N (tracks, C) and `first` is F (tracks, C, D).
         """
         zeroth, first = _check_statistics(zeroth, first, self.ubm)
         blocks = [block.mean for block in _posteriors(self, zeroth, first, moments=False)]
@@ -84,25 +85,25 @@ def fit_total_variability(
     Parameters
     ----------
     zeroth : (tracks, C) float, N, number of frames per component
-    first : (tracks, C, D) float, F, sum of the frames per component, not centred
+    first : (tracks, C, D) float, F, sum of frames per component, not centred
     ubm
-        The background model of the statistics, which stays as it is.
+        The background model used to compute the statistics; it remains unchanged.
     resume_from
-        Arguments of an `on_iteration` call of an interrupted fit with the same settings. The
+        Arguments that an interrupted fit with the same settings passed to `on_iteration`. The
         result is bit-identical to that of an uninterrupted fit.
     on_iteration
-        Called after each iteration with the model and the gains so far.
+        Called after each iteration with the current model and the gains so far.
 
     Returns
     -------
     model : TotalVariability
-    gains : (iterations,) float64, the log-likelihood before each iteration (`em_step`)
+    gains : (iterations,) float64, log-likelihood gain over T = 0 before each iteration (`em_step`)
 
     Raises
     ------
     InputError
-        The statistics have the wrong shape, contain NaN or infinity, or are of no frame; or R is
-        not from 1 to C D.
+        If the statistics have the wrong shape, contain NaN or infinity, or include a track without
+        frames; or if R is not between 1 and C D.
 
     Examples
     --------
@@ -122,7 +123,7 @@ def fit_total_variability(
 
 
 def random_start(ubm: DiagonalGMM, dimensions: int, seed: int) -> TotalVariability:
-    """Return a model with T drawn from a normal distribution, as the start of EM."""
+    """Return a model with T drawn from a normal distribution, as the starting point for EM."""
     if not 1 <= dimensions <= ubm.means.size:
         raise InputError(
             f"i-vector: {dimensions} dimensions, but the UBM has {ubm.means.size} means; "
@@ -135,17 +136,17 @@ def random_start(ubm: DiagonalGMM, dimensions: int, seed: int) -> TotalVariabili
 def em_step(
     model: TotalVariability, zeroth: ArrayLike, first: ArrayLike
 ) -> tuple[TotalVariability, float]:
-    """Run one iteration of EM with a minimum-divergence step.
+    """Run one EM iteration, followed by a minimum-divergence step.
 
     Returns
     -------
     model : TotalVariability
-    gain : float, marginal log-likelihood of the tracks under the given model minus that under T = 0
+    gain : float, marginal log-likelihood of the tracks under the given model minus that for T = 0
     """
     zeroth, first = _check_statistics(zeroth, first, model.ubm)
     c, d, rank = model.matrix.shape
     triangle = _Triangle(rank)
-    moments = np.zeros(triangle.size)  # Σ_s E[w w'], s being the tracks
+    moments = np.zeros(triangle.size)  # Σ_s E[w w'], summed over tracks s
     weighted_moments = np.zeros((c, triangle.size))  # Σ_s N_c E[w w']
     cross = np.zeros((c * d, rank))  # Σ_s F̃ E[w]'
     gain = 0.0
@@ -163,8 +164,8 @@ def em_step(
 
     seen = np.flatnonzero(zeroth.sum(axis=0, dtype=np.float64) > _NO_FRAMES)
     collections.deque(map_in_threads(update, seen), maxlen=0)
-    # Minimum divergence: w fits N(0, P) better than N(0, I), P being the mean of E[w w']. T w
-    # with such a w is T P^(1/2) times a standard normal w.
+    # Minimum divergence: w follows N(0, P), where P is the mean of E[w w'], more closely than
+    # N(0, I). Replacing T by T P^(1/2) makes w standard normal again.
     root = np.linalg.cholesky(triangle.unpack(moments / len(zeroth)))
     return TotalVariability(matrix @ root, model.ubm), gain
 
@@ -174,8 +175,8 @@ class _Posteriors(NamedTuple):
 
     zeroth : (n, C); first : (n, C D), centred
     mean : (n, R), E[w]
-    moment : (n, R (R + 1) / 2), E[w w'], packed; meaningless unless requested
-    gain : float, summed over the tracks, as in `em_step`; 0 unless requested
+    moment : (n, R (R + 1) / 2), E[w w'], packed; undefined unless moments are requested
+    gain : float, as in `em_step`, summed over the tracks; 0 unless moments are requested
     """
 
     zeroth: np.ndarray
@@ -188,7 +189,7 @@ class _Posteriors(NamedTuple):
 def _posteriors(
     model: TotalVariability, zeroth: np.ndarray, first: np.ndarray, *, moments: bool
 ) -> Iterator[_Posteriors]:
-    """Run the E-step block by block: memory does not grow with the number of tracks."""
+    """Run the E-step block by block, so memory use does not grow with the number of tracks."""
     c, d, rank = model.matrix.shape
     triangle = _Triangle(rank)
     weighted = model.matrix / model.ubm.variances[..., None]  # S⁻¹ T
@@ -210,7 +211,7 @@ def _posteriors(
 
 
 def _solve(triangle: "_Triangle", precision: np.ndarray, b: np.ndarray, moments: bool) -> float:
-    """Turn b = T' S⁻¹ F̃ into E[w] in place, and with `moments` L into E[w w']; return the gain."""
+    """Replace b = T' S⁻¹ F̃ by E[w] and, with `moments`, L by E[w w'], in place; return the gain."""
 
     def solve(start: int) -> float:
         rows = slice(start, start + _TASK)
@@ -230,7 +231,7 @@ def _solve(triangle: "_Triangle", precision: np.ndarray, b: np.ndarray, moments:
 
 
 class _Triangle:
-    """Packs symmetric (…, R, R) matrices as their lower triangles (…, size), half the work."""
+    """Packs symmetric (…, R, R) matrices as lower triangles (…, size), which halves the work."""
 
     def __init__(self, rank: int):
         self._lower = np.flatnonzero(np.tri(rank, dtype=bool))
@@ -268,12 +269,12 @@ def _check_statistics(
 
 @dataclass(frozen=True)
 class Whitening:
-    """The affine map after which the vectors of the fit have mean 0 and covariance I.
+    """The affine map that gives the vectors it was fitted to mean 0 and covariance I.
 
     Attributes
     ----------
     mean : (d,) float64
-    matrix : (d, d) float64; symmetric (ZCA), which makes it unique
+    matrix : (d, d) float64; symmetric (ZCA) and therefore unique
     """
 
     mean: np.ndarray
@@ -281,7 +282,7 @@ class Whitening:
 
     @classmethod
     def fit(cls, x: ArrayLike) -> "Whitening":
-        """Fit to vectors (n, d), which must span all dimensions."""
+        """Fit the map to vectors (n, d), which must span all d dimensions."""
         x = check_features(x, "i-vectors")
         mean = x.mean(axis=0)
         variances, directions = np.linalg.eigh(np.atleast_2d(np.cov(x, rowvar=False, bias=True)))
@@ -294,7 +295,7 @@ class Whitening:
         return cls(mean, directions / np.sqrt(variances) @ directions.T)
 
     def transform(self, x: ArrayLike) -> np.ndarray:
-        """Return vectors (n, d) whitened, float64."""
+        """Return the whitened vectors (n, d) as float64."""
         x = check_features(x, "i-vectors")
         if x.shape[1] != len(self.mean):
             raise InputError(
@@ -305,10 +306,11 @@ class Whitening:
 
 
 def length_normalise(x: ArrayLike) -> np.ndarray:
-    """Scale vectors (n, d) to Euclidean length 1, float64; a zero vector stays zero.
+    """Scale vectors (n, d) to unit Euclidean length as float64; zero vectors remain zero.
 
-    This makes i-vectors nearly normal, as PLDA assumes (Garcia-Romero, Espy-Wilson: *Analysis of
-    i-vector Length Normalization in Speaker Recognition Systems*, Interspeech 2011).
+    Length normalisation makes i-vectors nearly Gaussian, as PLDA assumes (Garcia-Romero,
+    Espy-Wilson: *Analysis of i-vector Length Normalization in Speaker Recognition Systems*,
+    Interspeech 2011).
     """
     x = check_features(x, "i-vectors")
     length = np.linalg.norm(x, axis=1, keepdims=True)

@@ -1,14 +1,14 @@
-"""The i-vector model: everything that turns a track's log-mel into its i-vector, in one HDF5 file.
+"""The i-vector model: one HDF5 file with everything needed to map a track's log-mel to an i-vector.
 
-| in the file | shape, dtype | content |
+| dataset | shape, dtype | content |
 |---|---|---|
 | ubm/weights, ubm/means, ubm/variances | (C,), (C, D), (C, D) float64 | the background model |
 | total_variability | (C, D, R) float64 | T |
-| whitening/mean, whitening/matrix | (R,), (R, R) float64 | of the training tracks' i-vectors |
-| trained_on | (artists,) str | the training artists |
+| whitening/mean, whitening/matrix | (R,), (R, R) float64 | whitening fitted to training i-vectors |
+| trained_on | (artists,) str | names of the training artists |
 
-The root attribute `format` names the format; `mfcc` and `front_end`, the settings of the frames,
-and `made_from`, the provenance, are JSON.
+The root attribute `format` identifies the file format. The JSON attributes `mfcc` and `front_end`
+hold the frame settings, and `made_from` (JSON) holds the provenance.
 """
 
 import itertools
@@ -29,7 +29,7 @@ from recognition.gmm_ubm import DiagonalGMM
 from recognition.ivector import TotalVariability, Whitening, length_normalise
 
 FORMAT = "artist labels i-vector 1"
-_TRACKS = 256  # number of tracks whose statistics are held at a time
+_TRACKS = 256  # number of tracks whose statistics are held in memory at a time
 _UBM = ("weights", "means", "variances")
 
 
@@ -40,13 +40,13 @@ class IVectorModel:
     Attributes
     ----------
     mfcc, front_end
-        Settings of the frames.
+        Settings for frame extraction.
     ubm, total_variability, whitening
-        The three models, in the order in which they are applied.
+        The three component models, in the order in which they are applied.
     trained_on
         (artists,) str, names of the training artists.
     inputs
-        Provenance, as JSON values.
+        Provenance, as JSON-serialisable values.
 
     Examples
     --------
@@ -64,13 +64,13 @@ class IVectorModel:
     inputs: dict
 
     def extract_frames(self, mel: np.ndarray) -> np.ndarray:
-        """Return the MFCC frames (kept frames, D) float32 of a log-mel (frames, n_mels)."""
+        """Return the MFCC frames (kept frames, D) float32 for a log-mel (frames, n_mels)."""
         return self.mfcc.frames(mel, self.front_end)
 
     def extract_ivectors(self, mels: Iterable[np.ndarray]) -> Iterator[np.ndarray | None]:
-        """Yield the i-vector of each log-mel, whitened and of length 1: (R,) float32.
+        """Yield the i-vector of each log-mel, whitened and scaled to unit length: (R,) float32.
 
-        A track without a frame that is loud enough (`MfccSettings.level_range`) yields None.
+        For a track without a sufficiently loud frame (`MfccSettings.level_range`), yield None.
         """
 
         def statistics(mel: np.ndarray) -> tuple | None:
@@ -78,7 +78,7 @@ class IVectorModel:
             return self.ubm.statistics(frames) if len(frames) else None
 
         all_statistics = map_in_threads(statistics, mels)
-        # In batches: the preparation of `transform` is as expensive as several tracks.
+        # Work in batches, because the setup in `transform` costs as much as several tracks.
         while batch := list(itertools.islice(all_statistics, _TRACKS)):
             loud = [one for one in batch if one is not None]
             vectors = iter(self._transform(*map(np.stack, zip(*loud, strict=True))) if loud else ())
@@ -109,7 +109,7 @@ def load_ivector_model(path: str | Path) -> IVectorModel:
     Raises
     ------
     InputError
-        The file does not exist, has another format, or is damaged.
+        If the file does not exist, has a different format, or is damaged.
     """
     other = "not an i-vector model; make one with train_ivector.py"
     with hdf5.open_format(path, FORMAT, other) as file:
@@ -150,23 +150,23 @@ def _is_consistent(model: IVectorModel) -> bool:
 
 
 def describe_ivector_model(path: str | Path, model: IVectorModel) -> dict:
-    """Return the description of a model that files made with it carry."""
+    """Return the description of a model that is recorded in files made with it."""
     return {**provenance.describe_model(model.inputs), "sha256": file_sha256(path)}
 
 
 def write_ubm(file: h5py.File, ubm: DiagonalGMM) -> None:
-    """Write a mixture to the group `ubm` of a file."""
+    """Write a mixture to the `ubm` group of a file."""
     for name in _UBM:
         file[f"ubm/{name}"] = getattr(ubm, name)
 
 
 def read_ubm(file: h5py.File) -> DiagonalGMM:
-    """Read the mixture in the group `ubm` of a file; raise `ValueError` if it is invalid."""
+    """Read the mixture from the `ubm` group of a file; raise `ValueError` if it is invalid."""
     return DiagonalGMM(*(hdf5.read_array(file, f"ubm/{name}") for name in _UBM))
 
 
 def read_total_variability(file: h5py.File, ubm: DiagonalGMM) -> TotalVariability:
-    """Read the total-variability model of a file; raise `ValueError` if it is invalid."""
+    """Read the total-variability model from a file; raise `ValueError` if it is invalid."""
     matrix = hdf5.read_array(file, "total_variability")
     if matrix.dtype != np.float64 or matrix.ndim != 3 or matrix.shape[:2] != ubm.means.shape:
         raise ValueError("total_variability: not (C, D, R) float64")

@@ -1,7 +1,7 @@
-"""Training of an i-vector model: background model, statistics, total variability, whitening.
+"""Training of i-vector models: background model, statistics, total variability, whitening.
 
-Each iteration ends with a state file, so that an interrupted training resumes there and ends
-with a bit-identical model.
+The training state is saved after each iteration. An interrupted run resumes from there and
+produces a bit-identical model.
 """
 
 import logging
@@ -24,23 +24,23 @@ from recognition.ivector_model import IVectorModel
 logger = logging.getLogger(__name__)
 
 
-# A model and the log-likelihoods of its iterations so far.
+# A model and the log-likelihoods of all iterations so far.
 _TrainedGMM = tuple[DiagonalGMM, np.ndarray]
 _TrainedTotalVariability = tuple[TotalVariability, np.ndarray]
 
 
 @dataclass(frozen=True)
 class IVectorSchedule:
-    """Sizes of the models and lengths of their trainings; the defaults are arxiv2017's.
+    """Model sizes and numbers of training iterations; the defaults are those of arxiv2017.
 
     Attributes
     ----------
     components, start, ubm_iterations
-        Arguments `components`, `start` and `iterations` of `gmm_ubm.fit_gmm`.
+        Arguments `components`, `start` and `iterations` for `gmm_ubm.fit_gmm`.
     dimensions, iterations
-        Arguments of `ivector.fit_total_variability`.
+        Arguments for `ivector.fit_total_variability`.
     seed
-        Random seed of both.
+        Random seed for both functions.
     """
 
     components: int = 256
@@ -53,9 +53,9 @@ class IVectorSchedule:
 
 @dataclass(frozen=True)
 class IVectorRun:
-    """The folder of a training: ivector.h5 and ivector.csv, and ivector_state.h5 until its end.
+    """A training run's folder: ivector.h5, ivector.csv and, until completion, ivector_state.h5.
 
-    `inputs` is what determines the model, as JSON values.
+    `inputs` holds everything that determines the model, as JSON-serialisable values.
     """
 
     folder: Path
@@ -71,18 +71,18 @@ class IVectorRun:
         return self.folder / "ivector_state.h5"
 
     def is_complete(self) -> bool:
-        """Return whether the model is trained; raise `InputError` if it has other inputs."""
+        """Return whether the model is trained; raise `InputError` if its inputs differ."""
         if not self.model_path.exists():
             return False
         inputs = ivector_model.load_ivector_model(self.model_path).inputs
         provenance.require_same(self.folder, inputs, self.inputs)
-        self._state_path.unlink(missing_ok=True)  # a kill at the very end can leave it
+        self._state_path.unlink(missing_ok=True)  # left over if the run was killed at the very end
         return True
 
     def save_state(
         self, ubm: _TrainedGMM, total_variability: _TrainedTotalVariability | None = None
     ) -> None:
-        """Write the models after an iteration."""
+        """Write the current models to the state file after an iteration."""
         with hdf5.create_file(self._state_path) as file:
             file.attrs["made_from"] = provenance.to_json(provenance.make_record(self.inputs))
             ivector_model.write_ubm(file, ubm[0])
@@ -92,7 +92,7 @@ class IVectorRun:
                 file["gains"] = total_variability[1]
 
     def load_state(self) -> tuple[_TrainedGMM | None, _TrainedTotalVariability | None]:
-        """Read the models of the last iteration; raise `InputError` if they have other inputs."""
+        """Read the models of the last iteration; raise `InputError` if their inputs differ."""
         if not self._state_path.exists():
             return None, None
         try:
@@ -112,7 +112,7 @@ class IVectorRun:
         return (ubm, history), total_variability
 
     def finish(self, model: IVectorModel, likelihoods: np.ndarray, gains: np.ndarray) -> None:
-        """Write the log and the model, and remove the state."""
+        """Write the log and the model, and delete the state file."""
         logs = {"ubm": likelihoods, "total variability": gains}
         log = pd.concat(
             pd.DataFrame({"model": name, "iteration": np.arange(len(v)) + 1, "log_likelihood": v})
@@ -132,25 +132,25 @@ def train_ivector_model(
     mfcc: MfccSettings,
     schedule: IVectorSchedule,
 ) -> None:
-    """Train an i-vector model; resume an unfinished training, and skip a complete one.
+    """Train an i-vector model; resume an unfinished run and skip a complete one.
 
     Parameters
     ----------
     run
-        Folder of the model.
+        The run folder and its inputs.
     cache, track_ids
-        The training tracks, (n,) str, in a mel cache.
+        A mel cache and the IDs of the training tracks in it, (n,) str.
     artists
         (n,) str, the artist of each track.
     mfcc, schedule
-        Settings of the frames and of the training.
+        Settings for frame extraction and training.
 
     Raises
     ------
     InputError
-        The folder contains a training from other inputs or is used by another process; a track is
-        missing from the cache or contains NaN; there are fewer frames than components, or not
-        more tracks than dimensions.
+        If the folder contains a run with different inputs or is in use by another process; if a
+        track is missing from the cache or contains NaN; or if there are fewer frames than
+        components, or no more tracks than dimensions.
     """
     _require_feasible(schedule, mfcc, len(track_ids), cache.front_end.n_mels)
     with exclusive_folder(run.folder):

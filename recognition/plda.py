@@ -1,14 +1,14 @@
-"""Probabilistic linear discriminant analysis (PLDA) of the tracks of artists.
+"""Probabilistic linear discriminant analysis (PLDA) for recognising the artist of a track.
 
-The two-covariance model. The vector of a track is
+This is the two-covariance model. The vector of a track is
 
     x = y + e,    y ~ N(m, B),    e ~ N(0, W)
 
-where y belongs to the artist and is shared by all of the artist's tracks, and e belongs to the
-track. B is the between-artist and W the within-artist covariance.
+where y is shared by all tracks by an artist, and e is specific to the track. B is the
+between-artist covariance, and W the within-artist covariance.
 
 Shapes: n tracks, a artists, d dimensions.
-Functions raise `InputError` if their arrays contain NaN or infinity, or do not fit each other.
+Functions raise `InputError` if their arrays contain NaN or infinity, or have incompatible shapes.
 
 References
 ----------
@@ -31,7 +31,8 @@ from scipy import linalg
 from common.errors import InputError
 from evaluation.feature_checks import check_features
 
-_SINGULAR = 1e-12  # fraction of the largest variance that is rounding: float32 has 7 digits
+# Fraction of the largest variance below which a variance is only rounding (float32: 7 digits).
+_SINGULAR = 1e-12
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class PLDA:
     Attributes
     ----------
     mean : (d,) float64, m
-    between : (d, d) float64, B; singular when trained on fewer artists than dimensions
+    between : (d, d) float64, B; singular if trained on fewer artists than dimensions
     within : (d, d) float64, W
 
     Examples
@@ -58,9 +59,9 @@ class PLDA:
 
     @classmethod
     def fit(cls, vectors: ArrayLike, artists: ArrayLike, *, iterations: int = 10) -> "PLDA":
-        """Train by EM, starting from the scatter between and within artists.
+        """Train by EM, starting from the between-artist and within-artist scatter.
 
-        The likelihood never decreases; with 0 iterations, the start itself is returned.
+        The likelihood never decreases; with 0 iterations, the initial model is returned.
 
         Parameters
         ----------
@@ -70,8 +71,9 @@ class PLDA:
         Raises
         ------
         InputError
-            The vectors contain NaN or infinity; labels are missing or do not fit; there are fewer
-            than two artists, or none with two tracks; or the within-artist scatter is singular.
+            If the vectors contain NaN or infinity; labels are missing or differ in number from the
+            vectors; there are fewer than two artists, or none with two or more tracks; or the
+            within-artist scatter is singular.
         """
         tracks = _TrackSums.of(vectors, artists)
         model = tracks.start()
@@ -80,23 +82,23 @@ class PLDA:
         return model
 
     def score(self, enrolment: ArrayLike, counts: ArrayLike, tests: ArrayLike) -> np.ndarray:
-        """Score every trial by the log-likelihood ratio of same artist to different artists.
+        """Score every trial by the log-likelihood ratio of same artist versus different artists.
 
             log p(x_1, …, x_n, x_test) - log p(x_1, …, x_n) - log p(x_test)
 
-        This depends on the enrolment tracks x_1, …, x_n only through their mean and number.
+        This depends on the enrolment tracks x_1, …, x_n only through their mean and their number.
 
         Parameters
         ----------
         enrolment : (m, d) float
             Mean vector of each artist's enrolment tracks.
         counts : (m,) int, or one int for all
-            Number of tracks in each mean; 1 treats the mean as a single track.
+            Number of tracks averaged in each mean; 1 treats the mean as a single track.
         tests : (t, d) float
 
         Returns
         -------
-        scores : (m, t) float64; positive favours the same artist
+        scores : (m, t) float64; positive values favour the same artist
         """
         axes, ratio = self._diagonalise()
         x = (self._check(enrolment, "enrolment") - self.mean) @ axes
@@ -104,8 +106,8 @@ class PLDA:
         n = np.broadcast_to(np.asarray(counts, np.float64), len(x))[:, None]
         if not (n >= 1).all():
             raise InputError("PLDA: an artist has no enrolment tracks; give counts of at least one")
-        # Along these axes W = I and B = diag(ratio). Given the enrolment, y has the variance
-        # `spread`, and the test vector is N(expected, variance) instead of N(0, 1 + ratio).
+        # In these coordinates, W = I and B = diag(ratio). Given the enrolment, y has variance
+        # `spread`, and the test vector follows N(expected, variance) instead of N(0, 1 + ratio).
         spread = ratio / (1 + n * ratio)
         expected = n * spread * x
         variance = 1 + spread
@@ -135,15 +137,15 @@ class PLDA:
                 "PLDA: the within-artist covariance is singular; train again with fewer dimensions "
                 "or more tracks"
             ) from error
-        return axes, np.maximum(ratio, 0)  # rounding leaves some slightly negative
+        return axes, np.maximum(ratio, 0)  # rounding makes some ratios slightly negative
 
 
 class _TrackSums(NamedTuple):
-    """The sufficient statistics of training.
+    """Sufficient statistics for training.
 
-    counts : (a,) int64, number of each artist's tracks
-    means : (a, d), mean of each artist's tracks
-    scatter : (d, d), sum of (x - its artist's mean)(x - its artist's mean)'
+    counts : (a,) int64, number of tracks by each artist
+    means : (a, d), mean vector of each artist's tracks
+    scatter : (d, d), sum over tracks of (x - artist mean)(x - artist mean)'
     """
 
     counts: np.ndarray
@@ -159,7 +161,7 @@ class _TrackSums(NamedTuple):
                 "missing values; give each track its artist"
             )
         codes, names = pd.factorize(artists)
-        # Each artist's tracks next to each other, so that sums are over slices.
+        # Group tracks by artist, so that each artist's sum is over a contiguous slice.
         order = np.argsort(codes, kind="stable")
         counts = np.bincount(codes, minlength=len(names))
         sums = np.add.reduceat(vectors[order], np.cumsum(counts) - counts, axis=0)
@@ -168,7 +170,7 @@ class _TrackSums(NamedTuple):
         return cls(counts, means, centred.T @ centred)
 
     def start(self) -> PLDA:
-        """Return the model of the scatters between and within artists."""
+        """Return the initial model, from the between-artist and within-artist scatter."""
         artists, tracks = len(self.counts), self.counts.sum()
         if artists < 2:
             raise InputError("PLDA: all tracks are by one artist; train on more artists")
@@ -208,5 +210,5 @@ class _TrackSums(NamedTuple):
 
 
 def _symmetrise(matrix: np.ndarray) -> np.ndarray:
-    """Remove the asymmetry that rounding leaves."""
+    """Remove the asymmetry caused by rounding."""
     return (matrix + matrix.T) / 2

@@ -1,11 +1,12 @@
-"""The artist-recognition systems of arxiv2017: features or frames, and how they are scored.
+"""The artist-recognition systems of arxiv2017: features or frames, and the way they are scored.
 
-A *scorer* is a function from an `Enrolment` to the scores of all its trials, an (artists, tests)
-float64 matrix. `cosine_scorer`, `plda_scorer` and `llr_scorer` make one from data; they train what
-they need, so that a scorer can be applied to several enrolments. A `System` is a scorer made from
-files, with the tracks that it recognises.
+A *scorer* is a function that maps an `Enrolment` to the scores of all its trials, an (artists,
+tests) float64 matrix. `cosine_scorer`, `plda_scorer` and `llr_scorer` build scorers from data and
+train the models they need once, so the same scorer can be applied to several enrolments. A `System`
+combines a scorer built from files with the tracks to recognise.
 
-Scorers raise `InputError` if features or frames contain NaN or infinity, or a track has no frames.
+Scorers raise `InputError` if features or frames contain NaN or infinity, or if a track has no
+frames.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -35,9 +36,9 @@ from recognition.verification import Enrolment
 
 Scorer = Callable[[Enrolment], np.ndarray]
 
-_DECIMALS = 10  # of cosines: equal ones differ by float64 rounding of about 1e-15
+_DECIMALS = 10  # precision of cosines, whose float64 rounding errors are about 1e-15
 
-# The paper's names of the features of a model and of the scorers.
+# The paper's names for each model's features and for the scorers.
 _FEATURE_NAMES = {"ivector": "i-vector", "basic": "DeepArtistID"}
 _SCORER_NAMES = {"cosine": "cosine", "plda": "PLDA", "llr": "GMM-UBM"}
 
@@ -46,11 +47,11 @@ _SCORER_NAMES = {"cosine": "cosine", "plda": "PLDA", "llr": "GMM-UBM"}
 
 
 def cosine_scorer(features: ArrayLike) -> Scorer:
-    """Score by the cosine of an artist's mean enrolment feature and the test track's feature.
+    """Score by the cosine between an artist's mean enrolment feature and the test track's feature.
 
     Parameters
     ----------
-    features : (n, d) float, finite, of all tracks
+    features : (n, d) float, finite; features of all tracks
 
     Examples
     --------
@@ -71,18 +72,18 @@ def plda_scorer(
     train_artists: ArrayLike,
     lda_dimensions: int | None,
 ) -> Scorer:
-    """Score by PLDA after LDA, whitening and length normalisation, as the paper's toolbox does.
+    """Score by PLDA after LDA, whitening and length normalisation, like the paper's toolbox.
 
-    All of these are trained on the training tracks. The score of an artist takes the number of
-    enrolment tracks into account.
+    LDA, whitening and PLDA are fitted to the training tracks. Scores take the number of enrolment
+    tracks into account.
 
     Parameters
     ----------
-    features : (n, d) float, finite, of all tracks to recognise
+    features : (n, d) float, finite; features of all tracks to recognise
     train_features : (m, d) float, finite
     train_artists : (m,) labels
     lda_dimensions
-        Dimensions after LDA; None: no LDA.
+        Number of dimensions after LDA; None skips LDA.
     """
     features, train = np.asarray(features), np.asarray(train_features)
     if lda_dimensions is not None:
@@ -108,17 +109,17 @@ def llr_scorer(
     track_ids: ArrayLike,
     relevance: float,
 ) -> Scorer:
-    """Score by the log-likelihood ratio of the artist's adapted mixture and the UBM (GMM-UBM).
+    """Score by the log-likelihood ratio of the artist's adapted mixture to the UBM (GMM-UBM).
 
     Parameters
     ----------
     model
-        Its UBM and the settings of its frames are used.
+        I-vector model that provides the UBM and the frame settings.
     mels
-        Log-mel (frames, n_mels) by track_id, such as a `MelCache`.
-    track_ids : (n,) str, of all tracks
+        Mapping from track ID to log-mel (frames, n_mels), such as a `MelCache`.
+    track_ids : (n,) str, IDs of all tracks
     relevance
-        Relevance factor of the adaptation (`gmm_ubm.adapt_means`).
+        Relevance factor for adaptation (`gmm_ubm.adapt_means`).
     """
 
     def frames(track_id: str) -> np.ndarray:
@@ -127,7 +128,7 @@ def llr_scorer(
             raise InputError(f"GMM-UBM: {str(track_id)!r} {SILENT}; leave it out of the split")
         return track_frames
 
-    # The statistics of any enrolment are sums of those of the tracks.
+    # An artist's enrolment statistics are the sums of the statistics of single tracks.
     ubm, track_ids = model.ubm, np.asarray(track_ids, dtype=object)
     zeroth, first = gmm_ubm.collect_statistics(ubm, map(frames, track_ids), len(track_ids))
 
@@ -146,19 +147,20 @@ def llr_scorer(
 def enrol_artists(features: ArrayLike, enrolment: Enrolment) -> np.ndarray:
     """Compute the mean feature of each artist's enrolment tracks, (a, d) float64.
 
-    The paper averages over all segments of these tracks, which is the same if the tracks have
-    equally many segments, as 30 s clips do. `features` (n, d) are of all tracks, finite, in the
-    order of the artists of `draw_enrolment`.
+    The paper averages over all segments of these tracks, which is equivalent if all tracks have the
+    same number of segments, as 30 s clips do. `features` (n, d) must be finite and list all tracks
+    in the same order as the labels passed to `draw_enrolment`.
     """
     features = check_features(features, "verification")
-    # Track by track, so that no (a, tracks, d) copy is made.
+    # Sum track by track to avoid an (a, tracks, d) copy.
     return sum(features[rows] for rows in enrolment.enrol_rows.T) / enrolment.enrol_rows.shape[1]
 
 
 def cosine_scores(models: ArrayLike, tests: ArrayLike) -> np.ndarray:
-    """Compute the cosine of each artist model (a, d) and each test feature (t, d), (a, t) float64.
+    """Compute (a, t) float64 cosines between artist models (a, d) and test features (t, d).
 
-    Cosines are rounded to 10 decimals, so that equal ones are ties; zero vectors have cosine 0.
+    Cosines are rounded to 10 decimals, so that values that differ only by rounding errors become
+    ties. The cosine of a zero vector is 0.
     """
     models, tests = (np.asarray(each, dtype=np.float64) for each in (models, tests))
     scores = unit_rows(models) @ unit_rows(tests).T
@@ -171,15 +173,15 @@ def cosine_scores(models: ArrayLike, tests: ArrayLike) -> np.ndarray:
 def concatenate_features(
     parts: Sequence[np.ndarray], track_ids: Sequence[Sequence[str]]
 ) -> np.ndarray:
-    """Fuse several features of the same tracks into one (early fusion), (n, d1 + d2 + …) float64.
+    """Concatenate several features per track (early fusion) as (n, d1 + d2 + …) float64.
 
-    Each row of each part is scaled to length 1, so that the cosine of two tracks is the mean of
-    the parts' cosines. The paper does not mention any scaling.
+    Each row of each part is scaled to unit length, so that the cosine between two tracks is the
+    mean of the parts' cosines. The paper does not mention any scaling.
 
     Parameters
     ----------
     parts : (n, d1), (n, d2), … float, finite
-    track_ids : (n,) str of each part
+    track_ids : (n,) str for each part
     """
     for number, (part, ids) in enumerate(zip(parts, track_ids, strict=True), 1):
         if len(part) != len(ids) or not np.array_equal(ids, track_ids[0]):
@@ -192,10 +194,10 @@ def concatenate_features(
 
 
 def fuse_scores(scores: Sequence[np.ndarray]) -> np.ndarray:
-    """Average several systems' scores (a, t) of the same trials (late fusion), (a, t) float64.
+    """Average several systems' scores (a, t) for the same trials (late fusion) as (a, t) float64.
 
     Each system's scores are first normalised to mean 0 and standard deviation 1 over all trials,
-    because cosines and log-likelihood ratios differ in scale. Constant scores are refused.
+    because cosines and log-likelihood ratios differ in scale. Constant scores raise `InputError`.
     """
     for number, system_scores in enumerate(scores, 1):
         if np.ptp(system_scores) == 0:
@@ -217,20 +219,20 @@ def fuse_scorers(scorers: Sequence[Scorer]) -> Scorer:
 def evaluate_recognition(
     protocol: str, scorer: Scorer, draws: Sequence[Enrolment], one_shot: bool
 ) -> Evaluation:
-    """Evaluate a scorer by a protocol.
+    """Evaluate a scorer with the verification or identification protocol.
 
     Parameters
     ----------
     protocol
-        "verification" (equal error rate; details: minDCF, DET curve) or "identification"
-        (accuracy; details: top-5 accuracy). The details are of the first trial.
+        "verification" (metric: equal error rate; details: minDCF, DET curve) or "identification"
+        (metric: accuracy; details: top-5 accuracy). The details describe the first draw.
     scorer
-        The system to evaluate.
+        Scorer to evaluate.
     draws
-        One enrolment per trial.
+        Enrolments to evaluate; each gives one value of the metric.
     one_shot
-        Also evaluate smaller enrolments (`ENROLMENT_SIZES`). The details then contain the mean
-        metric over the trials for each size.
+        Whether to also evaluate smaller enrolments (`ENROLMENT_SIZES`). The details then contain,
+        for each enrolment size, the mean metric over the draws.
     """
     metric, measure, describe = _PROTOCOLS[protocol]
     first, scores = draws[0], scorer(draws[0])
@@ -272,7 +274,7 @@ def _describe_identification(scores: np.ndarray, enrolment: Enrolment) -> dict:
     return {f"top-{k} accuracy": accuracy, "artists": len(scores)}
 
 
-# Name of the metric, the metric, and the details, of each protocol.
+# Each protocol's metric name, metric function and details function.
 _PROTOCOLS = {
     "verification": ("eer", _equal_error_rate, _describe_verification),
     "identification": ("accuracy", _accuracy, _describe_identification),
@@ -289,12 +291,12 @@ class System:
     Attributes
     ----------
     make_scorer
-        Trains the scorer, which may take long.
+        Function that trains and returns the scorer; this may take a long time.
     artists : (n,) labels of the tracks
     description
-        Features, model, artists and seed, as results name them.
+        Features, model, artists and seed, keyed by the names used in result files.
     inputs
-        What determines the scores, as JSON values.
+        Everything that determines the scores, as JSON-serialisable values.
     """
 
     make_scorer: Callable[[], Scorer]
@@ -315,25 +317,28 @@ def load_feature_system(
     fusion: str | None = None,
     other_features: list[Path] | None = None,
 ) -> System:
-    """Load the system that scores features, or the fusion of two features, by cosine or PLDA.
+    """Load a system that scores one feature, or the fusion of two, by cosine or PLDA.
 
     Parameters
     ----------
     features, split, label
-        Feature file and split of the tracks to recognise, and the split's column of artists.
+        Feature file and split of the tracks to recognise, and the name of the split's artist
+        column.
     scorer
         "cosine" or "plda".
     train, max_train_artists
-        For PLDA: feature file and split of the training tracks, and the maximum number of artists.
+        For PLDA: feature file and split of the training tracks, and maximum number of training
+        artists.
     lda_dimensions
-        Dimensions after LDA; None: no LDA.
+        Number of dimensions after LDA; None skips LDA.
     fusion, other_features
-        "early" or "late"; the feature file to fuse with, and for PLDA that of the training tracks.
+        Type of fusion, "early" or "late", and the second feature file, followed for PLDA by the
+        second feature file of the training tracks.
 
     Raises
     ------
     InputError
-        Files are invalid or do not fit each other, or an artist is also a training artist.
+        If files are invalid or incompatible, or if an artist is also a training artist.
     """
     other_features = other_features or []
     paths = [features, *other_features[:1]]
@@ -391,7 +396,7 @@ def load_feature_system(
 def load_gmm_ubm_system(
     path: Path, split: Path, label: str, cache: Path, relevance: float
 ) -> System:
-    """Load the GMM-UBM system: the UBM of an i-vector model, on the frames of a mel cache."""
+    """Load the GMM-UBM system, which applies an i-vector model's UBM to frames from a mel cache."""
     model, mels = ivector_model.load_ivector_model(path), MelCache(cache)
     mels.require_front_end(model.front_end)
     tracks = read_usable_tracks(split, mels.failed, cache)
@@ -415,7 +420,7 @@ def load_gmm_ubm_system(
 
 
 def _name_features(models: list[str], fusion: str | None) -> str:
-    """Return the paper's name of the features of these models, or of their fusion."""
+    """Return the paper's name for the features of the given models, or for their fusion."""
     names = [_FEATURE_NAMES.get(model, model) for model in models]
     if not fusion:
         return names[0]
@@ -424,7 +429,7 @@ def _name_features(models: list[str], fusion: str | None) -> str:
 
 
 def _select_common_tracks(parts: list[LabelledTracks]) -> list[LabelledTracks]:
-    """Select the tracks that have all features: an extraction may have failed on some tracks."""
+    """Select tracks that have all features, as extraction may have failed for individual tracks."""
     common = set.intersection(*(set(part.split["track_id"]) for part in parts))
     if not common:
         raise InputError(

@@ -1,16 +1,16 @@
 """Artist verification and identification, the protocols of arxiv2017 (Figures 2 and 3).
 
-Verification asks whether a track is by the artist it is claimed to be by, identification which
-artist it is by. The paper enrols 500 artists that the model was not trained on by 15 tracks each,
-and scores 5 other tracks of each against all artists: 2,500 target and 1,247,500 impostor trials.
+Verification decides whether a track is by a claimed artist; identification determines which artist
+it is by. The paper enrols 500 artists unseen in training, with 15 tracks each, and scores 5 further
+tracks per artist against all artists: 2,500 target and 1,247,500 impostor trials.
 
-    enrolment = draw_enrolment(artists)             # artist of each track
-    scores = cosine_scorer(features)(enrolment)     # or another scorer of recognition.systems
+    enrolment = draw_enrolment(artists)             # artist label of each track
+    scores = cosine_scorer(features)(enrolment)     # or another scorer from recognition.systems
     equal_error_rate(*split_trials(scores, enrolment.truth))
     identification_accuracy(scores, enrolment.truth)
 
-Scores are (artists, tests) matrices; a higher score makes the artist more likely.
-Functions raise `InputError` if their arrays contain NaN or infinity, or do not fit each other.
+Scores are (artists, tests) matrices; a higher score means that the artist is more likely.
+Functions raise `InputError` if their arrays contain NaN or infinity, or have incompatible shapes.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,20 +23,20 @@ from numpy.typing import ArrayLike
 from common.errors import InputError
 from data_prep.artist_split import artist_key
 
-# Numbers of enrolment tracks per artist in the one-shot protocol.
+# Enrolment track counts per artist in the one-shot protocol.
 ENROLMENT_SIZES = (1, 2, 5, 10, 15)
 
 
 @dataclass(frozen=True)
 class Enrolment:
-    """The tracks that enrol the artists, and the tracks that test them.
+    """The enrolment tracks of all artists, and the test tracks.
 
     Attributes
     ----------
-    artists : (a,) names, in the order of their first track
+    artists : (a,) names, in order of first appearance
     enrol_rows : (a, tracks) int64, row numbers of each artist's enrolment tracks
     test_rows : (t,) int64, row numbers of the test tracks, grouped by artist
-    truth : (t,) int64, position in `artists` of each test track's own artist
+    truth : (t,) int64, position in `artists` of each test track's true artist
     """
 
     artists: np.ndarray
@@ -45,9 +45,9 @@ class Enrolment:
     truth: np.ndarray
 
     def truncate(self, tracks: int) -> "Enrolment":
-        """Return the same tests with the first `tracks` enrolment tracks of each artist.
+        """Keep the tests but only the first `tracks` enrolment tracks of each artist.
 
-        Smaller enrolments are therefore subsets of larger ones (`ENROLMENT_SIZES`).
+        Smaller enrolments (`ENROLMENT_SIZES`) are therefore subsets of larger ones.
         """
         available = self.enrol_rows.shape[1]
         if not 1 <= tracks <= available:
@@ -61,22 +61,24 @@ class Enrolment:
 def draw_enrolment(
     artists: ArrayLike, enrol_tracks: int = 15, test_tracks: int = 5, seed: int | None = None
 ) -> Enrolment:
-    """Draw the enrolment and test tracks of each artist; other tracks are not used.
+    """Draw enrolment and test tracks for each artist; the remaining tracks are not used.
 
     Parameters
     ----------
     artists : (n,) labels
-        The artist of each track. The model must not be trained on them
+        The artist of each track. The model must not have been trained on these artists
         (`require_artist_disjoint`).
     enrol_tracks, test_tracks
-        Number of tracks per artist; the defaults are the paper's.
+        Number of enrolment and test tracks per artist; the defaults are the paper's.
     seed
-        Random seed. None: an artist's first tracks enrol, and the next ones test.
+        Random seed. With None, each artist's first tracks are used for enrolment and the next ones
+        for testing.
 
     Raises
     ------
     InputError
-        A track has no artist, there are fewer than two artists, or an artist has too few tracks.
+        If a track has no artist, there are fewer than two artists, or an artist has too few
+        tracks.
 
     Examples
     --------
@@ -116,9 +118,9 @@ def draw_enrolment(
 
 
 def require_artist_disjoint(artists: ArrayLike, training_artists: Iterable[str]) -> None:
-    """Raise `InputError` if any of the artists is a training artist of the model.
+    """Raise `InputError` if the model was trained on any of these artists.
 
-    Case, accents and spaces of the names are ignored.
+    Names are compared without regard to case, accents and spaces.
     """
     names = pd.unique(_check_labels(artists))
     training_keys = {artist_key(str(name)) for name in training_artists}
@@ -147,12 +149,12 @@ def split_trials(scores: ArrayLike, truth: ArrayLike) -> tuple[np.ndarray, np.nd
     Parameters
     ----------
     scores : (a, t) float, finite
-    truth : (t,) int, row of each test track's own artist
+    truth : (t,) int, row number of each test track's true artist
 
     Returns
     -------
-    target : (t,) float64, of tracks by the artist
-    impostor : (t (a - 1),) float64, of tracks by other artists
+    target : (t,) float64, each test track scored against its true artist
+    impostor : (t (a - 1),) float64, each test track scored against all other artists
     """
     scores, truth = _check_scores(scores, truth)
     own = np.zeros(scores.shape, dtype=bool)
@@ -163,18 +165,18 @@ def split_trials(scores: ArrayLike, truth: ArrayLike) -> tuple[np.ndarray, np.nd
 def identification_accuracy(
     scores: ArrayLike, truth: ArrayLike, top: Sequence[int] = (1, 5)
 ) -> dict[int, float]:
-    """Return the fraction of tests whose own artist is among the k best scores (top-k accuracy).
+    """Return the fraction of tests whose true artist is among the k best scores (top-k accuracy).
 
-    Ties are ranked at random: if b artists score better than the own one and e equally (itself
-    included), the test counts (k - b) / e, clipped to [0, 1]. Constant scores therefore give k / a,
-    not 1.
+    Ties are treated as ranked at random: if b artists score better than the true artist, and e
+    artists including the true one score equally, the test contributes (k - b) / e, clipped to
+    [0, 1]. Constant scores therefore give an accuracy of k / a rather than 1.
 
     Parameters
     ----------
     scores : (a, t) float, finite
-    truth : (t,) int, row of each test track's own artist
+    truth : (t,) int, row number of each test track's true artist
     top
-        The values of k, from 1 to a.
+        Values of k, each from 1 to a.
 
     Returns
     -------
@@ -214,11 +216,12 @@ def _require_finite(scores: np.ndarray) -> None:
 
 
 def equal_error_rate(target_scores: ArrayLike, impostor_scores: ArrayLike) -> float:
-    """Compute the equal error rate (EER), where miss rate and false alarm rate are equal.
+    """Compute the equal error rate (EER), at which miss rate and false alarm rate are equal.
 
-    The EER is where the line through the rates at all thresholds crosses the diagonal; it is not
-    the EER of the convex hull. A score that both kinds of trials have is one segment of the line,
-    so the order of ties does not matter. Takes O(n log n).
+    The EER is the point where the polyline through the rates at all thresholds crosses the
+    diagonal; the convex hull is not used. A score shared by target and impostor trials forms a
+    single segment of the polyline, so the order of ties does not matter. The run time is
+    O(n log n).
 
     Parameters
     ----------
@@ -227,8 +230,8 @@ def equal_error_rate(target_scores: ArrayLike, impostor_scores: ArrayLike) -> fl
     Returns
     -------
     eer : float
-        0 if every target scores above every impostor, 0.5 for uninformative scores, 1 if every
-        impostor scores above every target.
+        0 if every target score exceeds every impostor score, 0.5 for uninformative scores, 1 if
+        every impostor score exceeds every target score.
 
     Examples
     --------
@@ -237,8 +240,8 @@ def equal_error_rate(target_scores: ArrayLike, impostor_scores: ArrayLike) -> fl
     """
     false_alarms, misses = _count_errors(target_scores, impostor_scores)
     impostors, targets = false_alarms[0], misses[-1]
-    # Miss rate minus false alarm rate, times targets and impostors: integers, so it is exact. It
-    # increases from below zero, because the lowest threshold accepts all trials.
+    # Miss rate minus false alarm rate, scaled by both trial counts to give exact integers. The
+    # values increase from below zero, because the lowest threshold accepts all trials.
     excess = misses * impostors - false_alarms * targets
     right = int(np.searchsorted(excess, 0))
     left = right - 1
@@ -252,8 +255,8 @@ def det_curve(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compute the detection error trade-off (DET) curve.
 
-    Points on a straight line between others are left out first. If more than `points` remain,
-    they are thinned out evenly, and both ends are kept.
+    Points on a straight line between their neighbours are omitted first. If more than `points`
+    remain, they are thinned out evenly; both end points are kept.
 
     Parameters
     ----------
@@ -281,8 +284,9 @@ def min_dcf(target_scores: ArrayLike, impostor_scores: ArrayLike, p_target: floa
     """Compute the minimum detection cost (minDCF) over all thresholds, normalised as by NIST.
 
     The cost is P P_miss + (1 - P) P_false_alarm, where P is the prior probability `p_target` of a
-    target trial. It is divided by the cost of the better of accepting all trials and rejecting
-    all trials, so it is from 0 to 1. The scores are as in `equal_error_rate`.
+    target trial. It is divided by the lower of the costs of accepting all trials and of rejecting
+    all trials, and therefore lies between 0 and 1. The score arguments are those of
+    `equal_error_rate`.
     """
     if not 0 < p_target < 1:
         raise InputError(f"verification: p_target {p_target}; choose from between 0 and 1")
@@ -295,10 +299,10 @@ def min_dcf(target_scores: ArrayLike, impostor_scores: ArrayLike, p_target: floa
 def _count_errors(
     target_scores: ArrayLike, impostor_scores: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Count false alarms (k,) and misses (k,) at every threshold, in increasing order.
+    """Count false alarms (k,) and misses (k,) at every threshold, in increasing threshold order.
 
-    The thresholds are the distinct scores and one above them all: the first accepts all
-    impostors, and the last misses all targets.
+    The thresholds are all distinct scores and one value above them. The first threshold accepts
+    all impostors, and the last misses all targets.
     """
     target, impostor = (np.asarray(s, np.float64) for s in (target_scores, impostor_scores))
     for name, scores in (("target", target), ("impostor", impostor)):
