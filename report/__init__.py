@@ -1,1 +1,1 @@
-"""Results as tables, figures, a report and a page of tracks; nothing is measured here."""
+"""Tables, figures, a report and a track explorer page, all made from existing results."""

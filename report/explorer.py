@@ -1,7 +1,7 @@
-"""The page of tracks: one HTML file that shows tracks on maps and plays them.
+"""The track explorer: a single HTML page that shows tracks on maps and plays them.
 
-It opens from disk without server or network. The file contains plotly.js, which draws the maps,
-and the tracks as JSON.
+The page opens from disk without a server or network connection. It contains plotly.js, which
+draws the maps, and the track data as JSON.
 """
 
 import base64
@@ -23,8 +23,9 @@ from evaluation.feature_checks import check_features
 from evaluation.similarity import nearest_neighbours
 from report.formatting import read_template, render_template
 
-# The page may load only itself and audio files. plotly.js compiles its WebGL commands with the
-# Function constructor and adds style rules; names of tracks never reach either.
+# The page may load nothing but audio files. The unsafe-* exceptions are needed because plotly.js
+# compiles its WebGL commands with the Function constructor and adds style rules; track names reach
+# neither.
 POLICY = (
     "default-src 'none'; script-src {hashes} 'unsafe-eval'; style-src 'unsafe-inline'; "
     "img-src data: blob:; media-src 'self' file:; base-uri 'none'; form-action 'none'"
@@ -41,28 +42,29 @@ def write_explorer(
     labels: Sequence[str] = ("genre",),
     neighbours: int = 10,
 ) -> None:
-    """Write the page of tracks as one HTML file at `path`.
+    """Write the track explorer as a single HTML file to `path`.
 
     Parameters
     ----------
     tracks
-        Rows of a split, with the columns `labels`. Labels may be missing.
+        Rows of a split that has the columns `labels`. Individual labels may be missing.
     maps
-        One or two {name: (features, plane)}: features (n, d) of the tracks in their order, and
-        their positions (n, 2), such as from `evaluation.projection.tsne`.
+        One or two maps, as {name: (features, plane)}: features (n, d) and positions (n, 2), both
+        in the order of `tracks`. `evaluation.projection.fit_tsne` computes suitable positions.
     audio
-        Folder that the tracks' paths are relative to; None for a page without audio.
+        Folder that the track paths are relative to; None for a page without audio.
     labels
-        Columns to colour and filter by, besides artist and subset. Labels separated by `|`,
-        such as tags, are filtered one by one.
+        Columns by which to colour and filter tracks, besides artist and subset. Labels separated
+        by `|`, such as tags, can be filtered individually.
     neighbours
-        Number of nearest tracks, by cosine similarity, listed for each track.
+        Number of nearest tracks, by cosine similarity, to list for each track.
 
     Raises
     ------
     InputError
-        No maps or more than two; features or positions that are not finite, or not one per track;
-        a missing column; a missing audio folder, or a path that leaves it.
+        If there are no maps or more than two, if features or positions are not finite or do not
+        match the number of tracks, if a column or the audio folder is missing, or if a track path
+        leads outside the audio folder.
     """
     path, source = Path(path), "explorer"
     split_csv.check_split(tracks, source)
@@ -97,25 +99,25 @@ def write_explorer(
 
 
 def folder_url(folder: Path, page: Path) -> str:
-    """Return the URL of a folder, ending in /, relative to a page if possible.
+    """Return a folder URL that ends in /, relative to a page if possible.
 
     Raises
     ------
     InputError
-        The folder does not exist.
+        If the folder does not exist.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: audio folder not found; give the folder of this split's audio")
     folder, page = (Path(os.path.abspath(path)) for path in (folder, page))
     try:
         relative = PurePath(os.path.relpath(folder, page.parent))
-    except ValueError:  # on another Windows drive
+    except ValueError:  # the folder and the page are on different Windows drives
         return folder.as_uri() + "/"
     return "".join(quote(os.fsencode(part), safe="") + "/" for part in relative.parts) or "./"
 
 
 def _map(name: str, features: np.ndarray, plane: np.ndarray, tracks: int, count: int) -> dict:
-    """Positions in the unit square and nearest tracks, for the page."""
+    """Return the page data of a map: positions in the unit square, and nearest tracks."""
     plane = np.asarray(plane, np.float64)
     if len(features) != tracks or plane.shape != (tracks, 2):
         raise InputError(
@@ -129,7 +131,7 @@ def _map(name: str, features: np.ndarray, plane: np.ndarray, tracks: int, count:
             f"row {bad[0]}; project the features again"
         )
     low, high = plane.min(axis=0), plane.max(axis=0)
-    # Both axes have the same scale, so that distances stay comparable.
+    # Both axes are scaled by the same factor, so that distances remain comparable.
     plane = (plane - (low + high) / 2) / ((high - low).max() or 1) + 0.5
     features = check_features(features, "explorer")
     order, cosine = np.empty((2, tracks, 0))

@@ -1,4 +1,4 @@
-"""The figures of a folder of results: which can be drawn, and what the papers' others need."""
+"""Figures drawn from a results folder, and what the papers' remaining figures still need."""
 
 import logging
 import re
@@ -25,7 +25,7 @@ from report.training_logs import TrainingLog
 
 logger = logging.getLogger(__name__)
 
-# The papers' figures of results, by what they show.
+# The papers' result figures, keyed by what they show.
 PAPER_FIGURES = {
     "retrieval by genre": "ismir2018, Figure 2",
     "knn by genre": "ismir2018, Figure 3",
@@ -39,7 +39,7 @@ PAPER_FIGURES = {
     "tsne by genre after LDA": "arxiv2017, Figure 5",
     "genre by tasks": "agf2018, Figure 3",
 }
-# The commands that draw them.
+# The commands whose results each figure needs.
 NEEDS = {
     "ismir2018, Figure 2": "evaluate.py retrieval on features of several numbers of artists",
     "ismir2018, Figure 3": "evaluate.py knn on features of several numbers of artists",
@@ -57,7 +57,7 @@ NEEDS = {
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawn figure: its PNG (an SVG is beside it), caption, and the paper's figure if any."""
+    """A figure drawn as PNG (at `path`) and SVG, and the figure in a paper that it reproduces."""
 
     path: Path
     caption: str
@@ -65,7 +65,7 @@ class Figure:
 
 
 def draw_figures(results: pd.DataFrame, folder: Path) -> list[Figure]:
-    """Draw every figure that the results allow into a folder, as PNG and SVG."""
+    """Save every figure that can be drawn from the results to a folder, as PNG and SVG."""
     return list(_draw_all(results, folder))
 
 
@@ -115,7 +115,7 @@ def _draw_all(results: pd.DataFrame, folder: Path) -> Iterator[Figure]:
 
 
 def draw_training_curves(logs: list[TrainingLog], folder: Path) -> list[Figure]:
-    """Draw one figure of training curves per kind of model into a folder."""
+    """Save one training-curve figure per model type to a folder."""
     figures = []
     for kind in dict.fromkeys(log.kind for log in logs):
         group = [log for log in logs if log.kind == kind]
@@ -131,13 +131,13 @@ def _safe_name(text: str) -> str:
 
 
 def missing_figures(figures: list[Figure]) -> dict[str, str]:
-    """Return the papers' figures that are not among `figures`, with what would draw them."""
+    """Return the papers' figures that are missing from `figures`, and what each of them needs."""
     present = {figure.paper_figure for figure in figures}
     return {name: need for name, need in NEEDS.items() if name not in present}
 
 
 def write_figures(folder: Path) -> None:
-    """Draw all figures of a folder of results into it, and list them in figures.csv."""
+    """Draw all figures for a results folder, save them there and list them in figures.csv."""
     figures = draw_figures(read_results(folder), folder)
     write_figure_list(figures, folder)
     for figure in figures:
@@ -148,7 +148,7 @@ def write_figures(folder: Path) -> None:
 
 
 def write_figure_list(figures: list[Figure], folder: Path) -> None:
-    """Write figures.csv: the figures, and what the papers' missing figures need."""
+    """Write figures.csv, which lists the figures and what the papers' missing figures need."""
     rows = [(figure.path.name, figure.caption, figure.paper_figure) for figure in figures]
     for name, need in missing_figures(figures).items():
         rows.append(("", f"not drawn; it needs {need}", name))

@@ -1,4 +1,4 @@
-"""Output formats: tables as Markdown and LaTeX, and pages from the HTML templates."""
+"""Output formats: Markdown and LaTeX tables, and HTML pages rendered from templates."""
 
 import itertools
 import math
@@ -16,7 +16,7 @@ LATEX_HEAD = (
     "% Non-Latin names need XeLaTeX or LuaLaTeX.\n"
 )
 _NARROW = r"\setlength{\tabcolsep}{3pt}"
-# Characters that fit in a line, and what opens and closes a table of that width.
+# Maximum number of characters per line, and the LaTeX code before and after a table of that width.
 _LATEX_SIZES = (
     (70, "", ""),
     (90, rf"{{\scriptsize{_NARROW}" "\n", "}\n"),
@@ -32,7 +32,7 @@ _LATEX_ESCAPES = str.maketrans(
 
 
 def format_value(value: object) -> str:
-    """Return a value on one line: a float with 4 decimals, a missing value as an empty string."""
+    """Format a value on one line: floats with 4 decimals, missing values as an empty string."""
     if pd.api.types.is_scalar(value) and pd.isna(value):
         return ""
     text = f"{value:z.4f}" if isinstance(value, float) else str(value)
@@ -40,10 +40,10 @@ def format_value(value: object) -> str:
 
 
 def to_markdown(table: pd.DataFrame) -> str:
-    """Return a table as Markdown, without its index.
+    """Convert a table to Markdown, without its index.
 
-    Values are formatted by `format_value`, and Markdown and HTML in them are escaped.
-    Numeric columns are aligned right.
+    Values are formatted by `format_value`; any Markdown or HTML in them is escaped. Numeric
+    columns are right-aligned.
     """
     rules = ["---:" if pd.api.types.is_numeric_dtype(kind) else "---" for kind in table.dtypes]
     rows = [table.columns, *table.itertuples(index=False)]
@@ -53,11 +53,11 @@ def to_markdown(table: pd.DataFrame) -> str:
 
 
 def to_latex(table: pd.DataFrame, caption: str) -> str:
-    """Return a table as a LaTeX longtable with booktabs, without its index.
+    """Convert a table to a LaTeX longtable with booktabs rules, without its index.
 
-    Values are formatted by `format_value` and escaped. Empty columns are left out. A column
-    name has one line per word. A table that is too wide for A4 has small type, and if
-    necessary a landscape page.
+    Values are formatted by `format_value` and escaped. Empty columns are left out. Column names
+    are broken after every word. A table that is too wide for A4 is set in smaller type and, if
+    necessary, on a landscape page.
     """
     cells = table.map(format_value).rename(columns=str)
     sides = ["r" if pd.api.types.is_numeric_dtype(kind) else "l" for kind in table.dtypes]
@@ -84,28 +84,28 @@ def to_latex(table: pd.DataFrame, caption: str) -> str:
 
 def _latex_cell(text: str) -> str:
     latex = escape_latex(text).replace("±", r"$\pm$")
-    # LaTeX would read a bracket or star as an argument of the line break before it.
+    # LaTeX would take a leading bracket or star as an argument of the preceding line break.
     return f"{{}}{latex}" if latex.startswith(("[", "*")) else latex
 
 
 def _latex_head(name: str, side: str) -> str:
-    """Column name with one line per word."""
+    """Return the LaTeX code of a column name, broken after every word."""
     lines = r"\\".join(map(_latex_cell, name.split()))
     return rf"\begin{{tabular}}[b]{{@{{}}{side}@{{}}}}{lines}\end{{tabular}}"
 
 
 def escape_latex(text: str) -> str:
-    """Return text in which every character is printed as it is, two hyphens included."""
+    """Escape text for LaTeX so that every character is printed literally, even two hyphens."""
     return text.translate(_LATEX_ESCAPES).replace("--", "-{}-")
 
 
 def make_breakable(text: str) -> str:
-    """Return escaped text that LaTeX may break after slashes and underscores."""
+    """Escape text for LaTeX and allow line breaks after slashes and underscores."""
     return re.sub(r"(/|\\_)", r"\1\\allowbreak{}", escape_latex(text))
 
 
 def render_template(name: str, **values: object) -> str:
-    """Render a page of `templates/`; all values except `Markup` are escaped."""
+    """Render a page template from `templates/`; all values except `Markup` are escaped."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -119,5 +119,5 @@ def render_template(name: str, **values: object) -> str:
 
 
 def read_template(name: str) -> Markup:
-    """Return a style sheet or script of `templates/`, to be inserted unescaped."""
+    """Read a style sheet or script from `templates/` as `Markup`, so that it is not escaped."""
     return Markup((TEMPLATES / name).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Descriptions of artist groups: their genres, artists and sub-genres (agf2018)."""
+"""Descriptions of artist groups by their genres, artists and sub-genres (agf2018)."""
 
 import logging
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from report.result_tables import ResultTable, as_markdown, write_table
 
 logger = logging.getLogger(__name__)
 
-SOURCE = "artist groups"  # in messages
+SOURCE = "artist groups"  # name used in error messages
 
 
 def describe_groups(
@@ -26,21 +26,21 @@ def describe_groups(
     subgenres: Sequence[str] | None = None,
     top: int = 3,
 ) -> pd.DataFrame:
-    """Describe each group by its `top` largest genres, artists and sub-genres.
+    """Describe each group by its `top` most prominent genres, artists and sub-genres.
 
     Parameters
     ----------
     split
-        Its training tracks give the genres of the artists, see `genre_fractions`.
+        Split whose training tracks determine the artists' genres, see `genre_fractions`.
     subgenres
-        Names of the groups' topics, for groups by the word s.
+        Names of the columns of `groups.topics`, for groups from the sub-genre vocabulary (`s`).
 
     Returns
     -------
     DataFrame
-        `group`, its number from 0; `weight`, the mean proportion over all artists; `genres`,
-        `artists` and, with sub-genres, `subgenres`: texts such as "rock 0.62; folk 0.21".
-        Fractions that round to 0.00 are left out.
+        `group`, the group number from 0; `weight`, the mean proportion over all artists; `genres`,
+        `artists` and, if sub-genre names are provided, `subgenres`: strings such as
+        "rock 0.62; folk 0.21". Fractions that round to 0.00 are left out.
     """
     genres = genre_fractions(groups, split)
     table = pd.DataFrame(
@@ -59,14 +59,14 @@ def describe_groups(
 def genre_fractions(groups: ArtistGroups, split: pd.DataFrame) -> pd.DataFrame:
     """Return the fraction of each genre in each group, (groups, genres) float64.
 
-    An artist's genres are those of the artist's training tracks (tracks without a genre are
-    ignored), weighted by the artist's proportion of the group. Rows sum to 1, or to 0 if no
-    artist of the group has a genre.
+    Each artist contributes the genre distribution of the artist's training tracks (tracks without
+    a genre are ignored), weighted by the artist's proportion in the group. Rows sum to 1, or to 0
+    if no artist in the group has a genre.
 
     Raises
     ------
     InputError
-        No column `genre`, or no artist with a genre.
+        If the split has no column `genre`, or if no artist has a genre.
     """
     genre = split_csv.label_column(split, "genre", SOURCE)
     used = split["subset"].eq("train") & split["artist"].isin(groups.artists) & (genre != "")
@@ -80,7 +80,10 @@ def genre_fractions(groups: ArtistGroups, split: pd.DataFrame) -> pd.DataFrame:
 
 
 def _name_largest(fractions: np.ndarray, names: ArrayLike, top: int) -> list[str]:
-    """For each row of fractions (n, len(names)), the largest with their names."""
+    """Return the names and values of the `top` largest fractions in each row.
+
+    `fractions` is (n, len(names)).
+    """
     names = np.asarray(names)
     order = np.argsort(-fractions, axis=1, kind="stable")[:, :top]
     return [
@@ -90,15 +93,15 @@ def _name_largest(fractions: np.ndarray, names: ArrayLike, top: int) -> list[str
 
 
 def write_groups(file: Path, split_file: Path, folder: Path) -> None:
-    """Write a table and a figure of the groups by each word, and log the tables.
+    """Write a table and a figure of the artist groups from each vocabulary, and log the tables.
 
-    `file` is from data_prep/2b_artist_groups.py, and `split_file` is the split that it was made
-    from.
+    `file` was written by data_prep/2b_artist_groups.py, and `split_file` is the split that the
+    groups were computed from.
 
     Raises
     ------
     InputError
-        An artist with groups is missing from the split.
+        If an artist in the group file is missing from the split.
     """
     stored, split = load_groups(file), split_csv.read_split(split_file)
     for word, groups in stored.groups.items():

@@ -1,6 +1,6 @@
-"""The report: one HTML file with all tables, figures, training curves and their provenance.
+"""The report: a single HTML file with all tables, figures, training curves and their provenance.
 
-It opens from disk without server, network or script.
+The page opens from disk and needs no server, network connection or JavaScript.
 """
 
 import base64
@@ -26,15 +26,16 @@ PAGES = ("songs*.html", "tracks*.html")
 
 
 def write_report(folder: Path) -> Path:
-    """Write `report.html` into a folder of results, and all tables and figures beside it.
+    """Write `report.html` and all tables and figures to a results folder.
 
-    The report shows the trainings in `folder`/runs, the commands in `folder`/steps.csv and in
-    the results, and links to the pages of tracks (`PAGES`) in the folder.
+    The report shows the training runs in `folder`/runs and the commands recorded in
+    `folder`/steps.csv and in the results, and links to the track explorer pages (`PAGES`) in the
+    folder.
 
     Raises
     ------
     InputError
-        The folder does not exist, or a result in it is damaged.
+        If the folder does not exist or contains a damaged result.
 
     Examples
     --------
@@ -84,14 +85,14 @@ def _data_url(figure: Figure) -> str:
 
 
 def _tabulate_data(results: pd.DataFrame) -> pd.DataFrame:
-    """Tabulate how many tracks of each dataset each protocol evaluated."""
+    """Tabulate the number of tracks evaluated per dataset and protocol."""
     groups = results.groupby(["dataset", "label", "protocol"])["n_songs"]
     table = groups.agg(["min", "max", "size"]).reset_index()
     return table.rename(columns={"min": "fewest tracks", "max": "most tracks", "size": "results"})
 
 
 def _tabulate_trainings(logs: list[TrainingLog]) -> pd.DataFrame:
-    """Tabulate inputs and last losses of each training."""
+    """Tabulate the inputs and final loss of each training run."""
     rows = []
     for log in logs:
         validation = log.curves.get("validation", pd.Series(dtype=float))
@@ -111,7 +112,7 @@ def _tabulate_trainings(logs: list[TrainingLog]) -> pd.DataFrame:
 
 
 def _tabulate_results(results: pd.DataFrame) -> pd.DataFrame:
-    """Tabulate every result, with its seeds and the file that holds the rest."""
+    """Tabulate every result, with its seeds and the name of its JSON file."""
     columns = ["protocol", "dataset", "label", "features", "metric", "value", "spread", "trials"]
     seeds = [
         str(record.get("inputs", {}).get("settings", {}).get("seed", ""))
@@ -122,7 +123,7 @@ def _tabulate_results(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def _tabulate_weights(results: pd.DataFrame) -> pd.DataFrame:
-    """Tabulate the weights behind the results, with the sha256 of each."""
+    """Tabulate the weights that the results are based on, with their SHA-256 checksums."""
     columns = ["name", "model", "artists", "seed", "sha256"]
     weights = [
         {column: one.get(column) for column in columns}
@@ -134,7 +135,7 @@ def _tabulate_weights(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def _find_weights(inputs: object) -> list[dict]:
-    """Return all records named `weights` in what a result was made from, at any depth."""
+    """Return all records named `weights` in the inputs of a result, at any depth."""
     if isinstance(inputs, list):
         return [weights for one in inputs for weights in _find_weights(one)]
     if not isinstance(inputs, dict):
@@ -144,7 +145,7 @@ def _find_weights(inputs: object) -> list[dict]:
 
 
 def _tabulate_versions(results: pd.DataFrame) -> pd.DataFrame:
-    """Count the results of each library version."""
+    """Tabulate the number of results per library version."""
     rows = [pair for record in results["made_from"] for pair in record.get("versions", {}).items()]
     table = pd.DataFrame(rows, columns=["library", "version"])
     counts = table.value_counts(sort=False).rename("results").reset_index()

@@ -1,6 +1,6 @@
-"""Plots of results, each written as a PNG at `path` and as an SVG of the same name.
+"""Result plots, each saved as a PNG file at `path` and as an SVG file with the same name.
 
-The same results give the same bytes.
+Identical results produce byte-identical files.
 """
 
 import contextlib
@@ -28,13 +28,13 @@ from report.training_logs import TrainingLog
 
 STYLE_SHEET = Path(__file__).with_name("templates") / "figures.mplstyle"
 
-# Colours by Okabe and Ito, which can be told apart with any colour vision.
+# The Okabe-Ito palette, which remains distinguishable with colour-vision deficiencies.
 COLOURS = ("#000000", "#56B4E9", "#0072B2", "#E69F00", "#D55E00", "#CC79A7", "#009E73")
 GREY = "#BBBBBB"
-# One more marker than colours, so that combinations repeat only after 56 lines.
+# There is one more marker than colours, so combinations repeat only after 56 lines.
 MARKERS = "sov^DPX*"
 SCORE_COLOURS = {"MAP": "#0072B2", "k-NN": "#E69F00", "linear": "#009E73"}
-# The models of ismir2018 look the same in every figure.
+# Each ismir2018 model has the same colour and marker in every figure.
 MODEL_STYLES: dict[str, dict[str, str]] = {
     "basic": {"color": "#0072B2", "marker": "s"},
     "siamese": {"color": "#D55E00", "marker": "^"},
@@ -42,7 +42,8 @@ MODEL_STYLES: dict[str, dict[str, str]] = {
     "mfcc": {"color": "#000000"},
     "untrained": {"color": "#CC79A7"},
 }
-# Colour, marker and horizontal offset of agf2018's networks; the offsets keep error bars apart.
+# Colour, marker and horizontal offset of each agf2018 network type; the offsets keep the error
+# bars apart.
 NETWORK_STYLES = {
     "stn": ("#0072B2", "o", -0.1),
     "mtn": ("#D55E00", "s", 0.1),
@@ -59,20 +60,20 @@ METRIC_NAMES = {
 DET_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 
 COLUMN_WIDTH = 3.4  # inches, one column of a two-column paper
-BAR_HEIGHT = 0.15  # inches, enough for a 7-point value
-CELL_HEIGHT = 0.11  # inches, one row of a heat map
+BAR_HEIGHT = 0.15  # inches, enough for a 7-point label
+CELL_HEIGHT = 0.11  # inches, height of a heat map row
 LETTER_WIDTH = 0.06  # inches
-NAME_LENGTH, TITLE_LENGTH = 24, 40  # characters
-MARKER_AREA = 18  # square points, of a track in a small map and in the legend
-MAX_COLOURED_LABELS = 15  # in a map of tracks, as in the papers
-MAX_LINES = 12  # named trainings in a figure
-MAX_BARS = 40  # groups of bars in a figure
+NAME_LENGTH, TITLE_LENGTH = 24, 40  # maximum length in characters
+MARKER_AREA = 18  # square points, marker size in the legend and maximum size in a track map
+MAX_COLOURED_LABELS = 15  # per track map, as in the papers
+MAX_LINES = 12  # maximum number of named training runs per figure
+MAX_BARS = 40  # maximum number of bar groups per figure
 
 
 def plot_scores_by_features(results: pd.DataFrame, path: str | Path) -> None:
-    """Plot MAP, k-NN and linear accuracy of each set of features, the best MAP on top.
+    """Plot the MAP, k-NN accuracy and linear accuracy of each feature set, the best MAP on top.
 
-    Results of several datasets or labels raise `InputError`.
+    Raises `InputError` if the results cover more than one dataset or label.
     """
     require_one_dataset(results, path)
     values = tabulate_features(results).set_index("features")[list(SCORES.values())]
@@ -84,10 +85,10 @@ def plot_scores_by_features(results: pd.DataFrame, path: str | Path) -> None:
 
 
 def plot_accuracies_by_label(table: pd.DataFrame, title: str, path: str | Path) -> None:
-    """Plot the accuracy of each label, one bar per model (ismir2018, Figure 5).
+    """Plot the accuracy per label with one bar per model (ismir2018, Figure 5).
 
-    `table` is from `report.result_tables.tabulate_by_label`; more than `MAX_BARS` labels raise
-    `InputError`.
+    `table` comes from `report.result_tables.tabulate_by_label`. Raises `InputError` if there are
+    more than `MAX_BARS` labels.
     """
     values = table.set_index(table.columns[0])
     if len(values) > MAX_BARS:
@@ -105,12 +106,12 @@ def plot_accuracies_by_label(table: pd.DataFrame, title: str, path: str | Path) 
 def plot_scores_by_artists(results: pd.DataFrame, paper: pd.DataFrame, path: str | Path) -> None:
     """Plot a score against the number of training artists, one line per system or model.
 
-    These are ismir2018, Figures 2 to 4, and arxiv2017, Figures 2 and 3. Error bars are over
-    seeds if there are several, otherwise over trials. If a number of artists has several results,
-    they are small points and the line is their mean. Systems without training artists, such as
-    MFCC, are dotted horizontal lines. The paper's numbers, from
-    `papers.paper_tables.select_paper_numbers`, are dashed lines with hollow markers. Results are
-    of one protocol and dataset.
+    This reproduces ismir2018, Figures 2 to 4, and arxiv2017, Figures 2 and 3. Error bars show the
+    standard deviation over seeds if there are several, otherwise over trials. If there are several
+    results for the same number of artists, each is drawn as a small point, and the line follows
+    their mean. Systems without training artists, such as MFCC, are drawn as dotted horizontal
+    lines. The paper's numbers, from `papers.paper_tables.select_paper_numbers`, are drawn as dashed
+    lines with hollow markers. All results must come from one protocol and dataset.
     """
     counted = results.dropna(subset="artists")
     require_one_dataset(counted, path)
@@ -143,7 +144,7 @@ def plot_scores_by_artists(results: pd.DataFrame, paper: pd.DataFrame, path: str
 def plot_scores_by_enrolment(table: pd.DataFrame, metric: str, path: str | Path) -> None:
     """Plot a score against the number of enrolment tracks, one line per system.
 
-    `table` is from `report.result_tables.enrolment_scores`, at one number of training artists.
+    `table` comes from `report.result_tables.enrolment_scores`, for one number of training artists.
     """
     with _figure(path, "scores by number of enrolment tracks") as (_, (axes,)):
         for (system, group), style in _with_styles(table.groupby("system", sort=False)):
@@ -154,9 +155,9 @@ def plot_scores_by_enrolment(table: pd.DataFrame, metric: str, path: str | Path)
 
 
 def plot_det_curves(results: pd.DataFrame, path: str | Path) -> None:
-    """Plot detection error trade-off curves of verification on normal-deviate axes.
+    """Plot detection error trade-off curves for verification on normal-deviate axes.
 
-    The first result of each system is plotted.
+    Only the first result of each system is plotted.
     """
     results = sort_systems(results).assign(system=system_names).drop_duplicates("system")
     with _figure(path, "verification errors") as (_, (axes,)):
@@ -174,8 +175,9 @@ def plot_det_curves(results: pd.DataFrame, path: str | Path) -> None:
 def plot_scores_by_tasks(table: pd.DataFrame, title: str, path: str | Path) -> None:
     """Plot log loss and macro F1 against the number of tasks (taken to be agf2018, Figure 3).
 
-    One line per kind of networks with and without the genre task; error bars are over sets of
-    tasks. `table` is from `artist_groups.task_scores.average_by_number`, of one dataset.
+    There is one line per network type, with and without the genre task; error bars show the
+    standard deviation over task sets. `table` comes from
+    `artist_groups.task_scores.average_by_number`, for one dataset.
     """
     with _figure(path, title, height=4.8, rows=2, legend_columns=3) as (_, panels):
         for axes, metric in zip(panels, ("log_loss", "macro_f1"), strict=True):
@@ -203,9 +205,9 @@ def plot_scores_by_tasks(table: pd.DataFrame, title: str, path: str | Path) -> N
 
 
 def plot_group_genres(table: pd.DataFrame, title: str, path: str | Path) -> None:
-    """Plot the genres of artist groups as a heat map, one row per group.
+    """Plot the genres of artist groups as a heat map with one row per group.
 
-    Groups are sorted by their main genre, and by its fraction. `table` is from
+    Groups are sorted by their main genre, then by its fraction. `table` comes from
     `report.group_tables.genre_fractions`.
     """
     main, purity = table.to_numpy().argmax(axis=1), table.max(axis=1)
@@ -234,15 +236,15 @@ def plot_track_map(
 ) -> None:
     """Plot tracks in the plane (n, 2), coloured by labels (n,) such as artist or genre.
 
-    The first labels in the order of the tracks have a colour and a marker of their own; tracks of
-    other labels are small and grey.
+    The first `coloured` labels in track order each get their own colour and marker; tracks with
+    any other label are drawn as small grey points.
     """
     names = list(dict.fromkeys(labels))
     others = np.isin(labels, names[coloured:])
     area = np.clip(10_000 / len(labels), 3, MARKER_AREA)
     with _figure(path, title, legend_columns=0) as (figure, (axes,)):
         axes.set_aspect("equal", adjustable="datalim")
-        axes.set_axis_off()  # only distances are meaningful
+        axes.set_axis_off()  # coordinates have no meaning, only distances do
         for name, style in _with_styles(names[:coloured]):
             x, y = plane[labels == name].T
             edge: dict[str, Any] = {"linewidth": 0.3, "edgecolor": "white"}
@@ -255,10 +257,10 @@ def plot_track_map(
 
 
 def plot_training_curves(logs: Sequence[TrainingLog], title: str, path: str | Path) -> None:
-    """Plot the curves of trainings of one kind by epoch or iteration.
+    """Plot the learning curves of training runs of one model type by epoch or iteration.
 
-    Validation curves are solid, and the training curves beside them dashed and faint. More
-    than `MAX_LINES` trainings have one colour and no names.
+    Validation curves are solid, and the accompanying training curves are dashed and faint. More
+    than `MAX_LINES` runs are drawn in a single colour and without names.
     """
     named = len(logs) <= MAX_LINES
     with _figure(path, title, legend_columns=3) as (_, (axes,)):
@@ -286,7 +288,7 @@ def plot_training_curves(logs: Sequence[TrainingLog], title: str, path: str | Pa
 def _figure(
     path: str | Path, title: str, height: float = 3.6, rows: int = 1, legend_columns: int = 2
 ) -> Iterator[tuple[Figure, Sequence[Axes]]]:
-    """Figure of column width with one panel per row; at the end it gets a legend and is saved."""
+    """Create a column-width figure with one panel per row; on exit, add a legend and save it."""
     with matplotlib_style.context(STYLE_SHEET):
         figure = Figure(figsize=(COLUMN_WIDTH, height))
         panels = list(figure.subplots(rows, sharex=True, squeeze=False)[:, 0])
@@ -307,9 +309,9 @@ def _bars(
     colours: Mapping[str, str],
     title: str,
 ) -> Iterator[Axes]:
-    """Figure with a group of horizontal bars per row of `values`, one bar and number per column.
+    """Create a figure with a group of horizontal bars for each row of `values`.
 
-    Columns without any value are left out.
+    Each column becomes one bar per group, labelled with its value. Empty columns are left out.
     """
     values = values.dropna(axis="columns", how="all")
     step = len(values.columns) + 1
@@ -330,20 +332,20 @@ def _bars(
         middle = positions + (len(values.columns) - 1) / 2
         axes.set_yticks(middle, _shorten_apart(values.index), fontsize=8)
         axes.set_ylim(positions.iloc[-1] + len(values.columns), -1)
-        axes.set_xlim(0, 1.2)  # scores are at most 1, and the number is written after the bar
+        axes.set_xlim(0, 1.2)  # scores are at most 1; the rest is for the number after the bar
         axes.set_xticks(np.linspace(0, 1, 6))
         axes.tick_params(axis="y", length=0)
         yield axes
 
 
 def _with_styles(items: Iterable) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Yield each item with the colour and marker of its line."""
+    """Yield each item with a colour and a marker for its line."""
     for item, colour, marker in zip(items, itertools.cycle(COLOURS), itertools.cycle(MARKERS)):
         yield item, {"color": colour, "marker": marker}
 
 
 def _set_count_axis(axes: Axes, counts: Iterable[int], name: str) -> None:
-    """Logarithmic axis with a tick at each count, named where there is room."""
+    """Make the x axis logarithmic, with a tick at each count and a label wherever one fits."""
     counts = sorted(set(counts))
     inches = (COLUMN_WIDTH - 1) / max(np.log(counts[-1] / counts[0]), 1e-9)
     names, left = [], np.inf  # from right to left
@@ -365,23 +367,23 @@ def _set_score_axis(axes: Axes, metric: str) -> None:
 
 
 def _shorten(name: object, longest: int = NAME_LENGTH) -> str:
-    """Name on one line, with an ellipsis in the middle if it is too long."""
+    """Return a name on one line, with an ellipsis in the middle if it is too long."""
     name = " ".join(str(name).split())
     if name.startswith("_"):
-        name = f" {name}"  # matplotlib leaves names with a leading underscore out of legends
+        name = f" {name}"  # Matplotlib omits names with a leading underscore from legends
     end = (longest - 1) // 2
     return name if len(name) <= longest else f"{name[: longest - 1 - end]}…{name[-end:]}"
 
 
 def _shorten_apart(names: Sequence[object]) -> list[str]:
-    """Shortened names, but longer ones where two would be equal."""
+    """Shorten names, but leave them longer if they would otherwise be identical."""
     short = pd.Series([_shorten(name) for name in names])
     longer = [_shorten(name, TITLE_LENGTH) for name in names]
     return short.where(~short.duplicated(keep=False), longer).tolist()
 
 
 def _add_legend(figure: Figure, columns: int) -> float:
-    """Add one legend for all panels, in as many columns as fit; return its height in inches."""
+    """Add a common legend with at most `columns` columns, and return its height in inches."""
     handles, names = figure.axes[0].get_legend_handles_labels()
     for count in range(columns, 0, -1):
         legend = figure.legend(handles, names, ncols=count, loc="outside lower center")

@@ -1,6 +1,6 @@
-"""Tables of results: the papers' tables with our numbers, and comparisons of features and systems.
+"""Result tables: the papers' tables with our numbers, and comparisons of features and systems.
 
-Functions take results as `evaluation.results.read_results` returns them. Nothing is measured here.
+All functions take results as returned by `evaluation.results.read_results`.
 """
 
 import logging
@@ -25,10 +25,10 @@ from report import formatting
 
 logger = logging.getLogger(__name__)
 
-# Protocols that compare features, with their column names.
+# Column names of the protocols that compare features.
 SCORES = {"retrieval": "MAP", "knn": "k-NN", "linear": "linear"}
 RECOGNITION = ("verification", "identification")
-# Protocols that the papers report by number of training artists.
+# Protocols for which the papers report scores by number of training artists.
 BY_ARTISTS = (*RECOGNITION, "transfer", "tagging", *SCORES)
 
 BASELINES = ("mfcc", "untrained")
@@ -48,7 +48,7 @@ SYSTEMS = (
 
 @dataclass(frozen=True)
 class ResultTable:
-    """A table with its file name, its caption and the notes printed below it."""
+    """A table with its file name, caption and the notes printed below it."""
 
     name: str
     caption: str
@@ -60,10 +60,10 @@ class ResultTable:
 
 
 def make_paper_tables(comparison: pd.DataFrame, paper: str) -> list[ResultTable]:
-    """Return the tables of a paper from `papers.paper_tables.compare_with_paper`.
+    """Build the tables of a paper from the output of `papers.paper_tables.compare_with_paper`.
 
-    Cells refer by number to the data or commands that they need; the notes of the last table
-    list these needs.
+    Table cells refer by number to the data or commands that they need, which are listed in the
+    notes below the last table.
     """
     cells = comparison[comparison["paper"].eq(paper)]
     needs = [need for need in cells["needs"].unique() if need]
@@ -81,12 +81,13 @@ def make_paper_tables(comparison: pd.DataFrame, paper: str) -> list[ResultTable]
 
 
 def describe_coverage(comparison: pd.DataFrame, paper: str) -> str:
-    """Return a sentence that says how many of a paper's numbers have been measured."""
+    """Describe how many of a paper's numbers have been reproduced."""
     cells = comparison[comparison["paper"].eq(paper)]
     own = cells[cells["paper's"].notna() & cells["note"].ne("quoted by the paper")]
     measured = own["ours"].notna()
     status = own.assign(complete=measured & own["needs"].eq(""), measured=measured)
-    by_cell = status.groupby(["table", *paper_tables.CELL], dropna=False)  # may have several rows
+    # A table cell may have several rows.
+    by_cell = status.groupby(["table", *paper_tables.CELL], dropna=False)
     status = by_cell[["complete", "measured"]].any()
     complete = status["complete"].sum()
     partial, other = status["measured"].sum() - complete, cells["paper's"].isna().sum()
@@ -99,7 +100,7 @@ def describe_coverage(comparison: pd.DataFrame, paper: str) -> str:
 
 
 def make_comparison_tables(results: pd.DataFrame) -> Iterator[ResultTable]:
-    """Yield the tables that compare features, systems, genres and sets of tasks."""
+    """Yield the tables that compare features, systems, genres and task sets."""
     scores = average_over_seeds(results[results["protocol"].isin(SCORES)])
     if len(scores):
         gains = [
@@ -139,7 +140,7 @@ def make_comparison_tables(results: pd.DataFrame) -> Iterator[ResultTable]:
 
 
 def group_by_artists(results: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """Yield (name, caption, results) of each protocol, dataset and label in `BY_ARTISTS`."""
+    """Yield (name, caption, results) for each `BY_ARTISTS` protocol, dataset and label."""
     for protocol in BY_ARTISTS:
         chosen = results[results["protocol"].eq(protocol)]
         for (dataset, label), group in chosen.groupby(["dataset", "label"]):
@@ -148,7 +149,7 @@ def group_by_artists(results: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataF
 
 
 def label_accuracies(results: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """Yield (name, caption, table) of the accuracy of each label by basic and siamese features."""
+    """Yield (name, caption, table) with the accuracy per label of basic and siamese features."""
     chosen = results[results["protocol"].isin(SCORES)].dropna(subset="artists")
     for (protocol, dataset, label), group in chosen.groupby(["protocol", "dataset", "label"]):
         table = tabulate_by_label(group)
@@ -160,7 +161,7 @@ def label_accuracies(results: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataF
 def recognition_at_most_artists(
     results: pd.DataFrame,
 ) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
-    """Yield (protocol, dataset, label, results) at the largest number of training artists."""
+    """Yield (protocol, dataset, label, results) for the largest number of training artists."""
     chosen = results[results["protocol"].isin(RECOGNITION)]
     for names, group in chosen.groupby(["protocol", "dataset", "label"]):
         most = group["artists"].isna() | group["artists"].eq(group["artists"].max())
@@ -168,10 +169,10 @@ def recognition_at_most_artists(
 
 
 def tabulate_features(results: pd.DataFrame, column: str = "value") -> pd.DataFrame:
-    """Return `column` with one row per set of features and one column per protocol.
+    """Tabulate `column` with one row per feature set and one column per protocol.
 
-    Columns are `dataset`, `label`, `features`, `MAP`, `k-NN`, `linear` (NaN where not measured).
-    The best MAP of each dataset and label comes first.
+    The columns are `dataset`, `label`, `features`, `MAP`, `k-NN` and `linear`, with NaN where there
+    is no result. For each dataset and label, the features with the best MAP come first.
     """
     rows = ["dataset", "label", "features"]
     table = results.pivot(index=rows, columns="protocol", values=column)
@@ -186,11 +187,11 @@ def tabulate_features(results: pd.DataFrame, column: str = "value") -> pd.DataFr
 
 
 def tabulate_by_artists(results: pd.DataFrame) -> pd.DataFrame:
-    """Return results of a protocol, one row per system and one column per number of artists.
+    """Tabulate a protocol's results with one row per system and one column per artist count.
 
-    Cells are "mean ± standard deviation" over trainings that differ only in their seed, otherwise
-    over trials. A cell lists all its results if there are several, and is "" if there is none.
-    Systems without training artists, such as MFCC, are in the column "no number".
+    Table cells show "mean ± standard deviation" over training runs that differ only in the seed,
+    otherwise over trials. A table cell lists all of its results if there are several, and is "" if
+    there are none. Systems without training artists, such as MFCC, are in the column "no number".
     """
     results = sort_systems(average_over_seeds(results))
     texts = results.assign(system=system_names(results), text=_format_values(results))
@@ -210,11 +211,12 @@ def tabulate_by_artists(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def tabulate_by_label(results: pd.DataFrame) -> pd.DataFrame:
-    """Return the accuracy of each label, such as genre, by the basic and the siamese features.
+    """Tabulate the accuracy per label, such as per genre, of the basic and siamese features.
 
-    Results are of one dataset, label and protocol, at the largest number of artists that all
-    models have, otherwise at each model's largest. Several results of a model are averaged, in a
-    column such as "basic, 5,000 artists, mean of 3".
+    `results` must share the dataset, label and protocol. The models are compared at the largest
+    number of training artists available for all of them or, if there is none, each at its own
+    largest. Several results of a model are averaged into one column, such as
+    "basic, 5,000 artists, mean of 3".
     """
     known = results["details"].map(lambda details: ACCURACY_BY_LABEL in details)
     known = results[known & results["model"].isin(LABEL_MODELS)].dropna(subset="artists")
@@ -233,22 +235,22 @@ def tabulate_by_label(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def enrolment_scores(results: pd.DataFrame) -> pd.DataFrame:
-    """Return `system`, `tracks`, `value`: the scores by number of enrolment tracks (one-shot)."""
+    """Tabulate `system`, `tracks` and `value`: one-shot scores per number of enrolment tracks."""
     results = sort_systems(results)
     rows = [
         (system, int(tracks), value)
         for system, details in zip(system_names(results), results["details"], strict=True)
         for tracks, value in details.get(BY_ENROLMENT, {}).items()
     ]
-    # The numbers of tracks are JSON keys, in alphabetical order.
+    # The track counts are JSON keys, which are stored in alphabetical order.
     table = pd.DataFrame(rows, columns=["system", "tracks", "value"])
     return table.sort_values("tracks", kind="stable", ignore_index=True)
 
 
 def describe_gains(results: pd.DataFrame) -> list[str]:
-    """Return sentences that compare trained features with each baseline on one dataset.
+    """Return one line per comparison of trained features with a baseline on one dataset.
 
-    Baselines are the features of the models `mfcc` and `untrained`.
+    The baselines are the features of the models in `BASELINES`, `mfcc` and `untrained`.
     """
     scores = tabulate_features(results).set_index("features")[list(SCORES.values())]
     models = results.drop_duplicates("features").set_index("features")["model"]
@@ -265,14 +267,14 @@ def describe_gains(results: pd.DataFrame) -> list[str]:
 
 
 def sort_systems(results: pd.DataFrame) -> pd.DataFrame:
-    """Return results in the order of `SYSTEMS`, other models after them."""
+    """Sort results in the order of `SYSTEMS`, followed by any models that are not listed there."""
     rank = {system: number for number, system in enumerate(SYSTEMS)}
     ranked = results.assign(rank=results["model"].map(rank).fillna(len(rank)))
     return ranked.sort_values(["dataset", "label", "rank", "artists"]).drop(columns="rank")
 
 
 def system_names(results: pd.DataFrame) -> pd.Series:
-    """Return the model of each result, with its variant if the results have several variants."""
+    """Return each result's model, followed by its variant if the results have several variants."""
     variant = results["variant"].fillna("")
     if variant.nunique() < 2:
         return results["model"]
@@ -280,7 +282,7 @@ def system_names(results: pd.DataFrame) -> pd.Series:
 
 
 def _at_most_artists(results: pd.DataFrame) -> pd.DataFrame:
-    """Results at each model's largest number of artists, and those without a number."""
+    """Select results at each model's largest artist count, and those without an artist count."""
     most = results.groupby("model")["artists"].transform("max")
     return results[most.isna() | results["artists"].eq(most)]
 
@@ -293,7 +295,7 @@ def _format_values(results: pd.DataFrame) -> list[str]:
 
 
 class WrittenTables(NamedTuple):
-    """Our numbers beside the papers', the same as tables by paper, and the comparison tables."""
+    """Our numbers next to the papers', the tables of each paper, and the comparison tables."""
 
     comparison: pd.DataFrame
     papers: dict[str, list[ResultTable]]
@@ -301,7 +303,10 @@ class WrittenTables(NamedTuple):
 
 
 def write_all_tables(results: pd.DataFrame, folder: Path) -> WrittenTables:
-    """Write tables.csv, .md and .tex with the papers' tables, and the same of each other table."""
+    """Write all tables as CSV, Markdown and LaTeX files.
+
+    The files named `tables` contain the papers' tables; each comparison table has its own files.
+    """
     comparison = paper_tables.compare_with_paper(results)
     papers = {paper: make_paper_tables(comparison, paper) for paper in paper_tables.PAPERS}
     others = list(make_comparison_tables(results))
@@ -313,9 +318,9 @@ def write_all_tables(results: pd.DataFrame, folder: Path) -> WrittenTables:
 
 
 def write_tables(folder: Path, paper: str | None = None) -> None:
-    """Write all tables of a folder of results into it, and log those with numbers of ours.
+    """Write all tables for a results folder, and log those that contain numbers of our own.
 
-    With `paper`, log the tables of this paper only, even if they have no number of ours.
+    If `paper` is specified, log only the tables of that paper, even if they contain none.
     """
     written = write_all_tables(read_results(folder), folder)
     for name, tables in written.papers.items():
@@ -332,7 +337,7 @@ def write_tables(folder: Path, paper: str | None = None) -> None:
 
 
 def write_table(csv: pd.DataFrame, tables: list[ResultTable], path: Path) -> None:
-    """Write `csv` to a CSV file, and `tables` to a Markdown and a LaTeX file beside it."""
+    """Write `csv` to a CSV file, and `tables` to Markdown and LaTeX files in the same folder."""
     texts = {
         ".csv": csv.to_csv(index=False),
         ".md": "\n".join(map(as_markdown, tables)),
@@ -344,7 +349,7 @@ def write_table(csv: pd.DataFrame, tables: list[ResultTable], path: Path) -> Non
 
 
 def as_markdown(result: ResultTable) -> str:
-    """Return caption, table and notes as Markdown."""
+    """Return the caption, table and notes as Markdown."""
     notes = "".join(f"{note}  \n" for note in result.notes)
     separator = "\n" if notes else ""
     table = formatting.to_markdown(result.table)
@@ -352,7 +357,7 @@ def as_markdown(result: ResultTable) -> str:
 
 
 def as_latex(result: ResultTable) -> str:
-    """Return table, caption and notes for a LaTeX document with booktabs and longtable."""
+    """Return the table, caption and notes as LaTeX, which needs booktabs and longtable."""
     table = formatting.to_latex(result.table, result.caption)
     if not result.notes:
         return table

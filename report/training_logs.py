@@ -1,4 +1,4 @@
-"""Training logs: the curves of each training in a folder of runs, and what it was made from."""
+"""Training logs: the learning curves and inputs of each training run in a folder."""
 
 import json
 from dataclasses import dataclass
@@ -14,31 +14,31 @@ _REMEDY = "delete its folder, or train again"
 
 @dataclass(frozen=True)
 class TrainingLog:
-    """The log of a training.
+    """The log of a training run.
 
-    `curves` has one row per epoch or iteration, from 1, and the columns "training" and, if there
-    was validation, "validation".
+    `curves` has one row per epoch or iteration, numbered from 1, and the columns "training" and,
+    if the run had validation tracks, "validation".
     """
 
-    name: str  # of its folder
+    name: str  # name of the run folder
     kind: str  # "basic", "siamese", "stn", "ubm" …
     curves: pd.DataFrame
     metric: str  # "loss" or `LIKELIHOOD`
-    record: dict  # contents of run.json; {} of an unfinished training
+    record: dict  # contents of run.json; {} if there is none
 
     @property
     def inputs(self) -> dict:
-        """What the training was made from."""
+        """Inputs of the training run, from its record."""
         return self.record.get("inputs", {})
 
 
 def read_training_logs(folder: Path) -> list[TrainingLog]:
-    """Read the logs of all trainings in a folder of runs; a missing folder has none.
+    """Read the logs of all training runs in a folder; return [] if the folder does not exist.
 
     Raises
     ------
     InputError
-        A log or a record is damaged.
+        If a log or a record is damaged.
     """
     logs = []
     for path in sorted(folder.glob("*/log.csv")) + sorted(folder.glob("*/networks/log.csv")):
@@ -69,7 +69,7 @@ def _read_record(path: Path) -> dict:
 
 
 def _read_log(path: Path, *columns: str) -> pd.DataFrame:
-    """Table of a log, with its numbers as floats."""
+    """Read a log as a table whose numbers are floats."""
     try:
         table = pd.read_csv(path)
         if not len(table[list(columns)]):
