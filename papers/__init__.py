@@ -1,1 +1,1 @@
-"""What the three papers say, and how each is made again: numbers, and commands in order."""
+"""The three papers: their published numbers, and the commands that reproduce each of them."""

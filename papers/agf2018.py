@@ -1,8 +1,8 @@
 """Genre classification with networks that learn artist groups (agf2018).
 
-Computes Tables 3 to 5 and Figure 3: log loss and macro F1 of single-task, multi-task and
-wide networks, for all combinations of the genre and the artist groups of four words. The
-word e needs the audio and Essentia.
+Computes Tables 3 to 5 and Figure 3: the log loss and macro F1 of single-task, multi-task and
+wide networks, for all combinations of the genre task and four artist-group tasks, one per
+vocabulary. The descriptor vocabulary (e) requires the audio and Essentia.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from papers.pipeline import Step, make_step
 
 @dataclass(frozen=True)
 class Options:
-    """What to compute; see `add_arguments`."""
+    """Options for reproducing this paper; see `add_arguments`."""
 
     out: Path
     dataset: str
@@ -40,26 +40,26 @@ class Options:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add an argument per field of `Options`, except `out`."""
+    """Add one command-line argument per field of `Options`, except `out`."""
     cli.add_renamed(
         parser,
         "--dataset",
         "--songs",
         default="fma_medium",
         metavar="NAME",
-        help="dataset with artists and genres; its test subset is for evaluation",
+        help="dataset with artist and genre labels, whose test subset is used for evaluation",
     )
     parser.add_argument(
         "--words",
         nargs="+",
         choices=WORDS,
-        help="words to learn artist groups from (default: all that are possible)",
+        help="vocabularies to learn artist groups from (default: all that the data supports)",
     )
     parser.add_argument(
         "--subgenres",
         metavar="COLUMN",
         default="genres",
-        help="column of sub-genres, for the word s",
+        help="name of the sub-genre column, used by the sub-genre vocabulary (s)",
     )
     numbers = {
         "--clusters": (2048, "number of clusters of the words m and d"),
@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def plan(options: Options, data: DataFolder) -> tuple[list[Step], list[str]]:
-    """Return the steps in order, and a line per part that is left out."""
+    """Return the steps in execution order, and one line for each part that is left out."""
     out, name = options.out, options.dataset
     split_options = () if name in SYNTHETIC else ("--split", "stratified")
     dataset = data.find(name, *split_options)
@@ -113,7 +113,7 @@ def plan(options: Options, data: DataFolder) -> tuple[list[Step], list[str]]:
 
 
 def _unavailable_words(options: Options, data: DataFolder, dataset: Dataset) -> dict[str, str]:
-    """Return the words that cannot be computed, and what each needs."""
+    """Return the vocabularies that cannot be built, mapped to what each one requires."""
     unavailable = {}
     if not dataset.audio or not find_spec("essentia"):
         unavailable["e"] = "needs the audio and Essentia"
@@ -121,7 +121,7 @@ def _unavailable_words(options: Options, data: DataFolder, dataset: Dataset) -> 
     tables = [path for path in tables if path.exists()]
     if tables:
         columns = list(pd.read_csv(tables[0], nrows=0))
-    else:  # a known dataset will have the column, a folder of music has none
+    else:  # the split of a known dataset will contain the column; that of a music folder will not
         columns = [options.subgenres] if dataset.name in KNOWN_DATASETS else []
     if options.subgenres not in columns:
         unavailable["s"] = f"needs a column {options.subgenres}; choose another with --subgenres"
@@ -131,7 +131,7 @@ def _unavailable_words(options: Options, data: DataFolder, dataset: Dataset) -> 
 def _networks(
     options: Options, dataset: Dataset, groups: Path, runs: Sequence[str], seed: int
 ) -> Iterator[Step]:
-    """Yield training of all networks with one seed, by one command, and their evaluation."""
+    """Yield one step that trains all networks with a seed, and one evaluation step per network."""
     folder, data = options.out / "runs", (dataset.split, dataset.cache, groups)
     features = [folder / f"{run}_{seed}" / "features.h5" for run in runs]
     yield make_step(

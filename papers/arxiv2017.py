@@ -1,9 +1,10 @@
 """Artist recognition with embeddings and i-vectors, and transfer to genre and tags (arxiv2017).
 
-Computes Tables 1 and 2 and Figures 2 to 5. For each number of training artists: equal error
-rate and accuracy of GMM-UBM, of i-vectors and CNN embeddings (DeepArtistID) by cosine and
-PLDA, and of their fusions; genre and tags by the embeddings, with and without LDA; maps of
-tracks by genre and artist. Without a training dataset: genre and tags by the released weights.
+Computes Tables 1 and 2 and Figures 2 to 5. For each number of training artists, evaluates artist
+recognition (equal error rate and accuracy) by GMM-UBM, by i-vectors and CNN embeddings
+(DeepArtistID) scored with cosine and PLDA, and by their fusions, as well as genre and tag
+classification with the embeddings, with and without LDA. Maps the tracks by genre and artist.
+Without a training dataset, evaluates only genre and tag classification with the released weights.
 """
 
 import argparse
@@ -19,13 +20,13 @@ from papers import commands
 from papers.datasets import SYNTHETIC, DataFolder, Dataset
 from papers.pipeline import Step, make_step
 
-LDA = 100  # dimensions, at most; LDA of n artists has at most n - 1
-LabelledDatasets = list[tuple[str, Dataset]]  # with the protocol, or the label of a map
+LDA = 100  # maximum number of dimensions; LDA trained on n artists yields at most n - 1
+LabelledDatasets = list[tuple[str, Dataset]]  # each dataset with a protocol or the label of a map
 
 
 @dataclass(frozen=True)
 class Options:
-    """What to compute; see `add_arguments`."""
+    """Options for reproducing this paper; see `add_arguments`."""
 
     out: Path
     train: str
@@ -43,7 +44,7 @@ class Options:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add an argument per field of `Options`, except `out`."""
+    """Add one command-line argument per field of `Options`, except `out`."""
     commands.add_training_arguments(
         parser,
         artists=[100, 300, 500, 1000, 2000, 5000],
@@ -52,11 +53,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--unseen",
         metavar="NAME",
-        help="dataset of other artists to recognise (default: TRAIN_unseen, made of artists "
-        "of --train that are not used for training)",
+        help="dataset whose artists are recognised and are not used for training (default: "
+        "TRAIN_unseen, built from artists in --train that are left out of training)",
     )
-    parser.add_argument("--genres", default="gtzan", metavar="NAME", help="dataset with genres")
-    parser.add_argument("--tags", default="mtat", metavar="NAME", help="dataset with tags")
+    parser.add_argument(
+        "--genres", default="gtzan", metavar="NAME", help="dataset with genre labels"
+    )
+    parser.add_argument("--tags", default="mtat", metavar="NAME", help="dataset with tag labels")
     numbers = {
         "--unseen-artists": (500, "number of artists in TRAIN_unseen"),
         "--dimensions": (256, "number of i-vector dimensions"),
@@ -69,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def plan(options: Options, data: DataFolder) -> tuple[list[Step], list[str]]:
-    """Return the steps in order, and a line per part that is left out."""
+    """Return the steps in execution order, and one line for each part that is left out."""
     genres, tags = data.find(options.genres), data.find(options.tags)
     evaluated = [dataset for dataset in (genres, tags) if dataset and options.train != "msd"]
     training_sets = data.find_training_sets(options.train, options.artists, exclude=evaluated)
@@ -119,7 +122,7 @@ def _find_unseen(options: Options, data: DataFolder, name: str, train: Dataset) 
 def _systems(
     options: Options, train: Dataset, unseen: Dataset | None, artists: int, seed: int
 ) -> Iterator[Step]:
-    """Yield training of the CNN and the i-vector model, their features, and recognition."""
+    """Yield the steps that train the CNN and i-vector models and evaluate artist recognition."""
     out, basic, ivector = options.out, f"basic_{artists}_{seed}", f"ivector_{artists}_{seed}"
     arguments = (basic, "--max-artists", artists, "--epochs", options.epochs, "--seed", seed)
     cnn = commands.train("train_basic.py", train, out, *arguments)
@@ -142,7 +145,7 @@ def _systems(
 def _recognition(
     options: Options, train: Dataset, unseen: Dataset, artists: int, seed: int, extractor: Path
 ) -> Iterator[Step]:
-    """Yield verification and identification by each system, for Figures 2 and 3."""
+    """Yield the verification and identification steps for each system (Figures 2 and 3)."""
     cnn, cnn_train, ivector, ivector_train = (
         commands.features_file(options.out, f"{model}_{artists}_{seed}", dataset)
         for model in ("basic", "ivector")
@@ -177,7 +180,7 @@ def _recognition(
 def _transfer(
     options: Options, datasets: LabelledDatasets, weights: Path | str, name: str, seed: int
 ) -> Iterator[Step]:
-    """Yield the evaluation of a model's embeddings on genre and tags, for Table 1."""
+    """Yield the steps that evaluate a model's embeddings on genre and tags (Table 1)."""
     for protocol, dataset in datasets:
         yield commands.extract(options.out, name, weights, dataset)
         yield _evaluate_transfer(options, protocol, dataset, name, seed)
@@ -191,7 +194,10 @@ def _transfer_with_lda(
     artists: int,
     seed: int,
 ) -> Iterator[Step]:
-    """Yield the same after LDA, for Table 2, and maps of the largest model, for Figures 4 and 5."""
+    """Yield the steps that evaluate embeddings on genre and tags after LDA (Table 2).
+
+    For the model with the most training artists, also yield the t-SNE maps (Figures 4 and 5).
+    """
     out, name, dimensions = options.out, f"basic_{artists}_{seed}", min(LDA, artists - 1)
     train_features = commands.features_file(out, name, train)
     if artists < max(options.artists) or dimensions == 1:

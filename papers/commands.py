@@ -1,4 +1,4 @@
-"""What several papers share: options, and the steps to train, extract, evaluate and report."""
+"""Options shared by several papers, and the steps that train, extract, evaluate and report."""
 
 import argparse
 from collections.abc import Iterable, Sequence
@@ -8,13 +8,13 @@ from common import cli
 from papers.datasets import Dataset
 from papers.pipeline import Step, make_step
 
-MAP_ARTISTS = 22  # artists on a t-SNE map, as in the papers
+MAP_ARTISTS = 22  # number of artists shown on a t-SNE map, as in the papers
 
 
 def add_training_arguments(
     parser: argparse.ArgumentParser, *, artists: Sequence[int], weights: Sequence[str]
 ) -> None:
-    """Add the options of papers that train with artist labels or evaluate released weights."""
+    """Add the options shared by the papers that train on artist labels or use released weights."""
     parser.add_argument("--train", default="msd", metavar="NAME", help="dataset with artist labels")
     parser.add_argument(
         "--artists",
@@ -22,7 +22,7 @@ def add_training_arguments(
         nargs="+",
         default=artists,
         metavar="N",
-        help="numbers of training artists",
+        help="training set sizes, in artists",
     )
     cli.add_count(parser, "--epochs", 1000, "maximum number of epochs")
     parser.add_argument(
@@ -30,26 +30,26 @@ def add_training_arguments(
         nargs="*",
         choices=weights,
         metavar="NAME",
-        help="released weights to evaluate (default: all if there is no training dataset, "
-        "otherwise none)",
+        help="names of the released weights to evaluate (default: all of them if there is no "
+        "training dataset, otherwise none)",
     )
     add_seeds(parser)
 
 
 def add_seeds(parser: argparse.ArgumentParser) -> None:
-    """Add the option --seeds."""
+    """Add the `--seeds` option."""
     parser.add_argument(
-        "--seeds", type=cli.non_negative, nargs="+", default=[0], help="random seeds of training"
+        "--seeds", type=cli.non_negative, nargs="+", default=[0], help="random seeds for training"
     )
 
 
 def unique_steps(steps: Iterable[Step]) -> list[Step]:
-    """Return the steps without duplicates, which arise if a dataset has several roles."""
+    """Return the steps without duplicates, which arise when one dataset serves several roles."""
     return list(dict.fromkeys(steps))
 
 
 def features_file(out: Path, name: str, dataset: Dataset) -> Path:
-    """Return the file of a dataset's features from a model."""
+    """Return the path of the feature file for a dataset and a model name."""
     return out / "features" / f"{name}_{dataset.name}.h5"
 
 
@@ -61,13 +61,13 @@ def train(
     *options: object,
     output: str = "best.h5",
 ) -> Step:
-    """Return the step of a training run; `output` is the file of it that later steps use."""
+    """Return the step that trains a model; `output` names the run file that later steps use."""
     data, folder = (dataset.split, dataset.cache), out / "runs" / name
     return make_step(script, *data, "--out", folder, *options, output=folder / output, inputs=data)
 
 
 def extract(out: Path, name: str, weights: Path | str, dataset: Dataset) -> Step:
-    """Return the step that writes `features_file`, from a weights file or released weights."""
+    """Return the step that extracts features with a weights file or named released weights."""
     file = features_file(out, name, dataset)
     inputs = (dataset.cache, weights) if isinstance(weights, Path) else (dataset.cache,)
     arguments = (weights, dataset.cache, "--out", file, "--allow-failures")
@@ -82,14 +82,14 @@ def evaluate(
     *options: object,
     more_inputs: Sequence[Path] = (),
 ) -> Step:
-    """Return the step that evaluates features by a protocol and writes the result as JSON."""
+    """Return the step that evaluates features with a protocol and writes the result as JSON."""
     arguments = (protocol, features, dataset.split, *options, "--json", json)
     inputs = (features, dataset.split, *more_inputs)
     return make_step("evaluate.py", *arguments, output=json, inputs=inputs)
 
 
 def tsne(out: Path, name: str, dataset: Dataset, label: str) -> Step:
-    """Return the step that maps a dataset's features by t-SNE, labelled by genre or artist."""
+    """Return the step that computes a t-SNE map of a dataset, labelled by genre or artist."""
     json = out / f"tsne_{label}_{name}_{dataset.name}.json"
     subset = ("--max-labels", MAP_ARTISTS) if label == "artist" else ()
     options = ("--label", label, *subset)
@@ -97,7 +97,7 @@ def tsne(out: Path, name: str, dataset: Dataset, label: str) -> Step:
 
 
 def explore(out: Path, name: str, other_name: str, dataset: Dataset) -> Step:
-    """Return the step that writes the page of a dataset's tracks by two sets of features."""
+    """Return the step that writes an HTML page comparing two feature sets on a dataset."""
     files = [features_file(out, each, dataset) for each in (name, other_name)]
     page = out / f"songs_{dataset.name}.html"
     audio = ("--audio", dataset.audio) if dataset.audio else ()
@@ -110,7 +110,7 @@ def explore(out: Path, name: str, other_name: str, dataset: Dataset) -> Step:
 
 
 def report(out: Path, steps: Iterable[Step]) -> Step:
-    """Return the step that writes the tables, figures and report of the steps' results."""
+    """Return the step that compiles the steps' results into tables, figures and a report."""
     outputs = [step.output for step in steps]
     results = [path for path in outputs if path.parent == out and path.suffix == ".json"]
     return make_step(

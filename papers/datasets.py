@@ -1,9 +1,9 @@
-"""The datasets of the papers: which are available, and the steps that prepare each.
+"""The papers' datasets: which ones are available, and the steps that prepare each of them.
 
-A dataset has a name. Its audio is the folder of that name in the data folder, its split is
-`splits/NAME.csv` and its mel cache is `cache/NAME.h5`. If both files exist, they are used
-as they are. Training sets are called NAME_N, where N is their number of artists, so that
-papers with different numbers of artists do not share a file.
+The audio of dataset NAME is stored in a folder of that name in the data folder, its split in
+`splits/NAME.csv` and its mel cache in `cache/NAME.h5`. If the split and the cache both exist,
+they are used as they are. Training sets are called NAME_N, where N is the number of artists, so
+that papers with different numbers of artists do not overwrite each other's files.
 """
 
 from collections.abc import Sequence
@@ -16,20 +16,20 @@ from data_prep import artist_split, split_csv
 from papers.pipeline import Step, make_step
 
 SPLITS, CACHES = Path("splits"), Path("cache")
-MSD_LARGE_SPLIT = 10_000  # artists from which on the papers split the MSD differently
-LISTS = "lists"  # optional subfolder of the data folder with the papers' published lists
+MSD_LARGE_SPLIT = 10_000  # number of artists from which the papers use a different MSD split
+LISTS = "lists"  # optional subfolder of the data folder that contains the published track lists
 
 
 class DatasetFacts(NamedTuple):
-    """What is known about a dataset without its files."""
+    """Facts about a dataset that are known without its files."""
 
-    description: str  # what a user has to obtain
-    audio: str  # subfolder of the data folder
-    metadata: str | None = LISTS  # its lists, in the data folder
-    loader: str | None = None  # in `data_prep.datasets`; by default that of its own name
+    description: str  # what the user has to obtain
+    audio: str  # subfolder of the data folder that contains the audio
+    metadata: str | None = LISTS  # path of the track lists, relative to the data folder
+    loader: str | None = None  # name in `data_prep.datasets` (default: the dataset's name)
     has_artists: bool = True  # whether the tracks have artist names
-    tracks: int | None = None  # of datasets in the papers' tables
-    test_tracks: int | None = None  # if the papers state it
+    tracks: int | None = None  # number of tracks, for datasets in the papers' tables
+    test_tracks: int | None = None  # number of test tracks, if stated in the papers
 
 
 FMA = "fma_metadata"
@@ -63,9 +63,9 @@ KNOWN_DATASETS = {
 
 @dataclass(frozen=True)
 class Dataset:
-    """The files of a dataset, and the steps that create its split and its cache.
+    """A dataset's files, and the steps that create its split and mel cache.
 
-    There are no steps if both files exist. `audio` is None if its folder is not known.
+    `steps` is empty if both files exist. `audio` is None if the audio folder is unknown.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class DataFolder:
-    """A folder of datasets; if it is None, only prepared datasets can be used."""
+    """A folder that contains datasets; if `folder` is None, only prepared datasets are found."""
 
     folder: Path | None
 
@@ -95,18 +95,18 @@ class DataFolder:
         Parameters
         ----------
         options
-            Options of `1_make_splits.py`.
+            Options to pass to `1_make_splits.py`.
         exclude
-            Datasets whose artists are excluded, where they have artist names.
+            Datasets whose artists are excluded, if they have artist names.
         source
-            Dataset whose audio and lists are used; by default `name`.
+            Name of the dataset whose audio and track lists are used (default: `name`).
         cache
-            Cache of another dataset that contains all tracks of this one.
+            Mel cache of another dataset, if it contains all tracks in this one.
 
         Raises
         ------
         InputError
-            The existing split contains artists that are to be excluded.
+            If the existing split contains artists that must be excluded.
         """
         dataset = self.plan(name, *options, exclude=exclude, source=source, cache=cache)
         required = required_paths(self.folder, source or name) if self.folder else []
@@ -122,16 +122,16 @@ class DataFolder:
     def find_training_sets(
         self, name: str, sizes: Sequence[int], exclude: Sequence[Dataset] = ()
     ) -> dict[int, Dataset]:
-        """Return the dataset to train on for each number of artists; empty if there is none.
+        """Return the dataset to train on for each number of artists, or {} if there is none.
 
-        One split serves all sizes: a smaller training set consists of its first artists. As in
-        the papers, the MSD has a split for 10,000 artists or more and another for fewer, both
-        without excluding artists.
+        All sizes share one split: a smaller training set consists of the first artists in it. As
+        in the papers, the MSD is the exception, with one split for 10,000 artists or more and
+        another for fewer; neither excludes the artists of other datasets.
 
         Raises
         ------
         InputError
-            An existing split has too few artists, or some that are to be excluded.
+            If an existing split has too few artists or contains artists that must be excluded.
         """
         largest = max(sizes)
         prepared = (SPLITS / f"{name}.csv").exists() and (CACHES / f"{name}.h5").exists()
@@ -149,7 +149,7 @@ class DataFolder:
         datasets = dict.fromkeys(sizes, dataset)
         small = [size for size in sizes if size < MSD_LARGE_SPLIT]
         if dataset.name == f"msd_{largest}" and largest >= MSD_LARGE_SPLIT and small:
-            # The small split assigns other tracks to training; the cache holds the tracks of both.
+            # The smaller MSD split assigns different tracks to training; one cache covers both.
             small_set = self._find_msd(max(small), dataset.cache) or dataset
             datasets |= dict.fromkeys(small, small_set)
         for size, each in datasets.items():
@@ -173,7 +173,10 @@ class DataFolder:
         source: str | None = None,
         cache: Path | None = None,
     ) -> Dataset:
-        """Return a dataset as `find` does if all audio and lists exist and nothing is prepared."""
+        """Return a dataset as if its audio and lists existed and nothing had been prepared.
+
+        The parameters are those of `find`.
+        """
         own_cache = CACHES / f"{name}.h5"
         has_artists = name not in KNOWN_DATASETS or KNOWN_DATASETS[name].has_artists
         dataset = Dataset(name, SPLITS / f"{name}.csv", cache or own_cache, (), None, has_artists)
@@ -183,7 +186,7 @@ class DataFolder:
         facts = find_facts(self.folder, source)
         audio = self.folder / facts.audio
         arguments = [facts.loader or source, "--root", audio]
-        # The papers' lists are downloaded if the folder of lists is missing.
+        # If the `lists` folder is missing, 1_make_splits.py downloads the published lists.
         if facts.metadata and (facts.metadata != LISTS or (self.folder / LISTS).is_dir()):
             arguments += ["--metadata", self.folder / facts.metadata]
         excluded = [each.split for each in exclude if each.has_artists]
@@ -199,7 +202,7 @@ class DataFolder:
         return replace(dataset, steps=tuple(steps), audio=audio)
 
     def describe_missing(self, name: str, source: str | None = None) -> str:
-        """Return a sentence that says where a dataset was looked for."""
+        """Return a message that states where a missing dataset was looked for."""
         files = f"{SPLITS / name}.csv with {CACHES / name}.h5"
         if self.folder is None:
             return f"{name}: neither {files} nor a --data folder"
@@ -208,7 +211,7 @@ class DataFolder:
 
 
 def find_facts(folder: Path, source: str) -> DatasetFacts:
-    """Return the facts of a known dataset, of a folder with a list, or of a folder of music."""
+    """Return the facts about a known dataset, a folder with a track list, or a music folder."""
     if source in KNOWN_DATASETS:
         return KNOWN_DATASETS[source]
     if (folder / f"{source}.csv").is_file():
@@ -217,7 +220,7 @@ def find_facts(folder: Path, source: str) -> DatasetFacts:
 
 
 def required_paths(folder: Path, source: str) -> list[Path]:
-    """Return the paths that `1_make_splits.py` reads and that it does not create or download."""
+    """Return the paths that `1_make_splits.py` requires and cannot create or download."""
     if source in SYNTHETIC:
         return []
     facts = find_facts(folder, source)

@@ -1,9 +1,9 @@
 """Genre retrieval and classification with artist embeddings (ismir2018).
 
-Computes Tables 1 to 4 and Figures 2 to 7: trains basic and siamese models for each number
-of artists, and the tag model, and evaluates them and two baselines by MAP, k-NN and linear
-softmax on each target. Without a training dataset, the released weights take their place.
-Maps the tracks by genre and artist, and writes a page on which to listen to them.
+Computes Tables 1 to 4 and Figures 2 to 7: trains basic and siamese models for each number of
+artists, plus the tag model, and evaluates them and two baselines by MAP, k-NN and linear softmax
+on each target dataset. Without a training dataset, evaluates the released weights instead. Maps
+the tracks by genre and artist, and writes a web page for listening to them.
 """
 
 import argparse
@@ -24,7 +24,7 @@ BASELINES = ("mfcc", "untrained")
 
 @dataclass(frozen=True)
 class Options:
-    """What to compute; see `add_arguments`."""
+    """Options for reproducing this paper; see `add_arguments`."""
 
     out: Path
     train: str
@@ -38,13 +38,15 @@ class Options:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add an argument per field of `Options`, except `out`."""
+    """Add one command-line argument per field of `Options`, except `out`."""
     commands.add_training_arguments(
         parser,
         artists=[500, 1000, 2000, 5000, 10000],
         weights=list(released_weights.released_models()),
     )
-    parser.add_argument("--tags", default="msd_tags", metavar="NAME", help="dataset with tags")
+    parser.add_argument(
+        "--tags", default="msd_tags", metavar="NAME", help="training dataset of the tag model"
+    )
     parser.add_argument(
         "--targets",
         nargs="+",
@@ -63,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def plan(options: Options, data: DataFolder) -> tuple[list[Step], list[str]]:
-    """Return the steps in order, and a line per part that is left out."""
+    """Return the steps in execution order, and one line for each part that is left out."""
     found = {name: data.find(name) for name in options.targets}
     targets = [dataset for dataset in found.values() if dataset]
     left_out = [data.describe_missing(name) for name, dataset in found.items() if not dataset]
@@ -91,7 +93,7 @@ def plan(options: Options, data: DataFolder) -> tuple[list[Step], list[str]]:
     steps = [step for dataset in datasets for step in dataset.steps]
     trainings = list(_trainings(options, train, tags))
     steps += trainings
-    # Features by name; those of more training artists come later.
+    # Weights by feature name; models with more training artists come later.
     weights: dict[str, Path | str] = {name: name for name in (*BASELINES, *released)}
     weights |= {step.output.parent.name: step.output for step in trainings}
     for target in targets:
@@ -125,7 +127,7 @@ def _evaluations(out: Path, target: Dataset, weights: dict[str, Path | str]) -> 
 
 
 def _maps(out: Path, target: Dataset, names: Sequence[str]) -> Iterator[Step]:
-    """Yield t-SNE maps of the largest siamese model, and a page that compares it to another."""
+    """Yield t-SNE maps of the largest siamese model, and a page comparing it with another model."""
     if not names:
         return
     largest = [

@@ -1,4 +1,4 @@
-"""The numbers of the papers' tables, next to this package's results."""
+"""The numbers in the papers' tables, alongside this package's results."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from papers.requirements import describe_incomplete_result, describe_requirement
 
 PAPERS = ("ismir2018", "arxiv2017", "agf2018")
 
-# The content of each table, by paper and number.
+# Content of each table, keyed by paper and table number.
 TABLES = {
     ("ismir2018", 1): "retrieval, mean average precision",
     ("ismir2018", 2): "k-NN on the features, accuracy",
@@ -24,49 +24,51 @@ TABLES = {
     ("agf2018", 5): "genre by the best set of N tasks",
 }
 
-# The columns that identify a cell of a table.
+# Columns that identify a table cell.
 CELL = ["protocol", "dataset", "model", "artists", "metric"]
-QUOTED = "quoted by the paper"  # the note of numbers from other work
+QUOTED = "quoted by the paper"  # `note` on numbers that a paper quotes from other work
 
 
 def read_paper_tables() -> pd.DataFrame:
-    """Return all numbers of the three papers' tables, one row per cell, in the papers' order."""
+    """Return all numbers in the three papers' tables, one row per cell, in the papers' order."""
     table = pd.read_csv(
         Path(__file__).with_name("paper_tables.csv"),
         dtype={"artists": "Int64"},
         keep_default_na=False,
         na_values={"artists": ""},
     )
-    # The tag model was trained on tags; the file lists it with the artist models of its column.
+    # The file lists a number of artists for the tag model too, although it is trained on tags.
     table.loc[table["model"] == "tag", "artists"] = pd.NA
     return table
 
 
 def compare_with_paper(results: pd.DataFrame) -> pd.DataFrame:
-    """Return all cells of the papers' tables, each with the matching result of this package.
+    """Return every cell of the papers' tables, each with this package's matching result.
 
-    A result matches a cell if the protocol, dataset, model, number of artists and metric are
-    equal, and its label is genre (for tagging: tags). Runs that differ only in the seed are
-    averaged. If several sets of features match, each has a row, sorted by name. The cells of
-    agf2018 are means and best values over task sets, see `artist_groups.task_scores`.
+    A result matches a cell if both have the same protocol, dataset, model, number of artists and
+    metric, and the result's label is genre (tags for the tagging protocol). Runs that differ only
+    in the seed are averaged. If several feature sets match a cell, each has its own row, sorted
+    by name. The agf2018 cells are means and best values over task sets; see
+    `artist_groups.task_scores`.
 
-    The rows of each table are followed by results of the same models on datasets that the
-    paper does not use, such as the synthetic corpus. They are limited to the largest number
-    of training artists, unless the table itself compares numbers of artists.
+    Each table's rows are followed by the results of its models on datasets that the paper does
+    not use, such as the synthetic corpus. These results are limited to the largest number of
+    training artists, unless the table itself compares numbers of artists.
 
     Parameters
     ----------
     results : DataFrame
-        From `evaluation.results.read_results`.
+        Results as returned by `evaluation.results.read_results`.
 
     Returns
     -------
     DataFrame
-        Columns `paper, table, protocol, dataset, model, artists, metric`; the `paper's` number,
-        `ours`, their `difference`; the standard deviation `spread` and what it is `over`
-        ("10 trials", "3 seeds"); the number of evaluated `songs`; the `weights`; a `note` on
-        the paper's number; and `needs`: the data, weights and commands that are missing for a
-        result or for all of its tracks, otherwise empty.
+        Columns `paper, table, protocol, dataset, model, artists, metric`; `paper's` (the paper's
+        number), `ours` (this package's) and their `difference`; `spread` (standard deviation) and
+        `over` (what it is computed over: "10 trials", "3 seeds"); `songs` (number of evaluated
+        tracks); `weights` (name of the features); `note` (on the paper's number); and `needs`
+        (the data, weights and commands required to obtain the result or to evaluate its missing
+        tracks; empty if nothing is missing).
     """
     ours, paper = _select_results(results), read_paper_tables().rename(columns={"value": "paper's"})
     table = paper.merge(ours, on=CELL, how="left")
@@ -86,10 +88,10 @@ def compare_with_paper(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def select_paper_numbers(results: pd.DataFrame) -> pd.DataFrame:
-    """Return the papers' numbers for the models, datasets and metrics of some results.
+    """Return the papers' numbers for the models, datasets and metrics in `results`.
 
-    They are the rows of `read_paper_tables` that have a number of training artists and the
-    protocol, dataset, metric and model of a result.
+    These are the rows of `read_paper_tables` that state a number of training artists and have
+    the same protocol, dataset, metric and model as at least one result.
     """
     columns = ["protocol", "dataset", "metric", "model"]
     models = results.loc[_has_paper_label(results), columns].drop_duplicates()
@@ -97,13 +99,13 @@ def select_paper_numbers(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def _select_results(results: pd.DataFrame) -> pd.DataFrame:
-    """Return the results that can fill a cell, with the columns of `compare_with_paper`."""
+    """Return the results that can fill a table cell, with the columns of `compare_with_paper`."""
     results = results[
         _has_paper_label(results) & (results["variant"].isna() | results["variant"].eq(""))
     ]
     by_tasks = task_scores.compute_cells(task_scores.select_trainings(results))
     results = results[results["protocol"].ne("genre")]
-    # Table 2 of arxiv2017 has another name for the basic model.
+    # Table 2 of arxiv2017 calls the basic model "basic without LDA".
     without_lda = results[results["model"].eq("basic")].assign(model="basic without LDA")
     averages = average_over_seeds(pd.concat([results, without_lda]))
     ours = pd.concat([averages, by_tasks.assign(protocol="genre")])
@@ -114,7 +116,7 @@ def _select_results(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def _other_datasets(paper: pd.DataFrame, ours: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    """Yield, for each table, the results of its models on datasets that the paper does not use."""
+    """Yield, for each table, its models' results on datasets that the paper does not use."""
     for (name, number), table in paper.groupby(["paper", "table"], sort=False):
         table = table[table["note"].ne(QUOTED)]
         rows = table[["protocol", "metric", "model"]].drop_duplicates()
@@ -132,6 +134,6 @@ def _other_datasets(paper: pd.DataFrame, ours: pd.DataFrame) -> Iterator[pd.Data
 
 
 def _has_paper_label(results: pd.DataFrame) -> pd.Series:
-    """Return whether each result has the label that the papers use in its protocol."""
+    """Return whether each result has the label that the papers use for its protocol."""
     label = results["protocol"].eq("tagging").map({True: "tags", False: "genre"})
     return results["label"].eq(label)

@@ -1,7 +1,7 @@
 """An ordered list of script calls that can be stopped, resumed and repeated.
 
-Each completed step is recorded in a journal, so that running the same pipeline again
-skips what is up to date.
+Each completed step is recorded in a journal, so that running the same pipeline again skips
+the steps that are up to date.
 """
 
 import csv
@@ -21,10 +21,10 @@ from common.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
-ROOT = Path(__file__).resolve().parent.parent  # the folder of the scripts
-JOURNAL = "steps.csv"  # in the output folder
+ROOT = Path(__file__).resolve().parent.parent  # folder that contains the scripts
+JOURNAL = "steps.csv"  # file name of the journal in the output folder
 
-# Former option names: a step that an earlier version completed is not run again.
+# Former option names, so that steps completed by an earlier version are not run again.
 RENAMED_OPTIONS = {
     "--artists": "--max-artists",
     "--batch": "--batch-size",
@@ -39,38 +39,38 @@ RENAMED_OPTIONS = {
 
 @dataclass(frozen=True)
 class Step:
-    """One script call, and the files that it reads and creates."""
+    """A script call, and the files that it reads and creates."""
 
     command: tuple[str, ...]  # the script and its arguments
-    output: Path  # of several files, the one that is written last
+    output: Path  # if the script creates several files, the one that it writes last
     inputs: tuple[Path, ...]
     other_outputs: tuple[Path, ...] = ()
-    needs_all_inputs: bool = True  # otherwise, the step needs at least one of them
+    needs_all_inputs: bool = True  # if False, the step runs with at least one existing input
 
     def __str__(self) -> str:
         return shlex.join(("python", *self.command))
 
     @property
     def outputs(self) -> tuple[Path, ...]:
-        """All files that the step creates and later steps may read."""
+        """All files that the step creates and that later steps may read."""
         return (self.output, *self.other_outputs)
 
 
 def make_step(
     script: str, *arguments: object, output: Path, inputs: Sequence[Path], **options
 ) -> Step:
-    """Return a `Step` whose command consists of the script and its arguments as text."""
+    """Return a `Step` whose command is the script followed by its arguments as strings."""
     return Step((script, *map(str, arguments)), output, tuple(inputs), **options)
 
 
 @dataclass
 class Pipeline:
-    """Steps in the order in which they run, and the journal of completed ones.
+    """Steps in execution order, and a journal of the completed ones.
 
-    An input of a step is the output of an earlier step, or a file that already exists.
+    Each input of a step is either the output of an earlier step or a file that already exists.
     """
 
-    folder: Path  # of the outputs; its file `steps.csv` is the journal
+    folder: Path  # output folder, which also contains the journal
     steps: list[Step]
     _journal: dict[str, float | None] = field(init=False)
 
@@ -78,7 +78,7 @@ class Pipeline:
         self._journal = read_journal(self.folder)
 
     def remaining_steps(self) -> list[Step]:
-        """Return the steps that have not run, or whose inputs have changed since."""
+        """Return the steps that have not run yet or whose inputs have changed since they ran."""
         remaining: list[Step] = []
         outdated: set[Path] = set()
         for step in self.steps:
@@ -94,12 +94,12 @@ class Pipeline:
         return all(path.exists() and path.stat().st_mtime_ns <= written for path in step.inputs)
 
     def existing_inputs(self) -> list[Path]:
-        """Return the sorted files that steps read and no step creates."""
+        """Return a sorted list of the files that steps read but no step creates."""
         created = {path for step in self.steps for path in step.outputs}
         return sorted({path for step in self.steps for path in step.inputs} - created)
 
     def describe(self) -> list[str]:
-        """Return a line per step, with "done" or the time that it took before, and a summary."""
+        """Return one line per step, with "done" or its previous duration, and a summary line."""
         remaining = self.remaining_steps()
         lines, times = [], []
         for step in self.steps:
@@ -116,14 +116,14 @@ class Pipeline:
         return [*lines, summary]
 
     def run(self) -> None:
-        """Run the remaining steps in order and log each command before it runs.
+        """Run the remaining steps in order, logging each command before it runs.
 
-        If a step fails, the steps that need its outputs are skipped and the others run.
+        If a step fails, the steps that need its outputs are skipped and all others still run.
 
         Raises
         ------
         InputError
-            A step failed or did not create its outputs.
+            If a step fails or does not create its outputs.
         """
         remaining, errors = self.remaining_steps(), []
         missing: set[Path] = set()
@@ -143,7 +143,7 @@ class Pipeline:
             raise InputError(f"{'; '.join(errors)}; see the output above, then run this again")
 
     def _run(self, step: Step) -> str:
-        """Run a step and record it; return what went wrong, or an empty string."""
+        """Run a step and record it; return an error message, or an empty string on success."""
         started, clock = time.time_ns(), time.monotonic()
         status = run_script(step.command)
         if status < 0:  # killed or interrupted: stop the whole pipeline
@@ -160,7 +160,7 @@ class Pipeline:
             )
         if step.output.stat().st_mtime_ns >= started:
             self._journal[str(step)] = round(time.monotonic() - clock, 1)
-        else:  # the script found its output complete, and made from the current inputs
+        else:  # the script found its output complete and up to date, so it did nothing
             os.utime(step.output)
             self._journal.setdefault(str(step), None)
         self._write_journal()
@@ -181,14 +181,14 @@ def run_script(command: Sequence[str]) -> int:
 
 
 def read_journal(folder: str | Path) -> dict[str, float | None]:
-    """Return the completed commands in order, and the seconds that each took.
+    """Return the completed commands in order, mapped to the seconds that each took.
 
-    The seconds are None for a step whose output was already complete.
+    The value is None for a step whose output was already complete.
 
     Raises
     ------
     InputError
-        The journal is damaged.
+        If the journal is damaged.
     """
     path = Path(folder) / JOURNAL
     if not path.exists():

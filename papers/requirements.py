@@ -1,4 +1,4 @@
-"""What it takes to fill a cell of the papers' tables: data, weights and commands."""
+"""The data, weights and commands required to fill each cell of the papers' tables."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,17 +9,17 @@ from papers import commands
 from papers.datasets import KNOWN_DATASETS, DataFolder, required_paths
 from papers.pipeline import Step, make_step
 
-DATA = DataFolder(Path("DIR"))  # as in the commands that are printed
-COMPLETE = 0.99  # fraction of a dataset's tracks: every copy has a few that cannot be decoded
+DATA = DataFolder(Path("DIR"))  # placeholder that appears in the printed commands
+COMPLETE = 0.99  # required fraction of tracks, as every copy has a few that cannot be decoded
 
 
 def describe_requirements(cell: dict) -> str:
-    """Return the data, weights and commands that fill a cell.
+    """Return the data, weights and commands required to fill a table cell.
 
     Parameters
     ----------
     cell
-        A row of `papers.paper_tables.read_paper_tables`.
+        A row of `papers.paper_tables.read_paper_tables`, as a dictionary.
     """
     if cell["note"] == "quoted by the paper":
         return "nothing to run: the paper quotes this number from other work"
@@ -41,12 +41,12 @@ def describe_requirements(cell: dict) -> str:
 
 
 def describe_incomplete_result(cell: dict) -> str:
-    """Return what a result lacks to be comparable to the paper's, or an empty string.
+    """Return what a result lacks for comparison with the paper, or an empty string.
 
     Parameters
     ----------
     cell
-        A row of `papers.paper_tables.compare_with_paper` with a result.
+        A row of `papers.paper_tables.compare_with_paper` that has a result, as a dictionary.
     """
     if cell["lacking"] > 0:
         return f"{cell['lacking']:.0f} more of its sets of tasks; make agf2018 DATA=DIR"
@@ -91,7 +91,7 @@ def _require_tag_model(cell: dict) -> str:
 
 
 def _require_networks(cell: dict) -> str:
-    """Return what the networks of an agf2018 cell need; commands if it is a single run."""
+    """Return what an agf2018 cell requires, with commands if it consists of a single run."""
     kind, _, subset = cell["model"].partition(" ")
     runs = task_sets.list_runs((kind,), task_sets.list_task_sets(task_sets.TASKS))
     if subset.startswith("N="):
@@ -108,7 +108,7 @@ def _require_networks(cell: dict) -> str:
 
 
 def _network_steps(cell: dict, run: task_sets.TaskSet) -> list[Step]:
-    """Return the steps of one run, from the split on."""
+    """Return all steps of a single run, starting with the split."""
     dataset = DATA.plan(cell["dataset"], "--split", "stratified")
     words, out = run.tasks.replace("g", "") or "m", _results(cell)
     data, groups = (dataset.split, dataset.cache), out / f"groups_{words}.h5"
@@ -119,7 +119,7 @@ def _network_steps(cell: dict, run: task_sets.TaskSet) -> list[Step]:
         output=groups,
         inputs=data,
     )
-    # Runs with other groups have a folder of their own.
+    # Runs trained on different artist groups are kept in separate folders.
     runs_folder = out / f"runs_{words}"
     features = runs_folder / f"{run.name}_0" / "features.h5"
     training = make_step(
@@ -134,7 +134,7 @@ def _network_steps(cell: dict, run: task_sets.TaskSet) -> list[Step]:
 
 
 def _evaluation(cell: dict, weights: Path | str, name: str) -> list[Step]:
-    """Return the steps that extract the features of a cell's dataset and evaluate them."""
+    """Return the steps that extract features from a cell's dataset and evaluate them."""
     dataset, out = DATA.plan(cell["dataset"]), _results(cell)
     extraction = commands.extract(out, name, weights, dataset)
     json = out / f"{cell['protocol']}_{name}_{dataset.name}.json"
