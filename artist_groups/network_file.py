@@ -28,6 +28,7 @@ from common.files import file_sha256
 from models.keras_backend import keras
 
 FORMAT = "artist labels agf2018 1"
+_MAX_WIDTH = 16.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,18 +98,20 @@ def load_networks(path: str | Path) -> GroupNetworks:
         width = float(hdf5.read_attribute(file, "width", float))
         mean, std = (hdf5.read_array(file, f"decibels/{name}") for name in ("mean", "std"))
         genres, trained_on = (list(hdf5.read_strings(file, n)) for n in ("genres", "trained_on"))
-        if not tasks or tasks != sort_tasks(tasks) or not mean.shape == std.shape == (BANDS,):
+        normalises = mean.shape == std.shape == (BANDS,) and bool(
+            np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()
+        )
+        # A damaged width must not ask for much memory.
+        if not tasks or tasks != sort_tasks(tasks) or not normalises or not 0 < width <= _MAX_WIDTH:
             raise _damage_of(file)
         networks = {}
         for task in tasks:
             group = hdf5.get_group(file, f"networks/{task}")
-            # Compared before building, so that a damaged width cannot ask for much memory.
             shapes = [hdf5.get_dataset(group, f"conv{n}/bias").shape for n in range(1, 8)]
-            if not 0 < width < np.inf or shapes != [
-                (n,) for n in group_networks.count_filters(width)
-            ]:
+            bias = hdf5.read_array(group, "classes/bias")
+            if shapes != [(n,) for n in group_networks.count_filters(width)] or bias.ndim != 1:
                 raise _damage_of(file)
-            outputs = len(hdf5.read_array(group, "classes/bias"))
+            outputs = len(bias)
             networks[task] = _fill(build_network(outputs, width=width), group)
         mlp = None
         if "mlp" in file:
@@ -142,7 +145,8 @@ def _read_inputs(file: h5py.File) -> dict:
 def _fill(model: keras.Model, group: h5py.Group) -> keras.Model:
     for name, variable in _named_variables(model):
         array = hdf5.read_array(group, name)
-        if array.shape != tuple(variable.shape) or not np.isfinite(array).all():
+        valid = array.shape == tuple(variable.shape) and np.isfinite(array).all()
+        if not valid or (name.endswith("variance") and (array < 0).any()):
             raise _damage_of(group.file)
         variable.assign(array.astype(np.float32))
     return model

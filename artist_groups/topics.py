@@ -178,6 +178,7 @@ def load_groups(path: str | Path) -> GroupsFile:
         inputs = hdf5.read_json_attribute(file, "made_from").get("inputs")
         mean, std = _read_arrays(file, "decibels/mean", "decibels/std")
         words = hdf5.get_group(file, "words")
+        known_words = set(words) <= set(WORDS)
         for word in (word for word in WORDS if word in words):
             group = hdf5.get_group(words, word)
             artists = hdf5.read_strings(group, "artists")
@@ -187,7 +188,7 @@ def load_groups(path: str | Path) -> GroupsFile:
             else:
                 codebooks[word] = Codebook(*_read_arrays(group, "centres", "scale"))
     content = GroupsFile(mean, std, groups, subgenres, inputs or {}, codebooks)
-    if not isinstance(inputs, dict) or not _has_schema(content):
+    if not isinstance(inputs, dict) or not known_words or not _has_schema(content):
         raise InputError(
             f"{path}: damaged; delete it and make it again with data_prep/2b_artist_groups.py"
         )
@@ -213,7 +214,16 @@ def _has_schema(content: GroupsFile) -> bool:
             arrays.append((codebook.centres, (*size, *codebook.scale.shape), np.float32))
         elif size != (len(content.subgenres),):
             return False
-    return len(content.groups) > 0 and all(
+    if not content.groups or not all(
         array.shape == shape and array.dtype == dtype and np.isfinite(array).all()
         for array, shape, dtype in arrays
+    ):
+        return False
+    scales = [content.std, *(codebook.scale for codebook in content.codebooks.values())]
+    names = [content.subgenres, *(found.artists for found in content.groups.values())]
+    proportions = [found.proportions for found in content.groups.values()]
+    return (
+        all((scale > 0).all() for scale in scales)
+        and all(len(set(unique)) == len(unique) for unique in names)
+        and all((p >= 0).all() and np.allclose(p.sum(axis=1), 1, atol=1e-6) for p in proportions)
     )

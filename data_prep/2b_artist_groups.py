@@ -175,7 +175,10 @@ def make_groups(
             print(f"{message} for the word e, the first, {track}: {reason}")
         vectors = descriptors.normalise_descriptors(table, args.seed)
         codebooks["e"] = learn_codebook([vectors], args.track_clusters, seed=args.seed)
-        clusters, described = codebooks["e"].assign(vectors)[:, None], np.isin(tracks, table.index)
+        clusters, described = (
+            codebooks["e"].assign(vectors)[:, None],
+            train["track_id"].isin(table.index).to_numpy(),
+        )
         groups["e"] = learn_groups("e", clusters, artists[described], args.track_clusters, **sizes)
     mean, std = decibels.band_statistics(cache, tracks)
     if frame_words := [word for word in words if word in ("m", "d")]:

@@ -97,13 +97,16 @@ class IVectorRun:
             return None, None
         try:
             with hdf5.open_file(self._state_path) as file:
-                inputs = hdf5.read_json_attribute(file, "made_from")["inputs"]
+                inputs = dict(hdf5.read_json_attribute(file, "made_from")["inputs"])
                 ubm = ivector_model.read_ubm(file)
                 history, total_variability = hdf5.read_array(file, "ubm/history"), None
                 if "total_variability" in file:
                     model = ivector_model.read_total_variability(file, ubm)
                     total_variability = model, hdf5.read_array(file, "gains")
-        except (InputError, KeyError, ValueError) as error:
+            logs = [history, *([total_variability[1]] if total_variability else [])]
+            if not all(log.ndim == 1 and np.isfinite(log).all() for log in logs):
+                raise ValueError("its log-likelihoods")
+        except (InputError, KeyError, TypeError, ValueError) as error:
             reason = str(error).partition(";")[0]
             raise InputError(
                 f"{self._state_path}: damaged ({reason}); delete it to start from scratch"
