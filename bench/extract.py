@@ -1,8 +1,9 @@
-"""Compare feature extraction from a mel cache with Keras `predict`.
+"""Compare the speed of feature extraction from a mel cache with that of Keras `predict`.
 
-Both apply the same encoder to the same segments, alternating, five times each: `predict` to a
-normalised array in memory, the extraction to the float16 cache on disk, up to the embeddings of
-the tracks. The last line is the ratio of the median speeds: `of_bare_predict X`.
+Both apply the same encoder to the same segments, five times each, in alternation: `predict` reads
+a normalised array in memory, whereas the extraction reads the float16 cache on disk and also
+computes the track embeddings. The last line printed is the ratio of the median speeds:
+`of_bare_predict X`.
 """
 
 import statistics
@@ -44,7 +45,7 @@ def main() -> None:
         sides = {"bare predict": predict, "extraction": extract}
         seconds: dict[str, list[float]] = {name: [] for name in sides}
         for side in sides.values():
-            side()  # compile
+            side()  # warm up, so that compilation is not timed
         for _ in range(ROUNDS):
             for name, side in sides.items():
                 seconds[name].append(timed(side)[1])

@@ -1,13 +1,14 @@
-"""Compare the speed of an iteration of the GMM training with scikit-learn's.
+"""Compare the time per iteration of GMM training with scikit-learn's.
 
-Both fit 256 diagonal Gaussians to float32 frames of 20 coefficients, from the same start. This
-package uses 2,000,000 frames. scikit-learn holds several arrays of frames x mixtures at once,
-28 GB for so many, so it uses the first 500,000 frames, and times are per frame. It runs with
-BLAS as configured and with BLAS on one thread, which is faster on a busy machine; the faster of
-the two counts. The time of an iteration is a third of the difference between a fit of four
-iterations and a fit of one. The sides alternate, and the first round is a warm-up. Prints the
-difference between the log-likelihoods per frame after the same four iterations on the same
-frames, and as the last line the median ratio of times over the rounds: `vs_sklearn X`.
+Both implementations fit 256 diagonal Gaussians to float32 frames of 20 coefficients, starting from
+the same model. This package uses 2,000,000 frames. scikit-learn holds several arrays of frames x
+mixtures at once, which would take 28 GB, so it uses only the first 500,000 frames, and all times
+are per frame. scikit-learn runs both with BLAS as configured and with single-threaded BLAS, which
+is faster on a busy machine; the faster of the two counts. The time per iteration is a third of the
+difference between the times for four iterations and for one. The implementations alternate, and
+the first round is a warm-up. Prints the difference in log-likelihood per frame after the same four
+iterations on the same frames and, as the last line, the median time ratio over the rounds:
+`vs_sklearn X`.
 """
 
 import statistics
@@ -28,7 +29,7 @@ from bench.resources import peak_memory, timed
 from recognition import gmm_ubm
 
 FRAMES, DIMENSIONS, MIXTURES, ROUNDS, SHORT, LONG = 2_000_000, 20, 256, 3, 1, 4
-PART = 500_000  # frames for scikit-learn, and for the start
+PART = 500_000  # number of frames used by scikit-learn and to initialise the starting model
 
 
 def main() -> None:
@@ -90,13 +91,13 @@ def main() -> None:
 
 
 def iteration_seconds(fit: Callable[[int], float]) -> float:
-    """Return the seconds of one iteration."""
+    """Return the time per iteration of a fit, in seconds."""
     short, long = (timed(partial(fit, iterations))[1] for iterations in (SHORT, LONG))
     return (long - short) / (LONG - SHORT)
 
 
 def make_frames() -> np.ndarray:
-    """Return (FRAMES, DIMENSIONS) float32 from 500 overlapping clusters."""
+    """Return frames (FRAMES, DIMENSIONS) float32, drawn from 500 overlapping clusters."""
     random = np.random.default_rng(0)
     means = random.normal(size=(500, DIMENSIONS))
     frames = random.normal(scale=0.7, size=(FRAMES, DIMENSIONS)).astype(np.float32)

@@ -1,14 +1,14 @@
-"""Measure i-vector training at the paper's size: 2,000 artists of 15 tracks.
+"""Measure i-vector training at the paper's scale: 2,000 artists with 15 tracks each.
 
     python bench/ivector.py [--artists 2000]
 
-Trains a model with the defaults of train_ivector.py (256 mixtures, 20 iterations of the UBM,
-256 dimensions, 10 iterations) on tracks of 30 s, of which 400 are distinct, in a process of its
-own. Prints the training log, and
+Trains a model in a separate process with the defaults of train_ivector.py (256 mixtures, 20 UBM
+iterations, 256 dimensions, 10 i-vector iterations) on 30-second tracks, of which 400 are distinct.
+Prints the training log and the following lines:
 
-    ivector_minutes X    from the mel cache to the finished file, 39 million frames
-    ivector_gb X         peak memory of the process, including pages of mapped files
-    ivector_mfcc_gb X    temporary size of the MFCC frames on disk
+    ivector_minutes X    time from the mel cache to the finished file, for 39 million frames
+    ivector_gb X         peak memory of the process, including pages of memory-mapped files
+    ivector_mfcc_gb X    temporary disk space for the MFCC frames
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""Compare the creation of a mel cache by two workers and by one.
+"""Compare the speed of creating a mel cache with two workers and with one.
 
-Both cache the same tracks, alternating, three times each. The last line is the ratio of the
-median speeds: `two_workers_over_one X`.
+The same tracks are cached three times with each number of workers, in alternation. The last line
+printed is the ratio of the median speeds: `two_workers_over_one X`.
 """
 
 import statistics
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def make_tracks(folder: Path) -> pd.DataFrame:
-    """Write clips of 30 s as WAV files, and return a split that lists each many times."""
+    """Write 30-second clips as WAV files and return a split that lists each of them many times."""
     catalog = synthetic_corpus.corpus_table(source_artists=CLIPS, source_tracks=1, target_artists=0)
     for number, path in enumerate(catalog["path"]):
         waveform = synthetic_corpus.render_track(path)

@@ -1,18 +1,18 @@
-"""Measure steps 1 and 2 with 1,000,000 tracks of 50,000 artists.
+"""Measure steps 1 and 2 of the pipeline with 1,000,000 tracks by 50,000 artists.
 
-Splits a synthetic catalogue, then runs step 2 on it with a decoder that returns one frame
-immediately, so that only the bookkeeping is measured. Kills step 2 near the end and restarts it.
-Prints
+Splits a synthetic catalogue, then runs step 2 on it with a stub decoder that immediately returns
+one frame, so that only the bookkeeping is measured. Kills step 2 near the end and restarts it.
+Prints the following lines:
 
-    split_seconds X       to split the catalogue and write the file
-    split_gb X            peak memory of that process
-    cache_ms_per_track X  of step 2 with one worker, without decoding
-    restart_seconds X     from the restart until the first new track
-    cache_gb X            peak memory of that process
-    open_seconds X        to open the finished cache and find all tracks in it
-    open_gb X             peak memory of that process
+    split_seconds X       time to split the catalogue and write the split file
+    split_gb X            peak memory of the splitting process
+    cache_ms_per_track X  time per track in step 2 with one worker, without decoding
+    restart_seconds X     time from the restart to the first newly cached track
+    cache_gb X            peak memory of the restarted process
+    open_seconds X        time to open the finished cache and look up all tracks
+    open_gb X             peak memory of the process that opens the cache
 
-It takes a few minutes and 1 GB of disk space.
+The benchmark takes a few minutes and 1 GB of disk space.
 """
 
 import subprocess
@@ -30,7 +30,7 @@ from bench.resources import peak_memory
 from data_prep import artist_split, mel_cache, split_csv
 
 TRACKS, ARTISTS = 1_000_000, 50_000
-REMAINING = 2_000  # tracks that are not cached when it is killed
+REMAINING = 2_000  # number of tracks not yet cached when step 2 is killed
 
 
 def main() -> None:
@@ -58,7 +58,7 @@ def stage(name: str, folder: Path) -> list[str]:
 
 
 class Lines:
-    """Counts the lines of a growing file."""
+    """Line counter for a growing file."""
 
     def __init__(self, path: Path):
         self._path, self._read, self._lines = path, 0, 0
@@ -82,7 +82,7 @@ class Lines:
 
 
 def split(folder: Path) -> None:
-    """Run step 1; the tracks of an artist, in four albums, are scattered over the catalogue."""
+    """Run step 1 on a catalogue that scatters each artist's tracks, which form four albums."""
     number = np.random.default_rng(0).permutation(TRACKS)
     ids = [f"TR{one:016}" for one in number]
     table = pd.DataFrame(
@@ -100,7 +100,7 @@ def split(folder: Path) -> None:
 
 
 def cache(folder: Path) -> None:
-    """Run step 2 like its script."""
+    """Run step 2 as its script does, but with the stub decoder."""
     mel_cache._decode = one_frame
     mel_cache.make_mel_cache(
         split_csv.read_split(folder / "s.csv"), folder, folder / "c.h5", workers=1
@@ -109,13 +109,13 @@ def cache(folder: Path) -> None:
 
 
 def one_frame(path: str, front_end: object) -> tuple[np.ndarray, float, float]:
-    """Return what decoding returns, without decoding (runs in a worker)."""
+    """Return a result like the real decoder's, without decoding (runs in a worker)."""
     value = int(path[-5]) / 8
     return np.full((1, 128), value, np.float16), 128 * value, 128 * value**2
 
 
 def open_cache(folder: Path) -> None:
-    """Open the cache like a training script."""
+    """Open the cache as a training script does."""
     tracks = split_csv.read_split(folder / "s.csv")["track_id"].to_numpy(object)
     start = time.perf_counter()
     cache = mel_cache.MelCache(folder / "c.h5")

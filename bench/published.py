@@ -1,8 +1,8 @@
-"""The essential parts of the published training method of the siamese model, for comparison.
+"""The essential parts of the published training method for the siamese model, for comparison.
 
-There is one .npy file per track, which is read completely for each crop. Each example needs a
-set difference, a list and a shuffle over all tracks. Six towers share their layers, and each runs
-separately. Reimplemented from the papers' description.
+Each track is stored in its own .npy file, which is read in full for every crop. Each example
+requires a set difference, a list and a shuffle over all tracks. The six towers share their layers,
+but each runs in a separate pass. This code reimplements the method from the papers' description.
 """
 
 import random
@@ -21,7 +21,7 @@ layers, ops = keras.layers, keras.ops
 
 
 def write_tracks(cache: MelCache, folder: Path) -> list[Path]:
-    """Write each track of the cache as a .npy file of float32."""
+    """Write each cached track to a float32 .npy file, and return the paths."""
     paths = [folder / f"{number}.npy" for number in range(len(cache))]
     for path, track in zip(paths, cache.track_id, strict=True):
         np.save(path, cache[track].astype(np.float32))
@@ -43,14 +43,14 @@ def build_towers(mean: float, std: float, negatives: int = 4) -> keras.Model:
 
 
 class PublishedBatches(keras.utils.PyDataset):
-    """Batches of anchor, positive and four negatives.
+    """Batches of examples, each with an anchor, a positive and four negatives.
 
     Parameters
     ----------
     files
-        Track n is read from files[n % len(files)].
+        Track files; track n is read from `files[n % len(files)]`.
     artists, tracks
-        The number of artists, and of tracks per artist.
+        Number of artists, and number of tracks per artist.
     """
 
     def __init__(

@@ -1,12 +1,12 @@
-"""Write the measured numbers of the READMEs from results/reference, or check them.
+"""Update the measured numbers in the READMEs from results/reference, or check them.
 
     python bench/readme.py [--take FOLDER=NAME ...] [--bench BENCH=FILE ...] [--check]
 
-A README contains its numbers between lines such as `<!-- demo -->` and `<!-- /demo -->`; this
-script replaces the lines in between. `--take results/demo=demo` first records the results of a
-folder, a row each, as results/reference/demo.csv. `--bench retrieval=FILE` records the output of
-bench/retrieval.py from a file. With `--check`, no README is written, and one that differs is an
-error.
+Each README encloses its numbers between lines such as `<!-- demo -->` and `<!-- /demo -->`; this
+script replaces everything in between. `--take results/demo=demo` first records the results in a
+folder, one row per result, in results/reference/demo.csv. `--bench retrieval=FILE` records the
+output of bench/retrieval.py that was saved to a file. With `--check`, the script writes no README
+and fails if one is out of date.
 """
 
 import argparse
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def record_results(folder: Path, name: str) -> None:
-    """Write the results of a folder, except t-SNE maps, to results/reference/NAME.csv."""
+    """Record the results in a folder, except t-SNE maps, in results/reference/NAME.csv."""
     results = read_results(folder)
     results = results[results["protocol"].ne("tsne")]
     f1 = [details.get("macro_f1", np.nan) for details in results["details"]]
@@ -82,7 +82,7 @@ def record_results(folder: Path, name: str) -> None:
 
 
 def record_bench(bench: str, output: Path) -> None:
-    """Update the lines of a benchmark in bench.csv from its output."""
+    """Update a benchmark's rows in bench.csv from its output."""
     path = REFERENCE / "bench.csv"
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     lines = dict(re.findall(r"^(\w+) (\S+)$", output.read_text(encoding="utf-8"), re.MULTILINE))
@@ -95,7 +95,7 @@ def record_bench(bench: str, output: Path) -> None:
 
 @cache
 def read_reference(name: str) -> pd.DataFrame:
-    """Return recorded results like `evaluation.results.read_results`."""
+    """Return recorded results in the format of `evaluation.results.read_results`."""
     table = pd.read_csv(REFERENCE / f"{name}.csv").astype(DTYPES)
     details = [{"macro_f1": f1} for f1 in table["macro_f1"]]
     table = table.assign(details=details, made_from=[{}] * len(table))
@@ -103,7 +103,7 @@ def read_reference(name: str) -> pd.DataFrame:
 
 
 def fill_blocks(text: str) -> str:
-    """Return a README with the current content of its blocks."""
+    """Return the text of a README with all of its number blocks brought up to date."""
 
     def block(match: re.Match) -> str:
         name = match["name"]
@@ -116,13 +116,13 @@ def fill_blocks(text: str) -> str:
 
 
 def format_values(values: pd.Series, deviations: pd.Series) -> list[str]:
-    """Return values with their standard deviations, if they have one."""
+    """Return formatted values, with their standard deviations where available."""
     pairs = zip(values, deviations, strict=True)
     return [format_with_deviation(*pair, digits=3) for pair in pairs]
 
 
 def pivot_values(results: pd.DataFrame, rows: str, columns: str) -> pd.DataFrame:
-    """Return formatted values by two columns of the results; missing ones are empty."""
+    """Return formatted values pivoted by two result columns, with missing values left empty."""
     texts = results.assign(text=format_values(results["value"], results["spread"]))
     return (
         texts.pivot(index=rows, columns=columns, values="text").fillna("").rename_axis(columns=None)
@@ -130,7 +130,7 @@ def pivot_values(results: pd.DataFrame, rows: str, columns: str) -> pd.DataFrame
 
 
 def pivot_by_artists(results: pd.DataFrame, protocol: str) -> pd.DataFrame:
-    """Return a table of systems, in the paper's order, by number of training artists."""
+    """Return a table of the systems' scores, in the paper's order, by number of artists."""
     averages = average_over_seeds(
         results[results["protocol"].eq(protocol)].dropna(subset="artists")
     )
@@ -140,7 +140,7 @@ def pivot_by_artists(results: pd.DataFrame, protocol: str) -> pd.DataFrame:
 
 
 def demo() -> str:
-    """Return the scores of the models with the most training artists on the synthetic corpus."""
+    """Return the synthetic-corpus scores of the models with the most training artists."""
     results = read_reference("demo")
     scores = average_over_seeds(results[results["protocol"].isin(result_tables.SCORES)])
     largest = scores["artists"].isna() | scores["artists"].eq(scores["artists"].max())
@@ -150,7 +150,7 @@ def demo() -> str:
 
 
 def sweep() -> str:
-    """Return MAP and k-NN accuracy by number of training artists, and of the baselines."""
+    """Return MAP and k-NN accuracy by number of training artists, and the baseline scores."""
     results, tables, lines = read_reference("sweep"), [], []
     for protocol in ("retrieval", "knn"):
         name = result_tables.SCORES[protocol]
@@ -168,13 +168,13 @@ def sweep() -> str:
 
 
 def recognition(protocol: str) -> str:
-    """Return the equal error rate or accuracy of each system by number of training artists."""
+    """Return each system's equal error rate or accuracy by number of training artists."""
     table = pivot_by_artists(read_reference("demo"), protocol)
     return to_markdown(table.rename_axis("system").reset_index())
 
 
 def networks_by_tasks(metric: str) -> str:
-    """Return a metric of agf2018's networks by number of tasks."""
+    """Return a metric of the agf2018 networks by number of tasks."""
     trainings = task_scores.select_trainings(read_reference("demo"))
     table = task_scores.average_by_number(trainings).query("metric == @metric")
     kinds = table["kind"].map(task_scores.KIND_NAMES)
@@ -191,7 +191,7 @@ def comparison() -> pd.DataFrame:
 
 
 def paper_table(paper: str, number: int) -> str:
-    """Return a table of a paper, next to this package's results on the synthetic corpus."""
+    """Return a paper's table, alongside this package's results on the synthetic corpus."""
     table = comparison()
     table = table[table["paper"].eq(paper) & table["table"].eq(number)]
     table = table[table["note"].ne(paper_tables.QUOTED)]
@@ -213,7 +213,7 @@ def paper_table(paper: str, number: int) -> str:
 
 
 def real_clips() -> str:
-    """Return the scores of the released weights on one hundred real clips."""
+    """Return the released weights' scores on one hundred real clips."""
     table = pd.read_csv(REFERENCE / "real_clips.csv")
     metrics = ["MAP", "k-NN", "linear", "EER", "identified"]
     none = pd.Series(np.nan, table.index)
@@ -223,14 +223,14 @@ def real_clips() -> str:
 
 
 def tuned() -> str:
-    """Return the scores of released weights on the synthetic corpus, before and after tuning."""
+    """Return the released weights' synthetic-corpus scores before and after fine-tuning."""
     results = average_over_seeds(read_reference("tuned"))
     table = pivot_values(results, "features", "protocol")[list(result_tables.SCORES)]
     return to_markdown(table.rename(columns=result_tables.SCORES).sort_values("MAP").reset_index())
 
 
 def benchmarks() -> str:
-    """Return the recorded lines of the benchmarks."""
+    """Return the recorded benchmark results."""
     table = pd.read_csv(REFERENCE / "bench.csv", dtype=str, keep_default_na=False)
     return to_markdown(
         table.assign(bench="`bench/" + table["bench"] + ".py`", line="`" + table["line"] + "`")
@@ -238,7 +238,7 @@ def benchmarks() -> str:
 
 
 def published() -> str:
-    """Return the training speed of the siamese model, by the published method and here."""
+    """Return the siamese model's training speed with the published method and this package."""
     return to_markdown(pd.read_csv(REFERENCE / "published.csv", dtype=str))
 
 

@@ -1,12 +1,12 @@
-"""Evaluate the released weights on real music.
+"""Evaluate the released weights on real music clips.
 
     python bench/real_clips.py FOLDER --mirror RELEASED_WEIGHTS [--out FILE.csv]
 
 FOLDER contains clips named GENRE.NUMBER.wav, at least ten per genre. Retrieval uses all of
 them; k-NN and linear softmax are averaged over ten random splits into 6 training, 2 validation
 and 2 test clips per genre. For equal error rate and identification accuracy, each genre is
-treated as an artist, with 7 enrolment clips and 3 test clips, averaged over ten draws. Prints a
-Markdown table.
+treated as an artist with 7 enrolment clips and 3 test clips, and scores are averaged over ten
+random draws. Prints a Markdown table.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--mirror", type=Path)
-    parser.add_argument("--out", type=Path, help="CSV file of the table")
+    parser.add_argument("--out", type=Path, help="output CSV file for the table")
     args = parser.parse_args()
     table = folder.read_folder_paths(Request(root=args.folder, pattern="{genre}.{}")).table
     table["subset"] = "train"
@@ -62,7 +62,7 @@ def main() -> None:
 def evaluate(
     name: str, table: pd.DataFrame, cache: mel_cache.MelCache, mirror: Path | None
 ) -> dict:
-    """Return the scores of one set of features by name."""
+    """Return the scores of the named feature extractor on all clips."""
     function, *_ = feature_extractor(
         name, mirror=mirror, seed=0, mean_and_std=(cache.mean, cache.std)
     )

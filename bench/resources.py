@@ -1,4 +1,4 @@
-"""Time and memory of the benchmarks."""
+"""Time and memory measurements for the benchmarks."""
 
 import resource
 import sys
@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 
 def timed(function: Callable[[], object]) -> tuple:
-    """Return the result of a function and the seconds that it took."""
+    """Return a function's result and its running time in seconds."""
     start = time.perf_counter()
     return function(), time.perf_counter() - start
 
 
 def peak_memory() -> float:
-    """Return the largest resident size of this process so far, in GB."""
+    """Return this process's peak resident memory so far, in GB."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9

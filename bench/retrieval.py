@@ -1,22 +1,22 @@
-"""Compare MAP and k-NN over 100,000 tracks with loops over scikit-learn functions.
+"""Compare MAP and k-NN on 100,000 tracks with equivalent scikit-learn code.
 
     python bench/retrieval.py [--tracks 100000]
 
 The features are synthetic: 12 genres, 256 dimensions, float32. This package computes MAP with
-every track as a query, and k-NN (k = 20) of 5,000 test tracks. The plain loop handles one query
+every track as a query, and k-NN (k = 20) for 5,000 test tracks. The plain loop handles one query
 at a time: `cosine_similarity` with all tracks, `argsort`, `average_precision_score`. The second
-loop normalises all tracks once instead of per query. Both loops run 64 queries, half of them
-before the package and half after. k-NN is compared with scikit-learn's `KNeighborsClassifier`,
-by brute force and cosine, on 1,000 of the test tracks. Prints the difference between the average
-precisions of the queries (scikit-learn compares cosines in float32, this package in float64),
-and
+loop normalises all tracks once instead of once per query. Both loops run on 64 queries, half of
+them before this package computes MAP and half afterwards. k-NN is compared with scikit-learn's
+`KNeighborsClassifier`, with brute-force search by cosine, on 1,000 of the test tracks. Prints the
+largest difference in average precision between the loops and this package (scikit-learn compares
+cosines in float32, this package in float64) and the following lines:
 
-    map_ms_a_query X      time of MAP, divided by the number of tracks
-    map_seconds X
-    map_gb X              peak memory of the process until then, including libraries
-    knn_ms_a_query X
-    knn_gb X
-    knn_vs_sklearn X      ratio of the times per query
+    map_ms_a_query X      MAP time divided by the number of tracks
+    map_seconds X         MAP time for all queries
+    map_gb X              peak memory of the process up to the end of MAP, including libraries
+    knn_ms_a_query X      k-NN time divided by the number of test tracks
+    knn_gb X              peak memory of the process up to the end of k-NN
+    knn_vs_sklearn X      scikit-learn's k-NN time per query, relative to this package
     vs_unit_rows X        median time per query of the second loop, relative to this package
     vs_sklearn X          median time per query of the plain loop, relative to this package
 """
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def make_features(tracks: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return non-negative features (n, d) float32, a cluster per genre, and the genres."""
+    """Return non-negative float32 features (n, d), clustered by genre, and the genres."""
     random = np.random.default_rng(0)
     sizes = np.arange(1, GENRES + 1)
     genres = random.choice(GENRES, tracks, p=sizes / sizes.sum())
@@ -88,7 +88,7 @@ def unit_rows_loop(features: np.ndarray) -> Callable[[int], np.ndarray]:
 
 
 def time_query(loops: tuple[Callable, ...], genres: np.ndarray, query: int) -> tuple[float, ...]:
-    """Return the average precision of a query by the first loop, and the milliseconds of both."""
+    """Return a query's average precision from the first loop, and both loops' times in ms."""
 
     def average_precision(cosines: Callable[[int], np.ndarray]) -> float:
         scores = cosines(query)

@@ -1,8 +1,8 @@
-"""Measure the memory of training at the paper's largest scale, without the mapped cache.
+"""Measure training memory at the paper's largest scale, excluding the memory-mapped cache.
 
-Trains the siamese model for a few steps on 10,000 artists of 20 tracks. The cache of 66 GB is
-sparse on disk and reads as silence. The last line is the peak memory of the process without its
-mapped files: `gib_besides_the_cache X`. Linux only.
+Trains the siamese model for a few steps on 10,000 artists with 20 tracks each. The 66 GB cache is
+sparse on disk and reads as silence. The last line printed is the peak memory of the process,
+excluding its memory-mapped files: `gib_besides_the_cache X`. Runs on Linux only.
 """
 
 import json
@@ -27,7 +27,7 @@ from data_prep.mel_cache import FORMAT
 
 ARTISTS, SUBSETS = 10_000, ["train"] * 17 + ["valid"] + ["test"] * 2
 FRAMES = 1291
-SECONDS = 120  # until training is stopped; an epoch would take hours
+SECONDS = 120  # time after which training is stopped, as a full epoch would take hours
 
 
 def main() -> None:
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def write_split(path: Path) -> None:
-    """Write a split of ARTISTS artists, each with a track for every entry of SUBSETS."""
+    """Write a split with ARTISTS artists, each with one track per entry in SUBSETS."""
     tracks = len(SUBSETS)
     ids = [f"{number}" for number in range(ARTISTS * tracks)]
     table = pd.DataFrame({"track_id": ids, "path": ids, "subset": SUBSETS * ARTISTS})

@@ -1,18 +1,18 @@
-"""Compare training with the bare compiled step and with the published method.
+"""Compare training speed with the bare compiled step and with the published method.
 
     python bench/train_throughput.py [--out results/bench]
 
-All comparisons use as many tracks as the paper, which share 1,000 cached ones:
+Every comparison uses as many tracks as the paper, mapped to 1,000 distinct tracks in the cache:
 
-- `fit` as the scripts call it, end to end (crops, validation, logs and files of every epoch),
-  against the same numbers of bare training and test steps on one batch in the device's memory,
-  alternating epoch by epoch;
-- examples/s of the siamese `fit` against the published method (bench/published.py) with 500 to
-  10,000 artists: a table and a plot.
+- `fit` as the scripts call it, end to end (crops, validation, logs and the files of each epoch),
+  is compared with the same numbers of bare training and test steps on one batch in device memory;
+  the two alternate epoch by epoch.
+- The speed of siamese `fit`, in examples/s, is compared with that of the published method
+  (bench/published.py) for 500 to 10,000 artists, in a table and a plot.
 
-On an accelerator, also siamese examples/s with streamed and resident data, in float32 and mixed
-precision. The last lines are the median over the rounds of the ratio to the bare step, and a
-ratio of medians for the published method.
+On an accelerator, the siamese speed is also measured with streamed and with resident data, in
+float32 and in mixed precision. The last lines printed are the speed ratios: the median over the
+rounds for the bare step, and the ratio of medians for the published method.
 """
 
 import argparse
@@ -49,14 +49,14 @@ from training.data_placement import Placement
 from training.devices import open_devices
 from training.loop import Task, TrainingSchedule, fit
 
-CACHED = 1000  # distinct tracks in the cache
+CACHED = 1000  # number of distinct tracks in the cache
 TRACKS, VALID = 15, 3  # training and validation tracks per artist
 ARTISTS = 5000
-SIZES = (500, 1000, 2000, 5000, 10000)  # artists, for the published method
+SIZES = (500, 1000, 2000, 5000, 10000)  # numbers of artists compared with the published method
 BATCH, NEGATIVES = {"siamese": 15, "basic": 15, "agf": 64}, SiameseConfig.negatives
-STEPS = {"siamese": 400, "basic": 1000, "agf": 150}  # per epoch; the papers have 330 to 5,000
+STEPS = {"siamese": 400, "basic": 1000, "agf": 150}  # steps per epoch; the papers use 330 to 5,000
 GENRES = 16
-VALIDATED = {"siamese": True, "basic": True, "agf": False}  # as in the papers
+VALIDATED = {"siamese": True, "basic": True, "agf": False}  # whether the paper uses validation
 ROUNDS = 9
 
 
@@ -64,7 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, help="output folder of the table and plot")
+    parser.add_argument("--out", type=Path, help="output folder for the table and plot")
     parser.add_argument("--only", choices=("bare", "published", "accelerator"))
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -88,12 +88,12 @@ def main() -> None:
     print(*lines, sep="\n")
 
 
-# ---------------------------------------------------------------- what is trained
+# ---------------------------------------------------------------- models and batches
 
 
 @dataclass(frozen=True, kw_only=True)
 class TimedBatches(Batches):
-    """Batches that call `between` before each epoch, and record when epochs start and end."""
+    """Batches that call `between` before each epoch and record when epochs start and end."""
 
     batches: Batches
     between: Callable[[int], None]
@@ -114,7 +114,7 @@ class TimedBatches(Batches):
 def make_batches(
     kind: str, cache: mel_cache.MelCache, artists: int, tracks: int, steps: int, batch: int
 ) -> Batches:
-    """Return batches for some steps, with anchors from the tracks of some artists."""
+    """Return batches for `steps` steps, drawing anchors from the tracks of `artists` artists."""
     artist = np.repeat(np.arange(artists), tracks)
     ids = cache.track_id[np.arange(len(artist)) % CACHED]
     crops = Crops(cache, ids, group_networks.FRAMES if kind == "agf" else SEGMENT)
@@ -131,7 +131,7 @@ def make_batches(
 def make_model(
     kind: str, cache: mel_cache.MelCache, precision: str = "float32"
 ) -> tuple[keras.Model, keras.losses.Loss | str, list]:
-    """Return a model, its loss and its metrics."""
+    """Return a model with its loss and metrics."""
     if kind == "agf":
         mean, std = (np.full(group_networks.BANDS, value) for value in (-40, 20))
         return (
@@ -151,7 +151,7 @@ RUNS = itertools.count()
 
 
 def save(path: Path, models: Sequence[keras.Model], made_from: dict) -> None:
-    """Write a model's weights like the scripts."""
+    """Write a model's weights as the training scripts do."""
     (model,) = models
     if model.name == "on_log_mel":
         networks, flat = {"g": model.get_layer("network")}, np.ones(group_networks.BANDS)
@@ -174,7 +174,7 @@ def fit_seconds(
     precision: str = "float32",
     between: Callable[[int], None] = lambda epoch: None,
 ) -> list[float]:
-    """Return the seconds of each epoch of `fit` except the first, which compiles."""
+    """Return the duration of each `fit` epoch in seconds, except the first, which compiles."""
     batch = batch or BATCH[kind]
     train = make_batches(kind, cache, artists, TRACKS, steps, batch)
     valid = None
@@ -206,7 +206,7 @@ def fit_seconds(
 
 
 def against_bare(kind: str, cache: mel_cache.MelCache, folder: Path) -> float:
-    """Return the ratio of bare steps to `fit` in seconds, for equal numbers of steps."""
+    """Return the median ratio of bare-step time to `fit` time for equal numbers of steps."""
     steps = STEPS[kind]
     train, test = bare_steps(kind, cache)
     bare: list[float] = []
@@ -232,7 +232,7 @@ def against_bare(kind: str, cache: mel_cache.MelCache, folder: Path) -> float:
 
 
 def bare_steps(kind: str, cache: mel_cache.MelCache) -> tuple[Callable, Callable]:
-    """Return functions that run n compiled training steps, and n test steps, on one batch."""
+    """Return two functions that run n compiled training or test steps on a single batch."""
     model, loss, metrics = make_model(kind, cache)
     optimizer = TrainingSchedule(1e-4, 1, adam=kind == "agf").make_optimizer()
     model.compile(optimizer, loss, metrics=metrics)
@@ -252,7 +252,7 @@ def bare_steps(kind: str, cache: mel_cache.MelCache) -> tuple[Callable, Callable
         import jax
 
         model.optimizer.build(model.trainable_variables)
-        model.train_on_batch(x, y)  # builds the metrics
+        model.train_on_batch(x, y)  # creates the metric variables
         model.test_on_batch(x, y)
         kinds = (
             model.trainable_variables,
@@ -283,7 +283,7 @@ def bare_steps(kind: str, cache: mel_cache.MelCache) -> tuple[Callable, Callable
 
 
 def against_published(cache: mel_cache.MelCache, folder: Path, out: Path | None) -> float:
-    """Return the ratio of speeds with 5,000 artists; write a table and a plot of all sizes."""
+    """Return the speed ratio for 5,000 artists; write a table and a plot of all sizes."""
     files = published.write_tracks(cache, folder)
     towers = published.build_towers(cache.mean, cache.std)
     rows = []
@@ -306,7 +306,7 @@ def against_published(cache: mel_cache.MelCache, folder: Path, out: Path | None)
 
 
 def published_speeds(towers: keras.Model, files: list[Path], artists: int) -> list[float]:
-    """Return examples/s of two epochs after one that compiles, with two loading processes."""
+    """Return the examples/s of two epochs after a warm-up epoch, with two loader processes."""
     steps = max(8, 32 * 500 // artists)
     data = published.PublishedBatches(
         files, artists, TRACKS, batch=BATCH["siamese"], steps=steps, workers=2
@@ -336,7 +336,7 @@ def plot(table: pd.DataFrame, path: Path) -> None:
 
 
 def accelerator(cache: mel_cache.MelCache, folder: Path) -> None:
-    """Print siamese examples/s with streamed and resident data, in float32 and mixed precision."""
+    """Print siamese examples/s for streamed and resident data, in float32 and mixed precision."""
     for batch, data, precision in itertools.product(
         (15, 240), ("stream", "resident"), ("float32", "mixed")
     ):

@@ -1,24 +1,25 @@
-"""Measure the time and memory of arxiv2017's verification.
+"""Measure the time and memory of artist verification (arxiv2017).
 
-The features are synthetic: 500 unseen artists of 20 tracks, 256 dimensions; 2,500 target trials
-and 1,247,500 impostor trials. Each stage runs in a process of its own: enrolment, scoring by
-cosine and all metrics; fusion of two systems; LDA of 5,000 artists of 15 tracks; PLDA trained on
-2,000 of them; and GMM-UBM of 256 mixtures on tracks of 1,291 frames. Prints
+The features are synthetic: 500 unseen artists with 20 tracks each, in 256 dimensions, which give
+2,500 target trials and 1,247,500 impostor trials. Each stage runs in a separate process: enrolment,
+cosine scoring and all metrics; enrolment with fewer tracks; fusion of two systems; LDA trained on
+5,000 artists with 15 tracks each; PLDA trained on 2,000 such artists; and a GMM-UBM with 256
+mixtures on tracks of 1,291 frames. Prints the following lines:
 
-    verification_seconds X   15 enrolment tracks: all trials and all metrics
-    verification_gb X        peak memory of that process
-    one_shot_seconds X       1, 2, 5, 10 and 15 enrolment tracks: the EER of each
-    one_shot_gb X
-    fusion_seconds X         late and early fusion of two systems: the EER of each
-    fusion_gb X
+    verification_seconds X   all trials and all metrics with 15 enrolment tracks
+    verification_gb X        peak memory of the verification process
+    one_shot_seconds X       EER with each of 1, 2, 5, 10 and 15 enrolment tracks
+    one_shot_gb X            peak memory of the one-shot process
+    fusion_seconds X         EER of both late and early fusion of two systems
+    fusion_gb X              peak memory of the fusion process
     lda_seconds X            LDA of 75,000 training tracks from 256 to 100 dimensions
-    lda_gb X
-    plda_seconds X           LDA, whitening and PLDA of 30,000 tracks; all trials, their EER
-    plda_gb X
-    llr_seconds X            MFCCs and statistics of 10,000 tracks; all trials, their EER
-    llr_gb X
+    lda_gb X                 peak memory of the LDA process
+    plda_seconds X           LDA, whitening and PLDA training on 30,000 tracks; EER of all trials
+    plda_gb X                peak memory of the PLDA process
+    llr_seconds X            MFCCs and statistics of 10,000 tracks; EER of all trials
+    llr_gb X                 peak memory of the GMM-UBM process
 
-The memory includes the interpreter and its libraries.
+The memory figures include the interpreter and its libraries.
 """
 
 import subprocess
@@ -43,7 +44,7 @@ TRAINING_ARTISTS, TRAINING_TRACKS = 5000, 15
 
 
 def make_features(artists: int, tracks: int, spread: float, seed: int = 0):
-    """Return non-negative features (n, d) float32, a cluster per artist, and the artists."""
+    """Return non-negative float32 features (n, d), clustered by artist, and the artist names."""
     random = np.random.default_rng(seed)
     centres = random.standard_normal((artists, 1, DIMENSIONS), np.float32)
     clusters = centres + spread * random.standard_normal((artists, tracks, DIMENSIONS), np.float32)
@@ -52,7 +53,7 @@ def make_features(artists: int, tracks: int, spread: float, seed: int = 0):
 
 
 def verify(features: np.ndarray, enrolment: v.Enrolment) -> np.ndarray:
-    """Return the scores of all trials by cosine."""
+    """Return the cosine scores of all trials."""
     return systems.cosine_scorer(features)(enrolment)
 
 
@@ -119,7 +120,7 @@ def plda() -> None:
 
 
 class Noise:
-    """Synthetic log-mels (1291, 128): the spectrum of an artist times one of 16 noises."""
+    """Synthetic log-mels (1291, 128): an artist's spectrum times one of 16 noise patterns."""
 
     def __init__(self):
         random = np.random.default_rng(0)
