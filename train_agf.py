@@ -44,8 +44,8 @@ def main() -> None:
         "--tasks",
         nargs="+",
         metavar="LETTERS",
-        help="task sets, written as one-letter codes such as g gs gsedm; a wstn has as many weights "
-        "as the networks of its set together (default: all sets that the groups allow)",
+        help="sets of one-letter task codes, such as g gs gsedm; a wstn has as many weights as the "
+        "networks of its set together (default: all sets that the groups allow)",
     )
     for option, default, help_text in (
         ("--epochs", config.epochs, "number of epochs of each stn and wstn"),

@@ -1,30 +1,30 @@
-"""Fixtures for models: one encoder, and the golden values."""
+"""Fixtures for the model tests: an encoder, and the golden values."""
 
 import os
 
 import numpy as np
 import pytest
 
-import models.keras_backend  # noqa: F401 (before anything else imports TensorFlow)
+import models.keras_backend  # noqa: F401 (must come before any import of TensorFlow)
 from tests.training import fixtures
 
-# Only the CPU computes the same bits twice, and two processes could not share one GPU's memory.
+# Only CPU results are bit-reproducible, and two processes could not share one GPU's memory.
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
 
 @pytest.fixture(scope="session")
 def encoder():
-    """An encoder with random weights and moving statistics, for tests that do not change it."""
+    """Return an encoder with random weights and moving statistics; tests must not modify it."""
     return fixtures.make_encoder()
 
 
 @pytest.fixture(scope="session")
 def golden(music_data) -> dict[str, np.ndarray]:
-    """Embeddings of real clips, one array per checkpoint, and the `track_id` of their rows."""
+    """Return embeddings of real clips, one array per checkpoint, and the `track_id` of each row."""
     return dict(np.load(music_data / "golden/features.npz"))
 
 
 @pytest.fixture(scope="session")
 def golden_mels(music_data) -> dict[str, np.ndarray]:
-    """Log-mels (1291, 128) float32 of two clips, by track."""
+    """Return the log-mels (1291, 128), float32, of two clips, keyed by track."""
     return dict(np.load(music_data / "golden/log_mel.npz"))

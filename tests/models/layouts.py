@@ -1,4 +1,4 @@
-"""Weights files in the layouts of several Keras versions, written array by array."""
+"""Writers for weights files in the layouts of several Keras versions."""
 
 import h5py
 import numpy as np
@@ -14,7 +14,7 @@ VARIABLES = {
 def make_layers(
     arrays: list[np.ndarray], first: int = 1, head: list | None = None
 ) -> list[tuple[str, str, list[np.ndarray]]]:
-    """Return (class, name, arrays) of each layer in the network's order, numbered from `first`."""
+    """Return (class, name, arrays) per layer in network order, with names numbered from `first`."""
     rest, layers = list(arrays), []
     for number in range(first, first + 5):
         for kind in BLOCK:
@@ -28,10 +28,10 @@ def make_layers(
 def write_keras2(
     path, layers: list[tuple], *, root: str | None = "model_weights", parts: int = 1
 ) -> None:
-    """Write the layout of Keras 2: lists of names in attributes, split into `parts` if long."""
+    """Write the Keras 2 layout, with name lists in attributes; the layer list spans `parts`."""
     with h5py.File(path, "w") as file:
         group = file.create_group(root) if root else file
-        # Layers without weights are in the list too.
+        # Keras also lists layers without weights.
         names = [name.encode() for name in ("input_1", *(name for _, name, _ in layers))]
         if parts == 1:
             group.attrs["layer_names"] = names
@@ -47,7 +47,7 @@ def write_keras2(
 
 
 def write_nested_keras2(path, layers: list[tuple]) -> None:
-    """Write a Keras 2 model in a model: its arrays in one flat list, the trainable ones first."""
+    """Write a nested Keras 2 model, whose arrays form one flat list with trainable ones first."""
     with h5py.File(path, "w") as file:
         group = file.create_group("model_weights")
         group.attrs["layer_names"] = [b"input_1", b"model_1"]
@@ -61,7 +61,7 @@ def write_nested_keras2(path, layers: list[tuple]) -> None:
 
 
 def write_keras3(path, layers: list[tuple]) -> None:
-    """Write the layout of Keras 3: numbered variables under the layers' names, no lists."""
+    """Write the Keras 3 layout, with numbered variables under the layer names and no name lists."""
     with h5py.File(path, "w") as file:
         for _, name, arrays in layers:
             for number, array in enumerate(arrays):

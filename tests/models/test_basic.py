@@ -1,4 +1,4 @@
-"""The basic and tag models against their definition."""
+"""Test the basic and tag models against their definition."""
 
 import numpy as np
 import pytest
@@ -7,13 +7,13 @@ from models.basic import build_basic
 
 pytestmark = [
     pytest.mark.backend,
-    pytest.mark.filterwarnings("ignore:__array__ impl"),  # in Keras' own conversions
+    pytest.mark.filterwarnings("ignore:__array__ impl"),  # raised inside Keras
 ]
 MEAN, STD = 0.2, 0.25
 
 
 @pytest.mark.parametrize("activation, name", [("softmax", "basic"), ("sigmoid", "tag")])
-def test_probabilities_are_those_of_the_normalised_segment(activation, name, encoder):
+def test_probabilities_match_the_definition_on_normalised_segments(activation, name, encoder):
     segments = np.random.default_rng(0).random((5, 129, 128)).astype(np.float16)
     model = build_basic(encoder, 7, activation, mean=MEAN, std=STD)
     kernel, _ = model.get_layer("classes").get_weights()

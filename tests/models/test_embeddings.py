@@ -1,4 +1,4 @@
-"""Embeddings of tracks, whatever the packing into batches, and the extractors of the script."""
+"""Test track embeddings with any batch packing, and the extractors of extract_features.py."""
 
 import functools
 import threading
@@ -15,7 +15,7 @@ from models.embeddings import iter_embeddings
 from models.encoder import log_mel_model
 from models.siamese import build_siamese
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own get_weights
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # raised inside Keras
 MEAN, STD = 0.2, 0.25
 CHECKPOINTS = (
     "siamese_1000_59",
@@ -33,7 +33,7 @@ def extract(encoder):
 
 
 def random_mels(*segments: int, dtype=np.float16):
-    """Yield different log-mels of so many segments each, plus some frames."""
+    """Yield distinct log-mels with the given segment counts, most with surplus frames."""
     rng = np.random.default_rng(0)
     for number, count in enumerate(segments):
         frames = count * 129 + (17 * number) % 129
@@ -41,7 +41,7 @@ def random_mels(*segments: int, dtype=np.float16):
 
 
 def mean_over_segments(encoder, mel) -> np.ndarray:
-    """Compute the embedding of one track by its definition."""
+    """Compute the embedding of one track directly from its definition."""
     count = len(mel) // 129
     segments = mel[: count * 129].reshape(count, 129, 128).astype(np.float32)
     return encoder.predict_on_batch((segments - MEAN) / STD).mean(axis=0)
@@ -49,7 +49,7 @@ def mean_over_segments(encoder, mel) -> np.ndarray:
 
 @pytest.mark.backend
 @pytest.mark.parametrize("batch_size", [1, 7, 10, 256])
-def test_embedding_is_the_mean_over_segments_whatever_the_packing(
+def test_embedding_is_the_segment_mean_for_any_batch_size(
     batch_size, encoder, extract, monkeypatch
 ):
     monkeypatch.setattr(embeddings, "_BATCH_SIZE", batch_size)
@@ -64,14 +64,14 @@ def test_embedding_is_the_mean_over_segments_whatever_the_packing(
 
 
 @pytest.mark.parametrize("segments", [4, 8])
-def test_last_batch_may_be_full(segments, encoder, extract, monkeypatch):
+def test_extraction_handles_a_full_last_batch(segments, encoder, extract, monkeypatch):
     monkeypatch.setattr(embeddings, "_BATCH_SIZE", 4)
     (row,) = extract(random_mels(segments))
     expected = mean_over_segments(encoder, next(random_mels(segments)))
     np.testing.assert_allclose(row, expected, atol=1e-4)
 
 
-def test_errors_of_the_reader_and_short_tracks_are_raised(extract):
+def test_reader_errors_and_short_tracks_raise(extract):
     def failing_reader():
         yield from random_mels(300)
         raise OSError("the disk is gone")
@@ -82,7 +82,7 @@ def test_errors_of_the_reader_and_short_tracks_are_raised(extract):
         list(extract([np.zeros((129, 128), np.float16), np.zeros((128, 128), np.float16)]))
 
 
-def test_reader_thread_reads_a_few_batches_ahead_and_ends_with_the_caller(extract):
+def test_reader_thread_reads_a_few_batches_ahead_and_stops_with_its_caller(extract):
     reads = []
 
     def endless_mels():
@@ -100,7 +100,7 @@ def test_reader_thread_reads_a_few_batches_ahead_and_ends_with_the_caller(extrac
     assert 2 <= len(reads) <= embeddings._READ_AHEAD + 4
 
 
-def test_extract_embeddings_takes_log_mels_and_audio_files(encoder, small_corpus):
+def test_extract_embeddings_accepts_log_mels_and_audio_files(encoder, small_corpus):
     network = log_mel_model(encoder, MEAN, STD)
     audio = sorted(path for path in small_corpus[1].rglob("*") if path.is_file())[:2]
     mels = [log_mel_of_file(path) for path in audio]
@@ -116,10 +116,10 @@ def test_extract_embeddings_names_a_missing_file(encoder, tmp_path):
         embeddings.extract_embeddings(log_mel_model(encoder, MEAN, STD), [tmp_path / "absent.wav"])
 
 
-# ---------------------------------------------------------------- extractors of the script
+# ---------------------------------------------------------------- extractors
 
 
-def test_mfcc_features_are_mean_and_standard_deviation_of_20_coefficients():
+def test_mfcc_features_are_the_mean_and_standard_deviation_of_20_coefficients():
     mels = list(random_mels(1, 3))
     for mel, row in zip(mels, mfcc_features(mels), strict=True):
         coefficients = mfcc_frames(mel)
@@ -128,8 +128,8 @@ def test_mfcc_features_are_mean_and_standard_deviation_of_20_coefficients():
         np.testing.assert_allclose(row, expected, rtol=1e-5, atol=1e-4)
 
 
-def test_mfcc_features_depend_on_pitch_and_not_only_on_loudness():
-    """Doubling the amplitude changes the first coefficient only; another pitch changes all."""
+def test_mfcc_features_depend_on_pitch_as_well_as_loudness():
+    """Doubling the amplitude mainly changes the first coefficient; a new pitch changes others."""
     time = np.arange(22_050 * 2) / 22_050
     tone, louder, higher = (
         next(mfcc_features([log_mel(waveform.astype(np.float32))]))
@@ -161,7 +161,7 @@ def test_untrained_encoder_depends_on_the_seed_and_the_normalisation():
     assert np.abs(untrained_rows(3) - untrained_rows(3, (0.0, 1.0))).max() > 1e-2
 
 
-def test_extractor_of_a_baseline_and_of_a_weights_file(encoder, extract, tmp_path):
+def test_feature_extractor_handles_baselines_and_weights_files(encoder, extract, tmp_path):
     mfccs = make_extractor("mfcc")
     assert (mfccs.function, mfccs.origin["model"]) == (mfcc_features, "mfcc")
     path = tmp_path / "best.h5"
@@ -182,19 +182,19 @@ def test_extractor_of_a_baseline_and_of_a_weights_file(encoder, extract, tmp_pat
 
 @pytest.fixture(scope="module")
 def clips(music_data, golden) -> list[np.ndarray]:
-    """Log-mels of the ten clips, in the order of the golden features."""
+    """Return the log-mels of the ten clips, in the order of the golden features."""
     return [log_mel_of_file(music_data / "data/gtzan_clips" / t) for t in golden["track_id"]]
 
 
 @pytest.mark.backend
 @pytest.mark.parametrize("name", CHECKPOINTS)
-def test_golden_features_of_real_clips(name, clips, golden, music_data):
+def test_features_of_real_clips_match_golden_values(name, clips, golden, music_data):
     folder = "golden" if name.startswith("basic") else "data/released_weights"
     extract = make_extractor(music_data / folder / f"{name}.h5").function
     expected = golden[name]
     rows = np.stack(list(extract(clips)))
     assert np.abs(rows - expected).max() <= 1e-3 * np.abs(expected).max()
-    # The float16 of a cache may turn an embedding by less than one degree.
+    # Rounding the log-mels to float16, as caches do, rotates embeddings by less than one degree.
     rounded = np.stack(list(extract([mel.astype(np.float16) for mel in clips])))
     lengths = np.linalg.norm(rounded, axis=1) * np.linalg.norm(expected, axis=1)
     assert ((rounded * expected).sum(axis=1) / lengths).min() >= 0.9999

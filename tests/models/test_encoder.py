@@ -1,4 +1,4 @@
-"""The encoder against the paper's table of layers."""
+"""Test the encoder against the layer table in the paper."""
 
 import keras
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 
 from models.encoder import build_encoder, normalisation_layer
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own conversions
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # raised inside Keras
 
 
 def test_encoder_maps_a_segment_to_256_values(encoder):
@@ -15,7 +15,7 @@ def test_encoder_maps_a_segment_to_256_values(encoder):
     assert output.shape == (2, 256) and output.dtype == np.float32
 
 
-def test_layers_are_those_of_the_paper(encoder):
+def test_layers_match_the_paper(encoder):
     shapes = {layer.name: layer.output.shape[1:] for layer in encoder.layers}
     outputs = [(129, 128), (32, 128), (8, 128), (2, 128), (1, 256)]
     assert [shapes[f"conv{n}"] for n in range(1, 6)] == outputs
@@ -29,7 +29,7 @@ def test_layers_are_those_of_the_paper(encoder):
         assert (norm.momentum, norm.epsilon) == (0.99, 1e-3)
 
 
-def test_parameter_count_equals_the_count_by_hand(encoder):
+def test_parameter_count_matches_a_manual_count(encoder):
     convolutions = 3 * (4 * 128 * 128 + 128) + (2 * 128 * 128 + 128) + (1 * 128 * 256 + 256)
     gammas_and_betas = 2 * (4 * 128 + 256)
     assert encoder.count_params() == convolutions + 2 * gammas_and_betas == 265_984
@@ -38,7 +38,7 @@ def test_parameter_count_equals_the_count_by_hand(encoder):
 
 
 @pytest.mark.backend
-def test_kernels_start_he_uniform_with_an_l2_penalty():
+def test_kernels_are_he_uniform_with_an_l2_penalty():
     encoder = build_encoder()
     kernels = [encoder.get_layer(f"conv{n}").get_weights()[0] for n in range(1, 6)]
     for kernel in kernels:
@@ -64,7 +64,7 @@ def test_dropout_is_off_by_default():
 
 
 @pytest.mark.backend
-def test_mixed_precision_computes_in_bfloat16_with_weights_in_float32(encoder):
+def test_mixed_precision_computes_in_bfloat16_with_float32_weights(encoder):
     mixed = build_encoder(precision="mixed")
     names = [layer.name for layer in mixed.layers if layer.name not in ("segment", "feature")]
     assert {mixed.get_layer(name).compute_dtype for name in names} == {"bfloat16"}
@@ -81,7 +81,7 @@ def test_mixed_precision_computes_in_bfloat16_with_weights_in_float32(encoder):
 
 @pytest.mark.backend
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
-def test_normalisation_subtracts_mean_and_divides_by_std(dtype):
+def test_normalisation_subtracts_the_mean_and_divides_by_the_std(dtype):
     mels = np.random.default_rng(0).normal(0.3, 0.2, (3, 129, 128)).astype(dtype)
     expected = (mels.astype(np.float64) - 0.22620339) / 0.25794547
     output = keras.ops.convert_to_numpy(normalisation_layer(0.22620339, 0.25794547)(mels))

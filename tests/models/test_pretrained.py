@@ -1,4 +1,4 @@
-"""Weights files: golden values, the layouts of all Keras versions, damage and hostile content."""
+"""Test weights files: golden values, all Keras layouts, damaged files and malicious content."""
 
 import hashlib
 import tracemalloc
@@ -19,14 +19,14 @@ from models.siamese import build_siamese
 from tests.common.web import server
 from tests.models import layouts
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own get_weights
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # raised inside Keras
 RELEASED = ["siamese_1000_59", "siamese_5000"]
 RELEASED += [f"siamese_10000_{epoch}" for epoch in ("149", "399", "final")]
 
 
 @pytest.fixture(scope="module")
 def arrays(encoder) -> list[np.ndarray]:
-    """The encoder's weights in the order of a released file."""
+    """Return the encoder's weights in the order used by the released files."""
     return [array for layer in encoder.layers for array in layer.get_weights()]
 
 
@@ -37,7 +37,7 @@ def head() -> list[np.ndarray]:
 
 
 def assert_loads(path, arrays: list[np.ndarray], head=None) -> pretrained.Weights:
-    """Check that the file gives exactly these arrays."""
+    """Check that loading the file returns exactly these arrays."""
     weights = pretrained.load_weights(str(path))
     assert (weights.head is None) == (head is None)
     for ours, expected in ((weights.encoder_arrays, arrays), (weights.head or [], head or [])):
@@ -48,7 +48,7 @@ def assert_loads(path, arrays: list[np.ndarray], head=None) -> pretrained.Weight
 
 
 def assert_refused(path, *words: str) -> None:
-    """Check that the file is refused with one line that names it and contains these words."""
+    """Check that loading raises a one-line error that names the file and contains `words`."""
     with pytest.raises(InputError) as caught:
         pretrained.load_weights(str(path))
     message = str(caught.value)
@@ -63,7 +63,7 @@ def assert_refused(path, *words: str) -> None:
 
 @pytest.mark.backend
 @pytest.mark.parametrize("name", [*RELEASED, "basic_500_random"])
-def test_golden_features(name, music_data, golden, golden_mels):
+def test_released_embeddings_match_golden_values(name, music_data, golden, golden_mels):
     folder = "golden" if name.startswith("basic") else "data/released_weights"
     path = str(music_data / folder / f"{name}.h5")
     weights = pretrained.load_weights(path)
@@ -76,7 +76,7 @@ def test_golden_features(name, music_data, golden, golden_mels):
 
 
 @pytest.mark.backend
-def test_golden_softmax(music_data, golden, golden_mels):
+def test_softmax_outputs_match_golden_values(music_data, golden, golden_mels):
     weights = pretrained.load_weights(str(music_data / "golden/basic_500_random.h5"))
     model = pretrained.classifier_from(weights)
     rows = [list(golden["track_id"]).index(track) for track in golden_mels]
@@ -85,7 +85,7 @@ def test_golden_softmax(music_data, golden, golden_mels):
     np.testing.assert_allclose(outputs, golden["basic_500_random_softmax"][rows], atol=1e-5)
 
 
-def test_registry_describes_the_released_files(music_data):
+def test_registry_matches_the_released_files(music_data):
     registry = released_weights.released_models()
     assert set(RELEASED) < set(registry)
     for name in RELEASED:
@@ -101,7 +101,7 @@ def test_registry_describes_the_released_files(music_data):
 
 @pytest.mark.parametrize("first, parts", [(1, 1), (25, 2), (98, 11), (9, 1)])
 @pytest.mark.parametrize("root", ["model_weights", None])
-def test_keras2_layouts(first, parts, root, arrays, head, tmp_path):
+def test_keras2_layouts_are_read(first, parts, root, arrays, head, tmp_path):
     for number, dense in enumerate((None, head)):
         path = tmp_path / f"{number}.h5"
         layouts.write_keras2(
@@ -111,20 +111,20 @@ def test_keras2_layouts(first, parts, root, arrays, head, tmp_path):
 
 
 @pytest.mark.parametrize("first", [1, 9])
-def test_keras2_model_inside_a_model(first, arrays, tmp_path):
+def test_nested_keras2_model_is_read(first, arrays, tmp_path):
     layouts.write_nested_keras2(tmp_path / "a.h5", layouts.make_layers(arrays, first))
     assert_loads(tmp_path / "a.h5", arrays)
 
 
 @pytest.mark.parametrize("first", [1, 8, 97])
-def test_keras3_layout_with_layer_numbers_beyond_nine(first, arrays, head, tmp_path):
+def test_keras3_layout_with_multi_digit_layer_numbers_is_read(first, arrays, head, tmp_path):
     layouts.write_keras3(tmp_path / "a.weights.h5", layouts.make_layers(arrays, first, head))
     assert_loads(tmp_path / "a.weights.h5", arrays, head)
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".weights.h5", ".h5"])
-def test_files_of_the_installed_keras(suffix, encoder, arrays, head, tmp_path):
-    own_encoder = build_encoder(dropout=0.5)  # dropout has a state, which is no weight
+def test_files_written_by_the_installed_keras_are_read(suffix, encoder, arrays, head, tmp_path):
+    own_encoder = build_encoder(dropout=0.5)  # the dropout state must not count as a weight
     own_encoder.set_weights(encoder.get_weights())
     basic = build_basic(own_encoder, 9, "softmax", mean=0.2, std=0.3)
     basic.get_layer("classes").set_weights(head)
@@ -136,9 +136,9 @@ def test_files_of_the_installed_keras(suffix, encoder, arrays, head, tmp_path):
         assert_loads(path, arrays, dense)
 
 
-def test_flat_user_model_with_automatic_names(arrays, tmp_path):
+def test_flat_user_model_with_automatic_layer_names_is_read(arrays, tmp_path):
     keras.utils.clear_session()
-    for _ in range(8):  # so that names count beyond nine
+    for _ in range(8):  # enough layers for automatic names to reach two digits
         keras.layers.Conv1D(1, 1), keras.layers.BatchNormalization()
     model = keras.Sequential([keras.Input((129, 128))])
     for filters, kernel, pool in ((128, 4, 4), (128, 4, 4), (128, 4, 4), (128, 2, 2), (256, 1, 1)):
@@ -157,7 +157,7 @@ def test_flat_user_model_with_automatic_names(arrays, tmp_path):
         assert any("_10" in name for name in file["model_weights"])
 
 
-def test_arrays_of_another_float_type(arrays, tmp_path):
+def test_arrays_are_converted_from_other_float_types(arrays, tmp_path):
     big_endian = [array.astype(">f8") for array in arrays]
     layouts.write_keras2(tmp_path / "a.h5", layouts.make_layers(big_endian))
     assert_loads(tmp_path / "a.h5", arrays)
@@ -198,10 +198,10 @@ def test_saved_siamese_model_has_no_classes(encoder, arrays, tmp_path):
         pretrained.classifier_from(weights)
 
 
-# ---------------------------------------------------------------- damaged and foreign files
+# ---------------------------------------------------------------- damaged and unsuitable files
 
 
-def test_unknown_names_and_missing_files_are_refused(tmp_path):
+def test_unknown_names_and_missing_files_are_rejected(tmp_path):
     with pytest.raises(InputError, match=r"siamese_50: .*siamese_5000, .*basic_5000"):
         pretrained.load_weights("siamese_50")
     assert_refused(tmp_path / "absent.h5", "no such")
@@ -211,14 +211,14 @@ def test_unknown_names_and_missing_files_are_refused(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
 @pytest.mark.parametrize("content", [b"", b"not weights", b"PK\x05\x06" + bytes(18), bytes(5000)])
-def test_other_content_is_refused(content, suffix, tmp_path):
+def test_files_in_other_formats_are_rejected(content, suffix, tmp_path):
     path = tmp_path / f"a{suffix}"
     path.write_bytes(content)
     assert_refused(path)
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
-def test_truncated_files_are_refused(suffix, arrays, encoder, tmp_path):
+def test_truncated_files_are_rejected(suffix, arrays, encoder, tmp_path):
     path = tmp_path / f"a{suffix}"
     if suffix == ".h5":
         layouts.write_keras2(path, layouts.make_layers(arrays))
@@ -239,7 +239,7 @@ def write_archive(folder, arrays, method=zipfile.ZIP_STORED):
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_archive_with_a_flipped_byte_is_refused(method, arrays, tmp_path):
+def test_archive_with_a_corrupted_byte_is_rejected(method, arrays, tmp_path):
     path = write_archive(tmp_path, arrays, method)
     assert_loads(path, arrays)
     content = bytearray(path.read_bytes())
@@ -248,7 +248,7 @@ def test_archive_with_a_flipped_byte_is_refused(method, arrays, tmp_path):
     assert_refused(path, "damaged")
 
 
-def test_zip_signature_among_the_weights_makes_no_archive(arrays, tmp_path):
+def test_hdf5_file_with_a_trailing_zip_signature_is_read_as_hdf5(arrays, tmp_path):
     path = tmp_path / "a.h5"
     layouts.write_keras2(path, layouts.make_layers(arrays))
     with path.open("ab") as file:
@@ -262,22 +262,22 @@ def replace(arrays, number, array):
 
 
 @pytest.mark.parametrize("write", [layouts.write_keras2, layouts.write_keras3])
-def test_other_networks_are_refused(write, arrays, head, tmp_path):
+def test_files_containing_a_different_network_are_rejected(write, arrays, head, tmp_path):
     path, layers = tmp_path / "a.h5", layouts.make_layers(arrays, 1, head)
     kernel = arrays[0]
     integers = [array.astype(np.int32) for array in head]
     for wrong in (
-        layouts.make_layers(replace(arrays, 0, kernel[:3])),  # another kernel size
-        layouts.make_layers(replace(arrays, 0, kernel[:, :96])),  # other bands
-        layouts.make_layers(replace(arrays, 1, arrays[1][:64])),  # a bias of another size
-        layouts.make_layers(replace(arrays, 2, arrays[2][:64])),  # a gamma of another size
+        layouts.make_layers(replace(arrays, 0, kernel[:3])),  # wrong kernel size
+        layouts.make_layers(replace(arrays, 0, kernel[:, :96])),  # wrong number of bands
+        layouts.make_layers(replace(arrays, 1, arrays[1][:64])),  # wrong bias size
+        layouts.make_layers(replace(arrays, 2, arrays[2][:64])),  # wrong gamma size
         layouts.make_layers(replace(arrays, 0, kernel[..., None])),  # a 2-D convolution
-        layouts.make_layers(arrays, 1, [head[0][:128], head[1]]),  # classes of other embeddings
+        layouts.make_layers(arrays, 1, [head[0][:128], head[1]]),  # wrong embedding size
         layouts.make_layers(arrays, 1, [head[0], head[1][:5]]),
-        layers[:-3],  # a block missing
-        layers[:-2] + layers[-1:],  # a normalisation missing
-        [("conv1d", "conv1d_0", arrays[:2]), *layers],  # an additional convolution
-        [*layers, ("dense", "dense_2", head)],  # an additional dense layer
+        layers[:-3],  # missing block
+        layers[:-2] + layers[-1:],  # missing normalisation layer
+        [("conv1d", "conv1d_0", arrays[:2]), *layers],  # extra convolution
+        [*layers, ("dense", "dense_2", head)],  # extra dense layer
         [*layers[:-1], ("dense", "dense_1", integers)],
     ):
         write(path, wrong)
@@ -285,26 +285,26 @@ def test_other_networks_are_refused(write, arrays, head, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["something", "layers/conv1d/vars/0", "model_weights"])
-def test_files_without_layers_are_refused(name, tmp_path):
+def test_files_without_layers_are_rejected(name, tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file[name] = np.zeros(3)
     assert_refused(tmp_path / "a.h5")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
-def test_weights_with_nan_or_infinity_are_refused(value, arrays, tmp_path):
+def test_weights_with_nan_or_infinity_are_rejected(value, arrays, tmp_path):
     wrong = arrays[0].astype(np.float64)
     wrong[0, 0, 0] = value
     layouts.write_keras2(tmp_path / "a.h5", layouts.make_layers(replace(arrays, 0, wrong)))
     assert_refused(tmp_path / "a.h5", "NaN or infinity")
 
 
-def test_negative_variance_is_refused(arrays, tmp_path):
+def test_negative_variance_is_rejected(arrays, tmp_path):
     layouts.write_keras2(tmp_path / "a.h5", layouts.make_layers(replace(arrays, 5, -arrays[5])))
     assert_refused(tmp_path / "a.h5", "negative variance")
 
 
-def test_missing_or_damaged_attributes_are_refused(arrays, tmp_path):
+def test_missing_or_damaged_keras_attributes_are_rejected(arrays, tmp_path):
     path = tmp_path / "a.h5"
     for damage in (
         lambda group: group.attrs.__delitem__("layer_names"),
@@ -335,7 +335,7 @@ def test_missing_or_damaged_attributes_are_refused(arrays, tmp_path):
         ("made_from", '{"inputs": {"artists": "many"}}'),
     ],
 )
-def test_damaged_own_attributes_are_refused(name, value, encoder, tmp_path):
+def test_missing_or_damaged_run_attributes_are_rejected(name, value, encoder, tmp_path):
     path = tmp_path / "best.h5"
     model = build_siamese(encoder, 1, mean=0.1, std=0.4)
     pretrained.save_weights(path, model, mean=0.1, std=0.4, made_from={"inputs": {}})
@@ -348,10 +348,10 @@ def test_damaged_own_attributes_are_refused(name, value, encoder, tmp_path):
         assert_refused(path)
 
 
-# ---------------------------------------------------------------- hostile files
+# ---------------------------------------------------------------- malicious files
 
 
-def test_code_in_a_file_never_runs(encoder, arrays, tmp_path):
+def test_code_in_a_file_is_never_executed(encoder, arrays, tmp_path):
     trap = tmp_path / "ran"
     code = f"(lambda x: (open({str(trap)!r}, 'w').close(), x)[1])"
     model = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(eval(code))])
@@ -360,7 +360,7 @@ def test_code_in_a_file_never_runs(encoder, arrays, tmp_path):
         config = archive.read("config.json")
     trap.unlink()
     keras.saving.load_model(tmp_path / "trap.keras", safe_mode=False)
-    trap.unlink()  # Keras itself ran the code
+    trap.unlink()  # confirms that Keras itself executed the code
     assert_refused(tmp_path / "trap.keras")
 
     layouts.write_keras2(tmp_path / "a.h5", layouts.make_layers(arrays))
@@ -399,7 +399,7 @@ def test_links_are_not_followed(kind, write, name, arrays, tmp_path):
 
 
 @pytest.mark.parametrize("storage", ["external", "virtual"])
-def test_external_and_virtual_storage_are_not_read(storage, arrays, tmp_path):
+def test_external_and_virtual_storage_are_rejected(storage, arrays, tmp_path):
     path, secret = tmp_path / "a.h5", tmp_path / "secret"
     secret.write_bytes(bytes(512))
     layouts.write_keras2(path, layouts.make_layers(arrays))
@@ -416,8 +416,8 @@ def test_external_and_virtual_storage_are_not_read(storage, arrays, tmp_path):
 
 
 @pytest.mark.parametrize("count, size", [(1, 1 << 40), (100, 1 << 25)])
-def test_implausible_declared_sizes_are_refused(count, size, tmp_path):
-    """Datasets that declare much and store nothing, one alone or all together."""
+def test_implausible_declared_sizes_are_rejected(count, size, tmp_path):
+    """Test datasets that declare too much data, alone or in total, but store none."""
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as file:
         for number in range(count):
@@ -426,21 +426,21 @@ def test_implausible_declared_sizes_are_refused(count, size, tmp_path):
     assert_refused(path, "declares")
 
 
-def test_text_instead_of_floats_is_refused_unread(tmp_path):
-    """Many references to one long text would be small in the file and large in memory."""
+def test_text_instead_of_floats_is_rejected_without_reading_it(tmp_path):
+    """Reading must not start: many references to one long text would exhaust memory."""
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("layers/a/vars/0", (1 << 20,), h5py.string_dtype(), chunks=(1 << 16,))
     assert_refused(tmp_path / "a.h5", "floats")
 
 
 def write_zeros(path, size, method, declared_size=None) -> None:
-    """Write an archive of zeros; `declared_size` is written into its directory instead."""
+    """Write an archive of `size` zeros whose directory declares `declared_size`, if given."""
     with zipfile.ZipFile(path, "w", method) as archive:
         archive.writestr("model.weights.h5", bytes(size))
         archive.infolist()[0].file_size = declared_size or size
 
 
-def test_zip_bombs_are_refused(tmp_path, monkeypatch):
+def test_zip_bombs_are_rejected(tmp_path, monkeypatch):
     path = tmp_path / "a.keras"
     for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
         write_zeros(path, 1 << 20, method)
@@ -456,7 +456,7 @@ def test_zip_bombs_are_refused(tmp_path, monkeypatch):
     assert_refused(path, "larger")
 
 
-def test_other_members_of_an_archive_are_ignored(arrays, tmp_path):
+def test_unrelated_archive_members_are_ignored(arrays, tmp_path):
     folder = tmp_path / "below"
     folder.mkdir()
     path = write_archive(folder, arrays)
@@ -477,7 +477,7 @@ def test_other_members_of_an_archive_are_ignored(arrays, tmp_path):
 
 @pytest.fixture
 def released_file(arrays, tmp_path, monkeypatch):
-    """The file of `tiny`, the only model of the registry."""
+    """Return the weights file of `tiny`, the only model in a temporary registry."""
     path = tmp_path / "published.h5"
     layouts.write_keras2(path, layouts.make_layers(arrays))
     row = {
@@ -508,11 +508,11 @@ def test_released_model_is_read_from_a_mirror(released_file, arrays, tmp_path):
         pretrained.load_weights("tiny", tmp_path / "elsewhere")
 
 
-def test_released_file_is_recognised_by_its_content(released_file):
+def test_released_file_is_identified_by_its_content(released_file):
     assert pretrained.load_weights(str(released_file)).name == "tiny"
 
 
-def test_released_model_is_downloaded_from_its_commit(released_file, arrays, monkeypatch):
+def test_released_model_is_downloaded_from_its_recorded_commit(released_file, arrays, monkeypatch):
     for variable in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(variable, "127.0.0.1")
     with server(released_file.read_bytes()) as (address, requested):

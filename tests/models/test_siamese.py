@@ -1,4 +1,4 @@
-"""The siamese model: its cosines, its loss and its metric."""
+"""Test the cosines, loss and metric of the siamese model."""
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ from models.siamese import HingeLoss, build_siamese, within_margin
 
 pytestmark = [
     pytest.mark.backend,
-    pytest.mark.filterwarnings("ignore:__array__ impl"),  # in Keras' own conversions
+    pytest.mark.filterwarnings("ignore:__array__ impl"),  # raised inside Keras
 ]
 FIXED = settings(derandomize=True, deadline=None, max_examples=50)
 MEAN, STD = 0.2, 0.25
@@ -22,7 +22,7 @@ COSINES = st.tuples(st.integers(1, 7), st.integers(2, 6)).flatmap(
 
 
 @pytest.mark.parametrize("negatives", [1, 4])
-def test_one_pass_equals_towers_with_shared_weights(negatives, encoder):
+def test_single_pass_matches_towers_with_shared_weights(negatives, encoder):
     roles = 2 + negatives
     segments = np.random.default_rng(0).random((3, roles, 129, 128), np.float32)
     towers = [
@@ -38,7 +38,7 @@ def test_one_pass_equals_towers_with_shared_weights(negatives, encoder):
 
 
 def hinge(cosines, margin):
-    """Compute equation 2 for each anchor and negative."""
+    """Compute equation 2 directly, for each anchor."""
     return [
         sum(max(0.0, margin - float(positive) + float(negative)) for negative in negatives)
         for positive, *negatives in cosines
@@ -59,7 +59,7 @@ def test_hinge_loss_is_restored_from_its_config():
 
 @FIXED
 @given(COSINES, st.sampled_from([0.1, 0.4, 1.0]))
-def test_within_margin_is_the_fraction_of_negatives_with_a_loss(cosines, margin):
+def test_within_margin_is_the_fraction_of_negatives_with_non_zero_loss(cosines, margin):
     inside = cosines[:, 1:] > cosines[:, :1] - np.float32(margin)
     fraction = np.asarray(within_margin(margin)(np.zeros(len(cosines)), cosines))
     np.testing.assert_allclose(fraction, inside.mean(axis=1), rtol=1e-6)
@@ -75,7 +75,7 @@ def test_zero_embeddings_have_cosine_zero_and_finite_gradients():
     np.testing.assert_array_equal(model.predict_on_batch(segments), 0)
     model.compile(keras.optimizers.SGD(0.1), loss=HingeLoss(0.4))
     before = [array.copy() for array in encoder.get_weights()]
-    # Every negative costs the margin: 2 anchors x 4 negatives x 0.4, plus the L2 penalty.
+    # Each negative contributes the margin to the loss: 2 anchors x 4 negatives x 0.4, plus L2.
     penalty = sum(keras.ops.convert_to_numpy(loss) for loss in encoder.losses)
     loss = model.train_on_batch(segments, np.zeros(2, np.float32))
     assert float(loss) == pytest.approx(2 * 4 * 0.4 + penalty, rel=1e-5)
@@ -83,7 +83,7 @@ def test_zero_embeddings_have_cosine_zero_and_finite_gradients():
     assert any((a != b).any() for a, b in zip(before, encoder.get_weights(), strict=True))
 
 
-def test_one_silent_track_does_not_spoil_the_weights():
+def test_weights_stay_finite_with_a_silent_track():
     model = build_siamese(build_encoder(), 4, mean=MEAN, std=STD)
     segments = np.random.default_rng(0).random((2, 6, 129, 128), np.float32)
     segments[0, 1] = 0
