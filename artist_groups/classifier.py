@@ -1,4 +1,4 @@
-"""Training of the genre classifier of agf2018, the MLP on the features of several networks."""
+"""Training of agf2018's genre classifier, an MLP on the features of several networks."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -13,10 +13,10 @@ _TRACKS = 256  # tracks per prediction
 
 
 class Segments(NamedTuple):
-    """One network's features of the consecutive one-second segments of tracks.
+    """One network's features for the consecutive one-second segments of all tracks.
 
     rows : (segments, 256) float32
-    start : (tracks + 1,) int64; track i has rows[start[i] : start[i + 1]]
+    start : (tracks + 1,) int64; the rows of track i are rows[start[i] : start[i + 1]]
     """
 
     rows: np.ndarray
@@ -34,25 +34,25 @@ def train_mlp(
     seed: int,
     name: str,
 ) -> tuple[keras.Model, float]:
-    """Train the classifier with Adam on one random segment of each track per epoch.
+    """Train the classifier with Adam on one random segment per track and epoch.
 
     Parameters
     ----------
     parts
-        Features by each network, of the same tracks.
+        Features from each network, all for the same tracks.
     tracks
         (n,) int64, positions of the training tracks.
     targets
-        (n, classes) float32, their one-hot genres.
+        (n, classes) float32, one-hot genres of the training tracks.
     name
-        Label of the progress bar.
+        Label for the progress bar.
 
     Returns
     -------
     mlp
-        The classifier.
+        The trained classifier.
     loss
-        Mean loss of the last epoch.
+        Mean loss in the last epoch.
     """
     keras.utils.set_random_seed(seed)
     mlp = build_mlp(len(parts) * FEATURE, targets.shape[1])
@@ -73,10 +73,10 @@ def draw_segments(
     batch_size: int,
     seed: int,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield features (batch, 256 * networks) and targets (batch, classes) of all epochs.
+    """Yield features (batch, 256 * networks) and targets (batch, classes) for all epochs.
 
-    The paper crops one second anywhere in the track. Here it is one of the consecutive segments,
-    whose features are computed once for all epochs and runs.
+    The paper crops one second at an arbitrary position. Here, one of the track's consecutive
+    segments is drawn instead, so that features are computed only once for all epochs and runs.
     """
     rng = np.random.default_rng([seed, len(parts)])
     start = parts[0].start
@@ -90,7 +90,7 @@ def draw_segments(
 
 
 def predict_tracks(parts: Sequence[Segments], mlp: keras.Model) -> tuple[np.ndarray, np.ndarray]:
-    """Average features (tracks, 256 * networks) and probabilities (tracks, classes) by track."""
+    """Average features (tracks, 256 * networks) and probabilities (tracks, classes) per track."""
     start = parts[0].start
     features: list[np.ndarray] = []
     probabilities: list[np.ndarray] = []

@@ -1,4 +1,4 @@
-"""Input level of the networks of agf2018: decibels, standardised in each mel band."""
+"""Input scaling for the agf2018 networks: decibels, standardised in each mel band."""
 
 import numpy as np
 
@@ -10,12 +10,12 @@ from data_prep.mel_cache import MelCache
 
 
 def to_decibels(log_mel: np.ndarray, gain: float) -> np.ndarray:
-    """Convert log-mels, log10(1 + gain * mel), to decibels of the magnitude, at least -100 dB."""
+    """Convert log-mels, log10(1 + gain * mel), to magnitudes in decibels, at least -100 dB."""
     return 20 * np.log10(np.maximum(mel_magnitudes(log_mel.astype(np.float64), gain), SILENCE))
 
 
 def band_statistics(cache: MelCache, track_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Compute the mean and standard deviation of each band over all frames of some tracks.
+    """Compute the mean and standard deviation of each band over all frames of the given tracks.
 
     Returns
     -------
@@ -25,13 +25,14 @@ def band_statistics(cache: MelCache, track_ids: np.ndarray) -> tuple[np.ndarray,
     Raises
     ------
     InputError
-        A track is missing from the cache or contains NaN or infinity, or no track has a frame.
+        If a track is missing from the cache or contains NaN or infinity, or if no track has any
+        frames.
     """
     length = cache.length[cache.rows(track_ids)]
     if not length.any():
         raise InputError(f"{cache.path}: none of these tracks has a frame; make the cache again")
     levels = _levels_of_float16(cache.front_end.gain)
-    # Sums are taken relative to one frame, so that rounding does not make a constant band vary.
+    # Sum levels relative to one frame, so that rounding gives a constant band no variance.
     origin = levels[cache[track_ids[np.argmax(length > 0)]][0].view(np.uint16)]
 
     def sum_track(track: str) -> tuple[np.ndarray, np.ndarray]:
@@ -54,7 +55,10 @@ def band_statistics(cache: MelCache, track_ids: np.ndarray) -> tuple[np.ndarray,
 
 
 def _levels_of_float16(gain: float) -> np.ndarray:
-    """(65536,) float64: the decibels of every float16, by its bits; faster than computing them."""
+    """Return a table (65536,) float64 of decibels, indexed by the bits of a float16 log-mel.
+
+    Table look-up is faster than computing the decibels of every value.
+    """
     values = np.arange(2**16, dtype=np.uint16).view(np.float16)
     levels = np.full(len(values), np.nan)
     finite = np.isfinite(values)

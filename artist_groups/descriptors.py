@@ -1,8 +1,8 @@
-"""Track descriptors by Essentia, the vectors of the word `e` of agf2018.
+"""Essentia track descriptors, the vectors behind agf2018's descriptor vocabulary (`e`).
 
-A *descriptor* is one number that Essentia's MusicExtractor computes from a whole track: a
-statistic over frames, an element of a covariance matrix, a bin of a histogram. This is the
-only module that needs Essentia (`pip install -r requirements-essentia.txt`).
+A *descriptor* is one number that Essentia's MusicExtractor computes for a whole track, such as a
+statistic over frames, an element of a covariance matrix or a histogram bin. This is the only
+module that needs Essentia (`pip install -r requirements-essentia.txt`).
 """
 
 import contextlib
@@ -30,43 +30,44 @@ from data_prep.audio import AudioError
 from data_prep.audio_folder import digest_files
 
 _FORMAT = "descriptors-1"
-_CHUNK = 200  # tracks per file, so that an interruption costs a few minutes
-_PATIENCE = 1800.0  # seconds; a track of two hours takes almost ten minutes
-_BLOCK = 1 << 20  # samples of all channels that are copied at a time
+_CHUNK = 200  # tracks per file, so that an interruption loses only a few minutes of work
+_PATIENCE = 1800.0  # timeout per track in seconds; a two-hour track takes almost ten minutes
+_BLOCK = 1 << 20  # samples copied at a time, counted over all channels
 _PER_BEAT = "rhythm.beats_position"  # the only vector whose length depends on the track
 
 # ---------------------------------------------------------------- one track
 
 
 def describe(path: str | Path) -> dict[str, float]:
-    """Compute the descriptors of one track by Essentia's MusicExtractor, in its default profile.
+    """Compute the descriptors of one track with Essentia's MusicExtractor and its default profile.
 
-    Strings (keys and scales), `metadata.*`, which describes the file, and
-    `rhythm.beats_position`, whose length varies, are left out. Essentia 2.1-beta6-dev has
-    4,364 other numbers; with the ten numbers of `metadata.*` these are the paper's 4,374.
+    Strings (keys and scales), `metadata.*` (which describes the file) and `rhythm.beats_position`
+    (whose length varies) are omitted. Essentia 2.1-beta6-dev computes 4,364 other numbers; together
+    with the ten numbers in `metadata.*`, they make up the paper's 4,374.
 
     Parameters
     ----------
     path
-        Any file that `audio.load_audio` accepts. Essentia gets it at its own sample rate and in
-        stereo, because the EBU R 128 loudness uses both channels; the rest uses their mean.
+        Any file that `audio.load_audio` accepts. Essentia receives the file at its original sample
+        rate and in stereo, because EBU R 128 loudness uses both channels. All other descriptors use
+        the mean of the channels.
 
     Returns
     -------
-    {name: value}, sorted by name. Elements of vectors and matrices have their indices appended
-    in three digits: `lowlevel.mfcc.cov.000.012`.
+    {name: value}, sorted by name. Three-digit indices are appended to the names of vector and
+    matrix elements, as in `lowlevel.mfcc.cov.000.012`.
 
     Raises
     ------
     AudioError
-        `audio.load_audio` or Essentia rejects the file; Essentia rejects mostly silent tracks.
+        If `audio.load_audio` or Essentia rejects the file. Essentia rejects mostly silent tracks.
     InputError
-        Essentia is not installed.
+        If Essentia is not installed.
     OSError
-        The disk of temporary files is full.
+        If the disk for temporary files is full.
     """
     essentia = _import_essentia()
-    audio.load_audio(path)  # rejects the same files, with the same reasons, as the mel cache
+    audio.load_audio(path)  # rejects the files that the mel cache rejects, with the same messages
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, "copy.wav")
         _write_wav(copy, path)
@@ -79,7 +80,7 @@ def describe(path: str | Path) -> dict[str, float]:
 
 
 def _import_essentia() -> ModuleType:
-    """Import Essentia's algorithms, without their log."""
+    """Import Essentia's algorithms with logging disabled."""
     try:
         import essentia
 
@@ -95,15 +96,16 @@ def _import_essentia() -> ModuleType:
 
 
 def _write_wav(copy: Path, path: str | Path) -> None:
-    """Copy a track as WAV, in stereo or else averaged to mono.
+    """Copy a track to a WAV file; average more than two channels to mono.
 
-    Essentia rejects AU files and some tags, and its ffmpeg opens other files than a name says.
+    Essentia cannot read AU files or files with certain tags, and its ffmpeg interprets some file
+    names as references to different files.
     """
     try:
         info = soundfile.info(path)
         rate, channels = info.samplerate, info.channels
         blocks = soundfile.blocks(path, max(_BLOCK // channels, 1), dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError:  # a format that `audio.load_audio` decodes by ffmpeg
+    except soundfile.LibsndfileError:  # a format that `audio.load_audio` decodes with ffmpeg
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             samples, rate = librosa.load(Path(path).resolve(), sr=None, mono=False)
@@ -114,7 +116,7 @@ def _write_wav(copy: Path, path: str | Path) -> None:
         with soundfile.SoundFile(copy, "w", int(rate), channels if keep else 1, "FLOAT") as file:
             for block in blocks:
                 file.write(block if keep else block.mean(axis=1))
-    except soundfile.LibsndfileError as error:  # reading worked in `audio.load_audio`
+    except soundfile.LibsndfileError as error:  # a write error: `load_audio` could read the file
         raise OSError(errno.ENOSPC, "no room for a copy", str(copy)) from error
 
 
@@ -133,29 +135,29 @@ def _numbers(pool) -> Iterator[tuple[str, float]]:
 def describe_tracks(
     track_ids: Sequence[str], paths: Sequence[str | Path], folder: str | Path, *, workers: int
 ) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Compute the descriptors of many tracks in processes; resume an interrupted call.
+    """Compute the descriptors of many tracks in parallel processes; resume an interrupted call.
 
-    `folder` keeps the finished tracks in files of 200, which record their tracks and audio files
-    (by path, size and time). A track that fails, crashes its process or takes half an hour is
-    reported as failed, and stays so until its file is deleted.
+    Finished tracks are stored in `folder`, 200 per chunk file. Each chunk records its track IDs and
+    audio files (by path, size and modification time). A track that fails, crashes its process or
+    takes half an hour is reported as failed; it is not retried until its chunk is deleted.
 
     Returns
     -------
     descriptors
-        (tracks, d) float32 of the tracks that did not fail, by track id and sorted names. NaN
-        where a track has no such descriptor.
+        (tracks, d) float32 for the tracks that did not fail, indexed by track ID, with sorted
+        descriptor names as columns. A descriptor that a track lacks is NaN.
     failed
-        {track_id: reason} of the others.
+        {track_id: reason} for the tracks that failed.
 
     Raises
     ------
     InputError
-        Essentia is not installed; a file in `folder` is damaged, or was made from other tracks
-        or by another version of Essentia; or another process works in `folder`.
+        If Essentia is not installed; if a chunk in `folder` is damaged, or was made from different
+        tracks or by a different version of Essentia; or if another process is using `folder`.
     OSError
-        A disk is full.
+        If a disk is full.
     """
-    _import_essentia()  # fails now instead of once per track
+    _import_essentia()  # fail at once rather than once per track
     rows, folder = list(zip(track_ids, map(str, paths), strict=True)), Path(folder)
     with exclusive_folder(folder):
         chunks = {
@@ -181,7 +183,7 @@ def describe_tracks(
 
 
 def _collect(outcomes: list[tuple[str, Outcome]]) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Separate the descriptors of some tracks from the reasons why the others failed."""
+    """Collect the descriptors of successful tracks, and the reasons why the others failed."""
     found, failed = {}, {}
     for track, outcome in outcomes:
         if isinstance(outcome.error, OSError):
@@ -195,7 +197,7 @@ def _collect(outcomes: list[tuple[str, Outcome]]) -> tuple[pd.DataFrame, dict[st
 
 
 def _concatenate(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """All rows over the sorted union of the columns."""
+    """Concatenate the rows of all tables over the sorted union of their columns."""
     columns = sorted(set().union(*(table.columns for table in tables)))
     return pd.concat([table.reindex(columns=columns) for table in tables]).astype(np.float32)
 
@@ -222,7 +224,10 @@ def _write_chunk(
 
 
 def _read_chunk(path: Path, rows: list[tuple[str, str]]) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Read a file of finished tracks. One of other tracks is refused: it may have cost hours."""
+    """Read a chunk of finished tracks; raise `InputError` if it was made from different inputs.
+
+    Such a chunk is not overwritten, because computing it may have taken hours.
+    """
     with hdf5.open_file(path) as file:
         inputs = hdf5.read_json_attribute(file, "made_from").get("inputs") or {}
         provenance.require_same(path, inputs, _chunk_inputs(rows))
@@ -244,9 +249,9 @@ def _read_chunk(path: Path, rows: list[tuple[str, str]]) -> tuple[pd.DataFrame, 
 def normalise_descriptors(values: ArrayLike, seed: int = 0) -> np.ndarray:
     """Map the quantiles of each descriptor to those of a normal distribution, as in agf2018.
 
-    Descriptors that are constant, or missing or not finite in some track, are dropped.
-    scikit-learn's QuantileTransformer learns 1,000 quantiles (one per track if there are fewer
-    tracks), from 10,000 random tracks if there are more.
+    Descriptors that are constant, or that are missing or not finite for any track, are dropped.
+    scikit-learn's QuantileTransformer estimates 1,000 quantiles (or one per track if there are
+    fewer tracks) from at most 10,000 randomly chosen tracks.
 
     Parameters
     ----------
@@ -255,12 +260,12 @@ def normalise_descriptors(values: ArrayLike, seed: int = 0) -> np.ndarray:
 
     Returns
     -------
-    (tracks, remaining descriptors) float32, from -5.2 to 5.2.
+    (tracks, remaining descriptors) float32, between -5.2 and 5.2.
 
     Raises
     ------
     InputError
-        There are fewer than two tracks, or no descriptor remains.
+        If there are fewer than two tracks, or no descriptor remains.
     """
     values = np.ascontiguousarray(values, np.float32)
     if len(values) < 2:
@@ -276,6 +281,6 @@ def normalise_descriptors(values: ArrayLike, seed: int = 0) -> np.ndarray:
         n_quantiles=min(1000, len(values)),
         output_distribution="normal",
         random_state=seed,
-        copy=False,  # indexing below makes the copy
+        copy=False,  # the indexing below already makes a copy
     )
     return transformer.fit_transform(values[:, remaining])

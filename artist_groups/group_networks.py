@@ -1,11 +1,11 @@
-"""The networks of agf2018 (Kim et al. 2018): a 2-D CNN for each task, and an MLP on top of several.
+"""The networks of agf2018 (Kim et al. 2018): one 2-D CNN per task, and an MLP on their features.
 
-A task is the genre (16 classes) or the artist groups of one word (40 groups). The input is one
-second of a spectrogram in standardised decibels.
+A task is to predict the genre (16 classes) or the artist groups learned from one vocabulary (40
+groups). The input is one second of a spectrogram in standardised decibels.
 
-- STN, single-task network: one CNN per task, which share nothing.
-- MTN, multi-task network: one CNN per task, which share their first block.
-- wSTN, wide single-task network: one CNN for the genre with as many weights as a set of CNNs.
+- STN, single-task network: one CNN per task, with no shared layers.
+- MTN, multi-task network: one CNN per task, with a shared first block.
+- wSTN, wide single-task network: one genre CNN with as many weights as a set of CNNs.
 - MLP: the genre classifier on the concatenated features of a set of CNNs.
 """
 
@@ -22,10 +22,10 @@ layers, ops = keras.layers, keras.ops
 
 FRAMES = 43  # 1 s
 BANDS = 128
-FEATURE = 256  # units of the dense layer that the MLP takes as features
+FEATURE = 256  # units in the dense layer whose output is the MLP's input
 MLP_UNITS = 1024
-DROPOUT = 0.5  # before and after the dense layer, and in the MLP
-LOSS = "categorical_crossentropy"  # also of soft targets
+DROPOUT = 0.5  # dropout rate before and after the dense layer, and in the MLP
+LOSS = "categorical_crossentropy"  # used for one-hot and soft targets alike
 
 
 class Block(NamedTuple):
@@ -53,14 +53,16 @@ REST = (
 
 
 class Decibels(keras.layers.Layer):
-    """Decibels of cached log-mels (batch, frames, bands), standardised in each band, as float32.
+    """Layer that converts cached log-mels (batch, frames, bands) to decibels standardised per band.
+
+    The output is float32.
 
     Parameters
     ----------
     mean, std
         (bands,) float, from `artist_groups.decibels.band_statistics`.
     gain
-        Gain of the log compression of the cache.
+        Gain of the log compression used in the cache.
     """
 
     def __init__(self, mean: np.ndarray, std: np.ndarray, gain: float = FrontEnd.gain, **settings):
@@ -69,7 +71,7 @@ class Decibels(keras.layers.Layer):
         self._gain = gain
 
     def call(self, log_mel):
-        """Standardise the decibels of a batch."""
+        """Return the standardised decibels of a batch."""
         magnitude = (ops.exp(ops.cast(log_mel, "float32") * np.log(10)) - 1) / self._gain
         decibels = 20 / np.log(10) * ops.log(ops.maximum(magnitude, SILENCE))
         return ops.divide(ops.subtract(decibels, self._mean), self._std)
@@ -79,7 +81,7 @@ class Decibels(keras.layers.Layer):
 
 
 def build_first_block(width: float = 1.0) -> keras.Model:
-    """Build the block that the tasks of an MTN share: (batch, 43, 128) -> (batch, 43, 64, 16)."""
+    """Build the first block, which MTN tasks share: (batch, 43, 128) -> (batch, 43, 64, 16)."""
     spectrogram = keras.Input((FRAMES, BANDS), name="spectrogram")
     image = ops.expand_dims(spectrogram, -1)
     return keras.Model(spectrogram, _apply_block(image, FIRST, width, 1), name="first")
@@ -88,23 +90,23 @@ def build_first_block(width: float = 1.0) -> keras.Model:
 def build_network(
     outputs: int, *, width: float = 1.0, first: keras.Model | None = None
 ) -> keras.Model:
-    """Build the CNN of one task.
+    """Build the CNN for one task.
 
-    The targets are distributions, so the output is a softmax, to be trained with cross-entropy.
-    The 256 units of the layer `feature` are the features for the MLP.
+    Targets are distributions, so the output is a softmax to be trained with cross-entropy.
+    The 256 units of the layer `feature` provide the features for the MLP.
 
     Parameters
     ----------
     outputs
         Number of genres or groups.
     width
-        Factor of all numbers of filters; not 1 for a wSTN only.
+        Multiplier for every layer's filter count; differs from 1 only for a wSTN.
     first
-        First block to share with other networks; by default a new one.
+        First block, to be shared with other networks; by default, a new one is built.
 
     Returns
     -------
-    A model (batch, 43, 128) standardised decibels -> (batch, outputs).
+    A model mapping standardised decibels (batch, 43, 128) to (batch, outputs).
 
     Examples
     --------
@@ -128,7 +130,10 @@ def build_network(
 
 
 def build_mtn(outputs: Mapping[str, int], width: float = 1.0) -> dict[str, keras.Model]:
-    """Build one network per task, {task: outputs}, that share their first block."""
+    """Build one network per task, all sharing one first block.
+
+    `outputs` maps each task to its number of outputs.
+    """
     first = build_first_block(width)
     return {task: build_network(count, width=width, first=first) for task, count in outputs.items()}
 
@@ -143,7 +148,7 @@ def build_mlp(inputs: int, classes: int) -> keras.Model:
 
 
 def build_training_model(network: keras.Model, mean: np.ndarray, std: np.ndarray) -> keras.Model:
-    """Put `Decibels` in front of a network, which then takes log-mel crops (batch, 43, 128)."""
+    """Prepend `Decibels` to a network, so that it accepts log-mel crops (batch, 43, 128)."""
     crop = keras.Input((FRAMES, BANDS), name="crop")
     return keras.Model(crop, network(Decibels(mean, std, name="decibels")(crop)), name="on_log_mel")
 
@@ -154,9 +159,9 @@ def build_feature_model(
     std: np.ndarray,
     mlp: keras.Model | None = None,
 ) -> keras.Model:
-    """Build the model from log-mel crops (batch, 43, 128) to the networks' concatenated features.
+    """Build a model mapping log-mel crops (batch, 43, 128) to the networks' concatenated features.
 
-    The output is (batch, 256 * networks). With an MLP, the probabilities of its classes are
+    The output is (batch, 256 * networks). If an MLP is given, its class probabilities are
     appended.
     """
     crop = keras.Input((FRAMES, BANDS), name="crop")
@@ -182,7 +187,7 @@ def _apply_block(image, block: Block, width: float, number: int):
 
 
 def _dropout(rate: float, name: str) -> keras.layers.Layer:
-    """Dropout with a seed of its own, so that a resumed run draws the same masks."""
+    """Build a dropout layer with its own seed, so that a resumed run draws identical masks."""
     return layers.Dropout(rate, seed=random.randrange(2**31), name=name)
 
 
@@ -190,12 +195,12 @@ def _dropout(rate: float, name: str) -> keras.layers.Layer:
 
 
 def count_filters(width: float) -> list[int]:
-    """Return the numbers of filters of the seven convolutions."""
+    """Return the filter counts of the seven convolutional layers."""
     return [_scale(block.filters, width) for block in (FIRST, *REST)]
 
 
 def count_parameters(outputs: int, width: float = 1.0) -> int:
-    """Count the weights of `build_network`, including moving statistics, without building it."""
+    """Count the weights of a `build_network` model, with moving statistics, without building it."""
     channels, total = 1, 0
     for block, filters in zip((FIRST, *REST), count_filters(width), strict=True):
         total += (block.kernel**2 * channels + 1) * filters + 4 * filters * block.norm
@@ -204,7 +209,7 @@ def count_parameters(outputs: int, width: float = 1.0) -> int:
 
 
 def find_width(weights: int, outputs: int) -> float:
-    """Return the width at which a network comes closest to a number of weights, by bisection."""
+    """Find by bisection the width at which a network's weight count is closest to `weights`."""
     low, high = 0.0, 1.0
     while count_parameters(outputs, high) < weights:
         low, high = high, 2 * high

@@ -1,15 +1,15 @@
-"""Trained networks of agf2018 in one HDF5 file, such as runs/NAME/RUN/model.h5.
+"""Trained agf2018 networks in one HDF5 file, such as runs/NAME/RUN/model.h5.
 
 | dataset | shape, dtype | content |
 |---|---|---|
-| networks/TASK/LAYER/VARIABLE | float32 | weights of the network of a task |
-| mlp/LAYER/VARIABLE | float32 | weights of the classifier, once it is trained |
+| networks/TASK/LAYER/VARIABLE | float32 | weights of a task's network |
+| mlp/LAYER/VARIABLE | float32 | classifier weights, once trained |
 | decibels/mean, decibels/std | (128,) | statistics that standardise the input |
-| genres | (classes,) str | classes of the MLP and of the network of the task g |
-| trained_on | (artists,) str | training artists |
+| genres | (classes,) str | classes of the MLP and of the genre network (task g) |
+| trained_on | (artists,) str | names of the training artists |
 
-Root attributes: `format`; `tasks`, their letters; `width`, the factor of the numbers of filters;
-`made_from` (JSON). The first block of an MTN is stored in each of its networks.
+Root attributes: `format`; `tasks`, the one-letter task codes; `width`, the filter count multiplier;
+`made_from` (JSON). The shared first block of an MTN is stored with each of its networks.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,22 +33,22 @@ _MAX_WIDTH = 16.0
 
 @dataclass(frozen=True, eq=False)
 class GroupNetworks:
-    """Trained networks with all that is needed to apply them.
+    """Trained networks with everything needed to apply them.
 
     Attributes
     ----------
     networks
-        {task: network on standardised decibels}, in the order of `task_sets.TASKS`.
+        {task: network}, in the order of `task_sets.TASKS`. The networks take standardised decibels.
     width
-        Factor of the numbers of filters, 1 for all but a wSTN.
+        Filter count multiplier; differs from 1 only for a wSTN.
     mean, std
-        (128,) float, decibels of each band.
+        (128,) float, mean and standard deviation of each band in decibels.
     genres
-        (classes,) str.
+        (classes,) str, genre names.
     trained_on
         Names of the training artists.
     mlp
-        Classifier on the features; None before it is trained.
+        Classifier on the concatenated features; None before it has been trained.
     """
 
     networks: Mapping[str, keras.Model]
@@ -61,13 +61,13 @@ class GroupNetworks:
 
     @property
     def model(self) -> keras.Model:
-        """Model (batch, 43, 128) log-mel crops -> features and, with an MLP, probabilities."""
+        """Model mapping log-mel crops (batch, 43, 128) to features and any MLP probabilities."""
         networks = list(self.networks.values())
         return group_networks.build_feature_model(networks, self.mean, self.std, self.mlp)
 
 
 def save_networks(path: str | Path, content: GroupNetworks, made_from: dict) -> None:
-    """Write networks with their provenance record, atomically."""
+    """Write networks and their provenance record atomically."""
     with hdf5.create_file(path) as file:
         file.attrs["format"] = FORMAT
         file.attrs["tasks"] = "".join(content.networks)
@@ -85,12 +85,12 @@ def save_networks(path: str | Path, content: GroupNetworks, made_from: dict) -> 
 
 
 def load_networks(path: str | Path) -> GroupNetworks:
-    """Read networks.
+    """Read networks from a file.
 
     Raises
     ------
     InputError
-        The file does not exist, has another format or is damaged.
+        If the file does not exist, has a different format or is damaged.
     """
     with _open(path) as file:
         _read_inputs(file)
@@ -101,7 +101,7 @@ def load_networks(path: str | Path) -> GroupNetworks:
         normalises = mean.shape == std.shape == (BANDS,) and bool(
             np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()
         )
-        # A damaged width must not ask for much memory.
+        # A corrupt width must not make `build_network` exhaust the memory.
         if not tasks or tasks != sort_tasks(tasks) or not normalises or not 0 < width <= _MAX_WIDTH:
             raise _damage_of(file)
         networks = {}
@@ -120,13 +120,13 @@ def load_networks(path: str | Path) -> GroupNetworks:
 
 
 def read_network_inputs(path: str | Path) -> dict:
-    """Return what a file of networks was made from, or raise `InputError`."""
+    """Return the inputs a network file was made from; raise `InputError` if it is invalid."""
     with _open(path) as file:
         return _read_inputs(file)
 
 
 def describe_networks(path: str | Path) -> dict:
-    """Return the record of a file of networks for what is made with it."""
+    """Return the description of a network file that is recorded in files made with it."""
     return {**provenance.describe_model(read_network_inputs(path)), "sha256": file_sha256(path)}
 
 
@@ -153,7 +153,7 @@ def _fill(model: keras.Model, group: h5py.Group) -> keras.Model:
 
 
 def _named_variables(model: keras.Model) -> Iterator[tuple[str, keras.Variable]]:
-    """All weights as LAYER/VARIABLE, including those of a first block."""
+    """Yield all weights with their LAYER/VARIABLE names, including those of the first block."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield from _named_variables(layer)

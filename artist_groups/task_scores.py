@@ -1,11 +1,12 @@
-"""Scores of agf2018 by set of tasks: the numbers of the paper's tables 3 to 5 and figure 3.
+"""agf2018 scores by task set: the numbers in the paper's tables 3 to 5 and figure 3.
 
-A *combination* is a kind of network and its tasks, as the paper's tables name them: "mtn gse",
-or "wstn N=3" for a network with as many weights as three.
+A *combination* is a network type and its task set, named as in the paper's tables: "mtn gse", or
+"wstn N=3" for a wSTN with as many weights as three networks.
 
-Functions take *trainings*: DataFrames with a row per training and metric, and the columns
-`dataset, model, kind, genre, tasks, number, metric, seed, value, n_songs, features`, where
-`tasks` is "gse", `number` how many these are, and `genre` "with g" or "without g".
+Functions take a `trainings` argument: a DataFrame with one row per training run and metric, and the
+columns `dataset, model, kind, genre, tasks, number, metric, seed, value, n_songs, features`. Here,
+`kind` is the network type, `tasks` the task codes (such as "gse"), `number` the number of tasks,
+and `genre` "with g" or "without g".
 """
 
 import itertools
@@ -20,7 +21,7 @@ KIND_NAMES = {"stn": "STN", "mtn": "MTN", "wstn": "wSTN"}
 METRIC_NAMES = {"log_loss": "log loss", "macro_f1": "F1"}
 GENRE_SETS = ("without g", "with g")
 
-# Every combination of the paper, by its model's name.
+# All combinations in the paper, indexed by model name.
 NETWORKS = pd.DataFrame(
     [
         (run.model, run.kind, GENRE_SETS["g" in run.tasks], run.model.split()[1], len(run.tasks))
@@ -36,18 +37,18 @@ _CELL = ["dataset", "model", "metric", "value", "spread", "over", "n_songs", "fe
 
 
 def select_trainings(results: pd.DataFrame) -> pd.DataFrame:
-    """Select the trainings of agf2018 among results of the protocol `genre`."""
+    """Select the agf2018 training runs from results of the `genre` protocol."""
     is_genre = results["protocol"].eq("genre") & results["label"].eq("genre")
     log_loss = results[is_genre & results["metric"].eq("log_loss")]
     macro_f1 = [details.get("macro_f1", np.nan) for details in log_loss["details"]]
     both = pd.concat([log_loss, log_loss.assign(metric="macro_f1", value=macro_f1)])
-    # Trainings without a known seed are not averaged with each other.
+    # Runs with unknown seeds use their feature file names instead, to be kept apart.
     return _join_networks(both.assign(seed=both["seed"].astype(object).fillna(both["features"])))
 
 
 def select_paper_scores(paper: pd.DataFrame) -> pd.DataFrame:
-    """Select the paper's own trainings from `paper_tables.read_paper_tables`."""
-    is_wide = paper["model"].str.startswith("wstn")  # in table 5 only
+    """Select the paper's own scores from the tables of `paper_tables.read_paper_tables`."""
+    is_wide = paper["model"].str.startswith("wstn")  # wSTN scores appear only in table 5
     scores = paper[paper["paper"].eq("agf2018") & (paper["table"].eq(4) | is_wide)]
     return _join_networks(scores.assign(seed="the paper's", features="the paper's", n_songs=0))
 
@@ -61,10 +62,11 @@ def _join_networks(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def average_seeds(trainings: pd.DataFrame) -> pd.DataFrame:
-    """Average each combination and metric over the seeds.
+    """Average each combination and metric over seeds.
 
-    `spread` is the standard deviation over the seeds, NaN for one seed; `over` their number in
-    words; `n_songs` the smallest number of tracks; `features` names all feature files.
+    In the result, `spread` is the standard deviation over seeds (NaN for a single seed), `over`
+    states the number of seeds as text, `n_songs` is the smallest number of tracks, and `features`
+    names all feature files.
     """
     groups = trainings.groupby(_COMBINATION, sort=False)
     return groups.agg(
@@ -77,10 +79,10 @@ def average_seeds(trainings: pd.DataFrame) -> pd.DataFrame:
 
 
 def average_combinations(trainings: pd.DataFrame) -> pd.DataFrame:
-    """Average the STNs and MTNs without and with genre over their combinations (table 3).
+    """Average the scores of STNs and MTNs, with and without genre, over combinations (table 3).
 
-    Single tasks count for the STNs, as in the paper. `spread` is the standard deviation of the
-    average over the seeds that have all combinations.
+    As in the paper, the STN averages include single tasks. `spread` is the standard deviation of
+    the average over seeds, using only seeds for which every combination has a score.
     """
     rows = []
     narrow = trainings[trainings["kind"].ne("wstn")]
@@ -106,9 +108,9 @@ def average_combinations(trainings: pd.DataFrame) -> pd.DataFrame:
 
 
 def best_combinations(trainings: pd.DataFrame) -> pd.DataFrame:
-    """Find the best combination of each kind and number of tasks, for each metric (table 5).
+    """Find the best combination per network type, number of tasks and metric (table 5).
 
-    The lowest log loss and the highest F1 may be of different combinations, as in the paper.
+    As in the paper, the lowest log loss and the highest F1 may come from different combinations.
     """
     rows = []
     keys = ["dataset", "kind", "number", "metric"]
@@ -125,13 +127,13 @@ def best_combinations(trainings: pd.DataFrame) -> pd.DataFrame:
 
 
 def average_by_number(trainings: pd.DataFrame) -> pd.DataFrame:
-    """Average the combinations of the same kind and number of tasks (figure 3).
+    """Average over combinations with equal network type, genre use and number of tasks (figure 3).
 
     Returns
     -------
     DataFrame
-        `kind, genre, metric, number, value, spread`; the spread is the standard deviation over
-        the combinations, or over the seeds of a single combination.
+        Columns `kind, genre, metric, number, value, spread`. The spread is the standard deviation
+        over combinations or, if there is only one, over its seeds.
     """
     keys = ["kind", "genre", "metric", "number"]
     groups = average_seeds(trainings).groupby(keys)
@@ -158,14 +160,14 @@ def _count_combinations(**columns) -> int:
 
 
 def compute_cells(trainings: pd.DataFrame) -> pd.DataFrame:
-    """Compute what fills the cells of the paper's tables 3 to 5.
+    """Compute our values for the cells of the paper's tables 3 to 5.
 
     Returns
     -------
     DataFrame
-        `dataset, model, metric, value, spread, over, n_songs, features` and `lacking`, the number
-        of combinations that an average or best of the paper has in addition. `model` is "stn gs",
-        "stn with g" or "stn N=2".
+        Columns `dataset, model, metric, value, spread, over, n_songs, features` and `lacking`, the
+        number of combinations that are missing from an average or best value compared with the
+        paper. `model` has the form "stn gs", "stn with g" or "stn N=2".
     """
     if trainings.empty:
         return trainings.reindex(columns=_CELL)
@@ -181,14 +183,15 @@ def tabulate_scores(trainings: pd.DataFrame, paper: pd.DataFrame) -> dict[str, p
     Parameters
     ----------
     trainings
-        Of one dataset.
+        Training runs on one dataset.
     paper
-        From `paper_tables.read_paper_tables`.
+        The paper's tables, from `paper_tables.read_paper_tables`.
 
     Returns
     -------
-    {name: DataFrame} with a column per kind and metric of ours, "mean ± standard deviation over
-    the seeds", a single value or "", and one of the paper's.
+    {name: DataFrame} with two columns per network type and metric. The first holds our score as
+    "mean ± standard deviation over seeds", a single value or ""; the second holds the paper's
+    score.
     """
     paper = paper[paper["paper"].eq("agf2018")]
     theirs = paper.set_index(["model", "metric"])["value"].to_dict()
@@ -217,11 +220,12 @@ def _tabulate(title: str, rows, kinds, ours: dict, theirs: dict) -> pd.DataFrame
 
 
 def describe_trends(trainings: pd.DataFrame, paper: pd.DataFrame) -> list[str]:
-    """Describe how both metrics depend on the number of tasks, one line per kind and metric.
+    """Describe how both metrics depend on the number of tasks, one line per type and metric.
 
-    STNs and MTNs with and without genre have lines of their own, because larger sets contain
-    genre more often. The rank correlation is Spearman's over the combinations of a seed, as mean
-    and standard deviation over the seeds; the paper's is over the same combinations.
+    STNs and MTNs also have separate lines with and without genre, because larger task sets are more
+    likely to contain genre. Spearman's rank correlation is computed over each seed's combinations;
+    its mean and standard deviation over seeds are reported. The paper's correlation covers the
+    combinations for which we have scores.
     """
     paper_scores, lines = select_paper_scores(paper), []
     for kind, metric in itertools.product(KIND_NAMES, METRIC_NAMES):
@@ -244,8 +248,8 @@ def describe_trends(trainings: pd.DataFrame, paper: pd.DataFrame) -> list[str]:
 
 
 def _rank_correlation(trainings: pd.DataFrame) -> str:
-    """Mean and standard deviation over the seeds in which both variables vary."""
-    from scipy.stats import spearmanr  # slow to import, and --help of evaluate.py does not need it
+    """Format the mean and standard deviation over the seeds for which both variables vary."""
+    from scipy.stats import spearmanr  # imported here to keep `evaluate.py --help` fast
 
     values = [
         float(spearmanr(of_seed["number"], of_seed["value"]).statistic)
@@ -258,7 +262,7 @@ def _rank_correlation(trainings: pd.DataFrame) -> str:
 
 
 def describe_missing(trainings: pd.DataFrame) -> str:
-    """Describe how many of the paper's combinations have no result."""
+    """Return a message saying how many of the paper's combinations have no results."""
     models = NETWORKS[NETWORKS["kind"].ne("wstn")].index
     missing = len(models.difference(trainings["model"]))
     line = f"{missing} of {len(models)} combinations have no result"

@@ -1,4 +1,4 @@
-"""The tasks of agf2018, their targets, and the runs that the paper trains."""
+"""The agf2018 tasks, their targets, and the paper's training runs."""
 
 import itertools
 import logging
@@ -16,14 +16,16 @@ from data_prep import split_csv
 
 logger = logging.getLogger(__name__)
 
-TASKS = "gsedm"  # the genre, and the artist groups by four words; also their order in a set
+# One-letter task codes in canonical order: the genre (g), and the artist groups learned from each
+# vocabulary (s: sub-genres, e: Essentia descriptors, d: delta MFCCs, m: MFCCs).
+TASKS = "gsedm"
 KINDS = ("stn", "mtn", "wstn")
 
 
 class TaskSet(NamedTuple):
-    """One run of agf2018: a kind of network and the letters of its tasks.
+    """One agf2018 run: a network type and the one-letter codes of its tasks.
 
-    A wSTN learns the genre only; its tasks determine how many weights it has.
+    A wSTN learns only the genre; its task set determines its number of weights.
     """
 
     kind: str
@@ -36,19 +38,19 @@ class TaskSet(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Name of the run's folder without its seed, such as "mtn_gs" or "wstn_2"."""
+        """Name of the run folder without the seed, such as "mtn_gs" or "wstn_2"."""
         return self.model.replace(" N=", "_").replace(" ", "_")
 
     @property
     def parts(self) -> list["TaskSet"]:
-        """The runs that train its networks: STNs of the single tasks, otherwise the run itself."""
+        """The runs that train the networks: one single-task run per task of an STN, or the run."""
         return [TaskSet("stn", task) for task in self.tasks] if self.kind == "stn" else [self]
 
 
 def list_runs(kinds: Sequence[str], sets: Sequence[str]) -> list[TaskSet]:
-    """List the runs in the order in which they are trained.
+    """List the runs in training order.
 
-    MTNs and wSTNs need two or more tasks. There is one wSTN per number of tasks.
+    MTNs and wSTNs need at least two tasks. There is one wSTN per number of tasks.
     """
     several = [tasks for tasks in sets if len(tasks) > 1]
     first_of_size = {len(tasks): tasks for tasks in reversed(several)}
@@ -57,34 +59,34 @@ def list_runs(kinds: Sequence[str], sets: Sequence[str]) -> list[TaskSet]:
 
 
 def sort_tasks(tasks: Iterable[str]) -> str:
-    """Return a set of tasks in the order of `TASKS`."""
+    """Return a task set sorted in the order of `TASKS`."""
     return "".join(task for task in TASKS if task in tasks)
 
 
 def list_task_sets(tasks: str) -> list[str]:
-    """List all non-empty subsets of `tasks`, the smallest first."""
+    """List all non-empty subsets of `tasks`, smallest first."""
     sizes = range(1, len(tasks) + 1)
     return ["".join(some) for size in sizes for some in itertools.combinations(tasks, size)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class GroupTrainingConfig:
-    """The settings of all runs, with the paper's values as defaults.
+    """Settings shared by all runs; the defaults are the paper's values.
 
     Attributes
     ----------
     epochs
-        Number of epochs of an STN or wSTN.
+        Number of epochs for an STN or wSTN.
     mtn_epochs
-        Number of epochs of an MTN, each of which trains the network of one task.
+        Number of epochs for an MTN; each epoch trains the network of one task.
     mlp_epochs
-        Number of epochs of the classifier.
+        Number of epochs for the classifier.
     batch_size
-        Tracks per training step.
+        Number of tracks per training step.
     learning_rate
-        Learning rate of Adam.
+        Learning rate for Adam.
     seed
-        Random seed of the initial weights, the dropout and the batches.
+        Random seed for initial weights, dropout and batches.
     data, steps_per_call
         See `training.data_placement.Placement.choose`.
     """
@@ -99,7 +101,7 @@ class GroupTrainingConfig:
     steps_per_call: int | None = None
 
     def record(self, kind: str) -> dict:
-        """Return the settings that determine the networks of a kind, under their recorded names."""
+        """Return the settings that determine networks of a given type, keyed by recorded name."""
         return {
             "epochs": self.mtn_epochs if kind == "mtn" else self.epochs,
             "batch": self.batch_size,
@@ -109,9 +111,9 @@ class GroupTrainingConfig:
 
 
 class Targets(NamedTuple):
-    """The training tracks of a task and their targets.
+    """The training tracks for a task, and their targets.
 
-    tracks : (n,) int64, rows of the table of training tracks
+    tracks : (n,) int64, row numbers in the table of training tracks
     distributions : (n, outputs) float32; every row sums to 1
     """
 
@@ -122,28 +124,29 @@ class Targets(NamedTuple):
 def group_targets(
     train: pd.DataFrame, groups: Mapping[str, ArtistGroups], source: str | Path
 ) -> tuple[list[str], dict[str, Targets]]:
-    """Collect the targets of each task: one-hot genres, and the groups of the tracks' artists.
+    """Collect the targets for each task: one-hot genres, and the artist groups of each track.
 
     Parameters
     ----------
     train
         Training tracks with the columns `artist` and `genre`.
     groups
-        {word: artist groups}.
+        {word: artist groups}, where word is the one-letter code of a vocabulary.
     source
-        Name of the split in messages.
+        Name of the split, for messages.
 
     Returns
     -------
     genres
-        In alphabetical order.
+        Genre names in alphabetical order.
     targets
-        {task: targets}, "g" first. Tracks without a target are left out and logged.
+        {task: targets}, with "g" first. Tracks without a target are left out, and their number is
+        logged.
 
     Raises
     ------
     InputError
-        There is no column `genre`, or there are fewer than two genres.
+        If there is no `genre` column, or there are fewer than two genres.
     """
     genre = split_csv.label_column(train, "genre", source)
     known = genre != ""

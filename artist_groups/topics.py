@@ -1,19 +1,20 @@
-"""Artist groups of agf2018: soft labels of artists, learned by latent Dirichlet allocation (LDA).
+"""agf2018 artist groups: soft artist labels learned by latent Dirichlet allocation (LDA).
 
-An artist is a document whose terms are the symbols of one word (`artist_groups.vocabulary`).
-LDA gives each artist a distribution over topics, the artist groups, which is the training
-target of all of the artist's tracks. The groups of a split are kept in groups/NAME.h5:
+An artist is treated as a document whose terms are symbols from one vocabulary, identified by a
+one-letter *word* (`artist_groups.vocabulary`). LDA assigns each artist a distribution over topics,
+the artist groups, which serves as the training target for all tracks by the artist. The groups for
+a split are stored in groups/NAME.h5:
 
 | dataset | shape, dtype | content |
 |---|---|---|
-| decibels/mean, decibels/std | (128,) float64 | statistics of each band over the training tracks |
-| words/W/artists | (artists,) str | artists that have groups by the word W: m, d, e or s |
+| decibels/mean, decibels/std | (128,) float64 | band statistics over the training tracks |
+| words/W/artists | (artists,) str | artists with groups for vocabulary W (m, d, e or s) |
 | words/W/shares | (artists, groups) float64 | each artist's distribution over groups |
 | words/W/symbols | (groups, size) float64 | each group's distribution over symbols |
 | words/W/centres, words/W/scale | (size, d), (d,) float32 | the codebook, for m, d and e |
-| words/s/names | (size,) str | the sub-genres |
+| words/s/names | (size,) str | sub-genre names |
 
-Root attributes: `format`, and `made_from` as JSON.
+Root attributes: `format` and `made_from` (JSON).
 """
 
 from collections.abc import Iterable, Sequence
@@ -36,16 +37,16 @@ FORMAT = "artist labels artist groups 1"
 
 @dataclass(frozen=True, eq=False)
 class ArtistGroups:
-    """The topic model of one word. Every row of both arrays sums to 1.
+    """The topic model for one vocabulary. Every row of `proportions` and `topics` sums to 1.
 
     Attributes
     ----------
     artists
         (artists,) str.
     proportions
-        (artists, groups) float64, θ of LDA: each artist's distribution over groups.
+        (artists, groups) float64, θ in LDA: each artist's distribution over groups.
     topics
-        (groups, size) float64, φ of LDA: each group's distribution over symbols.
+        (groups, size) float64, φ in LDA: each group's distribution over symbols.
     """
 
     artists: np.ndarray
@@ -53,14 +54,14 @@ class ArtistGroups:
     topics: np.ndarray
 
     def rows_of(self, artists: ArrayLike) -> np.ndarray:
-        """Return the rows of these artists, (n,) int64; -1 for an artist without groups."""
+        """Return the row numbers of the given artists, (n,) int64; -1 for unknown artists."""
         return pd.Index(self.artists, dtype=object).get_indexer(np.asarray(artists, dtype=object))
 
     @property
     def diversity(self) -> float:
-        """Mean total variation distance between the artists' proportions and their mean.
+        """Mean total variation distance between each artist's proportions and the overall mean.
 
-        It is 0 if all artists have the same proportions, and at most 1.
+        The value is 0 if all artists have identical proportions, and at most 1.
         """
         difference = np.abs(self.proportions - self.proportions.mean(axis=0))
         return float(difference.sum(axis=1).mean() / 2)
@@ -75,23 +76,25 @@ def learn_groups(
     *,
     seed: int = 0,
 ) -> ArtistGroups:
-    """Learn the groups of the artists whose tracks have a symbol, by batch variational Bayes.
+    """Learn groups for all artists whose tracks have symbols, by batch variational Bayes.
 
     Parameters
     ----------
     word
-        Letter of the word, for error messages.
+        One-letter code of the vocabulary, for error messages.
     symbols
-        (n,) int of each track, from 0 to `size` - 1.
+        (n,) int for each track, with values from 0 to `size` - 1.
     artists
-        (tracks,) str.
+        (tracks,) str, the artist of each track.
     size
         Size of the vocabulary.
+    groups
+        Number of groups.
 
     Raises
     ------
     InputError
-        Fewer than two artists have a symbol.
+        If fewer than two artists have any symbols.
 
     Examples
     --------
@@ -106,10 +109,10 @@ def learn_groups(
         raise InputError(
             f"word {word}: {has_symbols.sum()} artists with symbols; use a split with two or more"
         )
-    from sklearn.decomposition import LatentDirichletAllocation  # slow: only where it is used
+    from sklearn.decomposition import LatentDirichletAllocation  # imported here because it is slow
 
     lda = LatentDirichletAllocation(groups, random_state=seed, learning_method="batch", n_jobs=1)
-    with threadpoolctl.threadpool_limits(1):  # the sums depend on the number of threads
+    with threadpoolctl.threadpool_limits(1):  # rounding of sums depends on the number of threads
         proportions = lda.fit_transform(counts[has_symbols])
     return ArtistGroups(
         np.asarray(names[has_symbols], object),
@@ -128,15 +131,16 @@ class GroupsFile:
     Attributes
     ----------
     mean, std
-        (128,) float64, decibels of each band over the training tracks' frames.
+        (128,) float64, mean and standard deviation of each band, in decibels, over the frames of
+        the training tracks.
     groups
         {word: artist groups}.
     subgenres
-        Vocabulary of the word s; empty without it.
+        The sub-genre vocabulary (`s`); empty if the file has no groups for it.
     inputs
-        What the file was made from, JSON values.
+        Everything that determines the content, as JSON-serialisable values.
     codebooks
-        {word: codebook} of m, d and e.
+        {word: codebook} for the vocabularies m, d and e.
     """
 
     mean: np.ndarray
@@ -170,7 +174,7 @@ def load_groups(path: str | Path) -> GroupsFile:
     Raises
     ------
     InputError
-        The file does not exist, has another format or is damaged.
+        If the file does not exist, has a different format or is damaged.
     """
     hint = "not a file of artist groups; make one with data_prep/2b_artist_groups.py"
     groups, codebooks, subgenres = {}, {}, []
@@ -200,7 +204,7 @@ def _read_arrays(group: h5py.Group, *names: str) -> list[np.ndarray]:
 
 
 def _has_schema(content: GroupsFile) -> bool:
-    """Whether all arrays have the shapes, types and finite values that `save_groups` writes."""
+    """Return whether all arrays are finite, with the shapes and types that `save_groups` writes."""
     arrays: list[tuple[np.ndarray, tuple, type]] = [
         (content.mean, (128,), np.float64),
         (content.std, (128,), np.float64),

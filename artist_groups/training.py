@@ -1,11 +1,11 @@
-"""The runs of agf2018: train the networks of a task set, then the genre classifier on top.
+"""agf2018 runs: train the networks for a task set, then the genre classifier on their features.
 
-A run's folder RUN gets three outputs:
+Each run writes three outputs to its run folder:
 
-- networks/: the training of its networks (`training.checkpoints`); an STN run of several tasks
-  uses those of the single-task runs instead;
-- model.h5: the networks with the classifier on their features (`network_file`);
-- features.h5: features and genre probabilities of all tracks of the cache.
+- networks/: checkpoints from network training (`training.checkpoints`); an STN run with several
+  tasks uses the networks of the single-task runs instead;
+- model.h5: the networks and the classifier on their features (`network_file`);
+- features.h5: features and genre probabilities for all tracks in the cache.
 """
 
 import logging
@@ -46,19 +46,19 @@ class Experiment:
     Attributes
     ----------
     out
-        Folder of the runs' folders.
+        Parent folder of the run folders.
     tracks
-        The training tracks, rows of a split.
+        Training tracks, as rows of the split.
     genres, targets
         See `task_sets.group_targets`.
     cache
-        Mel cache of the split.
+        Mel cache that contains the tracks of the split.
     groups
-        Artist groups of the split.
+        Artist groups learned from the split.
     config
-        Settings of all runs.
+        Settings shared by all runs.
     devices
-        The device to train on.
+        Devices to train on.
     """
 
     out: Path
@@ -71,14 +71,14 @@ class Experiment:
     devices: Devices
 
     def train(self, runs: Sequence[TaskSet]) -> None:
-        """Train all these runs; skip those that are complete.
+        """Train the given runs; skip runs that are already complete.
 
         Raises
         ------
         InputError
-            A run was made from other inputs, or its loss became NaN or infinite.
+            If a run folder was made from different inputs, or if a loss became NaN or infinite.
         """
-        single_tasks: dict[str, Segments] = {}  # shared by all STN runs
+        single_tasks: dict[str, Segments] = {}  # features of single-task networks, for all STN runs
         for run in runs:
             for part in run.parts:
                 self._train_networks(part)
@@ -107,7 +107,7 @@ class Experiment:
         return Crops(self.cache, self.tracks["track_id"].to_numpy(object), FRAMES)
 
     def _train_networks(self, run: TaskSet) -> None:
-        """Train the networks of a run; each epoch trains the network of one task."""
+        """Train the networks of a run; each epoch trains the network for one task."""
         tasks, width = "g" if run.kind == "wstn" else run.tasks, self._width(run)
         mean, std = self.groups.mean, self.groups.std
         config, record = self.config, self.config.record(run.kind)
@@ -142,7 +142,7 @@ class Experiment:
         keras.utils.clear_session()
 
     def _width(self, run: TaskSet) -> float:
-        """Return the width at which a wSTN has as many weights as its tasks' STNs; otherwise 1."""
+        """Return the width at which a wSTN has as many weights as its tasks' STNs, or 1 if none."""
         if run.kind != "wstn":
             return 1.0
         genres, groups = len(self.genres), len(next(iter(self.groups.groups.values())).topics)
@@ -160,7 +160,7 @@ class Experiment:
     # ------------------------------------------------------------ classifier
 
     def _compute_segments(self, networks: GroupNetworks, network: keras.Model) -> Segments:
-        """Compute a network's features of all segments of all tracks of the cache."""
+        """Compute a network's features for all segments of all tracks in the cache."""
         model = group_networks.build_feature_model([network], networks.mean, networks.std)
         outputs = segment_outputs(model, (self.cache[track] for track in self.cache.track_id))
         with cli.progress_bar(outputs, total=len(self.cache), desc="features", unit="track") as bar:
@@ -176,7 +176,7 @@ class Experiment:
         return {"weights": network_file.describe_networks(model), "input": cache}
 
     def _is_complete(self, run: TaskSet) -> bool:
-        """Whether model.h5 and features.h5 exist; raise `InputError` if from other inputs."""
+        """Return whether model.h5 and features.h5 exist; raise `InputError` if inputs differ."""
         model, features = (self._folder(run) / name for name in ("model.h5", "features.h5"))
         if not model.exists():
             return False

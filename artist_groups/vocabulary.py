@@ -1,16 +1,17 @@
 """Tracks as bags of symbols: the vocabularies of agf2018.
 
-A *word* is one way to describe a track by symbols:
+There are four vocabularies. Each is identified by a one-letter *word* and describes a track by
+symbols:
 
 | word | symbols of a track | vocabulary |
 |---|---|---|
-| m | the cluster of each frame's MFCCs | clusters of K-means |
-| d | the cluster of each frame's delta MFCCs | clusters of K-means |
-| e | the cluster of the track's Essentia descriptors | clusters of K-means |
+| m | the cluster of each frame's MFCCs | K-means clusters |
+| d | the cluster of each frame's delta MFCCs | K-means clusters |
+| e | the cluster of the track's Essentia descriptors | K-means clusters |
 | s | the track's sub-genre labels | all sub-genres |
 
-An artist is the bag of the symbols of all of the artist's training tracks, from which
-`artist_groups.topics` learns the artist groups.
+An artist is represented by the bag of symbols from all of the artist's training tracks;
+`artist_groups.topics` learns the artist groups from these bags.
 """
 
 from collections.abc import Callable, Iterable
@@ -33,28 +34,28 @@ WORDS = ("m", "d", "e", "s")
 CLUSTERS = 2048
 MFCC = MfccSettings(coefficients=25)
 
-_SAMPLE = 50  # vectors per cluster in the sample that the clusters are learned from
-_ROUNDING = 1e-5  # largest relative standard deviation that float32 rounding alone causes
-_ROWS = 256  # vectors per product, so that their distances stay in the processor's cache
+_SAMPLE = 50  # vectors per cluster in the sample used to learn the clusters
+_ROUNDING = 1e-5  # largest relative standard deviation that float32 rounding alone can cause
+_ROWS = 256  # vectors per matrix product, so that the result fits in the CPU cache
 
 
 @dataclass(frozen=True, eq=False)
 class Codebook:
-    """The clusters of K-means over vectors with standardised coordinates.
+    """K-means clusters of vectors with standardised coordinates.
 
     Attributes
     ----------
     centres
         (clusters, d) float32, in units of `scale`.
     scale
-        (d,) float32, the standard deviation that each coordinate is divided by.
+        (d,) float32, the standard deviation by which each coordinate is divided.
     """
 
     centres: np.ndarray
     scale: np.ndarray
 
     def assign(self, vectors: ArrayLike) -> np.ndarray:
-        """Return the nearest cluster of each vector (n, d), the first one among equals: (n,) int64.
+        """Return the nearest cluster to each vector (n, d) as (n,) int64; ties go to the first.
 
         Examples
         --------
@@ -72,7 +73,10 @@ class Codebook:
 
     @cached_property
     def _weights(self) -> np.ndarray:
-        """(d + 1, clusters) float32: (v, -1) times it is v c - |c|² / 2, largest if c is near."""
+        """Matrix (d + 1, clusters) float32 whose product with (v, -1) is v c - |c|² / 2.
+
+        This product is largest for the centre c nearest to v.
+        """
         offset = 0.5 * (self.centres.astype(np.float64) ** 2).sum(axis=1)
         return np.ascontiguousarray(np.column_stack([self.centres, offset]).T, np.float32)
 
@@ -85,12 +89,12 @@ def learn_codebook(
     Parameters
     ----------
     vectors
-        (n, d) float of each track.
+        (n, d) float for each track.
 
     Raises
     ------
     InputError
-        There are fewer vectors than clusters, or a vector contains NaN or infinity.
+        If there are fewer vectors than clusters, or a vector contains NaN or infinity.
     """
     reservoir, count = Reservoir(_SAMPLE * clusters, seed), 0
     for rows in vectors:
@@ -104,12 +108,13 @@ def learn_codebook(
         )
     sample = reservoir.drawn()
     deviation, largest = sample.std(axis=0, dtype=np.float64), np.abs(sample).max(axis=0)
-    # A coordinate that varies by rounding only must not be scaled up to count like the others.
+    # Do not scale up a coordinate that varies only by rounding; it would count like the others.
     scale = np.where(deviation > _ROUNDING * largest, deviation, 1).astype(np.float32)
-    # Imported here to keep --help fast, and before the thread limit so that it applies.
+    # Import here to keep --help fast, but before setting the thread limit, so that the limit
+    # applies to the libraries that scikit-learn loads.
     from sklearn.cluster import MiniBatchKMeans
 
-    with threadpoolctl.threadpool_limits(1):  # the sums depend on the number of threads
+    with threadpoolctl.threadpool_limits(1):  # rounding of sums depends on the number of threads
         kmeans = MiniBatchKMeans(clusters, n_init=1, batch_size=4096, random_state=seed)
         kmeans.fit(sample / scale)
     return Codebook(kmeans.cluster_centers_.astype(np.float32), scale)
@@ -118,15 +123,15 @@ def learn_codebook(
 def quantise_frames(
     word: str, frames: TrackFrames, clusters: int = CLUSTERS, *, seed: int = 0
 ) -> tuple[Iterable[np.ndarray], Codebook]:
-    """Learn the codebook of the word `m` or `d`, and assign every frame to a cluster.
+    """Learn the codebook of the `m` or `d` vocabulary, and assign every frame to a cluster.
 
     Returns
     -------
     symbols
-        Iterator of (n,) int64 arrays, one per track, computed as it is read. In the word d, a
-        track of fewer than 9 frames has no symbols.
+        Lazy iterator over (n,) int64 arrays, one per track. In the `d` vocabulary, a track with
+        fewer than 9 frames has no symbols.
     codebook
-        The clusters.
+        The codebook learned.
     """
     to_vectors: Callable[[np.ndarray], np.ndarray] = delta_mfcc if word == "d" else np.asarray
     count = len(frames.track_id)
@@ -139,7 +144,7 @@ def quantise_frames(
 
 
 def delta_mfcc(mfcc: np.ndarray) -> np.ndarray:
-    """Return librosa's first difference over 9 frames of (n, d) MFCCs; (0, d) if n < 9."""
+    """Return librosa's 9-frame delta features of MFCCs (n, d), with shape (0, d) if n < 9."""
     if len(mfcc) < DELTA_WIDTH:
         return np.zeros((0, mfcc.shape[1]), np.float32)
     return librosa.feature.delta(mfcc, width=DELTA_WIDTH, axis=0).astype(np.float32)
@@ -148,21 +153,21 @@ def delta_mfcc(mfcc: np.ndarray) -> np.ndarray:
 def count_symbols(
     symbols: Iterable[np.ndarray], artists: ArrayLike, size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Count the symbols in all tracks of each artist: the artists' bags.
+    """Count how often each symbol occurs in each artist's tracks.
 
     Parameters
     ----------
     symbols
-        (n,) int of each track, from 0 to `size` - 1.
+        (n,) int for each track, with values from 0 to `size` - 1.
     artists
-        (tracks,) str.
+        (tracks,) str, the artist of each track.
 
     Returns
     -------
     counts
-        (artists, size) int64.
+        (artists, size) int64, the symbol counts of each artist.
     names
-        (artists,) str, in the order of their first tracks.
+        (artists,) str, artist names in order of first appearance.
     """
     codes, names = pd.factorize(np.asarray(artists, dtype=object))
     counts = np.zeros((len(names), size), np.int64)
