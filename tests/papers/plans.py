@@ -1,4 +1,4 @@
-"""The plan of a paper, without running it."""
+"""Helpers that return the planned commands of a paper without running them."""
 
 import argparse
 from collections import Counter
@@ -8,7 +8,7 @@ from papers.datasets import DataFolder
 
 
 def plan(paper, *arguments, data: str | None = "data") -> tuple[list[str], list[str]]:
-    """Return the commands, and what is left out, for some arguments of reproduce.py."""
+    """Return the planned commands and the omitted parts for given reproduce.py arguments."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path, default=Path("o"))
     paper.add_arguments(parser)
@@ -18,6 +18,6 @@ def plan(paper, *arguments, data: str | None = "data") -> tuple[list[str], list[
 
 
 def count_scripts(commands: list[str]) -> Counter:
-    """Return the number of commands of each script, and of each protocol of evaluate.py."""
+    """Return how many commands call each script, counting each evaluate.py protocol separately."""
     words = [command.split() for command in commands]
     return Counter(word[1] if word[0] == "evaluate.py" else word[0] for word in words)

@@ -7,14 +7,14 @@ from tests.papers.plans import plan
 
 @pytest.fixture(autouse=True)
 def essentia(monkeypatch):
-    """Plan as if Essentia were installed."""
+    """Make the planner behave as if Essentia were installed."""
     monkeypatch.setattr(agf2018, "find_spec", lambda name: name)
 
 
-def test_agf2018_plans_groups_runs_and_results_of_each_seed(place):
+def test_agf2018_plans_groups_runs_and_results_for_each_seed(place):
     commands, left_out = plan(agf2018, "--dataset", "demo_genres", "--seeds", 0, 3)
     assert left_out == []
-    commands = commands[2:]  # without split and cache
+    commands = commands[2:]  # skip the commands that create the split and the mel cache
     assert len(commands) == 1 + 2 * (1 + 31 + 26 + 4) + 2
     data = "splits/demo_genres.csv cache/demo_genres.h5"
     assert commands[0].startswith(f"data_prep/2b_artist_groups.py {data} --out o/groups.h5 ")
@@ -29,7 +29,7 @@ def test_agf2018_plans_groups_runs_and_results_of_each_seed(place):
     ]
 
 
-def test_agf2018_accepts_the_old_option_names(place):
+def test_agf2018_accepts_former_option_names(place):
     assert plan(agf2018, "--songs", "demo_genres", "--batch", 8) == plan(
         agf2018, "--dataset", "demo_genres", "--batch-size", 8
     )
@@ -46,7 +46,7 @@ def test_agf2018_splits_its_dataset_by_genre(place):
     assert arguments in plan(agf2018)[0][0]
 
 
-def test_agf2018_omits_word_e_without_essentia(place, monkeypatch):
+def test_agf2018_omits_descriptor_vocabulary_without_essentia(place, monkeypatch):
     monkeypatch.setattr(agf2018, "find_spec", lambda name: None)
     commands, left_out = plan(agf2018, "--dataset", "demo_genres")
     assert left_out == ["the word e: needs the audio and Essentia"]
@@ -54,7 +54,7 @@ def test_agf2018_omits_word_e_without_essentia(place, monkeypatch):
     assert "--words m d s --subgenres" in commands[2] and not any("_e" in line for line in commands)
 
 
-def test_agf2018_with_fewer_words_has_fewer_task_sets(place):
+def test_agf2018_plans_fewer_task_sets_for_fewer_vocabularies(place):
     commands, _ = plan(agf2018, "--dataset", "demo_genres", "--words", "m", "s")
     evaluations = [line for line in commands if "evaluate.py genre" in line]
     assert [line.rpartition("genre_")[2].removesuffix("_0.json") for line in evaluations] == [
@@ -63,7 +63,7 @@ def test_agf2018_with_fewer_words_has_fewer_task_sets(place):
     ]
 
 
-def test_agf2018_uses_the_words_that_the_data_allow(place):
+def test_agf2018_uses_the_vocabularies_that_the_data_supports(place):
     (place / "data/mine").mkdir()
     commands, left_out = plan(agf2018, "--dataset", "mine")
     assert "--words m d e --audio data/mine" in commands[2]

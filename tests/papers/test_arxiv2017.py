@@ -13,8 +13,9 @@ def test_arxiv2017_plans_all_commands_in_order(place):
     assert "msd --root data/msd --exclude-artists-of splits/msd_2000.csv --split artists" in unseen
     assert "artists 500 --out" in unseen
     commands = [line for line in commands if "data_prep" not in line]
-    # For each of two sizes two trainings, four extractions, and seven systems by two protocols;
-    # for the larger one also LDA of the features of the unseen artists, and their map.
+    # Each of the two sizes has two training runs, four feature extractions, and seven systems
+    # evaluated with two protocols. The larger size also has LDA of the unseen artists' features,
+    # and their t-SNE map. The last command writes the report.
     assert [line.split()[0] for line in commands[:6]] == [
         *("train_basic.py", "extract_features.py", "train_ivector.py"),
         *["extract_features.py"] * 3,
@@ -50,7 +51,7 @@ def test_arxiv2017_evaluates_transfer_with_and_without_lda(place):
     assert sum("transfer_basic_7_2_lda_demo_target.json" in line for line in commands) == 1
 
 
-def test_arxiv2017_evaluates_released_weights_without_training_data(place):
+def test_arxiv2017_evaluates_released_weights_if_training_data_is_missing(place):
     with pytest.raises(InputError, match=r"msd: .*msd_unseen: .*gtzan: .*mtat: .*provide one"):
         plan(arxiv2017)
     (place / "data/gtzan").mkdir()
@@ -62,7 +63,7 @@ def test_arxiv2017_evaluates_released_weights_without_training_data(place):
     assert "verification" not in count_scripts(commands)
 
 
-def test_arxiv2017_excludes_the_artists_of_evaluation_datasets(place):
+def test_arxiv2017_excludes_evaluation_artists_from_training(place):
     for name in ("mine", "others", "mtat"):
         (place / "data" / name).mkdir()
     options = ("--train", "mine", "--artists", 30, "--unseen-artists", 9)

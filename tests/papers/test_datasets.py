@@ -49,20 +49,20 @@ def test_known_dataset_is_read_by_its_loader(data):
     assert not data.find("gtzan").has_artists
 
 
-def test_other_folder_is_read_as_music_or_by_its_list(data):
+def test_unknown_dataset_is_read_from_its_folder_or_its_track_list(data):
     Path("data/mine").mkdir()
     assert "1_make_splits.py folder --root data/mine --out" in commands(data.find("mine"))[0]
     Path("data/mine.csv").write_text("path,artist\n")
     own_list = "csv --root data/mine --metadata data/mine.csv --out"
     assert own_list in commands(data.find("mine"))[0]
     Path("data/naver").mkdir()
-    assert data.find("naver") is None  # without its list
+    assert data.find("naver") is None  # its track list is still missing
     assert data.describe_missing("naver").endswith(" nor data/naver with data/naver.csv")
     Path("data/naver.csv").touch()
     assert "csv --root data/naver --metadata data/naver.csv" in commands(data.find("naver"))[0]
 
 
-def test_synthetic_corpus_needs_no_files(data):
+def test_synthetic_corpus_requires_no_files(data):
     first, _ = commands(data.find("demo_target"))
     assert first == "1_make_splits.py demo_target --root data --out splits/demo_target.csv"
     assert DataFolder(None).find("demo") is None
@@ -81,7 +81,7 @@ def test_existing_split_and_cache_are_used(data):
     assert data.find("mine").audio == Path("data/mine")
 
 
-def test_artists_of_datasets_with_names_are_excluded(data):
+def test_find_excludes_artists_only_of_datasets_with_artist_names(data):
     for name in ("gtzan", "fma_small", "fma_metadata", "mine"):
         Path("data", name).mkdir()
     others = [data.find(name) for name in ("gtzan", "fma_small")]
@@ -91,7 +91,7 @@ def test_artists_of_datasets_with_names_are_excluded(data):
     assert dataset.steps[0].inputs == (Path("splits/fma_small.csv"),)
 
 
-def test_training_set_is_named_by_its_number_of_artists(data):
+def test_training_set_is_named_after_its_number_of_artists(data):
     assert data.find_training_sets("mine", [5]) == {}
     Path("data/mine").mkdir()
     sets = data.find_training_sets("mine", [5, 30])
@@ -103,7 +103,7 @@ def test_training_set_is_named_by_its_number_of_artists(data):
     assert [each.split for each in sets.values()] == [Path("splits/demo.csv")] * 2
 
 
-def test_two_splits_of_the_msd_share_a_cache(data):
+def test_both_msd_splits_share_one_cache(data):
     Path("data/msd").mkdir()
     sets = data.find_training_sets("msd", [100, 5000, 10000])
     assert [each.name for each in sets.values()] == ["msd_5000", "msd_5000", "msd_10000"]
@@ -126,7 +126,7 @@ def test_existing_split_with_unsuitable_artists_is_rejected(data):
     write_split("mine", "A", "e\u0301 ", "C")
     with pytest.raises(InputError, match=r"mine\.csv: 1 of its artists are also in .*evaluation\."):
         data.find_training_sets("mine", [2], [evaluation])
-    # An existing split of the MSD serves all numbers of artists.
+    # An existing MSD split is used for every number of artists.
     sets = data.find_training_sets("msd", [500, 10_000])
     assert {(each.name, each.audio) for each in sets.values()} == {("msd", None)}
 

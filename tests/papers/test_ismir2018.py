@@ -13,7 +13,7 @@ DEMO = ("--train", "demo", "--tags", "demo", "--targets", "demo_target")
 def test_ismir2018_plans_all_commands_in_order(place):
     commands, left_out = plan(ismir2018, *DEMO, "--artists", 20, 60, "--epochs", 3)
     assert left_out == []
-    features = 2 + 2 + 2 + 1  # baselines, basic and siamese of two sizes, the tag model
+    features = 2 + 2 + 2 + 1  # two baselines, two basic models, two siamese models, one tag model
     assert count_scripts(commands) == {
         "data_prep/1_make_splits.py": 2,
         "data_prep/2_cache_mels.py": 2,
@@ -40,13 +40,13 @@ def test_ismir2018_plans_all_commands_in_order(place):
     assert "--compare-with o/features/basic_60_0_demo_target.h5 --audio data --out o/songs_" in page
 
 
-def test_ismir2018_accepts_the_old_option_name(place):
+def test_ismir2018_accepts_former_option_names(place):
     commands, _ = plan(ismir2018, *DEMO, "--artists", 5, "--siamese-rate", 0.03)
     assert commands == plan(ismir2018, *DEMO, "--artists", 5, "--siamese-learning-rate", 0.03)[0]
     assert sum(line.endswith("rate 0.03") for line in commands) == 1
 
 
-def test_ismir2018_plans_the_runs_of_each_seed(place):
+def test_ismir2018_plans_training_runs_for_each_seed(place):
     commands, _ = plan(ismir2018, *DEMO, "--artists", 5, "--seeds", 3, 4)
     runs = [line.split("--out ")[1].split()[0] for line in commands if line.startswith("train_")]
     assert runs == [
@@ -54,7 +54,7 @@ def test_ismir2018_plans_the_runs_of_each_seed(place):
     ]
 
 
-def test_ismir2018_evaluates_released_weights_without_training_data(place):
+def test_ismir2018_evaluates_released_weights_if_training_data_is_missing(place):
     for name in ("gtzan", "fma_small", "fma_metadata"):
         (place / "data" / name).mkdir()
     commands, left_out = plan(ismir2018)
@@ -63,7 +63,7 @@ def test_ismir2018_evaluates_released_weights_without_training_data(place):
     assert "train_basic.py" not in counts
     assert [line.partition(":")[0] for line in left_out] == ["naver", "msd", "msd_tags"]
     assert left_out[1].endswith(": evaluating released weights")
-    # GTZAN has no artist names.
+    # GTZAN has no artist names, so it has a genre map but no artist map.
     maps = [line.split()[5] for line in commands if " tsne " in line]
     assert maps == ["genre", "genre", "artist"]
     commands, _ = plan(ismir2018, "--weights", "siamese_5000")
@@ -71,7 +71,7 @@ def test_ismir2018_evaluates_released_weights_without_training_data(place):
     assert any("--compare-with o/features/mfcc_gtzan.h5" in line for line in commands)
 
 
-def test_ismir2018_uses_two_splits_and_one_cache_of_the_msd(place):
+def test_ismir2018_uses_two_msd_splits_with_one_cache(place):
     for name in ("gtzan", "msd"):
         (place / "data" / name).mkdir()
     commands, _ = plan(ismir2018)
@@ -90,7 +90,7 @@ def test_ismir2018_uses_two_splits_and_one_cache_of_the_msd(place):
     assert all("cache/msd_10000.h5" in line for line in trained)
 
 
-def test_ismir2018_excludes_the_artists_of_the_targets(place):
+def test_ismir2018_excludes_target_artists_from_training(place):
     for name in ("fma_small", "fma_large", "fma_metadata"):
         (place / "data" / name).mkdir()
     commands, _ = plan(ismir2018, "--train", "fma_large", "--artists", 500, 1000)
@@ -100,7 +100,7 @@ def test_ismir2018_excludes_the_artists_of_the_targets(place):
     assert splits[1].endswith("artists 1000 --out splits/fma_large_1000.csv")
 
 
-def test_ismir2018_rejects_a_folder_without_targets(place):
+def test_ismir2018_rejects_data_folder_without_target_datasets(place):
     with pytest.raises(InputError, match=r"gtzan: .* nor data/gtzan; fma_small: .*provide one"):
         plan(ismir2018)
     with pytest.raises(InputError, match="nor a --data folder"):

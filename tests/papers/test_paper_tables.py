@@ -15,7 +15,7 @@ def write(tmp_path):
 
 @pytest.fixture
 def compare(write):
-    """A function that writes results and returns the rows of the comparison that they fill."""
+    """Return a function that writes results and returns the comparison rows that they fill."""
 
     def compare(*results: dict) -> pd.DataFrame:
         return compare_with_paper(write(*results)).dropna(subset="ours")
@@ -23,7 +23,7 @@ def compare(write):
     return compare
 
 
-def test_compare_without_results_returns_all_cells_with_their_requirements(tmp_path):
+def test_compare_without_results_lists_requirements_of_every_cell(tmp_path):
     table, paper = compare_with_paper(read_results(tmp_path)), read_paper_tables()
     columns = ["paper", "table", *CELL, "paper's", "note"]
     assert list(table) == [
@@ -52,7 +52,7 @@ def test_compare_fills_only_the_matching_cell(write):
     assert list(filled["needs"]) == ["", ""]
 
 
-def test_compare_reports_results_on_fewer_tracks(compare):
+def test_compare_reports_results_that_cover_too_few_tracks(compare):
     filled = compare(
         {"n_songs": 93},
         KNN | {"n_songs": 288},
@@ -63,7 +63,7 @@ def test_compare_reports_results_on_fewer_tracks(compare):
     assert "; GTZAN audio (930 clips) in DIR/gtzan; then delete splits" in filled["retrieval"]
     partial, complete = filled["knn"]
     assert partial.startswith("the other tracks: only 4 of 290") and complete == ""
-    assert filled["linear"] == ""  # the paper does not state its number of test tracks
+    assert filled["linear"] == ""  # the paper does not state how many test tracks NAVER has
 
 
 @pytest.mark.parametrize("change", [KNN | {"variant": "k=1"}, {"label": "artist"}])
@@ -71,7 +71,7 @@ def test_compare_ignores_results_with_another_variant_or_label(compare, change):
     assert len(compare(change)) == 0
 
 
-def test_compare_keeps_features_that_fill_the_same_cell_apart(compare):
+def test_compare_gives_each_feature_set_of_a_cell_its_own_row(compare):
     filled = compare({"features": "z", "value": 0.1}, {"features": "a"})
     assert list(filled["weights"]) == ["a", "z"]
     assert list(filled["ours"]) == [0.5432, 0.1]
@@ -86,7 +86,7 @@ def test_compare_averages_runs_that_differ_only_in_the_seed(compare):
     assert list(filled["over"]) == ["", "2 seeds"]
 
 
-def test_compare_appends_other_datasets_with_the_most_artists(write):
+def test_compare_appends_only_largest_models_for_other_datasets(write):
     demo = {"dataset": "demo_target"}
     values = {("basic", 20): 0.1, ("basic", 60): 0.2, ("siamese", 60): 0.3, ("mfcc", None): 0.9}
     results = [
@@ -94,7 +94,7 @@ def test_compare_appends_other_datasets_with_the_most_artists(write):
         for (model, artists), value in values.items()
     ]
     tag = {**demo, **LINEAR, "model": "tag", "artists": None, "features": "tag"}
-    # A dataset of another paper is another dataset for this one.
+    # fma_medium appears in agf2018 only, so it is an additional dataset for ismir2018.
     other = {"dataset": "fma_medium", "features": "other"}
     table = compare_with_paper(write(*results, tag, other))
     assert len(table) == len(read_paper_tables()) + 4
@@ -107,19 +107,19 @@ def test_compare_appends_other_datasets_with_the_most_artists(write):
     assert (third["model"], third["dataset"]) == ("tag", "demo_target")
 
 
-def test_compare_appends_all_sizes_to_a_table_of_several_sizes(compare):
+def test_compare_appends_all_sizes_to_tables_that_compare_sizes(compare):
     mine = TRANSFER | {"dataset": "mine"}
     filled = compare(*(mine | {"artists": n, "features": f"basic_{n}"} for n in (20, 60)))
     rows = filled[["table", "model", "artists"]].to_numpy().tolist()
     assert rows == [[1, "basic", 20], [1, "basic", 60], [2, "basic without LDA", 60]]
 
 
-def test_compare_fills_the_cell_of_the_tag_model(compare):
+def test_compare_fills_the_tag_model_cell(compare):
     filled = compare({"model": "tag", "features": "tag", "artists": None})
     assert filled[["model", "paper's"]].to_numpy().tolist() == [["tag", 0.5508]]
 
 
-def test_compare_fills_the_tables_of_arxiv2017(compare):
+def test_compare_fills_the_arxiv2017_tables(compare):
     tagging = {"protocol": "tagging", "metric": "auc", "dataset": "mtat", "model": "basic"}
     filled = compare(
         {**tagging, "label": "tags", "value": 0.91},

@@ -8,8 +8,8 @@ from common.errors import InputError
 from papers import pipeline
 from papers.pipeline import Pipeline, make_step
 
-# A script that appends words to the text of its first file and writes it to its second, or
-# that fails, kills itself, or does nothing.
+# A script that copies its first file to its second and appends the remaining arguments. With the
+# argument "fail", "stop" or "keep", it exits with an error, kills itself, or does nothing instead.
 SCRIPT = """
 import os, sys
 source, out, *words = sys.argv[1:]
@@ -32,7 +32,7 @@ def place(tmp_path, monkeypatch):
 
 @pytest.fixture
 def run(place, caplog):
-    """A function that runs steps in `place` and returns the logged commands without paths."""
+    """Return a function that runs steps in `place` and returns the log lines without paths."""
     caplog.set_level(logging.INFO, "papers")
 
     def run(steps):
@@ -44,7 +44,7 @@ def run(place, caplog):
 
 
 def make_steps(place, *words):
-    """Return the steps a -> b -> c -> d."""
+    """Return the chain of steps a -> b -> c -> d, one for each of the words."""
     words = words or ("1", "2", "3")
     return [
         make_step(
@@ -63,7 +63,7 @@ def remaining(place, *words) -> list[str]:
     ]
 
 
-def test_pipeline_runs_each_step_once_and_in_order(place, run):
+def test_pipeline_runs_each_step_once_in_order(place, run):
     steps = make_steps(place)
     assert Pipeline(place, steps).existing_inputs() == [place / "a"]
     assert run(steps) == ["b 1", "c 2", "d 3"]
@@ -74,7 +74,7 @@ def test_pipeline_runs_each_step_once_and_in_order(place, run):
     assert all(line.startswith("    done  python script.py") for line in lines[:-1])
 
 
-def test_pipeline_runs_steps_again_after_a_change(place, run):
+def test_pipeline_reruns_steps_affected_by_a_change(place, run):
     run(make_steps(place))
     (place / "c").unlink()
     assert remaining(place) == ["c", "d"]
@@ -116,7 +116,7 @@ def test_pipeline_stops_if_a_step_is_killed(place, run):
     assert not (place / "d").exists()
 
 
-def test_pipeline_rejects_a_step_without_its_output(place, run):
+def test_pipeline_rejects_step_that_does_not_create_its_output(place, run):
     with pytest.raises(InputError, match=r"script\.py did not create .*b; if it reports"):
         run(make_steps(place, "keep"))
 
@@ -138,7 +138,7 @@ def test_pipeline_records_no_time_for_a_complete_output(place, run):
     assert remaining(place, "keep") == []
 
 
-def test_pipeline_describes_times_that_were_measured_here(place):
+def test_pipeline_describes_durations_recorded_in_the_journal(place):
     first, *_ = steps = make_steps(place)
     (place / pipeline.JOURNAL).write_text(f"command,seconds\n{first},3725.4\n")
     lines = Pipeline(place, steps).describe()
@@ -147,7 +147,7 @@ def test_pipeline_describes_times_that_were_measured_here(place):
 
 
 def test_journal_of_an_earlier_version_is_read(place):
-    """It had more columns, and other option names in the commands."""
+    """Test that extra columns are ignored and former option names are updated."""
     (place / pipeline.JOURNAL).write_text(
         "command,kind,amount,seconds\n"
         "python train_siamese.py 'a b' --artists 4 --rate 0.1 --batch 9,siamese,60,2.5\n"

@@ -11,7 +11,7 @@ from tests.conftest import run_in_process
 
 
 def require(**cell) -> str:
-    """Return what the one cell with these values needs."""
+    """Return the requirements of the only table cell that has the given values."""
     cells = read_paper_tables()
     rows = cells[(cells[list(cell)] == pd.Series(cell)).all(axis=1)]
     assert len(rows) == 1
@@ -19,12 +19,12 @@ def require(**cell) -> str:
 
 
 def commands(text: str) -> list[list[str]]:
-    """Return the script and arguments of each command in a text."""
+    """Return the script and arguments of every command in a requirements text."""
     lines = [shlex.split(part) for part in text.split("; ") if "python " in part]
     return [words[words.index("python") + 1 :] for words in lines]
 
 
-def test_requirements_name_data_weights_and_a_command():
+def test_requirements_state_data_weights_and_command():
     for cell in read_paper_tables().to_dict("records"):
         text = describe_requirements(cell)
         if cell["note"] == QUOTED:
@@ -35,7 +35,7 @@ def test_requirements_name_data_weights_and_a_command():
         assert not re.search(r"[{}]|None", text)
 
 
-def test_requirements_of_released_weights_include_no_training():
+def test_requirements_with_released_weights_include_no_training():
     text = require(table=1, dataset="gtzan", model="siamese", protocol="retrieval")
     assert text.startswith(
         "GTZAN audio (930 clips) in DIR/gtzan; weights: the released siamese_5000"
@@ -52,7 +52,7 @@ def test_requirements_of_released_weights_include_no_training():
     assert "basic_5000 cache/gtzan.h5" in text and "evaluate.py transfer" in text
 
 
-def test_requirements_of_other_models_include_training():
+def test_requirements_without_released_weights_include_training():
     text = require(dataset="gtzan", model="tag", protocol="linear")
     assert "none released" in text and "train_basic.py" in text and "--labels tags" in text
     text = require(paper="arxiv2017", dataset="mtat", model="basic", artists=100)
@@ -61,7 +61,7 @@ def test_requirements_of_other_models_include_training():
     assert "reproduce.py" in require(paper="arxiv2017", dataset="gtzan", model="basic with LDA")
 
 
-def test_requirements_of_task_sets_include_their_run():
+def test_requirements_of_task_sets_include_training_commands_for_single_runs():
     text = require(paper="agf2018", model="mtn gse", metric="macro_f1")
     assert "--kinds mtn --tasks gse" in text and "runs_se/mtn_gse_0/features.h5" in text
     assert "Essentia" in text
@@ -69,8 +69,8 @@ def test_requirements_of_task_sets_include_their_run():
     assert "train_agf.py" not in require(paper="agf2018", model="stn with g", metric="macro_f1")
 
 
-def test_scripts_accept_the_commands(monkeypatch, tmp_path):
-    """Each command fails only because its input files are missing."""
+def test_scripts_accept_the_commands_in_the_requirements(monkeypatch, tmp_path):
+    """Test that each command fails only because its input files are missing."""
     monkeypatch.chdir(tmp_path)
     tried = set()
     for cell in read_paper_tables().to_dict("records"):
@@ -84,8 +84,8 @@ def test_scripts_accept_the_commands(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-def test_commands_of_a_cell_fill_it(music_data, monkeypatch, tmp_path):
-    """The cell is one of GTZAN, with a few clips instead of all."""
+def test_required_commands_fill_their_table_cell(music_data, monkeypatch, tmp_path):
+    """Test the commands of a GTZAN cell, with a few clips instead of the whole dataset."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MUSIC_MIRROR", str(music_data / "data/released_weights"))
     for clip in (music_data / "data/gtzan_short").glob("[bc]*.wav"):
