@@ -3,8 +3,10 @@
 import contextlib
 import csv
 import hashlib
+import lzma
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -12,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 from common.cli import progress_bar
 from common.errors import InputError
@@ -23,7 +25,11 @@ _NUMBER = "NN"  # placeholder for the two digits of numbered archives
 _SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2")
 _BLOCK = 1 << 20
 _MAX_MEMBERS = 10_000_000
-_DAMAGE = (EOFError, RuntimeError, ValueError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
+_ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
+_DAMAGE = (
+    *(ArithmeticError, EOFError, LookupError, MemoryError, RuntimeError, ValueError),
+    *(lzma.LZMAError, struct.error, tarfile.TarError, zipfile.BadZipFile, zlib.error),
+)
 
 
 @dataclass(frozen=True)
@@ -177,14 +183,27 @@ def _open_members(archive: Path, folder: Path) -> Iterator[Iterable[_Member]]:
             yield (_zip_member(archive, opened, info) for info in opened.infolist())
     else:
         with tarfile.open(archive) as opened:
-            yield (_tar_member(archive, opened, info, folder) for info in opened)
+            yield _tar_members(archive, opened, folder)
+
+
+def _tar_members(archive: Path, opened: tarfile.TarFile, folder: Path) -> Iterator[_Member]:
+    for info in opened:
+        yield _tar_member(archive, opened, info, folder)
+    # tarfile also stops at a damaged header; the real end is a block of zeros, or no block.
+    stream = cast(IO[bytes], opened.fileobj)
+    stream.seek(opened.offset)
+    if any(stream.read(tarfile.BLOCKSIZE)):
+        raise tarfile.ReadError("damaged header")
 
 
 def _zip_member(archive: Path, opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:
     kind = stat.S_IFMT(info.external_attr >> 16)  # 0 if the archive was not made on Unix
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         raise _refusal(archive, info.filename, "is a link or a device")
-    return _Member(info.orig_filename, info.file_size, info.is_dir(), partial(opened.open, info))
+    is_folder = info.is_dir() or kind == stat.S_IFDIR
+    if not is_folder and (info.flag_bits & 1 or info.compress_type not in _ZIP_METHODS):
+        raise _refusal(archive, info.filename, "is encrypted or compressed by an unknown method")
+    return _Member(info.orig_filename, info.file_size, is_folder, partial(opened.open, info))
 
 
 def _tar_member(
@@ -192,6 +211,8 @@ def _tar_member(
 ) -> _Member:
     if not (info.isreg() or info.isdir()) or info.issparse():
         raise _refusal(archive, info.name, "is a link, a device or a sparse file")
+    if info.size < 0:
+        raise _refusal(archive, info.name, "has a negative size")
     tarfile.data_filter(info, str(folder))  # raises FilterError
     return _Member(info.name, info.size, info.isdir(), partial(opened.extractfile, info))
 

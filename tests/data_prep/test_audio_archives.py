@@ -112,6 +112,14 @@ def test_extract_archive_ignores_folders_and_permissions(tmp_path):
     assert not (tmp_path / "out/a/b").stat().st_mode & (stat.S_ISUID | stat.S_ISGID | 0o111)
 
 
+def test_extract_archive_knows_zip_folders_by_their_mode(tmp_path):
+    folder = zipfile.ZipInfo("folder")
+    folder.create_system, folder.external_attr = 3, (stat.S_IFDIR | 0o755) << 16
+    archive = write_archive(tmp_path, ".zip", [(folder, b""), ("folder/a", b"x")])
+    assert extract_archive(archive, tmp_path / "out") == 1
+    assert files_in(tmp_path / "out") == {"folder/a": b"x"}
+
+
 def test_extract_archive_accepts_a_linked_folder(tmp_path):
     (tmp_path / "large_disk").mkdir()
     (tmp_path / "out").symlink_to("large_disk")
@@ -192,7 +200,29 @@ def test_extract_archive_refuses_more_than_the_free_space(tmp_path):
     assert "free some space" in refusal(tmp_path, ".tar.gz", gzip.compress(content))
 
 
+@pytest.mark.parametrize(("offset", "value"), [(8, 1), (10, 99)], ids=["encrypted", "method"])
+def test_extract_archive_refuses_zip_members_that_it_cannot_read(offset, value, tmp_path):
+    content = bytearray(zip_content([("good", b"good"), ("bad", b"bad")]))
+    content[content.rindex(b"PK\1\2") + offset] = value  # in the second entry of the directory
+    message = refusal(tmp_path, ".zip", bytes(content))
+    assert "'bad' is encrypted or compressed by an unknown method" in message
+
+
+def test_extract_archive_refuses_negative_sizes(tmp_path):
+    content = tar_info("bad", -512).tobuf(tarfile.GNU_FORMAT) + bytes(1024)
+    assert "'bad' has a negative size" in refusal(tmp_path, ".tar", content)
+
+
 # ---------------------------------------------------------------- damage
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz"])
+def test_extract_archive_refuses_a_damaged_second_header(suffix, tmp_path):
+    content = tar_content([(tar_info(name, 4), b"good") for name in ("a", "b")])
+    damaged = content[:1024] + b"x" + content[1025:]
+    compress = gzip.compress if suffix == ".tar.gz" else bytes
+    for changed in (damaged, content[:1100]):
+        assert "damaged" in refusal(tmp_path, suffix, compress(changed))
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
