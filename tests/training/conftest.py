@@ -1,4 +1,4 @@
-"""The fixtures of tests/models, for the tests of this room."""
+"""Fixtures from tests/models, reused by the training tests."""
 
 from tests.models.conftest import encoder, golden, golden_mels
 

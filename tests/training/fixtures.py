@@ -1,4 +1,4 @@
-"""Data and models for the tests of training: noise in three classes with a louder band each."""
+"""Data and models for the training tests: three classes of noise, each with one louder band."""
 
 import json
 from pathlib import Path
@@ -25,14 +25,14 @@ CLASSES = 3
 TRACKS = 36
 INPUTS = {"name": "run", "model": "basic", "artists": CLASSES, "settings": {"rate": 0.01}}
 ONE_CPU = Devices()
-STEPS = 1 if keras.backend.backend() == "torch" else 2  # per call; Keras allows 1 with torch
+STEPS = 1 if keras.backend.backend() == "torch" else 2  # per call; with torch, Keras only allows 1
 
 
 def write_cache(path: Path, nan_track: int | None = None) -> MelCache:
-    """Write and open a cache of tracks t0 to t35, of class number % 3.
+    """Write and open a cache of tracks t0 to t35, where track n belongs to class n % 3.
 
-    Some tracks are separated by frames of NaN, so that a crop beyond its track would change the
-    loss. All frames of `nan_track` are NaN too.
+    Some tracks are separated by NaN frames, so that a crop that runs past its track would affect
+    the loss. All frames of `nan_track` are NaN as well.
     """
     rng = np.random.default_rng(11)
     length = rng.integers(129, 180, TRACKS)
@@ -55,7 +55,7 @@ def write_cache(path: Path, nan_track: int | None = None) -> MelCache:
 
 
 def make_crops(cache: MelCache) -> Crops:
-    """Return crops of all tracks but the last two, in another order than in the cache."""
+    """Return crops of all but the last two tracks, in reverse cache order."""
     return Crops(cache, np.array([f"t{number}" for number in range(TRACKS - 2)][::-1], object))
 
 
@@ -68,13 +68,13 @@ def make_batches(
     kind: type = LabelledBatches,
     **more,
 ) -> LabelledBatches:
-    """Return batches of some tracks, with wrong labels if there is a `shift`."""
+    """Return batches of the given tracks; a non-zero `shift` makes the labels wrong."""
     anchors = np.arange(TRACKS - 2)[::-1][tracks]
     return kind(crops, anchors, batch_size, 5, labels=(np.array(tracks) + shift) % CLASSES, **more)
 
 
 def make_encoder(**settings) -> keras.Model:
-    """Return an encoder with random weights and moving statistics, the same on all backends."""
+    """Return an encoder with random weights and statistics that are the same on all backends."""
     encoder = build_encoder(**settings)
     rng = np.random.default_rng(7)
     arrays = []
@@ -90,7 +90,7 @@ def make_encoder(**settings) -> keras.Model:
 
 
 def make_run(folder: Path, **settings) -> TrainingRun:
-    """Return the run of a training in `folder`, with `settings` added to its inputs."""
+    """Return a training run in `folder` with `settings` added to its inputs."""
 
     def save(path, models, made_from):
         pretrained.save_weights(path, models[0], mean=MEAN, std=STD, made_from=made_from)
@@ -112,7 +112,7 @@ def train_basic(
     resident: bool = False,
     devices: Devices = ONE_CPU,
 ) -> keras.Model:
-    """Train a basic model from the same initial weights each time."""
+    """Train a basic model, always from the same initial weights."""
     keras.utils.set_random_seed(0)
     model = build_basic(build_encoder(dropout), CLASSES, "softmax", mean=MEAN, std=STD)
     schedule = TrainingSchedule(learning_rate, epochs, plateau, patience)
@@ -122,12 +122,12 @@ def train_basic(
 
 
 def read_log(folder: Path) -> pd.DataFrame:
-    """Return the log of a training, one row per epoch."""
+    """Return the log of a run, with one row per epoch."""
     return pd.read_csv(folder / "log.csv")
 
 
 def same_weights(first: Path, second: Path) -> bool:
-    """Return whether two weights files contain the same values to the bit."""
+    """Return whether two weights files contain bit-identical values."""
     pair = [pretrained.load_weights(str(path)) for path in (first, second)]
     arrays = ([*weights.encoder_arrays, *(weights.head or [])] for weights in pair)
     return all(np.array_equal(a, b) for a, b in zip(*arrays, strict=True))

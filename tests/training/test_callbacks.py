@@ -1,4 +1,4 @@
-"""Properties of the callbacks that a whole training would not show."""
+"""Test properties of the callbacks that a complete training run would not reveal."""
 
 import io
 import math
@@ -12,7 +12,7 @@ from training.devices import Devices
 
 pytestmark = [
     pytest.mark.backend,
-    pytest.mark.filterwarnings("ignore:__array__ impl"),  # in Keras' own conversions
+    pytest.mark.filterwarnings("ignore:__array__ impl"),  # raised inside Keras
 ]
 
 
@@ -23,8 +23,8 @@ def model():
     return model
 
 
-def test_decay_over_many_epochs_equals_that_of_all_their_steps(model):
-    """The factors are close to 1, the learning rate is float32, and epochs differ in length."""
+def test_decay_per_epoch_accumulates_to_the_decay_per_step(model):
+    """Test factors close to 1, a float32 learning rate and epochs of different lengths."""
     decay, steps = callbacks.LearningRateDecay(), 0
     decay.set_model(model)
     for epoch in range(200):
@@ -38,14 +38,14 @@ def test_decay_over_many_epochs_equals_that_of_all_their_steps(model):
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
-def test_nan_loss_ends_the_training_from_another_thread(loss, model, monkeypatch):
+def test_non_finite_loss_stops_training_without_fetching_weights(loss, model, monkeypatch):
     stop = callbacks.StopAtNaN()
     stop.set_model(model)
 
     def sync():
         pytest.fail("fetched the weights while JAX computes with them")
 
-    # What Keras' own `self.model` of a callback does.
+    # Accessing `self.model` in a Keras callback calls this method with JAX.
     monkeypatch.setattr(model, "jax_state_sync", sync, raising=False)
     stop.on_train_batch_end(3, {"loss": 1.0})
     assert not model.stop_training
@@ -55,7 +55,7 @@ def test_nan_loss_ends_the_training_from_another_thread(loss, model, monkeypatch
 
 
 class TenTracks:
-    """10 tracks in 3 batches."""
+    """Stand-in for `Batches`, with 10 tracks per epoch in 3 batches."""
 
     in_epoch = 10
 
@@ -63,14 +63,14 @@ class TenTracks:
         return 3
 
 
-def test_progress_counts_the_tracks_of_all_epochs_in_any_order(monkeypatch, tmp_path):
+def test_progress_bar_counts_tracks_when_batches_arrive_out_of_order(monkeypatch, tmp_path):
     drawn = io.StringIO()
 
     def visible(*, shown, **settings):
         assert shown
         return tqdm(file=drawn, mininterval=0, **settings)
 
-    # Without a terminal, the real bar neither draws nor counts.
+    # Without a terminal, the real progress bar neither draws nor counts.
     monkeypatch.setattr(callbacks.cli, "progress_bar", visible)
     bar = callbacks.ProgressCallback(tmp_path, 2, [TenTracks()] * 4, Devices())
     counted = []

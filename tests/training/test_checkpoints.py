@@ -1,4 +1,4 @@
-"""The folder of a training: what is restored from it, what is refused, and what is recorded."""
+"""Test run folders: restoring, rejecting and recording."""
 
 import json
 from dataclasses import replace
@@ -17,8 +17,8 @@ from tests.training.fixtures import CLASSES, MEAN, STD, make_run
 from training.checkpoints import TrainingState
 from training.inputs import training_inputs
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own get_weights
-# The columns are not in alphabetical order, and one value is no short decimal.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # raised inside Keras
+# The columns are not in alphabetical order, and one value has no short decimal representation.
 HISTORY = {"loss": [3.0, 1 / 3], "accuracy": [0.1, 0.2], "val_loss": [2.0, 2.5]}
 STATE = TrainingState(
     [np.arange(6, dtype=np.float32).reshape(2, 3), np.array(7, np.int64), np.ones(2, np.uint32)],
@@ -34,7 +34,7 @@ def model(encoder):
 
 @pytest.fixture
 def unfinished(model, tmp_path):
-    """A run with two finished epochs."""
+    """Return a run with two completed epochs."""
     run = make_run(tmp_path / "run")
     run.write_epoch([model], STATE, best=True)
     return run
@@ -56,7 +56,7 @@ def test_new_folder_has_no_state(tmp_path):
     assert make_run(tmp_path / "new").read_state() is None
 
 
-def test_log_has_the_epoch_and_then_the_columns_in_their_order(unfinished):
+def test_log_starts_with_the_epoch_and_keeps_the_column_order(unfinished):
     assert (unfinished.folder / "log.csv").read_text().splitlines() == [
         "epoch,loss,accuracy,val_loss",
         "1,3.0,0.1,2.0",
@@ -80,7 +80,7 @@ def test_finish_deletes_the_state(model, tmp_path):
     assert names == {"best.h5", "last.h5", "log.csv", "run.json"}
 
 
-def test_leftovers_of_a_kill_at_the_end_are_deleted(unfinished):
+def test_files_left_by_a_late_kill_are_deleted(unfinished):
     leftovers = [unfinished.folder / name for name in ("state.h5", "lock")]
     state = leftovers[0].read_bytes()
     unfinished.finish()
@@ -90,8 +90,8 @@ def test_leftovers_of_a_kill_at_the_end_are_deleted(unfinished):
     assert not any(path.exists() for path in leftovers)
 
 
-def test_run_with_other_settings_is_refused_finished_or_not(unfinished, tmp_path):
-    """Also if a kill left only some of the files."""
+def test_run_with_different_settings_is_rejected_whether_complete_or_not(unfinished, tmp_path):
+    """Test this also for a folder in which a kill left only some of the files."""
     (unfinished.folder / "last.h5").rename(unfinished.folder / "best.h5")
     for _ in range(2):
         with pytest.raises(InputError, match=r"run: already .*settings\.rate: 0\.01 -> 0\.1"):
@@ -101,7 +101,7 @@ def test_run_with_other_settings_is_refused_finished_or_not(unfinished, tmp_path
 
 
 @pytest.mark.parametrize("fraction", [0, 0.001, 0.3, 0.999])
-def test_truncated_state_is_refused(fraction, unfinished):
+def test_truncated_state_is_rejected(fraction, unfinished):
     path = unfinished.folder / "state.h5"
     content = path.read_bytes()
     path.write_bytes(content[: int(fraction * len(content))])
@@ -114,14 +114,14 @@ def test_truncated_state_is_refused(fraction, unfinished):
 
 
 @pytest.mark.parametrize("name", ["variables", "history", "finished"])
-def test_incomplete_state_is_refused(name, unfinished):
+def test_incomplete_state_is_rejected(name, unfinished):
     with h5py.File(unfinished.folder / "state.h5", "a") as file:
         del (file.attrs if name == "finished" else file)[name]
     with pytest.raises(InputError, match=rf"state\.h5: .*{name}"):
         unfinished.read_state()
 
 
-def test_only_one_process_trains_in_a_folder(tmp_path):
+def test_lock_allows_one_process_per_folder(tmp_path):
     folder = tmp_path / "run"
     with make_run(folder).lock():
         with pytest.raises(InputError, match=r"run: another process"), make_run(folder).lock():
@@ -134,13 +134,17 @@ def test_only_one_process_trains_in_a_folder(tmp_path):
         pass
 
 
-def test_inputs_record_split_cache_settings_and_start(small_corpus, encoder, tmp_path):
+def test_training_inputs_record_split_cache_settings_and_initial_weights(
+    small_corpus, encoder, tmp_path
+):
     split, cache = split_csv.read_split(small_corpus[0]), MelCache(small_corpus[2])
     folder = tmp_path / "name"
     inputs = training_inputs(folder, "basic", split, cache, {"rate": 1})
     assert (inputs["name"], inputs["model"], inputs["artists"]) == ("name", "basic", 4)
     assert inputs["cache"] == cache.made_from["inputs"] and inputs["settings"] == {"rate": 1}
-    assert make_record(json.loads(json.dumps(inputs)))["inputs"] == inputs  # survives JSON
+    assert (
+        make_record(json.loads(json.dumps(inputs)))["inputs"] == inputs
+    )  # unchanged by a JSON round trip
     changed = split.assign(artist=split["artist"][::-1].to_numpy())
     assert training_inputs(folder, "basic", changed, cache, {})["split"] != inputs["split"]
     assert training_inputs(folder, "tag", split, cache, {})["artists"] is None

@@ -1,4 +1,4 @@
-"""The settings of a training: their defaults, on the command line too, and what is recorded."""
+"""Test the training settings: their defaults, their command-line options and their record."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ RECORDED = {
 
 
 def parse(*options, kind=SiameseConfig):
-    """Return the configuration that these command line options give."""
+    """Return the configuration produced by the given command-line options."""
     parser = cli.training_parser("d", "e", kind())
     for name in ("negatives", "margin", "labels"):
         parser.set_defaults(**{name: getattr(kind, name, None)})
@@ -30,18 +30,18 @@ def parse(*options, kind=SiameseConfig):
 
 
 @pytest.mark.parametrize("kind", [BasicConfig, SiameseConfig])
-def test_command_line_defaults_are_those_of_the_configuration(kind):
+def test_command_line_defaults_match_the_configuration(kind):
     assert parse(kind=kind) == kind()
 
 
-def test_former_option_names_are_aliases():
+def test_former_option_names_are_still_accepted():
     renamed = ("--learning-rate", "0.5", "--batch-size", "3", "--max-artists", "7")
     former = ("--rate", "0.5", "--batch", "3", "--artists", "7")
     assert parse(*renamed) == parse(*former)
     assert parse(*former) == SiameseConfig(learning_rate=0.5, batch_size=3, max_artists=7)
 
 
-def test_record_has_the_keys_of_earlier_runs():
+def test_record_uses_the_same_keys_as_earlier_runs():
     assert BasicConfig().record() == {**RECORDED, "rate": 0.015, "labels": "artist"}
     siamese = {**RECORDED, "rate": 0.1, "negatives": 4, "margin": 0.4}
     assert SiameseConfig().record() == siamese
@@ -58,7 +58,7 @@ def test_record_omits_settings_that_do_not_change_the_weights():
     "wrong",
     ["--artists=0", "--steps-per-call=0", "--data=disk", "--precision=half", "--distribute=2"],
 )
-def test_wrong_values_are_refused(capsys, wrong):
+def test_invalid_option_values_are_rejected(capsys, wrong):
     with pytest.raises(SystemExit, match="2"):
         parse(wrong)
     assert wrong.partition("=")[0] in capsys.readouterr().err

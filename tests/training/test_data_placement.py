@@ -1,4 +1,4 @@
-"""The choice of a data placement, and the crops of frames on the device."""
+"""Test the choice of data placement, and crops of frames held on the device."""
 
 import keras
 import numpy as np
@@ -13,11 +13,11 @@ from training.devices import Devices
 
 pytestmark = [
     pytest.mark.backend,
-    pytest.mark.filterwarnings("ignore:__array__ impl"),  # in Keras' own conversions
+    pytest.mark.filterwarnings("ignore:__array__ impl"),  # raised inside Keras
 ]
 BACKEND = keras.backend.backend()
 CPU, GPU, GPUS = Devices("cpu"), Devices("gpu"), Devices("gpu", 2)
-# Keras makes one step per call with torch, TensorFlow with several devices, whatever was asked.
+# Only one step per call is possible with torch, and with TensorFlow on several devices.
 SINGLE = {CPU: BACKEND == "torch", GPU: BACKEND == "torch", GPUS: BACKEND != "jax"}
 
 
@@ -32,14 +32,14 @@ def crops(cache):
 
 
 def set_memory(monkeypatch, memory: int | None) -> None:
-    """Pretend that the GPU has this much memory."""
+    """Pretend that the GPU has `memory` bytes, or an unknown amount if None."""
     monkeypatch.setattr(data_placement, "device_memory", lambda: memory)
 
 
-# ---------------------------------------------------------------- choice
+# ---------------------------------------------------------------- choice of placement
 
 
-def test_crops_are_streamed_to_a_cpu(crops, monkeypatch):
+def test_crops_are_streamed_on_a_cpu(crops, monkeypatch):
     set_memory(monkeypatch, 10**9)
     placement = Placement.choose(CPU, crops)
     assert placement == Placement(False, 1 if SINGLE[CPU] else 16)
@@ -49,7 +49,7 @@ def test_crops_are_streamed_to_a_cpu(crops, monkeypatch):
 
 @pytest.mark.parametrize("devices", [GPU, GPUS], ids=str)
 def test_frames_are_resident_on_a_gpu_with_enough_memory(devices, crops, monkeypatch):
-    """The rest is for the network, and for a second copy of the frames while they are joined."""
+    """Memory is also needed for the network and for a temporary second copy of the frames."""
     set_memory(monkeypatch, 10**9)
     steps = 1 if SINGLE[devices] else 64
     assert Placement.choose(devices, crops) == Placement(True, steps)
@@ -70,7 +70,7 @@ def test_requested_placement_is_used(devices, crops, monkeypatch):
 
 
 @pytest.mark.parametrize("devices", [CPU, GPU, GPUS], ids=str)
-def test_several_steps_per_call_are_refused_where_impossible(devices, crops):
+def test_several_steps_per_call_are_rejected_where_unsupported(devices, crops):
     if not SINGLE[devices]:
         pytest.skip(f"{BACKEND} allows any number of steps per call")
     with pytest.raises(InputError, match=r"--steps-per-call: can only be 1 on .*; leave the"):
@@ -81,12 +81,14 @@ def test_several_steps_per_call_are_refused_where_impossible(devices, crops):
 
 
 @pytest.mark.parametrize("chunk", [data_placement._CHUNK, 100])
-def test_resident_crops_equal_those_of_the_cache(chunk, cache, monkeypatch):
-    """At all places of tracks in any order, adjacent or not, sent in one chunk or in many."""
+def test_resident_crops_match_the_cache(chunk, cache, monkeypatch):
+    """Test every position in adjacent and separate tracks, sent in one chunk or in several."""
     monkeypatch.setattr(data_placement, "_CHUNK", chunk)
     tracks = np.array([30, 7, 8, 3, 35, 6, 0, 19])
     crops = Crops(cache, cache.track_id[tracks])
-    assert len(crops.spans()) == 6  # 6 to 8 are adjacent; other frames precede 0, 30 and 35
+    assert (
+        len(crops.spans()) == 6
+    )  # tracks 6 to 8 are adjacent; NaN frames precede tracks 0, 30 and 35
     resident = ResidentFrames(crops)
     segment = keras.Input((129, 128), dtype="float16")
     identity = keras.Model(segment, keras.layers.Identity(dtype="float16")(segment))
@@ -100,7 +102,7 @@ def test_resident_crops_equal_those_of_the_cache(chunk, cache, monkeypatch):
     np.testing.assert_array_equal(model.predict(on_device, verbose=0), crops.gather(places))
 
 
-def test_resident_sets_of_crops_keep_their_shape(crops):
+def test_grouped_resident_crops_keep_their_shape(crops):
     resident = ResidentFrames(crops)
     tracks = keras.Input((4, 129, 128), dtype="float16")
     identity = keras.Model(tracks, keras.layers.Identity(dtype="float16")(tracks))

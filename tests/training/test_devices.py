@@ -1,4 +1,4 @@
-"""Trainings that several devices or processes share, on the CPU, and what is refused."""
+"""Test training shared by several devices or processes (on the CPU), and rejected set-ups."""
 
 import contextlib
 import re
@@ -21,16 +21,16 @@ from training.devices import PROCESSES, Devices, open_devices
 
 pytestmark = [
     pytest.mark.backend,
-    pytest.mark.filterwarnings("ignore:__array__ impl"),  # in Keras' own conversions
+    pytest.mark.filterwarnings("ignore:__array__ impl"),  # raised inside Keras
 ]
 BACKEND = keras.backend.backend()
 needs_jax = pytest.mark.skipif(BACKEND != "jax", reason="several processes need JAX")
 EPOCHS = 4
-# 12 tracks are for training and 8 for validation: two devices share batches of 4 evenly. With a
-# margin above 2 no hinge is at its edge, where rounding, which differs between processors, decides.
+# With 12 training and 8 validation tracks, two devices share batches of 4 evenly. A margin above 2
+# keeps every hinge active, so processor-dependent rounding cannot switch one on or off.
 OPTIONS = ("--epochs", EPOCHS, "--batch-size", 4, "--negatives", 2, "--margin", 3)
 OPTIONS += ("--learning-rate", 0.001)
-TIMEOUT = 120  # seconds for what takes ten, on a busy machine
+TIMEOUT = 120  # seconds; enough on a busy machine for runs that normally take ten
 
 TWO_CPUS = """
 import models.keras_backend
@@ -64,7 +64,7 @@ INTERRUPTED = ENDS_AFTER_EPOCH_2.format(how="raise KeyboardInterrupt")
 
 @pytest.fixture(scope="module")
 def one_device(small_corpus, tmp_path_factory):
-    """The folder of the training on one device."""
+    """Train on one device and return the run folder."""
     split, _, cache = small_corpus
     folder = tmp_path_factory.mktemp("one_device") / "run"
     with pytest.MonkeyPatch.context() as patch:
@@ -77,7 +77,7 @@ def one_device(small_corpus, tmp_path_factory):
 
 
 def assert_same_training(folder, expected_folder):
-    """Compare up to float32 sums in another order."""
+    """Check that logs and weights agree up to the rounding of reordered float32 sums."""
     pd.testing.assert_frame_equal(read_log(folder), read_log(expected_folder), rtol=1e-5)
     for name in ("best.h5", "last.h5"):
         ours, theirs = (
@@ -89,7 +89,7 @@ def assert_same_training(folder, expected_folder):
 
 
 class Launcher:
-    """Starts training scripts that run at the same time, and ends them with the test."""
+    """Launcher of concurrent training scripts, which are killed when the test ends."""
 
     def __init__(self, small_corpus):
         split, _, cache = small_corpus
@@ -101,7 +101,7 @@ class Launcher:
         self._processes.append(start_script(*arguments, KERAS_BACKEND=BACKEND, **variables))
 
     def start_pair(self, first, second, *more, scripts=(("train_siamese.py",),) * 2):
-        """Start two processes that share a training, each with its own --out."""
+        """Start two processes that share a training run, each with its own --out."""
         with contextlib.closing(socket.socket()) as free:
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -114,7 +114,7 @@ class Launcher:
             self.start(out, *more, script=script, **variables)
 
     def wait(self) -> list[tuple[int, str, str]]:
-        """Return (status, stdout, stderr) of each process once all have ended."""
+        """Wait until all processes have ended; return (status, stdout, stderr) for each."""
         try:
             texts = [process.communicate(timeout=TIMEOUT) for process in self._processes]
         except subprocess.TimeoutExpired:
@@ -124,7 +124,7 @@ class Launcher:
         return [(status, *text) for status, text in zip(statuses, texts, strict=True)]
 
     def kill(self) -> list[tuple[str, str]]:
-        """Kill the processes that are left; return their stdout and stderr."""
+        """Kill the remaining processes and return their (stdout, stderr)."""
         processes, self._processes = self._processes, []
         for process in processes:
             process.kill()
@@ -143,8 +143,8 @@ def launcher(small_corpus):
 
 @pytest.mark.slow
 @pytest.mark.skipif(BACKEND == "torch", reason="torch trains on one device here")
-def test_two_devices_give_the_weights_of_one(one_device, launcher, tmp_path):
-    """Batch normalisation takes its statistics over both devices."""
+def test_two_devices_produce_the_same_weights_as_one(one_device, launcher, tmp_path):
+    """Batch normalisation must compute its statistics over both devices."""
     if BACKEND == "jax":
         flags = "--xla_force_host_platform_device_count=2"
         launcher.start(tmp_path / "run", "--data", "resident", XLA_FLAGS=flags)
@@ -157,7 +157,7 @@ def test_two_devices_give_the_weights_of_one(one_device, launcher, tmp_path):
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="torch trains on one device here")
-def test_distribute_on_a_single_device(monkeypatch):
+def test_distribute_works_on_a_single_device(monkeypatch):
     monkeypatch.delenv(PROCESSES, raising=False)
     before = keras.distribution.distribution()
     with open_devices(distribute=True) as devices:
@@ -171,7 +171,7 @@ def test_distribute_on_a_single_device(monkeypatch):
 
 @needs_jax
 @pytest.mark.slow
-def test_two_processes_resume_after_one_was_killed(one_device, launcher, tmp_path):
+def test_two_processes_resume_after_one_is_killed(one_device, launcher, tmp_path):
     folder, elsewhere = tmp_path / "run", tmp_path / "elsewhere/run"
     scripts = ("train_siamese.py",), ("-c", KILLED)
     launcher.start_pair(folder, elsewhere, "--data", "stream", scripts=scripts)
@@ -194,7 +194,7 @@ def test_two_processes_resume_after_one_was_killed(one_device, launcher, tmp_pat
 
 @needs_jax
 @pytest.mark.slow
-def test_an_interrupted_process_ends_the_other_with_one_line(launcher, tmp_path):
+def test_interrupted_process_stops_the_other_with_a_one_line_error(launcher, tmp_path):
     scripts = ("train_siamese.py",), ("-c", INTERRUPTED)
     launcher.start_pair(tmp_path / "run", tmp_path / "run", scripts=scripts)
     (first, _, lost), (second, _, stopped) = launcher.wait()
@@ -205,10 +205,10 @@ def test_an_interrupted_process_ends_the_other_with_one_line(launcher, tmp_path)
 
 
 @needs_jax
-def test_processes_that_see_different_folders_are_refused(monkeypatch):
+def test_processes_with_different_folders_are_rejected(monkeypatch):
     from jax.experimental import multihost_utils
 
-    # The other process sends 3.
+    # Simulate another process that reports 3 epochs.
     monkeypatch.setattr(multihost_utils, "process_allgather", lambda own: np.array([3, own]))
     second = Devices("cpu", 2, 1, 2)
     second.require_same(3, "run: finished epochs")
@@ -216,7 +216,7 @@ def test_processes_that_see_different_folders_are_refused(monkeypatch):
         second.require_same(0, "run: finished epochs")
 
 
-def test_each_process_gets_its_part_of_a_batch():
+def test_each_process_gets_its_own_part_of_a_batch():
     batch = np.arange(12).reshape(6, 2)
     devices = [Devices("cpu", 6, process, 3) for process in range(3)]
     parts = [one.own_part(batch) for one in devices]
@@ -227,30 +227,30 @@ def test_each_process_gets_its_part_of_a_batch():
     Devices().require_same(3, "of one process")
 
 
-def test_devices_are_described_in_words():
+def test_devices_have_readable_descriptions():
     assert str(Devices("gpu")) == f"one GPU ({BACKEND})"
     assert str(Devices("gpu", 8)) == f"8 GPUs ({BACKEND})"
     assert str(Devices("tpu", 8, 1, 2)) == f"8 TPUs of 2 processes ({BACKEND})"
 
 
-# ---------------------------------------------------------------- refusals
+# ---------------------------------------------------------------- rejected set-ups
 
 
 def open_error(distribute: bool) -> str:
-    """Return the error with which `open_devices` refuses."""
+    """Return the message of the error that `open_devices` raises."""
     with pytest.raises(InputError) as error, open_devices(distribute):
         pass
     assert "\n" not in str(error.value)
     return str(error.value)
 
 
-def test_several_processes_without_distribute_are_refused(monkeypatch):
+def test_several_processes_without_distribute_are_rejected(monkeypatch):
     monkeypatch.setenv(PROCESSES, "2")
     assert open_error(distribute=False) == f"{PROCESSES} is set; add --distribute, or unset it"
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="JAX can")
-def test_backends_that_cannot_share_are_refused(monkeypatch):
+def test_backends_without_distributed_training_are_rejected(monkeypatch):
     if BACKEND == "torch":
         message = "--distribute: not available with torch; set KERAS_BACKEND to jax or tensorflow"
         assert open_error(distribute=True) == message
@@ -260,7 +260,7 @@ def test_backends_that_cannot_share_are_refused(monkeypatch):
 
 @needs_jax
 @pytest.mark.parametrize("wrong", [{"JOB_ADDRESSES": "a:1,b:1,c:1"}, {"PROCESS_ID": "x"}], ids=str)
-def test_wrong_addresses_of_processes_are_refused(wrong, monkeypatch):
+def test_invalid_process_settings_are_rejected(wrong, monkeypatch):
     right = {"JOB_ADDRESSES": "127.0.0.1:1", "NUM_PROCESSES": "2", "PROCESS_ID": "0"}
     for name, value in {**right, **wrong}.items():
         monkeypatch.setenv(f"KERAS_DISTRIBUTION_{name}", value)

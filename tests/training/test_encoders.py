@@ -1,4 +1,4 @@
-"""The training of one encoder: what it starts from, records and saves."""
+"""Test encoder training: initial weights, records and saved files."""
 
 import json
 import logging
@@ -17,7 +17,7 @@ from training.encoders import encoder_run, initial_encoder, train
 
 pytestmark = [
     pytest.mark.backend,
-    pytest.mark.filterwarnings("ignore:__array__ impl"),  # in Keras' own get_weights
+    pytest.mark.filterwarnings("ignore:__array__ impl"),  # raised inside Keras
 ]
 SPLIT = pd.DataFrame({"track_id": ["t0", "t1"], "artist": ["a", "b"], "subset": ["train", "valid"]})
 
@@ -28,7 +28,7 @@ def cache(tmp_path_factory):
 
 
 def train_basic(cache, out, **settings):
-    """Train as a library user does, for one epoch that hardly changes the weights."""
+    """Train as a library user would, for one epoch that barely changes the weights."""
     config = BasicConfig(epochs=1, learning_rate=1e-9, batch_size=12, **settings)
     crops = fixtures.make_crops(cache)
     start = pretrained.load_weights(config.start_from) if config.start_from else None
@@ -40,11 +40,11 @@ def train_basic(cache, out, **settings):
         train(model, "sparse_categorical_crossentropy", ["accuracy"], *data, config, run, devices)
 
 
-def test_start_from_continues_with_the_encoder_its_mean_and_its_std(
-    cache, encoder, tmp_path, caplog
-):
+def test_start_from_restores_the_encoder_and_its_normalisation(cache, encoder, tmp_path, caplog):
     path, out = tmp_path / "first.h5", tmp_path / "run"
-    model = build_basic(encoder, 7, "softmax", mean=0.1, std=0.4)  # of other classes
+    model = build_basic(
+        encoder, 7, "softmax", mean=0.1, std=0.4
+    )  # has a different number of classes
     inputs = {"name": "first", "model": "basic", "artists": 7}
     pretrained.save_weights(
         path, model, mean=0.1, std=0.4, made_from={"inputs": inputs}, trained_on=["z"]
@@ -61,12 +61,12 @@ def test_start_from_continues_with_the_encoder_its_mean_and_its_std(
     for number, (ours, theirs) in enumerate(
         zip(last.encoder_arrays, start.encoder_arrays, strict=True)
     ):
-        # With this learning rate only the moving statistics change, by a hundredth.
+        # With such a small learning rate, only the moving statistics change noticeably, by 1 %.
         statistic = number % 6 in (4, 5)
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=0.5 if statistic else 1e-6)
         assert (ours != theirs).any() or not statistic
 
-    # The same weights under another path are the same weights.
+    # Moving the weights file to another path must not change the recorded inputs.
     moved = path.rename(tmp_path / "moved.h5")
     with caplog.at_level(logging.INFO):
         train_basic(cache, out, start_from=str(moved))
@@ -74,7 +74,7 @@ def test_start_from_continues_with_the_encoder_its_mean_and_its_std(
     assert len(read_log(out)) == 1
 
 
-def test_training_from_scratch_normalises_as_the_cache_says(cache, tmp_path, caplog):
+def test_training_from_scratch_uses_the_normalisation_of_the_cache(cache, tmp_path, caplog):
     out = tmp_path / "run"
     with caplog.at_level(logging.INFO):
         train_basic(cache, out, data="resident", steps_per_call=1)

@@ -1,7 +1,7 @@
-"""The first losses of training, which are the same on all backends.
+"""Test that the first training losses are the same on all backends.
 
-first_losses.json contains those of the TensorFlow backend. After an intended change, write it
-again: python -m tests.training.test_first_losses
+first_losses.json contains the losses from the TensorFlow backend. After an intentional change,
+regenerate it: python -m tests.training.test_first_losses
 """
 
 import json
@@ -23,21 +23,21 @@ from training.data_placement import Placement
 
 pytestmark = [
     pytest.mark.backend,
-    pytest.mark.filterwarnings("ignore:__array__ impl"),  # in Keras' own get_weights
+    pytest.mark.filterwarnings("ignore:__array__ impl"),  # raised inside Keras
 ]
 REFERENCE = Path(__file__).with_name("first_losses.json")
 STEPS = 6
-TOLERANCE = 1e-4  # relative; the backends differ by a thirtieth of it
-# Large enough for all terms of the update to show, and too small to amplify rounding errors.
+TOLERANCE = 1e-4  # relative; the backends differ by a thirtieth of this
+# Large enough to reveal every term of the update, but too small to amplify rounding errors.
 LEARNING_RATES = {"basic": 0.002, "siamese": 5e-5}
 TRAIN, VALID = range(18), range(20, 32)  # tracks
 
 
 def first_losses(name: str, folder: Path, *, margin: float = 0.4, precision: str = "float32"):
-    """Return the training and validation losses of each step, from the same initial weights.
+    """Return the training and validation loss per step, from the same initial weights.
 
-    An epoch is one step here. The training losses show the batch statistics and the update,
-    the validation losses show the moving statistics.
+    Each epoch consists of one step. The training losses depend on the batch statistics and the
+    weight updates; the validation losses also depend on the moving statistics.
     """
     crops = fixtures.make_crops(fixtures.write_cache(folder / "cache.h5"))
     encoder = fixtures.make_encoder(precision=precision)
@@ -64,7 +64,7 @@ def siamese_batches(crops, artists, tracks) -> SiameseBatches:
 
 
 def relative_error(losses: dict, reference: dict) -> float:
-    """Return the largest relative difference from the reference losses."""
+    """Return the largest relative difference between the losses and the reference."""
     return max(np.abs(np.array(losses[key]) / reference[key] - 1).max() for key in reference)
 
 
@@ -74,27 +74,27 @@ def reference() -> dict[str, dict]:
 
 
 @pytest.mark.parametrize("name", LEARNING_RATES)
-def test_first_losses_are_the_same_on_all_backends(name, reference, tmp_path):
+def test_first_losses_match_the_tensorflow_reference(name, reference, tmp_path):
     assert relative_error(first_losses(name, tmp_path), reference[name]) < TOLERANCE
     losses = np.array(reference[name]["loss"])
     assert np.ptp(losses) > 100 * TOLERANCE * losses[0], "hardly anything was learnt"
 
 
-def test_first_losses_show_a_change_of_the_margin(reference, tmp_path):
+def test_first_losses_are_sensitive_to_the_margin(reference, tmp_path):
     assert (
         relative_error(first_losses("siamese", tmp_path, margin=0.401), reference["siamese"])
         > 3 * TOLERANCE
     )
 
 
-def test_first_losses_show_a_change_of_the_momentum(reference, tmp_path, monkeypatch):
+def test_first_losses_are_sensitive_to_the_momentum(reference, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "MOMENTUM", 0.89)
     losses = first_losses("siamese", tmp_path)
     assert losses["loss"][0] == pytest.approx(reference["siamese"]["loss"][0], rel=TOLERANCE)
     assert relative_error(losses, reference["siamese"]) > 3 * TOLERANCE
 
 
-def test_mixed_precision_learns_similarly_and_saves_float32(reference, tmp_path):
+def test_mixed_precision_gives_similar_losses_and_saves_float32_weights(reference, tmp_path):
     losses = first_losses("basic", tmp_path, precision="mixed")
     assert TOLERANCE < relative_error(losses, reference["basic"]) < 0.05
     last = pretrained.load_weights(str(tmp_path / "run/last.h5"))
@@ -104,7 +104,7 @@ def test_mixed_precision_learns_similarly_and_saves_float32(reference, tmp_path)
         for precision in ("float32", "mixed")
     )
     np.testing.assert_allclose(mixed, single, atol=0.03 * np.abs(single).max())
-    # Values rounded to bfloat16 would have 16 zero bits.
+    # Values rounded to bfloat16 would end in 16 zero bits.
     assert all((array.view(np.uint32) & 0xFFFF).any() for array in last.encoder_arrays)
 
 

@@ -1,4 +1,4 @@
-"""The training loop: its batches, files, learning rate, and what it resumes or refuses."""
+"""Test the training loop: batches, files, learning rate, resuming and rejected inputs."""
 
 import json
 import logging
@@ -30,7 +30,7 @@ from training.loop import _Stream
 
 pytestmark = [
     pytest.mark.backend,
-    pytest.mark.filterwarnings("ignore:__array__ impl"),  # in Keras' own get_weights
+    pytest.mark.filterwarnings("ignore:__array__ impl"),  # raised inside Keras
 ]
 TRAIN, VALID = range(24), range(24, 30)  # tracks
 
@@ -42,13 +42,13 @@ def crops(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def data(crops):
-    """Batches of training and validation."""
+    """Return the training and validation batches."""
     return make_batches(crops, TRAIN, 12), make_batches(crops, VALID, 6)
 
 
 @pytest.fixture(scope="module")
 def learnt(data, tmp_path_factory):
-    """A training in which the loss falls: folder, model, log."""
+    """Run a training in which the loss falls; return (folder, model, log)."""
     folder = tmp_path_factory.mktemp("learnt") / "run"
     model = train_basic(make_run(folder), *data)
     return folder, model, read_log(folder)
@@ -59,13 +59,13 @@ RISING = {"learning_rate": 0.02, "epochs": 30, "plateau": 2, "patience": 5, "dro
 
 @pytest.fixture(scope="module")
 def wrong_labels(crops):
-    """Validation batches with wrong labels, so that their loss rises when the model learns."""
+    """Return validation batches with wrong labels, whose loss rises as the model learns."""
     return make_batches(crops, VALID, 4, shift=1)
 
 
 @pytest.fixture(scope="module")
 def visible_decay():
-    """Make the decay of the learning rate large enough to see."""
+    """Make the learning rate decay large enough to measure."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(callbacks, "DECAY", 0.05)
         yield
@@ -73,19 +73,19 @@ def visible_decay():
 
 @pytest.fixture(scope="module")
 def rising(crops, wrong_labels, visible_decay, tmp_path_factory):
-    """A training that meets the plateau and patience rules: folder, log."""
+    """Run a training that triggers the plateau and patience rules; return (folder, log)."""
     folder = tmp_path_factory.mktemp("rising") / "run"
     train_basic(make_run(folder), make_batches(crops, TRAIN, 12), wrong_labels, **RISING)
     return folder, read_log(folder)
 
 
 class Killed(Exception):
-    """Ends a training as a kill would."""
+    """Exception that simulates a kill during training."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecordingBatches(LabelledBatches):
-    """Batches that record which were requested, and raise at one of them."""
+    """Batches that record each request, and raise `Killed` at a chosen one."""
 
     requested: list
     fails_at: tuple[int, int] | None = None
@@ -99,7 +99,7 @@ class RecordingBatches(LabelledBatches):
 
 @dataclass(frozen=True, kw_only=True)
 class NumberedBatches(RecordingBatches):
-    """Batches whose labels are 100 * epoch + number, or NaN in one epoch."""
+    """Batches whose labels are 100 * epoch + batch number, or NaN in a chosen epoch."""
 
     nan_epoch: int | None = None
 
@@ -110,7 +110,7 @@ class NumberedBatches(RecordingBatches):
 
 
 class LabelLoss(keras.losses.Loss):
-    """The label itself, so that the log shows which batches the model was trained on."""
+    """Loss equal to the label, so that the log reveals which batches were used."""
 
     def call(self, y_true, y_pred):
         return y_true + 0 * keras.ops.sum(y_pred, axis=-1)
@@ -119,8 +119,8 @@ class LabelLoss(keras.losses.Loss):
 # ---------------------------------------------------------------- batches
 
 
-def test_each_epoch_has_its_own_batches_and_validation_always_the_first(crops, tmp_path):
-    """Reading ahead in a thread must not mix up epochs or batches."""
+def test_training_batches_change_per_epoch_and_validation_batches_do_not(crops, tmp_path):
+    """Test that reading ahead in a thread does not mix up epochs or batches."""
     epochs, sizes = 4, [3, 3, 4]
     train = make_batches(crops, range(10), 4, kind=NumberedBatches, requested=[])
     valid = make_batches(crops, VALID, 3, kind=NumberedBatches, requested=[])
@@ -131,7 +131,7 @@ def test_each_epoch_has_its_own_batches_and_validation_always_the_first(crops, t
     )
 
     expected = [(epoch, number) for epoch in range(epochs) for number in range(3)]
-    # Keras reads the first batches for their shapes, before the first epoch.
+    # Before the first epoch, Keras reads a few batches to determine their shapes.
     assert train.requested[-len(expected) :] == expected
     assert {epoch for epoch, _ in train.requested[: -len(expected)]} <= {0}
     assert {epoch for epoch, _ in valid.requested} == {0}
@@ -144,7 +144,7 @@ def test_each_epoch_has_its_own_batches_and_validation_always_the_first(crops, t
 
 
 def test_stream_does_not_overwrite_batches_in_use(crops):
-    """Every batch stays intact while it is held, although TensorFlow's share one buffer."""
+    """Test that held batches stay intact, although those for TensorFlow share one buffer."""
     stream = _Stream(make_batches(crops, TRAIN, 5), Devices(), None)
     for epoch in (0, 1):
         stream.set_epoch(epoch)
@@ -159,20 +159,20 @@ def test_stream_does_not_overwrite_batches_in_use(crops):
                 np.testing.assert_array_equal(keras.ops.convert_to_numpy(tensor), expected)
 
 
-def test_loss_falls(learnt):
+def test_training_reduces_the_loss(learnt):
     _, _, log = learnt
     assert log["loss"].iloc[-1] < 0.6 * log["loss"][0]
     assert log["accuracy"].iloc[-1] > log["accuracy"][0]
 
 
 @pytest.mark.parametrize("resident", [False, True])
-def test_same_seed_gives_same_bits_streamed_or_resident(resident, learnt, data, tmp_path):
+def test_same_seed_is_bit_identical_streamed_or_resident(resident, learnt, data, tmp_path):
     train_basic(make_run(tmp_path), *data, resident=resident)
     assert same_files(learnt[0], tmp_path)
 
 
 def same_files(first, second) -> bool:
-    """Return whether two trainings have the same log and weights to the bit."""
+    """Return whether two runs have bit-identical logs and weights."""
     logs = [(folder / "log.csv").read_bytes() for folder in (first, second)]
     return logs[0] == logs[1] and all(
         same_weights(first / name, second / name) for name in ("best.h5", "last.h5")
@@ -190,7 +190,7 @@ def test_log_has_one_row_per_epoch(learnt):
 
 
 def validation_loss(path, valid) -> float:
-    """Return cross-entropy plus L2 penalty of the saved model over all validation tracks."""
+    """Return the saved model's cross-entropy plus L2 penalty over all validation tracks."""
     model = pretrained.classifier_from(pretrained.load_weights(str(path)))
     model.compile(loss="sparse_categorical_crossentropy")
     batches = [valid[0, number] for number in range(len(valid))]
@@ -198,7 +198,7 @@ def validation_loss(path, valid) -> float:
     return model.evaluate(x.astype(np.float32), y, verbose=0)
 
 
-def test_best_has_the_lowest_validation_loss_and_last_the_last(rising, wrong_labels):
+def test_best_and_last_weights_match_their_logged_validation_losses(rising, wrong_labels):
     folder, log = rising
     lowest, last = log["val_loss"].min(), log["val_loss"].iloc[-1]
     assert lowest < 0.9 * last, "best and last are too similar to distinguish"
@@ -206,7 +206,7 @@ def test_best_has_the_lowest_validation_loss_and_last_the_last(rising, wrong_lab
     assert validation_loss(folder / "last.h5", wrong_labels) == pytest.approx(last, rel=1e-4)
 
 
-def test_finished_folder_contains_weights_log_and_record(learnt):
+def test_complete_run_folder_contains_weights_log_and_record(learnt):
     folder, model, _ = learnt
     last = pretrained.load_weights(str(folder / "last.h5"))
     expected = [a for layer in model.get_layer("encoder").layers for a in layer.get_weights()]
@@ -225,15 +225,15 @@ def test_finished_folder_contains_weights_log_and_record(learnt):
 # ---------------------------------------------------------------- learning rate
 
 
-def test_learning_rate_decays_with_the_steps(learnt):
+def test_learning_rate_decays_with_the_number_of_steps(learnt):
     _, _, log = learnt
-    # The learning rate is float32, which resolves the decay to a few per cent here.
+    # The learning rate is float32, which resolves the decay only to within a few per cent.
     decay = 1 - log["learning_rate"] / np.float32(0.01)
     np.testing.assert_allclose(decay, 1e-6 * 2 * log["epoch"], atol=1.5e-7)
 
 
-def test_decay_plateau_and_patience_together(rising):
-    """Recompute the learning rate from the validation losses by the three rules."""
+def test_decay_plateau_and_patience_rules_combine(rising):
+    """Recompute the learning rate from the validation losses using all three rules."""
     folder, log = rising
     reductions, best, waited = 0, math.inf, 0
     for epoch, loss, rate in zip(log["epoch"], log["val_loss"], log["learning_rate"], strict=True):
@@ -252,7 +252,7 @@ def test_decay_plateau_and_patience_together(rising):
 
 
 class KilledBeforeState(TrainingRun):
-    """A run that is killed between the weights of its last epoch and the state after it."""
+    """Run that is killed after writing an epoch's weights but before its state."""
 
     def write_epoch(self, models, state, *, best):
         before = (self.folder / "state.h5").read_bytes()
@@ -262,7 +262,7 @@ class KilledBeforeState(TrainingRun):
 
 
 class KilledAtEnd(TrainingRun):
-    """A run that is killed after the last epoch, before it is declared complete."""
+    """Run that is killed after the last epoch, before it is marked as complete."""
 
     def finish(self):
         raise Killed
@@ -271,30 +271,30 @@ class KilledAtEnd(TrainingRun):
 def test_resume_after_repeated_kills_is_bit_identical(
     rising, crops, wrong_labels, visible_decay, tmp_path, caplog
 ):
-    """With the rules in the middle of their counting, and random dropout."""
+    """Test kills while the rules are still counting epochs, with random dropout."""
     folder, log = rising
     lowest = 1 + int(log["val_loss"].argmin())
     run = make_run(tmp_path)
     caplog.set_level(logging.INFO)
 
     def resume(run=run, fails_at=None, resident=False) -> list[int]:
-        """Train until the kill, if any; return the epochs with batches, except epoch 0."""
+        """Train until the kill, if any; return the epochs that read batches, except epoch 0."""
         train = make_batches(
             crops, TRAIN, 12, kind=RecordingBatches, requested=[], fails_at=fails_at
         )
         try:
             train_basic(run, train, wrong_labels, resident=resident, **RISING)
-        except Exception as error:  # TensorFlow replaces it by another one
+        except Exception as error:  # TensorFlow replaces the original exception
             assert "Killed" in str(error) or isinstance(error, Killed), error
         return sorted({epoch for epoch, _ in train.requested} - {0})
 
-    # Within an epoch, while both rules have counted one epoch and the rate was not lowered.
+    # Kill within an epoch, when both rules have counted one epoch and the rate is not yet lowered.
     assert resume(fails_at=(lowest + 1, 1)) == list(range(1, lowest + 2))
     assert len(read_log(tmp_path)) == lowest + 1 and not run.is_complete()
-    # Between the files of an epoch; the rate was lowered once.
+    # Kill between the files of an epoch, when the rate has been lowered once.
     assert resume(KilledBeforeState(run.folder, run.inputs, run.save)) == [lowest + 1]
     assert len(read_log(tmp_path)) == lowest + 2
-    # With another data placement from now on.
+    # Resume with a different data placement.
     assert resume(fails_at=(lowest + 3, 0), resident=True)[0] == lowest + 1
     assert resume(KilledAtEnd(run.folder, run.inputs, run.save))[0] == lowest + 3
     assert same_files(folder, tmp_path) and not run.is_complete()
@@ -311,10 +311,10 @@ def test_resume_after_repeated_kills_is_bit_identical(
     assert [event.step for event in board.Tensors("val_loss")] == list(log["epoch"])
 
 
-# ---------------------------------------------------------------- refusals
+# ---------------------------------------------------------------- rejected inputs
 
 
-def test_learning_rate_too_high_is_refused(crops, tmp_path):
+def test_diverging_training_is_stopped_with_an_error(crops, tmp_path):
     train = make_batches(crops, TRAIN, 12, kind=RecordingBatches, requested=[])
     with pytest.raises(InputError, match=r"diverged .*; no weights .*lower --learning") as error:
         train_basic(
@@ -325,7 +325,7 @@ def test_learning_rate_too_high_is_refused(crops, tmp_path):
     assert {epoch for epoch, _ in train.requested} == {0}, "trained on after the loss was NaN"
 
 
-def test_weights_before_divergence_are_saved(crops, tmp_path):
+def test_weights_from_before_divergence_are_kept(crops, tmp_path):
     train = make_batches(crops, TRAIN, 12, kind=NumberedBatches, requested=[], nan_epoch=2)
     valid = make_batches(crops, VALID, 6, kind=NumberedBatches, requested=[])
     with pytest.raises(InputError, match=r"diverged .*; last\.h5 holds the weights"):
@@ -344,7 +344,7 @@ def test_weights_before_divergence_are_saved(crops, tmp_path):
     [("t17", False), ("t27", False), ("t27", True)],
     ids=["train", "valid", "resident"],
 )
-def test_track_with_nan_is_named(track, resident, tmp_path):
+def test_error_names_the_track_that_contains_nan(track, resident, tmp_path):
     crops = make_crops(write_cache(tmp_path / "cache.h5", nan_track=int(track[1:])))
     data = make_batches(crops, TRAIN, 12), make_batches(crops, VALID, 2)
     with pytest.raises(InputError, match=rf"cache\.h5: '{track}' .*delete the cache"):
@@ -352,7 +352,7 @@ def test_track_with_nan_is_named(track, resident, tmp_path):
     assert not list((tmp_path / "run").glob("*.h5"))
 
 
-def test_more_devices_than_tracks_are_refused(crops, tmp_path):
+def test_more_devices_than_tracks_are_rejected(crops, tmp_path):
     devices = Devices("cpu", 7)
     for size, message in ((6, "--batch-size 6: .* 7 CPUs"), (12, "subset of 6 tracks .* 7 CPUs")):
         data = make_batches(crops, TRAIN, size), make_batches(crops, VALID, size)
@@ -361,7 +361,7 @@ def test_more_devices_than_tracks_are_refused(crops, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_state_of_another_network_is_refused(learnt, data, tmp_path):
+def test_state_of_a_different_network_is_rejected(learnt, data, tmp_path):
     _, model, _ = learnt
     shapes = [variable.shape for variable in model.variables]
     for variables in ([np.zeros(3)], [np.zeros(shape, np.float32) for shape in (*shapes, 3)]):
@@ -371,7 +371,7 @@ def test_state_of_another_network_is_refused(learnt, data, tmp_path):
             train_basic(make_run(tmp_path), *data)
 
 
-def test_locked_folder_is_refused(data, tmp_path):
+def test_locked_folder_is_rejected(data, tmp_path):
     run = make_run(tmp_path)
     with run.lock(), pytest.raises(InputError, match="another process is at work"):
         train_basic(run, *data)
