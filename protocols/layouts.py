@@ -79,7 +79,7 @@ def _add_explore(commands: argparse._SubParsersAction) -> None:
 
 
 def write_tables(results: Path, *, paper: str | None) -> None:
-    """Write the papers' tables as CSV, Markdown and LaTeX, next to the results in a folder."""
+    """Write the papers' tables with our numbers next to theirs, as CSV, Markdown and LaTeX."""
     from report import result_tables
 
     result_tables.write_tables(results, paper)

@@ -1,4 +1,4 @@
-"""A real browser for tests of pages: headless Chromium, driven by Selenium."""
+"""A headless Chromium browser, driven by Selenium, for testing HTML pages."""
 
 import contextlib
 import shutil
@@ -11,7 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-# WebGL in software, without a graphics card.
+# These options enable software-rendered WebGL, so that no graphics card is needed.
 WEBGL = ("--enable-unsafe-swiftshader", "--use-gl=angle", "--use-angle=swiftshader")
 NO_WEBGL = ("--disable-3d-apis",)
 AUTOPLAY = ("--autoplay-policy=no-user-gesture-required",)
@@ -32,7 +32,7 @@ OPTIONS = (
 
 @contextlib.contextmanager
 def open_browser(*options: str) -> Iterator["Chrome"]:
-    """A browser with an empty profile; skips the test if none is installed."""
+    """Open a browser with an empty profile; skip the test if Chromium is not installed."""
     chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
     if not chromium or not chromedriver:
         pytest.skip("needs a browser: apt-get install chromium chromium-driver")
@@ -54,7 +54,7 @@ def open_browser(*options: str) -> Iterator["Chrome"]:
 
 @contextlib.contextmanager
 def narrow_window(driver: "Chrome", width: int = 400) -> Iterator[None]:
-    """Make the window as narrow as a phone's."""
+    """Temporarily make the browser window as narrow as a phone screen."""
     size = driver.get_window_size()
     narrow = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", narrow)
@@ -66,5 +66,5 @@ def narrow_window(driver: "Chrome", width: int = 400) -> Iterator[None]:
 
 
 def console_errors(driver: "Chrome") -> list[str]:
-    """Errors in the console since the last call."""
+    """Return the errors logged to the browser console since the last call."""
     return [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]

@@ -1,4 +1,4 @@
-"""Feature files and splits of synthetic artists, for the tests of several rooms."""
+"""Feature files and splits with synthetic artists, for the tests of several packages."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ SONGS = 6  # tracks per artist: three train, one valid, two test
 
 
 def make_artists(names: str, seed: int = 0, *, d: int = 4, spread: float = 0.5):
-    """Return (split table, features (n, d)) of one-letter artists, one Gaussian per artist."""
+    """Return (split table, features (n, d)) for one-letter artists, one Gaussian per artist."""
     random = np.random.default_rng(seed)
     centres = {name: np.random.default_rng([ord(name), seed]).normal(size=d) for name in names}
     rows = [(name, track) for name in names for track in range(SONGS)]
@@ -45,7 +45,7 @@ def write_files(
     classes: tuple[str, ...] = (),
     probabilities: np.ndarray | None = None,
 ) -> tuple[Path, Path]:
-    """Write NAME.h5 and NAME.csv, with the provenance of a `model`, and return their paths."""
+    """Write NAME.h5 and NAME.csv with provenance that names `model`, and return their paths."""
     extracted = ~table["track_id"].isin(failed).to_numpy()
     weights = {"name": run or f"{model}_run", "model": model, "artists": 3, "sha256": model}
     weights |= {"seed": seed}
@@ -64,7 +64,7 @@ def write_files(
 
 
 def make_probabilities(table: pd.DataFrame, label: str, seed: int = 0, skill: float = 1.0) -> dict:
-    """Return `classes` and `probabilities` for `write_files`, more accurate with more `skill`."""
+    """Return `classes` and `probabilities` for `write_files`; a higher `skill` is more accurate."""
     classes = sorted(set(table[label]))
     random = np.random.default_rng(seed).gumbel(size=(len(table), len(classes)))
     logits = random + skill * (table[label].to_numpy()[:, None] == np.array(classes))

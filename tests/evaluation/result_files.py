@@ -1,4 +1,4 @@
-"""Result files as `evaluate.py --json` writes them, for the tests of several rooms."""
+"""Result files in the format of `evaluate.py --json`, for the tests of several packages."""
 
 import json
 from collections.abc import Callable
@@ -27,7 +27,7 @@ KNN = {"protocol": "knn", "metric": "accuracy"}
 
 
 def result_writer(folder: Path) -> Callable[..., pd.DataFrame]:
-    """Return a function that writes results with changes to `RESULT`, and reads the folder."""
+    """Return a function that writes modified copies of `RESULT` and reads the folder back."""
 
     def read_after(*changes: dict) -> pd.DataFrame:
         for i, change in enumerate(changes):

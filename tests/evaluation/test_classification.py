@@ -1,4 +1,4 @@
-"""k-NN against exact recomputation; linear softmax against a plain loop; metrics."""
+"""Tests of k-NN against exact rankings, of linear softmax against a plain loop, and of metrics."""
 
 import math
 from collections import Counter
@@ -25,12 +25,12 @@ FIXED = settings(derandomize=True, deadline=None, max_examples=100)
 
 # ---------------------------------------------------------------- metrics
 
-LABELS = ["rock", "folk", "Björk", "a"]  # not sorted
+LABELS = ["rock", "folk", "Björk", "a"]  # deliberately unsorted
 
 
 @st.composite
 def predictions(draw):
-    """(probabilities (n, 4) float32, true labels)."""
+    """Draw (probabilities (n, 4) float32, true labels)."""
     n = draw(st.integers(1, 12))
     logits = draw(arrays.arrays(np.float64, (n, 4), elements=st.floats(-40, 0)))
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -90,7 +90,7 @@ def recomputed_knn(train_x, train_y, query, k):
 
 @st.composite
 def training_and_test_tracks(draw):
-    """Integer features full of ties and duplicates, with few labels."""
+    """Draw integer features with many ties and duplicates, few distinct labels, and k."""
     d = draw(st.integers(1, 3))
     row = st.lists(st.integers(-2, 2), min_size=d, max_size=d)
     train_x = draw(st.lists(row, min_size=1, max_size=12))
@@ -108,8 +108,8 @@ def test_knn_matches_exact_rankings(case):
     assert list(knn_predict(train_x, train_y, test_x, k)) == expected
 
 
-def test_knn_has_twenty_neighbours_by_default():
-    # Of 20, 10 are a and 10 are b, the nearest is b; of 19 or 21, a has more.
+def test_knn_uses_twenty_neighbours_by_default():
+    # Of the 20 nearest tracks, 10 are a, 10 are b, and the nearest is b. Of 19 or 21, most are a.
     labels = ["b"] + ["a"] * 10 + ["b"] * 9 + ["a"]
     train_x = [[1.0, row / 10] for row in range(len(labels))]
     assert list(knn_predict(train_x, labels, [[1.0, 0.0]])) == ["b"]
@@ -126,7 +126,7 @@ def test_knn_breaks_ties_by_rank_and_row():
 
 
 @pytest.mark.parametrize("k", [0, 4])
-def test_knn_rejects_more_neighbours_than_tracks(k):
+def test_knn_rejects_neighbour_counts_out_of_range(k):
     with pytest.raises(InputError, match=f"k = {k} neighbours of 3.*from 1 to 3"):
         knn_predict(np.eye(3), list("abc"), np.eye(3), k=k)
 
@@ -152,7 +152,10 @@ PAPER = {
 
 
 def make_subsets(counts=(53, 30, 60), classes=3, d=6, spread=2.0, seed=0):
-    """(features, labels) of each subset: one Gaussian per class, columns of different scales."""
+    """Return (features, labels) per subset: one Gaussian per class, each column on its own scale.
+
+    The classes are named by letters.
+    """
     random = np.random.default_rng(seed)
     centres = random.normal(size=(classes, d))
     subsets = []
@@ -166,7 +169,7 @@ def make_subsets(counts=(53, 30, 60), classes=3, d=6, spread=2.0, seed=0):
 def train_one_track_at_a_time(
     train, valid, generator, *, epochs, patience, batch_size, learning_rate, momentum, decay
 ):
-    """One trial as a plain loop: (best kernel, best bias), last kernel, epochs run."""
+    """Run one trial as a plain loop, and return (best kernel, best bias), last kernel, epochs."""
     (x, y), (valid_x, valid_y) = train, valid
     d, classes = x.shape[1], max(y) + 1
     limit = (6 / (d + classes)) ** 0.5
@@ -204,7 +207,7 @@ def train_one_track_at_a_time(
 
 
 def standardise(*subsets):
-    """Features by the scalar mean and deviation of the first subset, with classes as codes."""
+    """Standardise by the first subset's scalar mean and deviation, and encode the labels."""
     mean, deviation = subsets[0][0].mean(), subsets[0][0].std()
     return [((x - mean) / deviation, np.unique(y, return_inverse=True)[1]) for x, y in subsets]
 
@@ -213,7 +216,7 @@ def with_ones(x):
     return np.hstack([x, np.ones((len(x), 1))])
 
 
-# The decay is far above the paper's 1e-6, which would hardly have an effect within so few steps.
+# The decay is far above the paper's 1e-6, which would have almost no effect in so few steps.
 @pytest.mark.parametrize("changed", [{}, {"decay": 0.01}, {"epochs": 3}, {"batch_size": 7}])
 def test_softmax_weights_match_a_plain_loop(changed):
     train, valid = standardise(*make_subsets()[:2])
@@ -229,7 +232,7 @@ def test_softmax_weights_match_a_plain_loop(changed):
     assert list(epochs_run) == [epochs]
     np.testing.assert_allclose(weights[0, :-1], kernel, rtol=0, atol=1e-10)
     np.testing.assert_allclose(weights[0, -1], bias, rtol=0, atol=1e-10)
-    if "epochs" not in changed:  # it stopped early, and the last weights are not the best
+    if "epochs" not in changed:  # training stopped early, so the last weights are not the best
         assert epochs < PAPER["epochs"]
         assert np.abs(weights[0, :-1] - last).max() > 1e-3
 
@@ -246,7 +249,7 @@ def test_linear_softmax_matches_a_plain_loop():
         assert found.epochs[trial] == epochs
 
 
-def test_linear_softmax_depends_on_the_seed_and_not_on_the_number_of_trials():
+def test_linear_softmax_depends_on_the_seed_but_not_on_the_number_of_trials():
     subsets = make_subsets((53, 30, 200))
     default, few = linear_softmax(*subsets), linear_softmax(*subsets, trials=3)
     assert default.accuracies.shape == (10,)
@@ -256,11 +259,11 @@ def test_linear_softmax_depends_on_the_seed_and_not_on_the_number_of_trials():
     assert (default.accuracies != linear_softmax(*subsets, seed=2).accuracies).any()
 
 
-def test_linear_softmax_of_separable_and_of_shuffled_classes():
+def test_linear_softmax_accuracy_for_separable_and_shuffled_classes():
     train, valid, (test_x, test_y) = make_subsets((90, 30, 60), spread=0.05)
     result = linear_softmax(train, valid, (test_x, test_y))
     np.testing.assert_array_equal(result.accuracies, np.ones(10))
-    test_y = np.where(np.arange(60) < 15, "new", test_y)  # not in training: errors
+    test_y = np.where(np.arange(60) < 15, "new", test_y)  # unseen labels count as errors
     result = linear_softmax(train, valid, (test_x, test_y))
     np.testing.assert_array_equal(result.accuracies, np.full(10, 0.75))
     subsets = make_subsets((200, 60, 400), classes=4, spread=0.05)
@@ -270,7 +273,7 @@ def test_linear_softmax_of_separable_and_of_shuffled_classes():
     assert linear_softmax(*subsets).accuracies.mean() == pytest.approx(0.25, abs=0.06)
 
 
-def test_linear_softmax_leaves_out_validation_tracks_with_new_labels():
+def test_linear_softmax_ignores_validation_tracks_with_unseen_labels():
     train, (valid_x, valid_y), test = make_subsets()
     known = np.arange(30) % 3 != 1
     with_new = linear_softmax(train, (valid_x, np.where(known, valid_y, "new")), test)

@@ -1,4 +1,4 @@
-"""The tracks of a split with their features and labels."""
+"""Tests of reading the tracks in a split with their features and labels."""
 
 import logging
 
@@ -16,7 +16,7 @@ def files(tmp_path):
     return feature_files.write_files(tmp_path, "tracks", *tracks, failed=("c1",))
 
 
-def test_tracks_are_in_the_order_of_the_split(files, caplog):
+def test_read_labelled_tracks_keeps_the_split_order(files, caplog):
     caplog.set_level(logging.INFO)
     table, features = feature_files.make_artists("abcdef")
     table.loc[4, "genre"] = ""
@@ -36,7 +36,7 @@ def test_tracks_are_in_the_order_of_the_split(files, caplog):
     assert len(everything.split) == 35 and everything.digest != tracks.digest
 
 
-def test_training_tracks_are_of_the_first_artists(files):
+def test_read_training_tracks_selects_the_first_artists(files):
     tracks = labelled_tracks.read_training_tracks(*files, 3)
     assert set(tracks.split["artist"]) == set("abc") and len(tracks.split) == 8
     assert set(tracks.split["subset"]) == {"train"}

@@ -1,4 +1,4 @@
-"""LDA against scikit-learn's own transform and known clouds; t-SNE."""
+"""Tests of LDA against scikit-learn's own transform and synthetic clusters, and of t-SNE."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,10 @@ from evaluation.projection import fit_lda, fit_tsne
 
 
 def clouds(artists=6, songs=8, d=5, seed=0):
-    """Features and artists: one Gaussian per artist, different scales and a constant column."""
+    """Return features and artists: one Gaussian per artist, columns on different scales.
+
+    The last column is constant.
+    """
     random = np.random.default_rng(seed)
     names = np.repeat([f"artist {number}" for number in range(artists)], songs)
     centres = random.normal(size=(artists, d)).repeat(songs, axis=0)
@@ -27,7 +30,7 @@ def test_lda_matches_scikit_learn():
 
 
 def test_lda_finds_the_separating_dimension():
-    # The artists differ in the second column only, which is small beside the first.
+    # The artists differ only in the second column, which is small compared with the first.
     random = np.random.default_rng(0)
     names = np.tile(["a", "b", "c"], 40)
     small = np.tile([0.0, 1.0, 2.0], 40) + 0.05 * random.normal(size=120)
@@ -37,14 +40,14 @@ def test_lda_finds_the_separating_dimension():
 
 
 @pytest.mark.parametrize("dimensions", [0, 6, 100])
-def test_lda_rejects_more_dimensions_than_artists_allow(dimensions):
+def test_lda_rejects_dimensions_out_of_range_for_the_artists(dimensions):
     message = f"{dimensions} dimensions from 6 artists and features of 6; choose from 1 to 5"
     with pytest.raises(InputError, match=message):
         fit_lda(*clouds(), dimensions)
 
 
 def test_lda_rejects_more_dimensions_than_the_features_have():
-    # Six columns, of which one is constant.
+    # One of the six feature columns is constant.
     with pytest.raises(InputError, match=r"differ in 5 independent dimensions.*not in 6"):
         fit_lda(*clouds(artists=9), 6)
 
@@ -70,7 +73,7 @@ def test_projection_rejects_invalid_features():
         fit_lda(*clouds(), 2).apply(np.full((1, 6), np.inf))
 
 
-def test_tsne_keeps_neighbours_and_is_deterministic():
+def test_tsne_preserves_neighbours_and_is_deterministic():
     features, names = clouds(artists=3, songs=12, d=4)
     features = features / features.std(axis=0).clip(1e-9)
     plane, divergence = fit_tsne(features, perplexity=5, seed=1)

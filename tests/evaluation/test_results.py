@@ -1,4 +1,4 @@
-"""Result files: reading, checks, and averages over seeds."""
+"""Tests of reading, checking and averaging result files."""
 
 import json
 
@@ -33,12 +33,12 @@ def test_results_round_trip(write):
     assert (second["spread"], second["trials"]) == (0.01, 10)
 
 
-def test_other_files_of_the_folder_are_ignored(write, tmp_path):
+def test_read_results_ignores_files_that_are_not_json(write, tmp_path):
     (tmp_path / "table.md").write_text("| not JSON |")
     assert len(write({})) == 1
 
 
-def test_written_results_are_read_back(tmp_path):
+def test_write_result_and_read_result_round_trip(tmp_path):
     path = tmp_path / "one.json"
     result = Result(**RESULT, seed=1, variant="k=3", details={"macro_f1": 0.5})
     write_result(path, result)
@@ -55,7 +55,7 @@ def test_written_results_are_read_back(tmp_path):
         (b'{"protocol": "retrieval"}', "'metric' is missing"),
     ],
 )
-def test_damaged_files_are_named(write, tmp_path, text, reason):
+def test_read_results_names_the_damaged_file(write, tmp_path, text, reason):
     (tmp_path / "broken.json").write_bytes(text)
     with pytest.raises(InputError, match=rf"broken\.json: not a result.*({reason}).*; move it"):
         write({})
@@ -89,17 +89,17 @@ def test_damaged_files_are_named(write, tmp_path, text, reason):
         {"details": {"map": [1.0]}},
     ],
 )
-def test_values_of_the_wrong_type_or_range_are_rejected(write, change):
+def test_read_results_rejects_values_of_the_wrong_type_or_range(write, change):
     with pytest.raises(InputError, match=r"0\.json: not a result"):
         write(change)
 
 
-def test_duplicate_results_are_rejected(write):
+def test_read_results_rejects_duplicates(write):
     with pytest.raises(InputError, match=r"0\.json and 2\.json contain the same result"):
         write({}, LINEAR, {"value": 0.1})
 
 
-def test_missing_folder_is_rejected(tmp_path):
+def test_read_results_rejects_a_missing_folder(tmp_path):
     with pytest.raises(InputError, match="no such folder"):
         read_results(tmp_path / "nowhere")
 

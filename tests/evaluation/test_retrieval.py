@@ -1,4 +1,4 @@
-"""Average precision and its mean, against exact computations and known rankings."""
+"""Tests of average precision and its mean against exact computations and known rankings."""
 
 import numpy as np
 import pandas as pd
@@ -20,14 +20,14 @@ RANKINGS = st.lists(st.booleans(), min_size=1, max_size=30)
 
 
 def recomputed_ap(relevant):
-    """Mean, over relevant items, of the fraction of relevant items up to each."""
+    """Compute the mean, over all relevant items, of the precision at the item's rank."""
     ranks = [rank for rank, hit in enumerate(relevant, start=1) if hit]
     return sum((i + 1) / rank for i, rank in enumerate(ranks)) / len(ranks) if ranks else None
 
 
 @st.composite
 def labelled_tracks(draw):
-    """Integer features full of ties and duplicates, with few labels."""
+    """Draw integer features with many ties and duplicates, and few distinct labels."""
     n, d = draw(st.integers(2, 14)), draw(st.integers(1, 4))
     row = st.lists(st.integers(-2, 2), min_size=d, max_size=d)
     features = draw(st.lists(row, min_size=n, max_size=n))
@@ -67,15 +67,15 @@ def test_average_precisions_match_exact_rankings(case):
         assert mean_average_precision(features, labels) == pytest.approx(expected_map, rel=1e-13)
 
 
-def test_known_rankings():
+def test_average_precision_for_known_rankings_of_tracks():
     features = np.repeat(np.eye(3), 4, axis=0)
     assert mean_average_precision(features, np.repeat(["a", "b", "c"], 4)) == 1
-    # A zero vector ranks between a similar and an opposite vector: row 0 ranks rows 3, 2, 1, and
-    # the zero vector ranks rows 0, 1, 3 in row order.
+    # A zero vector ranks between a similar and an opposite vector: for query row 0, the ranking is
+    # rows 3, 2, 1. For the zero vector as query, it is rows 0, 1, 3, in row order.
     features = [[1.0], [-1.0], [0.0], [2.0]]
     assert average_precisions(features, ["a", "b", "a", "b"])[0] == 1 / 2
     assert average_precisions(features, ["b", "b", "a", "a"])[2] == pytest.approx(1 / 3)
-    # A label of one track: no query, but an item.
+    # A track with a unique label is not used as a query, but it is ranked.
     features = [[1.0, 0.0], [1.0, 0.1], [1.0, 0.5]]
     aps = average_precisions(features, ["a", "single", "a"])
     np.testing.assert_array_equal(aps, [1 / 2, np.nan, 1 / 2])
@@ -105,7 +105,7 @@ def test_retrieval_rejects_incompatible_inputs(features, labels, message):
         mean_average_precision(features, labels)
 
 
-def test_labels_may_be_a_column_of_a_table():
+def test_labels_may_be_a_pandas_series_or_categorical():
     features, labels = np.repeat(np.eye(2), 2, axis=0), ["a", "a", "b", "b"]
     assert mean_average_precision(features, pd.Series(labels, index=[7, 5, 3, 1])) == 1
     assert mean_average_precision(features, pd.Categorical(labels)) == 1

@@ -1,4 +1,4 @@
-"""Cosine ranking: exact order, ties and blocks."""
+"""Tests of the order, ties and blocks of the cosine ranking."""
 
 from unittest import mock
 
@@ -15,7 +15,7 @@ def full_ranking(queries, items=None):
     return np.concatenate([ranking for _, ranking in ranked_blocks(queries, items)])
 
 
-def test_unit_rows_at_any_scale():
+def test_unit_rows_normalises_rows_of_any_scale():
     rows = np.array([[3.0, 4.0], [3e300, 4e300], [3e-300, 4e-300], [0.0, 0.0]])
     expected = [[0.6, 0.8]] * 3 + [[0, 0]]
     np.testing.assert_allclose(unit_rows(rows), expected, rtol=1e-14)
@@ -24,7 +24,7 @@ def test_unit_rows_at_any_scale():
 def test_ranking_of_known_vectors():
     items = np.array([[-1.0, 0.0], [1.0, 1.0], [5.0, 0.1], [0.0, 2.0]])
     np.testing.assert_array_equal(full_ranking(np.array([[1.0, 0.0]]), items), [[2, 1, 3, 0]])
-    # An opposite vector still ranks before the query itself, which is left out.
+    # The query itself is left out of its ranking, so even an opposite vector ranks first.
     np.testing.assert_array_equal(full_ranking(np.array([[1.0], [-1.0]])), [[1], [0]])
     order = full_ranking(np.ones((4, 2)))
     np.testing.assert_array_equal(order, [[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]])
@@ -35,7 +35,7 @@ def test_equal_directions_tie_and_rank_in_row_order():
     direction = random.normal(size=64)
     items = direction * random.uniform(0.1, 10, size=(200, 1))
     unrounded = unit_rows(items) @ unit_rows(items)[0]
-    assert len(np.unique(unrounded)) > 1  # they tie because cosines are rounded
+    assert len(np.unique(unrounded)) > 1  # only the rounded cosines tie
     np.testing.assert_array_equal(full_ranking(direction[None], items)[0], np.arange(200))
 
 
@@ -55,7 +55,7 @@ def test_ranking_does_not_depend_on_the_block_size(n, cells, seed):
 @settings(derandomize=True, deadline=None, max_examples=100)
 @given(st.integers(2, 60), st.integers(1, 60), st.booleans(), st.integers(0, 2**32 - 1))
 def test_nearest_neighbours_are_the_start_of_the_full_ranking(n, k, exclude_self, seed):
-    """With ties, duplicates and zero vectors among the features."""
+    """The features include ties, duplicates and zero vectors."""
     features = np.random.default_rng(seed).integers(-2, 3, size=(n, 3)).astype(float)
     items, k = None if exclude_self else features, min(k, n - exclude_self)
     order, cosine = nearest_neighbours(features, items, k=k)

@@ -1,4 +1,4 @@
-"""Metrics of tags against exact counts; networks on data they can and cannot separate."""
+"""Tests of tag metrics against exact counts, and of classifiers on synthetic data."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ SMALL = {"hidden": (16, 16), "epochs": 60}
 
 
 def counted_auc(scores, tags):
-    """How often a track with the tag scores above one without it; a tie counts half."""
+    """Count how often a track with the tag scores above one without it; ties count half."""
     pairs = [
         (with_it > without) + 0.5 * (with_it == without)
         for with_it in scores[tags == 1]
@@ -30,7 +30,7 @@ def counted_auc(scores, tags):
 def test_auc_matches_counts(seed):
     random = np.random.default_rng(seed)
     tags = random.integers(0, 2, (12, 3))
-    tags[:2] = [[0] * 3, [1] * 3]  # one track without any tag, one with all
+    tags[:2] = [[0] * 3, [1] * 3]  # one track has no tags, and another has all of them
     scores = random.integers(0, 6, (12, 3)) / 5
     expected = [counted_auc(scores[:, i], tags[:, i]) for i in range(3)]
     np.testing.assert_allclose(score_tags(scores, tags)[0], expected)
@@ -42,7 +42,7 @@ def test_average_precision_of_known_rankings():
     np.testing.assert_allclose(score_tags(scores, tags)[1], [1, (1 + 2 / 3) / 2])
 
 
-def test_tags_of_no_track_or_of_all_are_nan():
+def test_score_tags_returns_nan_for_tags_on_no_track_or_every_track():
     tags = np.array([[1, 0, 1], [0, 0, 1]])
     for scores in score_tags([[0.9, 0.5, 0.5], [0.1, 0.5, 0.5]], tags):
         np.testing.assert_array_equal(scores, [1, np.nan, np.nan])
@@ -64,14 +64,14 @@ def test_score_tags_rejects_invalid_inputs(scores, tags, message):
 
 
 def tagged(n, seed, d=6, tags=4):
-    """Tracks whose tags are signs of sums of their features, with some noise."""
+    """Return features, and tags that are signs of noisy linear combinations of the features."""
     random = np.random.default_rng(seed)
     features = random.normal(size=(n, d)) * 10.0 ** np.arange(d)
     rule = np.random.default_rng(9).normal(size=(d, tags)) / 10.0 ** np.arange(d)[:, None]
     return features, (features @ rule + 0.3 * random.normal(size=(n, tags)) > 0).astype(np.float32)
 
 
-def test_network_learns_tags():
+def test_tag_network_learns_predictable_tags():
     train, valid, (test_x, test_y) = tagged(300, 0), tagged(100, 1), tagged(200, 2)
     found = predict_tags(train, valid, test_x, **SMALL)
     assert found.shape == (200, 4) and found.dtype == np.float64
@@ -89,7 +89,7 @@ def test_tag_network_depends_on_the_seed():
 
 
 def test_early_stopping_restores_the_best_weights():
-    # With inverted validation tags, the validation loss rises from the first epoch on.
+    # With inverted validation tags, the validation loss increases from the first epoch onwards.
     (train_x, train_y), (valid_x, valid_y) = tagged(300, 0), tagged(100, 1)
     inverted, (test_x, _) = (valid_x, 1 - valid_y), tagged(50, 2)
     hidden = (16, 16)
@@ -101,7 +101,7 @@ def test_early_stopping_restores_the_best_weights():
 
 
 def test_tracks_are_shuffled_every_epoch():
-    # In several batches per epoch, where the order has an effect.
+    # Each epoch has several batches, so the order of the tracks matters.
     train, valid, (test_x, _) = tagged(450, 0), tagged(100, 1), tagged(10, 2)
     orders = []
 
@@ -147,7 +147,7 @@ def genres(n, seed, classes=3, d=4, spread=0.3):
 
 
 def ring(n, seed):
-    """One genre inside the other, so that no plane separates them."""
+    """Return two genres, one enclosing the other, so that no line separates them."""
     random = np.random.default_rng(seed)
     angle, inner = random.uniform(0, 2 * np.pi, n), np.arange(n) % 2 == 0
     radius = np.where(inner, 1, 3) + 0.2 * random.normal(size=n)
@@ -155,7 +155,7 @@ def ring(n, seed):
     return features, np.where(inner, "in", "out")
 
 
-def test_transfer_of_separable_genres(small_networks):
+def test_transfer_classifies_separable_genres(small_networks):
     found = transfer_accuracies(genres(90, 0), genres(30, 1), genres(60, 2))
     assert list(found) == ["logistic regression", "neural network", "best"]
     assert min(found.values()) > 0.9
@@ -170,7 +170,7 @@ def test_transfer_selects_by_validation_accuracy(small_networks):
     assert transfer_accuracies(train, valid, test) == found
 
 
-def test_transfer_with_labels_that_are_not_in_training(small_networks):
+def test_transfer_counts_unseen_test_labels_as_errors(small_networks):
     train, (valid_x, valid_y), (test_x, test_y) = (genres(90, seed) for seed in range(3))
     plain = transfer_accuracies(train, (valid_x, valid_y), (test_x[45:], test_y[45:]))
     test_y[:45] = "rap"

@@ -1,4 +1,4 @@
-"""The protocols of `evaluate.py` that evaluate features by a label, on small feature files."""
+"""Tests of the `evaluate.py` protocols that evaluate features against a label."""
 
 import json
 
@@ -19,7 +19,7 @@ def files(tmp_path):
 
 @pytest.fixture
 def evaluate(tmp_path):
-    """Function that runs a protocol and returns (result, printed lines)."""
+    """Return a function that runs a protocol and returns (result, printed lines)."""
 
     def run(protocol, *arguments):
         path = tmp_path / "result.json"
@@ -33,7 +33,7 @@ def evaluate(tmp_path):
     return run
 
 
-def test_retrieval_and_knn_results(files, evaluate):
+def test_retrieval_and_knn_match_the_metric_functions(files, evaluate):
     tracks = read_labelled_tracks(*files, "genre")
     genres = tracks.labels("genre")
     result, lines = evaluate("retrieval", *files)
@@ -69,10 +69,10 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("command", SETTINGS)
-def test_results_record_the_settings_and_are_complete(
+def test_results_record_the_settings_and_are_not_recomputed(
     files, evaluate, tmp_path, monkeypatch, command
 ):
-    """Under the keys of earlier versions, so that their results are recognised."""
+    """Settings keep the key names of earlier versions, whose results thus remain valid."""
     monkeypatch.setattr(tagging, "NETWORKS", ((4,),))
     protocol, *options = command
     arguments = (*files, *options, "--label", "artist", "--seed", 4)
@@ -87,7 +87,7 @@ def test_results_record_the_settings_and_are_complete(
     assert "complete already" not in run_in_process("evaluate.py", protocol, *other_seed).out
 
 
-def test_linear_is_the_mean_over_trials(files, evaluate):
+def test_linear_reports_the_mean_over_trials(files, evaluate):
     tracks = read_labelled_tracks(*files, "genre")
     subsets = tracks.subsets(tracks.labels("genre"))
     expected = classification.linear_softmax(*subsets, trials=2, seed=4)
@@ -100,7 +100,7 @@ def test_linear_is_the_mean_over_trials(files, evaluate):
     assert f"accuracy of each genre folk {each['folk']:.4f}" in lines
 
 
-def test_transfer_is_the_best_model_of_each_trial(files, evaluate, monkeypatch):
+def test_transfer_averages_the_best_model_of_each_trial(files, evaluate, monkeypatch):
     monkeypatch.setattr(tagging, "NETWORKS", ((4,),))
     tracks = read_labelled_tracks(*files, "genre")
     subsets = tracks.subsets(tracks.labels("genre"))
@@ -111,7 +111,7 @@ def test_transfer_is_the_best_model_of_each_trial(files, evaluate, monkeypatch):
     assert result["details"]["neural network"] == network and len(lines) == 4
 
 
-def test_tagging_reports_each_tag(files, evaluate):
+def test_tagging_reports_every_tag(files, evaluate):
     result, lines = evaluate("tagging", *files)
     assert (result["metric"], result["n_songs"], result["label"]) == ("auc", 12, "tags")
     areas = result["details"]["auc of each tag"]
@@ -144,7 +144,7 @@ def test_protocols_reject_a_single_label(tmp_path, protocol):
 
 @pytest.fixture
 def probabilities(tmp_path):
-    """(table, classes and probabilities, files) of tracks in a shuffled split."""
+    """Return (table, classes and probabilities, files); the split file is shuffled."""
     table, _ = feature_files.make_artists("abcdef")
     given = feature_files.make_probabilities(table, "genre")
     features = np.zeros((len(table), 2), np.float32)
@@ -153,7 +153,7 @@ def probabilities(tmp_path):
     return table, given, files
 
 
-def test_genre_evaluates_the_probabilities_of_test_tracks(probabilities, evaluate):
+def test_genre_evaluates_the_class_probabilities_of_test_tracks(probabilities, evaluate):
     table, given, files = probabilities
     result, lines = evaluate("genre", *files)
     test = table["subset"].eq("test").to_numpy()
@@ -168,7 +168,7 @@ def test_genre_evaluates_the_probabilities_of_test_tracks(probabilities, evaluat
     assert set(details["F1 of each genre"]) == {"rock", "folk"}
 
 
-def test_genre_leaves_out_labels_that_are_no_class(probabilities, evaluate):
+def test_genre_leaves_out_test_tracks_with_unknown_classes(probabilities, evaluate):
     table, _, files = probabilities
     table.loc[table["artist"].eq("a"), "genre"] = "polka"  # two test tracks
     table.to_csv(files[1], index=False)

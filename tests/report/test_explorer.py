@@ -1,4 +1,4 @@
-"""The page of tracks: what is written into it, and what it does in a real browser."""
+"""Tests of the track explorer: the content of the page, and its behaviour in a real browser."""
 
 import contextlib
 import json
@@ -30,7 +30,7 @@ TAB, ENTER, ESCAPE, LEFT, UP, RIGHT, DOWN = "\ue004\ue007\ue00c\ue012\ue013\ue01
 
 
 def make_tracks(count: int = 60, genres: int = 5) -> pd.DataFrame:
-    """Tracks of a split; every seventh has no genre."""
+    """Return a split in which every seventh track has no genre."""
     numbers = range(count)
     return pd.DataFrame(
         {
@@ -44,7 +44,7 @@ def make_tracks(count: int = 60, genres: int = 5) -> pd.DataFrame:
 
 
 def make_maps(count: int = 60) -> dict:
-    """Two sets of features, and planes on which every track has its own position on a grid."""
+    """Return two maps with random features, each placing the tracks on a grid in random order."""
     random = np.random.default_rng(0)
     plane = np.stack(np.divmod(np.arange(count), int(np.ceil(np.sqrt(count)))), axis=1).astype(
         float
@@ -56,7 +56,7 @@ def make_maps(count: int = 60) -> dict:
 
 
 class Page(HTMLParser):
-    """Scripts, title, policy and data of a page."""
+    """The scripts, title, content security policy and track data of a page."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ def write_page(path: Path, tracks=None, maps=None, audio=None, title="title", **
     return path
 
 
-# ---------------------------------------------------------------- what is written
+# ---------------------------------------------------------------- page content
 
 
 def test_page_contains_tracks_and_maps(tmp_path):
@@ -125,7 +125,7 @@ def test_page_may_load_only_audio(tmp_path):
     assert "http" not in " ".join(policy.values())
 
 
-def test_hostile_names_stay_data(tmp_path):
+def test_hostile_names_are_escaped_in_the_page(tmp_path):
     tracks = make_tracks(len(HOSTILE))
     for column in ("track_id", "artist", "genre"):
         tracks[column] = HOSTILE
@@ -156,7 +156,7 @@ def test_folder_url_is_relative_to_the_page(tmp_path, name, place):
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_few_tracks_have_fewer_neighbours(tmp_path, count):
+def test_neighbour_count_is_limited_by_the_number_of_tracks(tmp_path, count):
     maps = {"one": (np.ones((count, 2)), np.zeros((count, 2)))}
     tracks = make_tracks(count).assign(genre="")
     data = Page(write_page(tmp_path / "page.html", tracks, maps)).data
@@ -184,7 +184,9 @@ def test_few_tracks_have_fewer_neighbours(tmp_path, count):
         (lambda t, m: {"audio": "/nowhere/music"}, "/nowhere/music: audio folder not found"),
     ],
 )
-def test_rejects_inputs_that_do_not_fit_and_keeps_the_previous_page(tmp_path, change, message):
+def test_write_explorer_rejects_invalid_inputs_and_keeps_the_previous_page(
+    tmp_path, change, message
+):
     page = tmp_path / "page.html"
     page.write_text("previous")
     tracks, maps = make_tracks(), make_maps()
@@ -207,7 +209,7 @@ def driver():
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory) -> Path:
-    """Sixty tracks with audio, on two maps."""
+    """Return a page that shows sixty tracks with audio on two maps."""
     folder = tmp_path_factory.mktemp("explorer")
     tracks = make_tracks()
     for name in tracks["path"]:
@@ -218,14 +220,14 @@ def page(tmp_path_factory) -> Path:
 
 
 def show(driver, page: Path) -> None:
-    """Open a page and wait until it is drawn without errors."""
+    """Open a page, wait until its maps are drawn, and check that there are no errors."""
     driver.get(page.as_uri())
     wait(driver, "return maps.every(({ plot }) => plot.matches('.js-plotly-plot'))")
     assert browser.console_errors(driver) == []
 
 
 def wait(driver, script: str, *arguments):
-    """Wait until a script returns something true."""
+    """Wait until a script returns a truthy value."""
     from selenium.webdriver.support.ui import WebDriverWait
 
     return WebDriverWait(driver, 20, poll_frequency=0.05).until(
@@ -246,20 +248,20 @@ def text(driver, selector: str) -> str:
 
 
 def menus(driver) -> list:
-    """The menus for colour, subset and each label."""
+    """Return the drop-down menus for the colour, the subset and each label."""
     from selenium.webdriver.support.ui import Select
 
     return [Select(one) for one in driver.find_elements("css selector", "#controls select")]
 
 
 def playing(driver) -> str:
-    """Path of the file that is playing, once it is."""
+    """Wait until audio is playing, and return the path of the file."""
     wait(driver, "return !audio.paused && audio.currentTime > 0")
     return driver.execute_script("return decodeURIComponent(new URL(audio.currentSrc).pathname)")
 
 
 def click_point(driver, track: int, number: int = 0) -> None:
-    """Move the mouse to a track on a map, and click."""
+    """Move the mouse to a track on a map and click it."""
     from selenium.webdriver import ActionChains
 
     plot = driver.find_elements("css selector", ".plot")[number]
@@ -310,7 +312,8 @@ def test_click_plays_the_track_and_lists_its_neighbours(driver, page):
 def test_click_on_a_neighbour_selects_it_and_both_maps_mark_it(driver, page):
     show(driver, page)
     click_point(driver, 23)
-    driver.find_elements("css selector", ".near button")[12].click()  # the third by basic
+    # Button 12 is the third neighbour on the second map (basic).
+    driver.find_elements("css selector", ".near button")[12].click()
     name = neighbours_of(page, 1, 23)[2]
     track = int(name[-5:])
     assert text(driver, "#name") == name
@@ -330,7 +333,7 @@ def test_click_on_a_neighbour_selects_it_and_both_maps_mark_it(driver, page):
 
 
 @pytest.mark.slow
-def test_search_matches_track_artist_and_path(driver, page):
+def test_search_matches_track_id_artist_and_path(driver, page):
     show(driver, page)
     box = driver.find_element("id", "search")
     for words, expected in {
@@ -351,7 +354,7 @@ def test_search_matches_track_artist_and_path(driver, page):
 
 
 @pytest.mark.slow
-def test_filters_select_subset_and_label(driver, page):
+def test_filters_combine_subset_and_label(driver, page):
     show(driver, page)
     _, subset, genre = menus(driver)
     tracks = make_tracks()
@@ -368,7 +371,7 @@ def test_filters_select_subset_and_label(driver, page):
 
 
 @pytest.mark.slow
-def test_each_of_several_tags_is_a_filter(driver, tmp_path):
+def test_tracks_can_be_filtered_by_each_of_their_tags(driver, tmp_path):
     tags = ["piano|bass", "", "bass", "bass drum", "voice|bass", "piano"]
     show(
         driver,
@@ -396,7 +399,7 @@ def test_colours_show_the_chosen_column(driver, page):
 
 
 @pytest.mark.slow
-def test_view_is_kept_and_follows_the_selected_track(driver, page):
+def test_zoom_survives_a_search_and_the_view_follows_the_selected_track(driver, page):
     show(driver, page)
     spans = "maps.map(({ plot: { layout } }) => layout.yaxis.range[1] - layout.yaxis.range[0])"
     [whole, other] = driver.execute_script(f"return {spans}")
@@ -414,7 +417,7 @@ def test_view_is_kept_and_follows_the_selected_track(driver, page):
 
 
 @pytest.mark.slow
-def test_track_with_its_path_as_id_is_named_by_its_file(driver, tmp_path):
+def test_track_whose_id_is_its_path_is_shown_by_file_name(driver, tmp_path):
     tracks = make_tracks(9).assign(track_id=lambda tracks: tracks["path"])
     show(driver, write_page(tmp_path / "page.html", tracks))
     assert texts(driver, "#matches .name") == [f"track {track}.wav" for track in range(9)]
@@ -424,7 +427,7 @@ def test_track_with_its_path_as_id_is_named_by_its_file(driver, tmp_path):
 
 
 @pytest.mark.slow
-def test_keyboard_alone_finds_and_plays_a_track(driver, page):
+def test_track_can_be_found_and_played_by_keyboard_alone(driver, page):
     show(driver, page)
     for _ in range(40):
         if driver.execute_script("return document.activeElement.id === 'search'"):
@@ -437,10 +440,10 @@ def test_keyboard_alone_finds_and_plays_a_track(driver, page):
 
 
 @pytest.mark.slow
-def test_arrow_keys_move_on_a_map_and_in_a_list(driver, page):
+def test_arrow_keys_move_through_maps_and_lists(driver, page):
     show(driver, page)
     driver.execute_script("document.querySelectorAll('.map')[0].focus()")
-    press(driver, RIGHT)  # the first key selects the first track
+    press(driver, RIGHT)  # the first arrow key press selects the first track
     assert text(driver, "#name") == "track 00000"
     position = "return [maps[0].x[selected], maps[0].y[selected]]"
     before = driver.execute_script(position)
@@ -448,7 +451,7 @@ def test_arrow_keys_move_on_a_map_and_in_a_list(driver, page):
     press(driver, key)
     after = driver.execute_script(position)
     assert (after[0] - before[0]) * direction > 0
-    assert after[1] == before[1]  # the tracks are on a grid
+    assert after[1] == before[1]  # the tracks lie on a grid, so the row stays the same
     driver.execute_script("document.querySelector('#matches button').focus()")
     press(driver, DOWN, DOWN, UP, ENTER)
     assert text(driver, "#name") == "track 00001"
@@ -456,7 +459,7 @@ def test_arrow_keys_move_on_a_map_and_in_a_list(driver, page):
 
 
 @pytest.mark.slow
-def test_list_contains_all_tracks_and_controls_have_names(driver, page):
+def test_list_shows_all_tracks_and_controls_have_accessible_names(driver, page):
     show(driver, page)
     assert len(texts(driver, "#matches li")) == 50
     driver.find_element("id", "more").click()
@@ -487,13 +490,13 @@ def test_hostile_names_are_shown_as_text(driver, tmp_path):
     assert texts(driver, ".side h2") == list(HOSTILE[:2])
     assert texts(driver, "#matches .name") == list(HOSTILE)
     for track, name in enumerate(HOSTILE):
-        click_point(driver, track)  # which shows the tip as well
+        click_point(driver, track)  # hovering before the click shows the tooltip
         assert text(driver, "#name") == name
         assert name in text(driver, "#tip")
         assert playing(driver).endswith("/" + tracks["path"][track])
     assert driver.execute_script("return document.querySelectorAll('img, b, main a').length") == 0
     assert driver.execute_script("return document.scripts.length") == 3
-    assert browser.console_errors(driver) == []  # an alert would have stopped the driver
+    assert browser.console_errors(driver) == []  # an alert would have made the driver fail
 
 
 @pytest.mark.slow
@@ -516,7 +519,7 @@ def test_browser_blocks_network_and_foreign_scripts(driver, page, attempt, direc
 
 
 @pytest.mark.slow
-def test_page_without_audio_and_missing_audio_file(driver, tmp_path):
+def test_page_reports_missing_audio(driver, tmp_path):
     show(driver, write_page(tmp_path / "silent.html", make_tracks(9)))
     click_point(driver, 4)
     assert text(driver, "#name") == "track 00004"
@@ -540,7 +543,7 @@ def test_tracks_are_drawn_without_webgl(page):
 
 
 @pytest.mark.slow
-def test_narrow_page_stacks_its_panels(driver, page):
+def test_panels_are_stacked_in_a_narrow_window(driver, page):
     with browser.narrow_window(driver):
         show(driver, page)
         driver.execute_script("select(3)")
@@ -553,7 +556,7 @@ def test_narrow_page_stacks_its_panels(driver, page):
 
 
 @pytest.mark.slow
-def test_focused_element_is_not_hidden_by_the_selected_track(driver, page):
+def test_selected_track_panel_does_not_hide_the_focused_element(driver, page):
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.keys import Keys
 
@@ -567,13 +570,14 @@ def test_focused_element_is_not_hidden_by_the_selected_track(driver, page):
         with window:
             show(driver, page)
             driver.execute_script("select(3); document.getElementById('search').focus()")
-            for _ in range(30):  # back over neighbours, maps and buttons
+            for _ in range(30):  # Shift+Tab moves back through neighbours, maps and buttons
                 ActionChains(driver).key_down(Keys.SHIFT).send_keys(Keys.TAB).perform()
                 ActionChains(driver).key_up(Keys.SHIFT).perform()
                 assert driver.execute_script(hidden) is None
 
 
-# Milliseconds from an event to the change of the selected name or of the count.
+# Script that records the milliseconds from each event to the resulting change of the selected
+# track's name or the track count.
 MEASURE_ANSWERS = """
     window.answers = [];
     let at = 0;
@@ -590,7 +594,7 @@ MEASURE_ANSWERS = """
 
 
 @pytest.mark.slow
-def test_page_of_ten_thousand_tracks_answers_within_100_ms(driver, tmp_path):
+def test_page_with_ten_thousand_tracks_responds_within_100_ms(driver, tmp_path):
     count, random = 10_000, np.random.default_rng(0)
     maps = {
         name: (random.normal(size=(count, 16)), random.normal(size=(count, 2)))

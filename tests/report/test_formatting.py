@@ -1,4 +1,4 @@
-"""Tables as Markdown and LaTeX."""
+"""Tests of Markdown and LaTeX tables."""
 
 import math
 
@@ -7,7 +7,7 @@ import pandas as pd
 from report.formatting import escape_latex, to_latex, to_markdown
 
 
-def test_markdown_is_escaped():
+def test_to_markdown_escapes_and_formats_values():
     table = pd.DataFrame(
         {
             "name": [r"a\|b<script>", "two\nlines"],
@@ -25,21 +25,21 @@ def test_markdown_is_escaped():
     ]
 
 
-def test_latex_contains_no_command_from_a_name():
+def test_to_latex_escapes_commands_in_names():
     hostile = r"\input{x} a_b $1$ 50% # & ~ ^ {}"
     table = pd.DataFrame({"a_b": [hostile], "value": [0.5], "mean": ["0.1 ± 0.2"]})
     latex = to_latex(table, hostile)
     assert r"\input" not in latex
-    assert latex.count(r"\textbackslash") == 3  # in two captions and a cell
+    assert latex.count(r"\textbackslash") == 3  # in two captions and one table cell
     assert r"\begin{longtable}{lrl}" in latex and r"{@{}l@{}}a\_b\end{tabular} &" in latex
     assert r"& 0.5000 & 0.1 $\pm$ 0.2 \\" in latex
 
 
-def test_latex_cell_is_not_read_as_argument_of_a_line_break():
+def test_to_latex_protects_cells_from_being_read_as_line_break_arguments():
     assert "\n{}[1] & {}*" in to_latex(pd.DataFrame({"a": ["[1]"], "b": ["*"]}), "")
 
 
-def test_latex_leaves_out_empty_columns_and_shrinks_wide_tables():
+def test_to_latex_omits_empty_columns_and_shrinks_wide_tables():
     table = pd.DataFrame({f"a column {n}": ["0.1234 ± 0.1234"] for n in range(5)})
     assert to_latex(table.assign(empty="", nothing=math.nan), "") == to_latex(table, "")
     assert to_latex(table, "").startswith(r"{\scriptsize")

@@ -1,4 +1,4 @@
-"""Descriptions of artist groups, compared with explicit sums, and `evaluate.py groups`."""
+"""Tests of artist group descriptions against explicit sums, and of `evaluate.py groups`."""
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ GROUPS = ArtistGroups(ARTISTS, PROPORTIONS, TOPICS)
 
 
 def split():
-    """Ärzte is rock, b is half rock and half folk, c is folk, and d has no genre."""
+    """Return a split in which Ärzte is rock, b half rock and half folk, c folk, d without genre."""
     rows = [
         *[("Ärzte", "rock", "train")] * 3,
         *[("b", "rock", "train"), ("b", "folk", "train"), ("b", "", "train")],
@@ -33,7 +33,7 @@ def split():
     return table.assign(track_id=table.index.astype(str), path=table.index.astype(str))
 
 
-def test_genre_fractions_are_weighted_by_proportions():
+def test_genre_fractions_are_weighted_by_artist_proportions():
     fractions = genre_fractions(GROUPS, split())
     assert fractions.columns.tolist() == ["folk", "rock"]
     assert fractions.index.tolist() == [0, 1, 2]
@@ -55,13 +55,13 @@ def test_describe_groups_names_the_largest_fractions():
 
 
 @given(st.permutations(range(4)), st.permutations(range(15)))
-def test_genre_fractions_do_not_depend_on_order(artists, tracks):
+def test_genre_fractions_do_not_depend_on_artist_or_track_order(artists, tracks):
     permuted = ArtistGroups(ARTISTS[list(artists)], PROPORTIONS[list(artists)], TOPICS)
     fractions = genre_fractions(permuted, split().iloc[list(tracks)])
     pd.testing.assert_frame_equal(fractions, genre_fractions(GROUPS, split()))
 
 
-def test_genre_fractions_rejects_split_without_genres():
+def test_genre_fractions_rejects_a_split_without_genres():
     with pytest.raises(InputError, match="no column 'genre'"):
         genre_fractions(GROUPS, split().drop(columns="genre"))
     with pytest.raises(InputError, match="no artist has a training track with a genre"):
@@ -73,7 +73,7 @@ def test_genre_fractions_rejects_split_without_genres():
 
 @pytest.fixture
 def files(tmp_path):
-    """(groups file, split file, groups by word) of three groups by the words m and s."""
+    """Return (group file, split file, groups by vocabulary), three groups each for `m` and `s`."""
     artists, random = np.array(list("abcd"), object), np.random.default_rng(0)
     by_word = {
         word: ArtistGroups(
@@ -89,7 +89,7 @@ def files(tmp_path):
     return tmp_path / "groups.h5", split, by_word
 
 
-def test_groups_command_writes_a_table_and_a_figure_per_word(files, tmp_path):
+def test_groups_command_writes_a_table_and_a_figure_per_vocabulary(files, tmp_path):
     path, split_path, by_word = files
     out = tmp_path / "out"
     ran = run_in_process("evaluate.py", "groups", path, split_path, "--out", out)
@@ -107,7 +107,7 @@ def test_groups_command_writes_a_table_and_a_figure_per_word(files, tmp_path):
     assert "ska" in pd.read_csv(out / "groups_s.csv")["subgenres"].iloc[0]
 
 
-def test_groups_command_rejects_another_split_and_another_file(files, tmp_path):
+def test_groups_command_rejects_a_mismatched_split_and_a_feature_file(files, tmp_path):
     path, *_ = files
     other = feature_files.write_files(tmp_path, "other", *feature_files.make_artists("abcx"))
     message = error_in_process("evaluate.py", "groups", path, other[1], "--out", tmp_path / "out")

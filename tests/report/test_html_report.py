@@ -1,4 +1,4 @@
-"""The report: complete, self-contained, and safe for any names."""
+"""Tests that the report is complete, self-contained and safe for arbitrary names."""
 
 import json
 import re
@@ -18,7 +18,10 @@ HOSTILE = "</style><script>document.title='x'</script><img src=x onerror=alert(1
 
 @pytest.fixture
 def folder(tmp_path):
-    """Results with hostile names, a training, a page of tracks and a journal."""
+    """Return a folder with results, a training run, an explorer page and a command journal.
+
+    The results contain hostile names.
+    """
     inputs = {
         "features": [{"weights": {"name": HOSTILE, "sha256": "ab" * 32}}],
         "settings": {"seed": 7},
@@ -55,7 +58,7 @@ def folder(tmp_path):
 
 
 class Page(HTMLParser):
-    """Elements and text of a page."""
+    """The elements and the text of an HTML page."""
 
     def __init__(self, path) -> None:
         super().__init__()
@@ -72,7 +75,7 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-def test_report_contains_all_numbers_and_needs_of_the_papers(folder):
+def test_report_lists_all_paper_numbers_and_missing_inputs(folder):
     ran = run_in_process("evaluate.py", "report", "--results", folder)
     assert ran.lines == [f"{folder / 'report.html'}"]
     page = Page(folder / "report.html")
@@ -94,7 +97,7 @@ def test_report_shows_figures_curves_and_provenance(folder):
     for text in ("ab" * 32, "2.1250", "keras", "one.json", "python x.py"):
         assert text in page.text
     assert page.text.count(f"python evaluate.py {HOSTILE}") == 1
-    assert "arxiv2017, Figure 2: " in page.text  # not drawn
+    assert "arxiv2017, Figure 2: " in page.text  # listed as not drawn
     links = [link["href"] for link in page.attributes("a")]
     assert "songs_a%26b.html" in links
     ids = {attributes.get("id") for _, attributes in page.elements}
@@ -104,7 +107,7 @@ def test_report_shows_figures_curves_and_provenance(folder):
     }
 
 
-def test_report_has_no_script_and_names_are_text(folder):
+def test_report_has_no_scripts_and_shows_names_as_text(folder):
     page = Page(html_report.write_report(folder))
     assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.elements}
     attributes = [attributes for _, attributes in page.elements]
@@ -116,18 +119,18 @@ def test_report_has_no_script_and_names_are_text(folder):
     assert policy.startswith("default-src 'none'; img-src data:; ")
 
 
-def test_report_of_the_same_results_is_the_same(folder):
+def test_report_is_byte_identical_for_identical_results(folder):
     first = html_report.write_report(folder).read_bytes()
     assert html_report.write_report(folder).read_bytes() == first
 
 
-def test_report_without_results_lists_the_needs_of_all_cells(tmp_path):
+def test_report_without_results_lists_all_missing_inputs(tmp_path):
     text = Page(html_report.write_report(tmp_path)).text
     assert "agf2018: 0 of 146 numbers" in text and "[1] GTZAN audio" in text
     assert "There are no trainings in the folder runs" in text
 
 
-def test_report_rejects_damaged_inputs_and_keeps_the_previous_page(folder):
+def test_report_rejects_damaged_files_and_keeps_the_previous_page(folder):
     before = html_report.write_report(folder).read_bytes()
     (folder / "runs/siamese_500_0/log.csv").write_text("nonsense")
     message = error_in_process("evaluate.py", "report", "--results", folder)
@@ -139,7 +142,7 @@ def test_report_rejects_damaged_inputs_and_keeps_the_previous_page(folder):
 
 
 @pytest.mark.slow
-def test_browser_shows_report_without_errors(folder):
+def test_browser_shows_the_report_without_errors(folder):
     html_report.write_report(folder)
     with browser.open_browser() as driver:
         driver.get((folder / "report.html").as_uri())

@@ -1,4 +1,4 @@
-"""`evaluate.py tables`, `figures`, `tsne` and `explore`."""
+"""Tests of `evaluate.py tables`, `figures`, `tsne` and `explore`."""
 
 import itertools
 import json
@@ -23,7 +23,7 @@ NAMES |= {
 
 @pytest.fixture
 def results(tmp_path):
-    """Results of both models on two datasets, one with a dot in its name."""
+    """Return a folder with results of two models on two datasets, one with a dot in its name."""
     random = np.random.default_rng(0)
     folder = tmp_path / "results"
     folder.mkdir()
@@ -47,7 +47,7 @@ def results(tmp_path):
 
 
 def change(path, **changes) -> dict:
-    """Change a result, and return what it was."""
+    """Change a result file and return the original result."""
     result = json.loads(path.read_text())
     path.write_text(json.dumps(result | changes))
     return result
@@ -56,7 +56,7 @@ def change(path, **changes) -> dict:
 # ---------------------------------------------------------------- tables
 
 
-def test_tables_of_each_dataset_and_protocol(results):
+def test_tables_are_written_for_each_dataset_and_protocol(results):
     ran = run_in_process("evaluate.py", "tables", "--results", results)
     written = {path.name for path in results.iterdir() if path.suffix != ".json"}
     assert written == {
@@ -73,7 +73,7 @@ def test_tables_of_each_dataset_and_protocol(results):
     assert list(table)[3:] == ["500 artists", "5000 artists"]
 
 
-def test_paper_tables_have_our_numbers_or_a_need(results):
+def test_paper_tables_show_our_numbers_or_what_is_missing(results):
     ran = run_in_process("evaluate.py", "tables", "--results", results)
     table = pd.read_csv(results / "tables.csv", keep_default_na=False)
     assert (table.loc[table["ours"] == "", "needs"] != "").all()
@@ -91,7 +91,7 @@ def test_paper_tables_have_our_numbers_or_a_need(results):
     assert "agf2018, Table 4" in ran.out and "ismir2018" not in ran.out
 
 
-def test_tables_average_seeds(results):
+def test_tables_average_results_over_seeds(results):
     for path in list(results.glob("*_siamese_500_gtzan.json")):
         result = change(path, seed=0, features="siamese_500_0")
         other = {"seed": 1, "features": "siamese_500_1", "value": result["value"] / 2}
@@ -105,7 +105,7 @@ def test_tables_average_seeds(results):
 
 
 @pytest.mark.slow
-def test_figures_of_each_dataset_and_protocol(results):
+def test_figures_are_drawn_for_each_dataset_and_protocol(results):
     ran = run_in_process("evaluate.py", "figures", "--results", results)
     names = {*NAMES, "gtzan_genre", "v1.0_genre"}
     expected = {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
@@ -123,7 +123,7 @@ def test_figures_of_each_dataset_and_protocol(results):
     assert sum("not drawn; it needs evaluate.py " in line for line in ran.lines) == len(missing)
 
 
-def test_recognition_and_task_sets_have_tables_and_figures(tmp_path):
+def test_recognition_and_task_set_results_have_tables_and_figures(tmp_path):
     recognition = {
         "protocol": "verification",
         "metric": "eer",
@@ -153,7 +153,7 @@ def test_recognition_and_task_sets_have_tables_and_figures(tmp_path):
     }
 
 
-def test_many_labels_have_a_table_and_no_figure(results):
+def test_accuracies_of_many_labels_have_a_table_but_no_figure(results):
     for path in results.glob("*.json"):
         if path.name.startswith("knn") and path.name.endswith("gtzan.json"):
             accuracies = {f"artist {n}": 0.5 for n in range(41)}
@@ -168,7 +168,7 @@ def test_many_labels_have_a_table_and_no_figure(results):
     assert (results / "knn_by_artists_gtzan_artist.png").exists()
 
 
-# ---------------------------------------------------------------- t-SNE and the page of tracks
+# ---------------------------------------------------------------- t-SNE and the track explorer
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def tracks(tmp_path):
     return feature_files.write_files(tmp_path, "tracks", *feature_files.make_artists("abcdefgh"))
 
 
-def test_tsne_is_a_result_that_figures_draws(tracks, tmp_path):
+def test_tsne_result_is_drawn_by_the_figures_command(tracks, tmp_path):
     path = tmp_path / "results/map.json"
     command = ("evaluate.py", "tsne", *tracks, "--perplexity", 5, "--json", path)
     first = ("--label", "artist", "--max-labels", 3)
@@ -195,7 +195,7 @@ def test_tsne_is_a_result_that_figures_draws(tracks, tmp_path):
     )
 
 
-def test_name_of_weights_cannot_leave_the_folder(tmp_path):
+def test_weights_name_cannot_place_a_figure_outside_the_folder(tmp_path):
     artists = feature_files.make_artists("abcdef")
     hostile = feature_files.write_files(tmp_path, "tracks", *artists, run="../../../x")
     path = tmp_path / "results/map.json"
@@ -205,7 +205,7 @@ def test_name_of_weights_cannot_leave_the_folder(tmp_path):
     assert not list(tmp_path.parent.glob("*.png"))
 
 
-def test_tsne_rejects_perplexity_and_label_that_do_not_fit(tracks, tmp_path):
+def test_tsne_rejects_an_invalid_perplexity_or_label(tracks, tmp_path):
     out = tmp_path / "results/map.json"
     message = error_in_process("evaluate.py", "tsne", *tracks, "--json", out, "--perplexity", 48)
     assert "perplexity 48 " in message and "below 48" in message
@@ -216,7 +216,7 @@ def test_tsne_rejects_perplexity_and_label_that_do_not_fit(tracks, tmp_path):
     assert not out.parent.exists()
 
 
-def test_explore_writes_a_page_of_one_map_or_two(tracks, tmp_path):
+def test_explore_writes_a_page_with_one_or_two_maps(tracks, tmp_path):
     features, _ = tracks
     page = tmp_path / "page.html"
     options = ("--perplexity", 5, "--label", "genre", "artist", "--out", page)
@@ -228,7 +228,7 @@ def test_explore_writes_a_page_of_one_map_or_two(tracks, tmp_path):
     assert "(other)" in page.read_text(), "two maps have the same name"
 
 
-def test_explore_rejects_inputs_that_do_not_fit(tracks, tmp_path):
+def test_explore_rejects_invalid_options_and_mismatched_features(tracks, tmp_path):
     page = ("--perplexity", 5, "--out", tmp_path / "page.html")
     others, _ = feature_files.write_files(tmp_path, "others", *feature_files.make_artists("xyz"))
     for options, expected in (

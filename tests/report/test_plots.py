@@ -1,4 +1,4 @@
-"""Plots: complete files of column width, with the right values and readable text."""
+"""Tests that plots are complete, one column wide and readable, and show the right values."""
 
 import functools
 import itertools
@@ -27,7 +27,7 @@ HOSTILE += ["LOUD NAMES " * 9, "a^{b", "\\frac", "R&B", ""]
 
 @pytest.fixture
 def draw(tmp_path):
-    """Plot by a function to a PNG, and return the figure that was saved."""
+    """Return a function that calls a plot function, checks its files and returns the figure."""
 
     def draw_one(function, *data):
         path, save = tmp_path / "figure.png", Figure.savefig
@@ -45,13 +45,13 @@ def draw(tmp_path):
 
 
 def assert_readable(figure):
-    """No text overlaps another or leaves the figure."""
+    """Check that no text overlaps another or extends beyond the sides of the figure."""
     texts = [text for legend in figure.legends for text in legend.texts]
     texts += [figure._suptitle] if figure._suptitle else []
     for axes in figure.axes:
         texts += [axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
         for axis in (axes.xaxis, axes.yaxis) if axes.axison else ():
-            low, high = sorted(axis.get_view_interval())  # ticks outside are not drawn
+            low, high = sorted(axis.get_view_interval())  # ticks outside it are not drawn
             texts += [
                 tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high
             ]
@@ -69,7 +69,7 @@ def legend_names(figure):
 
 
 def complete(rows):
-    """Results with the columns of `read_results`, from rows that end in seed and details."""
+    """Return results in the format of `read_results`, from rows that end with seed and details."""
     columns = ["protocol", "metric", "value", "spread", "dataset", "label", "model", "artists"]
     results = pd.DataFrame(rows, columns=[*columns, "seed", "details"])
     names = results["model"] + "_" + results["artists"].astype(str) + "_" + results["seed"].map(str)
@@ -80,7 +80,7 @@ def complete(rows):
 
 
 def feature_scores(features=5, dataset="demo_target"):
-    """Results with adjacent scores, from almost 0 to 1."""
+    """Return results with closely spaced scores between almost 0 and 1."""
     protocols = (("retrieval", 0, None), ("knn", 0.1, None), ("linear", 0.11, 0.04))
     rows = [
         (protocol, min(1.0, 0.01 + 0.24 * i + shift), spread, f"siamese_10000_run_{i}")
@@ -96,7 +96,7 @@ def test_scores_by_features_are_readable(draw, features):
     assert len(figure.axes[0].texts) == 3 * features
 
 
-def test_scores_by_features_have_the_values_with_the_best_map_on_top(draw):
+def test_scores_by_features_show_the_values_with_the_best_map_on_top(draw):
     results = feature_scores(3)
     missing = results["protocol"].eq("knn") & (results["value"] < 0.2)
     axes = draw(plots.plot_scores_by_features, results[~missing]).axes[0]
@@ -109,7 +109,7 @@ def test_scores_by_features_have_the_values_with_the_best_map_on_top(draw):
     assert [text.get_text() for text in axes.texts[:3]] == ["0.490", "0.250", "0.010"]
 
 
-def test_scores_by_features_rejects_several_datasets_or_none(tmp_path):
+def test_scores_by_features_requires_exactly_one_dataset(tmp_path):
     both = pd.concat([feature_scores(), feature_scores(dataset="gtzan")])
     for results in (both, both.iloc[:0]):
         with pytest.raises(InputError, match="dataset and label"):
@@ -121,7 +121,10 @@ def test_scores_by_features_rejects_several_datasets_or_none(tmp_path):
 
 @pytest.fixture
 def verification():
-    """Every system with 100 and 1,000 artists and two seeds, with DET and one-shot scores."""
+    """Return results of every system for 100 and 1,000 artists and two seeds.
+
+    Each result has a DET curve and one-shot scores.
+    """
     rows = []
     conditions = itertools.product(enumerate(SYSTEMS), (100, 1000), (0, 1))
     for (number, system), artists, seed in conditions:
@@ -135,7 +138,7 @@ def verification():
     return complete(rows)
 
 
-def test_systems_by_artists(draw, verification):
+def test_scores_by_artists_show_the_mean_of_each_system(draw, verification):
     figure = draw(plots.plot_scores_by_artists, verification, NO_PAPER)
     assert legend_names(figure) == list(SYSTEMS)
     for container, system in zip(figure.axes[0].containers, SYSTEMS, strict=True):
@@ -150,7 +153,7 @@ def test_systems_by_artists(draw, verification):
             plots.plot_scores_by_artists(both, NO_PAPER, "figure.png")
 
 
-def test_scores_by_enrolment(draw, verification):
+def test_scores_by_enrolment_show_the_mean_of_each_system(draw, verification):
     table = enrolment_scores(verification.query("artists == 1000"))
     lines = lines_by_name(draw(plots.plot_scores_by_enrolment, table, "eer"))
     for system, group in table.groupby("system"):
@@ -159,7 +162,7 @@ def test_scores_by_enrolment(draw, verification):
         assert list(lines[system].get_ydata()) == pytest.approx(means.tolist())
 
 
-def test_det_curves_are_on_normal_deviate_axes(draw, verification):
+def test_det_curves_use_normal_deviate_axes(draw, verification):
     results = verification.query("artists == 1000")
     lines = lines_by_name(draw(plots.plot_det_curves, results))
     assert list(lines) == list(SYSTEMS)
@@ -173,7 +176,7 @@ def test_det_curves_are_on_normal_deviate_axes(draw, verification):
 
 
 def linear(counts, dataset="gtzan", models=("basic", "siamese")):
-    """Linear accuracies, two seeds of each model and number of artists."""
+    """Return linear softmax accuracies with two seeds per model and number of artists."""
     about = "linear", "accuracy"
     where = 0.01, dataset, "genre"
     return complete(
@@ -185,7 +188,7 @@ def linear(counts, dataset="gtzan", models=("basic", "siamese")):
     )
 
 
-def test_models_by_artists_have_the_papers_numbers_beside_them(draw):
+def test_scores_by_artists_include_the_numbers_in_the_paper(draw):
     results = linear([1000, 5000])
     figure = draw(plots.plot_scores_by_artists, results, select_paper_numbers(results))
     lines = {name: handle.lines[0] for name, handle in lines_by_name(figure).items()}
@@ -201,7 +204,7 @@ def test_models_by_artists_have_the_papers_numbers_beside_them(draw):
     assert lines_by_name(alone)["siamese"].lines[0].get_color() == paper.get_color()
 
 
-def test_several_weights_are_points_and_systems_without_artists_are_lines(draw):
+def test_repeated_results_are_points_and_systems_without_artists_are_lines(draw):
     results = linear([1000, 5000], models=("siamese",)).assign(seed=pd.NA)
     mfcc = results.iloc[:1].assign(artists=pd.NA, model="mfcc", value=0.3)
     figure = draw(plots.plot_scores_by_artists, pd.concat([results, mfcc]), NO_PAPER)
@@ -217,7 +220,7 @@ def test_several_weights_are_points_and_systems_without_artists_are_lines(draw):
 
 
 @pytest.mark.parametrize("counts", [[7], [10, 20, 40, 60, 10000], [*range(900, 1010, 10), 5000]])
-def test_counts_are_named_where_there_is_room(draw, counts):
+def test_artist_counts_are_labelled_without_overlap(draw, counts):
     figure = draw(plots.plot_scores_by_artists, linear(counts, "mine"), NO_PAPER)
     axis = figure.axes[0].xaxis
     assert list(axis.get_ticklocs()) == counts
@@ -251,7 +254,7 @@ def accuracies(genres):
         pytest.param([f"genre {n}" for n in range(plots.MAX_BARS)], marks=pytest.mark.slow),
     ],
 )
-def test_accuracies_by_label_are_a_bar_per_model(draw, genres):
+def test_accuracies_by_label_have_one_bar_per_model(draw, genres):
     table = accuracies(genres)
     figure = draw(
         plots.plot_accuracies_by_label, table, "linear accuracy on a dataset of a long name"
@@ -270,7 +273,7 @@ def test_accuracies_by_label_rejects_too_many_labels():
         plots.plot_accuracies_by_label(table, "k-NN", "never.png")
 
 
-# ---------------------------------------------------------------- maps of tracks
+# ---------------------------------------------------------------- track maps
 
 
 @pytest.mark.parametrize(
@@ -301,14 +304,14 @@ def test_track_map_colours_the_first_labels_and_greys_the_others(draw, labels, c
 
 
 def training_log(name: str, *, validation: bool = True) -> TrainingLog:
-    """A training of 30 epochs with decreasing losses."""
+    """Return the log of a training run with 30 epochs and decreasing losses."""
     losses = 1 / np.arange(1, 31) + len(name) / 50
     curves = {"training": losses} | ({"validation": losses + 0.1} if validation else {})
     return TrainingLog(name, "basic", pd.DataFrame(curves, range(1, 31)), "loss", {})
 
 
 @pytest.mark.parametrize("validation", [True, False])
-def test_few_training_curves_have_names(draw, validation):
+def test_few_training_curves_are_named_in_the_legend(draw, validation):
     names = [*(f"basic_{n}_0" for n in (10, 20, 40, 60)), HOSTILE[0]]
     logs = [training_log(name, validation=validation) for name in names]
     figure = draw(plots.plot_training_curves, logs, "basic")
@@ -319,14 +322,14 @@ def test_few_training_curves_have_names(draw, validation):
     assert lines[0].get_linestyle() == ("--" if validation else "-")
 
 
-def test_many_training_curves_have_one_colour(draw):
+def test_many_training_curves_share_one_colour(draw):
     logs = [training_log(f"mtn_{n}", validation=False) for n in range(26)]
     figure = draw(plots.plot_training_curves, logs, "mtn")
     assert legend_names(figure) == ["26 trainings"]
     assert len({line.get_color() for line in figure.axes[0].lines}) == 1
 
 
-def test_same_data_give_the_same_bytes(tmp_path):
+def test_identical_data_produce_byte_identical_files(tmp_path):
     for folder in ("one", "two"):
         path = tmp_path / folder / "genres.png"
         plots.plot_accuracies_by_label(accuracies(HOSTILE), "$linear_", path)

@@ -1,4 +1,4 @@
-"""Tables of results."""
+"""Tests of result tables and of the sentences that describe them."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def write(tmp_path):
 # ---------------------------------------------------------------- the papers' tables
 
 
-def test_coverage_counts_only_cells_with_as_many_tracks_as_the_paper(write):
+def test_coverage_counts_only_results_on_as_many_tracks_as_the_paper(write):
     coverage = describe_coverage(compare_with_paper(write({})), "ismir2018")
     assert coverage == "ismir2018: 1 of 31 numbers"
     results = write({}, KNN | {"n_songs": 4}, {"dataset": "mine"})
@@ -31,7 +31,7 @@ def test_coverage_counts_only_cells_with_as_many_tracks_as_the_paper(write):
     )
 
 
-def test_paper_tables_refer_to_needs_by_number(write):
+def test_paper_tables_refer_to_missing_inputs_by_number(write):
     tables = make_paper_tables(compare_with_paper(write({"n_songs": 93})), "ismir2018")
     (marker,) = tables[0].table.dropna(subset="ours")["needs"]
     needs = {note.partition(" ")[0]: note for note in tables[-1].notes}
@@ -86,7 +86,7 @@ def verification(model, artists, value, **more):
     return {**protocol, "features": " ".join(map(str, about.values())), **about}
 
 
-def test_systems_by_artists_are_in_the_order_of_the_paper(write):
+def test_tabulate_by_artists_lists_systems_in_paper_order(write):
     results = write(
         verification("late fusion + PLDA", 100, 0.05),
         verification("my system", 100, 0.5),
@@ -122,7 +122,7 @@ def test_results_that_differ_in_more_than_the_seed_are_listed_separately(write):
 # ---------------------------------------------------------------- labels
 
 
-def test_labels_are_compared_at_the_most_artists_that_both_models_have(write):
+def test_labels_are_compared_at_the_largest_artist_count_of_both_models(write):
     def result(model, artists, seed, **accuracies):
         about = {"model": model, "artists": artists, "features": f"{model}_{artists}_{seed}"}
         return LINEAR | about | {"details": {"accuracy of each genre": accuracies}}

@@ -1,4 +1,4 @@
-"""Training logs of a folder of runs."""
+"""Tests of reading the training logs in a run folder."""
 
 import json
 
@@ -16,12 +16,13 @@ def write(folder, name, text, record=None):
         (run / "run.json").write_text(json.dumps(record))
 
 
-def test_reads_logs_of_all_kinds(tmp_path):
+def test_read_training_logs_supports_all_model_types(tmp_path):
     inputs = {"model": "siamese", "artists": 9, "settings": {"seed": 3}}
     record = {"inputs": inputs, "backend": "jax"}
     write(tmp_path, "mine", "epoch,loss,val_loss,rate\n1,2.0,3.0,0.1\n2,1.0,2.5,0.1\n", record)
     write(tmp_path, "stn_g_0/networks", "epoch,loss\n1,2.0\n", {"inputs": {"model": "stn g"}})
-    write(tmp_path, "basic_10_0", "epoch,loss,val_loss\n1,2.0,3.0\n")  # unfinished
+    # A run without run.json is unfinished.
+    write(tmp_path, "basic_10_0", "epoch,loss,val_loss\n1,2.0,3.0\n")
     (tmp_path / "ivector_10_0").mkdir()
     text = "model,log_likelihood\nubm,-3\nubm,-2\ntotal variability,-1\n"
     (tmp_path / "ivector_10_0/ivector.csv").write_text(text)
@@ -38,18 +39,18 @@ def test_reads_logs_of_all_kinds(tmp_path):
     assert logs["ubm"].curves.index.tolist() == [1, 2]
 
 
-def test_missing_folder_has_no_logs(tmp_path):
+def test_read_training_logs_returns_no_logs_for_a_missing_folder(tmp_path):
     assert read_training_logs(tmp_path / "runs") == []
 
 
 @pytest.mark.parametrize("text", ["epoch,loss\n", "epoch\n1\n", "epoch,loss\n1,high\n"])
-def test_rejects_damaged_log(tmp_path, text):
+def test_read_training_logs_rejects_a_damaged_log(tmp_path, text):
     write(tmp_path, "mine", text)
     with pytest.raises(InputError, match=r"mine/log\.csv: not the log of a training; delete"):
         read_training_logs(tmp_path)
 
 
-def test_rejects_damaged_record(tmp_path):
+def test_read_training_logs_rejects_a_damaged_record(tmp_path):
     write(tmp_path, "mine", "epoch,loss\n1,2\n")
     (tmp_path / "mine/run.json").write_text("{")
     with pytest.raises(InputError, match=r"run\.json: not the record of a training"):
