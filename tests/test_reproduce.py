@@ -1,4 +1,4 @@
-"""`reproduce.py` as a researcher runs it."""
+"""Test `reproduce.py` as a researcher would run it."""
 
 import logging
 import re
@@ -12,17 +12,17 @@ from data_prep import split_csv
 from papers import pipeline
 from tests.conftest import error_in_process, run_in_process
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own callbacks
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # raised inside Keras
 
-COPIES = 5  # of each track, for enough tracks to enrol an artist and to have neighbours
+COPIES = 5  # copies of each track, so that there are enough for enrolment and nearest neighbours
 
 
 @pytest.fixture
 def place(small_corpus, tmp_path, monkeypatch):
-    """A working directory with four splits of the small corpus and their caches.
+    """Return a working directory with four splits of the small corpus and their caches.
 
-    `small` has all tracks, and so has `target`, with other artist names. `train` and `unseen`
-    have the tracks of two artists each.
+    `small` and `target` both contain all tracks, but with different artist names. `train` and
+    `unseen` contain tracks by two artists each.
     """
     split, audio, cache = small_corpus
     monkeypatch.chdir(tmp_path)
@@ -54,15 +54,17 @@ def place(small_corpus, tmp_path, monkeypatch):
 
 @pytest.fixture
 def commands(place, monkeypatch):
-    """The commands that were run."""
+    """Record the commands that are run and return them as a list."""
     commands = []
 
     def run_step(command):
         commands.append(command)
-        handlers = logging.getLogger("papers").handlers  # print to the output of reproduce.py
+        handlers = logging.getLogger(
+            "papers"
+        ).handlers  # keep logging to the output of reproduce.py
         try:
             run_in_process(*command)
-        except AssertionError:  # the exit status is not 0
+        except AssertionError:  # non-zero exit status
             return 1
         finally:
             logging.getLogger("papers").handlers = handlers
@@ -81,7 +83,7 @@ ISMIR2018 = reproduce(
 )
 
 
-def test_plan_is_printed_and_not_run(place, commands):
+def test_plan_option_prints_the_plan_without_running_it(place, commands):
     ran = run_in_process(*ISMIR2018, "--plan")
     assert not (place / "out").exists() and commands == []
     assert ran.lines[27] == "0 of 27 steps are done"
@@ -91,7 +93,7 @@ def test_plan_is_printed_and_not_run(place, commands):
 
 
 @pytest.mark.slow
-def test_ismir2018_runs_from_tracks_to_report_and_no_step_twice(place, commands):
+def test_ismir2018_runs_end_to_end_without_repeating_steps(place, commands):
     ran = run_in_process(*ISMIR2018, "--epochs", 1)
     assert len(commands) == 27
     logged = [line.partition("] ")[2] for line in ran.lines if line.startswith("[")]
@@ -115,7 +117,7 @@ def test_ismir2018_runs_from_tracks_to_report_and_no_step_twice(place, commands)
 
 
 @pytest.mark.slow
-def test_arxiv2017_runs_from_tracks_to_report(place, commands):
+def test_arxiv2017_runs_end_to_end(place, commands):
     datasets = ("--train", "train", "--unseen", "unseen", "--genres", "target", "--tags", "target")
     sizes = ("--artists", 2, "--epochs", 1, "--mixtures", 4, "--dimensions", 3)
     run_in_process(*reproduce("arxiv2017", *datasets, *sizes))
@@ -126,7 +128,7 @@ def test_arxiv2017_runs_from_tracks_to_report(place, commands):
     assert "| DeepArtistID + PLDA |" in systems and "| GMM-UBM |" in systems
     figures = pd.read_csv(out / "figures.csv", keep_default_na=False)
     drawn = set(figures.loc[figures["file"].ne(""), "of_paper"]) - {""}
-    # LDA of two artists has one dimension, so there is no map.
+    # LDA of two artists has only one dimension, so no map can be drawn.
     assert drawn == {"arxiv2017, Figure 2", "arxiv2017, Figure 3"}
     table = pd.read_csv(out / "tables.csv")
     own = table[table["paper"].eq("arxiv2017") & table["dataset"].eq("target")]
@@ -140,7 +142,7 @@ def test_missing_data_is_reported_before_any_step_runs(place):
     assert not (place / "out").exists()
 
 
-def test_report_covers_other_datasets_if_one_is_damaged(place, commands):
+def test_report_covers_the_remaining_datasets_if_one_is_damaged(place, commands):
     (place / "splits/mine.csv").write_text("track_id,path,subset,artist\na,a,train,b\n")
     (place / "cache/mine.h5").write_text("no cache")
     arguments = ("--targets", "mine", "target", "--train", "none", "--weights")

@@ -1,4 +1,4 @@
-"""The root scripts as a researcher runs them, on a small corpus."""
+"""Test the root scripts on a small corpus, as a researcher would run them."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from evaluation.retrieval import mean_average_precision
 from models import pretrained
 from tests.conftest import ROOT, error_in_process, run_in_process, run_script
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own callbacks
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # raised inside Keras
 SCRIPTS = (
     "train_basic.py",
     "train_siamese.py",
@@ -33,13 +33,13 @@ SCRIPTS = (
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory) -> Path:
-    """The folder for the outputs of this module."""
+    """Return the output folder shared by this module's tests."""
     return tmp_path_factory.mktemp("scripts")
 
 
 @pytest.fixture(scope="module")
 def runs(small_corpus, outputs) -> Path:
-    """The folder of a basic, a tag and a siamese run of an epoch or two."""
+    """Return the folder of a basic, a tag and a siamese run of one or two epochs each."""
     split, _, cache = small_corpus
     runs = outputs / "runs"
     for name, run, script, *options in (
@@ -56,7 +56,7 @@ def runs(small_corpus, outputs) -> Path:
 
 @pytest.fixture(scope="module")
 def features(runs, small_corpus, outputs) -> Path:
-    """Features of the whole corpus by the basic model."""
+    """Return a file with the basic model's features for the whole corpus."""
     out = outputs / "features/basic.h5"
     weights = runs / "basic/best.h5"
     result = run_script("extract_features.py", weights, small_corpus[2], "--out", out)
@@ -64,7 +64,7 @@ def features(runs, small_corpus, outputs) -> Path:
     return out
 
 
-# ---------------------------------------------------------------- help and wrong use
+# ---------------------------------------------------------------- help and usage errors
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -82,7 +82,7 @@ def test_help_has_an_example_and_does_not_import_tensorflow(script):
     assert not imported & {"tensorflow", "keras", "matplotlib.pyplot", "essentia"}
 
 
-def test_help_of_a_protocol_has_an_example_and_its_defaults():
+def test_protocol_help_has_an_example_and_defaults():
     result = run_in_process("evaluate.py", "knn", "--help")
     assert "example:\n  python evaluate.py " in result.out and "(default: 20)" in result.out
 
@@ -100,7 +100,7 @@ def test_help_of_a_protocol_has_an_example_and_its_defaults():
         ("evaluate.py", "knn", "a.h5", "b.csv", "--lab", "genre"),
     ],
 )
-def test_wrong_use_exits_with_status_2(arguments):
+def test_usage_errors_exit_with_status_2(arguments):
     result = run_in_process(*arguments, status=2)
     assert result.err.startswith("usage: ") and not result.out
 
@@ -124,8 +124,8 @@ def test_run_folder_contains_weights_log_and_record(runs):
     assert inputs["settings"]["batch"] == 6 and inputs["settings"]["labels"] == "artist"
 
 
-def test_finished_training_is_recognised_and_other_settings_are_refused(runs, small_corpus):
-    """The former name of --batch-size is accepted."""
+def test_complete_run_is_recognised_and_different_settings_are_rejected(runs, small_corpus):
+    """Test this using --batch, the former name of --batch-size."""
     split, _, cache = small_corpus
     folder = runs / "basic"
     before = read_files(folder)
@@ -143,14 +143,14 @@ def test_tag_model_has_one_output_per_tag(runs, small_corpus):
         assert json.loads(file.attrs["made_from"])["inputs"]["model"] == "tag"
 
 
-def test_siamese_log_has_the_loss_and_the_fraction_within_the_margin(runs):
+def test_siamese_log_contains_loss_and_fraction_within_margin(runs):
     log = pd.read_csv(runs / "siamese/log.csv")
     assert {"loss", "val_loss", "val_negatives_within_margin"} < set(log.columns)
-    # One batch of 12 anchors with 2 negatives each, whose loss is at most the margin plus 2.
+    # One batch has 12 anchors with 2 negatives each, and each negative adds at most margin + 2.
     assert 0 < log["loss"][0] < 12 * 2 * 2.4 + 1
 
 
-def test_max_artists_takes_the_first_artists_of_the_split(small_corpus, outputs):
+def test_max_artists_selects_the_first_artists_in_the_split(small_corpus, outputs):
     split, _, cache = small_corpus
     out = outputs / "runs/few"
     run_in_process("train_basic.py", split, cache, "--out", out, "--epochs", 1, "--max-artists", 3)
@@ -160,8 +160,8 @@ def test_max_artists_takes_the_first_artists_of_the_split(small_corpus, outputs)
         assert file["model_weights/classes/classes/kernel:0"].shape == (256, 3)
 
 
-def test_siamese_validates_on_one_track_per_artist(small_corpus, outputs):
-    """As in the set of 10,000 artists, where a training track is the positive."""
+def test_siamese_validation_works_with_one_track_per_artist(small_corpus, outputs):
+    """Test the case of the paper's 10,000-artist set, where positives are training tracks."""
     split, _, cache = small_corpus
     table = pd.read_csv(split, dtype=str, keep_default_na=False)
     table = table[~(table["subset"].eq("valid") & table.duplicated(["artist", "subset"]))]
@@ -177,8 +177,8 @@ def test_siamese_validates_on_one_track_per_artist(small_corpus, outputs):
 # ---------------------------------------------------------------- extraction
 
 
-def test_features_are_those_of_their_tracks(features, runs, small_corpus):
-    """Recompute each row from the cached frames of its track."""
+def test_features_match_recomputed_embeddings(features, runs, small_corpus):
+    """Recompute each row from the cached frames of the corresponding track."""
     content, cache = feature_file.read_features(features), MelCache(small_corpus[2])
     weights = pretrained.load_weights(str(runs / "basic/best.h5"))
     encoder = pretrained.encoder_from(weights)
@@ -190,7 +190,7 @@ def test_features_are_those_of_their_tracks(features, runs, small_corpus):
     assert (weights.mean, weights.std) == (cache.mean, cache.std)
 
 
-def test_finished_extraction_is_recognised_and_other_weights_are_refused(
+def test_complete_extraction_is_recognised_and_different_weights_are_rejected(
     features, runs, small_corpus
 ):
     before, options = features.read_bytes(), (small_corpus[2], "--out", features)
@@ -201,8 +201,8 @@ def test_finished_extraction_is_recognised_and_other_weights_are_refused(
     assert features.read_bytes() == before
 
 
-def test_folder_with_bad_files(features, runs, small_corpus, outputs):
-    """Unusable files are listed and skipped; the features of the others keep their names."""
+def test_extraction_skips_and_lists_unusable_files(features, runs, small_corpus, outputs):
+    """Test also that the features of the remaining files keep their track names."""
     table = pd.read_csv(small_corpus[0], dtype=str).set_index("track_id")
     music, paths = outputs / "music", table["path"].iloc[:3]
     (music / "below").mkdir(parents=True)
@@ -233,8 +233,8 @@ def test_folder_with_bad_files(features, runs, small_corpus, outputs):
 
 
 @pytest.mark.parametrize("bad", [0, 1, 2])
-def test_features_keep_their_tracks_whichever_fails(bad, small_corpus, tmp_path):
-    """`mfcc` computes each row on demand, so no failure is known in advance."""
+def test_features_keep_their_track_names_whichever_track_fails(bad, small_corpus, tmp_path):
+    """Test with `mfcc`, which computes rows on demand, so that no failure is known in advance."""
     music = tmp_path / "music"
     tracks = [path for path in sorted(small_corpus[1].rglob("*")) if path.is_file()][:3]
     music.mkdir()
@@ -252,7 +252,7 @@ def test_features_keep_their_tracks_whichever_fails(bad, small_corpus, tmp_path)
     np.testing.assert_array_equal(ours.features, expected.select(np.array(good, object), whole))
 
 
-def test_extraction_of_one_file(small_corpus, outputs):
+def test_extraction_accepts_a_single_audio_file(small_corpus, outputs):
     track = next(path for path in sorted(small_corpus[1].rglob("*")) if path.is_file())
     out = outputs / "features/one.h5"
     result = run_in_process("extract_features.py", "mfcc", track, "--out", out)
@@ -261,7 +261,7 @@ def test_extraction_of_one_file(small_corpus, outputs):
     assert content.features.shape == (1, 40) and list(content.track_id) == [track.name]
 
 
-def test_extraction_refuses_unusable_inputs(small_corpus, outputs):
+def test_extraction_rejects_unusable_inputs(small_corpus, outputs):
     cache, out = small_corpus[2], ("--out", outputs / "features/never.h5")
     foreign, bad = outputs / "foreign.h5", outputs / "bad.wav"
     with h5py.File(foreign, "w") as file:
@@ -283,7 +283,7 @@ def test_extraction_refuses_unusable_inputs(small_corpus, outputs):
 # ---------------------------------------------------------------- evaluation
 
 
-def test_protocols_write_results_for_tables_and_figures(features, small_corpus, outputs):
+def test_protocol_results_are_shown_in_tables_and_figures(features, small_corpus, outputs):
     split, results = small_corpus[0], outputs / "results"
     for protocol, metric, variant, *more in (
         ("retrieval", "map", []),
@@ -315,7 +315,7 @@ def test_protocols_write_results_for_tables_and_figures(features, small_corpus, 
     assert value == pytest.approx(mean_average_precision(rows, table["genre"]))
 
     output = run_in_process("evaluate.py", "tables", "--results", results)
-    assert f"{value:.4f}" in output.out and "0.5508" in output.out  # a value of the paper
+    assert f"{value:.4f}" in output.out and "0.5508" in output.out  # value from the paper
     written = {path.name for path in results.iterdir()}
     names = {"tables", "summary", f"retrieval_by_artists_{split.stem}_genre"}
     assert {f"{name}.{suffix}" for name in names for suffix in ("csv", "md", "tex")} < written
@@ -324,7 +324,7 @@ def test_protocols_write_results_for_tables_and_figures(features, small_corpus, 
     assert "ismir2018, Figure 6: not drawn; it needs evaluate.py tsne --label artist" in output.out
 
 
-def test_order_of_the_split_does_not_matter_and_unlabelled_tracks_are_skipped(
+def test_evaluation_ignores_split_order_and_skips_unlabelled_tracks(
     features, small_corpus, outputs
 ):
     table = pd.read_csv(small_corpus[0], dtype=str, keep_default_na=False)
@@ -341,7 +341,7 @@ def test_order_of_the_split_does_not_matter_and_unlabelled_tracks_are_skipped(
     assert output.lines[-1].startswith("map ")
 
 
-def test_evaluation_refuses_inputs_that_do_not_fit(features, small_corpus, outputs):
+def test_evaluation_rejects_mismatched_inputs(features, small_corpus, outputs):
     split, _, cache = small_corpus
     table = pd.read_csv(split, dtype=str, keep_default_na=False)
     changed = outputs / "changed.csv"
@@ -361,11 +361,11 @@ def test_evaluation_refuses_inputs_that_do_not_fit(features, small_corpus, outpu
         assert "no such folder" in message
 
 
-# ---------------------------------------------------------------- a corpus with a bad file
+# ---------------------------------------------------------------- corpus with an unreadable file
 
 
-def test_failed_track_is_skipped_by_all_later_steps(small_corpus, outputs):
-    """Once accepted with --allow-failures, it does not stop a later step."""
+def test_failed_track_is_skipped_in_all_later_steps(small_corpus, outputs):
+    """Test that a failure accepted with --allow-failures does not stop later steps."""
     table = pd.read_csv(small_corpus[0], dtype=str, keep_default_na=False)
     table.loc[0, "path"] = "gone.wav"
     split, cache = outputs / "gap.csv", outputs / "gap.h5"

@@ -1,4 +1,4 @@
-"""Whole trainings by the scripts: killed and resumed, fine-tuned, repeated, and refused."""
+"""Test complete script runs: killed, resumed, repeated, fine-tuned, or given bad inputs."""
 
 import json
 import shutil
@@ -16,18 +16,19 @@ from data_prep import split_csv
 from models import pretrained
 from tests.conftest import error_in_process, run_in_process, run_script, start_script
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own callbacks
-# On the CPU, where the same training gives the same bytes.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # raised inside Keras
+# Run on the CPU, where training is bit-reproducible.
 CPU = {"CUDA_VISIBLE_DEVICES": "-1"}
 MODELS = {
     "basic": ("train_basic.py", "--learning-rate", 2e-3),
     "siamese": ("train_siamese.py", "--learning-rate", 0.01, "--negatives", 2),
 }
-# The loss is lowest in epoch 3 and patience ends the training at 7, after the rate was lowered.
+# The loss is lowest in epoch 3, and patience ends training in epoch 7, after the learning rate was
+# lowered.
 OPTIONS = ("--epochs", 30, "--batch-size", 4, "--dropout", 0.3, "--plateau", 1, "--patience", 4)
 
-# Runs a script that is killed at the `count`th replacement of the file `name`: before it, after
-# it, or some seconds after it.
+# Runs a script and kills it at the `count`th replacement of the file `name`. The kill comes just
+# before it, just after it, or a given number of seconds later.
 KILLED = """
 import os, runpy, signal, sys, threading
 
@@ -53,7 +54,7 @@ os.replace = counting_replace
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
-# Runs a script in whose folder another process finishes the training before it takes the lock.
+# Runs a script, simulating another process that completes the run just before the script locks it.
 OVERTAKEN = """
 import runpy, shutil, sys
 from common import files
@@ -75,13 +76,13 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory) -> Path:
-    """The folder for the outputs of this module."""
+    """Return the output folder shared by this module's tests."""
     return tmp_path_factory.mktemp("training")
 
 
 @pytest.fixture(scope="module")
 def commands(small_corpus) -> dict:
-    """{model: function from the run's folder and more options to a command}."""
+    """Return {model: function that builds a command from a run folder and options}."""
     split, _, cache = small_corpus
 
     def command(model, out, *more):
@@ -93,7 +94,7 @@ def commands(small_corpus) -> dict:
 
 @pytest.fixture(scope="module")
 def undisturbed(commands, outputs) -> dict[str, Path]:
-    """{model: folder of a training without interruption}."""
+    """Return {model: folder of an uninterrupted run}."""
     folders = {model: outputs / "undisturbed" / model for model in MODELS}
     for model, folder in folders.items():
         run_script(*commands[model](folder), **CPU)
@@ -105,12 +106,12 @@ def undisturbed(commands, outputs) -> dict[str, Path]:
 
 
 def hash_files(folder: Path) -> dict[str, str]:
-    """Return {name: sha256}, without TensorBoard's files, which contain the time."""
+    """Return {file name: sha256}, excluding TensorBoard's files, which contain timestamps."""
     return {path.name: file_sha256(path) for path in folder.iterdir() if path.is_file()}
 
 
 def run_and_kill(name: str, count: int, moment: str | float, *command) -> None:
-    """Run a script that is killed, see KILLED."""
+    """Run a script and kill it as described at KILLED."""
     process = start_script("-c", KILLED, name, count, moment, *command, **CPU)
     out, err = process.communicate()
     assert process.returncode == -signal.SIGKILL, out + err
@@ -121,7 +122,7 @@ def run_and_kill(name: str, count: int, moment: str | float, *command) -> None:
 
 @pytest.mark.slow
 def test_resume_after_kills_between_files_is_bit_identical(commands, undisturbed, outputs):
-    """Also with another data placement from some epoch on."""
+    """Test this with a data placement that changes when the run resumes."""
     command, folder = commands["basic"], outputs / "killed/basic"
     run_and_kill("last.h5", 3, "before", *command(folder))
     run_and_kill("state.h5", 4, "before", *command(folder))
@@ -147,11 +148,11 @@ def test_resume_after_kills_within_an_epoch_and_at_the_end_is_bit_identical(
 
 
 @pytest.mark.slow
-def test_training_finished_by_another_process_is_not_repeated(commands, undisturbed, outputs):
-    """The other one finishes between the first look at the folder and the lock."""
+def test_run_completed_by_another_process_is_not_repeated(commands, undisturbed, outputs):
+    """Test a run completed between the first check of the folder and taking the lock."""
     folder, finished = outputs / "overtaken/siamese", undisturbed["siamese"]
     run_script("-c", OVERTAKEN, finished, *commands["siamese"](folder), **CPU)
-    for path in finished.iterdir():  # copied with their times
+    for path in finished.iterdir():  # shutil.copytree kept the modification times
         assert (folder / path.name).stat().st_mtime_ns == path.stat().st_mtime_ns, path.name
     assert hash_files(folder) == hash_files(finished)
 
@@ -168,7 +169,7 @@ def test_training_finished_by_another_process_is_not_repeated(commands, undistur
         ),
     ],
 )
-def test_same_seed_gives_same_bytes_with_any_placement(
+def test_same_seed_is_bit_identical_with_any_placement(
     options, description, commands, undisturbed, tmp_path
 ):
     folder = tmp_path / "siamese"
@@ -182,7 +183,7 @@ def test_same_seed_gives_same_bytes_with_any_placement(
 
 @pytest.mark.slow
 def test_start_from_continues_from_trained_weights(commands, undisturbed, outputs):
-    """With their normalisation, here that of another cache."""
+    """Test that the weights keep their own normalisation, which differs from the cache's."""
     start, folder = outputs / "weights.h5", outputs / "tuned"
     shutil.copy(undisturbed["siamese"] / "last.h5", start)
     with h5py.File(start, "r+") as file:
@@ -200,11 +201,11 @@ def test_start_from_continues_from_trained_weights(commands, undisturbed, output
     assert str(folder) in message and "start_from: " in message and "another --out" in message
 
 
-# ---------------------------------------------------------------- refusals
+# ---------------------------------------------------------------- rejected inputs
 
 
 def change_cache(cache: Path, path: Path, change) -> Path:
-    """Write a copy of a mel cache after a change of the open file."""
+    """Copy a mel cache to `path`, apply `change` to the open copy, and return its path."""
     shutil.copy(cache, path)
     with h5py.File(path, "r+") as file:
         change(file)
@@ -215,7 +216,7 @@ def set_hop(file: h5py.File) -> None:
     file.attrs["front_end"] = file.attrs["front_end"].replace('"hop": 512', '"hop": 256')
 
 
-def test_unsuitable_inputs_are_refused(small_corpus, tmp_path):
+def test_unsuitable_training_inputs_are_rejected(small_corpus, tmp_path):
     split, _, cache = small_corpus
     table = split_csv.read_split(split)
 
@@ -254,7 +255,7 @@ def test_unsuitable_inputs_are_refused(small_corpus, tmp_path):
 
 @pytest.fixture(scope="module")
 def killed_run(small_corpus, outputs) -> tuple:
-    """The folder of a training that was killed after its first epoch, and its command."""
+    """Return the folder of a run that was killed after its first epoch, and its command."""
     split, _, cache = small_corpus
     command = ("train_basic.py", split, cache, "--epochs", 2, "--batch-size", 4, "--out")
     run_and_kill("state.h5", 1, "after", *command, outputs / "killed_run")
@@ -263,12 +264,12 @@ def killed_run(small_corpus, outputs) -> tuple:
 
 @pytest.fixture
 def copy(killed_run, tmp_path) -> Path:
-    """A copy of that folder."""
+    """Return a copy of the killed run's folder."""
     ignored = shutil.ignore_patterns("lock", "tensorboard")
     return shutil.copytree(killed_run[0], tmp_path / "killed_run", ignore=ignored)
 
 
-def test_killed_training_resumes(killed_run, copy):
+def test_killed_run_resumes(killed_run, copy):
     _, command = killed_run
     result = run_in_process(*command, copy)
     assert result.lines[-2] == f"{copy}: resuming after epoch 1 of 2"
@@ -277,8 +278,8 @@ def test_killed_training_resumes(killed_run, copy):
     assert len(pd.read_csv(copy / "log.csv")) == 2
 
 
-def test_unfinished_training_is_not_overwritten(killed_run, copy):
-    """Neither with other settings nor if its state is damaged."""
+def test_unfinished_run_is_not_overwritten(killed_run, copy):
+    """Test this with different settings and with a damaged state file."""
     _, command = killed_run
     options = ("--learning-rate", 0.5, "--max-artists", 4, "--precision", "mixed")
     before = hash_files(copy)
@@ -297,7 +298,7 @@ def test_unfinished_training_is_not_overwritten(killed_run, copy):
     assert hash_files(copy) == before
 
 
-def test_damaged_track_stops_a_resumed_training(killed_run, copy, tmp_path):
+def test_damaged_track_stops_a_resumed_run(killed_run, copy, tmp_path):
     _, (script, split, cache, *options) = killed_run
     table = split_csv.read_split(split)
     track = table["track_id"][table["subset"].eq("train").idxmax()]
