@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from tqdm import tqdm
 
@@ -231,7 +231,12 @@ def run_script(main: Callable[[], int | None]) -> None:
 
 
 def _show_package_logs() -> None:
-    """Print messages of this project's loggers to stdout, and none of other libraries."""
+    """Print messages of this project's loggers to stdout; warnings of others go to stderr."""
+    root = logging.getLogger()
+    if not root.handlers:
+        # What Python uses for a root logger without handlers: it shows warnings. With it,
+        # logging.basicConfig, which a library may call, does not print our messages again.
+        root.addHandler(cast(logging.Handler, logging.lastResort))
     handler = _PrintHandler(sys.stdout) if sys.stdout else logging.NullHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     for package in PACKAGES:

@@ -99,6 +99,11 @@ def test_run_script_prints_logs_of_this_project_only(tmp_path):
     assert (result.stdout, result.stderr) == ("ours\n", "theirs\n")
 
 
+def test_run_script_prints_logs_once_if_a_library_configures_logging(tmp_path):
+    result = run(tmp_path, "logging.basicConfig(level=logging.INFO); logger.info('ours')")
+    assert (result.stdout, result.stderr) == ("ours\n", "")
+
+
 @pytest.mark.parametrize("output", ["print", "logger.info"])
 def test_run_script_ends_quietly_with_its_reader(tmp_path, output):
     result = run(tmp_path, f"[{output}('x' * 1000) for _ in range(1000)]", redirect="| head -1")
