@@ -88,8 +88,8 @@ def _require_separable(features: np.ndarray, codes: np.ndarray, names: np.ndarra
         raise InputError("LDA: the mean features of all artists are the same; extract them again")
 
 
-# With several threads, a map of a few hundred tracks would take longer and depend on the thread
-# count.
+# With several threads, mapping a few hundred tracks would take longer, and the map would depend on
+# the number of threads.
 @threadpool_limits.wrap(limits=1)
 def fit_tsne(
     features: ArrayLike, perplexity: float = 30.0, seed: int = 0

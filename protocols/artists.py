@@ -207,7 +207,7 @@ def evaluate_recognition(
     result_path: Path | None,
     **system_options,
 ) -> None:
-    """Enrol each artist with a number of tracks and recognise the artist in further tracks.
+    """Enrol artists with a number of tracks each, and recognise them in their other tracks.
 
     `protocol` is "verification" (equal error rate) or "identification" (accuracy);
     `system_options` are the attributes of `SystemOptions`.

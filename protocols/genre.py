@@ -167,7 +167,10 @@ def evaluate_linear(tracks: LabelledTracks, label: str, *, trials: int, seed: in
 
 
 def evaluate_transfer(tracks: LabelledTracks, label: str, *, trials: int, seed: int) -> Evaluation:
-    """Compute the test accuracy of a logistic regression or network, chosen by validation."""
+    """Compute the test accuracy of the better of logistic regression and a neural network.
+
+    The choice between the two is based on validation accuracy.
+    """
     from evaluation.tagging import transfer_accuracies
 
     subsets = tracks.subsets(tracks.labels(label))

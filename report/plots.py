@@ -173,7 +173,7 @@ def plot_det_curves(results: pd.DataFrame, path: str | Path) -> None:
 
 
 def plot_scores_by_tasks(table: pd.DataFrame, title: str, path: str | Path) -> None:
-    """Plot log loss and macro F1 against the number of tasks (taken to be agf2018, Figure 3).
+    """Plot log loss and macro F1 against the number of tasks (presumably agf2018, Figure 3).
 
     There is one line per network type, with and without the genre task; error bars show the
     standard deviation over task sets. `table` comes from

@@ -27,7 +27,7 @@ def counted_auc(scores, tags):
 
 @FIXED
 @given(st.integers(0, 10_000))
-def test_auc_matches_counts(seed):
+def test_auc_matches_pair_counts(seed):
     random = np.random.default_rng(seed)
     tags = random.integers(0, 2, (12, 3))
     tags[:2] = [[0] * 3, [1] * 3]  # one track has no tags, and another has all of them

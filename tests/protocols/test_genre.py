@@ -170,7 +170,7 @@ def test_genre_evaluates_the_class_probabilities_of_test_tracks(probabilities, e
 
 def test_genre_leaves_out_test_tracks_with_unknown_classes(probabilities, evaluate):
     table, _, files = probabilities
-    table.loc[table["artist"].eq("a"), "genre"] = "polka"  # two test tracks
+    table.loc[table["artist"].eq("a"), "genre"] = "polka"  # artist a has two test tracks
     table.to_csv(files[1], index=False)
     result, lines = evaluate("genre", *files)
     assert result["n_songs"] == 10

@@ -115,7 +115,7 @@ def test_page_contains_tracks_and_maps(tmp_path):
         np.testing.assert_allclose(positions, plane / plane.max(), atol=1e-5)
 
 
-def test_page_may_load_only_audio(tmp_path):
+def test_content_security_policy_allows_loading_only_audio(tmp_path):
     policy = Page(write_page(tmp_path / "page.html")).policy
     policy = dict(part.strip().split(" ", 1) for part in policy.split(";"))
     assert policy["default-src"] == "'none'"
@@ -347,7 +347,7 @@ def test_search_matches_track_id_artist_and_path(driver, page):
         assert texts(driver, "#matches .name") == expected
         assert text(driver, "#count") == f"{len(expected)} of 60 tracks"
     wait(driver, "return maps.every(({ plot }) => plot.data.slice(1).every(({ x }) => !x.length))")
-    box.send_keys("\ue003" * len("nobody"))  # backspace
+    box.send_keys("\ue003" * len("nobody"))  # \ue003 is the backspace key
     assert text(driver, "#count") == "60 tracks"
     complete = "maps.every(({ plot }) => plot.data.length === 7 && !plot.data[0].x.length)"
     wait(driver, f"return {complete}")
