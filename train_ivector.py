@@ -48,7 +48,7 @@ def main() -> None:
         parser,
         "--max-artists",
         None,
-        "number of artists to train on, counted from the start of the split (default: all)",
+        "number of artists to train on, taken from the start of the split (default: all)",
         old="--artists",
     )
     cli.add_seed(parser)

@@ -10,7 +10,7 @@ import numpy as np
 from data_prep.mel import cut_segments, log_mel_of_file
 from models.keras_backend import keras
 
-_BATCH_SIZE = 256  # segments
+_BATCH_SIZE = 256  # segments per batch
 _READ_AHEAD = 4  # batches prepared while the network computes
 
 

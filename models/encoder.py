@@ -82,5 +82,5 @@ def log_mel_model(encoder: keras.Model, mean: float, std: float) -> keras.Model:
 
 
 def normalisation_layer(mean: float, std: float) -> keras.layers.Layer:
-    """Return a layer that computes (log-mel - mean) / std."""
+    """Return a layer that computes (log-mel - mean) / std, using training-set statistics."""
     return layers.Rescaling(1.0 / std, offset=-mean / std, name="normalise")

@@ -54,7 +54,7 @@ class Weights:
     Attributes
     ----------
     name
-        Name of the released model, of the run that wrote the file, or the file's stem.
+        Name of the released model or of the run that wrote the file; otherwise the file's stem.
     encoder_arrays
         Kernel, bias, gamma, beta, moving mean and moving variance of each of the five blocks.
     head
@@ -312,7 +312,7 @@ def _sort_layers(
     layers: list[list[np.ndarray]], path: Path
 ) -> tuple[list[np.ndarray], list[np.ndarray] | None]:
     """Return the encoder's arrays in `Weights` order, and those of the dense layer, if any."""
-    kinds = {(3, 1): "conv", (1, 1, 1, 1): "norm", (2, 1): "dense"}  # by the arrays' ranks
+    kinds = {(3, 1): "conv", (1, 1, 1, 1): "norm", (2, 1): "dense"}  # layer type by array ranks
     sorted_layers: dict[str, list[list[np.ndarray]]] = {"conv": [], "norm": [], "dense": []}
     for arrays in layers:
         kind = kinds.get(tuple(array.ndim for array in arrays))
@@ -346,7 +346,7 @@ def _expected_shapes(dense: list[list[np.ndarray]]) -> list[list[tuple]]:
 
 
 def _read_attributes(file: h5py.File) -> tuple[dict, float, float]:
-    """Return the inputs, mean and std recorded in our own files, or the released mean and std."""
+    """Return the recorded inputs, mean and std; released files use the published mean and std."""
     if "made_from" not in file.attrs:
         return {}, RELEASED_MEAN, RELEASED_STD
     mean, std = float(file.attrs["mean"]), float(file.attrs["std"])

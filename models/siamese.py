@@ -67,7 +67,7 @@ class HingeLoss(keras.losses.Loss):
 
 
 def within_margin(margin: float) -> Callable:
-    """Return a metric: the fraction of negatives within the margin, with a non-zero loss."""
+    """Return a metric function for the fraction of negatives within the margin (loss > 0)."""
 
     def negatives_within_margin(y_true, cosines):
         inside = cosines[:, 1:] > cosines[:, :1] - margin

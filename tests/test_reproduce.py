@@ -12,7 +12,7 @@ from data_prep import split_csv
 from papers import pipeline
 from tests.conftest import error_in_process, run_in_process
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # raised inside Keras
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # warning from Keras itself
 
 COPIES = 5  # copies of each track, so that there are enough for enrolment and nearest neighbours
 

@@ -18,7 +18,7 @@ from evaluation.retrieval import mean_average_precision
 from models import pretrained
 from tests.conftest import ROOT, error_in_process, run_in_process, run_script
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # raised inside Keras
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # warning from Keras itself
 SCRIPTS = (
     "train_basic.py",
     "train_siamese.py",
@@ -125,7 +125,7 @@ def test_run_folder_contains_weights_log_and_record(runs):
 
 
 def test_complete_run_is_recognised_and_different_settings_are_rejected(runs, small_corpus):
-    """Test this using --batch, the former name of --batch-size."""
+    """The command uses --batch, the former name of --batch-size."""
     split, _, cache = small_corpus
     folder = runs / "basic"
     before = read_files(folder)
@@ -202,7 +202,7 @@ def test_complete_extraction_is_recognised_and_different_weights_are_rejected(
 
 
 def test_extraction_skips_and_lists_unusable_files(features, runs, small_corpus, outputs):
-    """Test also that the features of the remaining files keep their track names."""
+    """The features of the remaining files keep their track names."""
     table = pd.read_csv(small_corpus[0], dtype=str).set_index("track_id")
     music, paths = outputs / "music", table["path"].iloc[:3]
     (music / "below").mkdir(parents=True)
@@ -234,7 +234,7 @@ def test_extraction_skips_and_lists_unusable_files(features, runs, small_corpus,
 
 @pytest.mark.parametrize("bad", [0, 1, 2])
 def test_features_keep_their_track_names_whichever_track_fails(bad, small_corpus, tmp_path):
-    """Test with `mfcc`, which computes rows on demand, so that no failure is known in advance."""
+    """The `mfcc` extractor computes rows on demand, so no failure is known in advance."""
     music = tmp_path / "music"
     tracks = [path for path in sorted(small_corpus[1].rglob("*")) if path.is_file()][:3]
     music.mkdir()

@@ -16,7 +16,7 @@ from data_prep import split_csv
 from models import pretrained
 from tests.conftest import error_in_process, run_in_process, run_script, start_script
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # raised inside Keras
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # warning from Keras itself
 # Run on the CPU, where training is bit-reproducible.
 CPU = {"CUDA_VISIBLE_DEVICES": "-1"}
 MODELS = {
@@ -28,7 +28,7 @@ MODELS = {
 OPTIONS = ("--epochs", 30, "--batch-size", 4, "--dropout", 0.3, "--plateau", 1, "--patience", 4)
 
 # Runs a script and kills it at the `count`th replacement of the file `name`. The kill comes just
-# before it, just after it, or a given number of seconds later.
+# before the replacement, just after it, or a given number of seconds later.
 KILLED = """
 import os, runpy, signal, sys, threading
 
@@ -122,7 +122,7 @@ def run_and_kill(name: str, count: int, moment: str | float, *command) -> None:
 
 @pytest.mark.slow
 def test_resume_after_kills_between_files_is_bit_identical(commands, undisturbed, outputs):
-    """Test this with a data placement that changes when the run resumes."""
+    """The data placement changes when the run resumes."""
     command, folder = commands["basic"], outputs / "killed/basic"
     run_and_kill("last.h5", 3, "before", *command(folder))
     run_and_kill("state.h5", 4, "before", *command(folder))
@@ -279,7 +279,7 @@ def test_killed_run_resumes(killed_run, copy):
 
 
 def test_unfinished_run_is_not_overwritten(killed_run, copy):
-    """Test this with different settings and with a damaged state file."""
+    """Different settings and a damaged state file both raise an error."""
     _, command = killed_run
     options = ("--learning-rate", 0.5, "--max-artists", 4, "--precision", "mixed")
     before = hash_files(copy)

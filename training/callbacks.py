@@ -18,7 +18,7 @@ from training.devices import Devices
 
 logger = logging.getLogger(__name__)
 
-DECAY = 1e-6  # decay of the learning rate per step
+DECAY = 1e-6  # learning rate decay per step
 
 
 class LearningRateDecay(keras.callbacks.Callback):
@@ -52,7 +52,7 @@ class StopAtNaN(keras.callbacks.Callback):
     async_safe = True
 
     def set_model(self, model: keras.Model) -> None:
-        """Keep the model; with JAX, `self.model` would fetch weights that are in use by a step."""
+        """Store the model; with JAX, `self.model` would fetch weights that a step is using."""
         super().set_model(model)
         self._trained_model = model
 
@@ -97,7 +97,7 @@ class CheckpointCallback(keras.callbacks.Callback):
         unique = {id(variable): variable for variable in variables}
         self._variables = [unique[key] for key in unique if key not in metrics]
         self._history: dict[str, list[float]] = {}
-        self._board: Any = None  # TensorBoard's writer, which has no type hints
+        self._board: Any = None  # TensorBoard's writer has no type hints
         self.finished, self.is_finite = False, True
         state = run.read_state()
         devices.require_same(state.epochs if state else 0, f"{run.folder}: finished epochs")
@@ -144,7 +144,7 @@ class CheckpointCallback(keras.callbacks.Callback):
         for epoch, loss in enumerate(self._history.get("val_loss", ())):
             for watcher in self._watchers:
                 watcher.on_epoch_end(epoch, {"val_loss": loss})
-        self._learning_rate.assign(rate)  # undo the reductions the watchers repeated
+        self._learning_rate.assign(rate)  # undo the reductions repeated during the replay
         if self._devices.writes and self._board is None:
             # Keras' TensorBoard callback needs TensorFlow and waits for the loss after every call.
             self._board = Writer(str(self._run.folder / "tensorboard"))

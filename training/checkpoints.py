@@ -23,7 +23,7 @@ class TrainingState:
     variables
         Values of the model and optimizer variables.
     history
-        {column of the log: one value per epoch}.
+        {log column: values, one per epoch}.
     finished
         Whether the last epoch has been completed.
     """

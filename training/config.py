@@ -26,7 +26,7 @@ class TrainingConfig:
         Number of epochs without an improvement in validation loss after which training stops,
         or None to disable early stopping.
     max_artists
-        Number of artists to train on, counted from the start of the split, or None for all.
+        Number of artists to train on, taken from the start of the split, or None for all.
     start_from
         Encoder to fine-tune: a weights file or the name of a released model.
     precision

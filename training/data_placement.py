@@ -14,7 +14,7 @@ ops = keras.ops
 # Maximum fraction of device memory for the frames, which briefly exist twice while being joined.
 _MEMORY_FRACTION = 0.35
 _STEPS_PER_CALL = {"cpu": 16, "gpu": 64, "tpu": 64}
-_CHUNK = 1 << 20  # frames sent to the device at a time, which limits host memory
+_CHUNK = 1 << 20  # frames sent to the device at a time, to limit host memory
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class ResidentFrames:
         self._crops_layer = _CropsLayer(crops, self._spans)
 
     def places(self, places: np.ndarray) -> np.ndarray:
-        """Convert the first-frame indices of crops from cache to device positions (int32)."""
+        """Convert the crops' first-frame indices from cache to device positions, as int32."""
         span = np.searchsorted(self._spans[:, 0], places, side="right") - 1
         return (places + self._shift[span]).astype(np.int32)
 

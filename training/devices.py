@@ -17,7 +17,7 @@ import numpy as np
 from common.errors import InputError
 from models.keras_backend import keras
 
-PROCESSES = "KERAS_DISTRIBUTION_NUM_PROCESSES"  # set by the user; read by Keras
+PROCESSES = "KERAS_DISTRIBUTION_NUM_PROCESSES"  # variable set by the user, read by Keras
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def _jax_devices() -> Iterator[Devices]:
             keras.distribution.initialize()
         except (RuntimeError, ValueError) as error:
             raise InputError(f"the processes did not find each other: {error}") from error
-    # Keras need not shard the data set: `own_part` already splits the batches.
+    # `own_part` already splits the batches, so Keras must not shard the data set as well.
     distribution = keras.distribution.DataParallel(auto_shard_dataset=False)
     previous = keras.distribution.distribution()
     keras.distribution.set_distribution(distribution)

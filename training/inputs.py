@@ -1,4 +1,4 @@
-"""The inputs recorded for a training run, which its weights and feature files repeat."""
+"""The inputs recorded for a training run and copied into its weights and feature files."""
 
 from pathlib import Path
 

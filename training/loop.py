@@ -21,7 +21,7 @@ from training.devices import Devices
 logger = logging.getLogger(__name__)
 
 MOMENTUM = 0.9
-PLATEAU_FACTOR = 0.2  # the released siamese files end at 0.1 x 0.2^8 and 0.1 x 0.2^11
+PLATEAU_FACTOR = 0.2  # final rates of released siamese files: 0.1 x 0.2^8, 0.1 x 0.2^11
 _PREFETCH = 2  # batches that TensorFlow prepares in advance
 
 
@@ -193,7 +193,7 @@ def _compile_model(
     placement: Placement,
     resident: ResidentFrames | None,
 ) -> keras.Model:
-    """Compile and return the model to fit, whose input is crops or places of resident crops."""
+    """Compile and return the model to fit, which takes crops or places of resident crops."""
     model = resident.wrap_model(task.model) if resident else task.model
     model.compile(
         schedule.make_optimizer(),
@@ -205,7 +205,7 @@ def _compile_model(
 
 
 def _consecutive_epochs(order: Sequence[int], first: int) -> Iterator[tuple[int, int, int]]:
-    """Yield runs of consecutive epochs of one task, from `first` on, as (task, first, stop)."""
+    """Yield blocks of consecutive epochs of one task, from `first` on, as (task, first, stop)."""
     for number, group in itertools.groupby(range(first, len(order)), lambda epoch: order[epoch]):
         epochs = list(group)
         yield number, epochs[0], epochs[-1] + 1

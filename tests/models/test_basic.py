@@ -7,7 +7,7 @@ from models.basic import build_basic
 
 pytestmark = [
     pytest.mark.backend,
-    pytest.mark.filterwarnings("ignore:__array__ impl"),  # raised inside Keras
+    pytest.mark.filterwarnings("ignore:__array__ impl"),  # warning from Keras itself
 ]
 MEAN, STD = 0.2, 0.25
 

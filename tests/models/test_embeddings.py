@@ -15,7 +15,7 @@ from models.embeddings import iter_embeddings
 from models.encoder import log_mel_model
 from models.siamese import build_siamese
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # raised inside Keras
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # warning from Keras itself
 MEAN, STD = 0.2, 0.25
 CHECKPOINTS = (
     "siamese_1000_59",
@@ -129,7 +129,7 @@ def test_mfcc_features_are_the_mean_and_standard_deviation_of_20_coefficients():
 
 
 def test_mfcc_features_depend_on_pitch_as_well_as_loudness():
-    """Doubling the amplitude mainly changes the first coefficient; a new pitch changes others."""
+    """Amplitude mainly affects the first coefficient, whereas pitch also affects the others."""
     time = np.arange(22_050 * 2) / 22_050
     tone, louder, higher = (
         next(mfcc_features([log_mel(waveform.astype(np.float32))]))

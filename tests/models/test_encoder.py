@@ -6,7 +6,7 @@ import pytest
 
 from models.encoder import build_encoder, normalisation_layer
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # raised inside Keras
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # warning from Keras itself
 
 
 def test_encoder_maps_a_segment_to_256_values(encoder):

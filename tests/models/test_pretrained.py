@@ -19,7 +19,7 @@ from models.siamese import build_siamese
 from tests.common.web import server
 from tests.models import layouts
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # raised inside Keras
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # warning from Keras itself
 RELEASED = ["siamese_1000_59", "siamese_5000"]
 RELEASED += [f"siamese_10000_{epoch}" for epoch in ("149", "399", "final")]
 

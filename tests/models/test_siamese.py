@@ -12,7 +12,7 @@ from models.siamese import HingeLoss, build_siamese, within_margin
 
 pytestmark = [
     pytest.mark.backend,
-    pytest.mark.filterwarnings("ignore:__array__ impl"),  # raised inside Keras
+    pytest.mark.filterwarnings("ignore:__array__ impl"),  # warning from Keras itself
 ]
 FIXED = settings(derandomize=True, deadline=None, max_examples=50)
 MEAN, STD = 0.2, 0.25

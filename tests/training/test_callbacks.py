@@ -12,7 +12,7 @@ from training.devices import Devices
 
 pytestmark = [
     pytest.mark.backend,
-    pytest.mark.filterwarnings("ignore:__array__ impl"),  # raised inside Keras
+    pytest.mark.filterwarnings("ignore:__array__ impl"),  # warning from Keras itself
 ]
 
 

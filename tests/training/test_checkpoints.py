@@ -17,7 +17,7 @@ from tests.training.fixtures import CLASSES, MEAN, STD, make_run
 from training.checkpoints import TrainingState
 from training.inputs import training_inputs
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # raised inside Keras
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # warning from Keras itself
 # The columns are not in alphabetical order, and one value has no short decimal representation.
 HISTORY = {"loss": [3.0, 1 / 3], "accuracy": [0.1, 0.2], "val_loss": [2.0, 2.5]}
 STATE = TrainingState(
@@ -91,7 +91,7 @@ def test_files_left_by_a_late_kill_are_deleted(unfinished):
 
 
 def test_run_with_different_settings_is_rejected_whether_complete_or_not(unfinished, tmp_path):
-    """Test this also for a folder in which a kill left only some of the files."""
+    """The folder contains only some of the files, as it might after a kill."""
     (unfinished.folder / "last.h5").rename(unfinished.folder / "best.h5")
     for _ in range(2):
         with pytest.raises(InputError, match=r"run: already .*settings\.rate: 0\.01 -> 0\.1"):

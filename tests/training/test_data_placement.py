@@ -13,7 +13,7 @@ from training.devices import Devices
 
 pytestmark = [
     pytest.mark.backend,
-    pytest.mark.filterwarnings("ignore:__array__ impl"),  # raised inside Keras
+    pytest.mark.filterwarnings("ignore:__array__ impl"),  # warning from Keras itself
 ]
 BACKEND = keras.backend.backend()
 CPU, GPU, GPUS = Devices("cpu"), Devices("gpu"), Devices("gpu", 2)

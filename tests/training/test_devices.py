@@ -21,7 +21,7 @@ from training.devices import PROCESSES, Devices, open_devices
 
 pytestmark = [
     pytest.mark.backend,
-    pytest.mark.filterwarnings("ignore:__array__ impl"),  # raised inside Keras
+    pytest.mark.filterwarnings("ignore:__array__ impl"),  # warning from Keras itself
 ]
 BACKEND = keras.backend.backend()
 needs_jax = pytest.mark.skipif(BACKEND != "jax", reason="several processes need JAX")

@@ -23,14 +23,14 @@ from training.data_placement import Placement
 
 pytestmark = [
     pytest.mark.backend,
-    pytest.mark.filterwarnings("ignore:__array__ impl"),  # raised inside Keras
+    pytest.mark.filterwarnings("ignore:__array__ impl"),  # warning from Keras itself
 ]
 REFERENCE = Path(__file__).with_name("first_losses.json")
 STEPS = 6
 TOLERANCE = 1e-4  # relative; the backends differ by a thirtieth of this
 # Large enough to reveal every term of the update, but too small to amplify rounding errors.
 LEARNING_RATES = {"basic": 0.002, "siamese": 5e-5}
-TRAIN, VALID = range(18), range(20, 32)  # tracks
+TRAIN, VALID = range(18), range(20, 32)  # track numbers
 
 
 def first_losses(name: str, folder: Path, *, margin: float = 0.4, precision: str = "float32"):

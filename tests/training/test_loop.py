@@ -30,9 +30,9 @@ from training.loop import _Stream
 
 pytestmark = [
     pytest.mark.backend,
-    pytest.mark.filterwarnings("ignore:__array__ impl"),  # raised inside Keras
+    pytest.mark.filterwarnings("ignore:__array__ impl"),  # warning from Keras itself
 ]
-TRAIN, VALID = range(24), range(24, 30)  # tracks
+TRAIN, VALID = range(24), range(24, 30)  # track numbers
 
 
 @pytest.fixture(scope="module")
