@@ -1,1 +1,1 @@
-"""Errors, files, provenance, parallel maps and the command line, shared by all packages."""
+"""Utilities shared by all packages: errors, files, provenance, parallel maps and the CLI."""

@@ -1,4 +1,4 @@
-"""Arrays larger than memory: concatenation on disk, and samples of streams."""
+"""Arrays larger than memory: concatenation on disk and sampling from streams."""
 
 import tempfile
 from collections.abc import Iterable
@@ -14,14 +14,14 @@ def concatenate_on_disk(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Concatenate arrays in an unnamed temporary file and map it into memory.
 
-    The file is deleted when the array or the process ends.
+    The file disappears when the array is freed or the process exits.
 
     Parameters
     ----------
     arrays
         (n, d) float32 each, with the same d; at least one row in total.
     folder
-        A folder on a disk with enough free space.
+        Folder for the file, on a disk with enough free space.
 
     Returns
     -------
@@ -40,10 +40,10 @@ def concatenate_on_disk(
 
 
 class Reservoir:
-    """A uniform sample without replacement of the rows of a stream of unknown length.
+    """Uniform sample, without replacement, of the rows of a stream of unknown length.
 
-    Every row draws a random number, and the rows with the smallest numbers are
-    kept. At most about 2 `size` rows are in memory.
+    Each row is assigned a random number, and the rows with the smallest numbers are
+    kept. At most about 2 * `size` rows are held in memory.
     """
 
     def __init__(self, size: int, seed: int):
@@ -53,7 +53,7 @@ class Reservoir:
         self._held, self._largest = 0, np.inf
 
     def offer(self, rows: np.ndarray) -> None:
-        """Add the next rows (n, d) of the stream."""
+        """Offer the next (n, d) rows of the stream to the sample."""
         keys = self._random.random(len(rows))
         candidates = keys < self._largest
         self._rows.append(rows[candidates])
@@ -63,7 +63,7 @@ class Reservoir:
             self.drawn()
 
     def drawn(self) -> np.ndarray:
-        """Return the sample (size, d) in the stream's order, or all rows if there are fewer.
+        """Return the (size, d) sample in stream order, or all rows if there are fewer than `size`.
 
         At least one row must have been offered.
         """

@@ -1,4 +1,4 @@
-"""Command-line interface of the scripts: options, progress bars and one-line errors."""
+"""Command-line interface shared by the scripts: options, progress bars and one-line errors."""
 
 import argparse
 import dataclasses
@@ -25,7 +25,7 @@ PACKAGES = (
 
 
 def make_parser(description: str, example: str) -> argparse.ArgumentParser:
-    """Return an argument parser whose --help ends with an example."""
+    """Return an argument parser whose --help output ends with an example."""
     return argparse.ArgumentParser(
         description=description,
         epilog=f"example:\n  {example}",
@@ -35,7 +35,7 @@ def make_parser(description: str, example: str) -> argparse.ArgumentParser:
 
 
 def add_renamed(parser: argparse.ArgumentParser, name: str, *old: str, **options) -> None:
-    """Add the option `name`; its former names still work, but --help does not show them."""
+    """Add the option `name`; its old names still work but are hidden from --help."""
     action = parser.add_argument(name, **options)
     hidden = {**options, "dest": action.dest, "default": argparse.SUPPRESS}
     parser.add_argument(*old, **{**hidden, "help": argparse.SUPPRESS, "required": False})
@@ -49,7 +49,7 @@ def add_count(
     *,
     old: str | None = None,
 ) -> None:
-    """Add an option that takes a positive integer, with its former name if there is one."""
+    """Add an option that takes a positive integer, and its old name if it has one."""
     options: dict = {"type": positive, "default": default, "metavar": "N", "help": help_text}
     if old:
         add_renamed(parser, name, old, **options)
@@ -58,24 +58,24 @@ def add_count(
 
 
 def add_seed(parser: argparse.ArgumentParser) -> None:
-    """Add the option --seed."""
+    """Add the --seed option."""
     parser.add_argument("--seed", type=_seed, default=0, help="random seed")
 
 
 def add_split_and_cache(parser: argparse.ArgumentParser, out: str) -> None:
-    """Add a split, its mel cache, and --out with the help text `out`."""
+    """Add the split and mel cache arguments, and an --out option with the help text `out`."""
     parser.add_argument("split", metavar="SPLIT.csv", type=Path, help="split file")
-    parser.add_argument("cache", metavar="CACHE.h5", type=Path, help="mel cache of the split")
+    parser.add_argument("cache", metavar="CACHE.h5", type=Path, help="mel cache for the split")
     parser.add_argument("--out", type=Path, required=True, help=out)
 
 
 def training_parser(description: str, example: str, defaults) -> argparse.ArgumentParser:
-    """Return a parser with the options that all scripts for one encoder share.
+    """Return a parser with the options shared by all scripts that train a single encoder.
 
     Parameters
     ----------
     defaults
-        Configuration with the default values, see `training.config`.
+        Configuration that provides the default values; see `training.config`.
     """
     parser = make_parser(description, example)
     add_split_and_cache(parser, out="folder of the run, runs/NAME")
@@ -85,44 +85,44 @@ def training_parser(description: str, example: str, defaults) -> argparse.Argume
         "--dropout",
         type=fraction,
         default=defaults.dropout,
-        help="dropout rate after the last activation",
+        help="dropout rate applied after the last activation",
     )
     add_count(
         parser,
         "--plateau",
         defaults.plateau,
-        "number of epochs without a lower validation loss after which the learning rate is "
+        "number of epochs without an improvement in validation loss before the learning rate is "
         "multiplied by 0.2",
     )
     add_count(
         parser,
         "--patience",
         None,
-        "number of epochs without a lower validation loss after which training stops "
-        "(default: never)",
+        "number of epochs without an improvement in validation loss before training stops "
+        "(default: never stop early)",
     )
     add_count(
         parser,
         "--max-artists",
         None,
-        "number of artists to train on, the first N of the split (default: all)",
+        "number of artists to train on, taken in split order (default: all)",
         old="--artists",
     )
     parser.add_argument(
         "--start-from",
         metavar="WEIGHTS",
-        help="encoder to fine-tune: an .h5 or .keras file, or the name of a released model",
+        help="encoder to fine-tune: an .h5 or .keras file or the name of a released model",
     )
     parser.add_argument(
         "--precision",
         choices=("float32", "mixed"),
         default=defaults.precision,
-        help="precision of the encoder; mixed computes in bfloat16 with weights in float32",
+        help="numeric precision of the encoder; mixed computes in bfloat16 with float32 weights",
     )
     parser.add_argument(
         "--distribute",
         action="store_true",
-        help="data-parallel training on all GPUs of this machine or, with JAX, of several machines",
+        help="train data-parallel on all GPUs of this machine or, with JAX, of several machines",
     )
     add_seed(parser)
     return parser
@@ -131,7 +131,7 @@ def training_parser(description: str, example: str, defaults) -> argparse.Argume
 def add_step_options(
     parser: argparse.ArgumentParser, *, learning_rate: float, batch_size: int
 ) -> None:
-    """Add the options of a single training step, which all networks share."""
+    """Add the training-step options that all networks share."""
     add_count(
         parser,
         "--batch-size",
@@ -151,20 +151,21 @@ def add_step_options(
         "--data",
         choices=("auto", "stream", "resident"),
         default="auto",
-        help="location of the frames: stream sends each step its crops, resident keeps all frames "
-        "in the device's memory, auto means resident on a GPU with enough memory, else stream",
+        help="where frames are held: stream sends the crops to the device at each step, resident "
+        "keeps all frames in device memory, and auto picks resident on a GPU with enough memory, "
+        "otherwise stream",
     )
     add_count(
         parser,
         "--steps-per-call",
         None,
-        "number of training steps per call of the compiled function "
+        "number of training steps per call to the compiled training function "
         "(default: 16 on a CPU, 64 on a GPU)",
     )
 
 
 def fill_dataclass(kind: type[T], args: argparse.Namespace) -> T:
-    """Return an instance of the dataclass `kind` with the arguments of the same names."""
+    """Return an instance of the dataclass `kind`, filled from the arguments with matching names."""
     fields = dataclasses.fields(kind)  # type: ignore[arg-type]
     return kind(**{field.name: getattr(args, field.name) for field in fields})
 
@@ -172,7 +173,7 @@ def fill_dataclass(kind: type[T], args: argparse.Namespace) -> T:
 def _number_type(
     name: str, parse: Callable[[str], float], is_valid: Callable[[float], bool], error: str
 ) -> Callable:
-    """Return an argparse type that refuses numbers out of its range."""
+    """Return an argparse type that rejects numbers outside its range."""
 
     def number_type(text: str) -> float:
         number = parse(text)
@@ -180,7 +181,7 @@ def _number_type(
             raise argparse.ArgumentTypeError(f"{text} is {error}")
         return number
 
-    number_type.__name__ = name  # argparse prints it for text that is not a number
+    number_type.__name__ = name  # argparse prints this name if the text is not a number
     return number_type
 
 
@@ -190,28 +191,28 @@ positive_float = _number_type(
     "number", float, lambda x: 0 < x < math.inf, "not a finite number above zero"
 )
 fraction = _number_type("number", float, lambda x: 0 <= x < 1, "not in [0, 1)")
-# NumPy's seeds have 32 bits.
+# NumPy's legacy generator only accepts 32-bit seeds.
 _seed = _number_type("integer", int, lambda n: 0 <= n < 2**32, "not an integer from 0 to 2^32 - 1")
 
 
 def progress_bar(items: Iterable | None = None, *, shown: bool = True, **settings) -> tqdm:
     """Return a progress bar for work that takes over two seconds.
 
-    Nothing is shown if the output is not a terminal or `shown` is false.
-    `settings` are passed to tqdm.
+    Nothing is shown if the output is not a terminal or `shown` is false. Further
+    keyword arguments are passed to tqdm.
     """
     return tqdm(items, disable=None if shown else True, delay=2, dynamic_ncols=True, **settings)
 
 
 def run_script(main: Callable[[], int | None]) -> None:
-    """Run the `main` function of a script and exit with the status that it returns.
+    """Run a script's `main` function and exit with the status it returns.
 
-    An `InputError`, an error of the operating system or Ctrl-C ends the script with
-    status 1 and one line on stderr. Other exceptions are bugs and keep their
-    traceback. argparse itself exits with status 2 for wrong use.
+    On an `InputError`, an operating system error or Ctrl-C, the script exits with
+    status 1 after printing one line to stderr. Any other exception is a bug and is
+    shown with its traceback. argparse itself exits with status 2 on usage errors.
     """
     for stream in filter(None, (sys.stdout, sys.stderr)):
-        # File names may contain characters that the terminal cannot show.
+        # File names may contain characters that the terminal cannot display.
         stream.reconfigure(errors="backslashreplace")
     _show_package_logs()
     try:
@@ -222,7 +223,7 @@ def run_script(main: Callable[[], int | None]) -> None:
     except KeyboardInterrupt:
         status = _print_error("stopped; run the same command again to finish")
     except BrokenPipeError:
-        status = 1  # the reader of the output has ended (`… | head`)
+        status = 1  # the program reading the output has exited, as in `… | head`
         _discard_output()
     except OSError as error:
         status = _print_error(f"{error.filename or 'output'}: {_os_error(error)}")
@@ -231,11 +232,12 @@ def run_script(main: Callable[[], int | None]) -> None:
 
 
 def _show_package_logs() -> None:
-    """Print messages of this project's loggers to stdout; warnings of others go to stderr."""
+    """Print this project's log messages to stdout; warnings from other libraries go to stderr."""
     root = logging.getLogger()
     if not root.handlers:
-        # What Python uses for a root logger without handlers: it shows warnings. With it,
-        # logging.basicConfig, which a library may call, does not print our messages again.
+        # By default, Python shows warnings through lastResort if the root logger has no handlers.
+        # Installing that handler keeps a library's call to logging.basicConfig from adding another
+        # one, which would print this project's messages a second time.
         root.addHandler(cast(logging.Handler, logging.lastResort))
     handler = _PrintHandler(sys.stdout) if sys.stdout else logging.NullHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
@@ -246,14 +248,17 @@ def _show_package_logs() -> None:
 
 
 class _PrintHandler(logging.StreamHandler):
-    """Raise errors of writing, such as a full disk, as print does."""
+    """Log handler that raises write errors, such as a full disk, as `print` does."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         raise
 
 
 def _discard_output() -> None:
-    """Flush stdout, or Python would try again at exit and report the error a second time."""
+    """Discard unwritten output; otherwise Python would flush it at exit and report a second error.
+
+    If stdout cannot be flushed, it is redirected to the null device.
+    """
     try:
         print(end="", flush=True)
     except OSError:
@@ -268,7 +273,7 @@ def _print_error(message: str) -> int:
 def _os_error(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return "the disk is full; free some space and run the same command again"
-    # error.strerror of h5py is a paragraph.
+    # h5py fills error.strerror with a whole paragraph.
     problem = os.strerror(error.errno) if error.errno else str(error)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{problem}; change its permissions, or choose another place"
@@ -278,7 +283,7 @@ def _os_error(error: OSError) -> str:
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Keep the line breaks of the example, and omit defaults that are None or False."""
+    """Help formatter that keeps line breaks in the example and omits None and False defaults."""
 
     def _get_help_string(self, action: argparse.Action) -> str:
         if action.default is None or action.default is False:

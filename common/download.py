@@ -1,4 +1,4 @@
-"""Published files, identified by Git's blob id: from a mirror folder, or downloaded once."""
+"""Published files, identified by Git blob id and either read from a mirror or downloaded once."""
 
 import hashlib
 import os
@@ -25,26 +25,26 @@ def fetch_published_file(
 ) -> Path:
     """Return a local copy of a file published on GitHub, after verifying its content.
 
-    With a mirror folder, the file is looked up there as `name` or as the last part
-    of `name`. Without one, it is downloaded once into the user's cache folder.
+    If there is a mirror folder, the file is looked up there as `name` or as the last
+    component of `name`. Otherwise it is downloaded once to the user's cache folder.
 
     Parameters
     ----------
     name
-        Name of the file in a mirror, with `/`.
+        File name within a mirror, using `/` as the separator.
     repository, commit, path
-        Where it was published: "OWNER/NAME", the commit, and its path there.
+        Where the file was published: "OWNER/NAME", the commit, and the path at that commit.
     git_blob
-        Git's blob id of the content.
+        Git blob id of the content.
     mirror
-        Folder of published files; the environment variable MUSIC_MIRROR by default.
+        Folder of published files; defaults to the environment variable MUSIC_MIRROR.
     option
-        The script's option for the mirror, for error messages.
+        The script's option that sets the mirror, for error messages.
 
     Raises
     ------
     InputError
-        The file is not in the mirror, cannot be downloaded, or has another content.
+        If the file is not in the mirror, cannot be downloaded, or has different content.
     """
     mirror = mirror or os.environ.get(MIRROR_VARIABLE)
     remedy = f"put the file as {name} in a folder and name it in {MIRROR_VARIABLE} or with {option}"
@@ -61,7 +61,7 @@ def fetch_published_file(
         return file
     file = _download(name, f"{_RAW}/{repository}/{commit}/{path}", git_blob, remedy)
     if git_blob_id(file) != git_blob:
-        file.unlink()  # otherwise every later call would find it
+        file.unlink()  # otherwise every later call would find the corrupt file
         raise InputError(
             f"{file}: the download is not the file that was published, and is deleted; try again, "
             f"or {remedy}"
@@ -70,7 +70,7 @@ def fetch_published_file(
 
 
 def git_blob_id(path: str | Path) -> str:
-    """Return Git's id of a file: the SHA-1 of "blob SIZE", a zero byte and the content."""
+    """Return a file's Git blob id: the SHA-1 of "blob SIZE", a zero byte and the content."""
     path = Path(path)
     header = b"blob %d\0" % path.stat().st_size
     with path.open("rb") as file:
@@ -87,20 +87,20 @@ def _download(name: str, url: str, git_blob: str, remedy: str) -> Path:
             f"{folder}: cannot make this folder for downloads ({error.strerror}); set "
             f"XDG_CACHE_HOME to another folder, or {remedy}"
         ) from error
-    pooch.get_logger().setLevel("ERROR")  # it would print a hash
+    pooch.get_logger().setLevel("ERROR")  # by default, pooch logs the hash of the file
     file = PurePosixPath(name)
     try:
         return Path(
             pooch.retrieve(
                 url,
-                known_hash=None,  # pooch does not know Git's ids; the caller verifies the file
+                known_hash=None,  # pooch cannot check Git blob ids; the caller verifies the file
                 fname=f"{file.stem}-{git_blob[:12]}{file.suffix}",
                 path=folder,
-                # pooch sets the total, but ignores a bar without one.
+                # pooch overwrites the total but ignores a bar without one.
                 progressbar=progress_bar(total=1, unit="B", unit_scale=True, desc=file.name),
             )
         )
-    except Exception as error:  # messages of requests have many lines
+    except Exception as error:  # error messages from requests span many lines
         raise InputError(
             f"{name}: cannot be downloaded from {url} ({type(error).__name__}); check the "
             f"network, or {remedy}"

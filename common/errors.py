@@ -1,9 +1,9 @@
-"""The exception for invalid input."""
+"""The exception raised for invalid input."""
 
 
 class InputError(Exception):
-    """A file, value or option given by the user is invalid.
+    """Raised if a file, value or option supplied by the user is invalid.
 
-    The message is one line that names the file or option and the remedy.
-    Scripts print it without a traceback and exit with status 1.
+    The message is a single line that names the file or option and says how to fix the
+    problem. Scripts print it without a traceback and exit with status 1.
     """

@@ -1,15 +1,15 @@
-"""Feature files: one feature vector per track, and the model and settings that made it.
+"""Feature files: one feature vector per track, with the model and settings that produced them.
 
 | dataset | shape, dtype | content |
 |---|---|---|
 | features | (n, d) float32 | one vector per track |
 | track_id | (n,) str | |
-| failed_track_id, failed_reason | (failures,) str | tracks without features |
-| trained_on | (a,) str | artists whose tracks trained the model, if known |
+| failed_track_id, failed_reason | (failures,) str | tracks without features, and why |
+| trained_on | (a,) str | artists whose tracks the model was trained on, if known |
 | probabilities | (n, classes) float32 | class probabilities, for classifiers only |
-| classes | (classes,) str | names of the classes |
+| classes | (classes,) str | class names, for classifiers only |
 
-The root attribute `made_from` (JSON) records the weights, the front end and the versions.
+The root attribute `made_from` (JSON) records the weights, the front end and library versions.
 """
 
 from collections.abc import Sequence
@@ -21,12 +21,12 @@ import numpy as np
 from common import hdf5, provenance
 from common.errors import InputError
 
-_TOLERANCE = 1e-3  # of the sum of a track's float32 probabilities
+_TOLERANCE = 1e-3  # for the sum of a track's float32 probabilities, which should be 1
 
 
 @dataclass(frozen=True)
 class Features:
-    """Features of n tracks.
+    """Feature vectors for n tracks.
 
     Attributes
     ----------
@@ -35,13 +35,13 @@ class Features:
     track_id
         (n,) str.
     failed
-        {track_id: reason} of the tracks that could not be used.
+        {track_id: reason} for the tracks that could not be used.
     inputs
-        What the features were made from.
+        Inputs from which the features were made, as recorded in the provenance.
     trained_on
-        Artists whose tracks trained the model; empty if unknown.
+        Artists whose tracks the model was trained on; empty if unknown.
     classes, probabilities
-        (classes,) str and (n, classes) float32, whose rows sum to 1; () and None if
+        (classes,) str, and (n, classes) float32 with rows that sum to 1; () and None if
         the model is not a classifier.
     """
 
@@ -54,14 +54,14 @@ class Features:
     probabilities: np.ndarray | None = None
 
     def select(self, track_ids: np.ndarray, source: str | Path) -> np.ndarray:
-        """Return the features of the given tracks in their order.
+        """Return the features for the given tracks, in the order given.
 
-        Raises `InputError` with the name of the file, `source`, if a track has none.
+        Raises `InputError`, naming the file `source`, if a track has no features.
         """
         return self.features[self._rows(track_ids, source)]
 
     def select_probabilities(self, track_ids: np.ndarray, source: str | Path) -> np.ndarray:
-        """Return the probabilities of the given tracks, as `select` does the features."""
+        """Like `select`, but return the class probabilities for the given tracks."""
         if self.probabilities is None:
             raise InputError(
                 f"{source}: contains no class probabilities; extract the features with networks "
@@ -81,7 +81,7 @@ class Features:
 
 
 def read_feature_inputs(path: str | Path) -> dict:
-    """Return what a feature file was made from, without reading its features."""
+    """Return the inputs that a feature file was made from, without reading its features."""
     with hdf5.open_file(path) as file:
         return hdf5.read_json_attribute(file, "made_from").get("inputs", {})
 
@@ -101,7 +101,8 @@ def read_features(path: str | Path) -> Features:
         names = ("failed_track_id", "failed_reason")
         failed_tracks, reasons = (hdf5.read_strings(file, name) for name in names)
         inputs = hdf5.read_json_attribute(file, "made_from").get("inputs", {})
-        # Some models and versions do not write these. `in` would follow a link to another file.
+        # Not all models and package versions write the datasets below. Testing for them with
+        # `in` would follow links to other files.
         exists = file.id.links.exists
         trained_on = hdf5.read_strings(file, "trained_on") if exists(b"trained_on") else ()
         classes = hdf5.read_strings(file, "classes") if exists(b"classes") else ()
@@ -131,7 +132,7 @@ def _are_probabilities(
         probabilities.dtype.kind == "f"
         and probabilities.shape == (tracks, len(classes))
         and 0 < len(classes) == len(set(classes))
-        and bool(((probabilities >= 0) & (probabilities <= 1)).all())  # false for NaN
+        and bool(((probabilities >= 0) & (probabilities <= 1)).all())  # NaN fails these comparisons
         and bool((abs(probabilities.sum(axis=1, dtype=np.float64) - 1) < _TOLERANCE).all())
     )
 

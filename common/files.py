@@ -1,4 +1,4 @@
-"""Output files that appear complete or not at all."""
+"""Atomic writing of output files, folder creation and locking, and checksums."""
 
 import contextlib
 import hashlib
@@ -14,18 +14,18 @@ from common.errors import InputError
 
 @contextlib.contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path; on success, rename it to `path`.
+    """Yield a temporary path and, on success, rename it to `path`.
 
-    The temporary file `NAME.partial` is in the same folder and is synced before the
-    rename, so that neither a killed process nor a full disk leaves half a file. On
-    an error it is removed and `path` is unchanged.
+    The temporary file, `NAME.partial` in the same folder, is synced to disk before it
+    is renamed, so neither a killed process nor a full disk leaves an incomplete file.
+    On error, the temporary file is removed and `path` is left unchanged.
 
     Raises
     ------
     InputError
-        The folder cannot be created, or `path` is a folder.
+        If the folder cannot be created or `path` is a folder.
     OSError
-        The file cannot be written; its attribute `filename` is set.
+        If the file cannot be written; the exception's `filename` attribute is set.
 
     Examples
     --------
@@ -43,7 +43,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
             os.fsync(handle.fileno())
         os.replace(partial, path)
     except OSError as error:
-        error.filename = error.filename or str(path)  # a failed write does not name its file
+        error.filename = error.filename or str(path)  # write errors do not name the file
         raise
     finally:
         with contextlib.suppress(OSError):
@@ -51,7 +51,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
 
 def add_suffix(path: Path, suffix: str) -> Path:
-    """Append a suffix to the name of a path; unlike `with_suffix`, keep dots in the name."""
+    """Append a suffix to a path; unlike `with_suffix`, keep any existing suffix."""
     return path.with_name(path.name + suffix)
 
 
@@ -81,17 +81,17 @@ def exclusive_folder(folder: str | Path) -> Iterator[None]:
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)  # before another process can lock it
+        path.unlink(missing_ok=True)  # while still locked, so that no other process can lock it
         lock.release()
 
 
 def write_all(file: io.RawIOBase, data: memoryview) -> None:
-    """Write all of `data` to an unbuffered file, which may accept only a part at a time."""
+    """Write all of `data` to an unbuffered file, even if each call writes only part of it."""
     while len(data):
         data = data[file.write(data) :]
 
 
 def file_sha256(path: str | Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
+    """Return the SHA-256 digest of a file, in hexadecimal."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

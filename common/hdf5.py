@@ -1,8 +1,8 @@
-"""HDF5 files: read without following links to other files, and written atomically.
+"""HDF5 files, read without following links to other files and written atomically.
 
-Weights, caches and feature files may come from elsewhere, and HDF5 lets a file
-refer to any other file on this machine. The functions here read only what is
-stored in the file itself and never allocate more than it can contain.
+Weights, caches and feature files may come from untrusted sources, and an HDF5 file
+can refer to any other file on the machine. The functions in this module read only
+data stored in the file itself and never allocate more memory than it could fill.
 """
 
 import contextlib
@@ -17,16 +17,23 @@ import numpy as np
 from common.errors import InputError
 from common.files import atomic_write, write_all
 
-_DEFLATE_RATIO = 1100  # deflate expands a byte to at most 1,032 bytes
+_DEFLATE_RATIO = 1100  # one byte of deflate data expands to at most 1,032 bytes
 T = TypeVar("T")
-_DAMAGE = (KeyError, OSError, RuntimeError, TypeError, ValueError)  # what h5py raises for damage
+_DAMAGE = (
+    KeyError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)  # what h5py raises on damaged files
 
 
 @contextlib.contextmanager
 def create_file(path: str | Path, **settings) -> Iterator[h5py.File]:
-    """Yield an HDF5 file to fill; it appears at `path` complete or not at all.
+    """Yield an open HDF5 file that, once filled, appears at `path` complete or not at all.
 
-    `settings` are passed to `h5py.File`. An `OSError` of writing has its `filename` set.
+    `settings` are passed to `h5py.File`. If writing fails, the `OSError` has its
+    `filename` attribute set.
     """
     with atomic_write(path) as partial, _Sink(partial) as sink:
         try:
@@ -38,10 +45,10 @@ def create_file(path: str | Path, **settings) -> Iterator[h5py.File]:
 
 
 class _Sink:
-    """A file that keeps its first write error until HDF5 has closed it.
+    """File object that holds back its first write error until HDF5 has closed it.
 
-    HDF5 also writes when objects are closed, where it cannot report an error: it
-    prints tracebacks, leaves the file open and may crash the interpreter.
+    HDF5 also writes when objects are closed, and cannot report an error at that point:
+    it prints tracebacks, leaves the file open and may crash the interpreter.
     """
 
     def __init__(self, path: Path):
@@ -79,7 +86,7 @@ def open_file(path: str | Path) -> h5py.File:
         problem = "not a file" if path.exists() else "no such file"
         raise InputError(f"{path}: {problem}; check the path")
     try:
-        # Finished files do not change, and network drives often do not support locks.
+        # Completed files never change, and network drives often do not support locking.
         return h5py.File(path, "r", locking=False)
     except PermissionError as error:
         raise InputError(f"{path}: permission denied; change its permissions") from error
@@ -90,9 +97,9 @@ def open_file(path: str | Path) -> h5py.File:
 
 
 def open_format(path: str | Path, name: str, otherwise: str) -> h5py.File:
-    """Open an HDF5 file whose root attribute `format` is `name`.
+    """Open an HDF5 file whose root attribute `format` equals `name`.
 
-    For another format, raise `InputError` with the message `otherwise`.
+    If the file has a different format, raise `InputError` with the message `otherwise`.
     """
     file = open_file(path)
     if _format(file) != name:
@@ -102,7 +109,7 @@ def open_format(path: str | Path, name: str, otherwise: str) -> h5py.File:
 
 
 def read_format(path: str | Path) -> str | None:
-    """Return the root attribute `format` of a file; None if it has none or is not HDF5."""
+    """Return a file's root attribute `format`, or None if it has none or is not an HDF5 file."""
     try:
         with h5py.File(path, "r", locking=False) as file:
             return _format(file)
@@ -128,7 +135,7 @@ def get_dataset(group: h5py.Group, name: str) -> h5py.Dataset:
 
 
 def get_group(parent: h5py.Group, name: str) -> h5py.Group:
-    """Return a group in this file ('' for the parent itself), or raise `InputError`."""
+    """Return a group stored in this file ('' for the parent itself), or raise `InputError`."""
     node = _node(parent, name) if name else parent
     if not isinstance(node, h5py.Group):
         raise _error(parent, name, "is not a group")
@@ -136,14 +143,14 @@ def get_group(parent: h5py.Group, name: str) -> h5py.Group:
 
 
 def _node(parent: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
-    """Follow a path of names, none of which may be a link."""
+    """Return the object at a path, none of whose components may be a soft or external link."""
     node = parent
     for part in name.strip("/").split("/"):
         try:
-            # `part in node` and `node.get` would open the file that an external link refers to.
+            # `part in node` and `node.get` would open the file that an external link points to.
             kind = node.id.links.get_info(part.encode()).type
             node = node[part] if kind == h5py.h5l.TYPE_HARD else None
-        except (*_DAMAGE, AttributeError) as error:  # a dataset has no links
+        except (*_DAMAGE, AttributeError) as error:  # AttributeError: datasets have no links
             raise _error(parent, name, "is missing or damaged") from error
         if node is None:
             raise _error(parent, name, "is a link, which is not followed")
@@ -159,7 +166,7 @@ def read_array(group: h5py.Group, name: str, largest: int = 2**31) -> np.ndarray
 
 
 def read_strings(group: h5py.Group, name: str) -> np.ndarray:
-    """Return a one-dimensional dataset of strings as an object array, or raise `InputError`."""
+    """Return a one-dimensional string dataset as an object array, or raise `InputError`."""
     dataset = get_dataset(group, name)
     if h5py.check_string_dtype(dataset.dtype) is None or dataset.ndim != 1:
         raise _error(group, name, "does not contain text")
@@ -176,12 +183,12 @@ def _values(group: h5py.Group, name: str, dataset: h5py.Dataset, largest: int) -
 
 
 def write_strings(group: h5py.Group, name: str, values: Iterable[str]) -> None:
-    """Write strings as a dataset for `read_strings`."""
+    """Write strings as a dataset that `read_strings` can read."""
     group.create_dataset(name, data=list(values), dtype=h5py.string_dtype())
 
 
 def read_attribute(file: h5py.File, name: str, kind: type[T]) -> T:
-    """Return a root attribute that is one str or one float, or raise `InputError`."""
+    """Return a root attribute that is a single str or float, or raise `InputError`."""
     try:
         value = file.attrs[name]
     except _DAMAGE:

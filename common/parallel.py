@@ -1,4 +1,4 @@
-"""Parallel maps that keep the order of the items and bound the memory they use."""
+"""Parallel maps that preserve item order and use a bounded amount of memory."""
 
 import atexit
 import collections
@@ -25,14 +25,14 @@ import threadpoolctl
 from common.errors import InputError
 
 _AHEAD_PER_WORKER = 4  # items submitted before the oldest result is yielded
-_ATTEMPTS = 2  # a worker's first death may have another cause, such as a shortage of memory
-_TICK = 1.0  # seconds between two checks of a worker that has not answered
-_START = 300.0  # seconds within which a process must have imported the function's module
+_ATTEMPTS = 2  # the item may not be the cause of the first crash; memory may have run out
+_TICK = 1.0  # seconds between checks on a worker that has not yet answered
+_START = 300.0  # seconds allowed for a process to import the function's module
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of one item, or the exception that it raised."""
+    """The result for one item, or the exception that processing it raised."""
 
     item: Any
     result: Any = None
@@ -40,7 +40,7 @@ class Outcome:
 
 
 class WorkerLost(Exception):
-    """The worker process of an item died or did not answer in time."""
+    """Raised if the worker process handling an item died or did not answer in time."""
 
 
 def ordered_map(
@@ -52,28 +52,28 @@ def ordered_map(
 ) -> Generator[Outcome, None, None]:
     """Apply a function to each item in worker processes and yield the outcomes in order.
 
-    At most four items per worker are submitted ahead, so memory use does not
-    depend on the number of items. If the process of an item dies twice, for
-    example because a decoder crashes, or takes longer than `patience`, the
-    outcome of that item is `WorkerLost`; other items are not affected. Each
-    worker runs BLAS on one thread, so that results do not depend on the number
-    of workers. Workers end when their parent process ends, even if it is killed.
+    At most four items per worker are submitted ahead, so memory use does not depend
+    on the number of items. If the process handling an item dies twice, for example
+    because a decoder crashes, or if it takes longer than `patience`, the item's
+    outcome has the error `WorkerLost`; other items are unaffected. Each worker runs
+    BLAS on one thread, so results do not depend on the number of workers. Workers
+    exit when their parent process ends, even if it is killed.
 
     Parameters
     ----------
     function
-        A function that can be pickled.
+        Function to apply; must be picklable.
     items
-        Values that can be pickled.
+        Picklable arguments, one per call.
     workers
         Number of processes.
     patience
-        Seconds that one item may take.
+        Time limit per item, in seconds.
 
     Raises
     ------
     InputError
-        The worker processes cannot start.
+        If the worker processes cannot start.
 
     Examples
     --------
@@ -88,11 +88,12 @@ def ordered_map(
             worker.close()
             tasks.put(None)
         for worker in crew:
-            worker.join(timeout=10)  # a process that waits for a dead disk cannot be killed
+            worker.join(timeout=10)  # a process blocked on a dead disk cannot be killed
 
-    # Otherwise the first process starts the tracker, which unblocks SIGINT in that thread.
+    # If the first worker had to start the resource tracker, that would unblock SIGINT in its
+    # thread.
     resource_tracker.ensure_running()
-    atexit.register(close)  # else multiprocessing ends the processes, and they are restarted
+    atexit.register(close)  # else multiprocessing kills the processes and they are restarted
     try:
         for worker in crew:
             worker.start()
@@ -103,10 +104,10 @@ def ordered_map(
 
 
 def map_in_threads(function: Callable[[Any], Any], items: Iterable) -> Iterator:
-    """Yield the function of each item in order, computed by threads a few items ahead.
+    """Apply a function to each item in threads, a few items ahead, and yield results in order.
 
-    Intended for NumPy functions that release Python's lock. BLAS is limited to
-    one thread per item, since its own threads compete with these.
+    Intended for NumPy functions that release the GIL. BLAS is limited to one thread
+    per item, because its own threads would compete with these.
     """
     workers = available_cores()
     with one_blas_thread(), ThreadPoolExecutor(workers) as pool:
@@ -114,7 +115,7 @@ def map_in_threads(function: Callable[[Any], Any], items: Iterable) -> Iterator:
 
 
 def _in_order(submit: Callable[[Any], Future], items: Iterable, ahead: int) -> Iterator:
-    """Yield the results in order, with `ahead` items submitted before the oldest is yielded."""
+    """Yield results in order, keeping at most `ahead` items submitted."""
     pending: collections.deque[Future] = collections.deque()
     for item in items:
         pending.append(submit(item))
@@ -131,46 +132,46 @@ def _submit(tasks: queue.SimpleQueue, item: Any) -> Future:
 
 
 def one_blas_thread() -> contextlib.AbstractContextManager:
-    """Limit BLAS to one thread; more threads change the rounding on some processors."""
+    """Limit BLAS to one thread, because more threads change the rounding on some processors."""
     return _find_blas().limit(limits=1)
 
 
 @functools.cache
 def _find_blas() -> threadpoolctl.ThreadpoolController:
-    """Find NumPy's BLAS once; searching takes longer than scoring a short track."""
+    """Find NumPy's BLAS once, because the search takes longer than scoring a short track."""
     return threadpoolctl.ThreadpoolController().select(user_api="blas")
 
 
 def available_cores() -> int:
-    """Return the number of cores that this process may use."""
+    """Return the number of CPU cores available to this process."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def call(function: Callable[[Any], Any], item: Any) -> bytes:
-    """Call the function and return a pickle of its (result, error).
+    """Call the function and return (result, error) as a pickle.
 
-    Workers send this pickle instead of raising, so that an error of the function
-    differs from an error of the worker.
+    Workers send this pickle instead of raising, so that errors raised by the function
+    can be told apart from errors in the worker.
     """
     try:
         return pickle.dumps((function(item), None))
     except Exception as error:
         try:
             answer = pickle.dumps((None, error))
-            pickle.loads(answer)  # some exception classes cannot be restored
+            pickle.loads(answer)  # some exception classes cannot be unpickled
             return answer
         except Exception:
             return pickle.dumps((None, RuntimeError(f"{type(error).__name__}: {error}")))
 
 
 class _Worker(threading.Thread):
-    """A thread that passes items to a process of its own, one at a time.
+    """A thread that passes items to its own worker process, one at a time.
 
-    The process is started when it is needed, and again after it was lost. Unlike in
-    concurrent.futures, a process that is killed while it sends a result blocks
-    neither the other processes nor the end of the program.
+    The process is started on demand and restarted if it is lost. Unlike with
+    concurrent.futures, a process that is killed while sending a result blocks neither
+    the other processes nor the program's exit.
     """
 
     def __init__(self, function: Callable, tasks: queue.SimpleQueue, patience: float):
@@ -180,13 +181,14 @@ class _Worker(threading.Thread):
         self._closed = False
 
     def close(self) -> None:
-        """Kill the process, whatever it is doing; called by another thread."""
+        """Kill the worker process, whatever it is doing; called from another thread."""
         self._closed = True
         if (process := self._process) is not None:
             process.kill()
 
     def run(self) -> None:
-        # Inherited by the process: only the parent handles Ctrl-C, and ends the process.
+        # The child process inherits this: only the parent handles Ctrl-C, and it terminates the
+        # child.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         while (task := self._tasks.get()) is not None and not self._closed:
             future, item = task
@@ -211,7 +213,7 @@ class _Worker(threading.Thread):
         return Outcome(item, error=WorkerLost("its decoder crashed"))
 
     def _start_process(self) -> None:
-        # Spawned, since a fork of a process with several threads may deadlock.
+        # Spawned rather than forked, because forking a multi-threaded process may deadlock.
         context = multiprocessing.get_context("spawn")
         self._pipe, far_end = context.Pipe()
         process = context.Process(target=_work, args=(far_end, self._function), daemon=True)
@@ -220,8 +222,8 @@ class _Worker(threading.Thread):
                 raise EOFError
             process.start()
             self._process = process
-            far_end.close()  # so that the pipe ends with the process
-            if self._closed:  # by now, without having seen this process
+            far_end.close()  # so that the pipe closes when the process ends
+            if self._closed:  # close() may have run before it could see this process
                 process.kill()
             self._receive(_START)
         except (EOFError, OSError) as error:
@@ -239,7 +241,7 @@ class _Worker(threading.Thread):
             self._process = None
 
     def _receive(self, patience: float) -> bytes:
-        """Wait in ticks, so that a suspended program does not count against the process."""
+        """Wait for an answer in ticks, so that time spent suspended does not count as waiting."""
         waited = 0.0
         while not self._pipe.poll(_TICK):
             waited += _TICK
@@ -249,12 +251,13 @@ class _Worker(threading.Thread):
 
 
 def _work(pipe: Connection, function: Callable) -> None:
-    """Answer items in a worker process; unpickling `function` has imported its module."""
+    """Process items in a worker process; unpickling `function` has already imported its module."""
     threadpoolctl.threadpool_limits(1)
-    # C decoders print their own warnings about damaged files; they are reported in one line.
+    # Silence stderr: C decoders print warnings about damaged files, which the parent process
+    # reports in one line anyway.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    with contextlib.suppress(EOFError, OSError):  # the parent has closed the pipe
+    with contextlib.suppress(EOFError, OSError):  # raised once the parent has closed the pipe
         pipe.send_bytes(b"started")
         while True:
             pipe.send_bytes(call(function, pipe.recv()))

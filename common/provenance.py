@@ -1,8 +1,8 @@
-"""Provenance: the record, in each output file, of the inputs that made it.
+"""Provenance: a record, stored with each output file, of the inputs it was made from.
 
-A record is {"inputs": …, "versions": …}. The inputs decide whether an existing
-output can be reused. The versions are information only, so that a library upgrade
-does not invalidate finished outputs.
+A record is {"inputs": …, "versions": …}. The inputs determine whether an existing
+output can be reused. The versions are informational only, so that upgrading a library
+does not invalidate completed outputs.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ _PACKAGES = (
 
 
 def make_record(inputs: dict) -> dict:
-    """Return the record of an output made from `inputs` (JSON values) by this installation."""
+    """Return the record for an output made from `inputs` (JSON values) by this installation."""
     versions = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -38,7 +38,7 @@ def to_json(record: dict) -> str:
 
 
 def list_differences(old: dict, new: dict, prefix: str = "") -> list[str]:
-    """List the values that differ between two records of inputs as `name: old -> new`."""
+    """List the values that differ between two sets of inputs, as `name: old -> new`."""
     differences = []
     for key in sorted(old.keys() | new.keys()):
         before, after = old.get(key), new.get(key)
@@ -50,7 +50,7 @@ def list_differences(old: dict, new: dict, prefix: str = "") -> list[str]:
 
 
 def require_same(path: str | Path, old: dict, new: dict) -> None:
-    """Raise `InputError` if the existing output at `path` was made from other inputs."""
+    """Raise `InputError` if the existing output at `path` was made from different inputs."""
     differences = list_differences(old, new)
     if differences:
         raise InputError(
@@ -60,11 +60,11 @@ def require_same(path: str | Path, old: dict, new: dict) -> None:
 
 
 def describe_model(inputs: dict) -> dict:
-    """Summarise the inputs of a training for the record of what its model makes.
+    """Summarise a training run's inputs for the provenance records of its model's outputs.
 
     Returns
     -------
-    The training's `name`, `model`, number of `artists`, and `seed`; None if unknown.
+    The run's `name`, `model`, number of `artists`, and `seed`; each is None if unknown.
     """
     settings = inputs.get("settings")
     seed = settings.get("seed") if isinstance(settings, dict) else None
@@ -75,7 +75,7 @@ def describe_model(inputs: dict) -> dict:
 
 
 def is_model_record(record: object) -> bool:
-    """Return whether a value is a description as from `describe_model`, with valid types."""
+    """Return whether a value is a summary as returned by `describe_model`, with valid types."""
     kinds = {"name": str, "model": str, "artists": int, "seed": int}
     return isinstance(record, dict) and all(
         isinstance(record.get(name), kind | None) for name, kind in kinds.items()
@@ -83,12 +83,12 @@ def is_model_record(record: object) -> bool:
 
 
 def sidecar_path(path: str | Path) -> Path:
-    """Return the path of the record of a file that has no attributes, `NAME.json`."""
+    """Return the path `NAME.json` of the record for a file that cannot store attributes."""
     return add_suffix(Path(path), ".json")
 
 
 def read_sidecar(path: str | Path) -> dict:
-    """Return the record of the file `path`, or one without inputs if there is no sidecar."""
+    """Return the sidecar record for the file `path`, or an empty one if there is no sidecar."""
     try:
         record = json.loads(sidecar_path(path).read_text(encoding="utf-8"))
         return record if isinstance(record.get("inputs"), dict) else {"inputs": {}}
@@ -101,7 +101,7 @@ def read_sidecar(path: str | Path) -> dict:
 
 
 def digest_rows(rows: Iterable[Iterable[str]]) -> str:
-    """Return a SHA-256 in hexadecimal that identifies rows of text."""
+    """Return a hexadecimal SHA-256 digest that identifies rows of text."""
     sha256 = hashlib.sha256()
     for row in rows:
         sha256.update("\0".join((*row, "")).encode("utf-8", "surrogatepass"))

@@ -1,16 +1,17 @@
-"""Step 1: make a split, a list of tracks with their artists, labels and subsets.
+"""Step 1: make a split, which lists tracks with their artists, labels and subsets.
 
-A dataset's own split is used if it has one (--split official). Otherwise, or with
---split artists, --tracks-per-artist tracks of each artist that has enough are drawn,
-from as many albums as possible, for train, valid and test. With --split stratified,
-the tracks of each genre are assigned to train and test. The datasets are
+If the dataset comes with its own split, that split is used (--split official).
+Otherwise, or with --split artists, --tracks-per-artist tracks are drawn per artist, from
+as many albums as possible, and assigned to train, valid and test; artists with fewer
+tracks are left out. With --split stratified, each genre's tracks are assigned to train
+and test. The available datasets are
 
 """
 
 import sys
 from pathlib import Path
 
-# The scripts of this folder run from the root: `python data_prep/1_make_splits.py …`.
+# The scripts in this folder run from the repository root: `python data_prep/1_make_splits.py …`.
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from common import cli, provenance
@@ -24,39 +25,40 @@ EXAMPLE = "python data_prep/1_make_splits.py demo --root corpus --out splits/dem
 
 
 def main() -> int:
-    """Make, describe or validate, and return the exit status."""
+    """Make a split, or describe or validate a dataset; return the exit status."""
     parser = cli.make_parser(__doc__ + ABOUT, EXAMPLE)
-    parser.add_argument("dataset", metavar="DATASET", choices=DATASETS, help="name of a dataset")
-    parser.add_argument("--root", type=Path, help="folder of the audio")
+    parser.add_argument("dataset", metavar="DATASET", choices=DATASETS, help="dataset name")
+    parser.add_argument("--root", type=Path, help="audio folder")
     parser.add_argument("--out", type=Path, help="file to write the split to, splits/NAME.csv")
     parser.add_argument(
-        "--metadata", type=Path, help="folder or file of the dataset's own lists, see --where"
+        "--metadata", type=Path, help="folder or file with the dataset's own lists; see --where"
     )
     parser.add_argument(
         "--where",
         action="store_true",
-        help="only print the dataset's licence, citation, addresses and checksums",
+        help="only print the dataset's licence, citation, download URLs and checksums",
     )
     parser.add_argument(
         "--validate",
         action="store_true",
-        help="only check the copy of the dataset in --root and --metadata",
+        help="only check the copy of the dataset in the --root and --metadata folders",
     )
     parser.add_argument(
         "--unpack",
         type=Path,
         nargs="+",
         metavar="ARCHIVE",
-        help="downloaded archives to verify and extract below --root first",
+        help="downloaded archives to verify and extract to --root before making the split",
     )
     parser.add_argument(
-        "--pattern", help="pattern of a folder's paths with labels, such as {artist}/{album}/{}"
+        "--pattern",
+        help="path pattern from which to read labels, such as {artist}/{album}/{} (folder only)",
     )
     parser.add_argument(
         "--split",
         choices=("official", "artists", "stratified"),
         default="official",
-        help="kind of split",
+        help="type of split",
     )
     parser.add_argument(
         "--by",
@@ -66,14 +68,14 @@ def main() -> int:
         parser,
         "--max-artists",
         None,
-        "maximum number of artists, or of values of --by (default: all that qualify)",
+        "maximum number of artists, or of --by values (default: all that qualify)",
         old="--artists",
     )
     cli.add_count(
         parser,
         "--tracks-per-artist",
         artist_split.TRACKS_PER_ARTIST,
-        "number of tracks of each artist",
+        "number of tracks per artist",
         old="--songs",
     )
     for subset, size in zip(split_csv.SUBSETS, artist_split.SUBSET_SIZES, strict=True):
@@ -81,14 +83,14 @@ def main() -> int:
             f"--{subset}",
             type=cli.non_negative,
             default=size,
-            help=f"number of tracks of each artist in the subset {subset}",
+            help=f"number of tracks per artist in the {subset} subset",
         )
     cli.add_renamed(
         parser,
         "--test-fraction",
         "--test-share",
         type=cli.fraction,
-        help="fraction of each genre's tracks in the subset test, with --split stratified "
+        help="fraction of each genre's tracks assigned to the test subset with --split stratified "
         f"(default: {stratified_split.TEST_FRACTION})",
     )
     parser.add_argument(
@@ -96,9 +98,9 @@ def main() -> int:
         type=Path,
         nargs="+",
         metavar="SPLIT.csv",
-        help="splits for evaluation, whose artists are left out",
+        help="evaluation splits whose artists are excluded from this split",
     )
-    cli.add_count(parser, "--workers", available_cores(), "number of processes")
+    cli.add_count(parser, "--workers", available_cores(), "number of worker processes")
     cli.add_seed(parser)
     args = parser.parse_args()
 
@@ -129,7 +131,7 @@ def main() -> int:
         seed=args.seed,
         pattern=args.pattern,
         workers=args.workers,
-        # Otherwise, --max-artists limits the artists that are drawn from the whole catalog.
+        # With other splits, --max-artists limits the artists drawn from the whole catalog.
         max_artists=args.max_artists if args.split == "official" else None,
     )
     if args.validate:
@@ -187,7 +189,7 @@ def main() -> int:
 
 
 def print_origin(name: str) -> None:
-    """Print where to get a dataset, its terms, and the checksums of its files."""
+    """Print where to get a dataset, its terms of use, and its file checksums."""
     info = DATASETS[name].info
     print(info.title)
     for label, text in (
@@ -210,7 +212,7 @@ def print_origin(name: str) -> None:
 
 
 def validate(name: str, request: Request) -> int:
-    """Check a copy of a dataset; return the exit status, 1 if files are missing or empty."""
+    """Check a copy of a dataset; return exit status 1 if any files are missing or empty, else 0."""
     if name.startswith("demo"):
         raise InputError(f"{name}: rendered by this package; there is no copy to validate")
     for listed in DATASETS[name].info.lists:

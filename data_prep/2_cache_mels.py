@@ -1,9 +1,9 @@
-"""Step 2: decode every track of a split once, into one mel cache."""
+"""Step 2: decode every track in a split once and store it in a mel cache."""
 
 import sys
 from pathlib import Path
 
-# The scripts in this folder are run from the root: `python data_prep/2_cache_mels.py …`.
+# The scripts in this folder run from the repository root: `python data_prep/2_cache_mels.py …`.
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from common import cli
@@ -13,37 +13,40 @@ from data_prep.mel import FrontEnd
 
 
 def main() -> int:
-    """Parse the arguments, make the cache and report failed tracks."""
+    """Parse the arguments, make the cache and report tracks that failed."""
     parser = cli.make_parser(
         __doc__,
         "python data_prep/2_cache_mels.py splits/demo.csv --audio corpus --out cache/demo.h5",
     )
     parser.add_argument("split", metavar="SPLIT.csv", type=Path, help="split file")
     parser.add_argument(
-        "--audio", type=Path, required=True, help="folder that the split's paths are relative to"
+        "--audio",
+        type=Path,
+        required=True,
+        help="audio folder to which the split's paths are relative",
     )
-    parser.add_argument("--out", type=Path, required=True, help="mel cache, cache/NAME.h5")
-    cli.add_count(parser, "--workers", available_cores(), "number of processes")
+    parser.add_argument("--out", type=Path, required=True, help="mel cache to write, cache/NAME.h5")
+    cli.add_count(parser, "--workers", available_cores(), "number of worker processes")
     parser.add_argument(
         "--dask",
         metavar="SCHEDULER",
-        help="Dask cluster that decodes the tracks instead of --workers: tcp://HOST:PORT or a "
-        "--scheduler-file; its machines need the audio at the same path",
+        help="Dask scheduler, as tcp://HOST:PORT or a scheduler file; its cluster decodes the "
+        "tracks instead of --workers, and needs the audio at the same path on every machine",
     )
     cli.add_count(
         parser,
         "--shard-tracks",
         None,
-        "number of tracks per file; writes NAME-00000.h5, NAME-00001.h5 …, which are read "
-        "as NAME.h5 (default: one file)",
+        "number of tracks per file, to split the cache into NAME-00000.h5, NAME-00001.h5 …, which "
+        "later steps read as NAME.h5 (default: one file)",
     )
     parser.add_argument(
         "--whole-tracks",
         action="store_true",
-        help="keep all frames of a track instead of the first 1,291 (30 s) as in the papers",
+        help="keep every frame of each track, instead of the first 1,291 (30 s) as in the papers",
     )
     parser.add_argument(
-        "--allow-failures", action="store_true", help="exit with status 0 if some tracks failed"
+        "--allow-failures", action="store_true", help="exit with status 0 even if tracks failed"
     )
     args = parser.parse_args()
     report = mel_cache.make_mel_cache(
@@ -56,7 +59,7 @@ def main() -> int:
         scheduler=args.dask,
     )
     state = "complete already" if report.was_complete else "complete"
-    # Each shard has its own list of failures, and is deleted to try its tracks again.
+    # Each shard has its own list of failed tracks and must be deleted to retry them.
     in_shards = report.failed and args.shard_tracks
     out = mel_shards.shard_pattern(args.out) if in_shards else args.out
     return failures.report_failures(out, report.tracks, report.failed, args.allow_failures, state)

@@ -1,8 +1,9 @@
 """Step 2b: learn groups of a split's training artists from the content of their tracks (agf2018).
 
-Tracks are described by words: m, clusters of MFCC frames; d, clusters of delta MFCC frames;
-e, clusters of Essentia's track descriptors; s, sub-genre labels. For each word, latent Dirichlet
-allocation gives each artist a distribution over groups, which train_agf.py uses as targets.
+Each track is described in up to four vocabularies: clusters of MFCC frames (m), clusters of
+delta MFCC frames (d), clusters of Essentia's track descriptors (e), and sub-genre labels (s).
+For each vocabulary, latent Dirichlet allocation assigns every artist a distribution over groups,
+which train_agf.py uses as training targets.
 """
 
 import argparse
@@ -11,7 +12,7 @@ import shutil
 import sys
 from pathlib import Path
 
-# The scripts of this folder run from the root: `python data_prep/2b_artist_groups.py …`.
+# The scripts in this folder run from the repository root: `python data_prep/2b_artist_groups.py …`.
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import numpy as np
@@ -30,7 +31,7 @@ from data_prep.mel import FrontEnd
 from data_prep.mel_cache import MelCache
 from data_prep.mfcc import TrackFrames
 
-MIN_DIVERSITY = 0.05  # below it, all artists have nearly the same groups
+MIN_DIVERSITY = 0.05  # below this, all artists have nearly the same group distribution
 SYMBOLS = {"m": "frames", "d": "tracks of 9 frames", "e": "descriptors", "s": "sub-genres"}
 REMEDIES = {
     "m": "try other --clusters",
@@ -41,7 +42,7 @@ REMEDIES = {
 
 
 def main() -> None:
-    """Learn the artist groups of a split, unless they are complete."""
+    """Learn the artist groups for a split, unless they are already complete."""
     parser = cli.make_parser(
         __doc__,
         "python data_prep/2b_artist_groups.py splits/demo_genres.csv cache/demo_genres.h5 "
@@ -49,11 +50,22 @@ def main() -> None:
     )
     cli.add_split_and_cache(parser, out="file of the artist groups, groups/NAME.h5")
     parser.add_argument(
-        "--words", nargs="+", choices=WORDS, help="words to use (default: all that are possible)"
+        "--words",
+        nargs="+",
+        choices=WORDS,
+        help="one-letter codes of the vocabularies to use (default: all that are available)",
     )
-    parser.add_argument("--audio", type=Path, help="folder of the split's paths, for the word e")
     parser.add_argument(
-        "--subgenres", metavar="COLUMN", default="genres", help="column of labels, for the word s"
+        "--audio",
+        type=Path,
+        help="audio folder to which the split's paths are relative; needed by the descriptor "
+        "vocabulary (e)",
+    )
+    parser.add_argument(
+        "--subgenres",
+        metavar="COLUMN",
+        default="genres",
+        help="name of the sub-genre column, used by the sub-genre vocabulary (s)",
     )
     for option, default, help_text in (
         ("--clusters", CLUSTERS, "number of clusters of the words m and d"),
@@ -107,7 +119,7 @@ def main() -> None:
 
 
 def select_training_tracks(split: pd.DataFrame, source: Path) -> pd.DataFrame:
-    """Return the training tracks that have an artist."""
+    """Return the training tracks whose artist is known."""
     train = split[split_csv.subset_mask(split, "train", source)]
     has_artist = train["artist"].ne("")
     if not has_artist.all():
@@ -122,7 +134,7 @@ def select_training_tracks(split: pd.DataFrame, source: Path) -> pd.DataFrame:
 
 
 def choose_words(args: argparse.Namespace, train: pd.DataFrame) -> list[str]:
-    """Return the words to use: those asked for, or by default all that are possible."""
+    """Return the vocabularies to use: the requested ones, or by default all that are available."""
     words = [word for word in WORDS if word in (args.words or WORDS)]
     if "s" in words:
         try:
@@ -157,7 +169,7 @@ def make_groups(
     chunks: Path,
     inputs: dict,
 ) -> GroupsFile:
-    """Learn the groups by each word; print which tracks and artists have none."""
+    """Learn groups from each vocabulary; print which tracks and artists have none."""
     tracks, artists = (train[name].to_numpy(object) for name in ("track_id", "artist"))
     sizes = {"groups": args.groups, "seed": args.seed}
     groups, codebooks, subgenres = {}, {}, []

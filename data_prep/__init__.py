@@ -1,1 +1,1 @@
-"""From audio files to crops: the first two steps of the papers, and the batches of the third."""
+"""From audio files to crops: the papers' first two steps, and the batches used by the third."""

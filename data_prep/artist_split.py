@@ -1,8 +1,8 @@
-"""Split tracks into train, valid and test by artist, and check artist names.
+"""Splitting tracks into train, valid and test by artist, and checking artist names.
 
-ismir2018, section 4.1: artists with at least 20 tracks, exactly 20 tracks of each, spread
-over the artist's albums, of which 15/3/2 are for train, valid and test. The set of fewer
-artists is the beginning of the set of more artists.
+ismir2018, section 4.1: from each artist with at least 20 tracks, exactly 20 tracks are
+used, spread over the artist's albums and divided 15/3/2 into train, valid and test. A
+smaller set of artists is always the beginning of a larger one.
 """
 
 import unicodedata
@@ -16,7 +16,7 @@ from common.errors import InputError
 from data_prep import split_csv
 
 TRACKS_PER_ARTIST = 20
-SUBSET_SIZES = (15, 3, 2)  # tracks of an artist for train, valid and test
+SUBSET_SIZES = (15, 3, 2)  # tracks per artist in train, valid and test
 
 
 def split_by_artist(
@@ -29,38 +29,38 @@ def split_by_artist(
     seed: int = 0,
     exclude: frozenset[str] = frozenset(),
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Draw the same number of tracks of each artist (or genre) for train, valid and test.
+    """Draw equally many tracks from each artist (or genre) for train, valid and test.
 
-    Artists with at least `tracks_per_group` tracks qualify. They are put in a random order.
+    Artists with at least `tracks_per_group` tracks qualify, and are put in random order.
     For each artist, one track is drawn from every album, then a second track from every
-    album that has one, and so on, with the albums in a random order in each round. The
-    result depends only on the tracks and the seed: the order of the rows does not matter,
-    a smaller `max_groups` gives the first rows of a larger one, and excluding some artists
-    does not change the tracks drawn for the others.
+    album that has one, and so on, visiting the albums in a new random order each round.
+    The result depends only on the tracks and the seed: row order does not matter, a
+    smaller `max_groups` yields the first rows of a larger one, and excluding artists does
+    not change which tracks are drawn for the others.
 
     Parameters
     ----------
     table
         One row per track with `track_id`, `path`, `artist`, the column `by`, and `album` if
         known. If several tracks have the same path, only the first by `track_id` is used.
-        The tracks of an artist that have no album count as one album.
+        An artist's tracks without an album count as one album.
     by
-        Column whose values are the groups.
+        Name of the column that groups the tracks.
     max_groups
         Number of groups; None uses all groups that qualify.
     tracks_per_group
-        Number of tracks of each group.
+        Number of tracks per group.
     subset_sizes
-        Tracks of each group for train, valid and test; they sum to `tracks_per_group`.
+        Tracks per group in train, valid and test; must sum to `tracks_per_group`.
     seed
         Random seed.
     exclude
-        Artists whose tracks are left out, compared by `artist_key`.
+        Artists whose tracks are left out; names are compared by `artist_key`.
 
     Returns
     -------
     table : DataFrame
-        The rows that are used with their `subset`, sorted by the random order of the groups
+        The rows that are used, with their `subset`, sorted by the random order of the groups
         and then by `track_id`.
     notes : list of str
         How many groups are used, and what is left out and why.
@@ -68,8 +68,8 @@ def split_by_artist(
     Raises
     ------
     InputError
-        Too few groups qualify, the sizes do not sum to `tracks_per_group`, the column `by`
-        does not exist, or a `track_id` is duplicated.
+        If too few groups qualify, the sizes do not sum to `tracks_per_group`, the column
+        `by` does not exist, or a `track_id` is duplicated.
 
     Examples
     --------
@@ -94,8 +94,8 @@ def split_by_artist(
     rows = np.flatnonzero(has_group & ~repeated & ~is_excluded)
     counts = np.bincount(group[rows], minlength=len(names))
 
-    # These are drawn for all groups and tracks, so that neither `max_groups` nor `exclude`
-    # changes what is drawn for any other group.
+    # Random orders are drawn for all groups and tracks, so that neither `max_groups` nor
+    # `exclude` changes which tracks are drawn for the remaining groups.
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(names))
     within_album, among_albums, for_subsets = (rng.permutation(len(table)) for _ in range(3))
@@ -125,7 +125,7 @@ def split_by_artist(
     if left_out:
         notes.append("left out: " + ", ".join(left_out))
 
-    rank = np.full(len(names), -1)  # of each group in the random order; -1: not used
+    rank = np.full(len(names), -1)  # position of each group in the random order; -1 if unused
     rank[used] = np.arange(len(used))
     rows = rows[rank[group[rows]] >= 0]
     tracks = pd.DataFrame(
@@ -149,32 +149,34 @@ def split_by_artist(
 
 
 def check_artists(table: pd.DataFrame, source: str | Path) -> list[str]:
-    """Check the table of a catalog before it is split or written.
+    """Check a catalog's table before it is split or written.
 
     Parameters
     ----------
     table
         One row per track; the column `subset` is optional.
     source
-        Name of the catalog for messages.
+        Catalog name, for messages.
 
     Returns
     -------
     list of str
-        Notes on what is unusual but allowed: how many tracks have no value in a label
-        column, and artists whose names are almost the same.
+        Notes on anything unusual but allowed: how many tracks have no value in a label
+        column, and artists with almost identical names.
 
     Raises
     ------
     InputError
-        For what `split_csv.check_split` refuses.
+        If `split_csv.check_split` rejects the table.
     """
     required = [name for name in split_csv.COLUMNS if name != "subset" or name in table.columns]
     split_csv.check_split(table, source, required)
     notes = []
     for name in table.columns.drop([column for column in required if column != "artist"]):
         blank = int(_is_blank(table[name]).sum())
-        if blank and not (name == "artist" and blank == len(table)):  # GTZAN has none at all
+        if blank and not (
+            name == "artist" and blank == len(table)
+        ):  # the GTZAN catalog has no artists at all
             notes.append(f"{source}: {blank} of {len(table)} tracks have no {name}")
     similar = similar_names(table["artist"].dropna().unique())
     if similar:
@@ -187,12 +189,12 @@ def check_artists(table: pd.DataFrame, source: str | Path) -> list[str]:
 
 
 def read_artists(split_path: str | Path) -> frozenset[str]:
-    """Return the artists in a split CSV, in all its subsets.
+    """Return the artists in all subsets of a split CSV.
 
     Raises
     ------
     InputError
-        The file cannot be read, or no track in it has an artist.
+        If the file cannot be read or none of its tracks has an artist.
     """
     names = split_csv.read_split(split_path)["artist"].unique()
     artists = frozenset(name for name in names if artist_key(name))
@@ -204,12 +206,12 @@ def read_artists(split_path: str | Path) -> frozenset[str]:
 
 
 def drop_artists(table: pd.DataFrame, exclude: frozenset[str]) -> tuple[pd.DataFrame, list[str]]:
-    """Drop the tracks of the artists in `exclude`, and note how many were dropped.
+    """Drop all tracks by the artists in `exclude`, and return a note of how many were dropped.
 
     Raises
     ------
     InputError
-        No track is left.
+        If no tracks are left.
     """
     is_excluded, artists = _match_artists(table, exclude)
     if not is_excluded.any():
@@ -221,19 +223,19 @@ def drop_artists(table: pd.DataFrame, exclude: frozenset[str]) -> tuple[pd.DataF
 
 
 def find_repeated_files(table: pd.DataFrame) -> np.ndarray:
-    """Return a (tracks,) bool mask of tracks whose file is also that of a smaller `track_id`."""
+    """Return a (tracks,) bool mask of tracks whose file also belongs to a smaller `track_id`."""
     paths = split_csv.normalise_paths(table.sort_values("track_id", kind="stable")["path"])
     return paths.duplicated().reindex(table.index).to_numpy()
 
 
 def require_label(table: pd.DataFrame, name: str) -> None:
-    """Raise `InputError` unless the table has the column `name`, given with --by."""
+    """Raise `InputError` unless the table has the column `name`, which was set with --by."""
     if name not in table.columns:
         raise InputError(f"--by {name}: no such label; choose from {', '.join(table.columns)}")
 
 
 def similar_names(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """Group the names that differ only in case, accents or white space, as sorted tuples."""
+    """Return groups of names that differ only in case, accents or white space, as sorted tuples."""
     spellings: dict[str, list[str]] = {}
     for name in sorted(set(names)):
         spellings.setdefault(artist_key(name), []).append(name)
@@ -242,7 +244,7 @@ def similar_names(names: Iterable[str]) -> list[tuple[str, ...]]:
 
 
 def artist_key(name: str) -> str:
-    """Return a name without case, accents and redundant white space; '' if nothing is left."""
+    """Return a name stripped of case, accents and redundant white space; '' if nothing is left."""
     if not name.isascii():
         decomposed = unicodedata.normalize("NFKD", name.casefold())
         name = "".join(c for c in decomposed if not unicodedata.combining(c))
@@ -250,7 +252,7 @@ def artist_key(name: str) -> str:
 
 
 def _is_blank(values: pd.Series) -> np.ndarray:
-    """(rows,) bool: missing, empty or only white space."""
+    """Return a (rows,) bool mask of values that are missing, empty or only white space."""
     return values.astype("str").fillna("").str.strip().eq("").to_numpy()
 
 
@@ -260,11 +262,11 @@ def _factorize(values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _match_artists(table: pd.DataFrame, exclude: frozenset[str]) -> tuple[np.ndarray, int]:
-    """Return a (rows,) bool mask of the tracks by artists in `exclude`, and their number."""
+    """Return a (rows,) bool mask of tracks by artists in `exclude`, and how many artists match."""
     keys = {artist_key(name) for name in exclude} - {""}
     if not keys:
         return np.zeros(len(table), dtype=bool), 0
     artist, names = _factorize(table["artist"])
-    # The last value is for tracks without an artist, whose index is -1.
+    # The extra last value is for tracks without an artist, which have index -1.
     matches = np.array([artist_key(name) in keys for name in names] + [False])
     return matches[artist], int(matches.sum())

@@ -1,4 +1,4 @@
-"""Decoding of audio files to mono waveforms at the papers' sample rate."""
+"""Decoding audio files to mono waveforms at the papers' sample rate."""
 
 import re
 import shutil
@@ -14,20 +14,20 @@ from common.errors import InputError
 
 SAMPLE_RATE = 22_050  # Hz; ismir2018 section 4
 
-# ffmpeg decodes only files with these suffixes that libsndfile does not know: it would also open
-# playlists and network addresses that an untrusted file contains.
+# Only files with these suffixes, which libsndfile does not support, are passed to ffmpeg, because
+# ffmpeg would also open playlists and URLs contained in an untrusted file.
 FFMPEG_SUFFIXES = frozenset({".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka"})
-_RATES = (4_000, 400_000)  # Hz; outside, the header is wrong and resampling would not end
-_MAX_SECONDS = 2 * 3600.0  # of one track in memory
+_RATES = (4_000, 400_000)  # Hz; any other rate is a header error, and resampling might never end
+_MAX_SECONDS = 2 * 3600.0  # longest track that is held in memory
 _SILENT_PEAK = 1e-4  # -80 dB relative to full scale
-_MAX_PEAK = 2.0**32  # more is not audio at any scale, and overflows the spectrum
-_MIN_PRESENT = 0.99  # of the declared samples; some encoders miscount the last block
-_BLOCK = 1 << 20  # values of all channels read at a time
+_MAX_PEAK = 2.0**32  # larger values are not audio at any scale and overflow the spectrum
+_MIN_PRESENT = 0.99  # fraction of the declared samples; some encoders miscount the last block
+_BLOCK = 1 << 20  # values read at a time, over all channels
 _MISMATCH = re.compile(r"^ *(?:data|Data Size|SSND) *: (\d+) \(should be (\d+)\)", re.M)
 
 
 class AudioError(InputError):
-    """A track cannot be used; `reason` is the message without the file name."""
+    """Raised if a track cannot be used; `reason` is the message without the file name."""
 
     def __init__(self, path: str | Path, reason: str):
         super().__init__(path, reason)
@@ -40,16 +40,16 @@ class AudioError(InputError):
 def load_audio(path: str | Path, max_seconds: float | None = None) -> np.ndarray:
     """Read an audio file as mono at 22,050 Hz.
 
-    Reads all formats of libsndfile, such as WAV, AU, FLAC, OGG and MP3, and m4a, mp4,
-    aac, wma and webm if ffmpeg is installed. Channels are averaged, and the sample rate
-    is converted by soxr (HQ).
+    All formats supported by libsndfile can be read, such as WAV, AU, FLAC, OGG and MP3,
+    as well as m4a, mp4, aac, wma and webm if ffmpeg is installed. Channels are averaged,
+    and the audio is resampled with soxr (HQ).
 
     Parameters
     ----------
     path
-        The file.
+        Path of the audio file.
     max_seconds
-        Length to read from the beginning; None reads up to two hours.
+        Number of seconds to read from the beginning; None reads the whole file, up to two hours.
 
     Returns
     -------
@@ -58,8 +58,8 @@ def load_audio(path: str | Path, max_seconds: float | None = None) -> np.ndarray
     Raises
     ------
     AudioError
-        The file is missing, empty, not audio, damaged, truncated or silent, contains
-        samples that are not finite, or is longer than two hours without `max_seconds`.
+        If the file is missing, empty, not audio, damaged, truncated or silent, if it contains
+        non-finite samples, or if it is longer than two hours and `max_seconds` is None.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def load_audio(path: str | Path, max_seconds: float | None = None) -> np.ndarray
 
 def _require_content(path: Path) -> None:
     try:
-        # Only regular files, since reading a pipe or a device could block.
+        # Only regular files are allowed, since reading from a pipe or a device could block.
         if not path.is_file():
             reason = "is not a file" if path.exists() else "no such file"
             raise AudioError(path, f"{reason}; check the path and the audio folder")
@@ -96,12 +96,12 @@ def _require_content(path: Path) -> None:
 
 def _decode(path: Path, max_seconds: float | None) -> tuple[np.ndarray, int]:
     try:
-        with open(path, "rb"):  # raises a clearer error than libsndfile
+        with open(path, "rb"):  # gives a clearer error than libsndfile if the file is unreadable
             pass
         with soundfile.SoundFile(path) as file:
             return _read_mono(path, file, max_seconds), file.samplerate
     except soundfile.LibsndfileError as error:
-        # "does not exist" is libsndfile's message for a file that is named .mp3 but is not MP3.
+        # libsndfile reports "does not exist" for a file named .mp3 that does not contain MP3.
         messages = ("not recognised", "unknown format", "does not exist")
         unknown = any(message in str(error) for message in messages)
         if unknown and path.suffix.lower() in FFMPEG_SUFFIXES:
@@ -113,7 +113,7 @@ def _decode(path: Path, max_seconds: float | None) -> tuple[np.ndarray, int]:
         raise AudioError(
             path, f"is damaged or truncated ({error.error_string}); download or copy it again"
         ) from error
-    except TypeError as error:  # soundfile expects samples without a header in .raw
+    except TypeError as error:  # soundfile assumes that .raw files have no header
         raise AudioError(
             path, "has no header that describes its content; convert it to WAV or FLAC"
         ) from error
@@ -122,7 +122,7 @@ def _decode(path: Path, max_seconds: float | None) -> tuple[np.ndarray, int]:
 
 
 def _read_mono(path: Path, file: soundfile.SoundFile, max_seconds: float | None) -> np.ndarray:
-    """Average the channels in blocks, so that a declared size is never allocated at once."""
+    """Read and average the channels block by block, so the declared size is never allocated."""
     if not _RATES[0] <= file.samplerate <= _RATES[1]:
         raise AudioError(path, f"declares {file.samplerate} samples per second; export it again")
     wanted = int((max_seconds or _MAX_SECONDS) * file.samplerate)
@@ -143,11 +143,11 @@ def _read_mono(path: Path, file: soundfile.SoundFile, max_seconds: float | None)
 
 
 def _require_declared_size(path: Path, file: soundfile.SoundFile, wanted: int) -> None:
-    """Refuse a WAV, AU or AIFF file with fewer data than its header declares.
+    """Reject a WAV, AU or AIFF file that contains less data than its header declares.
 
-    libsndfile only mentions this in its log, as `data : DECLARED (should be PRESENT)`.
-    Programs that write to a stream declare about the largest possible size, which
-    does not mean that the file is truncated.
+    libsndfile only reports the mismatch in its log, as `data : DECLARED (should be
+    PRESENT)`. Programs that write to a stream declare a size close to the maximum, so
+    that value does not mean that the file is truncated.
     """
     if file.frames >= wanted:
         return
@@ -169,12 +169,12 @@ def _decode_with_ffmpeg(path: Path, max_seconds: float | None) -> tuple[np.ndarr
         raise AudioError(path, "needs ffmpeg; install it, or convert to WAV, FLAC or MP3")
     try:
         with warnings.catch_warnings():
-            # librosa warns that it will remove this fallback; its version is pinned.
+            # librosa warns that this ffmpeg fallback will be removed, but its version is pinned.
             warnings.simplefilter("ignore")
             samples, rate = librosa.load(
                 path.resolve(), sr=None, mono=True, duration=max_seconds or _MAX_SECONDS
             )
-    except Exception as error:  # audioread's errors have no common base class
+    except Exception as error:  # audioread's exceptions have no common base class
         raise AudioError(
             path, "is not a format that ffmpeg knows; convert it to WAV, FLAC or MP3"
         ) from error

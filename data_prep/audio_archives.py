@@ -1,4 +1,4 @@
-"""Archives of the datasets' audio: where to download them, verification and extraction."""
+"""Audio archives of the datasets: download URLs, verification and extraction."""
 
 import contextlib
 import csv
@@ -21,7 +21,7 @@ from common.errors import InputError
 from common.files import atomic_write
 
 REGISTRY = Path(__file__).resolve().parent.parent / "splits" / "audio_archives.csv"
-_NUMBER = "NN"  # placeholder for the two digits of numbered archives
+_NUMBER = "NN"  # placeholder for the two digits in the names of numbered archives
 _SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2")
 _BLOCK = 1 << 20
 _MAX_MEMBERS = 10_000_000
@@ -34,17 +34,17 @@ _DAMAGE = (
 
 @dataclass(frozen=True)
 class Archive:
-    """A row of the registry.
+    """One archive, as listed in a row of the archive registry.
 
     Attributes
     ----------
     source
-        The dataset, as named by 1_make_splits.py.
+        Dataset name, as used by 1_make_splits.py.
     file, address, size
-        Its name, where to download it, and its size in words.
+        File name, download URL, and human-readable size.
     algorithm, digest
-        Its published checksum; '' if there is none. For numbered archives, `digest` is
-        the name of the dataset's own list of checksums.
+        Published checksum; '' if there is none. For numbered archives, `digest` is the
+        name of the dataset's own checksum list.
     """
 
     source: str
@@ -55,40 +55,40 @@ class Archive:
     digest: str
 
     def describe(self) -> str:
-        """Return one line with what is needed to download the archive."""
+        """Return a one-line summary of the archive: file name, size, URL and checksum."""
         checksum = f"{self.algorithm} {self.digest}" if self.digest else "no checksum is published"
         return f"{self.file}  {self.size or 'unknown size'}  {self.address}  {checksum}"
 
 
 def list_archives(source: str) -> list[Archive]:
-    """Return the archives of a dataset; none if its audio is not published as archives."""
+    """Return a dataset's archives, an empty list if its audio is not published as archives."""
     with REGISTRY.open(encoding="utf-8", newline="") as file:
         return [Archive(**row) for row in csv.DictReader(file) if row["source"] == source]
 
 
 def extract_dataset_archive(source: str, path: Path, root: Path, metadata: Path | None) -> int:
-    """Verify a downloaded archive and extract it below `root`; return its number of files.
+    """Verify a downloaded archive and extract it to `root`; return the number of files in it.
 
-    Files that exist with the right size are kept, so that an interrupted extraction
-    continues. Permissions, owners and times are not restored.
+    Existing files of the right size are kept, so an interrupted extraction can be
+    resumed. Permissions, owners and timestamps are not restored.
 
     Parameters
     ----------
     source
-        The dataset.
+        Dataset name.
     path
-        The archive, under its published name.
+        Path of the archive, which must have its published name.
     root
-        Folder of the audio.
+        Audio folder.
     metadata
-        Folder of the dataset's lists, which contain the checksums of numbered archives.
+        Folder with the dataset's lists, which contain the checksums of numbered archives.
 
     Raises
     ------
     InputError
-        Not an archive of the dataset, or its checksum differs. Before anything is
-        written: the archive contains links or other special files, or names that lead
-        out of `root` or conflict with each other, or the disk has too little space.
+        If the archive is not one of the dataset's or its checksum does not match. Also
+        raised, before anything is written, if the archive contains links or other special
+        files, or paths that escape `root` or collide, or if there is not enough disk space.
     """
     archives = list_archives(source)
     archive = next((archive for archive in archives if _matches(archive, path.name)), None)
@@ -127,7 +127,10 @@ def _published_digest(archive: Archive, name: str, metadata: Path | None) -> str
 
 
 def verify_archive(path: str | Path, algorithm: str, digest: str) -> None:
-    """Raise `InputError` unless a file has the hexadecimal digest ("md5", "sha1", "sha256")."""
+    """Raise `InputError` unless a file's hexadecimal digest matches.
+
+    `algorithm` is "md5", "sha1" or "sha256".
+    """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file; check the path")
@@ -152,7 +155,7 @@ class _Member:
 
 
 def extract_archive(archive: str | Path, folder: str | Path) -> int:
-    """Extract an archive below `folder`; see `extract_dataset_archive`."""
+    """Extract an archive to `folder` without verifying it; see `extract_dataset_archive`."""
     archive, folder = Path(archive), Path(folder)
     if not archive.name.lower().endswith(_SUFFIXES):
         raise InputError(f"{archive}: none of {', '.join(_SUFFIXES)}; extract it yourself")
@@ -171,7 +174,7 @@ def extract_archive(archive: str | Path, folder: str | Path) -> int:
     except tarfile.FilterError as error:
         raise _refusal(archive, error.tarinfo.name, "would be outside the folder") from error
     except (*_DAMAGE, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:  # an error of the disk
+        if isinstance(error, OSError) and error.errno is not None:  # a disk error
             raise
         raise InputError(f"{archive}: not an archive, or damaged; download it again") from error
 
@@ -189,7 +192,8 @@ def _open_members(archive: Path, folder: Path) -> Iterator[Iterable[_Member]]:
 def _tar_members(archive: Path, opened: tarfile.TarFile, folder: Path) -> Iterator[_Member]:
     for info in opened:
         yield _tar_member(archive, opened, info, folder)
-    # tarfile also stops at a damaged header; the real end is a block of zeros, or no block.
+    # tarfile stops silently at a damaged header. At the true end of the archive, the next block is
+    # missing or all zeros.
     stream = cast(IO[bytes], opened.fileobj)
     stream.seek(opened.offset)
     if any(stream.read(tarfile.BLOCKSIZE)):
@@ -218,7 +222,7 @@ def _tar_member(
 
 
 def _check_members(members: Iterable[_Member], archive: Path, folder: Path) -> dict[Path, _Member]:
-    """Return the files by target, after checking all of them before anything is written."""
+    """Check all members before anything is written, and return the files by target path."""
     root = folder.resolve()
     existing = next(place for place in (root, *root.parents) if place.exists())
     free = shutil.disk_usage(existing).free
@@ -260,7 +264,7 @@ def _is_complete(target: Path, size: int) -> bool:
 
 def _write(member: _Member, target: Path) -> None:
     with atomic_write(target) as partial_file:
-        partial_file.unlink(missing_ok=True)  # it may be a link
+        partial_file.unlink(missing_ok=True)  # an existing .partial file may be a link
         with member.open() as source, partial_file.open("xb") as sink:  # type: ignore[union-attr]
             shutil.copyfileobj(source, sink, _BLOCK)
             if sink.tell() != member.size:

@@ -1,4 +1,4 @@
-"""Folders of audio files as lists of tracks."""
+"""Listing the audio files in a folder as tracks."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ from common import provenance
 from common.errors import InputError
 from data_prep.audio import FFMPEG_SUFFIXES
 
-# Without formats that have no header, and those that rarely contain music.
+# Formats that have no header or that rarely contain music are left out.
 SUFFIXES = (
     FFMPEG_SUFFIXES
     | {".oga", ".opus", ".aif", ".aifc"}
@@ -19,17 +19,18 @@ SUFFIXES = (
 
 
 def list_audio_files(folder: str | Path) -> list[str]:
-    """Return the sorted relative paths, with `/`, of all audio files below a folder.
+    """Return the sorted relative paths, with `/` separators, of all audio files below a folder.
 
-    Audio files are recognised by their suffix. Hidden files and folders, and links to
-    folders, are skipped.
+    Audio files are recognised by their suffix. Hidden files and folders are skipped, and
+    links to folders are not followed.
 
     Raises
     ------
     InputError
-        Not a folder, no audio file in it, or a name that is not UTF-8.
+        If the path is not a folder, the folder contains no audio files, or a file name is
+        not UTF-8.
     OSError
-        A folder below it cannot be read.
+        If a subfolder cannot be read.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -56,7 +57,7 @@ def _raise(error: OSError) -> None:
 
 
 def digest_files(folder: str | Path, paths: list[str]) -> str:
-    """Return a digest of the names, sizes and modification times of files."""
+    """Return a digest of file names, sizes and modification times."""
 
     def describe(path: str) -> str:
         try:

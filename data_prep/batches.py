@@ -1,8 +1,8 @@
-"""Batches of random crops of the tracks in a mel cache.
+"""Batches of random crops from the tracks in a mel cache.
 
 A crop is one segment (129 frames, except for agf2018) at a random position in a track. Each
-track is an anchor once per epoch. What is drawn depends only on the seed, the epoch and the
-number of the batch, so that any number of readers gives the same batches.
+track is an anchor once per epoch. The crops drawn depend only on the seed, the epoch and the
+batch number, so the batches are the same for any number of readers.
 """
 
 import abc
@@ -16,26 +16,26 @@ from common.errors import InputError
 from data_prep.mel import SEGMENT, FrontEnd
 from data_prep.mel_cache import MelCache
 
-_INFINITY = np.array(np.inf, np.float16).view(np.uint16)  # its bits as an integer
+_INFINITY = np.array(np.inf, np.float16).view(np.uint16)  # bit pattern of infinity
 
 
 class Crops:
-    """Crops of some tracks of a cache, each identified by its first frame in the cache.
+    """Crops from a set of cached tracks, each identified by its first frame in the cache.
 
     Parameters
     ----------
     cache
-        The mel cache.
+        Mel cache that contains the tracks.
     track_ids
-        (n,) ids of the tracks. The methods refer to a track by its position in this array.
+        (n,) track ids. The methods refer to tracks by their positions in this array.
     segment
-        Frames per crop.
+        Number of frames per crop.
 
     Raises
     ------
     InputError
-        The cache has another front end, or does not have a track, or a track is shorter than
-        one segment.
+        If the cache was made with a different front end, a track is missing from it, or a
+        track is shorter than one segment.
     """
 
     def __init__(self, cache: MelCache, track_ids: np.ndarray, segment: int = SEGMENT):
@@ -52,7 +52,7 @@ class Crops:
         return len(self._start)
 
     def places(self, tracks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Draw a crop of each track: (...,) positions -> (...,) int64 first frames."""
+        """Draw one crop from each track: (...,) positions -> (...,) int64 first frames."""
         return self._start[tracks] + rng.integers(self._crops_per_track[tracks])
 
     def gather(self, places: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -60,15 +60,15 @@ class Crops:
         bands = self.cache.frames.shape[1]
         if out is None:
             out = np.empty((*places.shape, self.segment, bands), np.float16)
-        # As fast as fancy indexing, which cannot write into `out`.
+        # This loop is as fast as fancy indexing, which cannot write into `out`.
         for crop, place in zip(out.reshape(-1, self.segment, bands), places.ravel(), strict=True):
             crop[:] = self.cache.frames[place : place + self.segment]
         return out
 
     def spans(self) -> np.ndarray:
-        """Return the frames of the tracks as ranges: (spans, 2) int64, first and stop.
+        """Return the frame ranges that the tracks occupy: (spans, 2) int64, first and stop.
 
-        The ranges are sorted and disjoint; tracks that follow each other share one.
+        The ranges are sorted and disjoint; adjacent tracks share a range.
         """
         first, stop = self._start, self._start + self._length
         order = np.argsort(first, kind="stable")
@@ -78,8 +78,9 @@ class Crops:
 
     def require_finite(self, crops: np.ndarray, places: np.ndarray) -> None:
         """Raise `InputError` if `crops`, which begin at `places`, contain NaN or infinity."""
-        # As integers, NaN and infinity are not less than this; nor are negative values, which
-        # log-mels do not have. This takes a fiftieth of the time of isfinite, on every batch.
+        # Viewed as integers, NaN and infinity are at least _INFINITY. So are negative values, but
+        # log-mels have none. The comparison runs on every batch and is fifty times faster than
+        # isfinite.
         if crops.view(np.uint16).max(initial=0) < _INFINITY:
             return
         finite = np.isfinite(crops).all(axis=(-1, -2)).ravel()
@@ -98,11 +99,12 @@ class Crops:
 
 @dataclass(frozen=True)
 class Batches(abc.ABC):
-    """The batches of all epochs.
+    """Batches for all epochs, indexed by (epoch, batch number).
 
-    Indexing with (epoch, number) returns x, (batch, ..., segment, bands) float16 crops, and y.
-    The number of anchors in each batch is a multiple of `multiple`, so that as many devices can
-    share it; fewer than `multiple` anchors, other ones in each epoch, are left out.
+    Indexing returns x, (batch, ..., segment, bands) float16 crops, and the targets y. The number
+    of anchors in each batch is a multiple of `multiple`, so that the batch can be divided evenly
+    among that many devices. Up to `multiple` - 1 anchors, different ones in each epoch, are left
+    out.
     """
 
     crops: Crops
@@ -124,16 +126,16 @@ class Batches(abc.ABC):
         return self.crops.gather(places), y
 
     def places(self, epoch: int, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the same batch with the first frames of its crops, (batch, ...) int64, as x."""
+        """Return a batch with its crops given as (batch, ...) int64 first frames instead of x."""
         rng = _batch_rng(self.seed, epoch, number)
         tracks, y = self._select(self._draw_anchors(epoch, number), rng)
         return self.crops.places(tracks, rng), y
 
     def _draw_anchors(self, epoch: int, number: int) -> np.ndarray:
-        """Return indices of `anchors`: a slice of the epoch's permutation.
+        """Return the batch's indices into `anchors`, a slice of the epoch's permutation.
 
-        Batches differ by at most `multiple` in size, because a last batch of one or two tracks
-        would distort the running means of the batch normalisation.
+        Batch sizes differ by at most `multiple`, because a final batch of one or two tracks
+        would distort the running means of batch normalisation.
         """
         count = len(self.anchors) // self.multiple
         first, stop = (count * n // len(self) * self.multiple for n in (number, number + 1))
@@ -141,14 +143,15 @@ class Batches(abc.ABC):
 
     @abc.abstractmethod
     def _select(self, drawn: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Return tracks, (batch, ...) positions in `crops`, and y for the anchors `drawn`."""
+        """Return (batch, ...) track positions in `crops`, and y, for the `drawn` anchors."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledBatches(Batches):
-    """Crops with labels, for all models but the siamese one.
+    """Labelled crops, for all models except the siamese one.
 
-    x is (batch, segment, bands), and y the rows of `labels`, which has one row per anchor.
+    x has shape (batch, segment, bands), and y contains the anchors' rows of `labels`, which has
+    one row per anchor.
     """
 
     labels: np.ndarray
@@ -159,13 +162,14 @@ class LabelledBatches(Batches):
 
 @dataclass(frozen=True, kw_only=True)
 class SiameseBatches(Batches):
-    """Anchors with a positive and several negatives each, for the siamese model.
+    """Anchors, each with one positive and several negatives, for the siamese model.
 
-    x is (batch, 2 + negatives, segment, bands), and y zeros, which the hinge loss ignores.
+    x has shape (batch, 2 + negatives, segment, bands), and y is all zeros, which the hinge loss
+    ignores.
     """
 
-    sampler: "TrackSampler"  # of tracks that include all anchors
-    negatives: int  # per anchor
+    sampler: "TrackSampler"  # draws from a set of tracks that includes all anchors
+    negatives: int  # number per anchor
 
     def _select(self, drawn, rng):
         tracks = self.sampler.draw(self.anchors[drawn], self.negatives, rng)
@@ -174,38 +178,40 @@ class SiameseBatches(Batches):
 
 @dataclass(frozen=True)
 class TrackSampler:
-    """Draws positives and negatives without listing all candidates.
+    """Sampler that draws positives and negatives without listing all candidates.
 
-    The tracks are sorted by artist. A positive is drawn from the range of the anchor's artist,
-    except the anchor; negatives are drawn from everything outside this range.
+    The tracks are sorted by artist, so each artist occupies a range. A positive is drawn from
+    the range of the anchor's artist, excluding the anchor; negatives are drawn from all tracks
+    outside that range.
     """
 
     order: np.ndarray  # (tracks,) positions sorted by artist
-    rank: np.ndarray  # (positions,) index of each track in `order`; -1 if it is not drawn
-    first: np.ndarray  # (positions,) beginning of the range of the track's artist in `order`
-    count: np.ndarray  # (positions,) length of this range
+    rank: np.ndarray  # (positions,) index of each track in `order`; -1 if it is never drawn
+    first: np.ndarray  # (positions,) start of the range of the track's artist in `order`
+    count: np.ndarray  # (positions,) length of that range
 
     @classmethod
     def from_artists(
         cls, artists: np.ndarray, tracks: np.ndarray, negatives: int, source: str | Path = "split"
     ) -> "TrackSampler":
-        """Sort tracks by artist.
+        """Return a sampler for tracks by the given artists.
 
         Parameters
         ----------
         artists
-            (positions,) artists, of any type that can be sorted.
+            (positions,) artists, of any sortable type.
         tracks
             (tracks,) positions to draw from.
         negatives
             Number of negatives that will be drawn per anchor.
         source
-            Name of the split for messages.
+            Name of the split, for messages.
 
         Raises
         ------
         InputError
-            An artist has one track and so no positive, or too few tracks are by others.
+            If an artist has only one track, and therefore no positive, or if there are too few
+            tracks by other artists for the negatives.
         """
         names, artist, counts = np.unique(artists[tracks], return_inverse=True, return_counts=True)
         if (counts < 2).any():
@@ -227,18 +233,18 @@ class TrackSampler:
         return cls(order, rank, first, count)
 
     def draw(self, anchors: np.ndarray, negatives: int, rng: np.random.Generator) -> np.ndarray:
-        """Draw tracks: (batch,) -> (batch, 2 + negatives) anchor, positive and negatives.
+        """Draw tracks: (batch,) anchors -> (batch, 2 + negatives) anchor, positive and negatives.
 
-        Positives are uniform over the artist's other tracks. The negatives of an anchor are
-        distinct and uniform over all tracks of other artists.
+        Positives are drawn uniformly from the artist's other tracks. An anchor's negatives are
+        distinct and drawn uniformly from all tracks by other artists.
         """
         first, count = self.first[anchors, None], self.count[anchors, None]
         positive = first + rng.integers(count - 1)
         positive += positive >= self.rank[anchors, None]
         negative = np.empty((len(anchors), negatives), np.int64)
         for column in range(negatives):
-            # Drawn among the remaining tracks, skipping earlier ones. Rejection sampling would
-            # not terminate when there are hardly more than `negatives` candidates.
+            # Draw from the remaining tracks, skipping the negatives already drawn. Rejection
+            # sampling might never finish if there are barely more than `negatives` candidates.
             drawn = rng.integers(len(self.order) - count[:, 0] - column)
             for earlier in np.sort(negative[:, :column]).T:
                 drawn += drawn >= earlier
@@ -254,5 +260,6 @@ def _permutation(count: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def _batch_rng(seed: int, epoch: int, number: int) -> np.random.Generator:
-    # Not `number` itself, because NumPy seeds [seed, epoch, 0] like [seed, epoch].
+    # The batch number is offset by 1 because NumPy treats the seeds [seed, epoch, 0] and
+    # [seed, epoch] alike.
     return np.random.default_rng([seed, epoch, 1 + number])

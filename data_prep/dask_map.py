@@ -1,17 +1,17 @@
-"""The ordered map of `common.parallel`, on the machines of a Dask cluster.
+"""A version of `common.parallel.ordered_map` that runs on a Dask cluster.
 
-A cluster is one scheduler and any number of workers. Start each in the folder of
-this package, with requirements.txt and requirements-dask.txt installed and the
-audio at the same path:
+A cluster consists of one scheduler and any number of workers. Start each of them in
+this package's folder, with requirements.txt and requirements-dask.txt installed and
+the audio at the same path on every machine:
 
     python -m dask scheduler --port 8786
     python -m dask worker tcp://HOST:8786 --nthreads 1 --nworkers 8
 
-(`python -m dask`, since `dask` alone does not find this package.)
+(Use `python -m dask`, because plain `dask` does not find this package.)
 
-Only use a scheduler of your own in a network that you trust: Dask sends pickled
-objects, so the scheduler can run any program here, and whoever reaches its port
-can run any program on its workers.
+Only use your own scheduler, on a network that you trust: Dask sends pickled objects,
+so the scheduler can run arbitrary code on this machine, and anyone who can reach its
+port can run arbitrary code on its workers.
 """
 
 import asyncio
@@ -39,11 +39,11 @@ try:
 except ImportError:  # optional
     distributed = None  # type: ignore[assignment]
 
-_CONNECT = 10.0  # seconds in which the scheduler must answer and have a worker
-_NO_WORKERS = 60.0  # seconds without any worker before the map fails; a nanny restarts lost ones
-_ATTEMPTS = 2  # to process an item without others, after the death of its worker
-_TICK = 1.0  # seconds between two checks of an item that is not done
-_COUNT = 5.0  # seconds between two counts of the workers' threads
+_CONNECT = 10.0  # seconds allowed for the scheduler to answer and to have a worker
+_NO_WORKERS = 60.0  # seconds without workers before the map fails; nannies restart lost workers
+_ATTEMPTS = 2  # attempts to process an item on its own after its worker died
+_TICK = 1.0  # seconds between checks on an unfinished item
+_COUNT = 5.0  # seconds between counts of the workers' threads
 
 
 def ordered_map(
@@ -56,28 +56,28 @@ def ordered_map(
 ) -> Generator[Outcome, None, None]:
     """Apply a function to each item on a Dask cluster and yield the outcomes in order.
 
-    Like `common.parallel.ordered_map`: the number of items submitted ahead is bounded,
-    a lost worker costs its own item only, and BLAS uses one thread. Workers may join
-    and leave at any time. No result stays on the cluster.
+    As in `common.parallel.ordered_map`, the number of items submitted ahead is bounded,
+    a lost worker affects only its own item, and BLAS uses one thread. Workers may join
+    and leave at any time. No results remain on the cluster.
 
     Parameters
     ----------
     function
-        A function of a module that the workers can import.
+        Function from a module that the workers can import.
     items
-        Values that can be pickled.
+        Picklable arguments, one per call.
     scheduler
         Address tcp://HOST:PORT, or the file written by `dask scheduler --scheduler-file`.
     ahead_per_thread
         Maximum number of items submitted ahead per worker thread.
     patience
-        Seconds that one item may take.
+        Time limit per item, in seconds.
 
     Raises
     ------
     InputError
-        Dask is not installed; the scheduler cannot be reached or is lost; it has no
-        workers, or they cannot import the function.
+        If Dask is not installed, the scheduler is unreachable or the connection to it is
+        lost, it has no workers, or the workers cannot import the function.
     """
     items = iter(items)
     pending: collections.deque[tuple[Any, distributed.Future]] = collections.deque()
@@ -92,7 +92,7 @@ def ordered_map(
 
 
 class _Cluster:
-    """A connection to a scheduler that reports problems as `InputError`."""
+    """A connection to a Dask scheduler that reports problems as `InputError`."""
 
     def __init__(self, scheduler: str, function: Callable, patience: float):
         self._name, self._function, self._patience = scheduler, function, patience
@@ -100,7 +100,7 @@ class _Cluster:
             raise InputError(
                 "a cluster needs dask.distributed; pip install -r requirements-dask.txt"
             )
-        # Lost workers and connections are reported here if they matter.
+        # Silence Dask's loggers: this class reports lost workers and connections if they matter.
         for logger in ("distributed", "distributed.client", "tornado.application"):
             logging.getLogger(logger).setLevel(logging.CRITICAL)
         self._client = self._connect(_address(scheduler))
@@ -115,23 +115,23 @@ class _Cluster:
         try:
             asyncio.run(asyncio.wait_for(_shake_hands(address), _CONNECT))
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of other versions of Dask, which mostly work
+                warnings.simplefilter("ignore")  # about other Dask versions, which mostly work
                 return distributed.Client(address, timeout=_CONNECT, set_as_default=False)
-        except Exception as error:  # anything may listen at that port
+        except Exception as error:  # anything may be listening on that port
             raise InputError(
                 f"{self._name}: no Dask scheduler answers there; check the address, or start it "
                 "with: python -m dask scheduler --port 8786"
             ) from error
 
     def close(self) -> None:
-        """Cancel what is left and disconnect; the scheduler may be gone."""
+        """Cancel unfinished work and disconnect, even if the scheduler is gone."""
         with contextlib.suppress(Exception):
             self._client.cancel(list(self._client.futures), force=True)
         with contextlib.suppress(Exception):
             self._client.close(timeout=_CONNECT)
 
     def count_threads(self) -> int:
-        """Return how many items the cluster can process at a time, at least one."""
+        """Return how many items the cluster can process at once, at least one."""
         if time.monotonic() - self._counted >= _COUNT:
             with self._connection():
                 self._threads = sum(self._client.nthreads().values())
@@ -147,7 +147,8 @@ class _Cluster:
         try:
             with contextlib.suppress(distributed.KilledWorker):
                 return Outcome(item, *self._result(future))
-            # Dask blames all tasks of a worker for its death. Alone, only the cause fails again.
+            # When a worker dies, Dask blames every task on it. Items are therefore retried one at
+            # a time, so that only the item that killed the worker fails again.
             for _ in range(_ATTEMPTS):
                 self._wait(others, self._patience)
                 with contextlib.suppress(distributed.KilledWorker):
@@ -162,7 +163,7 @@ class _Cluster:
             with self._connection():
                 processing = self._client.processing()
             worker = next((name for name, keys in processing.items() if future.key in keys), None)
-            waited += _TICK if worker else 0.0  # the time in the queue does not count
+            waited += _TICK if worker else 0.0  # time spent in the queue does not count
             idle = 0.0 if processing else idle + _TICK
             if idle >= _NO_WORKERS:
                 raise self._no_workers("has lost all its workers")
@@ -174,14 +175,14 @@ class _Cluster:
                 return pickle.loads(future.result())
         except (InputError, distributed.KilledWorker):
             raise
-        except Exception as error:  # errors of the function are part of the result
+        except Exception as error:  # errors raised by the function are part of the result
             raise InputError(
                 f"{self._name}: its workers cannot load this package ({_cause(error)}); start the "
                 "scheduler and workers in its folder, with requirements-dask.txt installed"
             ) from error
 
     def _end_worker(self, worker: str, future: "distributed.Future") -> None:
-        """End the process of a worker that hangs, for which its nanny starts another one."""
+        """End the process of a worker that hangs; the worker's nanny then starts a new one."""
         with contextlib.suppress(Exception):
             future.cancel(force=True)
             if self._client.scheduler_info(n_workers=-1)["workers"][worker]["nanny"]:
@@ -215,7 +216,7 @@ class _Cluster:
 
 
 def _address(scheduler: str) -> str:
-    """Return the address that is given, or that the scheduler's file contains."""
+    """Return the scheduler's address, given as such or as the path of a scheduler file."""
     try:
         is_file = "://" not in scheduler
         address = json.loads(Path(scheduler).read_bytes())["address"] if is_file else scheduler
@@ -242,6 +243,6 @@ def _cause(error: BaseException) -> str:
 
 
 def _work(function: Callable, item: Any) -> bytes:
-    """Return the pickled result and error of an item, on a worker."""
-    threadpoolctl.threadpool_limits(1)  # for each item, since the first one loads libraries
+    """Process an item on a worker and return its (result, error) as a pickle."""
+    threadpoolctl.threadpool_limits(1)  # set for every item, since the first loads libraries
     return call(function, item)

@@ -1,4 +1,4 @@
-"""Tracks that could not be used: their reasons, their list, and the exit status."""
+"""Reporting of tracks that could not be used: reasons, list file and exit status."""
 
 import logging
 from pathlib import Path
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 def failure_reason(error: Exception) -> str:
-    """Return one line that says why a track failed."""
+    """Return a one-line explanation of why a track failed."""
     if isinstance(error, AudioError):
         return error.reason
     if isinstance(error, WorkerLost):
@@ -23,7 +23,7 @@ def failure_reason(error: Exception) -> str:
 
 
 def failures_path(out: str | Path) -> Path:
-    """Return the path of the list of failed tracks of NAME.h5, NAME.failures.csv."""
+    """Return the path of the failed-track list for NAME.h5, which is NAME.failures.csv."""
     return Path(out).with_suffix(".failures.csv")
 
 
@@ -42,18 +42,18 @@ def write_failures(out: str | Path, failed: dict[str, str]) -> None:
 def report_failures(
     out: str | Path, tracks: int, failed: dict[str, str], allowed: bool, state: str
 ) -> int:
-    """Log the last line of a script and return its exit status.
+    """Log a script's final line and return its exit status.
 
     Parameters
     ----------
     out
-        The output.
+        Path of the output file.
     tracks
-        Number of tracks in it.
+        Number of tracks in the output.
     failed
-        {track_id: reason} of the other tracks.
+        {track_id: reason} for the tracks that failed.
     allowed
-        Whether the exit status is 0 in spite of failures.
+        Whether to return exit status 0 despite failures.
     state
         "complete" or "complete already".
     """
@@ -70,16 +70,16 @@ def report_failures(
 def read_usable_tracks(
     split: str | Path, failed: dict[str, str], source: str | Path, max_artists: int | None = None
 ) -> pd.DataFrame:
-    """Read a split without the tracks that failed when `source` was made; log how many.
+    """Read a split, omitting tracks that failed when `source` was made; log how many.
 
     Parameters
     ----------
     split
-        The split CSV.
+        Path of the split CSV.
     failed
-        {track_id: reason}, as the mel cache or feature file `source` records them.
+        {track_id: reason}, as recorded in the mel cache or feature file `source`.
     max_artists
-        Number of artists to keep, the first ones of the split, or None for all.
+        Number of artists to keep, in split order; None keeps all.
     """
     tracks = split_csv.keep_first_artists(split_csv.read_split(split), max_artists, split)
     dropped = tracks["track_id"].isin(failed)

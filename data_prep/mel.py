@@ -1,4 +1,4 @@
-"""The papers' audio front end: from a waveform to a log-compressed mel-spectrogram."""
+"""The papers' audio front end, which turns a waveform into a log-compressed mel-spectrogram."""
 
 import dataclasses
 import functools
@@ -12,9 +12,9 @@ import scipy.fft
 from common.parallel import one_blas_thread
 from data_prep import audio
 
-SILENCE = 1e-5  # smallest mel magnitude in decibels, -100 dB
-SEGMENT = 129  # frames, about 3 s: the input of the 1-D CNN (ismir2018 section 4)
-_BLOCK = 256  # frames transformed at a time, which fit in the processor's cache
+SILENCE = 1e-5  # lower limit for mel magnitudes converted to decibels, -100 dB
+SEGMENT = 129  # frames, about 3 s: input length of the 1-D CNN (ismir2018 section 4)
+_BLOCK = 256  # number of frames transformed at a time, which fit in the CPU cache
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,15 @@ class FrontEnd:
     Attributes
     ----------
     sample_rate
-        In Hz.
+        Sample rate in Hz.
     n_fft, hop
-        Length of the Hann window and distance of the frames, in samples.
+        Length of the Hann window and distance between frames, in samples.
     n_mels
-        Number of Slaney's area-normalised filters from 0 Hz to half the sample rate.
+        Number of Slaney-style, area-normalised filters from 0 Hz to half the sample rate.
     gain
-        Of the compression log10(1 + gain * mel).
+        Gain in the compression log10(1 + gain * mel).
     pad_mode
-        Padding at both ends; reflection was librosa's default in 2017.
+        Type of padding at both ends; reflection was librosa's default in 2017.
     max_frames
         Number of frames kept per track; None keeps all. The published code kept the
         first 1,291 of the 1,292 frames of a 30 s clip.
@@ -52,7 +52,7 @@ class FrontEnd:
 
     @property
     def max_seconds(self) -> float | None:
-        """Seconds of audio that `max_frames` frames need, with a margin; None for all."""
+        """Seconds of audio needed for `max_frames` frames, with a margin; None if unlimited."""
         if self.max_frames is None:
             return None
         return (self.max_frames * self.hop + 2 * self.n_fft) / self.sample_rate
@@ -66,7 +66,7 @@ def log_mel(waveform: np.ndarray, front_end: FrontEnd | None = None) -> np.ndarr
     waveform
         (n,) float32, mono, at the front end's sample rate, n > n_fft / 2.
     front_end
-        Front end; the papers' by default.
+        Front-end parameters; defaults to those of the papers.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def log_mel(waveform: np.ndarray, front_end: FrontEnd | None = None) -> np.ndarr
     Raises
     ------
     ValueError
-        The waveform is not one-dimensional, or too short for the padding.
+        If the waveform is not one-dimensional or is too short for the padding.
 
     Examples
     --------
@@ -91,11 +91,11 @@ def log_mel(waveform: np.ndarray, front_end: FrontEnd | None = None) -> np.ndarr
     frames = 1 + len(waveform) // front_end.hop
     if front_end.max_frames is not None:
         frames = min(frames, front_end.max_frames)
-    # Faster than librosa's STFT, which takes three times as long.
+    # librosa's STFT takes three times as long as the following.
     samples = np.lib.stride_tricks.sliding_window_view(padded, front_end.n_fft)[:: front_end.hop]
     window, filters = _window_and_filters(front_end)
     mel = np.empty((frames, front_end.n_mels), np.float32)
-    with one_blas_thread():  # the same bits in any process
+    with one_blas_thread():  # so that every process gives bit-identical results
         for first in range(0, frames, _BLOCK):
             block = slice(first, min(first + _BLOCK, frames))
             mel[block] = np.abs(scipy.fft.rfft(samples[block] * window)) @ filters.T
@@ -110,18 +110,18 @@ def _window_and_filters(front_end: FrontEnd) -> tuple[np.ndarray, np.ndarray]:
         sr=front_end.sample_rate,
         n_fft=front_end.n_fft,
         n_mels=front_end.n_mels,
-        dtype=np.float64,  # rounded once
+        dtype=np.float64,  # rounded only once, to float32 below
     )
     return window.astype(np.float32), filters.astype(np.float32)
 
 
 def log_mel_of_file(path: str | Path, front_end: FrontEnd | None = None) -> np.ndarray:
-    """Compute the log-mel of an audio file of at least one segment (129 frames, 3 s).
+    """Compute the log-mel of an audio file that is at least one segment (129 frames, 3 s) long.
 
     Raises
     ------
     data_prep.audio.AudioError
-        The file cannot be used, or is shorter than a segment.
+        If the file cannot be used or is shorter than a segment.
     """
     front_end = front_end or FrontEnd()
     waveform = audio.load_audio(path, front_end.max_seconds)
@@ -134,19 +134,19 @@ def log_mel_of_file(path: str | Path, front_end: FrontEnd | None = None) -> np.n
 
 
 def cut_segments(mel: np.ndarray, segment: int = SEGMENT) -> np.ndarray:
-    """Cut (frames, n_mels) into consecutive segments, without the remainder.
+    """Cut a (frames, n_mels) log-mel into consecutive segments, dropping the remainder.
 
     Returns
     -------
-    (frames // segment, segment, n_mels), a view; 10 segments for a 30 s clip.
+    (frames // segment, segment, n_mels) view; a 30 s clip has 10 segments.
     """
     count = len(mel) // segment
     return mel[: count * segment].reshape(count, segment, mel.shape[1])
 
 
 def mel_magnitudes(log_mel: np.ndarray, gain: float) -> np.ndarray:
-    """Undo the compression log10(1 + gain * mel) of a log-mel.
+    """Recover mel magnitudes from a log-mel by undoing the compression log10(1 + gain * mel).
 
-    Values that float16 has rounded below zero become zero.
+    Values that float16 rounding has made negative become zero.
     """
     return np.maximum((10.0**log_mel - 1) / gain, 0)

@@ -1,18 +1,18 @@
-"""The mel cache: every track is decoded once, all frames in one HDF5 file.
+"""The mel cache, which decodes every track once and stores all frames in one HDF5 file.
 
 | dataset | shape, dtype | content |
 |---|---|---|
 | frames | (total_frames, 128) float16 | log-mel of all tracks, contiguous and uncompressed |
-| track_id | (tracks,) str | in the order of the split |
-| start, length | (tracks,) int64 | a track has frames[start : start + length] |
-| failed_track_id, failed_reason | (failures,) str | tracks that could not be used |
+| track_id | (tracks,) str | in split order |
+| start, length | (tracks,) int64 | each track occupies frames[start : start + length] |
+| failed_track_id, failed_reason | (failures,) str | tracks that could not be used, and why |
 
 Root attributes: `format`; `front_end` and `made_from` (JSON); `mean` and `std`, scalars
-over all frames of the training tracks.
+computed over all frames of the training tracks.
 
-A large cache can be made in shards, which are read like one file (see
-`data_prep.mel_shards`). While a cache NAME.h5 is made, the folder NAME.h5.making/
-contains its beginning (see `data_prep.mel_cache_writer`).
+A large cache can be divided into shards, which are read as if they were one file (see
+`data_prep.mel_shards`). While a cache NAME.h5 is being made, the folder NAME.h5.making/
+holds the part completed so far (see `data_prep.mel_cache_writer`).
 """
 
 import contextlib
@@ -40,31 +40,32 @@ from data_prep.mel_cache_writer import FORMAT, CacheWriter, mean_and_std, requir
 
 
 class MelCache:
-    """A finished cache; its frames are memory-mapped and read when they are used.
+    """A complete cache, with memory-mapped frames that are read on demand.
 
-    If there is no file `path` but there are shards of it, they are read as one cache.
+    If the file `path` does not exist but shards of it do, they are read as one cache.
 
     Attributes
     ----------
     frames
-        (total_frames, n_mels) float16, memory-mapped; a `ShardedFrames` for shards.
+        (total_frames, n_mels) float16, memory-mapped; a `ShardedFrames` if there are shards.
     track_id
         (tracks,) str, as an object array.
     start, length
         (tracks,) int64, in frames.
     mean, std
-        Scalars over the frames of the training tracks.
+        Scalar mean and standard deviation over the frames of the training tracks.
     front_end
-        The `FrontEnd` that made it.
+        The `FrontEnd` that the cache was made with.
     made_from
-        Its provenance record.
+        Provenance record of the cache.
     failed
-        {track_id: reason} of the tracks that could not be used.
+        {track_id: reason} for the tracks that could not be used.
 
     Raises
     ------
     InputError
-        Not a mel cache, damaged, or a shard is missing or belongs to another cache.
+        If the file is not a mel cache or is damaged, or if a shard is missing or belongs to
+        a different cache.
 
     Examples
     --------
@@ -123,12 +124,12 @@ class MelCache:
         return track_id in self._rows
 
     def __getitem__(self, track_id: str) -> np.ndarray:
-        """Return the (length, n_mels) float16 frames of a track, as a view."""
+        """Return a track's (length, n_mels) float16 frames as a view."""
         row = self._rows.get_loc(track_id)
         return self.frames[self.start[row] : self.start[row] + self.length[row]]
 
     def rows(self, track_ids: Iterable[str]) -> np.ndarray:
-        """Return the (n,) int64 rows of the tracks, or raise `InputError` if one is missing."""
+        """Return the tracks' (n,) int64 row indices, or raise `InputError` if any is missing."""
         wanted = pd.Index(list(track_ids), dtype=object)
         rows = self._rows.get_indexer(wanted).astype(np.int64)
         missing = np.flatnonzero(rows < 0)
@@ -140,7 +141,7 @@ class MelCache:
         return rows
 
     def require_front_end(self, wanted: FrontEnd) -> None:
-        """Raise `InputError` if the front end differs in more than `max_frames`."""
+        """Raise `InputError` if the front end differs in anything other than `max_frames`."""
         any_length = {"max_frames": None}
         changed = provenance.list_differences(
             self.front_end.to_dict() | any_length, wanted.to_dict() | any_length, "front_end."
@@ -153,7 +154,7 @@ class MelCache:
 
 
 class _CacheFile:
-    """The content of one file, a cache or a shard; attributes are those of `MelCache`."""
+    """Content of a single cache or shard file; the attributes are those of `MelCache`."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -194,7 +195,7 @@ class _CacheFile:
             return False
         if shape[0] == 0:
             in_file = may_be_empty
-        else:  # chunked data has no offset
+        else:  # chunked datasets have no offset
             end = None if offset is None else offset + shape[0] * shape[1] * 2
             in_file = end is not None and end <= self.path.stat().st_size
         tracks = self.track_id.shape
@@ -221,7 +222,7 @@ def _damaged(path: Path) -> InputError:
 
 @dataclass(frozen=True)
 class CacheReport:
-    """Result of making a cache: its number of tracks, failures, and whether it existed before."""
+    """Outcome of making a cache: number of tracks, failures, and whether it already existed."""
 
     tracks: int
     failed: dict[str, str]
@@ -238,35 +239,35 @@ def make_mel_cache(
     shard_tracks: int | None = None,
     scheduler: str | None = None,
 ) -> CacheReport:
-    """Decode every track of a split into the cache file `out`.
+    """Decode every track in a split into the cache file `out`.
 
-    An interrupted cache is resumed. A complete one that was made from the same
-    tracks and front end is left as it is. The datasets do not depend on
-    interruptions or on the number of workers, bit for bit. Failed tracks are listed
-    in a file in the folder of the cache.
+    An interrupted cache is resumed. A complete cache that was made from the same tracks
+    and front end is left unchanged. The datasets are bit-identical regardless of
+    interruptions and the number of workers. Failed tracks are listed in a file next to
+    the cache.
 
     Parameters
     ----------
     table
-        A split (see `data_prep.split_csv`).
+        Split to cache (see `data_prep.split_csv`).
     audio_folder
-        Folder that the paths of the split are relative to.
+        Folder to which the split's paths are relative.
     out
-        The cache.
+        Path of the cache.
     front_end
-        Front end; the papers' by default.
+        Front-end parameters; defaults to those of the papers.
     workers
-        Number of processes on this machine.
+        Number of worker processes on this machine.
     shard_tracks
-        Number of rows of the split per file, to make shards; None makes one file.
+        Number of split rows per shard; None writes a single file.
     scheduler
-        Address or file of the scheduler of a Dask cluster that decodes the tracks
-        instead; its workers need the audio at the same path.
+        Dask scheduler address or scheduler file; if given, its cluster decodes the
+        tracks instead, and needs the audio at the same path on every machine.
 
     Raises
     ------
     InputError
-        `out` was made from other inputs, another process is making it, or no
+        If `out` was made from different inputs, another process is making it, or no
         track could be used.
 
     Examples
@@ -282,7 +283,7 @@ def make_mel_cache(
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of audio; check the path")
     with exclusive_folder(making):
-        if all(file.out.exists() for file in files):  # made by a process that has just ended
+        if all(file.out.exists() for file in files):  # another process has just completed the cache
             return _finish(files, table, folder, making)
         try:
             if shard_tracks is not None:
@@ -290,16 +291,16 @@ def make_mel_cache(
             function = partial(_decode, front_end=front_end)
             failed = _make_files(files, folder, _choose_map(function, workers, scheduler))
         except OSError as error:
-            error.filename = error.filename or str(out)  # failed writes do not name the file
+            error.filename = error.filename or str(out)  # write errors do not name the file
             raise
-        # Still locked, since another process may start with the same folder afterwards.
+        # Clean up while the folder is locked, since another process may use it afterwards.
         _clean_up(files, making, all_failed=len(failed) == len(table))
     return _report(failed, table, folder, was_complete=False)
 
 
 @dataclass(frozen=True)
 class _PlannedFile:
-    """A file to make: its path, rows of the split, inputs and working folder."""
+    """A file to make: its path, split rows, inputs and working folder."""
 
     out: Path
     table: pd.DataFrame
@@ -311,18 +312,21 @@ class _PlannedFile:
         return CacheWriter(self.out, self.table, self.inputs, self.folder)
 
     def count_done(self) -> int:
-        """Return the number of tracks that are already decoded."""
+        """Return the number of tracks already decoded."""
         if self.out.exists():
             return len(self.table)
         return self.writer.done if self.folder.exists() else 0
 
     def remaining_paths(self, folder: Path) -> Iterator[str]:
-        root = os.path.abspath(folder)  # the workers of a cluster run in another folder
+        root = os.path.abspath(folder)  # cluster workers may run in a different folder
         for path in self.table["path"].iloc[self.writer.done :]:
             yield os.path.join(root, path)
 
     def read_failed(self) -> dict[str, str]:
-        """Return {track_id: reason} of the existing file; `InputError` if from other inputs."""
+        """Return the existing file's failures as {track_id: reason}.
+
+        Raises `InputError` if the file was made from different inputs.
+        """
         file = _CacheFile(self.out)
         provenance.require_same(self.out, file.inputs, self.inputs)
         return file.failed
@@ -331,7 +335,10 @@ class _PlannedFile:
 def _plan_files(
     table: pd.DataFrame, out: Path, making: Path, inputs: dict, shard_tracks: int | None
 ) -> list[_PlannedFile]:
-    """Return the one file, or each shard; `InputError` if the other kind exists."""
+    """Return the files to make: a single one, or one per shard.
+
+    Raises `InputError` if shards exist where a single file is to be made, or vice versa.
+    """
     shards = mel_shards.find_shards(out)
     if shard_tracks is None:
         if shards and not out.exists():
@@ -369,11 +376,12 @@ def _make_files(
     folder: Path,
     mapped: Callable[[Iterable], Generator[Outcome, None, None]],
 ) -> dict[str, str]:
-    """Make the files that are missing; return {track_id: reason} of all files."""
+    """Make the missing files; return the failures in all files as {track_id: reason}."""
     failed = {file.out: file.read_failed() for file in files if file.out.exists()}
     missing = [file for file in files if file.out not in failed]
     total, done = sum(len(file.table) for file in files), sum(file.count_done() for file in files)
-    # One map over all files, so that no worker waits for the last track of a file.
+    # All files share one map, so that no worker sits idle while the last track of a file is
+    # decoded.
     outcomes = mapped(path for file in missing for path in file.remaining_paths(folder))
     with (
         contextlib.closing(outcomes),
@@ -398,13 +406,13 @@ def _choose_map(
 ) -> Callable[[Iterable], Generator[Outcome, None, None]]:
     if scheduler is None:
         return partial(ordered_map, function, workers=workers)
-    from data_prep import dask_map  # Dask is optional
+    from data_prep import dask_map  # imported here because Dask is optional
 
     return partial(dask_map.ordered_map, function, scheduler=scheduler)
 
 
 def _decode(path: str, front_end: FrontEnd) -> tuple[np.ndarray, float, float]:
-    """Return a track's frames, their sum, and the sum of their squares; runs in a worker."""
+    """Return a track's frames, their sum and their sum of squares; runs in a worker process."""
     frames = log_mel_of_file(path, front_end).astype(np.float16)
     rounded = frames.astype(np.float64).ravel()
     return frames, float(rounded.sum()), float(rounded @ rounded)
@@ -413,14 +421,14 @@ def _decode(path: str, front_end: FrontEnd) -> tuple[np.ndarray, float, float]:
 def _finish(
     files: list[_PlannedFile], table: pd.DataFrame, folder: Path, making: Path
 ) -> CacheReport:
-    """Report a complete cache, after removing what a killed process has left."""
+    """Report a complete cache, after removing anything that a killed process left behind."""
     failed = _merge(file.read_failed() for file in files)
     _clean_up(files, making, all_failed=len(failed) == len(table))
     return _report(failed, table, folder, was_complete=True)
 
 
 def _clean_up(files: list[_PlannedFile], making: Path, all_failed: bool) -> None:
-    """Remove the working folder, and shards without any usable track in the whole cache."""
+    """Remove the working folder and, if every track in the cache failed, its files."""
     for file in files if all_failed else ():
         file.out.unlink(missing_ok=True)
     shutil.rmtree(making, ignore_errors=True)
@@ -442,6 +450,6 @@ def _merge(failed: Iterable[dict[str, str]]) -> dict[str, str]:
 
 
 def _digest(table: pd.DataFrame) -> str:
-    """Identify the columns of a split that its cache depends on."""
+    """Return a digest of the split columns that its cache depends on."""
     train = np.where(table["subset"].eq("train"), "train", "")
     return provenance.digest_rows(zip(table["track_id"], table["path"], train, strict=True))

@@ -1,9 +1,9 @@
-"""A mel cache file that survives being killed while it is made.
+"""Writing of mel cache files in such a way that a killed process can resume.
 
-Its folder contains the frames so far and a journal with one line per track. Both
-only grow, in the order of the split, so a kill costs the tracks in progress only.
-The frames are already at their final offset: to finish, HDF5's structures are
-written before and after them, and no frames are copied.
+The working folder contains the frames written so far and a journal with one line per
+track. Both files only grow, in split order, so killing the process loses only the tracks
+in progress. The frames are already at their final offset: to finish the file, the HDF5
+structures are written before and after them, and no frames are copied.
 """
 
 import contextlib
@@ -24,27 +24,27 @@ from common.parallel import Outcome
 from data_prep import failures
 
 FORMAT = "mel-cache-1"
-_FRAMES_OFFSET = 4096  # bytes; a page, which HDF5's first structures fit in
+_FRAMES_OFFSET = 4096  # bytes; one page, into which HDF5's first structures fit
 
 
 class CacheWriter:
-    """Writes the outcomes of a split's tracks in order; resumes an interrupted cache.
+    """Writer that stores the outcomes for a split's tracks in order; resumes interrupted caches.
 
     Parameters
     ----------
     out
-        The file to make.
+        Path of the file to make.
     table
-        Its tracks.
+        Tracks to write, one per row.
     inputs
-        What it is made from, see `data_prep.mel_cache.make_mel_cache`.
+        Inputs of the cache; see `data_prep.mel_cache.make_mel_cache`.
     folder
         Working folder.
 
     Raises
     ------
     InputError
-        The folder contains a cache started from other inputs, or cannot be created.
+        If the folder contains a cache started from different inputs, or cannot be created.
     """
 
     def __init__(self, out: Path, table: pd.DataFrame, inputs: dict, folder: Path):
@@ -55,11 +55,11 @@ class CacheWriter:
 
     @property
     def done(self) -> int:
-        """Number of tracks that are written."""
+        """Number of tracks written so far."""
         return len(self._entries)
 
     def __enter__(self) -> "CacheWriter":
-        # Unbuffered, so that the frames are in the file before their line is in the journal.
+        # Unbuffered, so that a track's frames reach their file before its journal line is written.
         self._frames_file = self._frames.open("ab", buffering=0)
         self._journal_file = self._journal.open("ab", buffering=0)
         return self
@@ -69,7 +69,7 @@ class CacheWriter:
         self._journal_file.close()
 
     def append(self, outcome: Outcome) -> None:
-        """Write the next track: (frames, their sum, the sum of their squares), or its error."""
+        """Write the next track's outcome: (frames, sum, sum of squares), or its error."""
         if outcome.error is None:
             frames, total, squares = outcome.result
             write_all(self._frames_file, frames.data.cast("B"))
@@ -80,9 +80,9 @@ class CacheWriter:
         self._entries.append(entry)
 
     def finish(self) -> dict[str, str]:
-        """List the failures, move the file to its place and return {track_id: reason}.
+        """Write the list of failures and the finished file; return {track_id: reason}.
 
-        A file without any usable track is only written if it is a shard.
+        If none of the tracks is usable, the file is only written if it is a shard.
         """
         reasons = [reason for *_, reason in self._entries]
         tracks = zip(self._table["track_id"], reasons, strict=True)
@@ -93,7 +93,7 @@ class CacheWriter:
         return failed
 
     def _assemble(self, failed: dict[str, str]) -> None:
-        """Complete the file of frames to an HDF5 file and move it to its place."""
+        """Turn the frames file into a complete HDF5 file and move it to its final path."""
         n_mels = self._inputs["front_end"]["n_mels"]
         columns = ["length", "total", "squares", "reason"]
         good = pd.DataFrame(self._entries, columns=columns).assign(
@@ -106,7 +106,7 @@ class CacheWriter:
         train = good["train"].to_numpy(bool)
         shell = self._folder / "shell"
         page = {"alignment_threshold": _FRAMES_OFFSET, "alignment_interval": _FRAMES_OFFSET}
-        # The shell is the finished cache with a hole in place of the frames.
+        # The shell is the complete cache file, with a hole where the frames belong.
         with hdf5.create_file(shell, **page) as file:
             end = _reserve_frames(file, int(length.sum()), n_mels)
             file.attrs["format"] = FORMAT
@@ -118,7 +118,7 @@ class CacheWriter:
             file["length"], file["start"] = length, np.cumsum(length) - length
             hdf5.write_strings(file, "failed_track_id", failed)
             hdf5.write_strings(file, "failed_reason", failed.values())
-            if "shard" in self._inputs:  # for the mean and standard deviation over all shards
+            if "shard" in self._inputs:  # for statistics over all shards
                 file["train"], file["total"], file["squares"] = train.view("u1"), total, squares
         if end is None:
             os.replace(shell, self._out)
@@ -127,8 +127,8 @@ class CacheWriter:
         os.replace(self._frames, self._out)
 
     def _read_journal(self) -> list[tuple[int, float, float, str]]:
-        """Read the valid entries, and truncate both files to them."""
-        if not self._frames.exists():  # they were moved to a file that was deleted since
+        """Read the valid journal entries, and truncate both files after the last of them."""
+        if not self._frames.exists():  # moved into a finished file that has since been deleted
             self._journal.unlink(missing_ok=True)
         for file in (self._journal, self._frames):
             file.touch()
@@ -154,7 +154,7 @@ class CacheWriter:
 
 
 def require_same_start(folder: Path, inputs: dict) -> None:
-    """Create a working folder with a record of its inputs; raise `InputError` if it differs."""
+    """Create a working folder that records its inputs, or raise `InputError` if they differ."""
     make_folder(folder)
     path, existing = folder / "inputs.json", None
     if path.exists():
@@ -172,13 +172,13 @@ def require_same_start(folder: Path, inputs: dict) -> None:
 def mean_and_std(
     train: np.ndarray, length: np.ndarray, total: np.ndarray, squares: np.ndarray, n_mels: int
 ) -> tuple[float, float]:
-    """Return the mean and standard deviation of the training frames, or of all if there are none.
+    """Return the mean and standard deviation of the training tracks, or of all if there are none.
 
     Parameters
     ----------
     train, length, total, squares
-        (tracks,) whether it is a training track, its number of frames, the sum of
-        their values and the sum of the squares of their values.
+        (tracks,) arrays: whether each is a training track, its number of frames, and the
+        sum and sum of squares of its values.
     n_mels
         Number of values per frame.
     """
@@ -186,17 +186,17 @@ def mean_and_std(
     count = n_mels * int(length[used].sum())
     if not count:
         return 0.0, 0.0
-    # Exact sums, so that the order of the tracks and their shards make no difference.
+    # Sums are exact, so neither track order nor sharding makes a difference.
     mean = math.fsum(total[used]) / count
     return mean, math.sqrt(max(0.0, math.fsum(squares[used]) / count - mean**2))
 
 
 def _reserve_frames(file: h5py.File, count: int, n_mels: int) -> int | None:
-    """Allocate the dataset `frames` of an empty file without writing it; return its end."""
+    """Allocate the dataset `frames` in an empty file without writing it; return its end offset."""
     settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    settings.set_obj_track_times(False)  # the same cache has the same bytes
+    settings.set_obj_track_times(False)  # so that identical caches are identical files
     kind = h5py.h5t.py_create(np.dtype(np.float16))
     space = h5py.h5s.create_simple((count, n_mels))
     frames = h5py.h5d.create(file.id, b"frames", kind, space, dcpl=settings)
@@ -208,7 +208,7 @@ def _reserve_frames(file: h5py.File, count: int, n_mels: int) -> int | None:
 
 
 def _fill_in_shell(shell: Path, frames: Path, end: int) -> None:
-    """Write what the shell contains before and after its hole around the frames."""
+    """Copy the parts of the shell before and after its hole into the frames file."""
     with shell.open("rb") as source, frames.open("r+b") as target:
         target.write(source.read(_FRAMES_OFFSET))
         for file in (source, target):

@@ -1,9 +1,9 @@
-"""A mel cache in shards: NAME-00000.h5, NAME-00001.h5 … are read as NAME.h5.
+"""Sharded mel caches: NAME-00000.h5, NAME-00001.h5 … are read as if they were NAME.h5.
 
-Each shard is a complete cache of consecutive rows of the split, so it can be
-copied, read or made again on its own. `shard` in its inputs records its number,
-the number of shards and the split. Its datasets `train`, `total` and `squares`,
-(tracks,) each, give the mean and standard deviation over all shards.
+Each shard is a complete cache of consecutive split rows, so it can be copied, read or
+made again on its own. The entry `shard` in its inputs records its number, the number of
+shards and the split. The mean and standard deviation over all shards are computed from
+the shards' (tracks,) datasets `train`, `total` and `squares`.
 """
 
 import bisect
@@ -16,21 +16,21 @@ import numpy as np
 from common import provenance
 from common.errors import InputError
 
-MAX_SHARDS = 100_000  # numbers of five digits
+MAX_SHARDS = 100_000  # shard numbers have five digits
 
 
 def shard_path(out: Path, number: int) -> Path:
-    """Return the path of a shard of the cache `out`."""
+    """Return the path of shard `number` of the cache `out`."""
     return out.with_name(f"{out.stem}-{number:05}{out.suffix}")
 
 
 def shard_pattern(out: Path) -> Path:
-    """Return a shell pattern that matches the shards of the cache `out` only."""
+    """Return a shell pattern that matches only the shards of the cache `out`."""
     return out.with_name(out.stem + "-" + 5 * "[0-9]" + out.suffix)
 
 
 def find_shards(out: Path) -> dict[int, Path]:
-    """Return {number: path} of the existing shards of the cache `out`, in order."""
+    """Return the existing shards of the cache `out` as {number: path}, in order."""
     name = re.compile(re.escape(out.stem) + "-([0-9]{5})" + re.escape(out.suffix))
     files = out.parent.iterdir() if out.parent.is_dir() else ()
     matches = (name.fullmatch(path.name) for path in files)
@@ -38,19 +38,19 @@ def find_shards(out: Path) -> dict[int, Path]:
 
 
 def merge_inputs(out: Path, inputs: dict[int, dict]) -> dict:
-    """Check that shards form a complete cache; return the inputs of the same cache in one file.
+    """Check that shards form a complete cache; return the inputs of an equivalent single file.
 
     Parameters
     ----------
     out
-        The cache.
+        Path of the cache.
     inputs
-        {number in the file name: inputs of the shard}, at least one.
+        Inputs of at least one shard, keyed by the number in the shard's file name.
 
     Raises
     ------
     InputError
-        A shard is missing, renamed, or made from other inputs than the first one.
+        If a shard is missing, renamed, or made from different inputs than the first one.
     """
     first = min(inputs)
     for number, of_shard in inputs.items():
@@ -80,16 +80,16 @@ def merge_inputs(out: Path, inputs: dict[int, dict]) -> dict:
 
 
 def _shared(inputs: dict) -> dict:
-    """Return what all shards of a cache have in common."""
+    """Return the inputs that all shards of a cache have in common."""
     shard = inputs["shard"]
     whole = {name: shard.get(name) for name in ("tracks", "split")}
     return {"front_end": inputs.get("front_end"), **whole, "shards": shard["of"]}
 
 
 class ShardedFrames:
-    """The frames of all shards in order, read in slices like an array (total_frames, n_mels).
+    """Frames of all shards in order, readable in slices like a (total_frames, n_mels) array.
 
-    A slice within a shard is a view of its memory-mapped file; others are copies.
+    A slice within one shard is a view of its memory-mapped file; other slices are copies.
     """
 
     def __init__(self, shards: list[np.ndarray]):

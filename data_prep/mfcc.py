@@ -1,4 +1,4 @@
-"""MFCC frames, computed from cached log-mels, for the speaker recognition baselines."""
+"""MFCC frames computed from cached log-mels, for the speaker recognition baselines."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ from common.parallel import map_in_threads
 from data_prep.mel import SILENCE, FrontEnd, mel_magnitudes
 from data_prep.mel_cache import MelCache
 
-DELTA_WIDTH = 9  # frames of librosa's smoothed difference
+DELTA_WIDTH = 9  # number of frames used by librosa's smoothed difference
 SILENT = "has no frame that is loud enough; it may be silent"
 
 
 @dataclass(frozen=True)
 class MfccSettings:
-    """Parameters of `mfcc_frames`; arxiv2017 uses 20 coefficients without deltas."""
+    """Parameters of `mfcc_frames`; arxiv2017 uses 20 coefficients and no deltas."""
 
     coefficients: int = 20
     deltas: bool = False
@@ -37,24 +37,24 @@ class MfccSettings:
         return self.coefficients * (2 if self.deltas else 1)
 
     def frames(self, mel: np.ndarray, front_end: FrontEnd) -> np.ndarray:
-        """Return `mfcc_frames` of one track with these parameters."""
+        """Return the `mfcc_frames` of one track, computed with these parameters."""
         return mfcc_frames(mel, front_end, **self.to_dict())
 
 
 @dataclass(frozen=True)
 class TrackFrames:
-    """MFCC frames of tracks, memory-mapped from an unnamed file.
+    """MFCC frames of a set of tracks, memory-mapped from an unnamed file.
 
     Attributes
     ----------
     frames
         (total, dimensions) float32.
     track_id
-        (tracks,) str, the tracks that have frames.
+        (tracks,) str, ids of the tracks that have frames.
     start
-        (tracks + 1,) int64; track i has frames[start[i] : start[i + 1]].
+        (tracks + 1,) int64; track i occupies frames[start[i] : start[i + 1]].
     failed
-        {track_id: reason} of the other tracks.
+        {track_id: reason} for the tracks without frames.
     """
 
     frames: np.ndarray
@@ -66,23 +66,23 @@ class TrackFrames:
     def from_cache(
         cls, cache: MelCache, track_ids: np.ndarray, settings: MfccSettings, folder: Path
     ) -> "TrackFrames":
-        """Compute the frames of cached tracks.
+        """Compute the MFCC frames of cached tracks.
 
         Parameters
         ----------
         cache
-            Mel cache of the tracks.
+            Mel cache that contains the tracks.
         track_ids
             (n,) str.
         settings
-            Parameters of the MFCCs.
+            MFCC parameters.
         folder
-            Folder on a disk with enough free space.
+            Folder for the unnamed file, on a disk with enough free space.
 
         Raises
         ------
         InputError
-            A track is missing or contains NaN or infinity, or no track has a frame.
+            If a track is missing or contains NaN or infinity, or if no track has any frames.
         """
         cache.rows(track_ids)  # raises InputError
         used, failed = [], {}
@@ -114,7 +114,7 @@ class TrackFrames:
         return cls(frames, np.array(used, object), start, failed)
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """Yield the (frames, dimensions) of each track."""
+        """Yield the (frames, dimensions) array of each track."""
         for first, stop in zip(self.start, self.start[1:], strict=False):
             yield self.frames[first:stop]
 
@@ -127,29 +127,30 @@ def mfcc_frames(
     deltas: bool = False,
     level_range: float | None = None,
 ) -> np.ndarray:
-    """Compute the MFCCs of one track (arxiv2017: 20, of which the first is the level).
+    """Compute the MFCCs of one track (arxiv2017: 20, the first of which represents the level).
 
-    The compression log10(1 + 10 * mel) is undone. The mel bands are converted to
-    decibels as in librosa: relative to 1, at least -100 dB, and at least 80 dB below the
-    loudest band of the track. The coefficients are the first values of an orthonormal
-    DCT-II over the bands. The papers' mel is a sum of magnitudes, not powers, so
-    decibels are 20 log10(mel); the values differ from those of `librosa.feature.mfcc`.
+    First, the compression log10(1 + 10 * mel) is undone. The mel bands are then converted
+    to decibels as in librosa: relative to 1, with lower limits at -100 dB and at 80 dB
+    below the loudest band of the track. The coefficients are the first values of an
+    orthonormal DCT-II over the bands. Since the papers' mel bands are sums of magnitudes
+    rather than powers, decibels are 20 log10(mel), and the values differ from those of
+    `librosa.feature.mfcc`.
 
     Parameters
     ----------
     mel
-        (frames, n_mels) as from `data_prep.mel.log_mel`, float16 or float32.
+        (frames, n_mels), as returned by `data_prep.mel.log_mel`, float16 or float32.
     front_end
-        Front end of `mel`; the papers' by default.
+        Front end that `mel` was made with; defaults to that of the papers.
     coefficients
         Number of coefficients, at most n_mels.
     deltas
-        Append the first difference over time (librosa's, over 9 frames), computed before
-        frames are dropped.
+        Whether to append the first difference over time (librosa's, over 9 frames), which
+        is computed before any frames are dropped.
     level_range
-        In decibels: drop the frames whose energy, the sum of the squared mel bands, is
-        further below that of the loudest frame, and all frames of digital silence.
-        None keeps all frames.
+        Range in decibels below the loudest frame: frames whose energy, the sum of the
+        squared mel bands, is below this range are dropped, as are all frames of digital
+        silence. None keeps all frames.
 
     Returns
     -------
@@ -158,7 +159,7 @@ def mfcc_frames(
     Raises
     ------
     InputError
-        `mel` contains NaN or infinity, or fewer than 9 frames with `deltas`.
+        If `mel` contains NaN or infinity, or has fewer than 9 frames and `deltas` is set.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The split files that the papers' authors published, each identified by its content id."""
+"""Split files published by the papers' authors, each identified by its content id."""
 
 import csv
 from pathlib import Path
@@ -10,28 +10,28 @@ REGISTRY = Path(__file__).parent.parent / "splits" / "published_files.csv"
 
 
 def read_registry() -> dict[str, dict[str, str]]:
-    """Return {name: {repository, commit, path, git_blob}} of all published split files."""
+    """Return all published split files as {name: {repository, commit, path, git_blob}}."""
     with REGISTRY.open(encoding="utf-8", newline="") as file:
         return {row.pop("name"): row for row in csv.DictReader(file)}
 
 
 def published_split(name: str, mirror: str | Path | None = None) -> Path:
-    """Return the verified local copy of a published split file.
+    """Return the path of a verified local copy of a published split file.
 
     Parameters
     ----------
     name
         Name in the registry, for example `GTZAN_split/test_filtered.txt`.
     mirror
-        Folder that has the file under this name, or under the last part of it. By default
-        the folder in the environment variable MUSIC_MIRROR; without either, the file is
-        downloaded once.
+        Folder that contains the file under this name or under its last component. Defaults
+        to the environment variable MUSIC_MIRROR; if neither is set, the file is downloaded
+        once.
 
     Raises
     ------
     InputError
-        The name is unknown, the file is not in the mirror or cannot be downloaded, or its
-        content is not the published one.
+        If the name is unknown, the file is not in the mirror or cannot be downloaded, or
+        its content differs from the published file.
     """
     registry = read_registry()
     if name not in registry:

@@ -1,8 +1,8 @@
 """The split CSV: one row per track with its artist and subset.
 
-The columns are `track_id, path, subset, artist`, and then any labels (`genre`, `album`, or
-`tags` with `|` between them). `path` is relative to the audio folder; `subset` is train,
-valid or test. The file is UTF-8.
+The columns are `track_id, path, subset, artist`, followed by any number of labels (such as
+`genre`, `album`, or `tags` separated by `|`). `path` is relative to the audio folder, and
+`subset` is train, valid or test. The file is encoded in UTF-8.
 """
 
 import csv
@@ -21,7 +21,7 @@ from common.files import atomic_write
 COLUMNS = ("track_id", "path", "subset", "artist")
 SUBSETS = ("train", "valid", "test")
 
-# Empty, absolute, with a component "..", with a Windows drive, or with a NUL character.
+# Matches paths that are empty, are absolute, contain "..", a Windows drive or a NUL character.
 _OUTSIDE = re.compile(r"\A\Z|\A[/\\]|(\A|[/\\])\.\.([/\\]|\Z)|\A.:|\0", re.DOTALL)
 
 
@@ -36,7 +36,7 @@ def read_split(path: str | Path) -> pd.DataFrame:
     Raises
     ------
     InputError
-        The file does not exist or is not UTF-8 CSV, or `check_split` refuses the table.
+        If the file does not exist or is not UTF-8 CSV, or if `check_split` rejects the table.
 
     Examples
     --------
@@ -49,25 +49,26 @@ def read_split(path: str | Path) -> pd.DataFrame:
         raise InputError(
             f"{path}: no such split; make it with data_prep/1_make_splits.py"
         ) from error
-    except ValueError as error:  # the errors of pandas' parser and of decoding are ValueErrors
+    except ValueError as error:  # pandas' parser errors and decoding errors are ValueErrors
         raise InputError(f"{path}: not a UTF-8 CSV file ({error}); make it again") from error
-    if not isinstance(table.index, pd.RangeIndex):  # pandas took the first column for an index
+    if not isinstance(table.index, pd.RangeIndex):  # pandas used the first column as an index
         raise InputError(f"{path}: its rows have more fields than its header; make it again")
     check_split(table, path)
     return table
 
 
 def write_split(table: pd.DataFrame, path: str | Path, record: dict) -> None:
-    """Check a table and write it as a split CSV, with its provenance record in a second file."""
+    """Check a table and write it as a split CSV, along with a sidecar provenance record."""
     path = Path(path)
     check_split(table, path)
     labels = [name for name in table.columns if name not in COLUMNS]
-    # The record is written first: if the process is killed between the two writes, there is no
-    # CSV file that could be mistaken for a complete one.
+    # The record is written first, so that if the process is killed between the two writes, no
+    # CSV file without a record is left behind.
     with atomic_write(provenance.sidecar_path(path)) as partial:
         partial.write_text(provenance.to_json(record), encoding="utf-8")
     table = table[[*COLUMNS, *labels]]
-    # A lone carriage return ends a row for pandas' reader, but its writer does not quote it.
+    # pandas' reader treats a lone carriage return as the end of a row, but its writer does not
+    # quote it.
     returns = table.apply(lambda values: values.str.contains("\r", regex=False)).any(axis=None)
     quoting = csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
     with atomic_write(path) as partial:
@@ -75,19 +76,19 @@ def write_split(table: pd.DataFrame, path: str | Path, record: dict) -> None:
 
 
 def check_split(table: pd.DataFrame, source: str | Path, columns: Sequence[str] = COLUMNS) -> None:
-    """Raise `InputError` for the first row that a split must not contain.
+    """Raise `InputError` for the first invalid row of a split.
 
-    That is a row with an empty or duplicate `track_id`, an unknown subset, a path outside the
-    audio folder, or a file that is also in another subset.
+    A row is invalid if it has an empty or duplicate `track_id`, an unknown subset, a path
+    outside the audio folder, or a file that also belongs to another subset.
 
     Parameters
     ----------
     table
         One row per track.
     source
-        Name of the file or catalog for messages.
+        Name of the file or catalog, for messages.
     columns
-        Required columns; the table of a catalog that has no split needs no `subset`.
+        Required columns; a catalog table without a split does not need `subset`.
     """
     missing = [name for name in columns if name not in table.columns]
     if missing:
@@ -122,9 +123,9 @@ def refuse_rows(
     table
         One row per track.
     checks
-        For each check, the column, a (tracks,) bool mask of the wrong rows, and the problem.
+        For each check, the column, a (tracks,) bool mask of the invalid rows, and the problem.
     position
-        Describes a row, given its number from 0, for the message.
+        Function that takes a zero-based row number and describes the row for the message.
     """
     for name, wrong, problem in checks:
         if wrong.any():
@@ -133,14 +134,14 @@ def refuse_rows(
 
 
 def label_column(table: pd.DataFrame, name: str, source: str | Path) -> np.ndarray:
-    """Return a label column as an object array, or raise `InputError` if there is none."""
+    """Return a label column as an object array, or raise `InputError` if it does not exist."""
     if name not in table.columns:
         raise InputError(f"{source}: has no column {name!r}; it has {', '.join(table.columns)}")
     return table[name].to_numpy(dtype=object)
 
 
 def subset_mask(table: pd.DataFrame, name: str, source: str | Path) -> np.ndarray:
-    """Return a (tracks,) bool mask of the tracks of a subset, or raise `InputError` if empty."""
+    """Return a (tracks,) bool mask of the tracks in a subset, or raise `InputError` if empty."""
     mask = table["subset"].eq(name).to_numpy()
     if not mask.any():
         raise InputError(f"{source}: no track is in the subset {name}; make a split with some")
@@ -148,9 +149,10 @@ def subset_mask(table: pd.DataFrame, name: str, source: str | Path) -> np.ndarra
 
 
 def keep_first_artists(table: pd.DataFrame, count: int | None, source: str | Path) -> pd.DataFrame:
-    """Return the tracks of the first `count` artists, in the order of their first tracks.
+    """Return the tracks by the first `count` artists, ordered by when each artist first appears.
 
-    The papers' smaller training sets are the first artists of the larger ones. None keeps all.
+    The papers' smaller training sets consist of the first artists in the larger ones. If `count`
+    is None, all artists are kept.
     """
     names = table["artist"].unique()
     if count is None:
@@ -161,18 +163,18 @@ def keep_first_artists(table: pd.DataFrame, count: int | None, source: str | Pat
 
 
 def is_outside(path: str) -> bool:
-    """Whether a relative path, as written, is empty or leaves the folder it is relative to."""
+    """Return whether a relative path, as written, is empty or escapes its base folder."""
     return _OUTSIDE.search(path) is not None
 
 
 def normalise_paths(paths: pd.Series) -> pd.Series:
-    """Remove `./` and repeated `/`, so that paths of the same file are equal."""
+    """Remove `./` and repeated `/`, so that different spellings of a path compare equal."""
     odd = paths.str.contains("./", regex=False) | paths.str.contains("//", regex=False)
     return paths.mask(odd, paths[odd].map(posixpath.normpath)) if odd.any() else paths
 
 
 def _in_two_subsets(paths: pd.Series, subset: pd.Series) -> pd.Series:
-    """(tracks,) bool: the same file is in another subset in an earlier row."""
+    """Return a (tracks,) bool mask of rows whose file first appears in a different subset."""
     files = normalise_paths(paths)
     first = subset.groupby(files.to_numpy()).transform("first")
     return subset.ne(first)

@@ -1,6 +1,6 @@
-"""Split the tracks of each genre at random into training and test tracks (agf2018: 85/15).
+"""Splitting each genre's tracks at random into training and test tracks (agf2018: 85/15).
 
-Other than in `artist_split`, an artist may have tracks in both subsets.
+Unlike in `artist_split`, an artist may have tracks in both subsets.
 """
 
 import numpy as np
@@ -20,11 +20,11 @@ def split_by_genre(
     seed: int = 0,
     exclude: frozenset[str] = frozenset(),
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Assign a fixed fraction of the tracks of each genre to test, and the others to train.
+    """Assign a fixed fraction of each genre's tracks to test, and the rest to train.
 
-    The number of test tracks is rounded per genre, such that a genre with two tracks or more
-    has tracks in both subsets; the only track of a genre is a training track. The result
-    depends only on the tracks and the seed, not on the order of the rows.
+    The number of test tracks is rounded per genre, in such a way that every genre with at
+    least two tracks has tracks in both subsets; a genre's only track is a training track.
+    The result depends only on the tracks and the seed, not on the row order.
 
     Parameters
     ----------
@@ -32,14 +32,14 @@ def split_by_genre(
         One row per track with `track_id`, `path`, `artist` and the column `by`; an existing
         `subset` is replaced.
     by
-        Column whose values are the genres. Tracks without a value are left out. If several
-        tracks have the same path, only the first by `track_id` is used.
+        Name of the genre column. Tracks without a value are left out. If several tracks have
+        the same path, only the first by `track_id` is used.
     test_fraction
-        Fraction in [0, 1); 0 assigns no track to test.
+        Fraction in [0, 1); 0 assigns no tracks to test.
     seed
         Random seed.
     exclude
-        Artists whose tracks are left out, compared by `artist_split.artist_key`.
+        Artists whose tracks are left out; names are compared by `artist_split.artist_key`.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def split_by_genre(
     Raises
     ------
     InputError
-        The column `by` does not exist, or no track is left.
+        If the column `by` does not exist or no tracks are left.
     """
     artist_split.require_label(table, by)
     table, notes = artist_split.drop_artists(table.reset_index(drop=True), exclude)
@@ -66,7 +66,7 @@ def split_by_genre(
         raise InputError(f"--by {by}: no track has a value; choose another label")
     table, genre = table[used].reset_index(drop=True), genre[used]
 
-    # One random number per track in the order of the ids, so that the row order does not matter.
+    # Random positions are assigned in track id order, so that the row order does not matter.
     by_id = np.argsort(table["track_id"].to_numpy(object), kind="stable")
     random_order = np.empty(len(table), np.int64)
     random_order[by_id] = np.random.default_rng(seed).permutation(len(table))

@@ -1,11 +1,11 @@
-"""A synthetic corpus of music, rendered from a seed.
+"""A synthetic music corpus, rendered from a seed.
 
-It has a *source* part (artists to train on) and a *target* part (other artists, to evaluate
-on) with the same eight genres. A `Genre` has typical instruments, drum kits, scales and
-grooves. An artist has a persistent `Style`, drawn at random around the genre: variants of its
-instruments and drums, of its groove and of its mix. A `Track` has its own key, chords, melody,
-arrangement and recording conditions. Tracks differ so much in equalisation, level and noise
-that the long-term spectrum says little about the genre; rhythm, envelopes and timbre say more.
+The corpus has a *source* part (artists to train on) and a *target* part (different artists, to
+evaluate on), both with the same eight genres. Each `Genre` has typical instruments, drum kits,
+scales and grooves. Each artist has a persistent `Style`, a random variation on the genre's
+instruments, drums, groove and mix. Each `Track` has its own key, chords, melody, arrangement
+and recording conditions. Tracks differ so much in equalisation, level and noise that the
+long-term spectrum reveals little about the genre; rhythm, envelopes and timbre reveal more.
 """
 
 import contextlib
@@ -31,15 +31,15 @@ SAMPLES = 30 * RATE
 STEPS = 16  # per bar
 PARTS = ("source", "target")
 ROLES = ("drums", "bass", "chords", "lead")
-CROSSOVER = 0.15  # probability that an artist uses an instrument or a kit of any genre
+CROSSOVER = 0.15  # probability that an instrument or kit is picked from all genres
 
 
 @dataclass(frozen=True)
 class Instrument:
-    """A pitched sound: a bright waveform that fades, added to a dull one that lasts."""
+    """A pitched sound: a fast-fading bright waveform, added to a sustained dull one."""
 
-    slope: float  # partial k of the bright waveform has the amplitude k ** -slope
-    even: float  # amplitude of the even partials
+    slope: float  # partial k of the bright waveform has amplitude k ** -slope
+    even: float  # factor applied to the amplitudes of the even partials
     attack: float  # seconds
     decay: float  # seconds until the amplitude is 1/e
     bright: float  # seconds until the amplitude of the bright waveform is 1/e
@@ -50,15 +50,15 @@ class Instrument:
 
 @dataclass(frozen=True)
 class Kit:
-    """The sound of a drum kit: frequencies in Hz, and decay times to 1/e in seconds."""
+    """The sound of a drum kit, with frequencies in Hz and decay times to 1/e in seconds."""
 
     kick: float
     kick_decay: float
-    sweep: float  # octaves by which the pitch of the kick falls
-    snare: float  # centre frequency of the noise
+    sweep: float  # octaves by which the kick's pitch falls
+    snare: float  # centre frequency of the snare's noise
     snare_decay: float
-    snare_tone: float  # amplitude of the drumhead
-    hat: float  # lowest frequency of the noise
+    snare_tone: float  # amplitude of the snare's drumhead
+    hat: float  # lower cutoff frequency of the hi-hat's noise
     hat_decay: float
     perc: float
     perc_decay: float
@@ -104,24 +104,24 @@ VOICINGS = {  # scale degrees above the root
 
 @dataclass(frozen=True)
 class Groove:
-    """The rhythm of a subgenre: one bar of 16 steps per role, with '.' for a rest."""
+    """The rhythm of a sub-genre: a one-bar, 16-step pattern per role, with '.' for a rest."""
 
     tempo: tuple[float, float]  # minimum and maximum, in beats per minute
     kick: str
     snare: str
-    hat: str  # x: closed, o: open
+    hat: str  # x: closed hi-hat, o: open hi-hat
     perc: str
     chords: str
-    bass: str  # scale degrees above the root of the chord
+    bass: str  # scale degrees above the chord root
     beat: int = 4  # steps per beat
     swing: float = 0.0  # delay of every second step, in steps
     ring: float = 2.0  # duration of a chord, in steps
-    arpeggio: bool = False  # whether the notes of a chord are played one by one
+    arpeggio: bool = False  # whether chord notes are played one by one
 
 
 @dataclass(frozen=True)
 class Genre:
-    """What the artists of a genre choose from; `density` is in melody notes per step."""
+    """The options that a genre's artists choose from; `density` is in melody notes per step."""
 
     chords: tuple[str, ...]
     lead: tuple[str, ...]
@@ -150,7 +150,7 @@ GENRES = {
             REST, "x.....x.........", "1......1..5.....", swing=0.3, ring=5),
         "trap": Groove((68, 82), "x.....x....x....", "....x.......x...", "x.xxx.x.xxxxx.xx",
             REST, "x.........x.....", "1.....1....1....", swing=0.1, ring=8)}),
-    "jazz": Genre(  # a step is an eighth note here, a sixteenth elsewhere
+    "jazz": Genre(  # in jazz, a step is an eighth note; elsewhere, a sixteenth
         ("piano", "guitar"), ("brass", "flute", "piano"), ("upright bass",),
         ("brushes", "drum kit"), ("dorian", "mixolydian"), ("seventh", "ninth"), 0.5, {
         "swing": Groove((140, 190), "x.......x.......", "..x...x...x...x.", "x.xxx.xxx.xxx.xx",
@@ -205,29 +205,29 @@ EQ_HZ = np.geomspace(40, RATE / 2, 10)
 
 @dataclass(frozen=True)
 class Style:
-    """What the tracks of an artist have in common."""
+    """The characteristics that an artist's tracks have in common."""
 
     genre: str
     subgenres: tuple[str, ...]
     groove: Groove
     tempo: float  # beats per minute
-    sounds: dict[str, tuple[tuple[str, Instrument], ...]]  # possible instruments of each role
+    sounds: dict[str, tuple[tuple[str, Instrument], ...]]  # possible instruments per role
     kit: tuple[str, Kit]
     scales: tuple[str, ...]
     voicing: tuple[int, ...]
     roots: tuple[int, ...]  # scale degrees of the chords
-    accents: np.ndarray  # (16,) float64, probability of a melody note on each step
+    accents: np.ndarray  # (16,) float64, probability of a melody note at each step
     leap: float  # standard deviation of melody intervals, in scale degrees
-    keynote: dict[str, int]  # MIDI number of the C of each role
+    keynote: dict[str, int]  # MIDI number of the C on which each role's register is based
     mix: dict[str, float]  # level of each role in dB
 
 
 @dataclass(frozen=True)
 class RecordingConditions:
-    """How a track is recorded."""
+    """The conditions under which a track is recorded."""
 
     level: float  # peak level in dB
-    eq: np.ndarray  # (10,) float64, dB at `EQ_HZ`
+    eq: np.ndarray  # (10,) float64, gains in dB at the frequencies `EQ_HZ`
     lo_fi: bool  # whether the bandwidth is limited
     noise: float  # noise level relative to the music, in dB
     hiss: float  # 0 for white noise, 1 for low-pass noise
@@ -238,7 +238,7 @@ class RecordingConditions:
 
 @dataclass(frozen=True)
 class Track:
-    """One track except for its notes, which are drawn when it is rendered."""
+    """One track without its notes, which are drawn when the track is rendered."""
 
     path: str
     album: str
@@ -248,7 +248,7 @@ class Track:
     scale: str
     roots: tuple[int, ...]  # scale degrees of the chords, one per bar
     sounds: dict[str, tuple[str, Instrument]]
-    resting: tuple[str, ...]  # role that pauses in each section of two bars, "" for none
+    resting: tuple[str, ...]  # role that rests in each two-bar section, "" for none
     mix: dict[str, float]  # level of each role in dB
     recording: RecordingConditions
 
@@ -261,7 +261,7 @@ def corpus_table(
     target_artists: int = 24,
     target_tracks: int = 10,
 ) -> pd.DataFrame:
-    """Return the tracks of a corpus with their labels, without rendering them.
+    """Return a corpus's tracks with their labels, without rendering the audio.
 
     A smaller corpus is a subset of a larger one, with the same paths, labels and samples.
 
@@ -270,21 +270,21 @@ def corpus_table(
     seed
         Random seed.
     source_artists, target_artists
-        Number of artists in each part.
+        Number of artists in the source and target parts.
     source_tracks, target_tracks
-        Number of tracks per artist in each part.
+        Number of tracks per artist in the source and target parts.
 
     Returns
     -------
     DataFrame
-        One row per track with str columns: track_id and path (the same relative path), part
-        ("source" or "target"), artist, album, genre, and subgenres and tags, with `|` between
-        several.
+        One row per track with str columns: track_id and path (both the relative path), part
+        ("source" or "target"), artist, album, genre, and subgenres and tags, each separated
+        by `|`.
 
     Raises
     ------
     InputError
-        A number is negative, or there are not enough names for the artists.
+        If a number is negative or there are not enough artist names.
     """
     counts = {"source": (source_artists, source_tracks), "target": (target_artists, target_tracks)}
     rows = []
@@ -305,12 +305,12 @@ def corpus_table(
 
 
 def render_track(path: str, seed: int = 0) -> np.ndarray:
-    """Render one track: (661500,) float32 at 22,050 Hz, within (-1, 1).
+    """Render one track as (661500,) float32 at 22,050 Hz, within (-1, 1).
 
     Raises
     ------
     InputError
-        No corpus has a track with this path.
+        If the path is not that of any track in the synthetic corpus.
     """
     try:
         part, artist, _, file = path.split("/")
@@ -325,17 +325,18 @@ def render_track(path: str, seed: int = 0) -> np.ndarray:
 
 
 def write_corpus(root: Path, table: pd.DataFrame, seed: int = 0, workers: int = 2) -> int:
-    """Render the tracks of a corpus that do not exist yet below `root`, as 16-bit FLAC files.
+    """Render the corpus tracks that do not yet exist below `root`, as 16-bit FLAC files.
 
     Returns
     -------
     int
-        Number of tracks that were rendered.
+        Number of tracks rendered.
 
     Raises
     ------
     InputError
-        `root` contains the corpus of another seed, or no corpus has a path of the table.
+        If `root` contains a corpus with a different seed, or if a path in the table is not
+        that of any track in the synthetic corpus.
     """
     root = Path(root)
     _require_same_seed(root, seed)
@@ -349,7 +350,7 @@ def write_corpus(root: Path, table: pd.DataFrame, seed: int = 0, workers: int = 
 
 
 def _require_same_seed(root: Path, seed: int) -> None:
-    """Refuse a folder that was rendered from another seed; the paths do not depend on the seed."""
+    """Reject a folder rendered from a different seed; paths alone do not reveal the seed."""
     name, inputs = root / "corpus", {"seed": seed}
     if recorded := provenance.read_sidecar(name)["inputs"]:
         provenance.require_same(root, recorded, inputs)
@@ -359,8 +360,9 @@ def _require_same_seed(root: Path, seed: int) -> None:
 
 
 def _write_track(root: Path, seed: int, path: str) -> None:
-    # FLAC at its lowest level takes 9 ms per track (WAV: 5) of 45 ms in total, and reduces the
-    # corpus from 1.9 to 1.3 GB; a higher level saves at most 4 % of that.
+    # Rendering and writing a track takes 45 ms, 9 ms of which go to FLAC at its lowest compression
+    # level (WAV would take 5 ms). FLAC reduces the corpus from 1.9 to 1.3 GB; higher levels would
+    # save at most another 4 %.
     with atomic_write(root / path) as partial:
         samples = render_track(path, seed)
         soundfile.write(
@@ -369,17 +371,17 @@ def _write_track(root: Path, seed: int, path: str) -> None:
 
 
 def _rng(*keys: int | str) -> np.random.Generator:
-    """Return a generator for these keys, the same in every process."""
+    """Return a random generator seeded by the given keys, identically in every process."""
     numbers = [zlib.crc32(key.encode()) if isinstance(key, str) else key for key in keys]
     return np.random.default_rng(np.random.SeedSequence(numbers))
 
 
-# Artists, tracks and tags
+# Drawing artists, tracks and tags
 
 
 @functools.cache
 def _artist_names(part: str) -> list[str]:
-    """Return the names of a part's artists in order; they do not depend on the seed."""
+    """Return the names of a part's artists in order; the names do not depend on the seed."""
     names = _rng("artists").permutation(["_".join(n) for n in itertools.product(FIRST, SECOND)])
     return names[PARTS.index(part) :: len(PARTS)].tolist()
 
@@ -391,7 +393,7 @@ def _vary(sound: Sound, rng: np.random.Generator) -> Sound:
 
 
 def _vary_pattern(pattern: str, rng: np.random.Generator) -> str:
-    """Add or remove up to two hits; a pattern of rests remains one."""
+    """Add or remove up to two hits; leave a pattern that contains only rests unchanged."""
     steps = list(pattern)
     for step in rng.choice(STEPS, rng.integers(0, 3), replace=False):
         steps[step] = "." if steps[step] != "." else pattern.strip(".")[:1] or "."
@@ -399,7 +401,7 @@ def _vary_pattern(pattern: str, rng: np.random.Generator) -> str:
 
 
 def _choose(own: tuple[str, ...], all_names: list[str], count: int, rng) -> list[str]:
-    """Draw names of a genre; sometimes replace the last one by any name."""
+    """Draw names from a genre's own; occasionally replace the last with one from any genre."""
     names = rng.permutation(own)[:count].tolist()
     if rng.random() < CROSSOVER:
         names[-1] = str(rng.choice(all_names))
@@ -408,7 +410,7 @@ def _choose(own: tuple[str, ...], all_names: list[str], count: int, rng) -> list
 
 @functools.cache
 def _draw_style(part: str, number: int, seed: int) -> Style:
-    """Draw the style of artist `number` of a part; the genres alternate."""
+    """Draw the style of a part's artist `number`; consecutive artists cycle through the genres."""
     rng = _rng(seed, part, number, "style")
     name = list(GENRES)[number % len(GENRES)]
     genre = GENRES[name]
@@ -443,7 +445,7 @@ def _draw_style(part: str, number: int, seed: int) -> Style:
 
 
 def _draw_groove(first: Groove, second: Groove, rng: np.random.Generator) -> Groove:
-    """Draw a variant of one subgenre's groove, with the hats and chords of another's."""
+    """Draw a variant of one sub-genre's groove, with the hi-hats and chords of another."""
     return replace(
         first,
         kick=_vary_pattern(first.kick, rng),
@@ -459,7 +461,7 @@ def _draw_groove(first: Groove, second: Groove, rng: np.random.Generator) -> Gro
 
 
 def _draw_track(part: str, artist: int, number: int, seed: int) -> Track:
-    """Draw track `number` of an artist of a part."""
+    """Draw track `number` by the part's artist with index `artist`."""
     style = _draw_style(part, artist, seed)
     names = _rng(part, artist, "albums")
     albums = names.permutation(FIRST)[: names.integers(2, 5)]
@@ -486,7 +488,7 @@ def _draw_track(part: str, artist: int, number: int, seed: int) -> Track:
 
 
 def _draw_recording(album: np.random.Generator, track: np.random.Generator) -> RecordingConditions:
-    """Draw recording conditions that depend partly on the album and partly on the track."""
+    """Draw recording conditions that depend partly on the album, partly on the track."""
     octaves = np.linspace(-1, 1, EQ_HZ.size)
 
     def draw_eq(rng):
@@ -510,7 +512,7 @@ def _draw_recording(album: np.random.Generator, track: np.random.Generator) -> R
 
 
 def _tags(track: Track) -> list[str]:
-    """Return tags for what is audible: instruments, tempo, mood, texture and recording."""
+    """Return tags for audible features: instruments, tempo, mood, texture and recording."""
     groove, playing = track.style.groove, [role for role in ROLES if {role} != set(track.resting)]
     tags = {track.sounds[role][0] for role in playing if role != "drums"}
     drums = groove.kick + groove.snare + groove.hat + groove.perc
@@ -534,11 +536,11 @@ def _tags(track: Track) -> list[str]:
     return sorted(tags | {tag for tag, applies in conditions.items() if applies})
 
 
-# Notes and drum sounds
+# Synthesising notes and drum sounds
 
 
 def _note(instrument: Instrument, pitch: float, seconds: float) -> np.ndarray:
-    """Synthesise a note of a MIDI pitch: (samples,) float32 with peak 1."""
+    """Synthesise a note at a MIDI pitch as (samples,) float32 with a peak of 1."""
     hertz = 440 * 2 ** ((pitch - 69) / 12)
     t = np.arange(int(seconds * RATE), dtype=np.float32) / np.float32(RATE)
     vibrato = np.float32(2 * np.pi * 5.5)  # rad/s
@@ -555,7 +557,7 @@ def _note(instrument: Instrument, pitch: float, seconds: float) -> np.ndarray:
 
 
 def _cycle(levels: np.ndarray, phase: np.ndarray) -> np.ndarray:
-    """Look up a waveform with these partials at each phase, in cycles."""
+    """Evaluate a waveform with the given partial levels at each phase, in cycles."""
     spectrum = np.zeros(1025, complex)
     spectrum[1 : levels.size + 1] = levels * np.exp(1j * np.arange(levels.size) ** 2)
     table = np.fft.irfft(spectrum).astype(np.float32)
@@ -564,7 +566,7 @@ def _cycle(levels: np.ndarray, phase: np.ndarray) -> np.ndarray:
 
 
 def _burst(rng: np.random.Generator, band, kind: str, decay: float) -> np.ndarray:
-    """Synthesise decaying filtered noise: (samples,) float32 with peak 1."""
+    """Synthesise decaying filtered noise as (samples,) float32 with a peak of 1."""
     t = np.arange(int(5 * decay * RATE), dtype=np.float32) / np.float32(RATE)
     noise = rng.standard_normal(t.size, dtype=np.float32)
     sound = sosfilt(butter(2, band, kind, fs=RATE, output="sos"), noise) * np.exp(-t / decay)
@@ -572,14 +574,14 @@ def _burst(rng: np.random.Generator, band, kind: str, decay: float) -> np.ndarra
 
 
 def _thump(hertz: float, decay: float, sweep: float) -> np.ndarray:
-    """Synthesise a decaying sine that falls by `sweep` octaves to `hertz`; its peak is near 1."""
+    """Synthesise a decaying sine that falls by `sweep` octaves to `hertz`, with a peak near 1."""
     t = np.arange(int(5 * decay * RATE), dtype=np.float32) / np.float32(RATE)
     phase = hertz * (t + 0.03 * (2**sweep - 1) * (1 - np.exp(t / -0.03)))
     return np.sin(2 * np.pi * phase) * np.exp(-t / decay)
 
 
 def _drum_sounds(kit: Kit, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Synthesise the drums of a kit; "x" is the closed hat and "o" the open one."""
+    """Synthesise a kit's drums; "x" is the closed hi-hat and "o" the open one."""
     middle, edge = min(kit.snare, 6000), min(kit.hat, 9000)
     snare = 0.7 * _burst(rng, (0.5 * middle, 1.6 * middle), "bandpass", kit.snare_decay)
     drumhead = 0.7 * kit.snare_tone * _thump(190, 0.05, 0)[: snare.size]
@@ -593,13 +595,13 @@ def _drum_sounds(kit: Kit, rng: np.random.Generator) -> dict[str, np.ndarray]:
     }
 
 
-# Performance: each role yields its hits as (bar, step, sound)
+# Performing a track: each role yields its hits as (bar, step, sound)
 
 
 def _play(track: Track, rng: np.random.Generator) -> np.ndarray:
-    """Mix all roles of a track, without the recording conditions: (661500,) float32."""
+    """Mix all roles of a track into (661500,) float32, without the recording conditions."""
     groove = track.style.groove
-    seconds = 60 / track.tempo / groove.beat  # per step
+    seconds = 60 / track.tempo / groove.beat  # duration of one step
     bars = int(np.ceil(SAMPLES / RATE / seconds / STEPS))
     steps = np.arange(bars * STEPS)
     starts = ((steps + groove.swing * (steps % 2)) * seconds * RATE).astype(int)
@@ -624,7 +626,7 @@ def _play(track: Track, rng: np.random.Generator) -> np.ndarray:
 
 
 def _hits(pattern: str) -> list[tuple[int, str]]:
-    """Return the hits of a pattern as (step, mark)."""
+    """Return a pattern's hits as (step, mark)."""
     return [(step, mark) for step, mark in enumerate(pattern) if mark != "."]
 
 
@@ -654,7 +656,7 @@ def _chords(track, bars, note, rng):
 
 
 def _lead(track, bars, note, rng):
-    """Repeat a melody of two bars."""
+    """Yield the notes of a repeating two-bar melody."""
     style = track.style
     rhythm = rng.random((2, STEPS)) < style.accents
     rhythm[0, rng.integers(STEPS)] = True
@@ -668,14 +670,14 @@ def _lead(track, bars, note, rng):
 def _record(
     music: np.ndarray, recording: RecordingConditions, rng: np.random.Generator
 ) -> np.ndarray:
-    """Apply equalisation, reverberation, noise, saturation and level: float32."""
+    """Apply equalisation, reverberation, noise, saturation and level; return float32 samples."""
     grid = np.maximum(np.fft.rfftfreq(512, 1 / RATE), EQ_HZ[0])
     gains = 10 ** (np.interp(np.log(grid), np.log(EQ_HZ), recording.eq) / 20)
     eq = np.roll(np.fft.irfft(gains), 256) * np.hanning(512)
     t = np.arange(int(0.35 * RATE)) / RATE
     room = 0.1 * recording.wet * rng.standard_normal(t.size) * np.exp(-t / recording.room)
     room[0] = 1  # the direct sound
-    # One filter for both, because convolution takes most of the time.
+    # Reverberation and equalisation share one filter, because convolution takes most of the time.
     music = oaconvolve(music, np.convolve(room, eq).astype(np.float32))[:SAMPLES]
     music /= np.sqrt(np.mean(music**2))
     loop = rng.standard_normal(4 * RATE, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Label columns of a split as training targets."""
+"""Conversion of a split's label columns to training targets."""
 
 from pathlib import Path
 
@@ -10,26 +10,26 @@ from data_prep import split_csv
 
 
 def artist_classes(split: pd.DataFrame, source: str | Path) -> tuple[list[str], np.ndarray]:
-    """Return the artists of a split as class numbers.
+    """Return a split's artists as class indices.
 
     Parameters
     ----------
     split
         One row per track, with `artist` and `subset`.
     source
-        Name of the split for messages.
+        Name of the split, for messages.
 
     Returns
     -------
     names : list of str
-        The artists in the order of their first tracks.
+        The artists, in the order in which they first appear.
     classes : ndarray
         (tracks,) int32 index into `names`.
 
     Raises
     ------
     InputError
-        A track has no artist, there are fewer than two artists, or an artist has no track
+        If a track has no artist, there are fewer than two artists, or an artist has no tracks
         in the training subset.
     """
     artists = split_csv.label_column(split, "artist", source)
@@ -49,7 +49,7 @@ def artist_classes(split: pd.DataFrame, source: str | Path) -> tuple[list[str], 
 
 
 def tag_matrix(split: pd.DataFrame, label: str, source: str | Path) -> tuple[list[str], np.ndarray]:
-    """Encode a column of tags, with `|` between them, as a multi-hot matrix.
+    """Encode a column of tags, separated by `|`, as a multi-hot matrix.
 
     Returns
     -------
@@ -61,8 +61,8 @@ def tag_matrix(split: pd.DataFrame, label: str, source: str | Path) -> tuple[lis
     Raises
     ------
     InputError
-        There is no column `label`, or it contains fewer than two tags. `source` is the name
-        of the split for messages.
+        If the column `label` does not exist or contains fewer than two distinct tags. The
+        message names the split as `source`.
     """
     column = pd.Series(split_csv.label_column(split, label, source))
     matrix = column.str.get_dummies("|")

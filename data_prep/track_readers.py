@@ -1,4 +1,4 @@
-"""Sources of log-mels for feature extraction: a mel cache, or audio files."""
+"""Log-mel sources for feature extraction: a mel cache or audio files."""
 
 import contextlib
 from collections.abc import Iterator
@@ -20,15 +20,15 @@ class CachedTracks:
     Attributes
     ----------
     track_id
-        list of str.
+        Track ids, a list of str.
     failed
-        {track_id: reason} of the tracks that `mels` has skipped so far.
+        {track_id: reason} for the tracks that `mels` has skipped so far.
     failed_before
-        The same for tracks that failed when the cache was made.
+        {track_id: reason} for the tracks that failed when the cache was made.
     mean_and_std
-        Of the training tracks.
+        Mean and standard deviation over the frames of the training tracks.
     inputs
-        What the tracks are made from, for the provenance record.
+        Inputs from which the log-mels are made, for the provenance record.
     """
 
     def __init__(self, path: Path):
@@ -49,7 +49,7 @@ class CachedTracks:
 
 
 class AudioTracks:
-    """An audio file, or those of a folder, decoded when they are read.
+    """An audio file, or all audio files in a folder, decoded on demand.
 
     The attributes are those of `CachedTracks`; `mean_and_std` is None.
     """
