@@ -1,4 +1,4 @@
-"""The dependency ranges for users include the pinned versions that the tests run with."""
+"""Tests that the published dependency ranges include the pinned versions used for testing."""
 
 import tomllib
 
@@ -18,7 +18,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_ranges_include_the_pins(file):
+def test_dependency_ranges_include_the_pinned_versions(file):
     lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
     pins = {(pin := Requirement(line)).name: pin for line in lines if not line.startswith("#")}
     ranges = {(one := Requirement(text)).name: one for text in FILES[file]}

@@ -1,4 +1,4 @@
-"""The numbers, commands, code and links of the READMEs are correct."""
+"""Tests that the numbers, commands, code and links in the READMEs are correct."""
 
 import re
 import shlex
@@ -33,7 +33,7 @@ def test_readme_numbers_match_the_reference_results(monkeypatch, tmp_path):
 
 
 def readme_commands() -> list[str]:
-    """Return the commands of the READMEs that run a script, in code blocks and in the text."""
+    """Return the README commands that run a script, from code blocks and inline code."""
     commands = set()
     code_block = re.compile(r"^```\w*\n(.*?)^```", re.DOTALL | re.MULTILINE)
     for text in TEXTS.values():
@@ -70,7 +70,7 @@ def test_readme_commands_are_found():
     assert len(readme_commands()) > 30
 
 
-def test_readme_links_have_a_target():
+def test_readme_links_have_existing_targets():
     for name, text in TEXTS.items():
         for link in re.findall(r"\]\(([^)]+)\)", text):
             if not link.startswith("https:"):
@@ -103,7 +103,7 @@ def test_readme_library_example_matches_the_golden_features(music_data, monkeypa
     assert np.abs(features - expected).max() <= 1e-3 * np.abs(expected).max()
 
 
-def test_readme_pandas_line_opens_a_feature_file(monkeypatch, tmp_path):
+def test_readme_pandas_one_liner_opens_a_feature_file(monkeypatch, tmp_path):
     [code] = re.findall(r"one line:\n\n```python\n(.*?)```", TEXTS["README.md"], re.DOTALL)
     assert code.count("\n") == 1
     values = np.arange(6, dtype=np.float32).reshape(2, 3)

@@ -1,4 +1,4 @@
-"""Splits by artist, and the checks of artists and tables before a split."""
+"""Tests of artist splits and of the checks made before splitting."""
 
 import hashlib
 
@@ -12,12 +12,12 @@ from data_prep import artist_split, split_csv
 from data_prep.artist_split import artist_key, read_artists, similar_names, split_by_artist
 
 SMALL = {"tracks_per_group": 8, "subset_sizes": (5, 2, 1)}
-# For each artist the lengths of its albums; an album of length 0 does not exist.
+# Album lengths for each artist; an album of length 0 does not exist.
 ALBUMS = st.lists(st.lists(st.integers(0, 12), min_size=1, max_size=12), min_size=1, max_size=8)
 
 
 def catalog(counts):
-    """Artists a0, a1, … with that many tracks, on three albums of very different length."""
+    """Return artists a0, a1, … with these track counts, on three albums of very unequal length."""
     rows = [
         (f"a{artist}/{track}", f"a{artist}", "long" if track > 5 else "ab"[track % 2])
         for artist, count in enumerate(counts)
@@ -28,7 +28,7 @@ def catalog(counts):
 
 
 def with_albums(lengths):
-    """Artists a0, a1, … with albums of these lengths, and a last one that has enough tracks."""
+    """Return artists a0, a1, … with these album lengths, and one more with enough tracks."""
     rows = [
         (f"a{artist}/{album}/{track}", f"a{artist}", str(album))
         for artist, albums in enumerate([*lengths, [3, 9]])
@@ -46,20 +46,20 @@ def write_split(folder, artists):
     return folder / "s.csv"
 
 
-def test_each_artist_gets_its_subset_sizes():
+def test_each_artist_gets_the_requested_subset_sizes():
     split, _ = split_by_artist(catalog([20, 35, 19, 24]))
     counts = split.groupby(["artist", "subset"]).size().unstack()
     assert counts.index.tolist() == ["a0", "a1", "a3"]  # a2 has too few tracks
     assert (counts[["train", "valid", "test"]] == [15, 3, 2]).all(axis=None)
     assert split["track_id"].is_unique and split.index.equals(pd.RangeIndex(60))
     assert split.columns.tolist() == ["track_id", "artist", "album", "path", "genre", "subset"]
-    for _, tracks in split.groupby(split.index // 20):  # artist by artist, each sorted by id
+    for _, tracks in split.groupby(split.index // 20):  # grouped by artist and sorted by id
         assert tracks["artist"].nunique() == 1 and tracks["track_id"].is_monotonic_increasing
 
 
 @given(ALBUMS, st.integers(0, 5))
 @settings(deadline=None, derandomize=True, max_examples=40)
-def test_any_catalog_gets_its_subset_sizes_spread_over_albums(lengths, seed):
+def test_subsets_have_requested_sizes_and_are_spread_over_albums(lengths, seed):
     table = with_albums(lengths)
     split, _ = split_by_artist(table, seed=seed, **SMALL)
     sizes = table["artist"].value_counts()
@@ -68,8 +68,8 @@ def test_any_catalog_gets_its_subset_sizes_spread_over_albums(lengths, seed):
         assert split.loc[split["subset"].eq(subset), "artist"].value_counts().eq(size).all()
     assert split["track_id"].is_unique
     rows = split.drop(columns="subset").merge(table, on=table.columns.tolist())
-    assert len(rows) == len(split)  # all rows are the table's
-    # No album is used twice more than one that has tracks left.
+    assert len(rows) == len(split)  # every row comes from the table
+    # No album is used more than once more often than an album that still has unused tracks.
     used = split.groupby(["artist", "album"]).size()
     available = table.groupby(["artist", "album"]).size()
     for artist in split["artist"].unique():
@@ -80,7 +80,7 @@ def test_any_catalog_gets_its_subset_sizes_spread_over_albums(lengths, seed):
 
 @given(st.integers(1, 6), st.integers(0, 5), st.booleans())
 @settings(deadline=None, derandomize=True, max_examples=20)
-def test_fewer_artists_are_the_first_rows_of_more(max_groups, seed, albums):
+def test_smaller_split_is_a_prefix_of_a_larger_one(max_groups, seed, albums):
     table = catalog([9, 20, 7, 8, 12, 30, 10])
     table = table if albums else table.drop(columns="album")
     whole, _ = split_by_artist(table, seed=seed, **SMALL)
@@ -94,7 +94,7 @@ def test_row_order_does_not_matter(lengths, seed, random):
     table = with_albums(lengths)
     rows = list(range(len(table)))
     random.shuffle(rows)
-    shuffled = table.iloc[rows]  # with its index shuffled, too
+    shuffled = table.iloc[rows]  # the index is shuffled as well
     (split, notes), (other, other_notes) = (
         split_by_artist(one, seed=seed, **SMALL) for one in (table, shuffled)
     )
@@ -112,15 +112,15 @@ def test_seed_determines_the_split():
     assert (merged["subset_x"] != merged["subset_y"]).any()
 
 
-def test_split_is_the_same_in_all_versions():
+def test_split_does_not_change_between_versions():
     split, _ = split_by_artist(catalog([30] * 6), seed=3)
     text = "\n".join(split["track_id"] + " " + split["subset"])
     assert hashlib.sha256(text.encode()).hexdigest()[:16] == "e69d6ef3252d78cd"
 
 
 def test_random_choices_are_uniform():
-    """Over 400 seeds: albums whatever their length, the order of artists, tracks and subsets."""
-    table = with_albums([[1, 2, 9], [12]])  # and 3 + 9 tracks of a2
+    """Test over 400 seeds that artists, albums of any length, tracks and subsets are uniform."""
+    table = with_albums([[1, 2, 9], [12]])  # a2 is added, with albums of 3 and 9 tracks
     splits = [
         split_by_artist(table, tracks_per_group=2, subset_sizes=(1, 1, 0), seed=seed)[0]
         for seed in range(400)
@@ -137,7 +137,7 @@ def test_random_choices_are_uniform():
     assert train.between(33 - 25, 33 + 25).all() and train.sum() == 400
 
 
-def test_split_by_another_label():
+def test_split_by_artist_accepts_another_label():
     options = {"tracks_per_group": 10, "subset_sizes": (8, 1, 1)}
     split, _ = split_by_artist(catalog([10, 10, 4]), by="genre", **options)
     assert split["genre"].nunique() == 2 and len(split) == 20
@@ -147,9 +147,13 @@ def test_split_by_another_label():
     assert notes[1] == "left out: 10 tracks with no artist"
 
 
-def test_repeated_file_is_used_once():
+def test_duplicate_file_is_used_once():
     table = catalog([25, 20])
-    table.loc[:2, "path"] = ["a0/9", "./a0/9", "a0//9"]  # four tracks of one file; a0/0 is first
+    table.loc[:2, "path"] = [
+        "a0/9",
+        "./a0/9",
+        "a0//9",
+    ]  # four tracks share a file; a0/0 comes first
     split, notes = split_by_artist(table)
     assert notes[1] == "left out: 3 tracks whose file another track has"
     assert not set(split["track_id"]) & {"a0/1", "a0/2", "a0/9"}
@@ -185,7 +189,7 @@ def test_rejects_duplicate_tracks_and_missing_artists():
         split_by_artist(table.assign(artist=""))
 
 
-def test_notes_count_what_is_left_out():
+def test_notes_count_excluded_artists_and_tracks():
     table = catalog([20, 35, 19, 24, 40, 3])
     table = pd.concat([table, catalog([2]).assign(track_id=["x", "y"], path=["x", "y"], artist="")])
     split, notes = split_by_artist(
@@ -224,7 +228,7 @@ def test_artists_are_excluded_in_any_spelling(tmp_path):
     assert notes[1] == "left out: 2 with fewer than 20 tracks, 2 excluded artists"
 
 
-def test_rejects_excluding_by_a_split_without_artists(tmp_path):
+def test_rejects_exclusion_split_without_artists(tmp_path):
     with pytest.raises(InputError, match=r"s\.csv: has no artist that could be excluded; give"):
         read_artists(write_split(tmp_path, ["", " "]))
     with pytest.raises(InputError, match="no such split"):
@@ -250,7 +254,7 @@ def test_artist_key_is_idempotent(name):
     assert key.isascii() or not name.isascii()
 
 
-def test_check_artists_notes_missing_labels_and_similar_names():
+def test_check_artists_reports_missing_labels_and_similar_names():
     table = catalog([3, 3]).assign(tags="")
     assert artist_split.check_artists(table.drop(columns="tags"), "music") == []
     table["artist"] = ["Björk", "Bjork", "", " ", "x", "X"]
@@ -264,7 +268,7 @@ def test_check_artists_notes_missing_labels_and_similar_names():
     assert not artist_split.check_artists(table[["track_id", "path", "artist"]][4:5], "music")
 
 
-def test_check_artists_refuses_invalid_tables():
+def test_check_artists_rejects_invalid_tables():
     table = catalog([4])
     table.loc[2, "path"] = "../x"
     for checked in (table, table.assign(subset="train")):

@@ -1,4 +1,4 @@
-"""Decoding of audio files, and the reasons for files that cannot be used."""
+"""Tests of audio decoding and of the reasons given for unusable files."""
 
 import os
 import pickle
@@ -27,7 +27,7 @@ CASES = [
 
 
 def scale_channels(mono, channels):
-    """Return channels of different levels whose mean is `mono`."""
+    """Return channels with different levels that average to `mono`."""
     levels = np.linspace(0.2, 1.0, channels) if channels > 1 else np.ones(1)
     return mono[:, None] * (levels / levels.mean()).astype(np.float32)
 
@@ -38,7 +38,7 @@ def test_load_audio_reads_a_tone_in_every_format(tmp_path, suffix, rate, channel
     soundfile.write(path, scale_channels(tone(1.5, rate, 1000.0, 0.4), channels), rate)
     samples = audio.load_audio(path)
     assert samples.dtype == np.float32 and samples.ndim == 1
-    # A lossy codec adds up to two of its frames.
+    # A lossy codec may add up to two codec frames.
     assert 0 <= len(samples) - 1.5 * SAMPLE_RATE <= (6000 if suffix == "mp3" else 1)
     middle = samples[SAMPLE_RATE // 4 : SAMPLE_RATE // 4 + 22_050 * 4 // 5]
     spectrum = np.abs(np.fft.rfft(middle * np.hanning(len(middle))))
@@ -48,7 +48,7 @@ def test_load_audio_reads_a_tone_in_every_format(tmp_path, suffix, rate, channel
 
 
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
-def test_load_audio_keeps_the_level_of_sample_formats(tmp_path, subtype):
+def test_load_audio_preserves_the_level_in_every_sample_format(tmp_path, subtype):
     soundfile.write(tmp_path / "a.wav", tone(1.0), SAMPLE_RATE, subtype=subtype)
     assert audio.load_audio(tmp_path / "a.wav") == pytest.approx(tone(1.0), abs=0.01)
 
@@ -69,7 +69,7 @@ def test_load_audio_does_not_depend_on_the_block_size(tmp_path, monkeypatch, cha
     assert np.array_equal(audio.load_audio(tmp_path / "a.wav"), whole)
 
 
-def test_load_audio_reads_only_the_beginning(tmp_path):
+def test_load_audio_reads_only_the_requested_seconds(tmp_path):
     music = clip(4.0)
     soundfile.write(tmp_path / "a.wav", music, SAMPLE_RATE, subtype="FLOAT")
     assert np.array_equal(
@@ -82,7 +82,7 @@ def test_load_audio_reads_only_the_beginning(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a 'b' \"c\" $(d).wav", "日本 ñ.wav", "two\nlines.wav", "-i.wav"])
-def test_load_audio_accepts_any_name(tmp_path, name):
+def test_load_audio_accepts_any_file_name(tmp_path, name):
     (tmp_path / name).write_bytes(wav(tone(1.0)))
     assert len(audio.load_audio(tmp_path / name)) == SAMPLE_RATE
     with pytest.raises(AudioError):
@@ -119,22 +119,22 @@ def test_load_audio_rejects_unreadable_files(tmp_path):
     [(wav, 0xFFFFFFFF), (wav, 0x7FFFFFFF), (wav, 0x7FFFF000), (au, 0xFFFFFFFF), (au, 0x7FFFF000)],
 )
 def test_load_audio_accepts_streams_of_unknown_size(tmp_path, make, declared):
-    """ffmpeg and sox declare the largest possible size if they cannot rewrite the header."""
+    """Test the maximum sizes that ffmpeg and sox declare if they cannot rewrite the header."""
     (tmp_path / "a.x").write_bytes(make(tone(1.0), declared=declared))
     assert audio.load_audio(tmp_path / "a.x") == pytest.approx(tone(1.0), abs=1e-4)
 
 
-def test_load_audio_accepts_a_file_slightly_too_short(tmp_path):
+def test_load_audio_accepts_slightly_truncated_files(tmp_path):
     music = tone(2.0)
     (tmp_path / "a.wav").write_bytes(wav(music)[:-100])
     assert len(audio.load_audio(tmp_path / "a.wav")) == len(music) - 50
 
 
 def test_load_audio_does_not_allocate_declared_sizes(tmp_path):
-    """A FLAC header may declare hours; memory is limited to that of 10 minutes."""
+    """Test that a FLAC header declaring hours of audio needs no more memory than 10 minutes."""
     soundfile.write(tmp_path / "a.flac", clip(4.0), SAMPLE_RATE)
     content = bytearray((tmp_path / "a.flac").read_bytes())
-    # STREAMINFO: the number of samples is the low 36 bits of bytes 18 to 25 of the file.
+    # STREAMINFO stores the sample count in the low 36 bits of the file's bytes 18 to 25.
     content[21] |= 0x0F
     content[22:26] = b"\xff\xff\xff\xff"
     (tmp_path / "a.flac").write_bytes(content)
@@ -186,7 +186,7 @@ def test_load_audio_decodes_m4a_with_ffmpeg(tmp_path):
 
 
 def test_load_audio_does_not_pass_playlists_to_ffmpeg(tmp_path):
-    """A playlist may refer to other files or to the network."""
+    """Test that playlists are rejected, as they may refer to other files or to the network."""
     for name in ("list.m3u8", "list.wav", "list"):
         (tmp_path / name).write_text("#EXTM3U\n#EXTINF:1,\nfile:///etc/hostname\n")
         with pytest.raises(AudioError, match="is not a format that libsndfile knows"):

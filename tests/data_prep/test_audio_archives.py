@@ -1,4 +1,4 @@
-"""Archives of audio: extracted completely, or refused before anything is written."""
+"""Tests that audio archives are extracted completely or rejected before anything is written."""
 
 import bz2
 import gzip
@@ -44,7 +44,7 @@ def zip_content(members, method=zipfile.ZIP_DEFLATED) -> bytes:
 
 
 def write_archive(tmp_path, suffix: str, content):
-    """Write an archive of (name, content) pairs, or with the given bytes."""
+    """Write an archive from (name, content) pairs or from raw bytes."""
     if not isinstance(content, bytes):
         members = list(content)
         if suffix == ".zip":
@@ -64,7 +64,7 @@ def files_in(folder) -> dict[str, bytes]:
 
 
 def refusal(tmp_path, suffix: str, content) -> str:
-    """The one-line error for an archive; nothing must have been written."""
+    """Return the one-line error for an archive, and check that nothing was written."""
     archive = write_archive(tmp_path, suffix, content)
     (tmp_path / "in").mkdir(exist_ok=True)
     before = sorted(tmp_path.rglob("*"))
@@ -91,7 +91,7 @@ def test_extract_archive_writes_all_files_once(suffix, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
-def test_extract_archive_continues_after_an_interruption(tmp_path):
+def test_extract_archive_resumes_after_an_interruption(tmp_path):
     archive = write_archive(tmp_path, ".zip", FILES.items())
     extract_archive(archive, tmp_path / "out")
     (tmp_path / "out" / "é.txt").write_bytes(b"half")
@@ -112,7 +112,7 @@ def test_extract_archive_ignores_folders_and_permissions(tmp_path):
     assert not (tmp_path / "out/a/b").stat().st_mode & (stat.S_ISUID | stat.S_ISGID | 0o111)
 
 
-def test_extract_archive_knows_zip_folders_by_their_mode(tmp_path):
+def test_extract_archive_recognises_zip_folders_by_mode(tmp_path):
     folder = zipfile.ZipInfo("folder")
     folder.create_system, folder.external_attr = 3, (stat.S_IFDIR | 0o755) << 16
     archive = write_archive(tmp_path, ".zip", [(folder, b""), ("folder/a", b"x")])
@@ -120,14 +120,14 @@ def test_extract_archive_knows_zip_folders_by_their_mode(tmp_path):
     assert files_in(tmp_path / "out") == {"folder/a": b"x"}
 
 
-def test_extract_archive_accepts_a_linked_folder(tmp_path):
+def test_extract_archive_accepts_a_symlinked_folder(tmp_path):
     (tmp_path / "large_disk").mkdir()
     (tmp_path / "out").symlink_to("large_disk")
     extract_archive(write_archive(tmp_path, ".tar", FILES.items()), tmp_path / "out")
     assert files_in(tmp_path / "large_disk") == FILES
 
 
-# ---------------------------------------------------------------- refusals
+# ---------------------------------------------------------------- rejected archives
 
 
 @pytest.mark.parametrize("suffix", [".zip", ".tar.gz"])
@@ -138,13 +138,13 @@ def test_extract_archive_accepts_a_linked_folder(tmp_path):
         *("C:escaped", "\\\\host\\share", ".."),
     ],
 )
-def test_extract_archive_refuses_names_outside(name, suffix, tmp_path):
+def test_extract_archive_rejects_paths_outside_the_folder(name, suffix, tmp_path):
     message = refusal(tmp_path, suffix, {"good": b"good", name: b"bad"}.items())
     assert f"its member {name!r} would be outside the folder" in message
     assert not (tmp_path / "escaped").exists()
 
 
-def test_extract_archive_refuses_names_with_nul(tmp_path):
+def test_extract_archive_rejects_names_with_nul_characters(tmp_path):
     content = zip_content([("good", b"good"), ("a?b", b"x")]).replace(b"a?b", b"a\0b")
     refusal(tmp_path, ".zip", content)
 
@@ -153,7 +153,7 @@ def test_extract_archive_refuses_names_with_nul(tmp_path):
     "kind",
     [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE],
 )
-def test_extract_archive_refuses_links_and_devices_in_tar(kind, tmp_path):
+def test_extract_archive_rejects_links_and_devices_in_tar(kind, tmp_path):
     (tmp_path / "secret").write_text("secret")
     link = tar_info("link", type=kind, linkname="../secret")
     content = tar_content([(tar_info("good", 4), b"good"), (link, b"")])
@@ -161,7 +161,7 @@ def test_extract_archive_refuses_links_and_devices_in_tar(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFBLK])
-def test_extract_archive_refuses_links_and_devices_in_zip(kind, tmp_path):
+def test_extract_archive_rejects_links_and_devices_in_zip(kind, tmp_path):
     link = zipfile.ZipInfo("link")
     link.create_system, link.external_attr = 3, (kind | 0o777) << 16
     content = zip_content([("good", b"good"), (link, b".."), ("link/escaped", b"bad")])
@@ -173,7 +173,7 @@ def test_extract_archive_refuses_links_and_devices_in_zip(kind, tmp_path):
 )
 @pytest.mark.parametrize("suffix", [".zip", ".tar"])
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_extract_archive_refuses_conflicting_names(names, suffix, tmp_path):
+def test_extract_archive_rejects_conflicting_names(names, suffix, tmp_path):
     message = refusal(tmp_path, suffix, [(name, b"x") for name in names])
     assert "conflicts with another name" in message
 
@@ -194,30 +194,30 @@ def test_extract_archive_does_not_follow_existing_links(suffix, tmp_path):
     assert sorted(os.listdir(folder)) == ["file", "link"]
 
 
-def test_extract_archive_refuses_more_than_the_free_space(tmp_path):
+def test_extract_archive_rejects_archives_larger_than_the_free_space(tmp_path):
     info = tar_info("huge", 1 << 60)
     content = info.tobuf(tarfile.GNU_FORMAT) + bytes(1024)
     assert "free some space" in refusal(tmp_path, ".tar.gz", gzip.compress(content))
 
 
 @pytest.mark.parametrize(("offset", "value"), [(8, 1), (10, 99)], ids=["encrypted", "method"])
-def test_extract_archive_refuses_zip_members_that_it_cannot_read(offset, value, tmp_path):
+def test_extract_archive_rejects_unreadable_zip_members(offset, value, tmp_path):
     content = bytearray(zip_content([("good", b"good"), ("bad", b"bad")]))
-    content[content.rindex(b"PK\1\2") + offset] = value  # in the second entry of the directory
+    content[content.rindex(b"PK\1\2") + offset] = value  # in the central directory's second entry
     message = refusal(tmp_path, ".zip", bytes(content))
     assert "'bad' is encrypted or compressed by an unknown method" in message
 
 
-def test_extract_archive_refuses_negative_sizes(tmp_path):
+def test_extract_archive_rejects_negative_sizes(tmp_path):
     content = tar_info("bad", -512).tobuf(tarfile.GNU_FORMAT) + bytes(1024)
     assert "'bad' has a negative size" in refusal(tmp_path, ".tar", content)
 
 
-# ---------------------------------------------------------------- damage
+# ---------------------------------------------------------------- damaged archives
 
 
 @pytest.mark.parametrize("suffix", [".tar", ".tar.gz"])
-def test_extract_archive_refuses_a_damaged_second_header(suffix, tmp_path):
+def test_extract_archive_rejects_a_damaged_second_header(suffix, tmp_path):
     content = tar_content([(tar_info(name, 4), b"good") for name in ("a", "b")])
     damaged = content[:1024] + b"x" + content[1025:]
     compress = gzip.compress if suffix == ".tar.gz" else bytes
@@ -226,13 +226,13 @@ def test_extract_archive_refuses_a_damaged_second_header(suffix, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_extract_archive_refuses_other_content(suffix, tmp_path):
+def test_extract_archive_rejects_files_that_are_not_archives(suffix, tmp_path):
     for content in (b"", b"text", bytes(range(256)) * 40):
         assert "damaged" in refusal(tmp_path, suffix, content)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_extract_archive_leaves_no_partial_file_of_a_truncated_archive(suffix, tmp_path):
+def test_extract_archive_leaves_no_partial_files_from_a_truncated_archive(suffix, tmp_path):
     files = {"a": b"a" * 500, "b": os.urandom(20_000), "c": b"c"}
     archive = write_archive(tmp_path, suffix, files.items())
     archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
@@ -241,14 +241,14 @@ def test_extract_archive_leaves_no_partial_file_of_a_truncated_archive(suffix, t
     assert files_in(tmp_path / "out").items() <= files.items()
 
 
-def test_extract_archive_detects_wrong_bytes(tmp_path):
+def test_extract_archive_detects_corrupted_bytes(tmp_path):
     content = zip_content([("a", b"content")], zipfile.ZIP_STORED).replace(b"content", b"c0ntent")
     with pytest.raises(InputError, match="damaged"):
         extract_archive(write_archive(tmp_path, ".zip", content), tmp_path / "out")
     assert files_in(tmp_path / "out") == {}
 
 
-def test_extract_archive_refuses_other_suffixes_and_missing_files(tmp_path):
+def test_extract_archive_rejects_unknown_suffixes_and_missing_files(tmp_path):
     with pytest.raises(InputError, match=r"none of \.zip, .*; extract it yourself"):
         extract_archive(write_archive(tmp_path, ".rar", b"x"), tmp_path / "out")
     with pytest.raises(InputError, match="no such file"):
@@ -256,7 +256,7 @@ def test_extract_archive_refuses_other_suffixes_and_missing_files(tmp_path):
 
 
 @pytest.mark.parametrize("algorithm", ["md5", "sha1", "sha256"])
-def test_verify_archive_compares_the_digest(algorithm, tmp_path):
+def test_verify_archive_compares_digests(algorithm, tmp_path):
     path = write_archive(tmp_path, ".zip", b"abc" * 1_000_000)
     digest = hashlib.new(algorithm, path.read_bytes()).hexdigest()
     verify_archive(path, algorithm, digest.upper())

@@ -1,4 +1,4 @@
-"""Lists and digests of audio files in folders."""
+"""Tests of listing and digesting the audio files in a folder."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Batches: the positions of crops, the drawn tracks, and repeatability."""
+"""Tests of batches: crop positions, sampled tracks and reproducibility."""
 
 import json
 
@@ -30,7 +30,7 @@ HYPOTHESIS = {"deadline": None, "derandomize": True, "max_examples": 60}
 
 
 def numbered_frames():
-    """Frames with the number of the track in band 0 and that of the frame in band 1."""
+    """Return frames with the track number in band 0 and the frame number in band 1."""
     frames = np.zeros((LENGTHS.sum(), 128), np.float16)
     frames[:, 0] = np.repeat(np.arange(TRACKS), LENGTHS)
     frames[:, 1] = np.concatenate([np.arange(length) for length in LENGTHS])
@@ -60,21 +60,21 @@ def crops(cache):
 
 
 def labelled(crops, count=TRACKS, **settings):
-    """Batches of `count` anchors, whose labels are their numbers."""
+    """Return batches of `count` anchors, labelled with their own numbers."""
     anchors = np.arange(count) % TRACKS
     settings = {"batch_size": 3, "seed": 0} | settings
     return LabelledBatches(crops, anchors, labels=np.arange(count), **settings)
 
 
 def siamese(crops, tracks=range(TRACKS), **settings):
-    """Batches of the anchors 6, 0 and 3, each with two negatives."""
+    """Return batches of anchors 6, 0 and 3, with two negatives each."""
     sampler = TrackSampler.from_artists(ARTISTS, np.array(tracks), 2)
     settings = {"batch_size": 2, "seed": 0} | settings
     return SiameseBatches(crops, np.array([6, 0, 3]), sampler=sampler, negatives=2, **settings)
 
 
-def test_crops_are_consecutive_frames_of_their_track(cache):
-    # Positions refer to the order of the given tracks, not to that of the cache.
+def test_crops_are_consecutive_frames_from_one_track(cache):
+    # Positions refer to the order of the given tracks, not to the cache order.
     order = np.array([4, 1, 6, 2, 0])
     crops = Crops(cache, cache.track_id[order])
     assert len(crops) == 5
@@ -93,14 +93,14 @@ def test_crops_are_consecutive_frames_of_their_track(cache):
 
 
 @pytest.mark.parametrize("track", range(TRACKS))
-def test_crops_are_uniform_over_a_track(crops, track):
+def test_crop_positions_are_uniform_within_a_track(crops, track):
     drawn = crops.places(np.full(40_000, track), np.random.default_rng(track)) - STARTS[track]
     counts = np.bincount(drawn, minlength=LENGTHS[track] - 128)
     assert len(counts) == LENGTHS[track] - 128
     assert len(counts) == 1 or chisquare(counts).pvalue > 0.001
 
 
-def test_crops_are_uniform_over_the_epochs(crops):
+def test_crop_positions_are_uniform_across_epochs(crops):
     batches = labelled(crops)
     drawn = [batches.places(epoch, number) for epoch in range(4000) for number in range(3)]
     places, anchors = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
@@ -118,7 +118,7 @@ def test_rejects_short_and_missing_tracks(cache, monkeypatch):
         Crops(cache, cache.track_id)
 
 
-def test_rejects_cache_of_another_front_end(tmp_path):
+def test_rejects_cache_made_with_a_different_front_end(tmp_path):
     cache = write_cache(tmp_path / "c.h5", numbered_frames(), FrontEnd(hop=256, gain=1.0))
     with pytest.raises(InputError, match=r"gain: 1\.0 -> 10\.0; front_end\.hop: 256 -> 512"):
         Crops(cache, cache.track_id)
@@ -128,7 +128,7 @@ def test_rejects_cache_of_another_front_end(tmp_path):
 
 @given(tracks=st.permutations(range(TRACKS)), count=st.integers(1, TRACKS))
 @settings(**HYPOTHESIS)
-def test_spans_cover_exactly_the_frames_of_the_tracks(cache, tracks, count):
+def test_spans_cover_exactly_the_given_tracks(cache, tracks, count):
     tracks = tracks[:count]
     spans = Crops(cache, cache.track_id[tracks]).spans()
     assert spans.dtype == np.int64 and (spans[:, 0] < spans[:, 1]).all()
@@ -177,7 +177,7 @@ def test_require_finite_accepts_negative_values(tmp_path):
 
 @given(count=st.integers(1, 300), size=st.integers(1, 40), multiple=st.integers(1, 9))
 @settings(**HYPOTHESIS)
-def test_epoch_has_each_anchor_once_in_batches_of_similar_size(crops, count, size, multiple):
+def test_epoch_contains_each_anchor_once_in_batches_of_similar_size(crops, count, size, multiple):
     assume(multiple <= min(count, size))
     batches = labelled(crops, count, batch_size=size, multiple=multiple)
     parts = [batches.places(3, number)[1] for number in range(len(batches))]
@@ -200,7 +200,7 @@ def test_anchors_are_left_out_equally_often(crops):
     assert chisquare(epochs - used).pvalue > 0.001
 
 
-def test_labels_belong_to_their_crops(crops):
+def test_labels_match_their_crops(crops):
     anchors = np.array([5, 2, 6, 0])
     batches = LabelledBatches(crops, anchors, batch_size=3, seed=5, labels=anchors[:, None] * 10)
     for epoch, number in ((0, 0), (0, 1), (7, 1)):
@@ -223,7 +223,7 @@ def test_batches_depend_only_on_seed_epoch_and_number(crops, make):
 
 
 def test_crops_and_permutation_use_different_random_numbers():
-    """NumPy pads seeds with zeros: [1, 2] and [1, 2, 0] are the same seed."""
+    """Test distinct seeds, since NumPy zero-pads seeds: [1, 2] and [1, 2, 0] are equivalent."""
     rng = np.random.default_rng([1, 2])
     assert np.array_equal(_permutation(50, 1, 2), rng.permutation(50))
     first = [_batch_rng(1, 2, number).integers(2**60) for number in range(3)]
@@ -232,10 +232,10 @@ def test_crops_and_permutation_use_different_random_numbers():
 
 @st.composite
 def tracks_of_artists(draw):
-    """(artists of all positions, positions that are drawn from, possible number of negatives).
+    """Draw (artist at each position, positions to sample from, feasible number of negatives).
 
-    The artists that are drawn from have at least two tracks each. Some of the other positions
-    are by the same artists and some by others.
+    Each artist that is sampled from has at least two tracks. The remaining positions belong
+    partly to these artists and partly to others.
     """
     counts = draw(st.lists(st.integers(2, 6), min_size=2, max_size=6))
     others = draw(st.lists(st.integers(0, len(counts) + 1), max_size=5))
@@ -251,7 +251,7 @@ def tracks_of_artists(draw):
 
 @given(tracks_of_artists(), st.integers(0, 2**32))
 @settings(**HYPOTHESIS)
-def test_positives_are_by_the_same_artist_and_negatives_by_others(given_tracks, seed):
+def test_positives_share_the_anchor_artist_and_negatives_do_not(given_tracks, seed):
     artists, tracks, negatives = given_tracks
     anchors = np.random.default_rng(seed).permutation(tracks).repeat(2)
     sampler = TrackSampler.from_artists(artists, tracks, negatives)
@@ -264,7 +264,7 @@ def test_positives_are_by_the_same_artist_and_negatives_by_others(given_tracks, 
     assert all(len(set(row)) == negatives for row in drawn[:, 2:])
 
 
-def test_all_tracks_of_other_artists_may_be_negatives():
+def test_all_tracks_by_other_artists_may_be_negatives():
     sampler = TrackSampler.from_artists(np.repeat(["a", "b"], 40), np.arange(80), 40)
     drawn = sampler.draw(np.arange(80), 40, np.random.default_rng(0))
     assert (np.sort(drawn[:40, 2:]) == np.arange(40, 80)).all()
@@ -273,7 +273,7 @@ def test_all_tracks_of_other_artists_may_be_negatives():
 @pytest.mark.parametrize(
     ("artists", "tracks"),
     [
-        pytest.param("abacabbacca", np.arange(11), id="all"),  # 5 a, 3 b, 3 c, mixed
+        pytest.param("abacabbacca", np.arange(11), id="all"),  # 5 tracks by a, 3 by b, 3 by c
         pytest.param("xabxacabbaccdaa", np.array([1, 2, *range(4, 12), 13]), id="some"),
     ],
 )

@@ -1,4 +1,4 @@
-"""A mel cache made on a Dask cluster is identical to one made by a single process."""
+"""Tests that a mel cache made on a Dask cluster is identical to one made by a single process."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ MUSIC = clip(12.0)
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """(table, audio folder): tracks of 3 to 4 s, three of which cannot be used."""
+    """Return (table, audio folder) with tracks of 3 to 4 s, three of them unusable."""
     folder = tmp_path_factory.mktemp("audio")
     paths = [f"{number}.wav" for number in range(TRACKS)]
     for number, path in enumerate(paths):
@@ -37,7 +37,7 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def expected(corpus, tmp_path_factory):
-    """Bytes of the cache and its list of failures, made by this process."""
+    """Return the bytes of a cache and failure list made by this process."""
     out = tmp_path_factory.mktemp("here") / "here.h5"
     report = mel_cache.make_mel_cache(*corpus, out)
     assert (report.tracks, len(report.failed)) == (TRACKS - 3, 3)
@@ -46,7 +46,7 @@ def expected(corpus, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def scheduler(tmp_path_factory):
-    """The file of a scheduler with two worker processes."""
+    """Yield the scheduler file of a cluster with two worker processes."""
     with running(tmp_path_factory.mktemp("cluster"), workers=2) as started:
         yield str(started.file)
 
@@ -60,7 +60,7 @@ def worker_pids(client):
     return client.run(os.getpid)
 
 
-def test_cluster_makes_the_same_file(corpus, expected, scheduler, tmp_path):
+def test_cluster_makes_an_identical_cache(corpus, expected, scheduler, tmp_path):
     with distributed.Client(scheduler_file=scheduler, set_as_default=False) as client:
         assert len(set(worker_pids(client).values()) - {os.getpid()}) == 2
     report = mel_cache.make_mel_cache(*corpus, tmp_path / "there.h5", scheduler=scheduler)
@@ -69,7 +69,9 @@ def test_cluster_makes_the_same_file(corpus, expected, scheduler, tmp_path):
 
 
 @pytest.mark.slow
-def test_cluster_makes_the_same_file_after_a_killed_worker(corpus, expected, scheduler, tmp_path):
+def test_cluster_makes_an_identical_cache_after_a_worker_is_killed(
+    corpus, expected, scheduler, tmp_path
+):
     out = tmp_path / "there.h5"
     killed = []
 
@@ -97,7 +99,7 @@ def test_cluster_makes_the_same_file_after_a_killed_worker(corpus, expected, sch
 
 
 @pytest.mark.slow
-def test_script_uses_the_cluster(corpus, expected, scheduler, tmp_path):
+def test_script_runs_on_the_cluster(corpus, expected, scheduler, tmp_path):
     split, out = tmp_path / "split.csv", tmp_path / "there.h5"
     corpus[0].to_csv(split, index=False)
     command = "data_prep/2_cache_mels.py", split, "--audio", corpus[1], "--out", out

@@ -1,4 +1,4 @@
-"""The ordered map on a Dask cluster, and the errors of clusters that cannot be used."""
+"""Tests of the ordered map on a Dask cluster and of the errors for unusable clusters."""
 
 import contextlib
 import json
@@ -31,8 +31,8 @@ from tests.conftest import ROOT
 distributed = pytest.importorskip("distributed", reason="needs requirements-dask.txt")
 import dask  # noqa: E402
 
-# The first death of a worker counts against its task, so that fewer workers need to die; and
-# Dask does not limit BLAS itself.
+# With no allowed failures, a worker's first death counts against its task, so fewer workers need
+# to die. Dask's own limit on BLAS threads is off, so that the tests check the limit set here.
 SETTINGS = {
     "distributed.scheduler.allowed-failures": 0,
     "distributed.nanny.pre-spawn-environ": {},
@@ -74,7 +74,7 @@ def end(process):
 
 @pytest.fixture(scope="module")
 def dask_cluster():
-    """Two workers with one thread each, with the scheduler in this process."""
+    """Yield a cluster of two single-threaded workers, with the scheduler in this process."""
     with tempfile.TemporaryDirectory() as folder:
         settings = {**SETTINGS, "temporary-directory": folder}
         with (
@@ -88,26 +88,26 @@ def dask_cluster():
 
 @pytest.fixture
 def address(dask_cluster):
-    """Address of its scheduler; check that both workers are there, and no task afterwards."""
+    """Yield the scheduler address; check for both workers before and for leftover tasks after."""
     assert wait_until(lambda: len(dask_cluster.scheduler.workers) == 2)
     yield dask_cluster.scheduler_address
     assert wait_until(lambda: not dask_cluster.scheduler.tasks)
 
 
 def message_of(scheduler):
-    """The one-line error of a map there."""
+    """Return the one-line error raised by an ordered map that uses this scheduler."""
     with pytest.raises(InputError) as refused:
         list(ordered_map(act, [("double", 1)], scheduler=str(scheduler)))
     assert "\n" not in str(refused.value) and "; " in str(refused.value)
     return str(refused.value)
 
 
-# ---------------------------------------------------------------- the same as with processes
+# ---------------------------------------------------------------- behaviour shared with processes
 
 
 @pytest.fixture
 def run(address):
-    """The map over actions on that cluster."""
+    """Return the ordered map of `act` on the cluster."""
     return partial(ordered_map, act, scheduler=address)
 
 
@@ -132,41 +132,41 @@ def test_dask_map_survives_lost_workers(run, tmp_path):
 
 
 @pytest.mark.slow
-def test_dask_map_survives_a_hang(run):
+def test_dask_map_survives_a_hanging_item(run):
     check_hang_costs_its_item_only(partial(run, patience=5.0))
 
 
-def test_dask_map_raises_the_error_of_its_items(run):
+def test_dask_map_raises_errors_from_its_iterable(run):
     check_error_of_the_items_is_raised(run)
 
 
-def test_dask_map_of_no_items(run):
+def test_dask_map_accepts_an_empty_list(run):
     assert list(run([])) == []
 
 
-def test_dask_map_forgets_yielded_results(run, dask_cluster):
+def test_dask_map_releases_yielded_results(run, dask_cluster):
     outcomes = run(("double", number) for number in range(10**9))
     assert [next(outcomes).result for _ in range(30)] == list(range(0, 60, 2))
-    # The fixture checks that nothing is left after closing.
+    # The fixture checks that no tasks remain after closing.
     assert wait_until(lambda: len(dask_cluster.scheduler.tasks) <= 8)
     outcomes.close()
 
 
-# ---------------------------------------------------------------- clusters that cannot be used
+# ---------------------------------------------------------------- unusable clusters
 
 
-def test_dask_map_needs_dask(monkeypatch):
+def test_dask_map_without_dask_prints_how_to_install_it(monkeypatch):
     monkeypatch.setattr(dask_map, "distributed", None)
     assert "pip install -r requirements-dask.txt" in message_of("tcp://127.0.0.1:8786")
 
 
-def test_dask_map_reports_a_port_that_does_not_answer(monkeypatch):
+def test_dask_map_reports_an_unresponsive_port(monkeypatch):
     monkeypatch.setattr(dask_map, "_CONNECT", 1.0)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         place = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
         assert f"{place}: no Dask scheduler answers" in message_of(place)
-        listener.listen()  # nobody accepts
+        listener.listen()  # connections are never accepted
         assert f"{place}: no Dask scheduler answers" in message_of(place)
 
 
@@ -205,7 +205,7 @@ def test_dask_map_reports_workers_without_the_package(tmp_path):
     assert "cannot load this package (ModuleNotFoundError: No module named 'tests')" in message
 
 
-# Kills the scheduler (argument 2 is its process) after an item has killed two workers.
+# Kills the scheduler (argument 2 is its process id) after an item has killed two workers.
 PROGRAM = """
 import itertools, os, signal, sys
 from common import cli

@@ -1,4 +1,4 @@
-"""Failed tracks: reasons, lists and the exit status."""
+"""Tests of failed tracks: reasons, lists and the exit status."""
 
 import pandas as pd
 
@@ -24,7 +24,7 @@ def test_write_failures_writes_and_removes_the_list(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_report_failures_logs_a_line_and_returns_the_status(caplog):
+def test_report_failures_logs_one_line_and_returns_the_exit_status(caplog):
     caplog.set_level("INFO")
     assert failures.report_failures("x/c.h5", 3, {}, False, "complete") == 0
     assert failures.report_failures("x/c.h5", 2, {"a": "b"}, False, "complete") == 1

@@ -1,4 +1,4 @@
-"""Two hundred damaged audio files: each is cached or listed with a reason."""
+"""Tests that each of 200 damaged audio files is either cached or listed with a reason."""
 
 import json
 import os
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 FILES = 200
 MEGABYTE = 2**20
 ENCODED = {"flac": {}, "ogg": {}, "mp3": {}, "aiff": {}, "float.wav": {"subtype": "FLOAT"}}
-# Fields of headers that declare format and size: (marker, distance, number of bytes).
+# Header fields that declare the format and size: (marker, offset from it, number of bytes).
 FIELDS = {
     "wav": [
         (b"RIFF", 4, 4),
@@ -39,11 +39,11 @@ FIELDS = {
     ],
     "flac": [(b"fLaC", 8, 2), (b"fLaC", 10, 3), (b"fLaC", 18, 3), (b"fLaC", 21, 5)],
 }
-VALUES = (b"\x00", b"\x01", b"\x7f", b"\xff")  # for every byte of a field
+VALUES = (b"\x00", b"\x01", b"\x7f", b"\xff")  # repeated for every byte of a field
 
 
 def originals(folder: Path) -> dict[str, bytes]:
-    """Return {suffix: content} of one track of a little over 3 s in every format."""
+    """Return {suffix: content}, with one track of just over 3 s in every format."""
     music = clip(3.2)
     contents = {"wav": wav(music), "au": au(music)}
     for suffix, settings in ENCODED.items():
@@ -80,7 +80,7 @@ def leave_out(content, rng):
 
 
 def overwrite(content, rng):
-    """Write an extreme number somewhere into the header."""
+    """Overwrite a few header bytes with an extreme value."""
     place, size = rng.integers(96), rng.choice([2, 4, 8])
     return content[:place] + VALUES[rng.integers(4)] * size + content[place + size :]
 
@@ -94,7 +94,7 @@ MUTATIONS = [flip, cut, leave_out, overwrite, scramble]
 
 
 def without_audio(rng) -> dict[str, bytes]:
-    """Return {name: content} of files without any audio."""
+    """Return {name: content} for files that contain no audio."""
     playlist = b"#EXTM3U\n#EXTINF:9,\nhttp://127.0.0.1:9/a.ts\n"
     contents = {f"empty.{suffix}": b"" for suffix in ("wav", "mp3", "m4a")}
     contents |= {f"text.{suffix}": b"no music. " * 99 for suffix in ("wav", "mp3", "ogg", "m4a")}
@@ -104,7 +104,7 @@ def without_audio(rng) -> dict[str, bytes]:
 
 
 def write_fuzzed(folder: Path, seed: int, files: int) -> None:
-    """Fill `folder` with intact files good-*, files without audio bad-*, and damaged-*."""
+    """Fill `folder` with intact (good-*), audio-free (bad-*) and damaged (damaged-*) files."""
     rng = np.random.default_rng(seed)
     whole = originals(folder)
     bad, damaged = without_audio(rng), {}
@@ -114,14 +114,14 @@ def write_fuzzed(folder: Path, seed: int, files: int) -> None:
                 name = f"{field[0].decode().strip()}-{field[1]}-{value.hex()}.{suffix}"
                 damaged[name] = declared(whole[suffix], field, value)
     suffixes = list(whole)
-    for suffix in suffixes:  # the header of one format, the rest of another
+    for suffix in suffixes:  # one format's header on another's data, and a wrong suffix
         other = whole[suffixes[rng.integers(len(suffixes))]]
         size = rng.integers(4, 64)
         damaged[f"foreign.{suffix}"] = other[:size] + whole[suffix][size:]
         damaged[f"renamed.{suffix}"] = other
     (folder / "bad-folder.wav").mkdir()
     for number in range(files - len(damaged) - len(bad) - 1):
-        # Every kind is applied to every format, since their numbers have no common factor.
+        # Every mutation is applied to every format, since the two counts have no common factor.
         mutation, suffix = MUTATIONS[number % len(MUTATIONS)], suffixes[number % len(suffixes)]
         damaged[f"{number}-{mutation.__name__}.{suffix}"] = mutation(whole[suffix], rng)
     untouched = {f"original.{suffix}": content for suffix, content in whole.items()}
@@ -132,8 +132,8 @@ def write_fuzzed(folder: Path, seed: int, files: int) -> None:
 
 # ---------------------------------------------------------------- the cache
 
-# Prints the largest memory of a worker in bytes: after the good tracks and one for ffmpeg, which
-# loads more libraries; and after all of them.
+# Prints the peak memory of a worker in bytes: first after the good tracks and one track that
+# needs ffmpeg, which loads more libraries; then after all tracks.
 PROGRAM = """
 import json, resource, sys
 import pandas as pd
@@ -153,10 +153,10 @@ print(json.dumps(peaks))
 
 
 def output_of(*words) -> str:
-    """Return the output of a process, which must succeed in time and leave no children."""
+    """Return a process's output; check that it succeeds in time and leaves no child processes."""
     process = start_python(*words)
     try:
-        out, err = process.communicate(timeout=240)  # less than ordered_map waits for one track
+        out, err = process.communicate(timeout=240)  # shorter than ordered_map's timeout per track
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
@@ -167,7 +167,7 @@ def output_of(*words) -> str:
 
 @pytest.fixture(scope="module")
 def fuzzed(tmp_path_factory):
-    """(audio folder, cache, table of failures, [memory without bad files, with them])."""
+    """Return (audio folder, cache, failure table, [peak memory without and with bad files])."""
     folder, out = tmp_path_factory.mktemp("fuzzed"), tmp_path_factory.mktemp("out")
     write_fuzzed(folder, seed=0, files=FILES)
     peaks = json.loads(output_of("-c", PROGRAM, folder, out))
@@ -180,19 +180,19 @@ def test_every_track_is_cached_or_listed(fuzzed):
     assert len([name for name in names if not name.startswith("good")]) == FILES
     assert sorted([*cache.track_id, *failed["track_id"]]) == names
     assert cache.failed == dict(zip(failed["track_id"], failed["reason"], strict=True))
-    # Some damaged files must be usable, and some not, for the test to be meaningful.
+    # For the test to be meaningful, some damaged files must be usable and some must not.
     damaged = [name for name in names if name.startswith("damaged")]
     assert 30 < sum(name in cache for name in damaged) < len(damaged) - 60
 
 
-def test_every_reason_is_one_line_and_not_unforeseen(fuzzed):
+def test_every_reason_is_a_single_anticipated_line(fuzzed):
     for name, reason in fuzzed[2].itertuples(index=False):
         assert reason == " ".join(reason.split()) and len(reason) < 150, name
         assert "unforeseen" not in reason and "Traceback" not in reason, f"{name}: {reason}"
-        assert not reason.startswith("its decoder"), f"{name}: {reason}"  # crashed, or hung
+        assert not reason.startswith("its decoder"), f"{name}: {reason}"  # it crashed or hung
 
 
-def test_intact_files_are_cached_and_others_are_not(fuzzed):
+def test_intact_files_are_cached_and_files_without_audio_are_not(fuzzed):
     folder, cache, failed, _ = fuzzed
     good = sorted(path.name for path in folder.glob("good-*"))
     assert len(good) == 7
@@ -206,7 +206,7 @@ def test_cached_frames_are_finite(fuzzed):
     assert np.isfinite(fuzzed[1].frames).all()
 
 
-def test_damaged_files_need_no_more_memory(fuzzed):
-    """30 s at the highest accepted rate are 48 MB, and twice that when concatenated."""
+def test_damaged_files_do_not_inflate_memory(fuzzed):
+    """Test the memory bound: 30 s at the highest accepted rate is 48 MB, twice that to join."""
     without, with_bad = fuzzed[3]
     assert with_bad - without < 150 * MEGABYTE, f"{without} bytes grew to {with_bad}"

@@ -1,4 +1,4 @@
-"""Script 1: every dataset, what it prints and what it refuses."""
+"""Tests of `1_make_splits.py`: its datasets, its output and the arguments that it rejects."""
 
 import hashlib
 import tarfile
@@ -33,7 +33,7 @@ def library(tmp_path):
 
 @pytest.fixture
 def write_list(library, tmp_path):
-    """Write a list of the library's 20 tracks with these columns, and return the options."""
+    """Return a function that writes the library's 20 tracks to a CSV list and returns options."""
 
     def write(**columns):
         paths = sorted(library.rglob("*/*/*.wav"))
@@ -45,7 +45,7 @@ def write_list(library, tmp_path):
     return write
 
 
-def test_split_of_a_folder_is_made_once(library, tmp_path):
+def test_folder_is_split_only_once(library, tmp_path):
     out = tmp_path / "splits" / "mine.csv"
     command = (SCRIPT, "folder", "--root", library, "--out", out, "--tracks-per-artist", 5)
     command += ("--pattern", "{artist}/{album}/{}", "--train", 3, "--valid", 1, "--test", 1)
@@ -58,14 +58,14 @@ def test_split_of_a_folder_is_made_once(library, tmp_path):
     assert table["artist"].nunique() == 3 and table.columns.tolist()[-1] == "album"
     assert all((library / path).is_file() for path in table["path"])
     inputs = provenance.read_sidecar(out)["inputs"]
-    # The names and values of the first version, so that its splits are recognised.
+    # Names and values are those of the first version, so that its splits are still recognised.
     assert inputs == {
         **{"source": "folder", "pattern": "{artist}/{album}/{}", "split": "official"},
         **{"by": "artist", "artists": 3, "songs": 5, "train": 3, "valid": 1, "test": 1},
         **{"test_share": None, "seed": 0, "excluded": None, "tracks": inputs["tracks"]},
     }
     before = out.stat().st_mtime_ns
-    # The number of processes does not change the split, and options have their old names, too.
+    # The number of processes does not change the split, and old option names still work.
     again = run_in_process(*command[:6], *command[8:], "--songs", 5, "--artists", 3, "--workers", 2)
     assert again.lines[-1] == f"{out}: complete already"
     assert out.stat().st_mtime_ns == before
@@ -87,7 +87,7 @@ def test_rejects_invalid_arguments(library, tmp_path):
 
 
 @pytest.mark.parametrize("name", DATASETS)
-def test_where_prints_terms_addresses_and_checksums(name):
+def test_where_prints_licence_urls_and_checksums(name):
     printed = make_splits(name, "--where").out
     info = DATASETS[name].info
     assert info.licence in printed and info.citation in printed and info.homepage in printed
@@ -137,7 +137,7 @@ def test_validate_verifies_the_published_lists(music_data, tmp_path):
 
 @pytest.fixture
 def archive(tmp_path):
-    """An archive named like those of MTG-Jamendo, and the dataset's list of checksums."""
+    """Write an archive named like MTG-Jamendo's and its checksum list; return the archive."""
     path = tmp_path / "raw_30s_audio-07.tar"
     with tarfile.open(path, "w") as tar:
         tar.add(__file__, "07/7.mp3")
@@ -164,14 +164,14 @@ def test_archive_is_verified_and_unpacked(archive, tmp_path):
             unpack(name, tmp_path / file, root, tmp_path / "data")
 
 
-def test_list_is_split_by_its_subsets_or_by_artist(write_list, tmp_path):
+def test_csv_list_is_split_by_its_subsets_or_by_artist(write_list, tmp_path):
     command = (*write_list(subset="train"), "--out")
     assert make_splits(*command, tmp_path / "whole.csv").out.endswith("20 train, 0 valid, 0 test\n")
     by_artist = ("--split", "artists", "--max-artists", 2, "--tracks-per-artist", 5)
     by_artist += ("--train", 3, "--valid", 1, "--test", 1)
     printed = make_splits(*command, tmp_path / "first.csv", *by_artist).out
     assert printed.endswith("6 train, 2 valid, 2 test\n")
-    # Both kinds of split can exclude the artists of another split.
+    # Both kinds of split can exclude artists that appear in another split.
     without = ("--exclude-artists-of", tmp_path / "first.csv")
     printed = make_splits(*command, tmp_path / "others.csv", *without, *by_artist).out
     assert "left out: 2 excluded artists" in printed
@@ -186,7 +186,7 @@ def test_list_is_split_by_its_subsets_or_by_artist(write_list, tmp_path):
     assert "add --split artists" in error
 
 
-def test_list_is_split_by_genre(write_list, tmp_path):
+def test_csv_list_is_split_by_genre(write_list, tmp_path):
     out = tmp_path / "genres.csv"
     genres = ["rock"] * 12 + ["folk"] * 6 + ["polka", ""]
     command = write_list(subset="valid", genre=genres, mood="calm")
@@ -213,7 +213,7 @@ def test_list_is_split_by_genre(write_list, tmp_path):
     assert printed.endswith("10 train, 0 valid, 10 test\n")
 
 
-def test_scripts_1_and_2_on_real_gtzan_clips(music_data, tmp_path):
+def test_real_gtzan_clips_are_split_and_cached(music_data, tmp_path):
     out, root = tmp_path / "gtzan.csv", music_data / "data" / "gtzan_clips"
     command = ("gtzan", "--root", root, "--metadata", music_data / "data" / "splits")
     printed = make_splits(*command, "--out", out).out

@@ -1,4 +1,4 @@
-"""The front end against golden values, librosa and an independent computation."""
+"""Tests of the front end against golden values, librosa and an independent implementation."""
 
 import dataclasses
 
@@ -24,14 +24,14 @@ def music():
 
 
 def slaney(hertz):
-    """Return mels on Slaney's scale: linear to 1000 Hz, then 27 mels per factor of 6.4."""
+    """Convert Hz to mels on Slaney's scale: linear to 1000 Hz, then 27 mels per factor of 6.4."""
     hertz = np.asarray(hertz, float)
     above = 15 + 27 * np.log(np.maximum(hertz, 1000) / 1000) / np.log(6.4)
     return np.where(hertz < 1000, 3 * hertz / 200, above)
 
 
 def reference(waveform):
-    """Compute the log-mel of ismir2018 section 4 in float64, without librosa."""
+    """Compute the log-mel spectrogram of ismir2018, section 4, in float64 without librosa."""
     padded = np.concatenate([waveform[512:0:-1], waveform, waveform[-2:-514:-1]]).astype(float)
     starts = range(0, len(padded) - 1023, 512)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(1024) / 1024)
@@ -56,7 +56,7 @@ def test_log_mel_agrees_with_golden_values(music_data):
             assert np.abs(actual - golden[name]).max() < 1e-4
 
 
-def test_log_mel_agrees_with_an_independent_computation(music):
+def test_log_mel_agrees_with_an_independent_implementation(music):
     actual = log_mel(music, ALL)
     assert actual.dtype == np.float32 and actual.shape == (1 + len(music) // 512, 128)
     assert np.abs(actual - reference(music)).max() < 1e-4
@@ -69,7 +69,7 @@ def test_log_mel_agrees_with_librosa(music):
     assert np.abs(log_mel(music, ALL) - np.log10(1 + 10 * magnitude.T)).max() < 1e-5
 
 
-def test_log_mel_of_a_tone_has_its_band_and_level():
+def test_log_mel_of_a_tone_has_the_expected_band_and_level():
     actual = log_mel(tone(2.0, hertz=1000.0, level=0.5))
     quiet = log_mel(tone(2.0, hertz=1000.0, level=0.25))
     centre = np.linspace(0, slaney(11025), 130)[1:-1]
@@ -101,8 +101,8 @@ def test_max_frames_keeps_the_first_frames(music):
 
 
 @pytest.mark.parametrize(("rate", "suffix"), [(22_050, "wav"), (44_100, "flac"), (8_000, "wav")])
-def test_log_mel_of_the_beginning_has_the_same_frames(tmp_path, rate, suffix):
-    """The filter of the resampler extends beyond the last frame."""
+def test_log_mel_of_the_beginning_matches_the_whole_file(tmp_path, rate, suffix):
+    """Test the last frames in particular, as the resampling filter extends beyond them."""
     path = tmp_path / f"a.{suffix}"
     noise = np.random.default_rng(0).normal(0, 0.1, 7 * rate).astype(np.float32)
     soundfile.write(path, noise, rate)
@@ -115,14 +115,14 @@ def test_log_mel_of_the_beginning_has_the_same_frames(tmp_path, rate, suffix):
     assert np.array_equal(log_mel_of_file(path, front_end), from_beginning)
 
 
-def test_log_mel_rejects_other_shapes():
+def test_log_mel_rejects_invalid_shapes():
     for wrong in (np.zeros(512, np.float32), np.zeros((2, 4000), np.float32), np.zeros(0)):
         with pytest.raises(ValueError, match="waveform"):
             log_mel(wrong)
     assert log_mel(np.zeros(513, np.float32)).shape == (2, 128)
 
 
-def test_log_mel_of_file_needs_one_segment(tmp_path):
+def test_log_mel_of_file_requires_at_least_one_segment(tmp_path):
     music = clip(4.0)
     (tmp_path / "long.wav").write_bytes(wav(music[: 128 * 512]))
     (tmp_path / "short.wav").write_bytes(wav(music[: 128 * 512 - 1]))
@@ -131,7 +131,7 @@ def test_log_mel_of_file_needs_one_segment(tmp_path):
         log_mel_of_file(tmp_path / "short.wav")
 
 
-def test_front_end_round_trip():
+def test_front_end_survives_a_dict_round_trip():
     assert FrontEnd(**ALL.to_dict()) == ALL and ALL.max_seconds is None
     assert 29.9 < FrontEnd().max_seconds < 30.1
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -1,4 +1,4 @@
-"""The mel cache: its content, refusals of damaged files, and resumption after interruptions."""
+"""Tests of the mel cache: content, rejection of damaged files, and resuming after interruptions."""
 
 import contextlib
 import json
@@ -38,7 +38,7 @@ def table_of(paths, subsets=("train", "train", "valid")):
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """Nine tracks of 3 to 4 s: (table, audio folder)."""
+    """Return (table, audio folder) with nine tracks of 3 to 4 s."""
     folder = tmp_path_factory.mktemp("corpus")
     for number in range(TRACKS):
         music = clip(3.0 + number / 8, first=2.0 * number)
@@ -48,7 +48,7 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def complete(corpus, tmp_path_factory):
-    """The cache of the corpus, made without interruption."""
+    """Return the path of a corpus cache made without interruption."""
     out = tmp_path_factory.mktemp("made") / "made.h5"
     report = make_mel_cache(*corpus, out)
     assert (report.tracks, report.failed, report.was_complete) == (TRACKS, {}, False)
@@ -57,7 +57,7 @@ def complete(corpus, tmp_path_factory):
 
 @pytest.fixture
 def copy(complete, tmp_path):
-    """A copy of that cache."""
+    """Return the path of a copy of the complete cache."""
     return Path(shutil.copy(complete, tmp_path / "copy.h5"))
 
 
@@ -75,7 +75,7 @@ def end_started_processes():
 
 
 def script(split, folder, out, *options, program=None):
-    """Start script 2 in a process group; or `program`, which runs it."""
+    """Start `2_cache_mels.py`, or a `program` that runs it, in a new process group."""
     start = [SCRIPT] if program is None else ["-c", program, SCRIPT]
     process = subprocess.Popen(
         [sys.executable, *start, split, "--audio", folder, "--out", out, *options],
@@ -102,7 +102,7 @@ def names(folder):
 # ---------------------------------------------------------------- content
 
 
-def test_cache_contains_the_frames_of_the_front_end(corpus, complete):
+def test_cache_contains_front_end_frames(corpus, complete):
     table, folder = corpus
     cache = MelCache(complete)
     assert len(cache) == TRACKS and cache.track_id.tolist() == table["track_id"].tolist()
@@ -115,7 +115,7 @@ def test_cache_contains_the_frames_of_the_front_end(corpus, complete):
     assert "0.wav" in cache and "nine.wav" not in cache
 
 
-def test_mean_and_std_are_of_the_training_tracks(corpus, complete):
+def test_mean_and_std_are_computed_from_training_tracks(corpus, complete):
     cache = MelCache(complete)
     train = corpus[0].loc[corpus[0]["subset"] == "train", "track_id"]
     frames = np.concatenate([cache[track] for track in train]).astype(np.float64)
@@ -124,7 +124,7 @@ def test_mean_and_std_are_of_the_training_tracks(corpus, complete):
     assert abs(cache.mean - cache.frames.astype(np.float64).mean()) > 1e-6
 
 
-def test_mean_and_std_are_of_all_tracks_without_training_tracks(corpus, tmp_path):
+def test_mean_and_std_use_all_tracks_if_there_are_no_training_tracks(corpus, tmp_path):
     table = corpus[0].iloc[:2].assign(subset="test")
     make_mel_cache(table, corpus[1], tmp_path / "c.h5")
     cache = MelCache(tmp_path / "c.h5")
@@ -159,7 +159,7 @@ def test_require_front_end_ignores_max_frames(complete):
 
 
 @pytest.mark.parametrize("other", [{"hop": 256}, {"n_mels": 64}])
-def test_crops_and_extraction_reject_another_front_end(corpus, tmp_path, other):
+def test_crops_and_extraction_reject_a_different_front_end(corpus, tmp_path, other):
     out = tmp_path / "c.h5"
     make_mel_cache(corpus[0].iloc[:3], corpus[1], out, front_end=FrontEnd(**other))
     ((name, value),) = other.items()
@@ -186,18 +186,18 @@ def test_crops_and_extraction_accept_whole_tracks(corpus, complete, tmp_path):
 # ---------------------------------------------------------------- existing outputs
 
 
-def test_complete_cache_is_not_changed(corpus, copy):
+def test_complete_cache_is_left_unchanged(corpus, copy):
     before = copy.stat().st_mtime_ns, copy.read_bytes()
     (copy.parent / "copy.h5.making").mkdir()  # left by a process killed after the last rename
     report = make_mel_cache(*corpus, copy)
     assert report.was_complete and report.tracks == TRACKS
     assert (copy.stat().st_mtime_ns, copy.read_bytes()) == before
     assert names(copy.parent) == ["copy.h5"]
-    # The cache contains no labels, and the audio is no longer needed.
+    # Labels may change, as the cache contains none, and the audio is no longer needed.
     make_mel_cache(corpus[0].assign(artist="b", genre="x"), "/nowhere", copy)
 
 
-def test_other_inputs_are_refused(corpus, copy):
+def test_different_inputs_are_rejected(corpus, copy):
     table, folder = corpus
     for other, front_end, what in (
         (table, FrontEnd(max_frames=None), "front_end.max_frames: 1291 -> null"),
@@ -216,7 +216,7 @@ def test_other_inputs_are_refused(corpus, copy):
         make_mel_cache(*corpus, copy.parent / "new.h5")
 
 
-def test_second_process_is_refused(corpus, tmp_path):
+def test_second_process_is_rejected(corpus, tmp_path):
     out = tmp_path / "c.h5"
     (tmp_path / "c.h5.making").mkdir()
     with (
@@ -227,7 +227,7 @@ def test_second_process_is_refused(corpus, tmp_path):
 
 
 def test_cache_finished_by_another_process_is_kept(corpus, complete, tmp_path, monkeypatch):
-    """The other process finishes between the first check and the lock."""
+    """Simulate another process that finishes between the first check and the lock."""
     out = tmp_path / "c.h5"
     exclusive_folder = mel_cache.exclusive_folder
 
@@ -243,7 +243,7 @@ def test_cache_finished_by_another_process_is_kept(corpus, complete, tmp_path, m
 # ---------------------------------------------------------------- failures
 
 
-def test_bad_files_are_listed_with_their_reasons(tmp_path):
+def test_bad_files_are_listed_with_reasons(tmp_path):
     folder = tmp_path / "audio"
     bad = {name: why for name, why in write_bad(folder).items() if "\0" not in name}
     good = ['it\'s "a" & b.wav', "日本 ñ.wav", "two\nlines.wav", "sub/a,b.flac"]
@@ -272,7 +272,7 @@ def test_bad_files_are_listed_with_their_reasons(tmp_path):
     assert status == 0 and f"{len(bad)} failed" in out_text
 
 
-def test_no_usable_track_is_an_error_that_can_be_corrected(corpus, complete, tmp_path):
+def test_caching_can_be_retried_after_no_track_was_usable(corpus, complete, tmp_path):
     wrong, out = tmp_path / "wrong", tmp_path / "c.h5"
     wrong.mkdir()
     with pytest.raises(InputError, match=r"none of the 9 tracks.*first, 0.wav: no such file"):
@@ -282,13 +282,13 @@ def test_no_usable_track_is_an_error_that_can_be_corrected(corpus, complete, tmp
     assert out.read_bytes() == complete.read_bytes() and names(tmp_path) == ["c.h5", "wrong"]
 
 
-def test_missing_audio_folder_is_refused(corpus, tmp_path):
+def test_missing_audio_folder_is_rejected(corpus, tmp_path):
     with pytest.raises(InputError, match="nowhere: no such folder"):
         make_mel_cache(corpus[0], tmp_path / "nowhere", tmp_path / "c.h5")
     assert names(tmp_path) == []
 
 
-def test_unplugged_disk_does_not_fail_its_tracks(corpus, complete, tmp_path, monkeypatch):
+def test_unplugged_disk_does_not_mark_its_tracks_as_failed(corpus, complete, tmp_path, monkeypatch):
     folder, out = tmp_path / "audio", tmp_path / "c.h5"
     shutil.copytree(corpus[1], folder)
     ordered_map = mel_cache.ordered_map
@@ -310,7 +310,7 @@ def test_unplugged_disk_does_not_fail_its_tracks(corpus, complete, tmp_path, mon
     assert out.read_bytes() == complete.read_bytes()
 
 
-# ---------------------------------------------------------------- damage
+# ---------------------------------------------------------------- damaged caches
 
 
 def replace(name, value):
@@ -377,7 +377,7 @@ ROWS = np.zeros(TRACKS, np.int64)
         pytest.param(attribute("format", "mel-cache-9"), id="other format"),
     ],
 )
-def test_damaged_cache_is_refused(copy, damage):
+def test_damaged_cache_is_rejected(copy, damage):
     with h5py.File(copy, "a") as file:
         damage(file)
     with pytest.raises(InputError, match=r"copy\.h5: .+; .+") as caught:
@@ -385,7 +385,7 @@ def test_damaged_cache_is_refused(copy, damage):
     assert "\n" not in str(caught.value)
 
 
-def test_truncated_and_foreign_files_are_refused(corpus, copy):
+def test_truncated_and_foreign_files_are_rejected(corpus, copy):
     whole = copy.read_bytes()
     with h5py.File(copy, "w") as file:
         file["weights"] = [1.0]
@@ -406,7 +406,7 @@ def test_truncated_and_foreign_files_are_refused(corpus, copy):
 
 @pytest.fixture(scope="module")
 def journal(corpus, complete, tmp_path_factory):
-    """Working folder of a process killed after the seventh track: {file: content}."""
+    """Return {file: content} of the working folder of a process killed after the seventh track."""
     return journal_of(MelCache(complete), 7)
 
 
@@ -454,7 +454,7 @@ def after_third(garbage):
         pytest.param(put("inputs.json", lambda _: b"{"), 0, id="broken inputs"),
     ],
 )
-def test_resume_repeats_what_the_journal_does_not_confirm(
+def test_resume_repeats_tracks_not_confirmed_by_the_journal(
     corpus, complete, journal, tmp_path, monkeypatch, damage, kept
 ):
     files = dict(journal)
@@ -485,7 +485,7 @@ def test_resume_repeats_what_the_journal_does_not_confirm(
 
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory):
-    """150 small tracks that are slow to decode: (split, folder, cache)."""
+    """Return (split, folder, cache) with 150 small tracks that are slow to decode."""
     folder = tmp_path_factory.mktemp("slow")
     paths = []
     for number in range(3):
@@ -531,7 +531,7 @@ def test_resume_after_repeated_kills_is_bit_identical(slow, tmp_path):
         time.sleep(moment)
         assert process.poll() is None
         if number % 2:
-            process.kill()  # only the parent, whose workers end too
+            process.kill()  # kill only the parent; its workers exit too
         else:
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
@@ -572,7 +572,7 @@ def test_resume_after_a_kill_during_the_last_steps(corpus, complete, tmp_path):
     assert not out.exists()
     assert (
         tmp_path / "c.h5.making/frames"
-    ).stat().st_size == complete.stat().st_size  # all but the rename
+    ).stat().st_size == complete.stat().st_size  # only the rename is missing
     process = script(split, folder, out, program=PATCHED.format(replace="pass"))
     assert finished(process)[0] == -signal.SIGKILL
     assert out.read_bytes() == complete.read_bytes() and (tmp_path / "c.h5.making").exists()
@@ -581,7 +581,7 @@ def test_resume_after_a_kill_during_the_last_steps(corpus, complete, tmp_path):
 
 
 @pytest.mark.slow
-def test_ctrl_c_names_the_remedy(slow, tmp_path):
+def test_ctrl_c_prints_how_to_resume(slow, tmp_path):
     split, folder, _ = slow
     out, journal = tmp_path / "c.h5", tmp_path / "c.h5.making" / "journal"
     process = script(split, folder, out, "--workers", "2")
@@ -593,7 +593,7 @@ def test_ctrl_c_names_the_remedy(slow, tmp_path):
 
 @pytest.mark.slow
 def test_resume_after_a_full_disk(corpus, complete, tmp_path):
-    """The size of files is limited, so that first the frames and then the cache exceed it."""
+    """Limit the file size so that first the frames, then the cache, exceed the limit."""
     table, folder = corpus
     split, out = tmp_path / "split.csv", tmp_path / "c.h5"
     split_csv.write_split(table, split, {"inputs": {}})
@@ -618,7 +618,7 @@ def test_resume_after_a_full_disk(corpus, complete, tmp_path):
     assert out.read_bytes() == complete.read_bytes()
 
 
-def test_folder_that_cannot_be_made_is_refused(corpus, tmp_path):
+def test_output_folder_that_cannot_be_created_is_reported(corpus, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot make this folder \(.*\); choose another place"):
         make_mel_cache(*corpus, tmp_path / "file" / "c.h5")
@@ -628,7 +628,7 @@ def test_folder_that_cannot_be_made_is_refused(corpus, tmp_path):
             make_mel_cache(*corpus, tmp_path / "locked" / "c.h5")
 
 
-def test_script_reports_wrong_arguments(corpus, tmp_path):
+def test_script_reports_invalid_arguments(corpus, tmp_path):
     split = tmp_path / "absent.csv"
     status, out_text, error = finished(script(split, corpus[1], tmp_path / "c.h5"))
     assert (status, out_text) == (1, "")

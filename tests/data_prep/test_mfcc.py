@@ -1,4 +1,4 @@
-"""MFCC frames against librosa and the formula, on a synthetic track."""
+"""Tests of MFCC frames against librosa and the formula, on a synthetic track."""
 
 import librosa
 import numpy as np
@@ -41,13 +41,13 @@ def test_mfcc_frames_agree_with_librosa(music, mel):
 
 
 def test_mfcc_frames_agree_with_the_formula(mel):
-    """20 log10 of the mel magnitude within 80 dB, and an orthonormal DCT-II."""
+    """Compare with 20 log10 of the mel magnitude within 80 dB, and an orthonormal DCT-II."""
     level = 20 * np.log10(np.maximum((10.0 ** mel.astype(float) - 1) / 10, 1e-5))
     expected = scipy.fft.dct(np.maximum(level, level.max() - 80), norm="ortho")[:, :13]
     assert np.abs(mfcc_frames(mel, coefficients=13) - expected).max() < 0.05
 
 
-def test_mfcc_frames_of_float16_are_close(mel):
+def test_mfcc_frames_from_float16_are_close(mel):
     difference = mfcc_frames(mel.astype(np.float16)) - mfcc_frames(mel)
     assert np.abs(difference).mean() < 0.5
 
@@ -66,7 +66,7 @@ def test_level_range_drops_quiet_frames(mel):
     assert mfcc_frames(both, level_range=40.0, deltas=True).shape == (len(kept), 40)
 
 
-def test_silent_track_has_frames_without_level_range_only():
+def test_silent_track_has_frames_only_without_a_level_range():
     silent = np.zeros((30, 128), np.float16)
     frames = mfcc_frames(silent)
     assert np.isfinite(frames).all() and (frames == frames[0]).all()
@@ -81,10 +81,10 @@ def test_mfcc_frames_reject_short_tracks_and_nan(mel):
         mfcc_frames(np.full((20, 128), np.nan, np.float32))
 
 
-# ---------------------------------------------------------------- tracks of a cache
+# ---------------------------------------------------------------- tracks from a cache
 
 
-def test_from_cache_concatenates_the_frames_of_tracks(small_corpus, tmp_path):
+def test_from_cache_concatenates_track_frames(small_corpus, tmp_path):
     cache = MelCache(small_corpus[2])
     tracks = cache.track_id[[5, 0, 3]]
     for settings in (MfccSettings(), MfccSettings(13, deltas=True, level_range=20.0)):
@@ -96,7 +96,7 @@ def test_from_cache_concatenates_the_frames_of_tracks(small_corpus, tmp_path):
             np.testing.assert_array_equal(
                 frames, mfcc_frames(cache[track], cache.front_end, **settings.to_dict())
             )
-        assert list(tmp_path.iterdir()) == []  # the file has no name
+        assert list(tmp_path.iterdir()) == []  # the frame file is unnamed
 
 
 def test_from_cache_lists_silent_tracks_and_names_invalid_ones(tmp_path):

@@ -1,4 +1,4 @@
-"""The registry of published split files."""
+"""Tests of the registry of published split files."""
 
 import re
 
@@ -20,7 +20,7 @@ def test_registry_is_complete():
         assert re.fullmatch(r"[0-9a-f]{40} [0-9a-f]{40}", f"{row['commit']} {row['git_blob']}")
 
 
-def test_real_files_are_the_registered_ones(music_data):
+def test_real_files_match_the_registry(music_data):
     mirror = music_data / "data" / "splits"
     names = [name for name in published_splits.read_registry() if (mirror / name).is_file()]
     assert len(names) >= 10
@@ -30,7 +30,7 @@ def test_real_files_are_the_registered_ones(music_data):
 
 @pytest.fixture
 def registry(tmp_path, monkeypatch):
-    """A registry of one file, `A_split/list.txt`, and a mirror that has it."""
+    """Register one file, `A_split/list.txt`, and create a mirror that contains it."""
     (tmp_path / "list.txt").write_bytes(b"a\n")
     row = [
         "A_split/list.txt",
@@ -45,7 +45,7 @@ def registry(tmp_path, monkeypatch):
     monkeypatch.delenv(download.MIRROR_VARIABLE, raising=False)
 
 
-def test_mirror_may_have_the_last_part_of_the_name(registry, tmp_path):
+def test_mirror_may_omit_the_folder_name(registry, tmp_path):
     assert published_splits.published_split("A_split/list.txt", tmp_path) == tmp_path / "list.txt"
     (tmp_path / "A_split").mkdir()
     (tmp_path / "list.txt").rename(tmp_path / "A_split" / "list.txt")
@@ -55,7 +55,7 @@ def test_mirror_may_have_the_last_part_of_the_name(registry, tmp_path):
     )
 
 
-def test_rejects_other_content(registry, tmp_path):
+def test_rejects_unpublished_content(registry, tmp_path):
     (tmp_path / "list.txt").write_bytes(b"b\n")
     with pytest.raises(InputError, match=r"list\.txt: not the file that was published"):
         published_splits.published_split("A_split/list.txt", tmp_path)

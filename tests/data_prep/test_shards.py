@@ -1,4 +1,4 @@
-"""A mel cache in shards: the same content as one file, and refusals of incomplete sets."""
+"""Tests of sharded mel caches: same content as a single file, rejection of incomplete sets."""
 
 import itertools
 import json
@@ -22,13 +22,13 @@ from data_prep.mel_cache import MelCache, make_mel_cache
 from tests.conftest import run_in_process
 from tests.data_prep.files import clip, wav
 
-TRACKS, ABSENT = 9, 4  # the number of tracks, and the one without a file
+TRACKS, ABSENT = 9, 4  # number of tracks, and the track that has no file
 N = 4  # tracks per shard
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """Tracks of about 3 s, one of them missing: (table, audio folder)."""
+    """Return (table, audio folder) with tracks of 3 to 4 s, one of them missing."""
     folder = tmp_path_factory.mktemp("corpus")
     names = [f"{number}.wav" for number in range(TRACKS)]
     for number, name in enumerate(names):
@@ -48,13 +48,13 @@ def in_this_process(function, items, *, workers=1):
 
 @pytest.fixture
 def here(monkeypatch):
-    """Decode in this process, which is faster."""
+    """Decode tracks in this process, which is faster."""
     monkeypatch.setattr(mel_cache, "ordered_map", in_this_process)
 
 
 @pytest.fixture(scope="module")
 def caches(corpus, tmp_path_factory):
-    """The corpus in one file, one.h5, and in shards, set.h5."""
+    """Cache the corpus as a single file, one.h5, and as shards, set.h5; return their folder."""
     folder = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mel_cache, "ordered_map", in_this_process)
@@ -66,7 +66,7 @@ def caches(corpus, tmp_path_factory):
 
 @pytest.fixture
 def copies(caches, tmp_path):
-    """A copy of the shards; the path by which they are read."""
+    """Copy the shards, and return the path by which they are read."""
     for shard in mel_shards.find_shards(caches / "set.h5").values():
         shutil.copy(shard, tmp_path)
     return tmp_path / "set.h5"
@@ -85,7 +85,7 @@ def assert_same(cache, other):
     assert np.array_equal(cache.frames[:], other.frames[:])
     assert cache.track_id.tolist() == other.track_id.tolist()
     assert np.array_equal(cache.start, other.start) and np.array_equal(cache.length, other.length)
-    assert (cache.mean, cache.std) == (other.mean, other.std)  # to the last bit
+    assert (cache.mean, cache.std) == (other.mean, other.std)  # bit-identical
     assert (cache.made_from, cache.failed) == (other.made_from, other.failed)
     assert cache.front_end == other.front_end
 
@@ -94,7 +94,7 @@ def assert_same(cache, other):
 
 
 @pytest.mark.parametrize("shard_tracks", [1, N, 100])
-def test_shards_are_read_like_one_file(corpus, caches, here, tmp_path, shard_tracks):
+def test_shards_are_read_like_a_single_file(corpus, caches, here, tmp_path, shard_tracks):
     out = tmp_path / "set.h5"
     make_mel_cache(*corpus, out, shard_tracks=shard_tracks)
     count = -(-TRACKS // shard_tracks)
@@ -104,7 +104,7 @@ def test_shards_are_read_like_one_file(corpus, caches, here, tmp_path, shard_tra
     assert_same(cache, one)
     for track in cache.track_id:
         assert np.array_equal(cache[track], one[track])
-        assert not cache[track].flags.owndata  # a view, since it is in one shard
+        assert not cache[track].flags.owndata  # a view, since each track is in one shard
     assert "8.wav" in cache and "4.wav" not in cache and len(cache) == TRACKS - 1
     assert cache.rows(["8.wav", "0.wav"]).tolist() == [7, 0]
     with pytest.raises(InputError, match=r"set.h5: 1 of 2 tracks are missing, the first '4.wav'"):
@@ -124,7 +124,7 @@ def test_shard_is_a_complete_cache(corpus, caches):
     assert shard.made_from["inputs"]["shard"]["number"] == 1
 
 
-def test_crops_of_shards_equal_those_of_one_file(caches):
+def test_crops_from_shards_match_a_single_file(caches):
     tracks = np.array(["7.wav", "0.wav", "8.wav", "3.wav"], object)
     one, shards = (Crops(MelCache(caches / name), tracks) for name in ("one.h5", "set.h5"))
     rng = np.random.default_rng(0)
@@ -138,7 +138,7 @@ def test_crops_of_shards_equal_those_of_one_file(caches):
     ends=st.tuples(*[st.none() | st.integers(-3, 30)] * 2),
 )
 @settings(deadline=None, derandomize=True, max_examples=200)
-def test_slices_of_sharded_frames(lengths, ends):
+def test_slices_of_sharded_frames_match_a_single_array(lengths, ends):
     whole = np.arange(2 * sum(lengths), dtype=np.float16).reshape(-1, 2)
     frames = mel_shards.ShardedFrames(np.split(whole, np.cumsum(lengths)[:-1]))
     actual = frames[slice(*ends)]
@@ -147,7 +147,7 @@ def test_slices_of_sharded_frames(lengths, ends):
     assert len(frames) == len(whole)
 
 
-def test_sharded_frames_reject_other_indices(caches):
+def test_sharded_frames_reject_unsupported_indices(caches):
     frames = MelCache(caches / "set.h5").frames
     for places in (0, slice(0, 4, 2), [1, 2], (slice(0, 2), 0)):
         with pytest.raises(TypeError, match="only be read in slices"):
@@ -161,7 +161,7 @@ def shard(out, number):
     return mel_shards.shard_path(out, number)
 
 
-def test_missing_shard_is_named(copies):
+def test_error_names_the_missing_shard(copies):
     for number, missing in ((1, 1), (0, 2), (2, 3)):
         shard(copies, number).unlink()
         named = min({0, 1, 2} - mel_shards.find_shards(copies).keys())
@@ -183,7 +183,7 @@ def test_missing_shard_is_named(copies):
         ({}, {"hop": 256}, r"made from other inputs .*\(front_end.hop: 512 -> 256\)"),
     ],
 )
-def test_shard_of_another_cache_is_refused(copies, changes, front_end, error):
+def test_shard_from_another_cache_is_rejected(copies, changes, front_end, error):
     with h5py.File(shard(copies, 1), "a") as file:
         record = json.loads(file.attrs["made_from"])
         record["inputs"]["shard"].update(changes)
@@ -218,10 +218,10 @@ def test_similar_names_are_ignored(caches, copies):
         ("squares", [1.0, np.nan, 1.0]),
         ("train", ["a", "b", "c"]),
         ("frames", np.zeros((0, 128), np.float16)),
-        ("track_id", ["0.wav", "6.wav", "7.wav"]),  # the first is in another shard
+        ("track_id", ["0.wav", "6.wav", "7.wav"]),  # 0.wav is in another shard
     ],
 )
-def test_damaged_shard_is_refused(copies, name, value):
+def test_damaged_shard_is_rejected(copies, name, value):
     with h5py.File(shard(copies, 1), "a") as file:
         del file[name]
         if value is not None:
@@ -230,7 +230,7 @@ def test_damaged_shard_is_refused(copies, name, value):
         MelCache(copies)
 
 
-# ---------------------------------------------------------------- making
+# ---------------------------------------------------------------- creation
 
 
 def test_resume_after_interruptions_is_bit_identical(corpus, caches, tmp_path, monkeypatch):
@@ -261,7 +261,7 @@ def test_resume_after_interruptions_is_bit_identical(corpus, caches, tmp_path, m
     assert names(tmp_path) == sorted([*expected, "set-00001.failures.csv"])
 
 
-def test_complete_set_is_not_changed(corpus, copies):
+def test_complete_set_is_left_unchanged(corpus, copies):
     before = content(copies.parent)
     (copies.parent / "set.h5.making").mkdir()  # left by a process killed after the last rename
     report = make_mel_cache(corpus[0], "/nowhere", copies, shard_tracks=N)
@@ -270,12 +270,12 @@ def test_complete_set_is_not_changed(corpus, copies):
     assert content(copies.parent) == before and names(copies.parent) == sorted(before)
 
 
-def test_deleted_shard_is_made_again_alone(corpus, copies, monkeypatch):
+def test_only_the_deleted_shard_is_made_again(corpus, copies, monkeypatch):
     before, decoded = content(copies.parent), []
     inputs = MelCache(shard(copies, 1)).made_from["inputs"]
     stale = copies.parent / "set.h5.making" / "set-00001.h5"
     shard(copies, 1).unlink()
-    # Left by a process killed just after that shard was renamed.
+    # Simulate a working folder left by a process killed just after it renamed this shard.
     stale.mkdir(parents=True)
     (stale / "inputs.json").write_text(json.dumps(inputs))
     (stale / "journal").write_text('[0, 0.0, 0.0, "no such file"]\n')
@@ -291,7 +291,7 @@ def test_deleted_shard_is_made_again_alone(corpus, copies, monkeypatch):
     assert content(copies.parent) == before
 
 
-def test_shard_may_contain_no_track(corpus, tmp_path, here):
+def test_shard_may_contain_no_tracks(corpus, tmp_path, here):
     table, folder = corpus
     table = table.iloc[[0, ABSENT, 1]].reset_index(drop=True)
     make_mel_cache(table, folder, tmp_path / "one.h5")
@@ -304,7 +304,7 @@ def test_shard_may_contain_no_track(corpus, tmp_path, here):
     assert make_mel_cache(table, folder, tmp_path / "set.h5", shard_tracks=1).was_complete
 
 
-def test_no_usable_track_is_an_error_that_can_be_corrected(corpus, tmp_path, here):
+def test_caching_can_be_retried_after_no_track_was_usable(corpus, tmp_path, here):
     table, out, empty = corpus[0], tmp_path / "set.h5", tmp_path / "empty"
     empty.mkdir()
     lists = [f"set-0000{number}.failures.csv" for number in range(3)]
@@ -312,7 +312,7 @@ def test_no_usable_track_is_an_error_that_can_be_corrected(corpus, tmp_path, her
         make_mel_cache(table, empty, out, shard_tracks=N)
     assert names(tmp_path) == ["empty", *lists]
     assert make_mel_cache(*corpus, out, shard_tracks=N).tracks == TRACKS - 1
-    # A process killed before it removed the shards without tracks.
+    # Simulate a process that is killed before it removes the shards without tracks.
     for path in mel_shards.find_shards(out).values():
         path.unlink()
     with pytest.MonkeyPatch.context() as patch:
@@ -324,7 +324,7 @@ def test_no_usable_track_is_an_error_that_can_be_corrected(corpus, tmp_path, her
     assert names(tmp_path) == ["empty", *lists]
 
 
-def test_other_inputs_are_refused(corpus, copies, caches, tmp_path):
+def test_different_inputs_are_rejected(corpus, copies, caches, tmp_path):
     table, folder = corpus
     for other, settings_, what in (
         (table, {"front_end": FrontEnd(hop=256)}, r"set-00000.h5: .*front_end.hop: 512 -> 256"),
@@ -347,7 +347,9 @@ def test_other_inputs_are_refused(corpus, copies, caches, tmp_path):
 
 
 @pytest.mark.parametrize(("before", "after"), [(None, N), (N, None), (N, 2)])
-def test_interrupted_cache_of_another_kind_is_refused(corpus, tmp_path, monkeypatch, before, after):
+def test_interrupted_cache_with_different_sharding_is_rejected(
+    corpus, tmp_path, monkeypatch, before, after
+):
     def stopped(function, items, *, workers):
         yield next(in_this_process(function, items))
         raise KeyboardInterrupt
@@ -363,7 +365,7 @@ def test_interrupted_cache_of_another_kind_is_refused(corpus, tmp_path, monkeypa
 # ---------------------------------------------------------------- the script
 
 
-def test_script_lists_failures_by_the_pattern_of_the_shards(corpus, caches, tmp_path):
+def test_script_reports_failures_with_the_shard_pattern(corpus, caches, tmp_path):
     table, folder = corpus
     split, out = tmp_path / "s.csv", tmp_path / "set.h5"
     split_csv.write_split(table, split, {"inputs": {}})

@@ -1,4 +1,4 @@
-"""Reading, writing and checking split CSVs."""
+"""Tests of reading, writing and checking split CSV files."""
 
 import json
 from pathlib import PurePosixPath
@@ -31,7 +31,7 @@ def table(**columns):
     max_examples=80,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-def test_any_text_is_read_back(tmp_path, pairs):
+def test_any_text_survives_a_round_trip(tmp_path, pairs):
     rows = [(f"{number}{name}", label) for number, (name, label) in enumerate(pairs)] or [("a", "")]
     ids, labels = zip(*rows, strict=True)
     written = pd.DataFrame({"genre": labels, "artist": ids, "subset": "test", "track_id": ids})
@@ -61,7 +61,7 @@ def test_written_file_is_plain_csv(tmp_path):
         (HEAD + b"\na,b,train\n\n", ["a", "b", "train", ""]),
     ],
 )
-def test_read_files_of_other_programs(tmp_path, content, row):
+def test_reads_files_written_by_other_programs(tmp_path, content, row):
     (tmp_path / "s.csv").write_bytes(content)
     assert split_csv.read_split(tmp_path / "s.csv").to_numpy().tolist() == [row]
 
@@ -105,12 +105,12 @@ def test_rejects_missing_file_and_invalid_table(tmp_path):
 @pytest.mark.parametrize(
     "path", ["", "/a", "..", "a/../../b", "a/..", "\\a", "a\\..\\b", "C:a", "a\0"]
 )
-def test_path_is_outside(path):
+def test_is_outside_detects_outside_paths(path):
     assert is_outside(path)
 
 
 @pytest.mark.parametrize("path", ["a", "a/b.wav", "a..b", "...", "./a", "a b/ü", "~/a", "10:30"])
-def test_path_is_inside(path):
+def test_is_outside_accepts_inside_paths(path):
     assert not is_outside(path)
 
 
@@ -123,7 +123,7 @@ def test_is_outside_matches_path_components(path):
     assert is_outside(path) == outside
 
 
-def test_file_may_be_repeated_in_one_subset():
+def test_file_may_be_repeated_within_a_subset():
     made = table(track_id=["a", "b", "c"], path=["x", "./x", "y"], artist="", subset="train")
     split_csv.check_split(made, "s.csv")
     assert split_csv.normalise_paths(pd.Series(["a/./b", "a//b", "a./b", "..a"])).tolist() == [
@@ -144,8 +144,8 @@ def test_label_column_and_subset_mask():
         split_csv.subset_mask(made, "valid", "s.csv")
 
 
-def test_keep_first_artists():
-    """They are in the order of their first tracks, and keep all of their tracks."""
+def test_keep_first_artists_keeps_all_their_tracks():
+    """Test that artists are ordered by their first tracks and keep all their tracks."""
     artists = ["z", "b", "z", "", "b", "a", "b"]
     made = pd.DataFrame({"track_id": list("1234567"), "artist": artists})
     for count, kept in ((1, "13"), (2, "12357"), (3, "123457"), (4, "1234567"), (None, "1234567")):

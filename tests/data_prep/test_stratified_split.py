@@ -1,4 +1,4 @@
-"""Tracks of each genre split at random into train and test."""
+"""Tests of splitting each genre's tracks at random into train and test."""
 
 import pandas as pd
 import pytest
@@ -13,7 +13,7 @@ COUNTS = st.lists(st.integers(0, 40), min_size=1, max_size=6).filter(any)
 
 
 def catalog(counts, **columns):
-    """Genres g0, g1, … with that many tracks, by 3 artists each."""
+    """Return genres g0, g1, … with these track counts, by 3 artists each."""
     rows = [
         (f"{genre}/{track}", f"{genre}/{track}.mp3", f"a{track % 3} of g{genre}", f"g{genre}")
         for genre, count in enumerate(counts)
@@ -25,7 +25,7 @@ def catalog(counts, **columns):
 
 @given(COUNTS, st.floats(0.01, 0.99), st.integers(0, 5))
 @settings(deadline=None, derandomize=True, max_examples=40)
-def test_each_genre_has_its_fraction_of_test_tracks(counts, fraction, seed):
+def test_each_genre_has_the_requested_test_fraction(counts, fraction, seed):
     table, notes = split_by_genre(catalog(counts), test_fraction=fraction, seed=seed)
     split_csv.check_split(table, "split")
     pd.testing.assert_frame_equal(table.drop(columns="subset"), catalog(counts))
@@ -53,7 +53,7 @@ def test_row_order_does_not_matter(counts, random):
     pd.testing.assert_frame_equal(shuffled, table.iloc[order].reset_index(drop=True))
 
 
-def test_split_depends_on_the_seed_and_not_on_existing_subsets():
+def test_split_depends_on_the_seed_but_not_on_existing_subsets():
     one, same, other = (
         split_by_genre(catalog([40, 40], subset=subset), seed=seed)[0]
         for seed, subset in ((1, "valid"), (1, "train"), (2, "train"))
@@ -66,9 +66,9 @@ def test_split_depends_on_the_seed_and_not_on_existing_subsets():
 def test_dropped_tracks_are_counted():
     table = catalog([20, 8, 2, 1], album="x")
     table.loc[[3, 24], "genre"] = ["", None]
-    table.loc[5, "path"] = "./" + table.loc[19, "path"]  # of the two, "0/19" comes first
+    table.loc[5, "path"] = "./" + table.loc[19, "path"]  # the same file; "0/19" sorts first
     split, notes = split_by_genre(table, exclude=frozenset({"A1 of G1"}))
-    # Tracks 1, 4 and 7 of the second genre are by the excluded artist.
+    # Tracks 1, 4 and 7 in the second genre are by the excluded artist.
     dropped = {"0/3", "0/5", "1/4", "1/1", "1/7"}
     assert set(table["track_id"]) - set(split["track_id"]) == dropped
     assert notes == [

@@ -1,4 +1,4 @@
-"""The synthetic corpus: labels, reproducible audio, and files."""
+"""Tests of the synthetic corpus: labels, reproducible audio and files."""
 
 import hashlib
 import re
@@ -32,18 +32,18 @@ def small():
 
 @pytest.fixture(scope="module")
 def waves(table):
-    """The first tracks of the first 8 target artists, one of each genre."""
+    """Render the first track by each of the first 8 target artists, one per genre."""
     first = table[table["part"] == "target"].drop_duplicates("artist")["path"]
     return {path: render_track(path) for path in first[:8]}
 
 
 def read_files(root):
-    """Return the content of all files below `root` except the record of the seed."""
+    """Return the content of all files below `root` except the seed record."""
     files = (p for p in root.rglob("*") if p.is_file() and p.name != "corpus.json")
     return {p.relative_to(root).as_posix(): p.read_bytes() for p in files}
 
 
-def test_parts_have_their_tracks_and_disjoint_artists(table):
+def test_parts_have_expected_track_counts_and_disjoint_artists(table):
     tracks = table.groupby(["part", "artist"]).size()
     assert tracks["source"].size == 60 and set(tracks["source"]) == {20}
     assert tracks["target"].size == 24 and set(tracks["target"]) == {10}
@@ -114,7 +114,7 @@ def test_audio_is_neither_clipped_nor_silent(waves):
         assert np.isfinite(wave).all()
         assert 0.1 < abs(wave).max() < 1
         assert (abs(wave) > 0.999 * abs(wave).max()).mean() < 1e-3
-        power = np.array([np.mean(w**2) for w in np.split(wave, 60)])  # of half seconds
+        power = np.array([np.mean(w**2) for w in np.split(wave, 60)])  # per half second
         windows = np.convolve(power, np.ones(3) / 3, mode="valid")
         assert 10 * np.log10(windows.min() / power.mean()) > -25, path
     levels = [20 * np.log10(abs(wave).max()) for wave in waves.values()]
@@ -129,12 +129,12 @@ def test_seed_determines_audio_and_labels(table, waves):
     assert (other["path"] == table["path"]).all() and not (other["tags"] == table["tags"]).all()
 
 
-def test_labels_are_the_same_in_all_versions(table):
+def test_labels_do_not_change_between_versions(table):
     rows = "\n".join("\t".join(row) for row in table.itertuples(index=False))
     assert hashlib.sha256(rows.encode()).hexdigest()[:16] == "a0bcb4eee67ed711"
 
 
-def test_tracks_of_an_artist_share_a_style_and_differ_otherwise(table):
+def test_tracks_by_one_artist_share_a_style_but_differ_otherwise(table):
     tracks = [synthetic_corpus._draw_track("source", 3, number, 0) for number in range(8)]
     assert all(track.style is tracks[0].style for track in tracks)
     assert len({track.key for track in tracks}) > 1
@@ -144,7 +144,7 @@ def test_tracks_of_an_artist_share_a_style_and_differ_otherwise(table):
     assert abs(np.corrcoef(one, other)[0, 1]) < 0.5
 
 
-def test_tracks_of_an_album_have_similar_equalisation():
+def test_tracks_on_one_album_have_similar_equalisation():
     tracks = [
         synthetic_corpus._draw_track("source", artist, number, 0)
         for artist in range(40)
@@ -164,7 +164,7 @@ def test_tracks_of_an_album_have_similar_equalisation():
 @pytest.mark.parametrize(
     "path", ["", "track.flac", "source/nobody/no_album/00_x.flac", "../{}", "{}x"]
 )
-def test_rejects_path_of_no_corpus(table, path):
+def test_rejects_path_outside_the_corpus(table, path):
     with pytest.raises(InputError, match="not a track of the synthetic corpus"):
         render_track(path.format(table["path"][0]))
 
@@ -177,7 +177,7 @@ def test_only_missing_tracks_are_rendered(tmp_path, small):
     first, second, *rest = (tmp_path / path for path in small["path"])
     before = read_files(tmp_path)
     assert set(before) == set(small["path"])
-    first.rename(first.with_name(first.name + ".partial"))  # as a killed process leaves it
+    first.rename(first.with_name(first.name + ".partial"))  # as left by a killed process
     second.unlink()
     times = [path.stat().st_mtime_ns for path in rest]
     assert write_corpus(tmp_path, small, workers=2) == 2
@@ -193,7 +193,7 @@ def test_failed_track_leaves_no_file(tmp_path):
     assert not read_files(tmp_path)
 
 
-def test_rejects_folder_of_another_seed(tmp_path, small):
+def test_rejects_folder_rendered_with_another_seed(tmp_path, small):
     write_corpus(tmp_path, small[:1], seed=1, workers=1)
     with pytest.raises(InputError, match=r"made from other inputs \(seed: 1 -> 2"):
         write_corpus(tmp_path, small[:1], seed=2, workers=1)

@@ -1,4 +1,4 @@
-"""Label columns as training targets, and the splits that are refused."""
+"""Tests of label columns as training targets and of splits that are rejected."""
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ def split(**columns):
     return pd.DataFrame({**plain, **columns}, dtype=str)
 
 
-def test_artist_classes_follow_the_first_tracks():
+def test_artist_classes_are_ordered_by_first_track():
     names, numbers = artist_classes(split(artist=list("bcabb")), "s.csv")
     assert names == ["b", "c", "a"] and numbers.tolist() == [0, 1, 2, 0, 0]
     assert numbers.dtype == np.int32
