@@ -1,4 +1,4 @@
-"""Custom track lists in CSV or TSV format, for private datasets such as NAVER's.
+"""Custom track lists in CSV or TSV format, for example of private datasets such as NAVER's.
 
 A list needs a `path` column and at least one label column, such as `artist`; `track_id` and
 `subset` are optional.

@@ -36,8 +36,8 @@ INFO = DatasetInfo(
 SIZES = ("small", "medium", "large", "full")
 _PUBLISHED_TRACKS = {"small": 8_000, "medium": 25_000, "large": 106_574, "full": 106_574}
 
-# Column names in the first two header lines of tracks.csv, mapped to our names. Only these of
-# its 52 columns are read.
+# Column names in the first two header lines of tracks.csv, mapped to our names. Of the 52
+# columns, only these are read.
 _COLUMNS = {
     ("album", "title"): "album",
     ("artist", "id"): "artist.id",

@@ -31,14 +31,15 @@ INFO = DatasetInfo(
     metadata="a folder with the published lists (default: download them)",
 )
 
-# Supported audio formats. If there are several copies of a clip, the first format here is used.
+# Supported audio formats. Of several copies of a clip, the one whose format comes first is used.
 _SUFFIXES = (".wav", ".au", ".mp3")
 
 
 def read_gtzan(request: Request) -> Catalog:
     """Return the clips in the split that exist anywhere below `request.root`.
 
-    If all clips exist, train, valid and test have 443, 197 and 290. The artists are unknown.
+    A complete copy has 443 clips for train, 197 for valid and 290 for test. The artists are
+    unknown.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Loading of published lists that are stored as Python 2 pickles.
+"""Loaders for published lists that are stored as Python 2 pickles.
 
 Unpickling can run arbitrary code. Two safeguards prevent this: a list is opened only after
 `published_splits` has verified its content id, and the unpickler resolves only the global names
@@ -25,7 +25,7 @@ for _module in ("numpy.core.multiarray", "numpy._core.multiarray"):  # NumPy 1 a
 
 
 def load_pickled_texts(path: Path) -> list[str]:
-    """Return a pickled list of strings, or raise `InputError` if it is anything else."""
+    """Return a pickled list of strings, or raise `InputError` for any other content."""
     texts = _load(path)
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise InputError(f"{path}: not a list of texts; download it again")

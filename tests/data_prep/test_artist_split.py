@@ -69,7 +69,7 @@ def test_subsets_have_requested_sizes_and_are_spread_over_albums(lengths, seed):
     assert split["track_id"].is_unique
     rows = split.drop(columns="subset").merge(table, on=table.columns.tolist())
     assert len(rows) == len(split)  # every row comes from the table
-    # No album is used more than once more often than an album that still has unused tracks.
+    # An album with unused tracks contributes at most one track less than any other album.
     used = split.groupby(["artist", "album"]).size()
     available = table.groupby(["artist", "album"]).size()
     for artist in split["artist"].unique():
@@ -119,8 +119,8 @@ def test_split_does_not_change_between_versions():
 
 
 def test_random_choices_are_uniform():
-    """Test over 400 seeds that artists, albums of any length, tracks and subsets are uniform."""
-    table = with_albums([[1, 2, 9], [12]])  # a2 is added, with albums of 3 and 9 tracks
+    """Test over 400 seeds that artists, albums of any length, tracks and subsets are equally likely."""
+    table = with_albums([[1, 2, 9], [12]])  # with_albums adds a2, with 3 + 9 tracks
     splits = [
         split_by_artist(table, tracks_per_group=2, subset_sizes=(1, 1, 0), seed=seed)[0]
         for seed in range(400)

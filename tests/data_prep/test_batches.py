@@ -223,7 +223,7 @@ def test_batches_depend_only_on_seed_epoch_and_number(crops, make):
 
 
 def test_crops_and_permutation_use_different_random_numbers():
-    """Test distinct seeds, since NumPy zero-pads seeds: [1, 2] and [1, 2, 0] are equivalent."""
+    """Test that streams differ, as NumPy zero-pads seeds: [1, 2] and [1, 2, 0] are equivalent."""
     rng = np.random.default_rng([1, 2])
     assert np.array_equal(_permutation(50, 1, 2), rng.permutation(50))
     first = [_batch_rng(1, 2, number).integers(2**60) for number in range(3)]

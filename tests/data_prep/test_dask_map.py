@@ -32,7 +32,7 @@ distributed = pytest.importorskip("distributed", reason="needs requirements-dask
 import dask  # noqa: E402
 
 # With no allowed failures, a worker's first death counts against its task, so fewer workers need
-# to die. Dask's own limit on BLAS threads is off, so that the tests check the limit set here.
+# to die. Dask's own limit on BLAS threads is off, so that the tests check ours.
 SETTINGS = {
     "distributed.scheduler.allowed-failures": 0,
     "distributed.nanny.pre-spawn-environ": {},
@@ -88,7 +88,7 @@ def dask_cluster():
 
 @pytest.fixture
 def address(dask_cluster):
-    """Yield the scheduler address; check for both workers before and for leftover tasks after."""
+    """Yield the scheduler address; check for two workers before and no leftover tasks after."""
     assert wait_until(lambda: len(dask_cluster.scheduler.workers) == 2)
     yield dask_cluster.scheduler_address
     assert wait_until(lambda: not dask_cluster.scheduler.tasks)
@@ -102,7 +102,7 @@ def message_of(scheduler):
     return str(refused.value)
 
 
-# ---------------------------------------------------------------- behaviour shared with processes
+# ---------------------------------------------------------------- shared with local processes
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def run(address):
     return partial(ordered_map, act, scheduler=address)
 
 
-def test_dask_map_keeps_order_and_window(run):
+def test_dask_map_keeps_order_and_bounds_the_window(run):
     check_order_and_window(run)
 
 

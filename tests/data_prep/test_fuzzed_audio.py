@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 FILES = 200
 MEGABYTE = 2**20
 ENCODED = {"flac": {}, "ogg": {}, "mp3": {}, "aiff": {}, "float.wav": {"subtype": "FLOAT"}}
-# Header fields that declare the format and size: (marker, offset from it, number of bytes).
+# Header fields that declare the format and size: (marker, offset from marker, size in bytes).
 FIELDS = {
     "wav": [
         (b"RIFF", 4, 4),
@@ -207,6 +207,6 @@ def test_cached_frames_are_finite(fuzzed):
 
 
 def test_damaged_files_do_not_inflate_memory(fuzzed):
-    """Test the memory bound: 30 s at the highest accepted rate is 48 MB, twice that to join."""
+    """Test peak memory: 30 s at the highest accepted rate is 48 MB, doubled by concatenation."""
     without, with_bad = fuzzed[3]
     assert with_bad - without < 150 * MEGABYTE, f"{without} bytes grew to {with_bad}"

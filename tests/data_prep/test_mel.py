@@ -102,7 +102,7 @@ def test_max_frames_keeps_the_first_frames(music):
 
 @pytest.mark.parametrize(("rate", "suffix"), [(22_050, "wav"), (44_100, "flac"), (8_000, "wav")])
 def test_log_mel_of_the_beginning_matches_the_whole_file(tmp_path, rate, suffix):
-    """Test the last frames in particular, as the resampling filter extends beyond them."""
+    """Test that the last frames are correct although the resampling filter extends beyond them."""
     path = tmp_path / f"a.{suffix}"
     noise = np.random.default_rng(0).normal(0, 0.1, 7 * rate).astype(np.float32)
     soundfile.write(path, noise, rate)

@@ -200,7 +200,7 @@ def test_complete_cache_is_not_a_shard(caches, copies):
         MelCache(copies)
 
 
-def test_similar_names_are_ignored(caches, copies):
+def test_files_with_similar_names_are_ignored(caches, copies):
     for name in ("set-0000.h5", "set-00000.h5.partial", "reset-00003.h5", "set-000003.h5"):
         (copies.parent / name).write_text("")
     assert len(MelCache(copies)) == TRACKS - 1

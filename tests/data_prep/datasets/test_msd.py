@@ -16,7 +16,7 @@ from tests.data_prep.datasets.conftest import put
 
 
 def preview(number):
-    """Return a preview's path as in the published dictionary, from the last digits of its id."""
+    """Return a preview's path, as in the published dictionary, from the last digits of its id."""
     return f"{str(number)[-1]}/{str(number)[-2]}/{number}.clip.mp3"
 
 
@@ -237,7 +237,7 @@ def test_tracks_missing_from_a_list_are_counted(tagged):
 def test_no_audio_file_is_in_two_subsets(tagged, tmp_path):
     tagged.ids["TR00001"] = tagged.ids["TR00130"]  # in both train and test: kept in test
     tagged.ids["TR00002"] = tagged.ids["TR00099"]
-    tagged.ids["TR00131"] = tagged.ids["TR00132"]  # both in test
+    tagged.ids["TR00131"] = tagged.ids["TR00132"]  # both are in test
     catalog = tagged.catalog()
     assert (catalog.table["subset"] == "test").sum() == 30
     assert not {"TR00001", "TR00002"} & set(catalog.table["track_id"])
