@@ -1,4 +1,4 @@
-"""The GMM-UBM against its formulas written out, scikit-learn, and the properties of EM."""
+"""Test the GMM-UBM against explicit formulas, scikit-learn and the properties of EM."""
 
 import dataclasses
 from unittest import mock
@@ -34,7 +34,7 @@ def sample(gmm, n, seed=1):
 
 
 def joint_log_density(gmm, frames):
-    """log w_c N(x; m_c, S_c), (n, C), as in the formula."""
+    """Compute log w_c N(x; m_c, S_c), (n, C), directly from the formula."""
     squares = (frames[:, None] - gmm.means) ** 2 / gmm.variances
     density = -0.5 * (np.log(2 * np.pi * gmm.variances) + squares).sum(axis=2)
     return np.log(gmm.weights) + density
@@ -51,7 +51,7 @@ def fit(frames, components, **options):
 
 @pytest.mark.parametrize("offset", [0.0, -1000.0])
 @pytest.mark.parametrize("n", [1, 50, 2500])
-def test_log_likelihood_and_statistics_match_formulas(offset, n):
+def test_log_likelihood_and_statistics_match_the_formulas(offset, n):
     gmm = random_gmm(offset=offset)
     frames = sample(gmm, n)
     joint = joint_log_density(gmm, frames)
@@ -63,7 +63,7 @@ def test_log_likelihood_and_statistics_match_formulas(offset, n):
     np.testing.assert_allclose(first, posterior.T @ frames, rtol=1e-8, atol=1e-8)
 
 
-def test_log_likelihood_does_not_depend_on_dtype(tmp_path):
+def test_log_likelihood_does_not_depend_on_frame_dtype(tmp_path):
     gmm = random_gmm()
     np.save(tmp_path / "frames.npy", sample(gmm, 300).astype(np.float16))
     mapped = np.load(tmp_path / "frames.npy", mmap_mode="r")
@@ -74,7 +74,7 @@ def test_log_likelihood_does_not_depend_on_dtype(tmp_path):
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.sampled_from(["kmeans", "random"]))
 @settings(deadline=None, derandomize=True, max_examples=20)
-def test_likelihood_never_decreases(seed, components, start):
+def test_fit_never_decreases_the_likelihood(seed, components, start):
     random = np.random.default_rng(seed)
     d = int(random.integers(1, 5))
     frames = sample(random_gmm(3, d, seed), int(random.integers(50, 400)), seed)
@@ -88,7 +88,7 @@ def test_likelihood_never_decreases(seed, components, start):
     assert np.diff(history).min() > -1e-11 * np.abs(history).max()
 
 
-def test_fit_matches_scikit_learn_from_same_start():
+def test_fit_matches_scikit_learn_for_the_same_initial_mixture():
     frames = sample(random_gmm(6, 5, 3), 4000)
     start, _ = fit(frames, 6, iterations=1)
     ours, _ = fit(frames, 6, start=start, iterations=30, tolerance=-1, variance_floor=1e-9)
@@ -112,11 +112,11 @@ def test_fit_matches_scikit_learn_from_same_start():
 
 
 @STARTS
-def test_fit_recovers_mixture_of_frames(start):
+def test_fit_recovers_the_true_mixture(start):
     truth = random_gmm(4, 3, 5)
     frames, held_out = sample(truth, 20_000), sample(truth, 20_000, seed=2)
     gmm, history = fit(frames, 4, start=start, iterations=200, tolerance=1e-6)
-    assert len(history) < 200  # the tolerance stops it
+    assert len(history) < 200  # training stopped at the tolerance
     difference = gmm.log_likelihood(held_out) - truth.log_likelihood(held_out)
     assert abs(difference.mean()) < 0.01
 
@@ -131,7 +131,7 @@ def test_resumed_fit_is_bit_identical(stopped):
     np.testing.assert_array_equal(resumed_history, history)
 
 
-def test_fit_does_not_depend_on_threads():
+def test_fit_does_not_depend_on_the_number_of_threads():
     frames = sample(random_gmm(), 40_000)
     gmm, _ = fit(frames, 4, iterations=3)
     with mock.patch.object(parallel, "available_cores", lambda: 5):
@@ -139,7 +139,7 @@ def test_fit_does_not_depend_on_threads():
     np.testing.assert_array_equal(gmm.means, other.means)
 
 
-def test_variances_stop_at_floor():
+def test_fit_keeps_variances_above_the_floor():
     random = np.random.default_rng(0)
     frames = np.concatenate([np.full((500, 2), 7.0), random.normal(size=(500, 2))])
     gmm, history = fit(frames, 2, variance_floor=0.01, iterations=30)
@@ -147,7 +147,7 @@ def test_variances_stop_at_floor():
     assert np.isfinite(history).all()
 
 
-def test_narrow_components_are_fitted_in_double_precision():
+def test_fit_uses_double_precision_for_narrow_components():
     frames = np.repeat([[0.0], [1.0]], 50, axis=0) + np.random.default_rng(0).normal(size=(100, 1))
     frames = np.concatenate([frames, frames + 1e9])
     gmm, _ = fit(frames, 2, variance_floor=1e-30, iterations=30)
@@ -157,7 +157,7 @@ def test_narrow_components_are_fitted_in_double_precision():
 
 
 @STARTS
-def test_components_without_frames_do_no_harm(start):
+def test_fit_tolerates_components_without_frames(start):
     frames = np.repeat(np.arange(3.0)[:, None] * [1.0, 2.0], 20, axis=0)
     gmm, history = fit(frames, 8, start=start, iterations=20)
     assert np.isfinite(history).all() and gmm.weights.sum() == pytest.approx(1)
@@ -176,7 +176,7 @@ def test_fit_rejects_unusable_frames():
             fit(np.vstack([frames, np.full((1, 3), value)]), 4)
 
 
-def test_invalid_settings_are_rejected():
+def test_fit_and_adapt_means_reject_invalid_settings():
     frames = sample(random_gmm(), 100)
     for options in (
         {"variance_floor": 0},
@@ -201,14 +201,14 @@ def test_invalid_settings_are_rejected():
         ("variances", [1.0, 1.0]),
     ],
 )
-def test_gmm_rejects_invalid_arrays(name, value):
+def test_diagonal_gmm_rejects_invalid_arrays(name, value):
     valid = {"weights": [0.5, 0.5], "means": [[0.0], [1.0]], "variances": [[1.0], [1.0]]}
     DiagonalGMM(**valid)
     with pytest.raises(ValueError, match=name):
         DiagonalGMM(**{**valid, name: value})
 
 
-def test_adapted_means_match_formula():
+def test_adapt_means_matches_the_formula():
     ubm = random_gmm()
     tracks = [sample(random_gmm(seed=9), n, seed=n) for n in (50, 30)]
     frames = np.concatenate(tracks)
@@ -221,7 +221,7 @@ def test_adapted_means_match_formula():
     np.testing.assert_allclose(model.means, expected, atol=1e-8)
     np.testing.assert_array_equal(model.weights, ubm.weights)
     np.testing.assert_array_equal(model.variances, ubm.variances)
-    # Statistics of several tracks add up.
+    # Statistics are additive over tracks.
     zeroth, first = collect_statistics(ubm, tracks, 2)
     assert zeroth.dtype == first.dtype == np.float32
     summed = adapt_means(ubm, zeroth.sum(axis=0), first.sum(axis=0))
@@ -232,7 +232,7 @@ def adapted(ubm, frames):
     return adapt_means(ubm, *ubm.statistics(frames))
 
 
-def test_llr_scores_match_formula():
+def test_llr_scores_match_the_formula():
     ubm = random_gmm(8, 4)
     models = [adapted(ubm, sample(random_gmm(8, 4, seed), 200)) for seed in range(5)]
     tracks = [sample(random_gmm(8, 4, seed), n) for seed, n in [(0, 1), (1, 30), (2, 1500)]]
@@ -247,8 +247,8 @@ def test_llr_scores_match_formula():
     assert llr_scores([], ubm, tracks).shape == (3, 0)
 
 
-def test_ignored_components_hardly_change_llr_scores():
-    """Each frame is near few of the components, as on music."""
+def test_llr_scores_barely_change_when_distant_components_are_ignored():
+    """As in music, each frame is near only a few of the components."""
     ubm = random_gmm(64, 12)
     models = [adapted(ubm, sample(random_gmm(64, 12, seed), 2000)) for seed in range(3)]
     tracks = [sample(ubm, 500, seed=5), sample(random_gmm(64, 12, 1), 500)]
@@ -260,7 +260,7 @@ def test_ignored_components_hardly_change_llr_scores():
     assert np.abs(scores - expected).max() < 1e-2 * np.ptp(expected)
 
 
-def test_llr_scores_of_model_far_from_ubm():
+def test_llr_scores_are_accurate_for_a_model_far_from_the_ubm():
     ubm = random_gmm()
     frames = sample(random_gmm(), 200) + 300
     model = adapted(ubm, frames)
@@ -268,7 +268,7 @@ def test_llr_scores_of_model_far_from_ubm():
     assert score == pytest.approx(expected_llr(model, ubm, frames), rel=1e-5)
 
 
-def test_silent_and_broken_tracks_are_rejected():
+def test_silent_and_invalid_tracks_are_rejected():
     ubm, frames = random_gmm(), sample(random_gmm(), 10)
     for call in (
         lambda track: collect_statistics(ubm, [track], 1),

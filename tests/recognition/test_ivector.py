@@ -1,4 +1,4 @@
-"""i-vectors against the supervector Gaussian written out, and against the model of the data."""
+"""Test i-vectors against explicit supervector Gaussians and against known models."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,9 @@ from recognition.ivector import (
     length_normalise,
 )
 
-BLOCKS = pytest.mark.parametrize("block_cells", [1, 10, 2**25])  # one, several or all tracks
+BLOCKS = pytest.mark.parametrize(
+    "block_cells", [1, 10, 2**25]
+)  # one, several or all tracks per block
 
 
 def random_ubm(rng, c, d):
@@ -25,7 +27,7 @@ def random_ubm(rng, c, d):
 
 
 def sample_statistics(rng, model, tracks):
-    """Baum-Welch statistics of tracks of the model: N frames per component, around m + T w."""
+    """Sample Baum-Welch statistics of tracks drawn from a model, with component means m + T w."""
     c, d, rank = model.matrix.shape
     zeroth = rng.uniform(1, 30, (tracks, c))
     w = rng.normal(size=(tracks, rank))
@@ -35,7 +37,7 @@ def sample_statistics(rng, model, tracks):
 
 
 def make_case(seed=0, tracks=12, c=3, d=2, rank=2):
-    """Return a model, and the statistics of tracks of another model with the same UBM."""
+    """Return a model, and the statistics of tracks from a different model with the same UBM."""
     rng = np.random.default_rng(seed)
     ubm = random_ubm(rng, c, d)
     truth = TotalVariability(rng.normal(size=(c, d, rank)), ubm)
@@ -44,7 +46,7 @@ def make_case(seed=0, tracks=12, c=3, d=2, rank=2):
 
 
 def posterior_of(model, counts, first):
-    """Mean and covariance of w, and the gain, from the mean supervector, N(0, T T' + S / N)."""
+    """Compute the mean and covariance of w and the gain from a supervector ~ N(0, T T' + S / N)."""
     t = model.matrix.reshape(-1, model.matrix.shape[-1])
     n = np.repeat(counts, model.ubm.means.shape[1])
     noise = np.diag(model.ubm.variances.ravel() / n)
@@ -58,7 +60,7 @@ def posterior_of(model, counts, first):
 
 
 @BLOCKS
-def test_e_step_matches_supervector_gaussian(monkeypatch, block_cells):
+def test_e_step_matches_the_supervector_gaussian(monkeypatch, block_cells):
     monkeypatch.setattr(ivector, "_BLOCK_CELLS", block_cells)
     model, zeroth, first = make_case()
     means, covariances, gains = zip(*map(posterior_of, [model] * 12, zeroth, first), strict=True)
@@ -71,7 +73,7 @@ def test_e_step_matches_supervector_gaussian(monkeypatch, block_cells):
 
 
 @BLOCKS
-def test_m_step_matches_formula(monkeypatch, block_cells):
+def test_m_step_matches_the_formula(monkeypatch, block_cells):
     monkeypatch.setattr(ivector, "_BLOCK_CELLS", block_cells)
     model, zeroth, first = make_case(1, c=4, d=3, rank=3)
     means, covariances, _ = zip(*map(posterior_of, [model] * 12, zeroth, first), strict=True)
@@ -90,12 +92,12 @@ def test_m_step_matches_formula(monkeypatch, block_cells):
 
 @settings(deadline=None, derandomize=True, max_examples=20)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(1, 3), st.data())
-def test_likelihood_never_decreases(seed, c, d, data):
+def test_fit_total_variability_never_decreases_the_likelihood(seed, c, d, data):
     rank = data.draw(st.integers(1, c * d))
     tracks = data.draw(st.integers(1, 15))
     rng = np.random.default_rng(seed)
     ubm = random_ubm(rng, c, d)
-    # Arbitrary statistics; some components have no frame of some tracks.
+    # Use arbitrary statistics in which some components have no frames for some tracks.
     zeroth = rng.uniform(0, 50, (tracks, c)) * rng.integers(0, 2, (tracks, c))
     zeroth[:, 0] += 1
     noise = rng.normal(size=(tracks, c, d)) * rng.uniform(0.1, 5)
@@ -106,23 +108,23 @@ def test_likelihood_never_decreases(seed, c, d, data):
     assert (np.diff(gains) >= -1e-9 * np.maximum(1, np.abs(gains[1:]))).all()
 
 
-def test_training_recovers_model_of_data():
+def test_fit_total_variability_recovers_the_true_model():
     rng = np.random.default_rng(5)
     ubm = random_ubm(rng, 3, 2)
     truth = TotalVariability(rng.normal(size=(3, 2, 2)), ubm)
     statistics = sample_statistics(rng, truth, 4000)
     model, gains = fit_total_variability(*statistics, ubm, dimensions=2, iterations=25, seed=1)
-    # T is known up to a rotation of w, which T T' does not depend on.
+    # T is identifiable only up to a rotation of w, so compare T T', which is invariant.
     expected, covariance = (
         t.matrix.reshape(6, 2) @ t.matrix.reshape(6, 2).T for t in (truth, model)
     )
     assert np.linalg.norm(covariance - expected) < 0.05 * np.linalg.norm(expected)
     _, gain_of_truth = em_step(truth, *statistics)
-    assert gain_of_truth < gains[-1] < gain_of_truth + 30  # 12 fitted parameters
+    assert gain_of_truth < gains[-1] < gain_of_truth + 30  # overfitting by 12 parameters is small
 
 
 @pytest.mark.parametrize("stopped", [1, 4])
-def test_resumed_training_is_bit_identical(stopped):
+def test_resumed_fit_is_bit_identical(stopped):
     model, zeroth, first = make_case()
     states, data = [], (zeroth, first, model.ubm)
     options = {"dimensions": 2, "iterations": 4}
@@ -136,7 +138,7 @@ def test_resumed_training_is_bit_identical(stopped):
     np.testing.assert_array_equal(resumed_gains, gains)
 
 
-def test_component_without_frames_changes_nothing():
+def test_em_step_ignores_a_component_without_frames():
     model, zeroth, first = make_case(8)
     zeroth[:, 1], first[:, 1] = 0, 0
     updated, gain = em_step(model, zeroth, first)
@@ -149,7 +151,7 @@ def test_component_without_frames_changes_nothing():
     assert gain == pytest.approx(same_gain)
 
 
-def test_float32_statistics_are_accurate_enough():
+def test_transform_of_float32_statistics_is_accurate():
     model, zeroth, first = make_case(9)
     vectors = model.transform(zeroth.astype(np.float32), first.astype(np.float32))
     assert vectors.dtype == np.float64
@@ -178,7 +180,7 @@ def test_unusable_statistics_are_rejected():
         fit_total_variability(zeroth, first, model.ubm, dimensions=7)
 
 
-def test_whitened_vectors_have_mean_zero_and_identity_covariance():
+def test_whitening_gives_zero_mean_and_identity_covariance():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(50, 4)) @ rng.normal(size=(4, 4)) * [1, 10, 1e-3, 1] + 3
     whitening = Whitening.fit(x)
@@ -203,12 +205,12 @@ def test_whitening_rejects_singular_covariance():
         Whitening.fit(rng.normal(size=(9, 3))).transform(np.ones((1, 2)))
 
 
-def test_length_normalise():
+def test_length_normalise_scales_to_unit_length_and_keeps_zero_vectors():
     np.testing.assert_allclose(length_normalise([[3, 4], [0, 0]]), [[0.6, 0.8], [0, 0]])
 
 
 @pytest.mark.parametrize("function", [Whitening.fit, length_normalise])
-def test_broken_vectors_are_rejected(function):
+def test_whitening_and_length_normalisation_reject_invalid_vectors(function):
     with pytest.raises(InputError, match="NaN"):
         function([[1, 2], [np.nan, 1], [2, 3]])
     with pytest.raises(InputError, match=r"shape \(3,\)"):

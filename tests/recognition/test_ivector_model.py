@@ -1,4 +1,4 @@
-"""The i-vector model: its i-vectors from the formulas, its file, and damaged files."""
+"""Test that i-vector models match the formulas, round-trip through files and reject damage."""
 
 import h5py
 import numpy as np
@@ -45,7 +45,7 @@ def path(model, tmp_path):
 
 
 def make_mels(count: int) -> list[np.ndarray]:
-    """Noise of different bands and lengths."""
+    """Return noise tracks that differ in bandwidth and length."""
     random = np.random.default_rng(1)
     mels = [random.random((40 + n, 128), np.float32) for n in range(count)]
     for n, mel in enumerate(mels):
@@ -54,7 +54,7 @@ def make_mels(count: int) -> list[np.ndarray]:
 
 
 def expected_ivector(model: IVectorModel, mel: np.ndarray) -> np.ndarray:
-    """The posterior mean of w with all sums written out; whitened, of length 1."""
+    """Compute the posterior mean of w with explicit sums, whitened and scaled to unit length."""
     frames = model.extract_frames(mel).astype(np.float64)
     ubm, t = model.ubm, model.total_variability.matrix
     squares = (frames[:, None] - ubm.means) ** 2 / ubm.variances
@@ -72,7 +72,9 @@ def expected_ivector(model: IVectorModel, mel: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("batch", [1, 2, 256])
-def test_extract_ivectors_matches_formulas_and_skips_silent_tracks(model, monkeypatch, batch):
+def test_extract_ivectors_matches_formulas_and_yields_none_for_silent_tracks(
+    model, monkeypatch, batch
+):
     monkeypatch.setattr(ivector_model, "_TRACKS", batch)
     mels, silent = make_mels(3), np.zeros((50, 128), np.float32)
     ivectors = list(model.extract_ivectors([silent, mels[0], mels[1], silent, silent, mels[2]]))
@@ -83,7 +85,7 @@ def test_extract_ivectors_matches_formulas_and_skips_silent_tracks(model, monkey
     assert list(model.extract_ivectors([])) == []
 
 
-def test_saved_model_loads_unchanged(model, path):
+def test_ivector_model_file_round_trip(model, path):
     loaded, mels = load_ivector_model(path), make_mels(2)
     ivectors = list(model.extract_ivectors(mels))
     np.testing.assert_array_equal(list(loaded.extract_ivectors(mels)), ivectors)
@@ -131,7 +133,7 @@ def test_load_rejects_damaged_attributes(path, attribute, value):
         load_ivector_model(path)
 
 
-def test_load_rejects_other_files(tmp_path):
+def test_load_rejects_files_without_an_ivector_model(tmp_path):
     other, text = tmp_path / "other.h5", tmp_path / "text.h5"
     with hdf5.create_file(other) as file:
         file["features"] = np.ones(3)

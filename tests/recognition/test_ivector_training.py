@@ -1,4 +1,4 @@
-"""The training of an i-vector model: its parts, resuming, and invalid inputs."""
+"""Test i-vector training: its components, resuming and invalid inputs."""
 
 import logging
 from dataclasses import replace
@@ -41,7 +41,7 @@ def new_run(tmp_path) -> IVectorRun:
 
 @pytest.fixture
 def train(cache):
-    """Train with these tests' settings, except for `changes` of the schedule."""
+    """Return a function that trains with this module's settings and given schedule changes."""
 
     def train(run, tracks=TRACKS, mfcc=MFCC, **changes):
         train_ivector_model(run, cache, tracks, ARTISTS, mfcc, replace(SCHEDULE, **changes))
@@ -53,7 +53,7 @@ def list_files(run):
     return {path.name for path in run.folder.iterdir()}
 
 
-def test_model_is_made_of_its_trained_parts(complete_run, cache, tmp_path):
+def test_train_ivector_model_combines_the_separately_trained_parts(complete_run, cache, tmp_path):
     model = ivector_model.load_ivector_model(complete_run.model_path)
     tracks = TrackFrames.from_cache(cache, TRACKS, MFCC, tmp_path)
     ubm, likelihoods = gmm_ubm.fit_gmm(tracks.frames, 4, iterations=4, seed=0)
@@ -97,7 +97,7 @@ def test_resume_after_repeated_interrupts_is_bit_identical(
     assert list_files(new_run) == {"ivector.h5", "ivector.csv"}
 
 
-def test_complete_run_is_kept_and_other_inputs_are_rejected(complete_run, train, caplog):
+def test_complete_run_is_skipped_and_changed_inputs_are_rejected(complete_run, train, caplog):
     before = complete_run.model_path.read_bytes()
     with caplog.at_level(logging.INFO):
         train(complete_run)
@@ -108,7 +108,7 @@ def test_complete_run_is_kept_and_other_inputs_are_rejected(complete_run, train,
     assert complete_run.model_path.read_bytes() == before
 
 
-def test_unusable_state_is_rejected(new_run, train):
+def test_incompatible_locked_and_damaged_states_are_rejected(new_run, train):
     gmm = DiagonalGMM(np.ones(1), np.zeros((1, 5)), np.ones((1, 5)))
     new_run.save_state((gmm, np.array([-1.0])))
     with pytest.raises(InputError, match="model: "):
@@ -124,7 +124,7 @@ def test_unusable_state_is_rejected(new_run, train):
         train(new_run)
 
 
-def test_silent_tracks_are_skipped_and_counted(new_run, tmp_path, caplog):
+def test_silent_tracks_are_skipped_and_their_number_is_logged(new_run, tmp_path, caplog):
     cache = fixtures.write_cache(tmp_path / "silent.h5")
     cache.frames = np.array(cache.frames)
     cache.frames[cache.start[0] :][: cache.length[0]] = 0

@@ -1,4 +1,4 @@
-"""PLDA against joint Gaussian densities written out, and against the model of the data."""
+"""Test PLDA against explicit joint Gaussian densities and against known models."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def random_model(rng, d):
 
 
 def sample(rng, model, counts):
-    """Draw (vectors, artists) from a model, `counts` tracks of each artist, in random order."""
+    """Draw (vectors, artists) from a model: `counts` tracks per artist, in random order."""
     artists = rng.permutation(np.repeat(np.arange(len(counts)), counts))
     y = rng.multivariate_normal(model.mean, model.between, len(counts))
     return y[artists] + rng.multivariate_normal(0 * model.mean, model.within, len(artists)), artists
@@ -27,7 +27,7 @@ def joint_covariance(model, n):
 
 
 def log_density(model, vectors):
-    """Joint log density of n tracks of one artist."""
+    """Compute the joint log density of n tracks by one artist."""
     n = len(vectors)
     mean = np.tile(model.mean, n)
     return multivariate_normal.logpdf(vectors.ravel(), mean, joint_covariance(model, n))
@@ -43,7 +43,7 @@ def assert_close(model, other, **tolerance):
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_score_is_ratio_of_joint_densities(count):
+def test_score_is_the_log_ratio_of_joint_densities(count):
     rng = np.random.default_rng(count)
     model = random_model(rng, 3)
     enrolment, tests = rng.normal(size=(4, count, 3)) * 2, rng.normal(size=(6, 3)) * 2
@@ -60,7 +60,7 @@ def test_score_is_ratio_of_joint_densities(count):
     np.testing.assert_allclose(scores, expected, atol=1e-8)
 
 
-def test_score_takes_one_count_per_artist():
+def test_score_accepts_one_count_per_artist():
     rng = np.random.default_rng(0)
     model = random_model(rng, 4)
     enrolment, tests = rng.normal(size=(5, 4)), rng.normal(size=(7, 4))
@@ -75,7 +75,7 @@ def test_score_is_zero_if_artists_do_not_differ():
 
 
 def expected_em_step(model, vectors, artists):
-    """One iteration of EM with the joint density of each artist's tracks."""
+    """Run one EM iteration using the joint density of each artist's tracks."""
     names = np.unique(artists)
     means, covariances = [], []
     for name in names:
@@ -93,7 +93,7 @@ def expected_em_step(model, vectors, artists):
     return PLDA(mean, between, within / len(vectors))
 
 
-def test_em_step_matches_joint_density():
+def test_em_step_matches_the_joint_density():
     rng = np.random.default_rng(4)
     tracks = sample(rng, random_model(rng, 3), [1, 2, 5, 4, 3, 3])
     expected = PLDA.fit(*tracks, iterations=0)
@@ -104,9 +104,9 @@ def test_em_step_matches_joint_density():
 
 @settings(deadline=None, derandomize=True, max_examples=20)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.lists(st.integers(1, 6), min_size=2))
-def test_likelihood_never_decreases(seed, d, counts):
+def test_fit_never_decreases_the_likelihood(seed, d, counts):
     rng = np.random.default_rng(seed)
-    counts = [*counts, d + 2]  # enough tracks around one artist's mean
+    counts = [*counts, d + 2]  # one artist has enough tracks for a full-rank within-artist scatter
     vectors = rng.normal(size=(sum(counts), d)) * rng.uniform(0.1, 9, d) + rng.normal(size=d)
     artists = np.repeat(np.arange(len(counts)), counts)
     vectors += rng.normal(size=(len(counts), d))[artists] * rng.uniform(0, 5)
@@ -116,7 +116,7 @@ def test_likelihood_never_decreases(seed, d, counts):
     assert (np.diff(likelihoods) >= -1e-8 * np.maximum(1, np.abs(likelihoods[1:]))).all()
 
 
-def test_training_recovers_model_of_data():
+def test_fit_recovers_the_true_model():
     rng = np.random.default_rng(6)
     truth = random_model(rng, 3)
     tracks = sample(rng, truth, rng.integers(1, 15, 3000))
@@ -125,7 +125,7 @@ def test_training_recovers_model_of_data():
     assert np.linalg.norm(model.within - truth.within) < 0.03 * np.linalg.norm(truth.within)
 
 
-def test_fewer_artists_than_dimensions_train_and_score():
+def test_fit_and_score_work_with_fewer_artists_than_dimensions():
     rng = np.random.default_rng(7)
     truth = PLDA(np.zeros(8), 9 * np.eye(8), np.eye(8))
     vectors, artists = sample(rng, truth, [20] * 4)
@@ -135,7 +135,7 @@ def test_fewer_artists_than_dimensions_train_and_score():
     assert (np.argmax(model.score(means, 20, vectors), axis=0) == artists).all()
 
 
-def test_order_and_names_of_artists_do_not_matter():
+def test_fit_does_not_depend_on_track_order_or_artist_names():
     rng = np.random.default_rng(8)
     vectors, artists = sample(rng, random_model(rng, 3), [4, 2, 5, 4, 3])
     model, order = PLDA.fit(vectors, artists), rng.permutation(len(vectors))

@@ -1,4 +1,4 @@
-"""Artist recognition on the command line: training, extraction, the protocols and their results."""
+"""Test artist recognition on the command line: training, extraction, protocols and results."""
 
 import json
 import re
@@ -25,7 +25,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def splits(small_corpus, folder):
-    """(training split, unseen split): two artists each of the four of the small corpus."""
+    """Return (training split, unseen split), each with two of the small corpus's four artists."""
     table = split_csv.read_split(small_corpus[0])
     names = table["artist"].unique()
     paths = []
@@ -42,7 +42,7 @@ def train_command(splits, small_corpus, folder):
 
 @pytest.fixture(scope="module")
 def ivector(train_command):
-    """Path of the i-vector model of the first two artists."""
+    """Train an i-vector model on the artists of the training split, and return its path."""
     path = train_command[-1] / "ivector.h5"
     output = run_in_process(*train_command, *UBM).out
     assert re.fullmatch(rf"{path}: complete, 6 tracks of 2 artists, \d+ frames, .*\n", output)
@@ -51,14 +51,14 @@ def ivector(train_command):
 
 @pytest.fixture(scope="module")
 def features(ivector, small_corpus, folder):
-    """Path of the i-vectors of all tracks."""
+    """Extract i-vectors for all tracks, and return the path of the feature file."""
     path = folder / "features/ivector.h5"
     result = run_in_process("extract_features.py", ivector, small_corpus[2], "--out", path)
     assert result.out == f"{path}: ivector, 24 tracks\n"
     return path
 
 
-def test_extracted_features_are_ivectors_and_name_training_artists(features, ivector, small_corpus):
+def test_feature_file_contains_ivectors_and_training_artists(features, ivector, small_corpus):
     model, cache = ivector_model.load_ivector_model(ivector), MelCache(small_corpus[2])
     extracted = feature_file.read_features(features)
     expected = np.stack(list(model.extract_ivectors(cache[t] for t in extracted.track_id)))
@@ -68,7 +68,7 @@ def test_extracted_features_are_ivectors_and_name_training_artists(features, ive
     assert extracted.inputs["weights"]["model"] == "ivector"
 
 
-def test_second_training_is_skipped_and_other_settings_are_rejected(ivector, train_command):
+def test_complete_training_is_skipped_and_changed_settings_are_rejected(ivector, train_command):
     before = ivector.read_bytes()
     former_names = ("--mixtures", 4, "--start", "kmeans", *UBM[2:])
     again = run_in_process(*train_command, *former_names).out
@@ -78,7 +78,7 @@ def test_second_training_is_skipped_and_other_settings_are_rejected(ivector, tra
 
 
 def test_settings_are_recorded_under_stable_names(ivector):
-    """Models of former versions are recognised by these."""
+    """Test that settings keep their recorded names, which identify models of earlier versions."""
     assert ivector_model.load_ivector_model(ivector).inputs["settings"] == {
         "mixtures": 4,
         "start": "kmeans",
@@ -95,7 +95,7 @@ def test_settings_are_recorded_under_stable_names(ivector):
 
 @pytest.fixture(scope="module")
 def results(features, ivector, splits, small_corpus, folder):
-    """Folder of the results of four systems by two protocols."""
+    """Evaluate four systems with two protocols, and return the result folder."""
     plda = ("--scorer", "plda", "--train", features, splits[0])
     systems = (
         (features, splits[1]),
@@ -112,7 +112,7 @@ def results(features, ivector, splits, small_corpus, folder):
     return folder / "results"
 
 
-def test_each_system_by_each_protocol(results):
+def test_each_system_is_evaluated_with_each_protocol(results):
     models = (
         "i-vector + cosine",
         "i-vector + PLDA",
@@ -131,7 +131,7 @@ def test_each_system_by_each_protocol(results):
 
 
 @pytest.mark.slow
-def test_results_fill_tables_and_figures(results):
+def test_results_appear_in_tables_and_figures(results):
     assert "| GMM-UBM |" in run_in_process("evaluate.py", "tables", "--results", results).out
     output = run_in_process("evaluate.py", "figures", "--results", results).out
     assert "verification_by_artists_unseen_artist.png: arxiv2017, Figure 2: " in output
@@ -144,7 +144,7 @@ def test_results_fill_tables_and_figures(results):
     assert table["system"].tolist()[:3] == ["GMM-UBM", "i-vector + cosine", "i-vector + PLDA"]
 
 
-def test_result_is_recomputed_only_if_inputs_changed(features, splits, folder):
+def test_result_is_recomputed_only_if_inputs_change(features, splits, folder):
     path = folder / "again/one.json"
     command = ("evaluate.py", "verification", features, splits[1], *FEW, "--json", path)
     first = run_in_process(*command, "--one-shot", "--trials", 3)
@@ -160,7 +160,7 @@ def test_result_is_recomputed_only_if_inputs_changed(features, splits, folder):
     assert "complete already" not in run_in_process(*command).out
 
 
-def test_lda_projects_features(features, splits, folder):
+def test_lda_command_projects_features(features, splits, folder):
     path = folder / "features/lda.h5"
     command = ("evaluate.py", "lda", features, splits[0], features, "--out", path)
     output = run_in_process(*command, "--dimensions", 1).out
@@ -176,7 +176,7 @@ def test_lda_projects_features(features, splits, folder):
     assert f"{path} was made by ivector_lda, {features} by ivector" in error_in_process(*other)
 
 
-def test_ivectors_are_evaluated_on_genres_and_tags(features, small_corpus):
+def test_ivectors_can_be_evaluated_on_genres_and_tags(features, small_corpus):
     output = run_in_process("evaluate.py", "transfer", features, small_corpus[0])
     names = [line.rpartition(" ")[0] for line in output.lines]
     assert names == ["logistic regression", "neural network", "accuracy"]

@@ -1,4 +1,4 @@
-"""The recognition systems: scorers and fusion against formulas, and systems made from files."""
+"""Test recognition systems: scorers and fusion against formulas, and systems loaded from files."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def train():
     return features, table["artist"].to_numpy(object)
 
 
-def test_cosine_scorer_uses_mean_of_enrolment_tracks(unseen):
+def test_cosine_scorer_uses_the_mean_of_enrolment_tracks(unseen):
     features, enrolment = unseen
     means = np.stack([features[rows].mean(axis=0) for rows in enrolment.enrol_rows])
     expected = unit(means) @ unit(features[enrolment.test_rows]).T
@@ -41,7 +41,7 @@ def test_cosine_scorer_uses_mean_of_enrolment_tracks(unseen):
     np.testing.assert_allclose(scores, expected, atol=1e-6)
 
 
-def test_equal_cosines_are_ties_and_zero_vectors_have_cosine_zero():
+def test_cosine_scores_round_to_ties_and_are_zero_for_zero_vectors():
     models = np.random.default_rng(0).normal(size=(1, 7)) * np.array([[1], [1 / 3], [1e9]])
     scores = systems.cosine_scores(models, np.random.default_rng(1).normal(size=(5, 7)))
     assert (scores == scores[0]).all()
@@ -56,7 +56,9 @@ def test_cosine_scorer_rejects_nan():
 
 @pytest.mark.parametrize("lda", [None, 3])
 @pytest.mark.parametrize("tracks", [1, 3])
-def test_plda_scorer_uses_whitened_unit_vectors_and_number_of_tracks(unseen, train, lda, tracks):
+def test_plda_scorer_uses_whitened_unit_vectors_and_the_number_of_tracks(
+    unseen, train, lda, tracks
+):
     features, enrolment = unseen[0].astype(np.float64), unseen[1].truncate(tracks)
     x, artists = train[0].astype(np.float64), train[1]
     if lda:
@@ -89,7 +91,7 @@ def test_plda_scorer_rejects_unusable_training_tracks(unseen, train):
 
 @pytest.fixture(scope="module")
 def background():
-    """A model of which only the UBM is used, and log-mels of three artists' tracks."""
+    """Return an i-vector model with only a UBM, and log-mels of tracks by three artists."""
     random = np.random.default_rng(0)
     tilt = [np.linspace(a, b, 128) for a, b in ((1, 0.2), (0.2, 1), (0.7, 0.6))]
     mels = [
@@ -121,7 +123,7 @@ def test_llr_scorer_uses_each_artists_adapted_mixture(background, tracks):
     assert verification.identification_accuracy(scores, enrolment.truth, (1,))[1] > 0.5
 
 
-def test_llr_scorer_names_silent_track(background):
+def test_llr_scorer_error_names_a_silent_track(background):
     model, mels = background
     loud = IVectorModel(**{**vars(model), "mfcc": MfccSettings(6, level_range=40.0)})
     with_silence = [*mels[:4], np.zeros((50, 128), np.float32)]
@@ -155,7 +157,7 @@ def test_early_fusion_rejects_unusable_parts(parts, track_ids, message):
         systems.concatenate_features(parts, track_ids)
 
 
-def test_late_fusion_averages_normalized_scores(unseen, train):
+def test_late_fusion_averages_normalised_scores(unseen, train):
     features, enrolment = unseen
     scorers = systems.cosine_scorer(features), systems.plda_scorer(features, *train, None)
     scores = [scorer(enrolment) for scorer in scorers]
@@ -170,7 +172,7 @@ def test_late_fusion_averages_normalized_scores(unseen, train):
 # ---------------------------------------------------------------- evaluation
 
 
-def test_evaluation_averages_draws_and_smaller_enrolments(unseen):
+def test_evaluation_averages_smaller_enrolments_over_draws(unseen):
     artists = np.repeat(list("abc"), feature_files.SONGS)
     draws = [draw_enrolment(artists, 4, 2, seed=seed) for seed in (0, 1)]
     scorer = systems.cosine_scorer(unseen[0])
@@ -200,7 +202,7 @@ def test_evaluation_averages_draws_and_smaller_enrolments(unseen):
 
 @pytest.fixture
 def files(tmp_path):
-    """{name: (features, split)} of two models, for unseen artists and for training artists."""
+    """Write feature files and splits of several models; return {name: (features, split)}."""
 
     def write(name, artists, seed, d, **options):
         table, features = feature_files.make_artists(artists, seed, d=d)
@@ -230,7 +232,7 @@ def training_rows(table, artists):
     return table["artist"].isin(list(artists)) & table["subset"].eq("train")
 
 
-def test_cosine_system(files):
+def test_cosine_system_matches_cosine_scorer(files):
     system = load(files)
     table, features = feature_files.make_artists("abc")
     assert list(system.artists) == list(table["artist"])
@@ -244,7 +246,7 @@ def test_cosine_system(files):
     np.testing.assert_array_equal(system.make_scorer()(draw(system)), expected)
 
 
-def test_plda_system_trains_on_first_artists(files):
+def test_plda_system_trains_on_the_first_artists(files):
     table, features = feature_files.make_artists("uvwxyz")
     rows = training_rows(table, "uvwx").to_numpy()
     system = load(files, scorer="plda", train=files["cnn_train"], max_train_artists=4)
@@ -258,7 +260,7 @@ def test_plda_system_trains_on_first_artists(files):
 
 
 @pytest.mark.parametrize("fusion", ["early", "late"])
-def test_fusion_system_uses_tracks_with_both_features(files, fusion):
+def test_fusion_system_uses_only_tracks_with_both_features(files, fusion):
     others = [files["ivector"][0], files["ivector_train"][0]]
     options = {"train": files["cnn_train"], "fusion": fusion, "other_features": others}
     system = load(files, scorer="plda", **options)
@@ -283,21 +285,21 @@ def test_fusion_system_uses_tracks_with_both_features(files, fusion):
     np.testing.assert_allclose(system.make_scorer()(draw(system)), expected, atol=1e-5)
 
 
-def test_fusion_that_is_not_in_paper_names_its_features(files):
+def test_fusion_absent_from_the_paper_is_named_after_its_features(files):
     system = load(files, fusion="late", other_features=[files["siamese"][0]])
     assert system.description["model"] == "late fusion of DeepArtistID and siamese + cosine"
 
 
-def test_training_artists_are_rejected(files):
+def test_feature_systems_reject_training_artists(files):
     with pytest.raises(InputError, match="trained on 1 of 3 artists, the first 'b'"):
         load(files, "seen")
-    systems.load_feature_system(*files["seen"], "genre", scorer="cosine")  # not artists' names
-    # The training artists of PLDA count, too.
+    systems.load_feature_system(*files["seen"], "genre", scorer="cosine")  # labels are genres
+    # PLDA training artists must also differ from the artists to recognise.
     with pytest.raises(InputError, match="trained on 3 of 3 artists, the first 'a'"):
         load(files, scorer="plda", train=files["cnn"])
 
 
-def test_files_that_do_not_fit_are_rejected(files, tmp_path):
+def test_incompatible_files_are_rejected(files, tmp_path):
     with pytest.raises(
         InputError, match=r"cnn\.h5 was made by basic_run, .*by ivector_run; extract"
     ):

@@ -1,4 +1,4 @@
-"""Verification and identification: the enrolment, and the metrics against brute force."""
+"""Test enrolment, and compare the verification and identification metrics with brute force."""
 
 from fractions import Fraction
 from itertools import pairwise
@@ -21,7 +21,7 @@ from recognition.verification import (
 )
 
 FIXED = settings(derandomize=True, deadline=None, max_examples=100)
-# Few distinct scores, so that there are many ties within and between the two kinds.
+# Use few distinct scores, so that ties are common among and between target and impostor trials.
 SCORES = st.lists(st.integers(-6, 6), min_size=1, max_size=25)
 
 
@@ -34,7 +34,7 @@ def sample_gaussian_trials():
 
 
 def exact_eer(target, impostor):
-    """Where the rates, joined by lines, are equal; in fractions, counting at every threshold."""
+    """Compute the EER exactly in fractions, interpolating linearly between all thresholds."""
     points = [
         (
             Fraction(sum(score >= t for score in impostor), len(impostor)),
@@ -68,19 +68,19 @@ def test_eer_matches_brute_force(target, impostor, order):
         ([7, 7, 7], [7, 7], 0.5),
         ([2, 4], [1, 3], 0.5),
         ([1, 5, 6, 7], [0, 0, 2, 0], 0.25),
-        # (false alarm, miss) goes from (1/4, 0) to (1/4, 1/2): equal between two thresholds.
+        # (false alarm, miss) moves from (1/4, 0) to (1/4, 1/2): the rates are equal in between.
         ([1, 3], [0, 0, 0, 2], 0.25),
-        # (false alarm, miss) goes from (1, 0) to (1/2, 0) to (0, 1/2), the latter across the tie.
+        # (false alarm, miss) moves from (1, 0) to (1/2, 0), and across the tie to (0, 1/2).
         ([2, 3], [1, 2], 0.25),
     ],
 )
-def test_eer_of_known_scores(target, impostor, eer):
+def test_eer_matches_known_values(target, impostor, eer):
     assert equal_error_rate(target, impostor) == pytest.approx(eer)
 
 
 @FIXED
 @given(SCORES, SCORES)
-def test_monotone_map_of_scores_changes_no_metric(target, impostor):
+def test_metrics_are_invariant_to_monotone_score_transformations(target, impostor):
     mapped = [np.exp(np.array(scores) / 3) ** 3 - 5 for scores in (target, impostor)]
     for metric in (equal_error_rate, min_dcf, det_curve):
         np.testing.assert_array_equal(metric(*mapped), metric(target, impostor))
@@ -105,7 +105,7 @@ def test_metrics_reject_unusable_scores(metric):
 
 @FIXED
 @given(SCORES, SCORES)
-def test_det_curve_is_monotone_and_keeps_eer(target, impostor):
+def test_det_curve_is_monotone_and_preserves_the_eer(target, impostor):
     false_alarm, miss = det_curve(target, impostor)
     assert (false_alarm[0], miss[0], false_alarm[-1], miss[-1]) == (1, 0, 0, 1)
     assert (np.diff(false_alarm) <= 0).all() and (np.diff(miss) >= 0).all()
@@ -113,10 +113,10 @@ def test_det_curve_is_monotone_and_keeps_eer(target, impostor):
     assert crossing == pytest.approx(equal_error_rate(target, impostor), abs=1e-12)
 
 
-def test_det_curve_thins_out_points():
+def test_det_curve_thins_out_excess_points():
     target, impostor = sample_gaussian_trials()
     curve = det_curve(target, impostor)
-    assert len(curve[0]) <= 2 * len(target) + 2  # points on straight lines are left out
+    assert len(curve[0]) <= 2 * len(target) + 2  # points on straight lines are omitted
     thinned = det_curve(target, impostor, points=20)
     assert len(thinned[0]) == 20 and (thinned[0][0], thinned[1][-1]) == (1, 1)
     assert set(zip(*thinned, strict=True)) <= set(zip(*curve, strict=True))
@@ -136,10 +136,10 @@ def test_min_dcf_matches_brute_force(target, impostor, p):
     assert cost == pytest.approx(expected, rel=1e-12) and 0 <= cost <= 1 + 1e-12
 
 
-def test_min_dcf_of_known_scores():
+def test_min_dcf_matches_known_values():
     assert min_dcf([3, 4], [1, 2]) == 0
     assert min_dcf([1, 1], [1, 1]) == 1
-    # One of ten targets is missed without a false alarm.
+    # At the best threshold, one of ten targets is missed and there are no false alarms.
     assert min_dcf([0] + [2] * 9, [1] * 50) == pytest.approx(0.1)
     for p_target in (0, 1):
         with pytest.raises(InputError, match="choose from between 0 and 1"):
@@ -150,18 +150,18 @@ def test_min_dcf_of_known_scores():
 
 
 def make_labels(tracks, artists=4):
-    """Labels of each artist's tracks, in turn."""
+    """Return artist labels for `tracks` tracks per artist, cycling through the artists."""
     return [f"artist {number}" for _ in range(tracks) for number in range(artists)]
 
 
-def test_first_tracks_enrol_and_next_ones_test_without_seed():
+def test_unseeded_enrolment_takes_the_first_tracks_and_tests_the_next():
     enrolment = draw_enrolment(list("abbabaab"), 2, 1)
     assert list(enrolment.artists) == ["a", "b"]
     assert enrolment.enrol_rows.tolist() == [[0, 3], [1, 2]]
     assert enrolment.test_rows.tolist() == [5, 4] and enrolment.truth.tolist() == [0, 1]
 
 
-def test_default_protocol_has_number_of_trials_of_paper():
+def test_default_protocol_has_the_papers_number_of_trials():
     enrolment = draw_enrolment(make_labels(20, artists=500))
     scores = np.random.default_rng(0).normal(size=(500, len(enrolment.test_rows)))
     target, impostor = split_trials(scores, enrolment.truth)
@@ -169,7 +169,7 @@ def test_default_protocol_has_number_of_trials_of_paper():
 
 
 @pytest.mark.parametrize("seed", [None, 0, 1])
-def test_tracks_enrol_or_test_only_their_own_artist(seed):
+def test_enrolment_and_test_tracks_are_distinct_and_by_the_right_artist(seed):
     labels = np.array(make_labels(22))
     enrolment = draw_enrolment(labels, seed=seed)
     assert enrolment.enrol_rows.shape == (4, 15) and enrolment.test_rows.shape == (20,)
@@ -178,13 +178,13 @@ def test_tracks_enrol_or_test_only_their_own_artist(seed):
     assert len({*enrolment.enrol_rows.ravel(), *enrolment.test_rows}) == 80
 
 
-def test_seed_determines_enrolment():
+def test_seed_determines_the_enrolment():
     one, same, other = (draw_enrolment(make_labels(30), seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one.enrol_rows, same.enrol_rows)
     assert set(one.enrol_rows[0]) != set(other.enrol_rows[0])
 
 
-def test_smaller_enrolments_are_nested_and_have_same_tests():
+def test_truncated_enrolments_are_nested_and_keep_the_tests():
     enrolment = draw_enrolment(make_labels(20), seed=3)
     for size in ENROLMENT_SIZES:
         smaller = enrolment.truncate(size)
@@ -218,7 +218,7 @@ def test_enrolment_rejects_zero_tracks():
         draw_enrolment(make_labels(20), test_tracks=0)
 
 
-def test_training_artists_are_rejected():
+def test_require_artist_disjoint_rejects_training_artists():
     require_artist_disjoint(["a", "b", "a"], ["c"])
     with pytest.raises(InputError, match="trained on 2 of 3 artists, the first 'b'; leave"):
         require_artist_disjoint(["a", "b", "b", "c"], ["c", "b", "d"])
@@ -229,7 +229,7 @@ def test_training_artists_are_rejected():
 # ---------------------------------------------------------------- trials, identification
 
 
-def test_split_trials():
+def test_split_trials_separates_target_and_impostor_scores():
     target, impostor = split_trials([[1, 2, 3], [4, 5, 6]], [0, 1, 1])
     assert target.tolist() == [1, 5, 6] and sorted(impostor) == [2, 3, 4]
 
@@ -246,12 +246,12 @@ def test_split_trials():
         (np.array([[1, np.nan], [0, 1]]), [0, 1], "contain NaN"),
     ],
 )
-def test_unusable_scores_or_truth_are_rejected(function, scores, truth, message):
+def test_unusable_scores_and_truth_are_rejected(function, scores, truth, message):
     with pytest.raises(InputError, match=message):
         function(scores, truth)
 
 
-def test_identification_accuracy_of_known_scores():
+def test_identification_accuracy_matches_known_values():
     scores = np.array([[9, 1, 3], [5, 2, 9], [1, 3, 5]])
     accuracy = identification_accuracy(scores, [0, 1, 2], top=(1, 2, 3))
     assert accuracy == {1: 1 / 3, 2: 1, 3: 1}
@@ -267,11 +267,11 @@ def test_identification_accuracy_of_known_scores():
     st.integers(1, 5),
     st.randoms(use_true_random=False),
 )
-def test_identification_accuracy_is_mean_over_orders_of_ties(rows, k, random):
+def test_identification_accuracy_averages_over_all_orders_of_ties(rows, k, random):
     truth = [random.randrange(5) for _ in rows]
     expected = []
     for row, own in zip(rows, truth, strict=True):
-        # The own artist has each rank among its equals with the same probability.
+        # Among tied artists, the true artist takes every rank with equal probability.
         better = sum(score > row[own] for score in row)
         ranks = range(better + 1, better + row.count(row[own]) + 1)
         expected.append(np.mean([rank <= k for rank in ranks]))
