@@ -119,7 +119,7 @@ def test_split_does_not_change_between_versions():
 
 
 def test_random_choices_are_uniform():
-    """Test over 400 seeds that artists, albums of any length, tracks and subsets are equally likely."""
+    """Test over 400 seeds that artists, albums, tracks and subsets are drawn uniformly."""
     table = with_albums([[1, 2, 9], [12]])  # with_albums adds a2, with 3 + 9 tracks
     splits = [
         split_by_artist(table, tracks_per_group=2, subset_sizes=(1, 1, 0), seed=seed)[0]
