@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ ACCURACY_BY_LABEL = "accuracy of each genre"  # from k-NN and linear softmax, fo
 TSNE_MAP = "map"  # lists "x", "y" and "label" with one entry per track
 DET_CURVE = "DET"  # lists of "false alarm" and "miss" rates
 
+LARGEST = 1e12  # limit for the magnitude of a number in a result
 FRACTIONS = ("map", "accuracy", "auc", "eer")  # metrics that range from 0 to 1
 DTYPES = {
     "value": "float64",
@@ -80,8 +81,7 @@ def _check_result(result: Result) -> None:
     for attribute in dataclasses.fields(result):
         value = getattr(result, attribute.name)
         valid = isinstance(value, attribute.type)  # type: ignore[arg-type]
-        valid = valid and not isinstance(value, bool)
-        if not valid or (isinstance(value, float) and not math.isfinite(value)):
+        if not valid or (isinstance(value, float | int) and not _is_number(value)):
             raise ValueError(f"{attribute.name!r} is {str(value)[:40]!r}")
     counts = (result.trials, result.n_songs, result.artists)
     if any(count is not None and count < 1 for count in counts) or (result.spread or 0) < 0:
@@ -89,7 +89,7 @@ def _check_result(result: Result) -> None:
     if result.metric in FRACTIONS and not 0 <= result.value <= 1:
         raise ValueError(f"{result.metric} is {result.value}, not from 0 to 1")
     for name in (result.protocol, result.dataset, result.label):  # used in file names
-        if Path(name).name != name:
+        if Path(name).name != name or "\\" in name:
             raise ValueError(f"{name!r} is not a plain name")
     _check_details(result.details)
     if result.protocol == "tsne" and not result.details.get(TSNE_MAP, {}).get("x"):
@@ -97,29 +97,41 @@ def _check_result(result: Result) -> None:
 
 
 def _check_details(details: dict) -> None:
-    """Raise `ValueError` unless tables and figures can be made from the details."""
-    numbers = [details.get("macro_f1", 0.0)]
-    for name in (ACCURACY_BY_LABEL, BY_ENROLMENT):
-        table = details.get(name, {})
-        if not isinstance(table, dict):
-            raise ValueError(f"damaged details: {name}")
-        numbers += table.values()
-    if not all(tracks.isdecimal() for tracks in details.get(BY_ENROLMENT, {})):
-        raise ValueError(f"damaged details: {BY_ENROLMENT}")
-    for name, keys in ((DET_CURVE, ("false alarm", "miss")), (TSNE_MAP, ("x", "y", "label"))):
-        columns = details.get(name)
-        if columns is None:
-            continue
-        lists = isinstance(columns, dict) and all(isinstance(columns.get(k), list) for k in keys)
-        if not lists or len({len(columns[key]) for key in keys}) > 1:
-            raise ValueError(f"damaged details: {name}")
-        numbers += columns[keys[0]] + columns[keys[1]]
-    if not all(isinstance(number, float | int) and math.isfinite(number) for number in numbers):
-        raise ValueError("damaged details: a value is not a finite number")
+    """Raise an exception unless tables and figures can be made from the details."""
+    by_enrolment = details.get(BY_ENROLMENT, {})
+    curve = details.get(DET_CURVE, {"false alarm": [], "miss": []})
+    tsne = details.get(TSNE_MAP, {"x": [], "y": [], "label": []})
+    lists = [curve["false alarm"], curve["miss"], tsne["x"], tsne["y"], tsne["label"]]
+    rates = [details.get("macro_f1", 0.0), *details.get(ACCURACY_BY_LABEL, {}).values()]
+    valid = (
+        all(isinstance(values, list) for values in lists)
+        and len(curve["false alarm"]) == len(curve["miss"])
+        and len(tsne["x"]) == len(tsne["y"]) == len(tsne["label"])
+        and all(_is_number(rate, 0, 1) for rate in rates + curve["false alarm"] + curve["miss"])
+        and all(map(_is_number, [*by_enrolment.values(), *tsne["x"], *tsne["y"]]))
+        and all(re.fullmatch("[0-9]{1,6}", tracks) for tracks in by_enrolment)
+        and all(isinstance(label, str) for label in tsne["label"])
+    )
+    if not valid:
+        raise ValueError("damaged details")
+
+
+def _is_number(value: object, lowest: float = -LARGEST, highest: float = LARGEST) -> bool:
+    """Return whether a value is a number in a range; booleans and NaN are not."""
+    number = isinstance(value, float | int) and not isinstance(value, bool)
+    return number and lowest <= value <= highest
 
 
 RESULT_COLUMNS = [attribute.name for attribute in dataclasses.fields(Result)]
 _OPTIONAL = ("seed", "variant", "command", "details")
+_DAMAGE_ERRORS = (
+    AttributeError,
+    KeyError,
+    OverflowError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 
 
 def write_result(path: Path, result: Result) -> None:
@@ -139,7 +151,8 @@ def read_result(path: Path) -> Result:
             raise ValueError(f"{missing[0]!r} is missing")
         result = Result(**{name: document[name] for name in RESULT_COLUMNS if name in document})
         _check_result(result)
-    except ValueError as error:
+        json.dumps(document, ensure_ascii=False).encode()  # refuses surrogates, as do all outputs
+    except _DAMAGE_ERRORS as error:
         raise InputError(
             f"{path}: not a result of evaluate.py ({error}); move it out of the folder, or delete "
             "it and make it again with evaluate.py --json"
