@@ -115,7 +115,7 @@ def _tabulate_results(results: pd.DataFrame) -> pd.DataFrame:
     """Tabulate every result, with its seeds and the name of its JSON file."""
     columns = ["protocol", "dataset", "label", "features", "metric", "value", "spread", "trials"]
     seeds = [
-        str(record.get("inputs", {}).get("settings", {}).get("seed", ""))
+        str(_as_dict(_as_dict(record.get("inputs")).get("settings")).get("seed", ""))
         for record in results["made_from"]
     ]
     table = results[[*columns, "n_songs"]].rename(columns={"n_songs": "tracks"})
@@ -130,7 +130,10 @@ def _tabulate_weights(results: pd.DataFrame) -> pd.DataFrame:
         for record in results["made_from"]
         for one in _find_weights(record.get("inputs"))
     ]
-    table = pd.DataFrame(weights, columns=columns).drop_duplicates(["name", "sha256"], keep="last")
+    table = pd.DataFrame(weights, columns=columns)
+    identity = ["name", "sha256"]
+    table[identity] = table[identity].map(str, na_action="ignore")  # hashable and sortable
+    table = table.drop_duplicates(identity, keep="last")
     return table.sort_values("name").rename(columns={"name": "weights"}).convert_dtypes()
 
 
@@ -146,7 +149,16 @@ def _find_weights(inputs: object) -> list[dict]:
 
 def _tabulate_versions(results: pd.DataFrame) -> pd.DataFrame:
     """Tabulate the number of results per library version."""
-    rows = [pair for record in results["made_from"] for pair in record.get("versions", {}).items()]
+    rows = [
+        (library, str(version))
+        for record in results["made_from"]
+        for library, version in _as_dict(record.get("versions")).items()
+    ]
     table = pd.DataFrame(rows, columns=["library", "version"])
     counts = table.value_counts(sort=False).rename("results").reset_index()
     return counts.sort_values(["library", "results"], ascending=[True, False])
+
+
+def _as_dict(value: object) -> dict:
+    """Return a part of a result's record; result files with parts of other types are shown too."""
+    return value if isinstance(value, dict) else {}

@@ -63,8 +63,15 @@ def _read_record(path: Path) -> dict:
     if not path.exists():
         return {}
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        inputs = record.get("inputs", {})
+        parts = [inputs, *(inputs.get(name, {}) for name in ("cache", "settings"))]
+        if not all(isinstance(part, dict) for part in parts):
+            raise ValueError("a part is not an object")
+        if not inputs.get("model", path.parent.name).split():
+            raise ValueError("the model has no name")
+        return record
+    except (AttributeError, RecursionError, ValueError) as error:
         raise InputError(f"{path}: not the record of a training; {_REMEDY}") from error
 
 

@@ -130,6 +130,22 @@ def test_report_without_results_lists_all_missing_inputs(tmp_path):
     assert "There are no trainings in the folder runs" in text
 
 
+def test_report_shows_provenance_of_unexpected_types(tmp_path):
+    weights = [{"name": "a", "sha256": ["x"], "artists": [5]}, {"name": 5}, {"sha256": {"x": 1}}]
+    records = (
+        {"inputs": None, "versions": None},
+        {"inputs": [1], "versions": {"keras": [3, 1], "numpy": None}},
+        {"inputs": {"settings": 5}, "versions": ["keras"]},
+        {"inputs": {"settings": {"seed": [7]}, "weights": "w"}, "versions": {"keras": {"a": 1}}},
+        {"inputs": [{"weights": one} for one in weights]},
+    )
+    for i, record in enumerate(records):
+        result = RESULT | {"features": f"features_{i}", "made_from": record}
+        (tmp_path / f"{i}.json").write_text(json.dumps(result))
+    text = Page(html_report.write_report(tmp_path)).text
+    assert all(shown in text for shown in ("[3, 1]", "[7]", "['x']", "{'x': 1}"))
+
+
 def test_report_rejects_damaged_files_and_keeps_the_previous_page(folder):
     before = html_report.write_report(folder).read_bytes()
     (folder / "runs/siamese_500_0/log.csv").write_text("nonsense")

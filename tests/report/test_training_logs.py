@@ -50,8 +50,22 @@ def test_read_training_logs_rejects_a_damaged_log(tmp_path, text):
         read_training_logs(tmp_path)
 
 
-def test_read_training_logs_rejects_a_damaged_record(tmp_path):
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        "[" * 100_000,
+        '{"inputs": null}',
+        '{"inputs": {"model": 5}}',
+        '{"inputs": {"model": ""}}',
+        '{"inputs": {"settings": null}}',
+        '{"inputs": {"cache": [1]}}',
+    ],
+    ids=lambda text: text[:30],
+)
+def test_read_training_logs_rejects_a_damaged_record(tmp_path, text):
     write(tmp_path, "mine", "epoch,loss\n1,2\n")
-    (tmp_path / "mine/run.json").write_text("{")
+    (tmp_path / "mine/run.json").write_text(text)
     with pytest.raises(InputError, match=r"run\.json: not the record of a training"):
         read_training_logs(tmp_path)
