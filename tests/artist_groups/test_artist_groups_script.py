@@ -1,4 +1,4 @@
-"""Script 2b: what it writes, prints and refuses."""
+"""Test script 2b (artist groups): its output files, messages and errors."""
 
 import importlib.util
 import sys
@@ -20,7 +20,10 @@ FEW = ("--clusters", 5, "--track-clusters", 5, "--groups", 2)
 
 @pytest.fixture
 def corpus(small_corpus, tmp_path):
-    """(split, audio folder, out, command); sub-genres are a mood and the track's genre."""
+    """Return (split, audio folder, out, command); each track's sub-genres are its genre and a mood.
+
+    The script runs with few clusters and groups.
+    """
     split, audio, cache = small_corpus
     table = split_csv.read_split(split)
     moods = [f"{genre}|{'calm' if n % 2 else 'wild'}" for n, genre in enumerate(table["genre"])]
@@ -41,7 +44,7 @@ def is_of_first_artist(split):
     return artists.eq(artists[0])
 
 
-def test_writes_the_groups_of_the_training_artists_once(corpus):
+def test_script_writes_groups_for_training_artists_and_skips_complete_files(corpus):
     split, _, out, command = corpus
     command = (*command, "--subgenres", "subgenres", "--words", "s", "d", "m", "s")
     summary = "words m d s of 4 artists in 2 groups"
@@ -68,7 +71,7 @@ def test_writes_the_groups_of_the_training_artists_once(corpus):
     message = error_in_process(*command, "--seed", 1)
     assert "seed: 0 -> 1" in message and str(out) in message
     assert 'words: "m d s" -> "m"' in error_in_process(*command[:-4], "m")
-    # Only training tracks count, and the same inputs give the same groups.
+    # Changes to tracks outside the training subset do not change the groups.
     change(split, table["subset"].ne("train"), artist="others", subgenres="", genre="")
     assert "split: " in error_in_process(*command)
     again = out.with_name("again.h5")
@@ -79,7 +82,7 @@ def test_writes_the_groups_of_the_training_artists_once(corpus):
         np.testing.assert_array_equal(groups.proportions, content.groups[word].proportions)
 
 
-def test_leaves_out_impossible_words_unless_asked_for(corpus, monkeypatch):
+def test_script_skips_unavailable_words_unless_requested(corpus, monkeypatch):
     monkeypatch.setitem(sys.modules, "essentia", None)
     split, audio, out, command = corpus
     lines = run_in_process(*command).lines
@@ -99,10 +102,10 @@ def test_leaves_out_impossible_words_unless_asked_for(corpus, monkeypatch):
     assert not out.exists()
 
 
-def test_prints_how_many_tracks_and_artists_are_left_out(corpus):
+def test_script_reports_skipped_tracks_and_artists(corpus):
     split, _, out, command = corpus
     change(split, is_of_first_artist(split), subgenres="")
-    change(split, [6, 9], artist="")  # a training and a validation track of the second artist
+    change(split, [6, 9], artist="")  # a training and a validation track by the second artist
     name = split_csv.read_split(split)["artist"][0]
     ran = run_in_process(*command, "--subgenres", "subgenres", "--words", "m", "s")
     assert ran.lines == [
@@ -115,7 +118,7 @@ def test_prints_how_many_tracks_and_artists_are_left_out(corpus):
     assert groups["s"].rows_of([name]) == [-1]
 
 
-def test_refuses_splits_without_groups(corpus):
+def test_script_rejects_splits_that_cannot_give_groups(corpus):
     split, audio, out, command = corpus
     frames = MelCache(command[2]).length[0] * 12
     assert f"{frames} vectors for {frames + 1} clusters; use fewer clusters" in error_in_process(
@@ -138,7 +141,10 @@ def test_refuses_splits_without_groups(corpus):
 
 @pytest.fixture
 def described(monkeypatch):
-    """Random descriptors without Essentia: all tracks of the first artist fail, and one more."""
+    """Replace Essentia by random descriptors, and return a list that records the calls.
+
+    The first four tracks fail: all tracks by the first artist, and one track by the second.
+    """
     calls = []
 
     def describe_tracks(track_ids, paths, folder, *, workers):
@@ -153,7 +159,7 @@ def described(monkeypatch):
     return calls
 
 
-def test_word_e_groups_the_tracks_that_could_be_described(corpus, described):
+def test_descriptor_groups_use_only_tracks_that_could_be_described(corpus, described):
     split, audio, out, command = corpus
     table = split_csv.read_split(split)
     train, first = table[table["subset"].eq("train")], table["artist"][0]
@@ -170,14 +176,17 @@ def test_word_e_groups_the_tracks_that_could_be_described(corpus, described):
     assert described == [(list(train["track_id"]), paths, unfinished, 3)]
     assert not unfinished.exists()
     content = topics.load_groups(out)
-    assert content.codebooks["e"].centres.shape == (5, 5)  # one descriptor is missing in a track
+    # One of the six descriptors is missing for one track and therefore dropped.
+    assert content.codebooks["e"].centres.shape == (5, 5)
     assert list(content.groups["e"].artists) == list(train["artist"].unique()[1:])
-    unfinished.mkdir()  # left by a kill after the file was complete
+    unfinished.mkdir()  # as left behind by a run killed just after completing the file
     assert "complete already" in run_in_process(*command).out and not unfinished.exists()
     assert len(described) == 1
 
 
-def test_descriptors_survive_an_interruption(corpus, described, monkeypatch):
+def test_descriptor_folder_survives_an_interruption_until_completion(
+    corpus, described, monkeypatch
+):
     _, audio, out, command = corpus
     command = (*command, "--words", "m", "e", "--audio", audio)
 
@@ -194,7 +203,7 @@ def test_descriptors_survive_an_interruption(corpus, described, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("essentia") is None, reason="needs Essentia")
-def test_all_words_of_real_tracks(corpus):
+def test_script_learns_groups_for_all_words_with_essentia(corpus):
     _, audio, out, command = corpus
     command = (*command, "--subgenres", "subgenres")
     ran = run_in_process(*command, "--audio", audio)

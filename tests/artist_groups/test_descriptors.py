@@ -1,4 +1,4 @@
-"""Essentia's descriptors of tracks: their values, what a kill costs, and their normalisation."""
+"""Test Essentia track descriptors: values, resuming after interruptions, and normalisation."""
 
 import errno
 import os
@@ -33,7 +33,7 @@ def essentia():
 
 @pytest.fixture(scope="module")
 def tracks(tmp_path_factory):
-    """Three tracks of 3 s."""
+    """Write three 3 s tracks and return their paths."""
     folder = tmp_path_factory.mktemp("tracks")
     paths = [folder / f"{number}.wav" for number in range(3)]
     for number, path in enumerate(paths):
@@ -49,7 +49,7 @@ def assert_same(one, other):
 # ---------------------------------------------------------------- one track
 
 
-def test_describe_a_real_clip(essentia, music_data, capfd):
+def test_describe_gives_consistent_values_for_a_real_clip(essentia, music_data, capfd):
     values = describe(music_data / "data" / "gtzan_clips" / "pop.00000.au")
     assert list(values) == sorted(values) and np.isfinite(list(values.values())).all()
     assert len(values) == 4364
@@ -63,14 +63,14 @@ def test_describe_a_real_clip(essentia, music_data, capfd):
 
 
 @pytest.mark.parametrize("rate", [22_050, 48_000])
-def test_describe_uses_the_sample_rate_of_the_file(essentia, tmp_path, rate):
+def test_describe_respects_the_sample_rate_of_the_file(essentia, tmp_path, rate):
     (tmp_path / "a.wav").write_bytes(wav(tone(3.0, rate, hertz=1000.0), rate))
     values = describe(tmp_path / "a.wav")
     assert values["lowlevel.spectral_centroid.median"] == pytest.approx(1000, rel=0.02)
     assert values[LOUDNESS] == pytest.approx(-9.0, abs=0.3)
 
 
-def test_describe_depends_on_channels_but_not_on_the_container(essentia, tmp_path):
+def test_describe_depends_on_channels_but_not_on_file_format(essentia, tmp_path):
     music = clip(3.0)
     (tmp_path / "a.wav").write_bytes(wav(music))
     (tmp_path / "a.au").write_bytes(au(music))
@@ -84,8 +84,8 @@ def test_describe_depends_on_channels_but_not_on_the_container(essentia, tmp_pat
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
-@pytest.mark.parametrize("suffix", ["m4a", "aac"])  # Essentia reads the first one by itself
-def test_describe_formats_that_need_ffmpeg(essentia, tmp_path, suffix):
+@pytest.mark.parametrize("suffix", ["m4a", "aac"])  # Essentia can also read m4a directly
+def test_describe_accepts_formats_that_need_ffmpeg(essentia, tmp_path, suffix):
     source, encoded = tmp_path / "a.wav", tmp_path / f"a.{suffix}"
     soundfile.write(source, np.stack([clip(5.0)] * 2, 1), RATE)
     subprocess.run(["ffmpeg", "-v", "error", "-i", source, encoded], check=True)
@@ -94,7 +94,7 @@ def test_describe_formats_that_need_ffmpeg(essentia, tmp_path, suffix):
     assert values[LOUDNESS] == pytest.approx(expected[LOUDNESS], abs=0.3)
 
 
-def test_describe_a_clip_shorter_than_a_second(essentia, tmp_path):
+def test_describe_accepts_a_clip_shorter_than_a_second(essentia, tmp_path):
     (tmp_path / "long.wav").write_bytes(wav(clip(3.0)))
     (tmp_path / "short.wav").write_bytes(wav(clip(0.1, first=2.0)))
     short = describe(tmp_path / "short.wav")
@@ -110,7 +110,7 @@ def test_describe_rejects_mostly_silent_tracks(essentia, tmp_path):
         describe(tmp_path / "a.wav")
 
 
-@pytest.mark.parametrize("room", [50, 50_000])  # less than the header, less than the samples
+@pytest.mark.parametrize("room", [50, 50_000])  # too few bytes for the header, or for the samples
 def test_describe_raises_oserror_if_the_temporary_disk_is_full(essentia, tmp_path, room):
     (tmp_path / "a.wav").write_bytes(wav(clip(3.0)))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -123,7 +123,7 @@ def test_describe_raises_oserror_if_the_temporary_disk_is_full(essentia, tmp_pat
     assert caught.value.errno == errno.ENOSPC
 
 
-def test_missing_essentia_is_reported_with_the_remedy(tmp_path, monkeypatch):
+def test_missing_essentia_error_says_how_to_install_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "essentia", None)
     (tmp_path / "a.wav").write_bytes(wav(clip(1.0)))
     remedy = "pip install -r requirements-essentia.txt .the words m, d and s do not need it"
@@ -166,14 +166,14 @@ descriptors.describe_tracks(paths, paths, sys.argv[1], workers=1)
 
 
 @pytest.mark.slow
-def test_a_kill_costs_the_unfinished_chunk_only(essentia, tmp_path, monkeypatch):
+def test_killed_run_loses_only_the_unfinished_chunk(essentia, tmp_path, monkeypatch):
     paths = [str(tmp_path / f"{number}.wav") for number in range(4)]
     for number, path in enumerate(paths):
         soundfile.write(path, clip(6.0, first=number), RATE)
     folder = tmp_path / "made"
     process = start_script(
         "-c", _DESCRIBE, folder, *paths, TMPDIR=str(tmp_path)
-    )  # a copy is left there
+    )  # the killed process leaves its temporary WAV copy in TMPDIR
     while not (folder / "0000000.h5").exists():
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
@@ -190,10 +190,10 @@ def test_a_kill_costs_the_unfinished_chunk_only(essentia, tmp_path, monkeypatch)
 
 
 @pytest.mark.slow
-def test_bad_files_are_reported_as_failed(essentia, tracks, tmp_path):
+def test_unreadable_files_are_reported_as_failed(essentia, tracks, tmp_path):
     bad = write_bad(tmp_path / "bad")
-    bad.pop("short.wav")  # too short for a network only
-    bad.pop("nul\0byte.wav")  # no split has such a name
+    bad.pop("short.wav")  # too short for the networks, but not for Essentia
+    bad.pop("nul\0byte.wav")  # splits cannot contain such a file name
     bad["one sample.wav"] = "is rejected by Essentia (File looks like a completely silent file"
     paths = [tracks[0], *(tmp_path / "bad" / name for name in bad), tracks[1]]
     track_ids = ["first", *bad, "last"]
@@ -204,7 +204,7 @@ def test_bad_files_are_reported_as_failed(essentia, tracks, tmp_path):
     assert_same((table, failed), describe_tracks(track_ids, paths, tmp_path / "made", workers=1))
 
 
-def test_describe_tracks_without_a_readable_file(essentia, tmp_path):
+def test_describe_tracks_returns_an_empty_table_if_all_files_fail(essentia, tmp_path):
     table, failed = describe_tracks(["a"], [tmp_path / "absent.wav"], tmp_path / "made", workers=1)
     assert table.shape == (0, 0) and list(failed) == ["a"]
     again, _ = describe_tracks(["a"], [tmp_path / "absent.wav"], tmp_path / "made", workers=1)
@@ -212,7 +212,7 @@ def test_describe_tracks_without_a_readable_file(essentia, tmp_path):
 
 
 def describe_by_name(path):
-    """Stands for `describe` in the workers: the file's name decides what happens."""
+    """Stand in for `describe` in the workers; the file name determines the behaviour."""
     match path:
         case "crash":
             os._exit(1)
@@ -226,29 +226,29 @@ def describe_by_name(path):
 @pytest.fixture
 def by_name(essentia, monkeypatch):
     monkeypatch.setattr(descriptors, "describe", describe_by_name)
-    monkeypatch.setattr(descriptors, "_PATIENCE", 20.0)  # a worker may take ten to start
+    monkeypatch.setattr(descriptors, "_PATIENCE", 20.0)  # workers may take 10 s to start
     monkeypatch.setattr(descriptors, "_CHUNK", 3)
 
 
 @pytest.mark.slow
-def test_a_crash_or_a_hang_fails_its_track_only(by_name, tmp_path):
+def test_crashes_and_hangs_fail_only_the_affected_tracks(by_name, tmp_path):
     paths = ["y", "crash", "x", "hang", "y"]
     table, failed = describe_tracks(list("abcde"), paths, tmp_path / "made", workers=2)
     assert failed == {"b": "its decoder crashed", "d": "its decoder did not come back"}
     assert table.index.tolist() == ["a", "c", "e"]
-    assert table.columns.tolist() == ["all", "x", "y"]  # the union; NaN where missing
+    assert table.columns.tolist() == ["all", "x", "y"]  # union of all columns
     nan = np.nan
     expected = np.array([[1, nan, 2], [1, 2, nan], [1, nan, 2]], np.float32)
     assert np.array_equal(table, expected, equal_nan=True)
 
 
-def test_a_full_disk_ends_the_call_without_failing_a_track(by_name, tmp_path):
+def test_full_disk_aborts_the_call_without_failing_a_track(by_name, tmp_path):
     with pytest.raises(OSError, match=r"no room: 'copy\.wav'"):
         describe_tracks(list("abcde"), ["x", "x", "x", "full", "x"], tmp_path / "made", workers=1)
     assert [path.name for path in (tmp_path / "made").glob("*.h5")] == ["0000000.h5"]
 
 
-def test_chunks_of_other_tracks_or_files_are_refused(by_name, tmp_path, monkeypatch):
+def test_chunks_made_from_different_inputs_are_rejected(by_name, tmp_path, monkeypatch):
     folder, paths = tmp_path / "made", [str(tmp_path / name) for name in "xyzw"]
     for path in paths:
         open(path, "w").close()
@@ -266,7 +266,7 @@ def test_chunks_of_other_tracks_or_files_are_refused(by_name, tmp_path, monkeypa
         describe_tracks(list("abcd"), paths, folder, workers=1)
 
 
-def test_damaged_chunks_are_refused(by_name, tmp_path):
+def test_damaged_chunks_are_rejected(by_name, tmp_path):
     folder = tmp_path / "made"
     describe_tracks(["a"], ["x"], folder, workers=1)
     chunk = folder / "0000000.h5"
@@ -287,7 +287,7 @@ def lognormal(shape, seed=0):
     return np.random.default_rng(seed).lognormal(sigma=2, size=shape).astype(np.float32)
 
 
-def test_normalised_descriptors_are_normally_distributed():
+def test_normalise_descriptors_gives_normal_distributions():
     values = lognormal((600, 4))
     before = values.copy()
     vectors = normalise_descriptors(values)
@@ -299,7 +299,7 @@ def test_normalised_descriptors_are_normally_distributed():
     assert np.array_equal(values, before), "the argument is not changed"
 
 
-def test_normalising_drops_missing_and_constant_descriptors():
+def test_normalise_descriptors_drops_missing_and_constant_descriptors():
     values = lognormal((30, 6))
     values[3, 0], values[4, 1], values[5, 1] = np.nan, np.inf, -np.inf
     values[:, 3], values[:, 5] = 7, np.nan
@@ -307,13 +307,13 @@ def test_normalising_drops_missing_and_constant_descriptors():
     assert np.array_equal(normalise_descriptors(values), expected)
 
 
-def test_the_seed_chooses_the_tracks_of_the_quantiles():
+def test_normalise_descriptors_seed_selects_the_quantile_sample():
     values = lognormal((10_500, 1))
     one, again, other = (normalise_descriptors(values, seed) for seed in (0, 0, 1))
     assert np.array_equal(one, again) and not np.array_equal(one, other)
 
 
-def test_normalising_needs_two_tracks_and_a_descriptor():
+def test_normalise_descriptors_needs_two_tracks_and_one_descriptor():
     with pytest.raises(InputError, match="1 tracks; use a split with two or more"):
         normalise_descriptors(lognormal((1, 3)))
     values = lognormal((5, 3))

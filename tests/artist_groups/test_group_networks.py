@@ -1,4 +1,4 @@
-"""The networks of agf2018, and their file."""
+"""Test the agf2018 networks and their file format."""
 
 import shutil
 
@@ -32,8 +32,8 @@ def network():
     return build_network(16)
 
 
-def test_layers_have_the_shapes_of_table_2(network):
-    """Table 2 gives mel x time; here time comes first."""
+def test_layer_shapes_match_table_2_of_the_paper(network):
+    """Table 2 lists shapes as mel x time; here, time comes first."""
     expected = {
         "pool2": (21, 32, 32),
         "pool3": (10, 16, 64),
@@ -51,8 +51,8 @@ def test_layers_have_the_shapes_of_table_2(network):
     assert norms == ["bn2", "bn4", "bn7", "bn_average", "bn_dense"]
 
 
-def test_count_parameters_matches_the_built_networks(network):
-    # Kernels and biases, and four numbers per filter of a batch normalisation.
+def test_count_parameters_matches_built_networks(network):
+    # Count kernels, biases, and four values per filter for each batch normalisation.
     first = (5 * 5 * 1 + 1) * 16
     rest = (9 * 16 + 1) * 32 + (9 * 32 + 1) * 64 + (9 * 64 + 1) * 64 + (9 * 64 + 1) * 128
     rest += (9 * 128 + 1) * 256 + (256 + 1) * 256
@@ -64,7 +64,7 @@ def test_count_parameters_matches_the_built_networks(network):
         assert count_parameters(outputs, width) == built.count_params()
 
 
-def test_an_mtn_shares_only_its_first_block():
+def test_mtn_networks_share_only_their_first_block():
     mtn = build_mtn({"g": 16, "s": 40, "m": 40})
     weights = {task: {id(w) for w in network.weights} for task, network in mtn.items()}
     first = {id(w) for w in mtn["g"].get_layer("first").weights}
@@ -75,7 +75,7 @@ def test_an_mtn_shares_only_its_first_block():
 
 
 @pytest.mark.parametrize("tasks", [2, 5])
-def test_a_wstn_has_the_number_of_weights_of_its_set(tasks):
+def test_find_width_matches_the_weight_count_of_the_task_set(tasks):
     wanted = count_parameters(16) + (tasks - 1) * count_parameters(40)
     width = find_width(wanted, 16)
     assert 1 < width < tasks
@@ -90,7 +90,7 @@ def test_a_wstn_has_the_number_of_weights_of_its_set(tasks):
 
 @pytest.fixture(scope="module")
 def saved() -> GroupNetworks:
-    """Networks with random weights and batch statistics, as if trained."""
+    """Return networks with random weights and batch statistics, as if trained."""
     random = np.random.default_rng(0)
     networks = build_mtn({"g": 3, "s": 5})
     mlp = build_mlp(2 * FEATURE, 3)
@@ -122,7 +122,7 @@ def test_network_file_round_trip(saved, path):
     assert list(loaded.networks) == ["g", "s"] and list(loaded.genres) == GENRES
     assert list(loaded.trained_on) == ["Ärzte", "b"] and loaded.width == 1
     crops = np.random.default_rng(1).random((2, 43, 128), np.float32)
-    # JAX rounds differently when it compiles twice.
+    # JAX may round differently each time it compiles the model.
     np.testing.assert_allclose(predict(saved.model, crops), predict(loaded.model, crops), atol=1e-5)
     assert network_file.read_network_inputs(path) == INPUTS
 
@@ -142,7 +142,7 @@ def test_model_concatenates_features_and_probabilities(saved):
     np.testing.assert_allclose(output[:, 512:], classes, atol=1e-5)
 
 
-def test_a_track_is_the_mean_over_its_whole_seconds(saved, path):
+def test_track_feature_is_the_mean_over_full_seconds(saved, path):
     mel = np.random.default_rng(2).random((2 * 43 + 20, 128), np.float32)
     function, origin, trained_on, classes = feature_extractor(
         str(path), mirror=None, seed=0, mean_and_std=None
@@ -154,7 +154,7 @@ def test_a_track_is_the_mean_over_its_whole_seconds(saved, path):
     assert origin["model"] == "mtn gs" and origin["artists"] == 2 and len(origin["sha256"]) == 64
 
 
-def test_networks_without_a_classifier_have_features_only(saved, tmp_path):
+def test_networks_without_a_classifier_output_only_features(saved, tmp_path):
     content = GroupNetworks({"s": saved.networks["s"]}, 1.0, saved.mean, saved.std, GENRES, [])
     save_networks(tmp_path / "last.h5", content, provenance.make_record(INPUTS))
     extractor = feature_extractor(str(tmp_path / "last.h5"), mirror=None, seed=0, mean_and_std=None)
@@ -198,7 +198,7 @@ def test_load_networks_rejects_damaged_files(damage, path, tmp_path):
         load_networks(broken)
 
 
-def test_load_networks_rejects_other_formats(tmp_path):
+def test_load_networks_rejects_other_file_formats(tmp_path):
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file.attrs["format"] = "artist labels i-vector 1"
     with pytest.raises(InputError, match=r"not a file of agf2018's networks; make one with train"):

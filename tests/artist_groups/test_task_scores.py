@@ -1,4 +1,4 @@
-"""Scores by set of tasks: the paper's tables 3 and 5 from its table 4, and ours beside them."""
+"""Test scores by task set: the paper's tables 3 and 5, derived from table 4, and our own scores."""
 
 import json
 
@@ -59,34 +59,34 @@ def values_of(table):
 # ---------------------------------------------------------------- the paper's tables
 
 
-def test_networks_are_the_combinations_of_the_paper():
+def test_networks_table_lists_the_papers_combinations():
     narrow = NETWORKS.index[NETWORKS["kind"].ne("wstn")]
     assert set(AGF[AGF["table"].eq(4)]["model"]) == set(narrow)
     assert len(NETWORKS) == 31 + 26 + 4
     assert set(NETWORKS.index.difference(narrow)) == {f"wstn N={n}" for n in (2, 3, 4, 5)}
 
 
-def test_table_3_is_the_average_of_table_4_including_single_tasks():
+def test_paper_table_3_averages_table_4_including_single_tasks():
     theirs = values_of(AGF[AGF["table"].eq(3)])
     cells = values_of(compute_cells(PAPER_SCORES)).reindex(theirs.index)
     assert len(theirs) == 8
-    # Table 4 is rounded: the average of its numbers is 0.49327 where table 3 has 0.4932.
+    # Table 4 is rounded: one average of its numbers is 0.49327, while table 3 gives 0.4932.
     np.testing.assert_allclose(cells, theirs, atol=1e-4)
     several = task_scores.average_combinations(PAPER_SCORES[PAPER_SCORES["number"].gt(1)])
     difference = abs(values_of(several).reindex(theirs.index) - theirs)
     assert difference.groupby("model").min()["stn without g"] > 0.03
 
 
-def test_table_5_is_the_best_of_table_4_but_for_one_cell():
+def test_paper_table_5_gives_the_best_of_table_4_except_in_one_cell():
     theirs = values_of(AGF[AGF["table"].eq(5)])
     cells = values_of(compute_cells(PAPER_SCORES)).reindex(theirs.index)
     assert len(theirs) == 24
-    # In table 4, gsdm has 0.6379; table 5 gives the second best, gsem.
+    # In table 4, the best F1 is 0.6379 (gsdm), but table 5 gives the second best (gsem).
     assert list(cells.index[abs(cells - theirs) > 1.1e-4]) == [("stn N=4", "macro_f1")]
     four = values_of(AGF[AGF["table"].eq(4)])
     assert cells["stn N=4", "macro_f1"] == 0.6379
     assert theirs["stn N=4", "macro_f1"] == four["stn gsem", "macro_f1"] == 0.6352
-    # The best of both metrics may be of different combinations.
+    # The best F1 and the best log loss may come from different combinations.
     assert four["stn gse", "macro_f1"] < theirs["stn N=3", "macro_f1"]
 
 
@@ -98,8 +98,8 @@ def test_compute_cells_averages_seeds():
         ("mtn gs", 0, 1.0, 0.5),
         ("mtn gs", 1, 1.5, 0.75),
         ("stn e", 0, 2.0, 0.25),
-        ("basic", 0, 9.0, 0.125),  # not a network of agf2018
-        ("mtn g", 0, 9.0, 0.125),  # an MTN has two or more tasks
+        ("basic", 0, 9.0, 0.125),  # not an agf2018 network
+        ("mtn g", 0, 9.0, 0.125),  # invalid, because an MTN needs at least two tasks
     )
     assert cells.loc[("mtn gs", "log_loss"), ["value", "spread"]].tolist() == [1.25, 0.25]
     assert cells.loc[("mtn gs", "macro_f1"), ["value", "spread"]].tolist() == [0.625, 0.125]
@@ -109,20 +109,20 @@ def test_compute_cells_averages_seeds():
     assert not cells["value"].isin([9.0, 0.125]).any()
 
 
-def test_averages_weigh_combinations_alike_and_spread_over_complete_seeds():
+def test_averages_weight_combinations_equally_and_spread_uses_complete_seeds():
     cells = make_cells(
-        *(("stn s", seed, 1.0 + seed, 0.5) for seed in range(3)),  # 2.0
-        *(("stn ed", seed, 4.0 + seed, 0.5) for seed in range(2)),  # 4.5
+        *(("stn s", seed, 1.0 + seed, 0.5) for seed in range(3)),  # mean log loss 2.0
+        *(("stn ed", seed, 4.0 + seed, 0.5) for seed in range(2)),  # mean log loss 4.5
         ("stn gsedm", 0, 100.0, 0.5),
     )
     mean = cells.loc[("stn without g", "log_loss")]
     assert mean["value"] == 3.25 and mean["features"] == "mean of 2 of 15 combinations"
-    assert mean["spread"] == 0.5  # 2.5 and 3.5 of seeds 0 and 1; seed 2 is incomplete
+    assert mean["spread"] == 0.5  # seeds 0 and 1 average 2.5 and 3.5; seed 2 is incomplete
     single = cells.loc[("stn with g", "log_loss")]
     assert single["value"] == 100 and pd.isna(single["spread"])
 
 
-def test_the_best_combination_is_found_per_metric():
+def test_best_combination_is_chosen_separately_for_each_metric():
     cells = make_cells(
         *(("mtn gs", seed, 1.0 + seed / 2, 0.25) for seed in range(2)),
         ("mtn ed", 0, 1.5, 0.75),
@@ -147,7 +147,7 @@ def test_the_best_combination_is_found_per_metric():
         max_size=30,
     )
 )
-def test_cells_match_a_computation_without_pandas(scores):
+def test_compute_cells_matches_a_computation_without_pandas(scores):
     cells = make_cells(*((model, seed, *pair) for (model, seed), pair in scores.items()))
     by_model = {}
     for (model, _), pair in scores.items():
@@ -165,7 +165,7 @@ def test_cells_match_a_computation_without_pandas(scores):
             assert cells.loc[(name, metric), "value"] == pytest.approx(reduce(values))
 
 
-def test_results_fill_the_cells_of_the_paper():
+def test_results_fill_the_cells_of_the_papers_tables():
     results = make_results(
         ("mtn gs", 0, 1.0, 0.5),
         ("mtn gs", 1, 1.5, 0.75),
@@ -176,7 +176,7 @@ def test_results_fill_the_cells_of_the_paper():
     table = compare_with_paper(results)
     theirs = table[table["dataset"].ne("demo")]
     assert len(theirs) == len(PAPER)
-    # Results on another dataset have rows of their own in three tables.
+    # Results on another dataset get separate rows in each of the three tables.
     demo = table[table["dataset"].eq("demo")][["table", "model"]].drop_duplicates()
     assert demo.to_numpy().tolist() == [[3, "mtn with g"], [4, "mtn gsedm"], [5, "mtn N=5"]]
     filled = theirs[theirs["ours"].notna()].set_index(["table", "model", "metric"])
@@ -199,7 +199,7 @@ def test_results_fill_the_cells_of_the_paper():
 # ---------------------------------------------------------------- tables and text
 
 
-def test_tabulate_scores_has_the_layout_of_the_paper():
+def test_tabulate_scores_follows_the_papers_layout():
     trainings = make_trainings(
         ("mtn gs", 0, 1.0, 0.5), ("mtn gs", 1, 1.5, 0.75), ("stn m", 0, 2.0, 0.25)
     )
@@ -211,7 +211,7 @@ def test_tabulate_scores_has_the_layout_of_the_paper():
     assert four.loc["gs", "MTN log loss"] == "1.2500 ± 0.2500"
     assert four.loc["m", "STN F1"] == "0.2500" and four.loc["m", "MTN F1"] == ""
     assert four.loc["gs", "paper's MTN log loss"] == 0.8578
-    assert four.iloc[:, 4:].isna().sum().sum() == 10  # no MTN of one task
+    assert four.iloc[:, 4:].isna().sum().sum() == 10  # the paper has no single-task MTNs
     three = tables["with_and_without_genre"].set_index("tasks")
     assert three.loc["with g", ["STN F1", "MTN F1"]].tolist() == ["", "0.6250 ± 0.1250"]
     assert three.loc["without g", "paper's STN F1"] == 0.4932
@@ -224,7 +224,7 @@ def test_tabulate_scores_has_the_layout_of_the_paper():
     assert task_scores.describe_missing(PAPER_SCORES) == "0 of 57 combinations have no result"
 
 
-def test_average_by_number_spreads_over_combinations_or_else_seeds():
+def test_average_by_number_spread_covers_combinations_or_seeds_of_one():
     table = task_scores.average_by_number(
         make_trainings(
             *(("stn gs", seed, 1.0 + seed, 0.5) for seed in range(2)),
@@ -239,7 +239,7 @@ def test_average_by_number_spreads_over_combinations_or_else_seeds():
     assert single["value"] == 8 and pd.isna(single["spread"])
 
 
-def test_describe_trends_compares_the_same_combinations_of_the_paper():
+def test_describe_trends_compares_with_the_papers_matching_combinations():
     trainings = make_trainings(
         *(("stn g", seed, 1.0, 0.5 + 0.1 * seed) for seed in range(2)),
         *(("stn gs", seed, 0.5, 0.5) for seed in range(2)),
@@ -251,7 +251,8 @@ def test_describe_trends_compares_the_same_combinations_of_the_paper():
         "rank correlation -1.00 ± 0.00 (the paper's -1.00)"
     )
     assert lines[1].startswith("STN with g, log loss")
-    # The F1 of seed 0 is constant and has no correlation. In the paper, gs is better than g.
+    # For seed 0, F1 is constant, so no correlation is defined. In the paper, gs has a higher F1
+    # than g.
     assert lines[2].endswith("0.5500 of 1, 0.5000 of 2; rank correlation -1.00 (the paper's +1.00)")
     assert lines[4].endswith("0.5000 of 2; rank correlation not known (the paper's not known)")
     assert len(lines) == 8 and not any("without" in line for line in lines)
@@ -260,7 +261,7 @@ def test_describe_trends_compares_the_same_combinations_of_the_paper():
 # ---------------------------------------------------------------- scripts
 
 
-def test_evaluate_writes_results_tables_and_a_figure(tmp_path):
+def test_evaluate_script_writes_results_tables_and_a_figure(tmp_path):
     results, split = tmp_path / "results", tmp_path / "demo.csv"
     table, features = feature_files.make_artists("abcdef")
     for model in ("stn g", "stn gd", "mtn gs"):
@@ -295,7 +296,7 @@ def test_evaluate_writes_results_tables_and_a_figure(tmp_path):
     assert f"{results / 'by_tasks_demo.png'}: agf2018, Figure 3: genre on demo by " in ran.out
 
 
-def test_features_without_probabilities_are_refused(tmp_path):
+def test_genre_protocol_rejects_features_without_probabilities(tmp_path):
     paths = feature_files.write_files(tmp_path, "plain", *feature_files.make_artists("ab"))
     message = error_in_process("evaluate.py", "genre", *paths)
     assert f"{paths[0]}: contains no class probabilities; " in message

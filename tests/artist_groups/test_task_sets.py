@@ -1,4 +1,4 @@
-"""Which runs agf2018 consists of, and the targets of its tasks."""
+"""Test the list of agf2018 runs, and the targets for its tasks."""
 
 import logging
 
@@ -11,12 +11,12 @@ from artist_groups.topics import ArtistGroups
 from common.errors import InputError
 
 
-def test_list_runs_has_the_runs_of_the_paper():
+def test_list_runs_matches_the_papers_runs():
     tasks = list_task_sets("gsedm")
     assert len(tasks) == 31 and tasks[:6] == ["g", "s", "e", "d", "m", "gs"]
     runs = list_runs(KINDS, tasks)
     kinds = [run.kind for run in runs]
-    # An MTN of one task would be the same as its STN.
+    # A single-task MTN would be identical to the STN for that task, so there are none.
     assert [kinds.count(kind) for kind in KINDS] == [31, 26, 4]
     assert runs[-1] == TaskSet("wstn", "gsedm") and runs[-1].name == "wstn_5"
     assert TaskSet("mtn", "gd").model == "mtn gd" and TaskSet("wstn", "gs").model == "wstn N=2"
@@ -26,7 +26,7 @@ def test_list_runs_has_the_runs_of_the_paper():
 
 @pytest.fixture
 def train() -> pd.DataFrame:
-    """Thirty tracks of five artists and three genres, one of them without genre."""
+    """Return thirty tracks by five artists in three genres; one track has no genre."""
     numbers = np.arange(30)
     genre = np.array(["jazz", "polka", "rock"], object)[numbers % 3]
     genre[4] = ""
@@ -43,7 +43,9 @@ def test_group_targets_leave_out_tracks_without_a_target(train, caplog):
     assert targets["g"].tracks.tolist() == [*range(4), *range(5, 30)]
     np.testing.assert_array_equal(targets["g"].distributions[4], [0, 0, 1])  # track 5 is rock
     assert targets["s"].tracks.tolist() == [n for n in range(30) if n % 5 != 4]
-    np.testing.assert_allclose(targets["s"].distributions[4], proportions[0], rtol=1e-6)  # track 5
+    np.testing.assert_allclose(
+        targets["s"].distributions[4], proportions[0], rtol=1e-6
+    )  # track 5, artist 0
     assert all(each.distributions.dtype == np.float32 for each in targets.values())
     assert caplog.messages == [
         "split.csv: 1 training tracks without genre: not in the task g",

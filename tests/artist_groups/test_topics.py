@@ -1,4 +1,4 @@
-"""Artist groups by LDA, and their file."""
+"""Test artist groups learned by LDA, and their file format."""
 
 import h5py
 import numpy as np
@@ -20,13 +20,16 @@ NAMES = np.array([f"artist {number}" for number in range(10)], object)
 
 
 def make_symbols():
-    """Two kinds of artists with disjoint symbols; artist 8 has one symbol, artist 9 none."""
+    """Return symbols of artists of two kinds with disjoint vocabularies.
+
+    Artist 8 has one symbol, and artist 9 has none.
+    """
     random = np.random.default_rng(0)
     symbols = [random.integers(5 * (n >= 4), 5 + 5 * (n >= 4), 60) for n in range(8)]
     return [*symbols, np.array([7]), np.zeros(0, int)]
 
 
-def test_groups_separate_artists_with_disjoint_symbols():
+def test_learn_groups_separates_artists_with_disjoint_symbols():
     groups = learn_groups("m", make_symbols(), NAMES, 10, 2, seed=0)
     np.testing.assert_allclose(groups.proportions.sum(axis=1), 1)
     np.testing.assert_allclose(groups.topics.sum(axis=1), 1)
@@ -42,7 +45,7 @@ def test_learn_groups_needs_two_artists_with_symbols():
         learn_groups("d", make_symbols()[-2:], NAMES[-2:], 10, 2)
 
 
-def test_diversity_is_low_if_all_artists_are_alike():
+def test_diversity_is_low_for_identical_artists():
     alike = learn_groups("m", [np.zeros(4, int)] * 10, NAMES, 1, 4, seed=0)
     assert alike.diversity < 0.05
     assert learn_groups("m", make_symbols(), NAMES, 10, 2, seed=0).diversity > 0.4
@@ -135,7 +138,7 @@ def test_load_groups_rejects_damaged_provenance(path, value):
         load_groups(path)
 
 
-def test_load_groups_rejects_other_formats(tmp_path):
+def test_load_groups_rejects_other_file_formats(tmp_path):
     with hdf5.create_file(tmp_path / "other.h5") as file:
         file.attrs["format"] = "features"
     with pytest.raises(InputError, match="not a file of artist groups; make one with"):

@@ -1,4 +1,4 @@
-"""agf2018 from a split to evaluated features, script by script."""
+"""Test the agf2018 scripts end to end, from a split to evaluated features."""
 
 import h5py
 import numpy as np
@@ -16,7 +16,7 @@ FEW = ("--mtn-epochs", 5, "--mlp-epochs", 2, "--batch-size", 8)
 
 @pytest.fixture(scope="module")
 def corpus(small_corpus, tmp_path_factory):
-    """(split, cache, groups): the small corpus with sub-genres, and its artist groups."""
+    """Return (split, cache, groups): the small corpus with sub-genres, and its artist groups."""
     split, _, cache = small_corpus
     folder = tmp_path_factory.mktemp("agf")
     table = split_csv.read_split(split)
@@ -32,7 +32,7 @@ def corpus(small_corpus, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(corpus):
-    """The folder of an MTN's run."""
+    """Train an MTN and return its run folder."""
     out = corpus[0].parent / "runs"
     command = ("train_agf.py", *corpus, "--out", out, "--kinds", "mtn", "--tasks", "gs", *FEW)
     assert "complete" in run_in_process(*command).lines[-1]
@@ -40,7 +40,7 @@ def trained(corpus):
     return out / "mtn_gs_0"
 
 
-def test_features_of_a_run_are_evaluated_like_any_others(trained, corpus, tmp_path):
+def test_run_features_can_be_evaluated_and_tabulated(trained, corpus, tmp_path):
     features, (split, *_) = trained / "features.h5", corpus
     assert feature_file.read_features(features).features.shape == (24, 512)
     json = tmp_path / "mtn_gs_0.json"
@@ -56,7 +56,7 @@ def test_features_of_a_run_are_evaluated_like_any_others(trained, corpus, tmp_pa
     assert "56 of 57 combinations have no result" in tables.out
 
 
-def test_extract_features_with_the_model_of_a_run(trained, corpus, tmp_path):
+def test_extract_features_reproduces_the_features_of_a_run(trained, corpus, tmp_path):
     out = tmp_path / "again.h5"
     run_in_process("extract_features.py", trained / "model.h5", corpus[1], "--out", out)
     again, before = map(feature_file.read_features, (out, trained / "features.h5"))
@@ -65,14 +65,14 @@ def test_extract_features_with_the_model_of_a_run(trained, corpus, tmp_path):
     assert again.inputs == before.inputs and list(again.classes) == list(before.classes)
 
 
-def test_refuses_inputs_that_do_not_fit(corpus, small_corpus, tmp_path):
+def test_train_agf_rejects_incompatible_inputs(corpus, small_corpus, tmp_path):
     out = ("--out", tmp_path / "runs")
     for tasks in ("sg", "gx", "ge", "gg"):
         message = error_in_process("train_agf.py", *corpus, *out, "--tasks", tasks)
         assert f"--tasks {tasks}: not a set of gsm" in message and "the words m s" in message
     message = error_in_process("train_agf.py", *corpus, *out, "--kinds", "mtn", "--tasks", "g")
     assert "an mtn or wstn has two or more tasks" in message
-    # Groups of another split, another format, and a damaged file.
+    # Groups learned from a different split, a file of a different format, and a damaged file.
     split, _, cache = small_corpus
     message = error_in_process("train_agf.py", split, cache, corpus[2], *out)
     assert "groups.h5" in message and "other inputs (split: " in message

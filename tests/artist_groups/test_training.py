@@ -1,4 +1,4 @@
-"""The runs of agf2018: what each writes, how it resumes, what it refuses; and the classifier."""
+"""Test agf2018 runs (output files, resuming, rejected settings) and the genre classifier."""
 
 import logging
 from dataclasses import replace
@@ -43,7 +43,7 @@ MTN = TaskSet("mtn", "gs")
 
 
 def training_tracks() -> pd.DataFrame:
-    """The first 30 tracks of the cache, of five artists and three genres; one has no genre."""
+    """Return the cache's first 30 tracks, by five artists in three genres; one has no genre."""
     numbers = np.arange(30)
     table = pd.DataFrame(
         {
@@ -64,7 +64,7 @@ def cache(tmp_path_factory):
 
 
 def make_experiment(cache, out, **changes) -> Experiment:
-    """An experiment with groups of four artists; the fifth artist has none."""
+    """Return an experiment in which four artists have groups and the fifth artist has none."""
     proportions = np.random.default_rng(0).dirichlet(np.ones(4), 4)
     found = ArtistGroups(np.array(NAMES, object), proportions, np.full((4, 2), 0.5))
     mean, std = np.full(128, -10.0), np.full(128, 8.0)
@@ -94,7 +94,7 @@ def assert_same_weights(one, other):
 
 
 @pytest.mark.backend
-def test_an_mtn_trains_with_any_backend(cache, tmp_path):
+def test_mtn_can_be_trained_with_any_backend(cache, tmp_path):
     make_experiment(cache, tmp_path, mtn_epochs=5).train([MTN])
     features = feature_file.read_features(tmp_path / "mtn_gs_0" / "features.h5")
     assert features.features.shape == (fixtures.TRACKS, 512)
@@ -102,7 +102,7 @@ def test_an_mtn_trains_with_any_backend(cache, tmp_path):
     assert len(pd.read_csv(tmp_path / "mtn_gs_0" / "networks" / "log.csv")) == 5
 
 
-def test_each_run_has_its_folder(trained):
+def test_each_run_writes_its_own_folder(trained):
     names = {path.name for path in trained.out.iterdir()}
     assert names == {"stn_g_0", "stn_s_0", "stn_gs_0", "mtn_gs_0", "wstn_2_0"}
     for name in names:
@@ -111,13 +111,13 @@ def test_each_run_has_its_folder(trained):
         assert files == {"model.h5", "features.h5"} | own
 
 
-def test_an_stn_of_several_tasks_has_the_single_networks(trained):
+def test_multi_task_stn_run_reuses_the_single_task_networks(trained):
     together = network_file.load_networks(trained.out / "stn_gs_0" / "model.h5").networks
     for task in "gs":
         assert_same_weights(together[task], load_last(trained.out / f"stn_{task}_0").networks[task])
 
 
-def test_an_mtn_shares_its_first_block_and_trains_one_task_per_epoch(trained):
+def test_mtn_shares_its_first_block_and_trains_one_task_per_epoch(trained):
     g, s = load_last(trained.out / "mtn_gs_0").networks.values()
     assert_same_weights(g.get_layer("first"), s.get_layer("first"))
     kernels = [np.array(network.get_layer("conv2").kernel) for network in (g, s)]
@@ -126,7 +126,7 @@ def test_an_mtn_shares_its_first_block_and_trains_one_task_per_epoch(trained):
     assert len(log) == 10 and set(log["network"]) == {0, 1}
 
 
-def test_a_wstn_has_as_many_weights_as_its_set(trained):
+def test_wstn_has_as_many_weights_as_the_stns_of_its_task_set(trained):
     wide = load_last(trained.out / "wstn_2_0")
     wanted = count_parameters(3) + count_parameters(4)
     assert list(wide.networks) == ["g"] and 1 < wide.width < 2
@@ -134,7 +134,7 @@ def test_a_wstn_has_as_many_weights_as_its_set(trained):
 
 
 @pytest.mark.parametrize("name", ["stn_gs_0", "wstn_2_0"])
-def test_features_are_those_of_the_model_file(name, trained, cache):
+def test_run_features_match_the_output_of_the_model_file(name, trained, cache):
     features = feature_file.read_features(trained.out / name / "features.h5")
     function, origin, trained_on, classes = feature_extractor(
         str(trained.out / name / "model.h5"), mirror=None, seed=0, mean_and_std=None
@@ -157,7 +157,7 @@ def test_complete_runs_are_skipped(trained, monkeypatch, caplog):
     assert all(line.endswith(": complete already") for line in caplog.messages)
 
 
-def test_missing_features_are_made_again_from_the_same_networks(trained):
+def test_missing_feature_file_is_recreated_from_existing_networks(trained):
     path = trained.out / "stn_gs_0" / "features.h5"
     before = feature_file.read_features(path)
     path.unlink()
@@ -168,12 +168,12 @@ def test_missing_features_are_made_again_from_the_same_networks(trained):
 
 
 class Killed(Exception):
-    """Ends a training as a kill would."""
+    """Exception that ends a training run in the way a kill would."""
 
 
 @pytest.mark.slow
 def test_resumed_mtn_is_bit_identical(trained, cache, tmp_path, monkeypatch):
-    """A resumed run restores the turn of the tasks and the moments of each optimizer."""
+    """Test that a resumed run restores the task order and the moments of each optimizer."""
     write_epoch = TrainingRun.write_epoch
 
     def write_and_die(run, models, state, *, best):
@@ -193,7 +193,7 @@ def test_resumed_mtn_is_bit_identical(trained, cache, tmp_path, monkeypatch):
         assert_same_weights(ours[task], theirs[task])
 
 
-def test_runs_with_other_settings_are_refused(trained, cache):
+def test_existing_runs_with_different_settings_are_rejected(trained, cache):
     stn = [TaskSet("stn", "g")]
     with pytest.raises(InputError, match=r"stn_g_0.*settings\.rate: 0\.001 -> 0\.1"):
         make_experiment(cache, trained.out, learning_rate=0.1).train(stn)
@@ -206,14 +206,14 @@ def test_runs_with_other_settings_are_refused(trained, cache):
 
 
 def make_parts() -> list[Segments]:
-    """Features of four tracks by two networks; each row encodes its track and segment."""
+    """Return features of four tracks from two networks; each row encodes its track and segment."""
     start = np.array([0, 3, 4, 6, 11])
     tracks = np.repeat(np.arange(4), np.diff(start))
     rows = np.tile((100 * tracks + np.arange(11) - start[tracks])[:, None], (1, 256))
     return [Segments(rows.astype(np.float32) + shift, start) for shift in (0, 1000)]
 
 
-def test_draw_segments_has_one_random_segment_per_track_and_epoch():
+def test_draw_segments_yields_one_random_segment_per_track_and_epoch():
     tracks, targets = np.array([3, 0, 2]), np.eye(3, dtype=np.float32)
     batches = list(
         classifier.draw_segments(make_parts(), tracks, targets, epochs=200, batch_size=2, seed=0)

@@ -1,4 +1,4 @@
-"""Codebooks and bags of symbols, each against an independent computation."""
+"""Test codebooks, bags of symbols and band statistics against independent computations."""
 
 import json
 
@@ -24,7 +24,7 @@ from data_prep.mfcc import TrackFrames, mfcc_frames
 
 
 def make_vectors(count=30, d=4, seed=0):
-    """Vectors of tracks around three distant points, on different scales per coordinate."""
+    """Return track vectors clustered around three distant points, with a scale per coordinate."""
     random = np.random.default_rng(seed)
     centres, scale = 20 * random.normal(size=(3, d)), 10.0 ** np.arange(d)
     return [
@@ -48,14 +48,14 @@ def test_assign_finds_the_nearest_centre(monkeypatch, rows):
     assert book.assign(vectors[:0]).shape == (0,)
 
 
-def test_clusters_do_not_depend_on_scales():
+def test_learn_codebook_standardises_coordinate_scales():
     book = learn_codebook(make_vectors(), 3, seed=0)
     symbols = [set(book.assign(track)) for track in make_vectors()]
     assert all(len(of_track) == 1 for of_track in symbols)
     assert symbols == symbols[:3] * 10 and len(set.union(*symbols)) == 3
 
 
-def test_clusters_ignore_a_coordinate_of_rounding_errors():
+def test_learn_codebook_ignores_a_coordinate_with_only_rounding_errors():
     vectors = np.concatenate(make_vectors(d=2))
     noise = np.float32(5.1993) + np.float32(1e-7) * np.arange(len(vectors), dtype=np.float32)
     with_noise = np.column_stack([vectors, noise]).astype(np.float32)
@@ -64,13 +64,13 @@ def test_clusters_ignore_a_coordinate_of_rounding_errors():
     assert len(set(plain)) == len(set(zip(plain, noisy, strict=True))) == 3
 
 
-def test_codebook_depends_on_the_seed_only():
+def test_learn_codebook_is_determined_by_the_seed():
     one, same, other = (learn_codebook(make_vectors(), 5, seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one.centres, same.centres)
     assert (one.centres != other.centres).any()
 
 
-def test_rejects_vectors_that_cannot_be_clustered():
+def test_learn_codebook_rejects_unusable_vectors():
     count = sum(map(len, make_vectors(3)))
     with pytest.raises(InputError, match=f"{count} vectors for 500 clusters; use fewer"):
         learn_codebook(make_vectors(3), 500)
@@ -80,7 +80,7 @@ def test_rejects_vectors_that_cannot_be_clustered():
         learn_codebook([np.full((9, 2), np.nan)], 2)
 
 
-def test_count_symbols_adds_up_all_tracks_of_an_artist():
+def test_count_symbols_sums_over_all_tracks_by_an_artist():
     symbols = [np.array([0, 0, 2]), np.array([1]), np.array([2]), np.zeros(0, int)]
     counts, names = count_symbols(symbols, ["b", "a", "b", "a"], 3)
     assert list(names) == ["b", "a"] and counts.tolist() == [[2, 0, 2], [0, 1, 0]]
@@ -90,7 +90,7 @@ def test_count_symbols_adds_up_all_tracks_of_an_artist():
 
 
 def make_cache(path, mels):
-    """A cache of tracks t0, t1, … with these log-mels, after some frames of no track."""
+    """Write a mel cache of tracks t0, t1, …, preceded by three frames that belong to no track."""
     length = np.array([len(mel) for mel in mels])
     with h5py.File(path, "w") as file:
         file["frames"] = np.concatenate([np.full((3, 128), np.nan), *mels]).astype(np.float16)
@@ -105,7 +105,7 @@ def make_cache(path, mels):
 
 
 def make_mels(lengths=(40, 8, 30, 9, 50)):
-    """Noise with digital silence in band 5 and a constant level in band 6."""
+    """Return noise tracks with digital silence in band 5 and a constant level in band 6."""
     random = np.random.default_rng(0)
     mels = [random.random((length, 128)) * random.random(128) for length in lengths]
     for mel in mels:
@@ -123,7 +123,7 @@ def cache(tmp_path):
 
 
 @pytest.mark.parametrize(("word", "total"), [("m", 137), ("d", 129)])
-def test_quantise_frames_matches_mfccs_computed_per_track(cache, tmp_path, word, total):
+def test_quantise_frames_matches_mfccs_computed_for_each_track(cache, tmp_path, word, total):
     frames = TrackFrames.from_cache(cache, track_names(5), vocabulary.MFCC, tmp_path)
     symbols, codebook = quantise_frames(word, frames, 6, seed=0)
     symbols = list(symbols)
@@ -144,7 +144,7 @@ def test_delta_mfcc_needs_nine_frames():
 # ---------------------------------------------------------------- decibels
 
 
-def test_band_statistics_match_all_frames_at_once(cache):
+def test_band_statistics_match_statistics_of_concatenated_frames(cache):
     tracks = track_names(5)[[3, 0, 2]]
     mean, std = band_statistics(cache, tracks)
     frames = np.concatenate([cache[track] for track in tracks])
@@ -159,8 +159,8 @@ def test_band_statistics_match_all_frames_at_once(cache):
 
 
 @pytest.mark.backend
-def test_decibels_layer_standardises_by_band_statistics(cache):
-    from artist_groups.group_networks import Decibels  # importing Keras takes seconds
+def test_decibels_layer_standardises_with_band_statistics(cache):
+    from artist_groups.group_networks import Decibels  # imported here because Keras loads slowly
 
     mean, std = band_statistics(cache, track_names(5))
     frames = np.concatenate([cache[track] for track in track_names(5)])
@@ -172,7 +172,7 @@ def test_decibels_layer_standardises_by_band_statistics(cache):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 60000])
 @pytest.mark.parametrize("track", [0, 2])
-def test_band_statistics_name_a_track_that_is_not_finite(tmp_path, value, track):
+def test_band_statistics_error_names_a_track_with_nonfinite_levels(tmp_path, value, track):
     mels = make_mels()
     mels[track][-1, 7] = value
     cache = make_cache(tmp_path / "c.h5", mels)
@@ -180,7 +180,7 @@ def test_band_statistics_name_a_track_that_is_not_finite(tmp_path, value, track)
         band_statistics(cache, track_names(5))
 
 
-def test_band_statistics_need_frames(tmp_path):
+def test_band_statistics_need_at_least_one_frame(tmp_path):
     cache = make_cache(tmp_path / "c.h5", make_mels((0, 20)))
     with pytest.raises(InputError, match="none of these tracks has a frame"):
         band_statistics(cache, track_names(1))
