@@ -1,4 +1,4 @@
-"""Fixtures and helpers that the tests of several packages share."""
+"""Fixtures and helpers shared by the tests of several packages."""
 
 import contextlib
 import io
@@ -19,44 +19,47 @@ import soundfile
 
 from data_prep import mel_cache, split_csv, synthetic_corpus
 
-# A shell that starts the tests in the background ignores Ctrl-C, and the scripts under test would
-# inherit that.
+# If a shell starts the tests in the background, they ignore Ctrl-C, and the scripts under test
+# would inherit this setting.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
-TIMEOUT = 600  # seconds; the longest script takes a tenth of it
+TIMEOUT = 600  # seconds; the slowest script takes a tenth of this
 
 _deselected = 0
 
 
 def pytest_collection_modifyitems(items):
-    """Run the tests of whole scripts first.
+    """Run the tests of whole scripts first, because they take the longest.
 
-    They take longest. With two processes, neither is then left with a long file at the end.
+    With two processes, this avoids leaving one of them with a long test file at the end.
     """
     items.sort(key=lambda item: len(item.path.parents))
 
 
 def pytest_deselected(items):
-    """Count the tests that `-m` leaves out."""
+    """Count the tests deselected by `-m`."""
     global _deselected
     _deselected += len(items)
 
 
 def pytest_sessionfinish(session):
-    """Send the count from an xdist worker to the main process."""
+    """Send the number of deselected tests from an xdist worker to the main process."""
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["deselected"] = _deselected
 
 
 def pytest_testnodedown(node):
-    """Take the count of an xdist worker. Every worker collects all tests, so all counts agree."""
+    """Store an xdist worker's number of deselected tests.
+
+    Every worker collects all tests, so the numbers agree.
+    """
     global _deselected
     _deselected = getattr(node, "workeroutput", {}).get("deselected", _deselected)
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    """Print how many tests were left out."""
+    """Print how many tests were deselected."""
     if _deselected and config.option.markexpr:
         terminalreporter.write_line(
             f"{_deselected} tests left out by -m '{config.option.markexpr}'; "
@@ -68,7 +71,7 @@ def pytest_terminal_summary(terminalreporter, config):
 
 
 def start_script(*arguments, **variables) -> subprocess.Popen:
-    """Start a script from the root, with `variables` added to a clean environment."""
+    """Start a script from the repository root, with `variables` added to a clean environment."""
     removed = {"TF_CPP_MIN_LOG_LEVEL", "MUSIC_MIRROR", "KERAS_BACKEND"}
     environment = {name: value for name, value in os.environ.items() if name not in removed}
     return subprocess.Popen(
@@ -83,7 +86,7 @@ def start_script(*arguments, **variables) -> subprocess.Popen:
 
 
 def start_python(*words, cwd: Path = ROOT) -> subprocess.Popen:
-    """Start Python, able to import the package, in a process group of its own."""
+    """Start Python in its own process group, with the repository root on its import path."""
     return subprocess.Popen(
         [sys.executable, *map(str, words)],
         cwd=cwd,
@@ -96,7 +99,7 @@ def start_python(*words, cwd: Path = ROOT) -> subprocess.Popen:
 
 
 def run_script(*arguments, status: int = 0, **variables) -> SimpleNamespace:
-    """Run a script and check its exit status; on success stderr must be empty."""
+    """Run a script and check its exit status; on success, stderr must be empty."""
     process = start_script(*arguments, **variables)
     try:
         out, err = process.communicate(timeout=TIMEOUT)
@@ -110,14 +113,14 @@ def run_script(*arguments, status: int = 0, **variables) -> SimpleNamespace:
 
 
 def error_of(*arguments, **variables) -> str:
-    """Return the one-line error with which a script exits."""
+    """Return the one-line error message of a script that exits with status 1."""
     message = run_script(*arguments, status=1, **variables).err
     assert re.fullmatch(r"error: .*\n", message), message
     return message
 
 
 def run_in_process(*arguments, status: int = 0) -> SimpleNamespace:
-    """Do the same as `run_script` in this process, where the libraries are already imported."""
+    """Like `run_script`, but run in this process, where the libraries are already imported."""
     streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2)]
     with (
         mock.patch.object(sys, "argv", [str(argument) for argument in arguments]),
@@ -139,14 +142,14 @@ def _written_text(stream: io.TextIOWrapper) -> str:
 
 
 def error_in_process(*arguments) -> str:
-    """Do the same as `error_of` in this process."""
+    """Like `error_of`, but run the script in this process."""
     message = run_in_process(*arguments, status=1).err
     assert re.fullmatch(r"error: .*\n", message), message
     return message
 
 
 def run_two_at_a_time(function: Callable, *commands) -> list:
-    """Call `function` for each command, two at a time: starting TensorFlow keeps one core busy."""
+    """Call `function` for each command, two at a time, as TensorFlow starts up on a single core."""
     with ThreadPoolExecutor(2) as pool:
         return list(pool.map(lambda command: function(*command), commands))
 
@@ -156,7 +159,7 @@ def run_two_at_a_time(function: Callable, *commands) -> list:
 
 @pytest.fixture(scope="session")
 def music_data() -> Path:
-    """Return the folder of real clips, released weights and golden values, or skip the test."""
+    """Return the folder with real clips, released weights and golden values, or skip the test."""
     folder = os.environ.get("MUSIC_TEST_DATA")
     if not folder:
         pytest.skip("MUSIC_TEST_DATA is not set to a folder with golden/ and data/")
@@ -167,9 +170,9 @@ def music_data() -> Path:
 
 @pytest.fixture(scope="session")
 def small_corpus(tmp_path_factory) -> tuple[Path, Path, Path]:
-    """Return (split, audio folder, cache): 4 artists of 2 genres, 6 tracks of 5 s per artist.
+    """Return (split, audio folder, cache) for 4 artists in 2 genres with 6 tracks of 5 s each.
 
-    Each artist has 3 train, 2 valid and 1 test tracks, cut from the synthetic corpus.
+    Each artist has 3 train, 2 valid and 1 test tracks, excerpted from the synthetic corpus.
     """
     folder = tmp_path_factory.mktemp("small_corpus")
     table = synthetic_corpus.corpus_table(source_artists=60, source_tracks=6, target_artists=0)

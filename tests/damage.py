@@ -1,4 +1,4 @@
-"""Damage HDF5 files and check that they are refused."""
+"""A helper that damages HDF5 files and checks that they are rejected."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +10,7 @@ from common.errors import InputError
 
 
 def assert_damage_is_refused(path: Path, name: str, value, load: Callable) -> None:
-    """Check that `load` refuses `value` at `name`, and an external link there."""
+    """Check that `load` rejects a file with `value`, or with an external link, at `name`."""
     with h5py.File(path, "a") as file:
         if name in file:
             del file[name]

@@ -1,4 +1,4 @@
-"""The layout: a room imports only from the rooms before it, and no wing imports the other wing."""
+"""Tests of the layering: which packages may import which others and which libraries."""
 
 import ast
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-# In the order of the data: audio, features, metrics, papers, report. Scripts come last.
+# The packages, in layering order. A package may import only itself and the packages before it.
 ROOMS = (
     "common",
     "data_prep",
@@ -26,12 +26,12 @@ WITHOUT_ARGPARSE = ("data_prep", "models", "training", "evaluation", *WINGS)
 
 
 def modules_of(room: str) -> list[Path]:
-    """The modules of a room. Its numbered scripts are run from the root, like the root scripts."""
+    """Return the modules in a package, except its numbered scripts, which act as root scripts."""
     return [path for path in sorted((ROOT / room).rglob("*.py")) if not path.name[0].isdigit()]
 
 
 def imported_packages(path: Path) -> set[str]:
-    """The top-level packages that a module imports, inside functions too."""
+    """Return the top-level packages that a module imports, including inside functions."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -42,7 +42,7 @@ def imported_packages(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_room_imports_only_earlier_rooms(room):
+def test_package_imports_only_earlier_packages(room):
     assert modules_of(room)
     allowed = {*ROOMS[: ROOMS.index(room) + 1]} - (WINGS - {room} if room in WINGS else set())
     for path in modules_of(room):
@@ -53,6 +53,6 @@ def test_room_imports_only_earlier_rooms(room):
     ("packages", "rooms"),
     [({"keras", "tensorflow"}, WITHOUT_KERAS), ({"argparse"}, WITHOUT_ARGPARSE)],
 )
-def test_rooms_do_without(packages, rooms):
+def test_package_does_not_import_excluded_libraries(packages, rooms):
     for path in (path for room in rooms for path in modules_of(room)):
         assert not imported_packages(path) & packages, path

@@ -1,4 +1,4 @@
-"""Arrays concatenated on disk, and uniform samples of streams."""
+"""Tests of concatenation on disk and of uniform sampling from streams."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The command line: exit statuses, one-line errors and kinds of arguments."""
+"""Tests of the command line: exit statuses, one-line errors and argument types."""
 
 import argparse
 import io
@@ -65,18 +65,18 @@ FULL = "the disk is full; free some space and run the same command again"
         ("raise OSError('odd')", 1, "output: odd; check the path and the disk"),
     ],
 )
-def test_run_script_exit_status_and_error(tmp_path, body, status, error):
+def test_run_script_sets_exit_status_and_prints_error(tmp_path, body, status, error):
     result = run(tmp_path, body)
     assert (result.returncode, result.stderr) == (status, error and f"error: {error}\n")
 
 
-def test_run_script_keeps_the_traceback_of_a_bug(tmp_path):
+def test_run_script_shows_the_traceback_of_a_bug(tmp_path):
     result = run(tmp_path, "1 / 0")
     assert result.returncode == 1 and "Traceback" in result.stderr
 
 
 @pytest.mark.parametrize("wrong", ["--count=0", "--count=x", "--seed=-1", "--coun=1", "more"])
-def test_wrong_use_exits_with_2(tmp_path, wrong):
+def test_usage_errors_exit_with_status_2(tmp_path, wrong):
     result = run(tmp_path, "pass", wrong)
     assert result.returncode == 2 and "Traceback" not in result.stderr and "usage:" in result.stderr
 
@@ -88,12 +88,12 @@ def test_help_shows_defaults_and_ends_with_the_example(tmp_path):
     assert "--batch-size" in result.stdout and "--batch " not in result.stdout
 
 
-def test_renamed_option_accepts_both_names(tmp_path):
+def test_renamed_option_accepts_old_and_new_names(tmp_path):
     for arguments, value in (((), 15), (("--batch-size", "3"), 3), (("--batch", "4"), 4)):
         assert run(tmp_path, "print(args.batch_size)", *arguments).stdout == f"{value}\n"
 
 
-def test_run_script_prints_logs_of_this_project_only(tmp_path):
+def test_run_script_prints_only_logs_from_this_project(tmp_path):
     body = "logger.info('ours'); logging.getLogger('other').warning('theirs')"
     result = run(tmp_path, body + "; logging.getLogger('other').info('not shown')")
     assert (result.stdout, result.stderr) == ("ours\n", "theirs\n")
@@ -105,7 +105,7 @@ def test_run_script_prints_logs_once_if_a_library_configures_logging(tmp_path):
 
 
 @pytest.mark.parametrize("output", ["print", "logger.info"])
-def test_run_script_ends_quietly_with_its_reader(tmp_path, output):
+def test_run_script_exits_quietly_if_the_reader_of_its_output_exits(tmp_path, output):
     result = run(tmp_path, f"[{output}('x' * 1000) for _ in range(1000)]", redirect="| head -1")
     assert result.stderr == "" and result.stdout == "x" * 1000 + "\n"
 
@@ -118,12 +118,12 @@ def test_run_script_reports_a_full_disk_once(tmp_path, output):
 
 
 @pytest.mark.parametrize("output", ["print", "logger.info"])
-def test_run_script_accepts_closed_output(tmp_path, output):
+def test_run_script_succeeds_with_stdout_closed(tmp_path, output):
     result = run(tmp_path, f"{output}('x')", redirect=">&-")
     assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_run_script_escapes_characters_that_the_terminal_lacks(tmp_path):
+def test_run_script_escapes_characters_that_the_terminal_cannot_display(tmp_path):
     body = r"print('日本 \udcff'); raise InputError('ü \udcff: wrong')"
     result = run(tmp_path, body, encoding="ascii")
     assert result.returncode == 1 and result.stdout == "\\u65e5\\u672c \\udcff\n"
@@ -139,7 +139,7 @@ def test_run_script_escapes_characters_that_the_terminal_lacks(tmp_path):
         (cli.fraction, "0", ["1", "-0.1", "nan"]),
     ],
 )
-def test_kinds_of_arguments(kind, right, wrong):
+def test_argument_types_accept_only_numbers_in_range(kind, right, wrong):
     assert kind(right) == float(right)
     for text in wrong:
         with pytest.raises(argparse.ArgumentTypeError):
@@ -157,7 +157,7 @@ def test_progress_bar_shows_nothing_without_a_terminal(capsys):
 
 
 @pytest.mark.parametrize("shown", [True, False])
-def test_progress_bar_is_hidden_on_request(shown):
+def test_progress_bar_can_be_hidden(shown):
     bar = cli.progress_bar(range(3), shown=shown, file=Terminal())
     assert bar.disable != shown
     assert list(bar) == [0, 1, 2]

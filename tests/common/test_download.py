@@ -1,4 +1,4 @@
-"""Published files: from a mirror or downloaded once, and always verified."""
+"""Tests that published files come from a mirror or are downloaded once, and are always verified."""
 
 import subprocess
 
@@ -15,7 +15,7 @@ NAME = "some_split/tags.txt"
 
 @pytest.fixture(autouse=True)
 def isolated_environment(tmp_path, monkeypatch):
-    """Use no mirror, cache or proxy of the user."""
+    """Isolate the tests from the user's mirror, cache and proxy settings."""
     monkeypatch.delenv(download.MIRROR_VARIABLE, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -24,7 +24,7 @@ def isolated_environment(tmp_path, monkeypatch):
 
 @pytest.fixture
 def origin(tmp_path):
-    """The published location of `NAME`."""
+    """Return the location at which `NAME` is published."""
     (tmp_path / "published").write_bytes(CONTENT)
     return {
         "repository": "someone/somewhere",
@@ -43,7 +43,9 @@ def test_git_blob_id_matches_git(tmp_path):
 
 
 @pytest.mark.parametrize("place", [NAME, "tags.txt"])
-def test_fetch_reads_the_mirror_of_argument_and_variable(place, origin, tmp_path, monkeypatch):
+def test_fetch_finds_the_mirror_from_argument_or_environment_variable(
+    place, origin, tmp_path, monkeypatch
+):
     mirror = tmp_path / "mirror"
     (mirror / place).parent.mkdir(parents=True)
     (mirror / place).write_bytes(CONTENT)
@@ -54,7 +56,7 @@ def test_fetch_reads_the_mirror_of_argument_and_variable(place, origin, tmp_path
         fetch_published_file(NAME, **origin, mirror=tmp_path / "elsewhere")
 
 
-def test_fetch_rejects_and_keeps_other_content_in_the_mirror(origin, tmp_path):
+def test_fetch_rejects_but_keeps_a_different_file_in_the_mirror(origin, tmp_path):
     (tmp_path / "tags.txt").write_bytes(CONTENT + b" ")
     with pytest.raises(InputError, match=r"tags\.txt: not the file that was published; copy"):
         fetch_published_file(NAME, **origin, mirror=tmp_path)
@@ -71,7 +73,7 @@ def test_fetch_downloads_once_and_prints_nothing(origin, tmp_path, monkeypatch, 
     assert capfd.readouterr() == ("", "")
 
 
-def test_fetch_separates_files_of_the_same_name(origin, tmp_path, monkeypatch):
+def test_fetch_distinguishes_files_with_the_same_name(origin, tmp_path, monkeypatch):
     (tmp_path / "other").write_bytes(b"other")
     other = {**origin, "git_blob": git_blob_id(tmp_path / "other")}
     for content, where in ((CONTENT, origin), (b"other", other)):
@@ -102,7 +104,7 @@ def test_fetch_reports_failed_downloads(answers, origin, monkeypatch):
         if answers:
             with pytest.raises(InputError, match="--mirror") as caught:
                 fetch_published_file(NAME, **origin)
-    if not answers:  # the server has stopped
+    if not answers:  # by now, the server has stopped
         with pytest.raises(InputError, match="--mirror") as caught:
             fetch_published_file(NAME, **origin)
     message = str(caught.value)
@@ -110,7 +112,7 @@ def test_fetch_reports_failed_downloads(answers, origin, monkeypatch):
     assert "\n" not in message
 
 
-def test_fetch_reports_an_invalid_cache_folder(origin, tmp_path, monkeypatch):
+def test_fetch_reports_an_unusable_cache_folder(origin, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(InputError, match="cannot make this folder for downloads"):

@@ -1,4 +1,4 @@
-"""Feature files: round trip, and rejection of damaged files."""
+"""Tests that feature files survive a round trip and that damaged ones are rejected."""
 
 from dataclasses import replace
 
@@ -45,7 +45,7 @@ def test_select_returns_rows_in_the_given_order(path):
 
 def test_read_features_rejects_damaged_files(path):
     for name, value in (
-        ("features", np.zeros((2, 2), np.float32)),  # fewer than tracks
+        ("features", np.zeros((2, 2), np.float32)),  # fewer rows than tracks
         ("features", np.zeros(3, np.float32)),
         ("features", np.zeros((3, 2), np.int64)),
         ("features", ["a", "b", "c"]),
@@ -88,8 +88,8 @@ def test_read_features_returns_probabilities(path):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("probabilities", PROBABILITIES[:2]),  # fewer than tracks
-        ("probabilities", PROBABILITIES[:, :1]),  # than classes
+        ("probabilities", PROBABILITIES[:2]),  # fewer rows than tracks
+        ("probabilities", PROBABILITIES[:, :1]),  # fewer columns than classes
         ("probabilities", PROBABILITIES[:, 0]),
         ("probabilities", PROBABILITIES.astype(np.int64)),
         ("probabilities", PROBABILITIES * 1.002),
@@ -124,7 +124,7 @@ def test_read_features_does_not_follow_links(path, tmp_path):
         feature_file.read_features(path)
 
 
-def test_read_features_accepts_float32_rounding(path):
+def test_read_features_tolerates_float32_rounding(path):
     feature_file.write_features(
         path, replace(CLASSIFIED, probabilities=PROBABILITIES * np.float32(1 - 4e-4))
     )

@@ -1,4 +1,4 @@
-"""Atomic writes and folders."""
+"""Tests of atomic writes, folder creation and checksums."""
 
 import hashlib
 
@@ -12,7 +12,7 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_atomic_write_renames_a_complete_file(tmp_path):
+def test_atomic_write_only_renames_complete_files(tmp_path):
     path = tmp_path / "new" / "folder" / "out.txt"
     with atomic_write(path) as partial:
         partial.write_text("half")
@@ -22,7 +22,7 @@ def test_atomic_write_renames_a_complete_file(tmp_path):
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, OSError])
-def test_atomic_write_keeps_the_old_file_on_errors(tmp_path, error):
+def test_atomic_write_keeps_the_old_file_on_error(tmp_path, error):
     path = tmp_path / "out.txt"
     path.write_text("before")
     with pytest.raises(error), atomic_write(path) as partial:
@@ -31,21 +31,21 @@ def test_atomic_write_keeps_the_old_file_on_errors(tmp_path, error):
     assert path.read_text() == "before" and names(tmp_path) == ["out.txt"]
 
 
-def test_atomic_write_sets_the_file_name_of_disk_errors(tmp_path):
+def test_atomic_write_adds_the_file_name_to_disk_errors(tmp_path):
     path = tmp_path / "out.txt"
     with pytest.raises(OSError) as caught, atomic_write(path):
         raise OSError(28, "No space left on device")
     assert caught.value.filename == str(path)
 
 
-def test_atomic_write_replaces_the_partial_file_of_a_killed_run(tmp_path):
+def test_atomic_write_overwrites_a_partial_file_left_by_a_killed_process(tmp_path):
     (tmp_path / "out.txt.partial").write_text("left by a killed process, and longer")
     with atomic_write(tmp_path / "out.txt") as partial:
         partial.write_text("new")
     assert (tmp_path / "out.txt").read_text() == "new" and names(tmp_path) == ["out.txt"]
 
 
-def test_write_functions_reject_invalid_paths(tmp_path):
+def test_make_folder_and_atomic_write_reject_invalid_paths(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"file/below: cannot make this folder \(.+\); choose"):
         make_folder(tmp_path / "file" / "below")

@@ -1,4 +1,4 @@
-"""HDF5 files from untrusted sources: only values stored in the file itself are read."""
+"""Tests that only values stored in an HDF5 file itself are read, and that writing is atomic."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 
 @pytest.fixture
 def path(tmp_path):
-    """A file with valid and invalid objects of each kind."""
+    """Return the path of a file with valid and invalid objects of every type."""
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["secret"] = np.arange(4)
     (tmp_path / "raw").write_bytes(bytes(32))
@@ -43,7 +43,7 @@ def path(tmp_path):
     return path
 
 
-def test_read_functions_return_values_of_valid_objects(path):
+def test_read_functions_return_the_values_of_valid_objects(path):
     with hdf5.open_file(path) as file:
         assert hdf5.read_array(file, "group/numbers").tolist() == [[0, 1, 2], [3, 4, 5]]
         assert hdf5.read_array(file["group"], "numbers").shape == (2, 3)
@@ -92,13 +92,13 @@ def test_read_strings_rejects_invalid_datasets(path, name, problem):
 
 
 @pytest.mark.parametrize("name", ["absent", "list", "broken", "deep", "number", "vector"])
-def test_read_json_attribute_rejects_other_values(path, name):
+def test_read_json_attribute_rejects_values_that_are_not_json_objects(path, name):
     with hdf5.open_file(path) as file, pytest.raises(InputError, match=f"{path}: .*{name}"):
         hdf5.read_json_attribute(file, name)
 
 
 def test_read_array_does_not_open_linked_files(path, tmp_path):
-    """Opening a pipe would block."""
+    """Test with an external link to a pipe, because opening a pipe would block."""
     os.mkfifo(tmp_path / "pipe")
     with h5py.File(path, "a") as file:
         file["to a pipe"] = h5py.ExternalLink("pipe", "x")
@@ -106,7 +106,7 @@ def test_read_array_does_not_open_linked_files(path, tmp_path):
         hdf5.read_array(file, "to a pipe")
 
 
-def test_open_file_rejects_other_files(tmp_path, path):
+def test_open_file_rejects_paths_that_are_not_hdf5_files(tmp_path, path):
     (tmp_path / "text.h5").write_text("hello")
     os.mkfifo(tmp_path / "fifo.h5")
     for name, problem in (
@@ -165,8 +165,8 @@ for limit in (0, 700, 5_000, 50_000, 500_000):
 """
 
 
-def test_create_file_on_full_disk_raises_one_error_with_file_name(tmp_path):
-    """HDF5 itself would print tracebacks."""
+def test_create_file_on_a_full_disk_raises_one_error_with_the_file_name(tmp_path):
+    """Test that stderr stays empty, because HDF5 itself would print tracebacks."""
     result = subprocess.run(
         [sys.executable, "-c", FULL, tmp_path / "out.h5"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -1,4 +1,4 @@
-"""Parallel maps: order, bounded memory, and survival of lost worker processes."""
+"""Tests that parallel maps preserve order, bound memory use and survive lost worker processes."""
 
 import contextlib
 import os
@@ -22,7 +22,8 @@ def is_alive(pid):
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    # A process that has ended, but for which nobody has waited yet, is a zombie.
+    # A process that has exited but has not been waited for is a zombie, which does not count as
+    # alive.
     stat = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
     return stat.stdout.strip()[:1] not in ("", "Z")
 
@@ -37,8 +38,8 @@ def wait_until(condition, seconds=20):
     return False
 
 
-# ---------------------------------------------------------------- checks of any ordered map
-# `run` maps `act` over actions with two workers; the tests of the Dask cluster use these too.
+# ---------------------------------------------------------------- checks for any ordered map
+# These checks are also used by the Dask tests. `run` maps `act` over actions with two workers.
 
 
 def check_order_and_window(run):
@@ -55,7 +56,7 @@ def check_order_and_window(run):
         results.append(outcome.result)
         ahead.append(drawn - len(results))
     assert results == [0.1 if number % 7 == 0 else 2 * number for number in range(40)]
-    assert max(ahead) == 7  # 2 workers x 4, less the one just yielded
+    assert max(ahead) == 7  # 2 workers x 4 items, minus the item just yielded
 
 
 def check_errors_are_outcomes(run):
@@ -105,7 +106,7 @@ def check_error_of_the_items_is_raised(run):
 run = partial(ordered_map, act, workers=2)
 
 
-def test_ordered_map_keeps_order_and_window():
+def test_ordered_map_preserves_order_and_limits_items_ahead():
     check_order_and_window(run)
 
 
@@ -118,19 +119,19 @@ def test_ordered_map_survives_lost_workers(tmp_path):
 
 
 @pytest.mark.slow
-def test_ordered_map_survives_a_hang():
+def test_ordered_map_survives_a_hanging_worker():
     check_hang_costs_its_item_only(partial(run, patience=4.0))
 
 
-def test_ordered_map_raises_the_error_of_its_items():
+def test_ordered_map_propagates_errors_raised_by_the_items_iterator():
     check_error_of_the_items_is_raised(run)
 
 
-def test_ordered_map_starts_no_process_for_no_items():
+def test_ordered_map_of_no_items_yields_nothing():
     assert list(run([])) == []
 
 
-def test_closing_early_ends_the_workers():
+def test_closing_ordered_map_early_ends_the_workers():
     outcomes = run(("pid", number) for number in range(10**9))
     pids = {next(outcomes).result for _ in range(30)}
     assert pids and all(is_alive(pid) for pid in pids)
@@ -138,7 +139,7 @@ def test_closing_early_ends_the_workers():
     assert wait_until(lambda: not any(is_alive(pid) for pid in pids))
 
 
-def test_map_in_threads_keeps_order():
+def test_map_in_threads_preserves_order():
     assert list(map_in_threads(lambda number: 2 * number, range(50))) == list(range(0, 100, 2))
     assert 1 <= available_cores() <= os.cpu_count()
 
@@ -169,7 +170,7 @@ if __name__ == "__main__" or {unguarded}:
 
 @pytest.fixture
 def start(tmp_path):
-    """A function that runs PROGRAM in a process group, which ends with the test."""
+    """Return a function that starts PROGRAM in a process group that is killed after the test."""
     started = []
 
     def start(argument=tmp_path, *, sleep=0.0, then="", **flags):
@@ -189,7 +190,7 @@ def start(tmp_path):
 
 @pytest.fixture
 def pids(tmp_path):
-    """The folder in which workers leave their process ids."""
+    """Return the folder in which workers record their process ids."""
     folder = tmp_path / "pids"
     folder.mkdir()
     return folder
@@ -200,7 +201,7 @@ def worker_pids(folder):
     return [int(path.name) for path in folder.iterdir()]
 
 
-def test_workers_end_with_a_killed_parent(start, pids):
+def test_workers_exit_when_their_parent_is_killed(start, pids):
     parent = start(pids, sleep=3600)
     workers = worker_pids(pids)
     assert all(is_alive(pid) for pid in workers)
@@ -209,7 +210,7 @@ def test_workers_end_with_a_killed_parent(start, pids):
 
 
 @pytest.mark.parametrize("then", ["outcomes.close(); print('left')", "print('left')"])
-def test_program_ends_while_results_are_being_sent(start, then):
+def test_program_can_exit_while_results_are_being_sent(start, then):
     process = start(big=True, then=then)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (0, "left\n", "")
@@ -217,7 +218,7 @@ def test_program_ends_while_results_are_being_sent(start, then):
 
 @pytest.mark.parametrize("slow_start", [False, True])
 def test_workers_ignore_ctrl_c(start, pids, slow_start):
-    """A terminal sends it to the whole group; only the parent reports it."""
+    """Test that only the parent handles Ctrl-C, which terminals send to the whole process group."""
     process = start(pids, sleep=3600, slow_start=slow_start)
     workers = worker_pids(pids)
     for pid in workers:
@@ -229,7 +230,7 @@ def test_workers_ignore_ctrl_c(start, pids, slow_start):
     assert not any(is_alive(pid) for pid in workers)
 
 
-def test_workers_that_cannot_start_are_an_input_error(start):
+def test_ordered_map_raises_input_error_if_workers_cannot_start(start):
     process = start(unguarded=True)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1 and "worker processes cannot start" in err

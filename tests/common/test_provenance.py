@@ -1,4 +1,4 @@
-"""Provenance records and their differences."""
+"""Tests of provenance records and the differences between them."""
 
 import json
 
@@ -17,7 +17,7 @@ VALUES = st.recursive(
 INPUTS = st.dictionaries(st.text(max_size=3), VALUES, max_size=4)
 
 
-def test_make_record_lists_versions_and_survives_json():
+def test_make_record_lists_versions_and_survives_a_json_round_trip():
     record = provenance.make_record({"seed": 1, "name": "日本"})
     assert {"python", "numpy", "librosa", "soundfile"} <= record["versions"].keys()
     assert json.loads(provenance.to_json(record)) == record
@@ -31,7 +31,7 @@ def test_list_differences_is_empty_after_a_json_round_trip(inputs):
     provenance.require_same("x", restored, inputs)
 
 
-def test_list_differences_names_both_values():
+def test_list_differences_shows_old_and_new_values():
     old = {"seed": 0, "front_end": {"hop": 512, "gain": 10.0}, "gone": 1}
     new = {"seed": 1, "front_end": {"hop": 256, "gain": 10.0}, "new": "x" * 100}
     differences = provenance.list_differences(old, new)
@@ -42,7 +42,7 @@ def test_list_differences_names_both_values():
     assert len(str(caught.value)) < 300
 
 
-def test_read_sidecar(tmp_path):
+def test_read_sidecar_returns_the_record_and_rejects_damage(tmp_path):
     path = tmp_path / "a.csv"
     assert provenance.sidecar_path(path) == tmp_path / "a.csv.json"
     assert provenance.read_sidecar(path) == {"inputs": {}}
@@ -61,5 +61,5 @@ ROWS = st.lists(st.tuples(st.text("ab", max_size=2), st.text("ab", max_size=2)),
 
 @given(ROWS, ROWS)
 @settings(deadline=None, derandomize=True, max_examples=200)
-def test_digest_rows_identifies_rows(one, other):
+def test_digest_rows_differs_exactly_if_rows_differ(one, other):
     assert (provenance.digest_rows(one) == provenance.digest_rows(other)) == (one == other)

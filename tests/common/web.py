@@ -1,4 +1,4 @@
-"""A local web server for tests of downloads."""
+"""A local web server for the download tests."""
 
 import contextlib
 import http.server
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def server(content: bytes) -> Iterator[tuple[str, list[str]]]:
-    """Serve `content` (404 if empty) at every path; yield the address and the requested paths."""
+    """Serve `content` (404 if empty) at every path; yield the server URL and requested paths."""
     requested = []
 
     class Answer(http.server.BaseHTTPRequestHandler):

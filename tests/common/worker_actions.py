@@ -1,4 +1,4 @@
-"""Functions for worker processes, which import this module."""
+"""Functions that the tests run in worker processes, which import this module."""
 
 import os
 import signal
@@ -9,14 +9,14 @@ import threadpoolctl
 
 
 class Unpicklable(Exception):
-    """An exception that pickle cannot restore."""
+    """An exception that pickle cannot load."""
 
     def __init__(self, first, second):
         super().__init__(first)
 
 
 def act(action):
-    """Perform the action (name, value)."""
+    """Perform an action, given as (name, value)."""
     name, value = action
     if name == "double":
         return 2 * value
@@ -35,12 +35,12 @@ def act(action):
     if name == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     if name == "die once":
-        with open(value, "x"):  # fails the second time
+        with open(value, "x"):  # fails on the second attempt
             os.kill(os.getpid(), signal.SIGKILL)
     return None
 
 
 def blas_threads(size):
-    """Return the number of threads that BLAS uses."""
+    """Return the number of threads used by BLAS."""
     np.ones((size, size)) @ np.ones((size, size))
     return max(library["num_threads"] for library in threadpoolctl.threadpool_info())
