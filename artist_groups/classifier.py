@@ -9,7 +9,7 @@ from artist_groups.group_networks import FEATURE, LOSS, build_mlp
 from common import cli
 from models.keras_backend import keras
 
-_TRACKS = 256  # tracks per prediction
+_TRACKS = 256  # number of tracks per prediction batch
 
 
 class Segments(NamedTuple):

@@ -20,7 +20,7 @@ from models.keras_backend import keras
 
 layers, ops = keras.layers, keras.ops
 
-FRAMES = 43  # 1 s
+FRAMES = 43  # frames per input crop of 1 s
 BANDS = 128
 FEATURE = 256  # units in the dense layer whose output is the MLP's input
 MLP_UNITS = 1024
@@ -29,16 +29,16 @@ LOSS = "categorical_crossentropy"  # used for one-hot and soft targets alike
 
 
 class Block(NamedTuple):
-    """Conv2D, optional batch normalisation, ELU, optional max pooling, dropout."""
+    """Layer block: Conv2D, optional batch normalisation, ELU, optional max pooling, dropout."""
 
     filters: int
     kernel: int
-    pool: tuple[int, int] | None  # time, mel
+    pool: tuple[int, int] | None  # (time, mel)
     norm: bool
     dropout: float
 
 
-# agf2018, Table 2.
+# Blocks of the CNN in Table 2 of agf2018.
 FIRST = Block(16, 5, (1, 2), norm=False, dropout=0.1)
 REST = (
     Block(32, 3, (2, 2), norm=True, dropout=0.1),

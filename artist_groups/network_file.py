@@ -101,7 +101,7 @@ def load_networks(path: str | Path) -> GroupNetworks:
         normalises = mean.shape == std.shape == (BANDS,) and bool(
             np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()
         )
-        # A corrupt width must not make `build_network` exhaust the memory.
+        # Limit the width, so that a corrupt value cannot make `build_network` exhaust the memory.
         if not tasks or tasks != sort_tasks(tasks) or not normalises or not 0 < width <= _MAX_WIDTH:
             raise _damage_of(file)
         networks = {}

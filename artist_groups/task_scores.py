@@ -42,7 +42,8 @@ def select_trainings(results: pd.DataFrame) -> pd.DataFrame:
     log_loss = results[is_genre & results["metric"].eq("log_loss")]
     macro_f1 = [details.get("macro_f1", np.nan) for details in log_loss["details"]]
     both = pd.concat([log_loss, log_loss.assign(metric="macro_f1", value=macro_f1)])
-    # Runs with unknown seeds use their feature file names instead, to be kept apart.
+    # If a run's seed is unknown, its feature name is used as the seed, so that such runs are not
+    # averaged with each other.
     return _join_networks(both.assign(seed=both["seed"].astype(object).fillna(both["features"])))
 
 
@@ -127,7 +128,7 @@ def best_combinations(trainings: pd.DataFrame) -> pd.DataFrame:
 
 
 def average_by_number(trainings: pd.DataFrame) -> pd.DataFrame:
-    """Average over combinations with equal network type, genre use and number of tasks (figure 3).
+    """Average over combinations, by network type, use of genre and number of tasks (figure 3).
 
     Returns
     -------

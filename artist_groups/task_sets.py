@@ -43,7 +43,7 @@ class TaskSet(NamedTuple):
 
     @property
     def parts(self) -> list["TaskSet"]:
-        """The runs that train the networks: one single-task run per task of an STN, or the run."""
+        """The runs that train the networks: single-task runs for an STN, otherwise this run."""
         return [TaskSet("stn", task) for task in self.tasks] if self.kind == "stn" else [self]
 
 

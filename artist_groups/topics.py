@@ -54,7 +54,7 @@ class ArtistGroups:
     topics: np.ndarray
 
     def rows_of(self, artists: ArrayLike) -> np.ndarray:
-        """Return the row numbers of the given artists, (n,) int64; -1 for unknown artists."""
+        """Return the row number of each artist, (n,) int64, or -1 for artists without groups."""
         return pd.Index(self.artists, dtype=object).get_indexer(np.asarray(artists, dtype=object))
 
     @property
@@ -204,7 +204,7 @@ def _read_arrays(group: h5py.Group, *names: str) -> list[np.ndarray]:
 
 
 def _has_schema(content: GroupsFile) -> bool:
-    """Return whether all arrays are finite, with the shapes and types that `save_groups` writes."""
+    """Return whether all arrays have the shapes, types and value ranges that are expected."""
     arrays: list[tuple[np.ndarray, tuple, type]] = [
         (content.mean, (128,), np.float64),
         (content.std, (128,), np.float64),

@@ -142,7 +142,7 @@ class Experiment:
         keras.utils.clear_session()
 
     def _width(self, run: TaskSet) -> float:
-        """Return the width at which a wSTN has as many weights as its tasks' STNs, or 1 if none."""
+        """Return the width that gives a wSTN as many weights as its tasks' STNs; 1 if no wSTN."""
         if run.kind != "wstn":
             return 1.0
         genres, groups = len(self.genres), len(next(iter(self.groups.groups.values())).topics)

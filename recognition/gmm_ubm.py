@@ -37,7 +37,7 @@ from common.arrays import Reservoir
 from common.errors import InputError
 from common.parallel import map_in_threads
 
-_BLOCK = 1024  # frames per matrix product: its result stays in the processor's cache
+_BLOCK = 1024  # frames per matrix product, so that the result fits in the CPU cache
 _TASK = 16 * _BLOCK  # frames per thread task
 _NEAR = -16.0  # log posterior below which `llr_scores` ignores a component
 _LOWEST = -60.0  # floor for log posteriors, because denormal numbers are slow
@@ -323,9 +323,9 @@ class _LinearGMM:
         return sums[:, :d], sums[:, d : 2 * d], sums[:, 2 * d]
 
     def mean_shifts(self, models: Sequence[DiagonalGMM]) -> np.ndarray:
-        """Return (C, D + 1, models): the product with [z, 1] shifts UBM log densities to a model's.
+        """Return maps (C, D + 1, models) from [z, 1] to each model's change in log density.
 
-        Only the means of the models differ from those of the UBM.
+        The models differ from the UBM only in their means.
         """
         shifts = np.empty((len(self.means), len(self.centre) + 1, len(models)), self.dtype)
         for number, model in enumerate(models):

@@ -281,7 +281,7 @@ _PROTOCOLS = {
 }
 
 
-# ---------------------------------------------------------------- systems made from files
+# ---------------------------------------------------------------- systems loaded from files
 
 
 @dataclass(frozen=True)
@@ -403,7 +403,7 @@ def load_gmm_ubm_system(
     tracks = labelled_tracks.drop_unlabelled(tracks, label, split)
     artists = split_csv.label_column(tracks, label, split)
     track_ids = tracks["track_id"].to_numpy(object)
-    mels.rows(track_ids)  # raises an error if one is missing
+    mels.rows(track_ids)  # raises `InputError` if a track is missing from the cache
     verification.require_artist_disjoint(artists, model.trained_on)
     weights = ivector_model.describe_ivector_model(path, model)
     description = {

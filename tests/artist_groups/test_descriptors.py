@@ -171,9 +171,8 @@ def test_killed_run_loses_only_the_unfinished_chunk(essentia, tmp_path, monkeypa
     for number, path in enumerate(paths):
         soundfile.write(path, clip(6.0, first=number), RATE)
     folder = tmp_path / "made"
-    process = start_script(
-        "-c", _DESCRIBE, folder, *paths, TMPDIR=str(tmp_path)
-    )  # the killed process leaves its temporary WAV copy in TMPDIR
+    # The killed process leaves its temporary WAV copy behind in TMPDIR.
+    process = start_script("-c", _DESCRIBE, folder, *paths, TMPDIR=str(tmp_path))
     while not (folder / "0000000.h5").exists():
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)

@@ -22,7 +22,7 @@ from common.errors import InputError
 from extract_features import feature_extractor
 from models.keras_backend import keras
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own get_weights
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # raised in get_weights
 GENRES = ["jazz", "polka", "rock"]
 INPUTS = {"name": "mtn_gs_0", "model": "mtn gs", "artists": 2}
 

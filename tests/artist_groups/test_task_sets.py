@@ -43,9 +43,8 @@ def test_group_targets_leave_out_tracks_without_a_target(train, caplog):
     assert targets["g"].tracks.tolist() == [*range(4), *range(5, 30)]
     np.testing.assert_array_equal(targets["g"].distributions[4], [0, 0, 1])  # track 5 is rock
     assert targets["s"].tracks.tolist() == [n for n in range(30) if n % 5 != 4]
-    np.testing.assert_allclose(
-        targets["s"].distributions[4], proportions[0], rtol=1e-6
-    )  # track 5, artist 0
+    # Row 4 of the artist group targets belongs to track 5, which is by artist 0.
+    np.testing.assert_allclose(targets["s"].distributions[4], proportions[0], rtol=1e-6)
     assert all(each.distributions.dtype == np.float32 for each in targets.values())
     assert caplog.messages == [
         "split.csv: 1 training tracks without genre: not in the task g",

@@ -9,7 +9,7 @@ from common import feature_file
 from data_prep import split_csv
 from tests.conftest import error_in_process, run_in_process
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own callbacks
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # raised in Keras callbacks
 GROUPS = "data_prep/2b_artist_groups.py"
 FEW = ("--mtn-epochs", 5, "--mlp-epochs", 2, "--batch-size", 8)
 

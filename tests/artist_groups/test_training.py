@@ -28,7 +28,7 @@ from tests.training import fixtures
 from training.checkpoints import TrainingRun
 from training.devices import Devices
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own get_weights
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # raised in get_weights
 CONFIG = GroupTrainingConfig(
     epochs=2,
     mtn_epochs=10,

@@ -17,9 +17,8 @@ from recognition.ivector import (
     length_normalise,
 )
 
-BLOCKS = pytest.mark.parametrize(
-    "block_cells", [1, 10, 2**25]
-)  # one, several or all tracks per block
+# These block sizes hold one, several or all tracks per block.
+BLOCKS = pytest.mark.parametrize("block_cells", [1, 10, 2**25])
 
 
 def random_ubm(rng, c, d):
@@ -120,7 +119,8 @@ def test_fit_total_variability_recovers_the_true_model():
     )
     assert np.linalg.norm(covariance - expected) < 0.05 * np.linalg.norm(expected)
     _, gain_of_truth = em_step(truth, *statistics)
-    assert gain_of_truth < gains[-1] < gain_of_truth + 30  # overfitting by 12 parameters is small
+    # With 12 parameters, the fit can exceed the true model's gain only slightly.
+    assert gain_of_truth < gains[-1] < gain_of_truth + 30
 
 
 @pytest.mark.parametrize("stopped", [1, 4])

@@ -13,7 +13,7 @@ from data_prep.mel_cache import MelCache
 from recognition import ivector_model
 from tests.conftest import error_in_process, run_in_process
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # in Keras' own callbacks
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # raised in Keras callbacks
 UBM = ("--components", 4, "--dimensions", 3, "--ubm-iterations", 4, "--iterations", 2)
 FEW = ("--enrol", 4, "--tests", 2)
 

@@ -197,7 +197,7 @@ def test_evaluation_averages_smaller_enrolments_over_draws(unseen):
     assert result.details == {"top-3 accuracy": 1.0, "artists": 3}
 
 
-# ---------------------------------------------------------------- systems made from files
+# ---------------------------------------------------------------- systems loaded from files
 
 
 @pytest.fixture
