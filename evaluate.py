@@ -22,11 +22,11 @@ def main() -> None:
     artists.add_commands(commands)
     layouts.add_commands(commands)
     options = vars(parser.parse_args())
-    run = options.pop("run")
+    run, command = options.pop("run"), options.pop("command_parser")
     try:
         run(**options)
     except argparse.ArgumentError as error:  # raised for options that cannot be combined
-        parser.error(str(error))
+        command.error(str(error))
 
 
 if __name__ == "__main__":

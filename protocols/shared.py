@@ -35,7 +35,7 @@ def add_command(
         epilog=f"example:\n  python evaluate.py {name} {example}",
         allow_abbrev=False,
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, command_parser=parser)
     return parser
 
 
