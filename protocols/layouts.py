@@ -148,6 +148,7 @@ def write_explorer_page(
         maps,
         audio,
         f"{split.stem}: {' and '.join(maps)}",
+        source=split,
         labels=labels,
         neighbours=neighbours,
     )

@@ -39,6 +39,7 @@ def write_explorer(
     audio: str | Path | None,
     title: str,
     *,
+    source: str | Path = "explorer",
     labels: Sequence[str] = ("genre",),
     neighbours: int = 10,
 ) -> None:
@@ -53,6 +54,8 @@ def write_explorer(
         in the order of `tracks`. `evaluation.projection.fit_tsne` computes suitable positions.
     audio
         Folder that the track paths are relative to; None for a page without audio.
+    source
+        File of the split, for error messages.
     labels
         Columns by which to colour and filter tracks, besides artist and subset. Labels separated
         by `|`, such as tags, can be filtered individually.
@@ -66,10 +69,10 @@ def write_explorer(
         match the number of tracks, if a column or the audio folder is missing, or if a track path
         leads outside the audio folder.
     """
-    path, source = Path(path), "explorer"
+    path = Path(path)
     split_csv.check_split(tracks, source)
     if not 1 <= len(maps) <= 2:
-        raise InputError(f"{source}: {len(maps)} sets of features; give one or two")
+        raise InputError(f"explorer: {len(maps)} sets of features; give one or two")
     neighbours = min(neighbours, len(tracks) - 1)
     columns = []
     for name in dict.fromkeys(("artist", "subset", *labels)):

@@ -232,7 +232,7 @@ def test_explore_rejects_invalid_options_and_mismatched_features(tracks, tmp_pat
     page = ("--perplexity", 5, "--out", tmp_path / "page.html")
     others, _ = feature_files.write_files(tmp_path, "others", *feature_files.make_artists("xyz"))
     for options, expected in (
-        ((*page, "--label", "mood"), "'mood'"),
+        ((*page, "--label", "mood"), f"{tracks[1]}: has no column 'mood'"),
         ((*page, "--audio", tmp_path / "none"), "none"),
         ((*page[2:], "--perplexity", 48), "below 48"),
         ((*page, "--compare-with", others), "48 of 48 tracks"),
