@@ -98,6 +98,8 @@ def load_weights(name_or_path: str, mirror: str | Path | None = None) -> Weights
     released = released_models()
     if str(name_or_path) in released:
         path = fetch_released(str(name_or_path), mirror)
+    elif (path / "best.h5").is_file():
+        raise InputError(f"{path}: is the folder of a run; name {path / 'best.h5'}")
     elif path.suffix not in (".h5", ".keras"):
         raise InputError(
             f"{name_or_path}: neither an .h5 or .keras file nor a released model; the released "

@@ -207,6 +207,8 @@ def test_unknown_names_and_missing_files_are_rejected(tmp_path):
     assert_refused(tmp_path / "absent.h5", "no such")
     (tmp_path / "folder.h5").mkdir()
     assert_refused(tmp_path / "folder.h5", "no such")
+    (tmp_path / "best.h5").touch()
+    assert_refused(tmp_path, f"name {tmp_path / 'best.h5'}")
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
