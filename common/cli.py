@@ -122,7 +122,7 @@ def training_parser(description: str, example: str, defaults) -> argparse.Argume
     parser.add_argument(
         "--distribute",
         action="store_true",
-        help="train data-parallel on all GPUs of this machine or, with JAX, of several machines",
+        help="use data-parallel training on all GPUs of this machine or, with JAX, many machines",
     )
     add_seed(parser)
     return parser
@@ -255,9 +255,9 @@ class _PrintHandler(logging.StreamHandler):
 
 
 def _discard_output() -> None:
-    """Discard unwritten output; otherwise Python would flush it at exit and report a second error.
+    """Flush stdout or, if that fails, redirect it to the null device.
 
-    If stdout cannot be flushed, it is redirected to the null device.
+    Otherwise, Python would flush it again at exit and report the error a second time.
     """
     try:
         print(end="", flush=True)

@@ -2,7 +2,7 @@
 
 Weights, caches and feature files may come from untrusted sources, and an HDF5 file
 can refer to any other file on the machine. The functions in this module read only
-data stored in the file itself and never allocate more memory than it could fill.
+data stored in the file itself and never allocate more memory than its data can fill.
 """
 
 import contextlib

@@ -24,7 +24,7 @@ import threadpoolctl
 
 from common.errors import InputError
 
-_AHEAD_PER_WORKER = 4  # items submitted before the oldest result is yielded
+_AHEAD_PER_WORKER = 4  # items submitted per worker before the oldest result is yielded
 _ATTEMPTS = 2  # the item may not be the cause of the first crash; memory may have run out
 _TICK = 1.0  # seconds between checks on a worker that has not yet answered
 _START = 300.0  # seconds allowed for a process to import the function's module

@@ -37,8 +37,8 @@ def main() -> int:
         parser,
         "--shard-tracks",
         None,
-        "number of tracks per file, to split the cache into NAME-00000.h5, NAME-00001.h5 …, which "
-        "later steps read as NAME.h5 (default: one file)",
+        "number of tracks per shard; the shards NAME-00000.h5, NAME-00001.h5 … are read as NAME.h5 "
+        "by later steps (default: write one file)",
     )
     parser.add_argument(
         "--whole-tracks",

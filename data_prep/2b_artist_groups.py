@@ -1,7 +1,7 @@
 """Step 2b: learn groups of a split's training artists from the content of their tracks (agf2018).
 
-Each track is described in up to four vocabularies: clusters of MFCC frames (m), clusters of
-delta MFCC frames (d), clusters of Essentia's track descriptors (e), and sub-genre labels (s).
+Each track is described in up to four vocabularies (--words): clusters of MFCC frames (m), clusters
+of delta MFCC frames (d), clusters of Essentia's track descriptors (e), and sub-genre labels (s).
 For each vocabulary, latent Dirichlet allocation assigns every artist a distribution over groups,
 which train_agf.py uses as training targets.
 """
@@ -81,7 +81,7 @@ def main() -> None:
     cli.add_seed(parser)
     args = parser.parse_args()
 
-    # Data
+    # Load the data
     cache = MelCache(args.cache)
     cache.require_front_end(FrontEnd())
     split = read_usable_tracks(args.split, cache.failed, args.cache)
@@ -89,7 +89,7 @@ def main() -> None:
     cache.rows(train["track_id"])  # raises if a track is missing
     words = choose_words(args, train)
 
-    # Groups
+    # Learn or load the groups
     inputs = {
         "split": provenance.digest_rows(split.itertuples(index=False)),
         "cache": cache.made_from["inputs"],

@@ -17,8 +17,8 @@ SAMPLE_RATE = 22_050  # Hz; ismir2018 section 4
 # Only files with these suffixes, which libsndfile does not support, are passed to ffmpeg, because
 # ffmpeg would also open playlists and URLs contained in an untrusted file.
 FFMPEG_SUFFIXES = frozenset({".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka"})
-_RATES = (4_000, 400_000)  # Hz; any other rate is a header error, and resampling might never end
-_MAX_SECONDS = 2 * 3600.0  # longest track that is held in memory
+_RATES = (4_000, 400_000)  # Hz; other rates mean a damaged header, and resampling might never end
+_MAX_SECONDS = 2 * 3600.0  # maximum track length, because whole tracks are decoded into memory
 _SILENT_PEAK = 1e-4  # -80 dB relative to full scale
 _MAX_PEAK = 2.0**32  # larger values are not audio at any scale and overflow the spectrum
 _MIN_PRESENT = 0.99  # fraction of the declared samples; some encoders miscount the last block

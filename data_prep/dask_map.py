@@ -36,7 +36,7 @@ from common.parallel import Outcome, WorkerLost, call
 
 try:
     import distributed
-except ImportError:  # optional
+except ImportError:  # Dask is optional
     distributed = None  # type: ignore[assignment]
 
 _CONNECT = 10.0  # seconds allowed for the scheduler to answer and to have a worker
@@ -143,7 +143,7 @@ class _Cluster:
             return self._client.submit(_work, self._function, item, pure=False, retries=0)
 
     def outcome(self, item: Any, future: "distributed.Future", others: list) -> Outcome:
-        """Wait for the outcome of an item; `others` are the futures submitted after it."""
+        """Wait for an item's outcome; `others` are the futures submitted after it."""
         try:
             with contextlib.suppress(distributed.KilledWorker):
                 return Outcome(item, *self._result(future))

@@ -28,7 +28,7 @@ def failures_path(out: str | Path) -> Path:
 
 
 def write_failures(out: str | Path, failed: dict[str, str]) -> None:
-    """Write the list of failed tracks {track_id: reason}, or remove it if there are none."""
+    """Write the list of failed tracks, {track_id: reason}, or remove it if no track failed."""
     path = failures_path(out)
     if not failed:
         path.unlink(missing_ok=True)

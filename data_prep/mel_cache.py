@@ -36,7 +36,7 @@ from data_prep import mel_shards
 from data_prep.mel import FrontEnd, log_mel_of_file
 from data_prep.mel_cache_writer import FORMAT, CacheWriter, mean_and_std, require_same_start
 
-# ---------------------------------------------------------------- reading
+# ---------------------------------------------------------------- reading a cache
 
 
 class MelCache:
@@ -51,7 +51,7 @@ class MelCache:
     track_id
         (tracks,) str, as an object array.
     start, length
-        (tracks,) int64, in frames.
+        First frame and number of frames of each track, (tracks,) int64 each.
     mean, std
         Scalar mean and standard deviation over the frames of the training tracks.
     front_end
@@ -217,7 +217,7 @@ def _damaged(path: Path) -> InputError:
     return InputError(f"{path}: a damaged mel cache; delete it and make it again")
 
 
-# ---------------------------------------------------------------- making
+# ---------------------------------------------------------------- making a cache
 
 
 @dataclass(frozen=True)

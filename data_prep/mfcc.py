@@ -73,7 +73,7 @@ class TrackFrames:
         cache
             Mel cache that contains the tracks.
         track_ids
-            (n,) str.
+            (n,) str, ids of the tracks to process.
         settings
             MFCC parameters.
         folder

@@ -44,7 +44,7 @@ def split_by_genre(
     Returns
     -------
     table : DataFrame
-        The tracks that are used, in the order of `table`, with their `subset`.
+        The tracks that are used, with their `subset`, in the row order of the input.
     notes : list of str
         What is left out and why.
 

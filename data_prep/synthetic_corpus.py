@@ -28,7 +28,7 @@ from common.parallel import ordered_map
 
 RATE = 22_050  # Hz
 SAMPLES = 30 * RATE
-STEPS = 16  # per bar
+STEPS = 16  # number of steps per bar
 PARTS = ("source", "target")
 ROLES = ("drums", "bass", "chords", "lead")
 CROSSOVER = 0.15  # probability that an instrument or kit is picked from all genres
@@ -40,11 +40,11 @@ class Instrument:
 
     slope: float  # partial k of the bright waveform has amplitude k ** -slope
     even: float  # factor applied to the amplitudes of the even partials
-    attack: float  # seconds
+    attack: float  # attack time in seconds
     decay: float  # seconds until the amplitude is 1/e
     bright: float  # seconds until the amplitude of the bright waveform is 1/e
     detune: float  # relative detuning of the bright waveform
-    vibrato: float  # semitones
+    vibrato: float  # vibrato depth in semitones
     drive: float  # amount of distortion
 
 
@@ -114,7 +114,7 @@ class Groove:
     chords: str
     bass: str  # scale degrees above the chord root
     beat: int = 4  # steps per beat
-    swing: float = 0.0  # delay of every second step, in steps
+    swing: float = 0.0  # delay of every other step, in steps
     ring: float = 2.0  # duration of a chord, in steps
     arpeggio: bool = False  # whether chord notes are played one by one
 

@@ -56,7 +56,7 @@ def tag_matrix(split: pd.DataFrame, label: str, source: str | Path) -> tuple[lis
     tags : list of str
         The tags in alphabetical order.
     matrix : ndarray
-        (tracks, tags) float32 of 0 and 1.
+        (tracks, tags) float32, with values 0 and 1.
 
     Raises
     ------

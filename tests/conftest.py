@@ -67,7 +67,7 @@ def pytest_terminal_summary(terminalreporter, config):
         )
 
 
-# ---------------------------------------------------------------- scripts
+# ---------------------------------------------------------------- running scripts
 
 
 def start_script(*arguments, **variables) -> subprocess.Popen:
@@ -154,7 +154,7 @@ def run_two_at_a_time(function: Callable, *commands) -> list:
         return list(pool.map(lambda command: function(*command), commands))
 
 
-# ---------------------------------------------------------------- music
+# ---------------------------------------------------------------- music fixtures
 
 
 @pytest.fixture(scope="session")

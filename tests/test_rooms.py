@@ -1,4 +1,4 @@
-"""Tests of the layering: which packages may import which others and which libraries."""
+"""Tests of which packages and libraries each package may import."""
 
 import ast
 from pathlib import Path
@@ -26,7 +26,7 @@ WITHOUT_ARGPARSE = ("data_prep", "models", "training", "evaluation", *WINGS)
 
 
 def modules_of(room: str) -> list[Path]:
-    """Return the modules in a package, except its numbered scripts, which act as root scripts."""
+    """Return a package's modules, excluding numbered scripts, which run from the root folder."""
     return [path for path in sorted((ROOT / room).rglob("*.py")) if not path.name[0].isdigit()]
 
 

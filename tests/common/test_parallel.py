@@ -101,7 +101,7 @@ def check_error_of_the_items_is_raised(run):
         list(run(actions()))
 
 
-# ---------------------------------------------------------------- processes
+# ---------------------------------------------------------------- ordered_map and map_in_threads
 
 run = partial(ordered_map, act, workers=2)
 
@@ -144,7 +144,7 @@ def test_map_in_threads_preserves_order():
     assert 1 <= available_cores() <= os.cpu_count()
 
 
-# ---------------------------------------------------------------- whole programs
+# ---------------------------------------------------------------- programs that use ordered_map
 
 PROGRAM = """
 import os, sys, time
