@@ -174,7 +174,7 @@ def fit_seconds(
     precision: str = "float32",
     between: Callable[[int], None] = lambda epoch: None,
 ) -> list[float]:
-    """Return the duration of each `fit` epoch in seconds, except the first, which compiles."""
+    """Return the seconds that each `fit` epoch took, except the first, which compiles the model."""
     batch = batch or BATCH[kind]
     train = make_batches(kind, cache, artists, TRACKS, steps, batch)
     valid = None
@@ -202,7 +202,7 @@ def fit_seconds(
     return [ended[epoch] - began[epoch] for epoch in range(1, rounds + 1)]
 
 
-# ---------------------------------------------------------------- against the bare step
+# ---------------------------------------------------------------- comparison with the bare step
 
 
 def against_bare(kind: str, cache: mel_cache.MelCache, folder: Path) -> float:
@@ -279,7 +279,7 @@ def bare_steps(kind: str, cache: mel_cache.MelCache) -> tuple[Callable, Callable
     return (lambda count: [model.train_step((x, y)) for _ in range(count)]), test
 
 
-# ---------------------------------------------------------------- against the published method
+# ---------------------------------------------------------------- comparison with the published method
 
 
 def against_published(cache: mel_cache.MelCache, folder: Path, out: Path | None) -> float:
@@ -332,7 +332,7 @@ def plot(table: pd.DataFrame, path: Path) -> None:
     figure.savefig(path, dpi=200)
 
 
-# ---------------------------------------------------------------- on an accelerator
+# ---------------------------------------------------------------- measurements on an accelerator
 
 
 def accelerator(cache: mel_cache.MelCache, folder: Path) -> None:

@@ -21,7 +21,7 @@ from papers.datasets import SYNTHETIC, DataFolder, Dataset
 from papers.pipeline import Step, make_step
 
 LDA = 100  # maximum number of dimensions; LDA trained on n artists yields at most n - 1
-LabelledDatasets = list[tuple[str, Dataset]]  # each dataset with a protocol or the label of a map
+LabelledDatasets = list[tuple[str, Dataset]]  # pairs of (protocol or map label, dataset)
 
 
 @dataclass(frozen=True)

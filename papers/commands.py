@@ -22,7 +22,7 @@ def add_training_arguments(
         nargs="+",
         default=artists,
         metavar="N",
-        help="training set sizes, in artists",
+        help="training set sizes, as numbers of artists",
     )
     cli.add_count(parser, "--epochs", 1000, "maximum number of epochs")
     parser.add_argument(

@@ -26,7 +26,7 @@ class DatasetFacts(NamedTuple):
     description: str  # what the user has to obtain
     audio: str  # subfolder of the data folder that contains the audio
     metadata: str | None = LISTS  # path of the track lists, relative to the data folder
-    loader: str | None = None  # name in `data_prep.datasets` (default: the dataset's name)
+    loader: str | None = None  # loader in `data_prep.datasets` (default: the dataset's name)
     has_artists: bool = True  # whether the tracks have artist names
     tracks: int | None = None  # number of tracks, for datasets in the papers' tables
     test_tracks: int | None = None  # number of test tracks, if stated in the papers

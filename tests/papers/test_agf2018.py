@@ -50,7 +50,7 @@ def test_agf2018_omits_descriptor_vocabulary_without_essentia(place, monkeypatch
     monkeypatch.setattr(agf2018, "find_spec", lambda name: None)
     commands, left_out = plan(agf2018, "--dataset", "demo_genres")
     assert left_out == ["the word e: needs the audio and Essentia"]
-    assert len(commands) == 2 + 1 + (1 + 15 + 11 + 3) + 2  # four tasks have 15 subsets
+    assert len(commands) == 2 + 1 + (1 + 15 + 11 + 3) + 2  # 15 non-empty subsets of 4 tasks
     assert "--words m d s --subgenres" in commands[2] and not any("_e" in line for line in commands)
 
 
