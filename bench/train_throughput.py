@@ -279,7 +279,7 @@ def bare_steps(kind: str, cache: mel_cache.MelCache) -> tuple[Callable, Callable
     return (lambda count: [model.train_step((x, y)) for _ in range(count)]), test
 
 
-# ---------------------------------------------------------------- comparison with the published method
+# ---------------------------------------------------------------- comparison with published method
 
 
 def against_published(cache: mel_cache.MelCache, folder: Path, out: Path | None) -> float:
