@@ -70,7 +70,7 @@ def main() -> int:
         provenance.require_same(args.out, existing.inputs, inputs)
         failed = {t: why for t, why in existing.failed.items() if t not in source.failed_before}
         return failures.report_failures(
-            args.out, len(existing.track_id), failed, args.allow_failures, "complete already"
+            args.out, len(existing.track_id), failed, args.allow_failures, "already complete"
         )
 
     track_ids, vectors = [], []

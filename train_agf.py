@@ -25,7 +25,7 @@ def main() -> None:
         "python train_agf.py splits/demo_genres.csv cache/demo_genres.h5 groups/demo_genres.h5 "
         "--out runs/agf --kinds mtn --tasks gs gsd",
     )
-    cli.add_split_and_cache(parser, out="folder of all runs, runs/NAME")
+    cli.add_split_and_cache(parser, out="folder for all runs, runs/NAME")
     parser.add_argument(
         "groups",
         metavar="GROUPS.h5",

@@ -62,7 +62,7 @@ def main() -> None:
     start = load_weights(config.start_from) if config.start_from else None
     run = encoder_run(args.out, name, split, cache, config, start)
     if run.is_complete():
-        print(f"{args.out}: complete already")
+        print(f"{args.out}: already complete")
         return
     with open_devices(config.distribute) as devices:
         encoder = initial_encoder(config, start, devices)

@@ -12,7 +12,7 @@ def main() -> None:
     parser = cli.make_parser(
         __doc__, "python train_ivector.py splits/demo.csv cache/demo.h5 --out runs/ivector"
     )
-    cli.add_split_and_cache(parser, out="folder of the run, runs/NAME")
+    cli.add_split_and_cache(parser, out="run folder, runs/NAME")
     cli.add_count(
         parser,
         "--components",

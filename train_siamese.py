@@ -69,7 +69,7 @@ def main() -> None:
     start = load_weights(config.start_from) if config.start_from else None
     run = encoder_run(args.out, "siamese", split, cache, config, start)
     if run.is_complete():
-        print(f"{args.out}: complete already")
+        print(f"{args.out}: already complete")
         return
     with open_devices(config.distribute) as devices:
         norm = start or cache  # source of the mean and std that normalise the input

@@ -83,7 +83,7 @@ class Experiment:
             for part in run.parts:
                 self._train_networks(part)
             if self._is_complete(run):
-                logger.info("%s: complete already", self._folder(run))
+                logger.info("%s: already complete", self._folder(run))
                 continue
             networks = self._load_networks(run)
             segments = single_tasks if run.kind == "stn" else {}

@@ -78,7 +78,7 @@ def training_parser(description: str, example: str, defaults) -> argparse.Argume
         Configuration that provides the default values; see `training.config`.
     """
     parser = make_parser(description, example)
-    add_split_and_cache(parser, out="folder of the run, runs/NAME")
+    add_split_and_cache(parser, out="run folder, runs/NAME")
     add_count(parser, "--epochs", defaults.epochs, "maximum number of epochs")
     add_step_options(parser, learning_rate=defaults.learning_rate, batch_size=defaults.batch_size)
     parser.add_argument(

@@ -180,7 +180,7 @@ def main() -> int:
     }
     if args.out.exists():
         provenance.require_same(args.out, provenance.read_sidecar(args.out)["inputs"], inputs)
-        print(f"{args.out}: complete already")
+        print(f"{args.out}: already complete")
         return 0
     split_csv.write_split(table, args.out, provenance.make_record(inputs))
     counts = table["subset"].value_counts()

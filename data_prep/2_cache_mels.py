@@ -58,7 +58,7 @@ def main() -> int:
         shard_tracks=args.shard_tracks,
         scheduler=args.dask,
     )
-    state = "complete already" if report.was_complete else "complete"
+    state = "already complete" if report.was_complete else "complete"
     # Each shard has its own list of failed tracks and must be deleted to retry them.
     in_shards = report.failed and args.shard_tracks
     out = mel_shards.shard_pattern(args.out) if in_shards else args.out

@@ -102,7 +102,7 @@ def main() -> None:
             "seed": args.seed,
         },
     }
-    chunks, state = args.out.with_name(args.out.name + ".making"), "complete already"
+    chunks, state = args.out.with_name(args.out.name + ".making"), "already complete"
     if args.out.exists():
         content = topics.load_groups(args.out)
         provenance.require_same(args.out, content.inputs, inputs)
@@ -143,10 +143,15 @@ def choose_words(args: argparse.Namespace, train: pd.DataFrame) -> list[str]:
             if args.words:
                 raise
             words.remove("s")
-            print(f"the word s is left out: {error}; name a column with --subgenres")
+            print(
+                f"the sub-genre vocabulary (s) is left out: {error}; name a column with --subgenres"
+            )
     if "e" in words and not args.words and importlib.util.find_spec("essentia") is None:
         words.remove("e")
-        print("the word e is left out: it needs Essentia; pip install -r requirements-essentia.txt")
+        print(
+            "the descriptor vocabulary (e) is left out: it needs Essentia; "
+            "pip install -r requirements-essentia.txt"
+        )
     if "e" in words:
         if args.audio is None:
             others = " ".join(word for word in words if word != "e")

@@ -118,7 +118,7 @@ def split_by_artist(
             (too_small, f"with fewer than {tracks_per_group} tracks"),
             (excluded_artists, "excluded artists"),
             ((~has_group).sum(), f"tracks with no {by}"),
-            (repeated.sum(), "tracks whose file another track has"),
+            (repeated.sum(), "tracks that share a file with another track"),
         )
         if count
     ]

@@ -55,7 +55,7 @@ def report_failures(
     allowed
         Whether to return exit status 0 despite failures.
     state
-        "complete" or "complete already".
+        "complete" or "already complete".
     """
     if not failed:
         logger.info(f"{out}: {state}, {tracks} tracks")

@@ -105,7 +105,7 @@ def check_split(table: pd.DataFrame, source: str | Path, columns: Sequence[str] 
     if "subset" in table.columns:
         unknown = ~table["subset"].isin(SUBSETS)
         checks += [
-            ("subset", unknown, f"is none of {', '.join(SUBSETS)}; correct it"),
+            ("subset", unknown, f"is not one of {', '.join(SUBSETS)}; correct it"),
             ("path", _in_two_subsets(paths, table["subset"]), "is in two subsets; keep one row"),
         ]
     refuse_rows(table, checks, lambda row: f"{source}: row {row + 2}")

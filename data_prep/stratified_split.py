@@ -60,7 +60,7 @@ def split_by_genre(
     if (genre == "").any():
         notes.append(f"left out: {(genre == '').sum()} tracks with no {by}")
     if repeated.any():
-        notes.append(f"left out: {repeated.sum()} tracks whose file another track has")
+        notes.append(f"left out: {repeated.sum()} tracks that share a file with another track")
     used = (genre != "") & ~repeated
     if not used.any():
         raise InputError(f"--by {by}: no track has a value; choose another label")

@@ -264,7 +264,9 @@ def _read_layers(file: h5py.File) -> list[list[np.ndarray]]:
     bytes_left = _MAX_BYTES
     for path in paths:
         if hdf5.get_dataset(file, path).dtype.kind != "f":
-            raise InputError(f"{file.filename}: {path} contains no floats; it is another network")
+            raise InputError(
+                f"{file.filename}: {path} contains no floats; the file holds a different network"
+            )
         array = hdf5.read_array(file, path, bytes_left)
         bytes_left -= array.nbytes
         with np.errstate(over="ignore"):  # an out-of-range float64 becomes inf, rejected later
@@ -319,7 +321,9 @@ def _sort_layers(
     for arrays in layers:
         kind = kinds.get(tuple(array.ndim for array in arrays))
         if kind is None:
-            raise InputError(f"{path}: has a layer that this encoder lacks; it is another network")
+            raise InputError(
+                f"{path}: has a layer that this encoder lacks; the file holds a different network"
+            )
         sorted_layers[kind].append(arrays)
     convolutions, norms, dense = sorted_layers.values()
     if not len(convolutions) == len(norms) == len(BLOCKS) or len(dense) > 1:

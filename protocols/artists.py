@@ -316,7 +316,7 @@ def project_by_lda(
     inputs = _lda_inputs(train, original, dimensions)
     if out.exists():
         provenance.require_same(out, feature_file.read_features(out).inputs, inputs)
-        print(f"{out}: complete already")
+        print(f"{out}: already complete")
         return
     artists = train.labels("artist")
     lda = fit_lda(train.features, artists, dimensions)

@@ -51,7 +51,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         return parser
 
     def add_trials(parser: argparse.ArgumentParser, default: int) -> None:
-        text = "number of trainings to average"
+        text = "number of training runs to average"
         cli.add_count(parser, "--trials", default, text)
 
     add("retrieval", evaluate_retrieval)

@@ -82,7 +82,7 @@ def is_complete(result_path: Path | None, inputs: dict) -> bool:
     result = results.read_result(result_path)
     if result.made_from.get("inputs") != inputs:
         return False
-    print(f"{result_path}: complete already")
+    print(f"{result_path}: already complete")
     print(f"{result.metric} {result.value:.4f}")
     return True
 

@@ -164,7 +164,9 @@ def fit_gmm(
     (4, 20)
     """
     if components < 1 or iterations < 1 or not 0 < variance_floor < 1:
-        raise ValueError("components, iterations: at least 1; variance_floor: between 0 and 1")
+        raise ValueError(
+            "components and iterations must be at least 1, and variance_floor between 0 and 1"
+        )
     mean, variance, sample = _summarise(frames, components, seed)
     history: list[float] = []
     if resume_from:

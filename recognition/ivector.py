@@ -262,7 +262,7 @@ def _check_statistics(
         if not (np.isfinite(n).all() and np.isfinite(f).all() and n.min() >= 0 and n.any()):
             raise InputError(
                 f"i-vector: the statistics of track {row} contain NaN, infinity or a negative "
-                "count, or are of no frame; compute them again"
+                "count, or belong to no frame; compute them again"
             )
     return zeroth, first
 

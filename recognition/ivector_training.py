@@ -158,7 +158,7 @@ def train_ivector_model(
     _require_feasible(schedule, mfcc, len(track_ids), cache.front_end.n_mels)
     with exclusive_folder(run.folder):
         if run.is_complete():
-            logger.info("%s: complete already", run.model_path)
+            logger.info("%s: already complete", run.model_path)
             return
         ubm_so_far, total_variability_so_far = run.load_state()
         tracks = TrackFrames.from_cache(cache, track_ids, mfcc, run.folder)

@@ -186,8 +186,8 @@ def concatenate_features(
     for number, (part, ids) in enumerate(zip(parts, track_ids, strict=True), 1):
         if len(part) != len(ids) or not np.array_equal(ids, track_ids[0]):
             raise InputError(
-                f"early fusion: part {number} is of other tracks than part 1, or in another order; "
-                "give the same tracks in all parts"
+                f"early fusion: part {number} contains different tracks from part 1, or lists them "
+                "in a different order; give the same tracks in all parts"
             )
     checked = [check_features(part, f"early fusion, part {i}") for i, part in enumerate(parts, 1)]
     return np.concatenate([unit_rows(part) for part in checked], axis=1)

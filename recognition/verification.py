@@ -289,7 +289,7 @@ def min_dcf(target_scores: ArrayLike, impostor_scores: ArrayLike, p_target: floa
     `equal_error_rate`.
     """
     if not 0 < p_target < 1:
-        raise InputError(f"verification: p_target {p_target}; choose from between 0 and 1")
+        raise InputError(f"verification: p_target {p_target}; choose a value between 0 and 1")
     false_alarms, misses = _count_errors(target_scores, impostor_scores)
     false_alarm, miss = false_alarms / false_alarms[0], misses / misses[-1]
     costs = p_target * miss + (1 - p_target) * false_alarm

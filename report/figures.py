@@ -41,17 +41,17 @@ PAPER_FIGURES = {
 }
 # The commands whose results each figure needs.
 NEEDS = {
-    "ismir2018, Figure 2": "evaluate.py retrieval on features of several numbers of artists",
-    "ismir2018, Figure 3": "evaluate.py knn on features of several numbers of artists",
-    "ismir2018, Figure 4": "evaluate.py linear on features of several numbers of artists",
+    "ismir2018, Figure 2": "evaluate.py retrieval on features for several artist counts",
+    "ismir2018, Figure 3": "evaluate.py knn on features for several artist counts",
+    "ismir2018, Figure 4": "evaluate.py linear on features for several artist counts",
     "ismir2018, Figure 5": "evaluate.py knn or linear on basic and on siamese features",
     "ismir2018, Figure 6": "evaluate.py tsne --label artist --max-labels 22",
     "ismir2018, Figure 7": "evaluate.py tsne --label genre",
-    "arxiv2017, Figure 2": "evaluate.py verification on systems of several numbers of artists",
-    "arxiv2017, Figure 3": "evaluate.py identification on systems of several numbers of artists",
+    "arxiv2017, Figure 2": "evaluate.py verification on systems for several artist counts",
+    "arxiv2017, Figure 3": "evaluate.py identification on systems for several artist counts",
     "arxiv2017, Figure 4": "evaluate.py tsne --label artist --max-labels 22 on features after LDA",
     "arxiv2017, Figure 5": "evaluate.py tsne --label genre on features after LDA",
-    "agf2018, Figure 3": "evaluate.py genre on networks of several numbers of tasks",
+    "agf2018, Figure 3": "evaluate.py genre on networks for several task counts",
 }
 
 

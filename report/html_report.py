@@ -63,7 +63,7 @@ def write_report(folder: Path) -> Path:
         provenance=[
             ResultTable("data", "Evaluated tracks", _tabulate_data(results)),
             ResultTable("weights", "Weights", _tabulate_weights(results)),
-            ResultTable("runs", "Trainings", _tabulate_trainings(logs)),
+            ResultTable("runs", "Training runs", _tabulate_trainings(logs)),
             ResultTable("results", "Results", _tabulate_results(results)),
             ResultTable("versions", "Library versions", _tabulate_versions(results)),
         ],

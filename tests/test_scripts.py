@@ -130,7 +130,7 @@ def test_complete_run_is_recognised_and_different_settings_are_rejected(runs, sm
     folder = runs / "basic"
     before = read_files(folder)
     command = ("train_basic.py", split, cache, "--out", folder, "--batch", 6, "--epochs")
-    assert run_in_process(*command, 2).out == f"{folder}: complete already\n"
+    assert run_in_process(*command, 2).out == f"{folder}: already complete\n"
     message = error_in_process(*command, 3)
     assert str(folder) in message and "settings.epochs: 2 -> 3" in message and "--out" in message
     assert read_files(folder) == before
@@ -195,7 +195,7 @@ def test_complete_extraction_is_recognised_and_different_weights_are_rejected(
 ):
     before, options = features.read_bytes(), (small_corpus[2], "--out", features)
     again = run_in_process("extract_features.py", runs / "basic/best.h5", *options)
-    assert again.out == f"{features}: complete already, 24 tracks\n"
+    assert again.out == f"{features}: already complete, 24 tracks\n"
     message = error_in_process("extract_features.py", "mfcc", *options)
     assert str(features) in message and "weights.model" in message
     assert features.read_bytes() == before
@@ -228,7 +228,7 @@ def test_extraction_skips_and_lists_unusable_files(features, runs, small_corpus,
 
     before = out.read_bytes()
     again = run_in_process(*command, "--allow-failures")
-    assert again.lines[-1].startswith(f"{out}: complete already, 3 tracks; 2 failed")
+    assert again.lines[-1].startswith(f"{out}: already complete, 3 tracks; 2 failed")
     assert out.read_bytes() == before
 
 

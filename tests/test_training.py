@@ -143,7 +143,7 @@ def test_resume_after_kills_within_an_epoch_and_at_the_end_is_bit_identical(
     run_and_kill("run.json", 1, "before", *command(folder))
     assert (folder / "state.h5").exists() and not (folder / "run.json").exists()
     run_and_kill("run.json", 1, "after", *command(folder))
-    assert run_script(*command(folder), **CPU).out == f"{folder}: complete already\n"
+    assert run_script(*command(folder), **CPU).out == f"{folder}: already complete\n"
     assert hash_files(folder) == hash_files(undisturbed["siamese"])
 
 

@@ -135,7 +135,7 @@ def fit(
         complete = run.is_complete()  # another process may have completed the run before the lock
         devices.require_same(complete, f"{run.folder}: complete")
         if complete:
-            logger.info("%s: complete already", run.folder)
+            logger.info("%s: already complete", run.folder)
             return
         fitted = [_compile_model(task, schedule, placement, resident) for task in tasks]
         watchers = schedule.make_watchers()

@@ -158,8 +158,8 @@ def _check(table: pd.DataFrame, path: Path) -> None:
         ("track_id", ~ids.str.fullmatch("[0-9]{1,6}"), "is not a number of up to six digits"),
         ("track_id", ids.str.zfill(6).duplicated(), "is a duplicate"),
         ("artist.id", ~table["artist.id"].str.fullmatch("[0-9]+"), "is not a number"),
-        ("set.split", ~table["set.split"].isin(_SUBSETS), f"is none of {', '.join(_SUBSETS)}"),
-        ("set.subset", ~table["set.subset"].isin(SIZES), f"is none of {', '.join(SIZES)}"),
+        ("set.split", ~table["set.split"].isin(_SUBSETS), f"is not one of {', '.join(_SUBSETS)}"),
+        ("set.subset", ~table["set.subset"].isin(SIZES), f"is not one of {', '.join(SIZES)}"),
         ("track.genres_all", ~genres.str.fullmatch(_GENRE_IDS), "is not a list of genre ids"),
     ]
     checks = [(name, wrong, f"{problem}; {_REMEDY}") for name, wrong, problem in checks]

@@ -66,7 +66,7 @@ def test_script_writes_groups_for_training_artists_and_skips_complete_files(corp
         **{"subgenres": "subgenres", "seed": 0},
     }
     before = out.read_bytes()
-    assert run_in_process(*command).lines == [f"{out}: complete already, {summary}"]
+    assert run_in_process(*command).lines == [f"{out}: already complete, {summary}"]
     assert out.read_bytes() == before
     message = error_in_process(*command, "--seed", 1)
     assert "seed: 0 -> 1" in message and str(out) in message
@@ -87,10 +87,11 @@ def test_script_skips_unavailable_words_unless_requested(corpus, monkeypatch):
     split, audio, out, command = corpus
     lines = run_in_process(*command).lines
     assert lines[0].startswith(
-        f"the word s is left out: {split}: has no column 'genres'; it has track_id, "
+        f"the sub-genre vocabulary (s) is left out: {split}: has no column 'genres'; it has "
     )
     assert lines[1:] == [
-        "the word e is left out: it needs Essentia; pip install -r requirements-essentia.txt",
+        "the descriptor vocabulary (e) is left out: it needs Essentia; "
+        "pip install -r requirements-essentia.txt",
         f"{out}: complete, words m d of 4 artists in 2 groups",
     ]
     assert "no column 'genres'" in error_in_process(*command, "--words", "m", "s")
@@ -180,7 +181,7 @@ def test_descriptor_groups_use_only_tracks_that_could_be_described(corpus, descr
     assert content.codebooks["e"].centres.shape == (5, 5)
     assert list(content.groups["e"].artists) == list(train["artist"].unique()[1:])
     unfinished.mkdir()  # as left behind by a run killed just after completing the file
-    assert "complete already" in run_in_process(*command).out and not unfinished.exists()
+    assert "already complete" in run_in_process(*command).out and not unfinished.exists()
     assert len(described) == 1
 
 

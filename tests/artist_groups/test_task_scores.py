@@ -281,7 +281,7 @@ def test_evaluate_script_writes_results_tables_and_a_figure(tmp_path):
     assert set(result["details"]) == {"macro_f1", "accuracy", "F1 of each genre"}
     assert ran.lines[-1] == f"log_loss {result['value']:.4f}"
     assert f"macro_f1 {result['details']['macro_f1']:.4f}" in ran.lines
-    assert run_in_process(*command).lines == [f"{path}: complete already", ran.lines[-1]]
+    assert run_in_process(*command).lines == [f"{path}: already complete", ran.lines[-1]]
 
     ran = run_in_process("evaluate.py", "tables", "--results", results)
     assert "54 of 57 combinations have no result; means and the best" in ran.out

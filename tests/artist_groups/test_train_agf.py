@@ -36,7 +36,7 @@ def trained(corpus):
     out = corpus[0].parent / "runs"
     command = ("train_agf.py", *corpus, "--out", out, "--kinds", "mtn", "--tasks", "gs", *FEW)
     assert "complete" in run_in_process(*command).lines[-1]
-    assert run_in_process(*command).lines == [f"{out / 'mtn_gs_0'}: complete already"]
+    assert run_in_process(*command).lines == [f"{out / 'mtn_gs_0'}: already complete"]
     return out / "mtn_gs_0"
 
 

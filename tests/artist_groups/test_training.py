@@ -154,7 +154,7 @@ def test_complete_runs_are_skipped(trained, monkeypatch, caplog):
         monkeypatch.setattr(training, name, lambda *_, **__: pytest.fail("trained again"))
     trained.train(RUNS)
     assert len(caplog.messages) == 5
-    assert all(line.endswith(": complete already") for line in caplog.messages)
+    assert all(line.endswith(": already complete") for line in caplog.messages)
 
 
 def test_missing_feature_file_is_recreated_from_existing_networks(trained):

@@ -155,7 +155,7 @@ def test_duplicate_file_is_used_once():
         "a0//9",
     ]  # four tracks share a file; a0/0 comes first
     split, notes = split_by_artist(table)
-    assert notes[1] == "left out: 3 tracks whose file another track has"
+    assert notes[1] == "left out: 3 tracks that share a file with another track"
     assert not set(split["track_id"]) & {"a0/1", "a0/2", "a0/9"}
     table.loc[25, "path"] = "a0/9"
     with pytest.raises(InputError, match=r"1 of 2 values of 'artist' have 20 tracks"):

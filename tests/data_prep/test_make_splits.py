@@ -67,7 +67,7 @@ def test_folder_is_split_only_once(library, tmp_path):
     before = out.stat().st_mtime_ns
     # The number of processes does not change the split, and old option names still work.
     again = run_in_process(*command[:6], *command[8:], "--songs", 5, "--artists", 3, "--workers", 2)
-    assert again.lines[-1] == f"{out}: complete already"
+    assert again.lines[-1] == f"{out}: already complete"
     assert out.stat().st_mtime_ns == before
     error = error_in_process(*command, "--max-artists", 2, "--seed", 7)
     assert "artists: 3 -> 2" in error and "seed: 0 -> 7" in error
@@ -202,7 +202,7 @@ def test_csv_list_is_split_by_genre(write_list, tmp_path):
     }
     inputs = provenance.read_sidecar(out)["inputs"]
     assert (inputs["by"], inputs["test_share"]) == ("genre", 0.15)
-    assert make_splits(*command, out).lines[-1] == f"{out}: complete already"
+    assert make_splits(*command, out).lines[-1] == f"{out}: already complete"
     error = error_in_process(SCRIPT, *command, out, "--test-fraction", 0.5)
     assert "test_share: 0.15 -> 0.5" in error
     half = ("--by", "mood", "--test-fraction", 0.5)

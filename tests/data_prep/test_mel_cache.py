@@ -267,7 +267,7 @@ def test_bad_files_are_listed_with_reasons(tmp_path):
     assert dict(zip(listed["track_id"], listed["reason"], strict=True)) == cache.failed
     assert names(tmp_path) == ["audio", "c.failures.csv", "c.h5", "split.csv", "split.csv.json"]
     status, out_text, _ = finished(script(split, folder, out))
-    assert status == 1 and "complete already" in out_text
+    assert status == 1 and "already complete" in out_text
     status, out_text, _ = finished(script(split, folder, out, "--allow-failures"))
     assert status == 0 and f"{len(bad)} failed" in out_text
 
@@ -576,7 +576,7 @@ def test_resume_after_a_kill_during_the_last_steps(corpus, complete, tmp_path):
     process = script(split, folder, out, program=PATCHED.format(replace="pass"))
     assert finished(process)[0] == -signal.SIGKILL
     assert out.read_bytes() == complete.read_bytes() and (tmp_path / "c.h5.making").exists()
-    assert finished(script(split, folder, out)) == (0, f"{out}: complete already, 9 tracks\n", "")
+    assert finished(script(split, folder, out)) == (0, f"{out}: already complete, 9 tracks\n", "")
     assert names(tmp_path) == ["c.h5", "split.csv", "split.csv.json"]
 
 

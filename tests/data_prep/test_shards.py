@@ -372,7 +372,7 @@ def test_script_reports_failures_with_the_shard_pattern(corpus, caches, tmp_path
     command = ("data_prep/2_cache_mels.py", split, "--audio", folder, "--out", out)
     pattern = mel_shards.shard_pattern(out)
     listed = pattern.with_suffix(".failures.csv")
-    for state in ("complete", "complete already"):
+    for state in ("complete", "already complete"):
         done = run_in_process(*command, "--workers", "2", "--shard-tracks", N, status=1)
         assert done.lines == [
             f"{pattern}: {state}, 8 tracks; 1 failed, see {listed} "

@@ -80,7 +80,7 @@ def test_reads_files_written_by_other_programs(tmp_path, content, row):
         (HEAD + b"a,b,train,c\n,b,train,c\n", "row 3: track_id '' is empty"),
         (HEAD + b"a,b,train,c\na,b,test,c\n", "row 3: track_id 'a' is a duplicate"),
         (HEAD + b"a\0b,b,train,c\n", "NUL character"),
-        (HEAD + b"a,b,Train,c\n", "row 2: subset 'Train' is none of train, valid, test"),
+        (HEAD + b"a,b,Train,c\n", "row 2: subset 'Train' is not one of train, valid, test"),
         (HEAD + b"a,,train,c\n", "row 2: path '' is not below"),
         (HEAD + b"a,../b,train,c\n", "row 2: path '../b' is not below the audio folder"),
         (HEAD + b"a,x,train,c\nb,y,test,c\nd,x,valid,c\n", "row 4: path 'x' is in two subsets"),

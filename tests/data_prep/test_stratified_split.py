@@ -74,12 +74,12 @@ def test_dropped_tracks_are_counted():
     assert notes == [
         "left out: 3 tracks of 1 excluded artists",
         "left out: 1 tracks with no genre",
-        "left out: 1 tracks whose file another track has",
+        "left out: 1 tracks that share a file with another track",
         "1 genres have one track, which is used for training",
     ]
     by_album, notes = split_by_genre(table, by="album", test_fraction=0.5)
     assert by_album["subset"].value_counts().to_dict() == {"train": 15, "test": 15}
-    assert notes == ["left out: 1 tracks whose file another track has"]
+    assert notes == ["left out: 1 tracks that share a file with another track"]
 
 
 def test_rejects_unknown_and_empty_labels():

@@ -82,9 +82,9 @@ def test_results_record_the_settings_and_are_not_recomputed(
     assert result["command"].startswith(f"python evaluate.py {protocol} ")
     path = tmp_path / "result.json"
     again = run_in_process("evaluate.py", protocol, *arguments, "--json", path)
-    assert again.lines[-2:] == [f"{path}: complete already", lines[-1]]
+    assert again.lines[-2:] == [f"{path}: already complete", lines[-1]]
     other_seed = (*arguments[:-1], 5, "--json", path)
-    assert "complete already" not in run_in_process("evaluate.py", protocol, *other_seed).out
+    assert "already complete" not in run_in_process("evaluate.py", protocol, *other_seed).out
 
 
 def test_linear_reports_the_mean_over_trials(files, evaluate):

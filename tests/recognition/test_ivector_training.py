@@ -101,7 +101,7 @@ def test_complete_run_is_skipped_and_changed_inputs_are_rejected(complete_run, t
     before = complete_run.model_path.read_bytes()
     with caplog.at_level(logging.INFO):
         train(complete_run)
-    assert caplog.messages == [f"{complete_run.model_path}: complete already"]
+    assert caplog.messages == [f"{complete_run.model_path}: already complete"]
     other = replace(complete_run, inputs={**INPUTS, "settings": {"seed": 1}})
     with pytest.raises(InputError, match=r"settings\.seed: 0 -> 1"):
         train(other)

@@ -73,7 +73,7 @@ def test_complete_training_is_skipped_and_changed_settings_are_rejected(ivector,
     former_names = ("--mixtures", 4, "--start", "kmeans", *UBM[2:])
     again = run_in_process(*train_command, *former_names).out
     message = error_in_process(*train_command, *UBM[:-1], 3)
-    assert again == f"{ivector}: complete already\n"
+    assert again == f"{ivector}: already complete\n"
     assert "settings.iterations: 2 -> 3" in message and ivector.read_bytes() == before
 
 
@@ -151,13 +151,13 @@ def test_result_is_recomputed_only_if_inputs_change(features, splits, folder):
     assert "by enrolment songs 2 " in first.out
     before = path.read_bytes()
     again = run_in_process(*command, "--one-shot", "--trials", 3)
-    assert again.lines == [f"{path}: complete already", first.lines[-1]]
+    assert again.lines == [f"{path}: already complete", first.lines[-1]]
     assert path.read_bytes() == before
-    assert "complete already" not in run_in_process(*command, "--seed", 1).out
+    assert "already complete" not in run_in_process(*command, "--seed", 1).out
     reversed_split = folder / "reversed.csv"
     pd.read_csv(splits[1])[::-1].to_csv(reversed_split, index=False)
     command = ("evaluate.py", "verification", features, reversed_split, *FEW, "--json", path)
-    assert "complete already" not in run_in_process(*command).out
+    assert "already complete" not in run_in_process(*command).out
 
 
 def test_lda_command_projects_features(features, splits, folder):
@@ -168,7 +168,7 @@ def test_lda_command_projects_features(features, splits, folder):
     projected, before = feature_file.read_features(path), path.read_bytes()
     assert projected.features.shape == (24, 1) and projected.inputs["lda"]["dimensions"] == 1
     assert projected.inputs["weights"]["name"] == "ivector_lda"
-    assert run_in_process(*command, "--dimensions", 1).out == f"{path}: complete already\n"
+    assert run_in_process(*command, "--dimensions", 1).out == f"{path}: already complete\n"
     assert "lda.dimensions: 1 -> 2" in error_in_process(*command, "--dimensions", 2)
     assert path.read_bytes() == before
     run_in_process("evaluate.py", "retrieval", path, splits[1], "--label", "artist")

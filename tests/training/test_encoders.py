@@ -70,7 +70,7 @@ def test_start_from_restores_the_encoder_and_its_normalisation(cache, encoder, t
     moved = path.rename(tmp_path / "moved.h5")
     with caplog.at_level(logging.INFO):
         train_basic(cache, out, start_from=str(moved))
-    assert caplog.messages[-1] == f"{out}: complete already"
+    assert caplog.messages[-1] == f"{out}: already complete"
     assert len(read_log(out)) == 1
 
 

@@ -129,8 +129,8 @@ def test_notes_describe_differences_from_the_published_dataset(copy):
     [
         ("T0001", {}, r"row 4: track_id 'T0001' is not a number of up to six digits"),
         ("0002", {}, r"row 5: track_id '0002' is a duplicate"),
-        ("5", {"set.split": "train"}, r"row 4: set.split 'train' is none of training, valid"),
-        ("5", {"set.subset": ""}, r"row 4: set.subset '' is none of small, medium, large, full"),
+        ("5", {"set.split": "train"}, r"row 4: set.split 'train' is not one of training, valid"),
+        ("5", {"set.subset": ""}, r"row 4: set.subset '' is not one of small, medium, large, full"),
         ("5", {"artist.id": "x"}, r"row 4: artist.id 'x' is not a number"),
         ("5", {"track.genres_all": "[21"}, r"row 4: track.genres_all '\[21' is not a list of"),
         ("5", {"track.genres_all": "['a']"}, r"row 4: track.genres_all .* is not a list of genre"),
