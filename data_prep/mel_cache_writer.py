@@ -132,25 +132,36 @@ class CacheWriter:
             self._journal.unlink(missing_ok=True)
         for file in (self._journal, self._frames):
             file.touch()
-        row_bytes, frames_size = (
-            2 * self._inputs["front_end"]["n_mels"],
-            self._frames.stat().st_size,
-        )
+        row_bytes = 2 * self._inputs["front_end"]["n_mels"]
+        frames_size = self._frames.stat().st_size
         entries, frames_end, journal_end = [], _FRAMES_OFFSET, 0
         with self._journal.open("rb") as lines:
             for line in islice(lines, len(self._table)):
-                try:
-                    length, total, squares, reason = json.loads(line)
-                except (TypeError, ValueError):  # the last line may be incomplete
+                entry = _parse_entry(line)
+                if entry is None:
                     break
-                end = frames_end + length * row_bytes
-                if end > frames_size or not line.endswith(b"\n"):
+                end = frames_end + entry[0] * row_bytes
+                if end > frames_size:
                     break
                 frames_end, journal_end = end, journal_end + len(line)
-                entries.append((length, total, squares, reason))
+                entries.append(entry)
         os.truncate(self._journal, journal_end)
         os.truncate(self._frames, frames_end)
         return entries
+
+
+def _parse_entry(line: bytes) -> tuple[int, float, float, str] | None:
+    """Return an entry of the journal; None if it is incomplete or damaged."""
+    try:
+        length, total, squares, reason = json.loads(line)
+    except (TypeError, ValueError):
+        return None
+    if [type(value) for value in (length, total, squares, reason)] != [int, float, float, str]:
+        return None
+    # A track has either frames or a reason for its failure.
+    if not line.endswith(b"\n") or length < 0 or bool(length) == bool(reason):
+        return None
+    return (length, total, squares, reason) if math.isfinite(total + squares) else None
 
 
 def require_same_start(folder: Path, inputs: dict) -> None:

@@ -447,6 +447,8 @@ def after_third(garbage):
         pytest.param(put("frames", lambda frames: frames[:-1]), 6, id="half a last frame"),
         pytest.param(put("frames", lambda frames: frames + b"x" * 999), 7, id="more frames"),
         pytest.param(after_third(b"\xff\x00garbage\n"), 3, id="garbage"),
+        pytest.param(after_third(b'["x", 0.0, 0.0, ""]\n'), 3, id="wrong types"),
+        pytest.param(after_third(b'[-1, 0.0, 0.0, ""]\n'), 3, id="negative length"),
         pytest.param(put("journal", lambda lines: lines * 3), 7, id="more lines than frames"),
         pytest.param(drop("frames"), 0, id="no frames"),
         pytest.param(drop("journal"), 0, id="no journal"),
