@@ -23,6 +23,8 @@ import json
 import logging
 import os
 import pickle
+import signal
+import threading
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -182,27 +184,33 @@ class _Cluster:
             ) from error
 
     def _end_worker(self, worker: str, future: "distributed.Future") -> None:
-        """End the process of a worker that hangs; the worker's nanny then starts a new one."""
-        with contextlib.suppress(Exception):
-            future.cancel(force=True)
-            if self._client.scheduler_info(n_workers=-1)["workers"][worker]["nanny"]:
-                self._client.run(os._exit, 1, workers=[worker], on_error="ignore")
+        """End the process of a worker that hangs; the worker's nanny then starts a new one.
+
+        The worker itself may be unable to answer, so its nanny kills it.
+        """
+
+        def end() -> None:
+            with contextlib.suppress(Exception):
+                future.cancel(force=True)
+                self._client.run(_kill_worker, workers=[worker], nanny=True, on_error="ignore")
+
+        thread = threading.Thread(target=end, daemon=True)  # the nanny may not answer either
+        thread.start()
+        thread.join(_CONNECT)
 
     def _wait(self, futures: list, timeout: float) -> bool:
         """Return whether all futures are done within `timeout` seconds."""
-        try:
-            with self._connection(), self._client.as_current():
+        with self._connection(), self._client.as_current():
+            try:
                 distributed.wait(futures, timeout=timeout)
                 return True
-        except TimeoutError:
-            return False
+            except TimeoutError:
+                return False
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[None]:
         try:
             yield
-        except TimeoutError:
-            raise
         except (OSError, concurrent.futures.CancelledError) as error:
             raise InputError(
                 f"{self._name}: the scheduler is lost; start it again and run the same command"
@@ -240,6 +248,11 @@ def _cause(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
+def _kill_worker(dask_worker: Any) -> None:
+    """Kill the worker of a nanny, in the nanny; Dask passes the nanny as `dask_worker`."""
+    os.kill(dask_worker.pid, signal.SIGKILL)
 
 
 def _work(function: Callable, item: Any) -> bytes:

@@ -26,6 +26,8 @@ def act(action):
     if name == "sleep":
         time.sleep(value)
         return value
+    if name == "hold the GIL":
+        return sum(range(value))  # in C, so that no other thread runs meanwhile
     if name == "raise":
         raise ValueError(value)
     if name == "unpicklable":

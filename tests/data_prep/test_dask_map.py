@@ -136,6 +136,22 @@ def test_dask_map_survives_a_hanging_item(run):
     check_hang_costs_its_item_only(partial(run, patience=5.0))
 
 
+@pytest.mark.slow
+def test_dask_map_ends_a_worker_that_holds_the_gil(tmp_path):
+    with running(tmp_path, workers=2) as started:
+        actions = [("double", 1), ("hold the GIL", 10**12), ("double", 3), ("double", 4)]
+        outcomes = list(ordered_map(act, actions, scheduler=str(started.file), patience=3.0))
+    assert [outcome.result for outcome in outcomes] == [2, None, 6, 8]
+    assert "not come back" in str(outcomes[1].error)
+
+
+def test_dask_map_reports_a_scheduler_that_times_out(address):
+    with contextlib.closing(dask_map._Cluster(address, act, 1.0)) as cluster:
+        lost = pytest.raises(InputError, match="the scheduler is lost; start it again")
+        with lost, cluster._connection():
+            raise TimeoutError
+
+
 def test_dask_map_raises_errors_from_its_iterable(run):
     check_error_of_the_items_is_raised(run)
 
