@@ -135,7 +135,7 @@ def _numbers(pool) -> Iterator[tuple[str, float]]:
 def describe_tracks(
     track_ids: Sequence[str], paths: Sequence[str | Path], folder: str | Path, *, workers: int
 ) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Compute the descriptors of many tracks in parallel processes; resume an interrupted call.
+    """Compute the descriptors of many tracks in parallel, resuming an interrupted run.
 
     Finished tracks are stored in `folder`, 200 per chunk file. Each chunk records its track IDs and
     audio files (by path, size and modification time). A track that fails, crashes its process or

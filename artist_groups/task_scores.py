@@ -48,7 +48,7 @@ def select_trainings(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def select_paper_scores(paper: pd.DataFrame) -> pd.DataFrame:
-    """Select the paper's own scores from the tables of `paper_tables.read_paper_tables`."""
+    """Select the paper's own scores from the table returned by `paper_tables.read_paper_tables`."""
     is_wide = paper["model"].str.startswith("wstn")  # wSTN scores appear only in table 5
     scores = paper[paper["paper"].eq("agf2018") & (paper["table"].eq(4) | is_wide)]
     return _join_networks(scores.assign(seed="the paper's", features="the paper's", n_songs=0))

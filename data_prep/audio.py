@@ -146,8 +146,8 @@ def _require_declared_size(path: Path, file: soundfile.SoundFile, wanted: int) -
     """Reject a WAV, AU or AIFF file that contains less data than its header declares.
 
     libsndfile only reports the mismatch in its log, as `data : DECLARED (should be
-    PRESENT)`. Programs that write to a stream declare a size close to the maximum, so
-    that value does not mean that the file is truncated.
+    PRESENT)`. Programs that write to a stream declare a size
+    close to the maximum, so such a size does not mean that the file is truncated.
     """
     if file.frames >= wanted:
         return

@@ -450,6 +450,6 @@ def _merge(failed: Iterable[dict[str, str]]) -> dict[str, str]:
 
 
 def _digest(table: pd.DataFrame) -> str:
-    """Return a digest of the split columns that its cache depends on."""
+    """Return a digest of the split columns that determine the contents of the mel cache."""
     train = np.where(table["subset"].eq("train"), "train", "")
     return provenance.digest_rows(zip(table["track_id"], table["path"], train, strict=True))

@@ -124,7 +124,7 @@ def linear_softmax(
     trials: int = 10,
     seed: int = 0,
 ) -> LinearResult:
-    """Train a softmax layer on fixed features in several trials and test it.
+    """Train and test a softmax layer on fixed features, repeated over several trials.
 
     This is the protocol of ismir2018, section 5: features are standardised by the scalar mean and
     standard deviation of the training features, then `fit_softmax` trains the layer.

@@ -331,7 +331,7 @@ def project_by_lda(
 
 
 def _lda_inputs(train: LabelledTracks, original: Features, dimensions: int) -> dict:
-    """Return the inputs of the projected features: the original inputs and the training tracks."""
+    """Return the provenance of projected features: original inputs and training tracks."""
     weights = original.inputs.get("weights", {})
     rows = train.split[["track_id", "artist"]].itertuples(index=False)
     return {

@@ -273,7 +273,7 @@ def plot_training_curves(logs: Sequence[TrainingLog], title: str, path: str | Pa
             else:
                 axes.plot(log.curves["training"], label=name, **line)
         if not named:
-            axes.plot([], [], color=COLOURS[2], label=f"{len(logs)} trainings")
+            axes.plot([], [], color=COLOURS[2], label=f"{len(logs)} training runs")
         if any("validation" in log.curves for log in logs):
             axes.plot([], [], color="black", linestyle="--", alpha=0.5, label="training tracks")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

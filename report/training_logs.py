@@ -72,7 +72,7 @@ def _read_record(path: Path) -> dict:
             raise ValueError("the model has no name")
         return record
     except (AttributeError, RecursionError, ValueError) as error:
-        raise InputError(f"{path}: not the record of a training; {_REMEDY}") from error
+        raise InputError(f"{path}: not the record of a training run; {_REMEDY}") from error
 
 
 def _read_log(path: Path, *columns: str) -> pd.DataFrame:
@@ -83,4 +83,4 @@ def _read_log(path: Path, *columns: str) -> pd.DataFrame:
             raise ValueError("no epoch")
         return table.astype({name: float for name in table if name != "model"})
     except (KeyError, ValueError) as error:  # pandas' errors are ValueErrors
-        raise InputError(f"{path}: not the log of a training; {_REMEDY}") from error
+        raise InputError(f"{path}: not the log of a training run; {_REMEDY}") from error

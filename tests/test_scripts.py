@@ -161,7 +161,7 @@ def test_max_artists_selects_the_first_artists_in_the_split(small_corpus, output
 
 
 def test_siamese_validation_works_with_one_track_per_artist(small_corpus, outputs):
-    """Test the case of the paper's 10,000-artist set, where positives are training tracks."""
+    """Test the setup of the paper's 10,000-artist set, in which positives are training tracks."""
     split, _, cache = small_corpus
     table = pd.read_csv(split, dtype=str, keep_default_na=False)
     table = table[~(table["subset"].eq("valid") & table.duplicated(["artist", "subset"]))]

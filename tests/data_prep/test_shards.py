@@ -365,7 +365,7 @@ def test_interrupted_cache_with_different_sharding_is_rejected(
 # ---------------------------------------------------------------- the script
 
 
-def test_script_reports_failures_with_the_shard_pattern(corpus, caches, tmp_path):
+def test_script_names_the_shard_pattern_when_tracks_fail(corpus, caches, tmp_path):
     table, folder = corpus
     split, out = tmp_path / "s.csv", tmp_path / "set.h5"
     split_csv.write_split(table, split, {"inputs": {}})

@@ -138,7 +138,7 @@ def test_pipeline_records_no_time_for_a_complete_output(place, run):
     assert remaining(place, "keep") == []
 
 
-def test_pipeline_describes_durations_recorded_in_the_journal(place):
+def test_pipeline_shows_durations_recorded_in_the_journal(place):
     first, *_ = steps = make_steps(place)
     (place / pipeline.JOURNAL).write_text(f"command,seconds\n{first},3725.4\n")
     lines = Pipeline(place, steps).describe()

@@ -48,7 +48,7 @@ def data(crops):
 
 @pytest.fixture(scope="module")
 def learnt(data, tmp_path_factory):
-    """Run a training in which the loss falls; return (folder, model, log)."""
+    """Train a model whose loss decreases; return (folder, model, log)."""
     folder = tmp_path_factory.mktemp("learnt") / "run"
     model = train_basic(make_run(folder), *data)
     return folder, model, read_log(folder)
