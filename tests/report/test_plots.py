@@ -325,7 +325,7 @@ def test_few_training_curves_are_named_in_the_legend(draw, validation):
 def test_many_training_curves_share_one_colour(draw):
     logs = [training_log(f"mtn_{n}", validation=False) for n in range(26)]
     figure = draw(plots.plot_training_curves, logs, "mtn")
-    assert legend_names(figure) == ["26 trainings"]
+    assert legend_names(figure) == ["26 training runs"]
     assert len({line.get_color() for line in figure.axes[0].lines}) == 1
 
 

@@ -46,7 +46,7 @@ def test_read_training_logs_returns_no_logs_for_a_missing_folder(tmp_path):
 @pytest.mark.parametrize("text", ["epoch,loss\n", "epoch\n1\n", "epoch,loss\n1,high\n"])
 def test_read_training_logs_rejects_a_damaged_log(tmp_path, text):
     write(tmp_path, "mine", text)
-    with pytest.raises(InputError, match=r"mine/log\.csv: not the log of a training; delete"):
+    with pytest.raises(InputError, match=r"mine/log\.csv: not the log of a training run; delete"):
         read_training_logs(tmp_path)
 
 
