@@ -118,8 +118,9 @@ def _check_details(details: dict) -> None:
 
 def _is_number(value: object, lowest: float = -LARGEST, highest: float = LARGEST) -> bool:
     """Return whether a value is a number in a range; booleans and NaN are not."""
-    number = isinstance(value, float | int) and not isinstance(value, bool)
-    return number and lowest <= value <= highest
+    if isinstance(value, bool) or not isinstance(value, float | int):
+        return False
+    return lowest <= value <= highest
 
 
 RESULT_COLUMNS = [attribute.name for attribute in dataclasses.fields(Result)]
