@@ -170,11 +170,16 @@ class _Cluster:
             if idle >= _NO_WORKERS:
                 raise self._no_workers("has lost all its workers")
             if worker and waited >= self._patience:
-                self._end_worker(worker, future)
+                with contextlib.suppress(Exception):
+                    future.cancel(force=True)
+                self._end_worker(worker)
                 raise WorkerLost("its decoder did not come back")
         try:
             with self._connection():
-                return pickle.loads(future.result())
+                try:
+                    return pickle.loads(future.result(timeout=self._patience))
+                except TimeoutError:  # the worker that has the result hangs in another item
+                    holders = self._client.who_has([future]).values()
         except (InputError, distributed.KilledWorker):
             raise
         except Exception as error:  # errors raised by the function are part of the result
@@ -182,8 +187,11 @@ class _Cluster:
                 f"{self._name}: its workers cannot load this package ({_cause(error)}); start the "
                 "scheduler and workers in its folder, with requirements-dask.txt installed"
             ) from error
+        for holder in itertools.chain(*holders):
+            self._end_worker(holder)
+        return self._result(future)  # Dask computes a lost result again
 
-    def _end_worker(self, worker: str, future: "distributed.Future") -> None:
+    def _end_worker(self, worker: str) -> None:
         """End the process of a worker that hangs; the worker's nanny then starts a new one.
 
         The worker itself may be unable to answer, so its nanny kills it.
@@ -191,7 +199,6 @@ class _Cluster:
 
         def end() -> None:
             with contextlib.suppress(Exception):
-                future.cancel(force=True)
                 self._client.run(_kill_worker, workers=[worker], nanny=True, on_error="ignore")
 
         thread = threading.Thread(target=end, daemon=True)  # the nanny may not answer either
