@@ -224,7 +224,7 @@ def _has_schema(content: GroupsFile) -> bool:
     ):
         return False
     scales = [content.std, *(codebook.scale for codebook in content.codebooks.values())]
-    names = [content.subgenres, *(found.artists for found in content.groups.values())]
+    names = [list(content.subgenres), *(list(g.artists) for g in content.groups.values())]
     proportions = [found.proportions for found in content.groups.values()]
     return (
         all((scale > 0).all() for scale in scales)

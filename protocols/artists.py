@@ -26,7 +26,8 @@ RECOGNITION = {
 }
 
 # The paper's settings, keyed by the names used in result files.
-PAPER_SETTINGS = {"enrol": 15, "tests": 5, "relevance": 16.0}
+ENROL_TRACKS, TEST_TRACKS, RELEVANCE = 15, 5, 16.0
+PAPER_SETTINGS = {"enrol": ENROL_TRACKS, "tests": TEST_TRACKS, "relevance": RELEVANCE}
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -50,14 +51,14 @@ def _add_recognition_arguments(parser: argparse.ArgumentParser) -> None:
     cli.add_count(
         parser,
         "--enrol-tracks",
-        PAPER_SETTINGS["enrol"],
+        ENROL_TRACKS,
         "number of enrolment tracks per artist",
         old="--enrol",
     )
     cli.add_count(
         parser,
         "--test-tracks",
-        PAPER_SETTINGS["tests"],
+        TEST_TRACKS,
         "number of test tracks per artist",
         old="--tests",
     )
@@ -120,7 +121,7 @@ def _add_recognition_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--relevance",
         type=cli.positive_float,
-        default=PAPER_SETTINGS["relevance"],
+        default=RELEVANCE,
         help="relevance factor for MAP adaptation, used by --scorer llr",
     )
     add_result_options(parser)
