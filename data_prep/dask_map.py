@@ -160,13 +160,16 @@ class _Cluster:
         return Outcome(item, error=WorkerLost("its decoder crashed"))
 
     def _result(self, future: "distributed.Future") -> tuple[Any, Exception | None]:
-        waited = idle = 0.0
+        waited = idle = stalled = 0.0
+        previous: dict = {}
         while not self._wait([future], _TICK):
             with self._connection():
                 processing = self._client.processing()
             worker = next((name for name, keys in processing.items() if future.key in keys), None)
             waited += _TICK if worker else 0.0  # time spent in the queue does not count
             idle = 0.0 if processing else idle + _TICK
+            stalled = stalled + _TICK if processing == previous else 0.0
+            previous = processing
             if idle >= _NO_WORKERS:
                 raise self._no_workers("has lost all its workers")
             if worker and waited >= self._patience:
@@ -174,6 +177,10 @@ class _Cluster:
                     future.cancel(force=True)
                 self._end_worker(worker)
                 raise WorkerLost("its decoder did not come back")
+            if not worker and stalled >= self._patience:  # all workers hang in other items
+                for name in [name for name, keys in processing.items() if keys]:
+                    self._end_worker(name)
+                stalled = 0.0
         try:
             with self._connection():
                 try:
