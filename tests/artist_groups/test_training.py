@@ -93,6 +93,7 @@ def assert_same_weights(one, other):
         np.testing.assert_array_equal(np.array(ours), np.array(theirs))
 
 
+@pytest.mark.slow
 @pytest.mark.backend
 def test_mtn_can_be_trained_with_any_backend(cache, tmp_path):
     make_experiment(cache, tmp_path, mtn_epochs=5).train([MTN])
