@@ -21,7 +21,6 @@ from data_prep import failures
 from data_prep.mel import FrontEnd
 from data_prep.mfcc import SILENT, mfcc_frames
 from data_prep.track_readers import AudioTracks, CachedTracks
-from recognition import ivector_model
 
 
 def main() -> int:
@@ -149,27 +148,33 @@ def feature_extractor(
     """
     if name == "mfcc":
         return FeatureExtractor(mfcc_features, {"name": "mfcc", "model": "mfcc", "artists": None})
+    # The packages of the other papers, and Keras, are imported only for their own files, so that
+    # the other extractors start without delay.
     file_format = hdf5.read_format(name)
-    if file_format == ivector_model.FORMAT:
-        ivectors = ivector_model.load_ivector_model(name)
-        origin = ivector_model.describe_ivector_model(name, ivectors)
-        return FeatureExtractor(ivectors.extract_ivectors, origin, list(ivectors.trained_on))
+    if file_format:
+        from recognition import ivector_model
 
-    # Import Keras only for networks, so that the other extractors start without delay.
-    from artist_groups import network_file
+        if file_format == ivector_model.FORMAT:
+            ivectors = ivector_model.load_ivector_model(name)
+            origin = ivector_model.describe_ivector_model(name, ivectors)
+            return FeatureExtractor(ivectors.extract_ivectors, origin, list(ivectors.trained_on))
+
     from models import pretrained
     from models.embeddings import iter_embeddings
     from models.encoder import build_encoder, log_mel_model
     from models.keras_backend import keras
 
-    if file_format == network_file.FORMAT:
-        networks = network_file.load_networks(name)
-        return FeatureExtractor(
-            functools.partial(iter_embeddings, networks.model),
-            network_file.describe_networks(name),
-            networks.trained_on,
-            networks.genres if networks.mlp else (),
-        )
+    if file_format:
+        from artist_groups import network_file
+
+        if file_format == network_file.FORMAT:
+            networks = network_file.load_networks(name)
+            return FeatureExtractor(
+                functools.partial(iter_embeddings, networks.model),
+                network_file.describe_networks(name),
+                networks.trained_on,
+                networks.genres if networks.mlp else (),
+            )
     if name == "untrained":
         keras.utils.set_random_seed(seed)
         mean, std = mean_and_std or (pretrained.RELEASED_MEAN, pretrained.RELEASED_STD)

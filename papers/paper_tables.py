@@ -9,8 +9,6 @@ from artist_groups import task_scores
 from evaluation.results import average_over_seeds
 from papers.requirements import describe_incomplete_result, describe_requirements
 
-PAPERS = ("ismir2018", "arxiv2017", "agf2018")
-
 # Content of each table, keyed by paper and table number.
 TABLES = {
     ("ismir2018", 1): "retrieval, mean average precision",

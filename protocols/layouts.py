@@ -9,7 +9,7 @@ from pathlib import Path
 
 from common import cli
 from common.errors import InputError
-from papers.paper_tables import PAPERS
+from papers import PAPERS
 from protocols.shared import add_command, add_features_and_split, add_perplexity_option
 
 

@@ -20,7 +20,7 @@ from evaluation.results import (
     format_with_deviation,
     read_results,
 )
-from papers import paper_tables
+from papers import PAPERS, paper_tables
 from report import formatting
 
 logger = logging.getLogger(__name__)
@@ -308,7 +308,7 @@ def write_all_tables(results: pd.DataFrame, folder: Path) -> WrittenTables:
     The files named `tables` contain the papers' tables; each comparison table has its own files.
     """
     comparison = paper_tables.compare_with_paper(results)
-    papers = {paper: make_paper_tables(comparison, paper) for paper in paper_tables.PAPERS}
+    papers = {paper: make_paper_tables(comparison, paper) for paper in PAPERS}
     others = list(make_comparison_tables(results))
     every_paper = [table for tables in papers.values() for table in tables]
     write_table(comparison, every_paper, folder / "tables")
