@@ -147,7 +147,7 @@ def test_early_fusion_weights_all_parts_equally():
     ("parts", "track_ids", "message"),
     [
         ([np.eye(2)] * 2, [["a", "b"], ["a", "c"]], "part 2 contains different tracks from part 1"),
-        ([np.eye(2)] * 2, [["a", "b"], ["b", "a"]], "or in another order"),
+        ([np.eye(2)] * 2, [["a", "b"], ["b", "a"]], "in a different order"),
         ([np.eye(2), np.eye(3)], [["a", "b"]] * 2, "part 2 contains different tracks"),
         ([np.eye(2), np.eye(2) * np.nan], [["a", "b"]] * 2, "part 2: 2 of 2 rows"),
     ],

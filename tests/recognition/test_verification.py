@@ -142,7 +142,7 @@ def test_min_dcf_matches_known_values():
     # At the best threshold, one of ten targets is missed and there are no false alarms.
     assert min_dcf([0] + [2] * 9, [1] * 50) == pytest.approx(0.1)
     for p_target in (0, 1):
-        with pytest.raises(InputError, match="choose from between 0 and 1"):
+        with pytest.raises(InputError, match="choose a value between 0 and 1"):
             min_dcf([1.0], [0.0], p_target)
 
 

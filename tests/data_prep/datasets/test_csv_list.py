@@ -76,7 +76,7 @@ def test_missing_audio_files_are_counted(read):
         ("1,,x,train\n", "row 2: path '' is not below the audio folder"),
         ("1,a/../../1.mp3,x,train\n", "row 2: path 'a/../../1.mp3' is not below"),
         ("1,a/1.mp3,x,tests\n", "row 2: subset 'tests' is not one of train, valid, test; correct"),
-        ("1,a/1.mp3,x,\n", "row 2: subset '' is none of"),
+        ("1,a/1.mp3,x,\n", "row 2: subset '' is not one of"),
         ("1,a/1.mp3,x,train\n2,a/2.mp3,x,test,more\n", "not a complete UTF-8 table"),
         ("1,a/1.mp3,x,train,more\n", "rows have more fields than its header"),
         ('1,a/1.mp3,"x,train\n', "not a complete UTF-8 table"),
