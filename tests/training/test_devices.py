@@ -249,7 +249,7 @@ def test_several_processes_without_distribute_are_rejected(monkeypatch):
     assert open_error(distribute=False) == f"{PROCESSES} is set; add --distribute, or unset it"
 
 
-@pytest.mark.skipif(BACKEND == "jax", reason="JAX can")
+@pytest.mark.skipif(BACKEND == "jax", reason="JAX supports several processes")
 def test_backends_without_distributed_training_are_rejected(monkeypatch):
     if BACKEND == "torch":
         message = "--distribute: not available with torch; set KERAS_BACKEND to jax or tensorflow"
