@@ -94,8 +94,8 @@ def load_networks(path: str | Path) -> GroupNetworks:
     """
     with _open(path) as file:
         _read_inputs(file)
-        tasks = str(hdf5.read_attribute(file, "tasks", str))
-        width = float(hdf5.read_attribute(file, "width", float))
+        tasks = hdf5.read_attribute(file, "tasks", str)
+        width = hdf5.read_attribute(file, "width", float)
         mean, std = (hdf5.read_array(file, f"decibels/{name}") for name in ("mean", "std"))
         genres, trained_on = (list(hdf5.read_strings(file, n)) for n in ("genres", "trained_on"))
         normalises = mean.shape == std.shape == (BANDS,) and bool(

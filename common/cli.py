@@ -17,7 +17,8 @@ from common.errors import InputError
 
 T = TypeVar("T")
 
-# Packages whose log messages the scripts print.
+# All packages, in layering order: each imports only itself and the packages before it. The scripts
+# print what they log.
 PACKAGES = (
     *("common", "data_prep", "models", "training", "evaluation", "recognition"),
     *("artist_groups", "papers", "report", "protocols"),

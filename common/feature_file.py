@@ -124,7 +124,7 @@ def read_features(path: str | Path) -> Features:
 
 
 def _are_probabilities(
-    probabilities: np.ndarray | None, tracks: int, classes: Sequence[str] | np.ndarray | np.ndarray
+    probabilities: np.ndarray | None, tracks: int, classes: Sequence[str] | np.ndarray
 ) -> bool:
     if probabilities is None:
         return not len(classes)

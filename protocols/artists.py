@@ -227,17 +227,11 @@ def evaluate_recognition(
             features, split, label, options.cache, options.relevance
         )
     else:
-        system = systems.load_feature_system(
-            features,
-            split,
-            label,
-            scorer=options.scorer,
-            train=options.train,
-            max_train_artists=options.max_train_artists,
-            lda_dimensions=options.lda_dimensions,
-            fusion=options.fusion,
-            other_features=options.other_features,
-        )
+        gmm_ubm_only = ("cache", "relevance")
+        scoring = {
+            name: system_options[name] for name in system_options if name not in gmm_ubm_only
+        }
+        system = systems.load_feature_system(features, split, label, **scoring)
     settings = {
         "protocol": protocol,
         "label": label,

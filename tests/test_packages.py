@@ -5,29 +5,17 @@ from pathlib import Path
 
 import pytest
 
+from common.cli import PACKAGES
 from tests.conftest import ROOT
 
-# The packages, in layering order. A package may import only itself and the packages before it.
-ROOMS = (
-    "common",
-    "data_prep",
-    "models",
-    "training",
-    "evaluation",
-    "recognition",
-    "artist_groups",
-    "papers",
-    "report",
-    "protocols",
-)
 WINGS = {"recognition", "artist_groups"}
 WITHOUT_KERAS = ("common", "data_prep", "evaluation", "recognition", "papers", "report")
 WITHOUT_ARGPARSE = ("data_prep", "models", "training", "evaluation", *WINGS)
 
 
-def modules_of(room: str) -> list[Path]:
+def modules_of(package: str) -> list[Path]:
     """Return a package's modules, excluding numbered scripts, which run from the root folder."""
-    return [path for path in sorted((ROOT / room).rglob("*.py")) if not path.name[0].isdigit()]
+    return [path for path in sorted((ROOT / package).rglob("*.py")) if not path.name[0].isdigit()]
 
 
 def imported_packages(path: Path) -> set[str]:
@@ -41,18 +29,20 @@ def imported_packages(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_package_imports_only_earlier_packages(room):
-    assert modules_of(room)
-    allowed = {*ROOMS[: ROOMS.index(room) + 1]} - (WINGS - {room} if room in WINGS else set())
-    for path in modules_of(room):
-        assert imported_packages(path) & {*ROOMS, "bench", "tests"} <= allowed, path
+@pytest.mark.parametrize("package", PACKAGES)
+def test_package_imports_only_earlier_packages(package):
+    assert modules_of(package)
+    allowed = {*PACKAGES[: PACKAGES.index(package) + 1]} - (
+        WINGS - {package} if package in WINGS else set()
+    )
+    for path in modules_of(package):
+        assert imported_packages(path) & {*PACKAGES, "bench", "tests"} <= allowed, path
 
 
 @pytest.mark.parametrize(
-    ("packages", "rooms"),
+    ("libraries", "packages"),
     [({"keras", "tensorflow"}, WITHOUT_KERAS), ({"argparse"}, WITHOUT_ARGPARSE)],
 )
-def test_package_does_not_import_excluded_libraries(packages, rooms):
-    for path in (path for room in rooms for path in modules_of(room)):
-        assert not imported_packages(path) & packages, path
+def test_package_does_not_import_excluded_libraries(libraries, packages):
+    for path in (path for package in packages for path in modules_of(package)):
+        assert not imported_packages(path) & libraries, path
