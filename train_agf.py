@@ -49,7 +49,11 @@ def main() -> None:
     )
     for option, default, help_text in (
         ("--epochs", config.epochs, "number of epochs of each stn and wstn"),
-        ("--mtn-epochs", config.mtn_epochs, "number of epochs of each mtn, each of one task"),
+        (
+            "--mtn-epochs",
+            config.mtn_epochs,
+            "number of epochs of each mtn; an epoch trains one of its tasks",
+        ),
         ("--mlp-epochs", config.mlp_epochs, "number of epochs of each genre classifier"),
     ):
         cli.add_count(parser, option, default, help_text)

@@ -33,7 +33,7 @@ def main() -> None:
     cli.add_count(
         parser, "--iterations", 10, "number of EM iterations for the total-variability matrix"
     )
-    cli.add_count(parser, "--coefficients", 20, "number of MFCCs per frame")
+    cli.add_count(parser, "--coefficients", MfccSettings.coefficients, "number of MFCCs per frame")
     parser.add_argument(
         "--deltas", action="store_true", help="append the first-order time derivatives of the MFCCs"
     )

@@ -58,7 +58,7 @@ def main() -> int:
         "--split",
         choices=("official", "artists", "stratified"),
         default="official",
-        help="type of split",
+        help="type of split; without an official one, official means artists",
     )
     parser.add_argument(
         "--by",
@@ -68,7 +68,7 @@ def main() -> int:
         parser,
         "--max-artists",
         None,
-        "maximum number of artists, or of --by values (default: all that qualify)",
+        "number of artists, or of --by values (default: all that qualify)",
         old="--artists",
     )
     cli.add_count(

@@ -48,7 +48,7 @@ def main() -> None:
         "python data_prep/2b_artist_groups.py splits/demo_genres.csv cache/demo_genres.h5 "
         "--out groups/demo.h5 --words m d s --subgenres subgenres --clusters 64 --groups 8",
     )
-    cli.add_split_and_cache(parser, out="file of the artist groups, groups/NAME.h5")
+    cli.add_split_and_cache(parser, out="artist group file to write, groups/NAME.h5")
     parser.add_argument(
         "--words",
         nargs="+",
@@ -68,14 +68,18 @@ def main() -> None:
         help="name of the sub-genre column, used by the sub-genre vocabulary (s)",
     )
     for option, default, help_text in (
-        ("--clusters", CLUSTERS, "number of clusters of the words m and d"),
+        (
+            "--clusters",
+            CLUSTERS,
+            "number of clusters in the MFCC and delta MFCC vocabularies (m, d)",
+        ),
         (
             "--track-clusters",
             CLUSTERS,
-            "number of clusters of the word e, at most a tenth of the number of tracks",
+            "number of clusters in the descriptor vocabulary (e), at most the number of tracks",
         ),
-        ("--groups", topics.GROUPS, "number of groups per word"),
-        ("--workers", available_cores(), "number of processes for the word e"),
+        ("--groups", topics.GROUPS, "number of groups per vocabulary"),
+        ("--workers", available_cores(), "number of processes that compute descriptors (e)"),
     ):
         cli.add_count(parser, option, default, help_text)
     cli.add_seed(parser)

@@ -1,1 +1,5 @@
 """Metrics, written as pure functions of arrays, and result files."""
+
+# The settings of ismir2018, section 5.
+NEIGHBOURS = 20  # of k-NN
+LINEAR_TRIALS = 10  # training runs of the linear softmax

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import f1_score
 
 from common.errors import InputError
+from evaluation import LINEAR_TRIALS, NEIGHBOURS
 from evaluation.feature_checks import check_features, check_labelled_features, check_subsets
 from evaluation.similarity import nearest_neighbours
 
@@ -61,7 +62,7 @@ def log_loss(probabilities: ArrayLike, truth: ArrayLike, classes: ArrayLike) -> 
 
 
 def knn_predict(
-    train_x: ArrayLike, train_y: ArrayLike, test_x: ArrayLike, k: int = 20
+    train_x: ArrayLike, train_y: ArrayLike, test_x: ArrayLike, k: int = NEIGHBOURS
 ) -> np.ndarray:
     """Predict the majority label among the `k` training tracks with the highest cosine similarity.
 
@@ -73,7 +74,7 @@ def knn_predict(
     train_x, test_x : (n, d) and (q, d) float, finite
     train_y : (n,) labels
     k : int
-        Number of neighbours; the paper uses 20.
+        Number of neighbours.
 
     Returns
     -------
@@ -121,7 +122,7 @@ def linear_softmax(
     valid: tuple[ArrayLike, ArrayLike],
     test: tuple[ArrayLike, ArrayLike],
     *,
-    trials: int = 10,
+    trials: int = LINEAR_TRIALS,
     seed: int = 0,
 ) -> LinearResult:
     """Train and test a softmax layer on fixed features, repeated over several trials.

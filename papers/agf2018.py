@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from artist_groups import task_sets
-from artist_groups.vocabulary import WORDS
+from artist_groups import task_sets, topics
+from artist_groups.vocabulary import CLUSTERS, WORDS
 from common import cli
 from common.errors import InputError
 from papers import commands
@@ -61,16 +61,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="genres",
         help="name of the sub-genre column, used by the sub-genre vocabulary (s)",
     )
+    config = task_sets.GroupTrainingConfig()
     numbers = {
-        "--clusters": (2048, "number of clusters of the words m and d"),
-        "--track-clusters": (2048, "number of clusters of the word e"),
-        "--groups": (40, "number of groups per word"),
-        "--epochs": (200, "number of epochs of single-task and wide networks"),
-        "--mtn-epochs": (1000, "number of epochs of multi-task networks, one task per epoch"),
+        "--clusters": (
+            CLUSTERS,
+            "number of clusters in the MFCC and delta MFCC vocabularies (m, d)",
+        ),
+        "--track-clusters": (CLUSTERS, "number of clusters in the descriptor vocabulary (e)"),
+        "--groups": (topics.GROUPS, "number of groups per vocabulary"),
+        "--epochs": (config.epochs, "number of epochs of single-task and wide networks"),
+        "--mtn-epochs": (
+            config.mtn_epochs,
+            "number of epochs of multi-task networks, one task per epoch",
+        ),
     }
     for name, (default, text) in numbers.items():
         cli.add_count(parser, name, default, text)
-    cli.add_count(parser, "--batch-size", 64, "tracks per batch", old="--batch")
+    text = "number of tracks per training step"
+    cli.add_count(parser, "--batch-size", config.batch_size, text, old="--batch")
     commands.add_seeds(parser)
 
 

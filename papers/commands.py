@@ -7,6 +7,7 @@ from pathlib import Path
 from common import cli
 from papers.datasets import Dataset
 from papers.pipeline import Step, make_step
+from training.config import TrainingConfig
 
 MAP_ARTISTS = 22  # number of artists shown on a t-SNE map, as in the papers
 
@@ -24,7 +25,7 @@ def add_training_arguments(
         metavar="N",
         help="training set sizes, as numbers of artists",
     )
-    cli.add_count(parser, "--epochs", 1000, "maximum number of epochs")
+    cli.add_count(parser, "--epochs", TrainingConfig.epochs, "maximum number of epochs")
     parser.add_argument(
         "--weights",
         nargs="*",

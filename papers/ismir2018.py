@@ -17,6 +17,7 @@ from models import released_weights
 from papers import commands
 from papers.datasets import DataFolder, Dataset
 from papers.pipeline import Step
+from training.config import SiameseConfig
 
 PROTOCOLS = ("retrieval", "knn", "linear")
 BASELINES = ("mfcc", "untrained")
@@ -59,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--siamese-learning-rate",
         "--siamese-rate",
         type=cli.positive_float,
-        default=0.1,
+        default=SiameseConfig.learning_rate,
         help="learning rate of the siamese model",
     )
 

@@ -7,24 +7,23 @@ import pandas as pd
 
 from artist_groups import task_scores
 from evaluation.results import average_over_seeds
-from papers.requirements import describe_incomplete_result, describe_requirements
+from papers.requirements import QUOTED, describe_incomplete_result, describe_requirements
 
 # Content of each table, keyed by paper and table number.
 TABLES = {
     ("ismir2018", 1): "retrieval, mean average precision",
     ("ismir2018", 2): "k-NN on the features, accuracy",
     ("ismir2018", 3): "linear softmax on the features, accuracy",
-    ("ismir2018", 4): "linear softmax beside the work of others, accuracy",
+    ("ismir2018", 4): "linear softmax compared with other work, accuracy",
     ("arxiv2017", 1): "genre and tags by the number of training artists",
-    ("arxiv2017", 2): "genre and tags with and without LDA, beside the work of others",
-    ("agf2018", 3): "genre without and with the task g, mean over the sets of tasks",
-    ("agf2018", 4): "genre by each set of tasks",
+    ("arxiv2017", 2): "genre and tags with and without LDA, compared with other work",
+    ("agf2018", 3): "genre without and with the genre task, mean over task sets",
+    ("agf2018", 4): "genre by task set",
     ("agf2018", 5): "genre by the best set of N tasks",
 }
 
 # Columns that identify a table cell.
 CELL = ["protocol", "dataset", "model", "artists", "metric"]
-QUOTED = "quoted by the paper"  # `note` on numbers that a paper quotes from other work
 
 
 def read_paper_tables() -> pd.DataFrame:

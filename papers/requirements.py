@@ -10,6 +10,7 @@ from papers.datasets import KNOWN_DATASETS, DataFolder, required_paths
 from papers.pipeline import Step, make_step
 
 DATA = DataFolder(Path("DIR"))  # placeholder that appears in the printed commands
+QUOTED = "quoted by the paper"  # `note` on numbers that a paper quotes from other work
 COMPLETE = 0.99  # required fraction of tracks, as every copy has a few that cannot be decoded
 
 
@@ -21,7 +22,7 @@ def describe_requirements(cell: dict) -> str:
     cell
         A row of `papers.paper_tables.read_paper_tables`, as a dictionary.
     """
-    if cell["note"] == "quoted by the paper":
+    if cell["note"] == QUOTED:
         return "nothing to run: the paper quotes this number from other work"
     if cell["paper"] == "agf2018":
         return _require_networks(cell)
@@ -49,7 +50,7 @@ def describe_incomplete_result(cell: dict) -> str:
         A row of `papers.paper_tables.compare_with_paper` that has a result, as a dictionary.
     """
     if cell["lacking"] > 0:
-        return f"{cell['lacking']:.0f} more of its sets of tasks; make agf2018 DATA=DIR"
+        return f"{cell['lacking']:.0f} more of its task sets; make agf2018 DATA=DIR"
     name = cell["dataset"]
     facts = KNOWN_DATASETS[name]
     expected = facts.tracks if cell["protocol"] == "retrieval" else facts.test_tracks

@@ -19,6 +19,7 @@ from protocols.shared import (
     is_complete,
     save_evaluation,
 )
+from recognition import ENROL_TRACKS, RELEVANCE, TEST_TRACKS
 
 RECOGNITION = {
     "verification": "Compute the equal error rate of verification: is a track by this artist?",
@@ -26,7 +27,6 @@ RECOGNITION = {
 }
 
 # The paper's settings, keyed by the names used in result files.
-ENROL_TRACKS, TEST_TRACKS, RELEVANCE = 15, 5, 16.0
 PAPER_SETTINGS = {"enrol": ENROL_TRACKS, "tests": TEST_TRACKS, "relevance": RELEVANCE}
 
 

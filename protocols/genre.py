@@ -16,6 +16,7 @@ import numpy as np
 from common import cli
 from common.errors import InputError
 from data_prep import targets
+from evaluation import LINEAR_TRIALS, NEIGHBOURS
 from evaluation.feature_checks import require_two_labels
 from evaluation.labelled_tracks import LabelledTracks, read_labelled_tracks
 from evaluation.results import ACCURACY_BY_LABEL, TSNE_MAP, Evaluation
@@ -29,8 +30,6 @@ from protocols.shared import (
     save_evaluation,
 )
 
-K = 20  # number of neighbours in the paper
-LINEAR_TRIALS = 10  # number of training runs in the paper
 RECORDED_NAMES = {"max_labels": "first"}  # settings with a different name in result files
 
 Protocol = Callable[..., Evaluation]
@@ -55,8 +54,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         cli.add_count(parser, "--trials", default, text)
 
     add("retrieval", evaluate_retrieval)
-    parser = add("knn", evaluate_knn, paper_settings={"k": K})
-    cli.add_count(parser, "-k", K, "number of neighbours")
+    parser = add("knn", evaluate_knn, paper_settings={"k": NEIGHBOURS})
+    cli.add_count(parser, "-k", NEIGHBOURS, "number of neighbours")
     parser = add("linear", evaluate_linear, paper_settings={"trials": LINEAR_TRIALS})
     add_trials(parser, LINEAR_TRIALS)
     add_trials(add("transfer", evaluate_transfer), 1)

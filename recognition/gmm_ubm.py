@@ -36,6 +36,7 @@ from common import cli
 from common.arrays import Reservoir
 from common.errors import InputError
 from common.parallel import map_in_threads
+from recognition import RELEVANCE
 
 _BLOCK = 1024  # frames per matrix product, so that the result fits in the CPU cache
 _TASK = 16 * _BLOCK  # frames per thread task
@@ -217,7 +218,7 @@ def collect_statistics(
 
 
 def adapt_means(
-    ubm: DiagonalGMM, zeroth: np.ndarray, first: np.ndarray, relevance: float = 16.0
+    ubm: DiagonalGMM, zeroth: np.ndarray, first: np.ndarray, relevance: float = RELEVANCE
 ) -> DiagonalGMM:
     """Adapt the means of the UBM to an artist's frames by maximum a posteriori estimation.
 

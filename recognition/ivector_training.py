@@ -31,7 +31,7 @@ _TrainedTotalVariability = tuple[TotalVariability, np.ndarray]
 
 @dataclass(frozen=True)
 class IVectorSchedule:
-    """Model sizes and numbers of training iterations; the defaults are those of arxiv2017.
+    """Model sizes and numbers of training iterations.
 
     Attributes
     ----------
@@ -43,12 +43,12 @@ class IVectorSchedule:
         Random seed for both functions.
     """
 
-    components: int = 256
-    start: str = "kmeans"
-    ubm_iterations: int = 20
-    dimensions: int = 256
-    iterations: int = 10
-    seed: int = 0
+    components: int
+    start: str
+    ubm_iterations: int
+    dimensions: int
+    iterations: int
+    seed: int
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from evaluation import labelled_tracks
 from evaluation.feature_checks import check_features
 from evaluation.labelled_tracks import LabelledTracks
 from evaluation.projection import fit_lda
-from evaluation.results import BY_ENROLMENT, Evaluation
+from evaluation.results import BY_ENROLMENT, DET_CURVE, Evaluation
 from evaluation.similarity import unit_rows
 from recognition import gmm_ubm, ivector_model, verification
 from recognition.ivector import Whitening, length_normalise
@@ -92,7 +92,7 @@ def plda_scorer(
     try:
         whitening = Whitening.fit(train)
     except InputError as error:
-        raise InputError(f"PLDA, {error}, for example with --lda") from error
+        raise InputError(f"PLDA, {error}, for example with --lda-dimensions") from error
     features, train = (length_normalise(whitening.transform(x)) for x in (features, train))
     model = PLDA.fit(train, train_artists)
 
@@ -260,7 +260,7 @@ def _describe_verification(scores: np.ndarray, enrolment: Enrolment) -> dict:
         "minDCF": verification.min_dcf(target, impostor),
         "target trials": len(target),
         "impostor trials": len(impostor),
-        "DET": {"false alarm": false_alarm.tolist(), "miss": miss.tolist()},
+        DET_CURVE: {"false alarm": false_alarm.tolist(), "miss": miss.tolist()},
     }
 
 

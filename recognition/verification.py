@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike
 
 from common.errors import InputError
 from data_prep.artist_split import artist_key
+from recognition import ENROL_TRACKS, TEST_TRACKS
 
 # Enrolment track counts per artist in the one-shot protocol.
 ENROLMENT_SIZES = (1, 2, 5, 10, 15)
@@ -59,7 +60,10 @@ class Enrolment:
 
 
 def draw_enrolment(
-    artists: ArrayLike, enrol_tracks: int = 15, test_tracks: int = 5, seed: int | None = None
+    artists: ArrayLike,
+    enrol_tracks: int = ENROL_TRACKS,
+    test_tracks: int = TEST_TRACKS,
+    seed: int | None = None,
 ) -> Enrolment:
     """Draw enrolment and test tracks for each artist; the remaining tracks are not used.
 

@@ -22,7 +22,7 @@ from scipy.special import ndtri
 from artist_groups.task_scores import GENRE_SETS, KIND_NAMES
 from common.errors import InputError
 from common.files import atomic_write
-from evaluation.results import average_over_seeds, require_one_dataset
+from evaluation.results import DET_CURVE, average_over_seeds, require_one_dataset
 from report.result_tables import SCORES, sort_systems, system_names, tabulate_features
 from report.training_logs import TrainingLog
 
@@ -162,8 +162,7 @@ def plot_det_curves(results: pd.DataFrame, path: str | Path) -> None:
     results = sort_systems(results).assign(system=system_names).drop_duplicates("system")
     with _figure(path, "verification errors") as (_, (axes,)):
         for (_, result), style in _with_styles(results.iterrows()):
-            if "DET" in result["details"]:
-                curve = result["details"]["DET"]
+            if curve := result["details"].get(DET_CURVE):
                 rates = np.clip([curve["false alarm"], curve["miss"]], 1e-6, 1 - 1e-6)
                 axes.plot(*ndtri(rates), label=_shorten(result["system"]), color=style["color"])
         for axis in (axes.xaxis, axes.yaxis):

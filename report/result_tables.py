@@ -83,7 +83,7 @@ def make_paper_tables(comparison: pd.DataFrame, paper: str) -> list[ResultTable]
 def describe_coverage(comparison: pd.DataFrame, paper: str) -> str:
     """Describe how many of a paper's numbers have been reproduced."""
     cells = comparison[comparison["paper"].eq(paper)]
-    own = cells[cells["paper's"].notna() & cells["note"].ne("quoted by the paper")]
+    own = cells[cells["paper's"].notna() & cells["note"].ne(paper_tables.QUOTED)]
     measured = own["ours"].notna()
     status = own.assign(complete=measured & own["needs"].eq(""), measured=measured)
     # A table cell may have several rows.
