@@ -29,31 +29,21 @@ def main() -> None:
     """Print the plan for a paper and, unless --plan is given, run it."""
     parser = cli.make_parser(__doc__, EXAMPLE)
     subparsers = parser.add_subparsers(dest="paper", metavar="PAPER", required=True)
+    style = {"formatter_class": parser.formatter_class, "allow_abbrev": False}
     for name, (paper, topic) in PAPERS.items():
-        subparser = subparsers.add_parser(
-            name,
-            help=topic,
-            description=paper.__doc__,
-            formatter_class=parser.formatter_class,
-            allow_abbrev=False,
-        )
-        subparser.add_argument(
-            "--data", type=Path, metavar="DIR", help="folder that contains the datasets"
-        )
+        subparser = subparsers.add_parser(name, help=topic, description=paper.__doc__, **style)
+        text = "folder that contains the datasets"
+        subparser.add_argument("--data", type=Path, metavar="DIR", help=text)
         out = Path("results", name)
         subparser.add_argument("--out", type=Path, default=out, help="output folder")
-        subparser.add_argument(
-            "--plan", action="store_true", help="only print the plan, without running it"
-        )
+        text = "only print the plan, without running it"
+        subparser.add_argument("--plan", action="store_true", help=text)
         paper.add_arguments(subparser)
-    arguments = vars(parser.parse_args())
-    paper, _ = PAPERS[arguments.pop("paper")]
-    if arguments["data"] and not arguments["data"].is_dir():
-        raise InputError(f"{arguments['data']}: no such folder of datasets; check --data")
-    data, plan_only = DataFolder(arguments.pop("data")), arguments.pop("plan")
+    options = parser.parse_args()
+    if options.data and not options.data.is_dir():
+        raise InputError(f"{options.data}: no such folder of datasets; check --data")
 
-    options = paper.Options(**arguments)
-    steps, left_out = paper.plan(options, data)
+    steps, left_out = PAPERS[options.paper][0].plan(options, DataFolder(options.data))
     pipeline = Pipeline(options.out, steps)
     print(*pipeline.describe(), *(f"left out: {line}" for line in left_out), sep="\n")
     existing = ", ".join(map(str, pipeline.existing_inputs()))
@@ -62,7 +52,7 @@ def main() -> None:
             f"using existing files: {existing}; to create them again, delete them and the "
             f"outputs in {options.out} that depend on them"
         )
-    if not plan_only:
+    if not options.plan:
         with exclusive_folder(options.out):
             pipeline.run()
 

@@ -7,7 +7,6 @@ vocabulary. The descriptor vocabulary (e) requires the audio and Essentia.
 
 import argparse
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,105 +21,59 @@ from papers.datasets import KNOWN_DATASETS, SYNTHETIC, DataFolder, Dataset
 from papers.pipeline import Step, make_step
 
 
-@dataclass(frozen=True)
-class Options:
-    """Options for reproducing this paper; see `add_arguments`."""
-
-    out: Path
-    dataset: str
-    words: Sequence[str] | None
-    subgenres: str
-    clusters: int
-    track_clusters: int
-    groups: int
-    epochs: int
-    mtn_epochs: int
-    batch_size: int
-    seeds: Sequence[int]
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add one command-line argument per field of `Options`, except `out`."""
-    cli.add_renamed(
-        parser,
-        "--dataset",
-        "--songs",
-        default="fma_medium",
-        metavar="NAME",
-        help="dataset with artist and genre labels, whose test subset is used for evaluation",
-    )
-    parser.add_argument(
-        "--words",
-        nargs="+",
-        choices=WORDS,
-        help="vocabularies to learn artist groups from (default: all that the data supports)",
-    )
-    parser.add_argument(
-        "--subgenres",
-        metavar="COLUMN",
-        default="genres",
-        help="name of the sub-genre column, used by the sub-genre vocabulary (s)",
-    )
+    """Add the options of this paper."""
+    text = "dataset with artist and genre labels, whose test subset is used for evaluation"
+    name = {"default": "fma_medium", "metavar": "NAME", "help": text}
+    cli.add_renamed(parser, "--dataset", "--songs", **name)
+    text = "vocabularies to learn artist groups from (default: all that the data supports)"
+    parser.add_argument("--words", nargs="+", choices=WORDS, help=text)
+    text = "name of the sub-genre column, used by the sub-genre vocabulary (s)"
+    parser.add_argument("--subgenres", metavar="COLUMN", default="genres", help=text)
+    text = "number of clusters in the MFCC and delta MFCC vocabularies (m, d)"
+    cli.add_count(parser, "--clusters", CLUSTERS, text)
+    text = "number of clusters in the descriptor vocabulary (e)"
+    cli.add_count(parser, "--track-clusters", CLUSTERS, text)
+    cli.add_count(parser, "--groups", topics.GROUPS, "number of groups per vocabulary")
     config = task_sets.GroupTrainingConfig()
-    numbers = {
-        "--clusters": (
-            CLUSTERS,
-            "number of clusters in the MFCC and delta MFCC vocabularies (m, d)",
-        ),
-        "--track-clusters": (CLUSTERS, "number of clusters in the descriptor vocabulary (e)"),
-        "--groups": (topics.GROUPS, "number of groups per vocabulary"),
-        "--epochs": (config.epochs, "number of epochs of single-task and wide networks"),
-        "--mtn-epochs": (
-            config.mtn_epochs,
-            "number of epochs of multi-task networks, one task per epoch",
-        ),
-    }
-    for name, (default, text) in numbers.items():
-        cli.add_count(parser, name, default, text)
+    text = "number of epochs of single-task and wide networks"
+    cli.add_count(parser, "--epochs", config.epochs, text)
+    text = "number of epochs of multi-task networks, one task per epoch"
+    cli.add_count(parser, "--mtn-epochs", config.mtn_epochs, text)
     text = "number of tracks per training step"
     cli.add_count(parser, "--batch-size", config.batch_size, text, old="--batch")
     commands.add_seeds(parser)
 
 
-def plan(options: Options, data: DataFolder) -> tuple[list[Step], list[str]]:
+def plan(options: argparse.Namespace, data: DataFolder) -> tuple[list[Step], list[str]]:
     """Return the steps in execution order, and one line for each part that is left out."""
     out, name = options.out, options.dataset
-    split_options = () if name in SYNTHETIC else ("--split", "stratified")
-    dataset = data.find(name, *split_options)
+    dataset = data.find(name, *(() if name in SYNTHETIC else ("--split", "stratified")))
     if dataset is None:
         raise InputError(f"{data.describe_missing(name)}; see data_prep/1_make_splits.py --help")
-    unavailable = _unavailable_words(options, data, dataset)
+    unavailable = _unavailable_words(options.subgenres, data, dataset)
     words = options.words or [word for word in WORDS if word not in unavailable]
     if "e" in words and not dataset.audio:
         raise InputError(f"the word e: {unavailable['e']}")
     left_out = [
         f"the word {word}: {reason}" for word, reason in unavailable.items() if word not in words
     ]
-    groups, split = out / "groups.h5", dataset.split
-    audio = ("--audio", dataset.audio) if "e" in words else ()
-    grouping = make_step(
-        "data_prep/2b_artist_groups.py",
-        *(split, dataset.cache, "--out", groups, "--words", *words, *audio),
-        *("--subgenres", options.subgenres, "--clusters", options.clusters),
-        *("--track-clusters", options.track_clusters, "--groups", options.groups),
-        output=groups,
-        inputs=(split, dataset.cache),
-    )
-    steps = [*dataset.steps, grouping]
+    groups = out / "groups.h5"
+    sizes = ("--track-clusters", options.track_clusters, "--groups", options.groups)
+    settings = ("--subgenres", options.subgenres, "--clusters", options.clusters, *sizes)
+    steps = [*dataset.steps, commands.group_artists(dataset, groups, words, *settings)]
     sets = task_sets.list_task_sets(task_sets.sort_tasks(["g", *words]))
     runs = [run.name for run in task_sets.list_runs(task_sets.KINDS, sets)]
     for seed in options.seeds:
         steps += _networks(options, dataset, groups, runs, seed)
-    description = make_step(
-        "evaluate.py",
-        *("groups", groups, split, "--out", out / "groups"),
-        output=out / "groups" / f"groups_{words[0]}.md",
-        inputs=(groups, split),
-    )
-    return [*steps, description, commands.report(out, steps)], left_out
+    inputs, folder = (groups, dataset.split), out / "groups"
+    page = folder / f"groups_{words[0]}.md"
+    arguments = ("groups", *inputs, "--out", folder)
+    steps.append(make_step("evaluate.py", *arguments, output=page, inputs=inputs))
+    return commands.add_report(out, steps), left_out
 
 
-def _unavailable_words(options: Options, data: DataFolder, dataset: Dataset) -> dict[str, str]:
+def _unavailable_words(subgenres: str, data: DataFolder, dataset: Dataset) -> dict[str, str]:
     """Return the vocabularies that cannot be built, mapped to what each one requires."""
     unavailable = {}
     if not dataset.audio or not find_spec("essentia"):
@@ -130,14 +83,14 @@ def _unavailable_words(options: Options, data: DataFolder, dataset: Dataset) -> 
     if tables:
         columns = list(pd.read_csv(tables[0], nrows=0))
     else:  # the split of a known dataset will contain the column; that of a music folder will not
-        columns = [options.subgenres] if dataset.name in KNOWN_DATASETS else []
-    if options.subgenres not in columns:
-        unavailable["s"] = f"needs a column {options.subgenres}; choose another with --subgenres"
+        columns = [subgenres] if dataset.name in KNOWN_DATASETS else []
+    if subgenres not in columns:
+        unavailable["s"] = f"needs a column {subgenres}; choose another with --subgenres"
     return unavailable
 
 
 def _networks(
-    options: Options, dataset: Dataset, groups: Path, runs: Sequence[str], seed: int
+    options: argparse.Namespace, dataset: Dataset, groups: Path, runs: Sequence[str], seed: int
 ) -> Iterator[Step]:
     """Yield one step that trains all networks with a seed, and one evaluation step per network."""
     folder, data = options.out / "runs", (dataset.split, dataset.cache, groups)

@@ -9,8 +9,7 @@ Without a training dataset, evaluates only genre and tag classification with the
 
 import argparse
 import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 from common import cli
@@ -24,56 +23,27 @@ LDA = 100  # maximum number of dimensions; LDA trained on n artists yields at mo
 LabelledDatasets = list[tuple[str, Dataset]]  # pairs of (protocol or map label, dataset)
 
 
-@dataclass(frozen=True)
-class Options:
-    """Options for reproducing this paper; see `add_arguments`."""
-
-    out: Path
-    train: str
-    unseen: str | None
-    unseen_artists: int
-    genres: str
-    tags: str
-    artists: Sequence[int]
-    epochs: int
-    components: int
-    dimensions: int
-    trials: int
-    weights: Sequence[str] | None
-    seeds: Sequence[int]
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add one command-line argument per field of `Options`, except `out`."""
-    commands.add_training_arguments(
-        parser,
-        artists=[100, 300, 500, 1000, 2000, 5000],
-        weights=released_weights.released_names("basic"),
-    )
-    parser.add_argument(
-        "--unseen",
-        metavar="NAME",
-        help="dataset whose artists are recognised and are not used for training (default: "
-        "TRAIN_unseen, built from artists in --train that are left out of training)",
-    )
-    parser.add_argument(
-        "--genres", default="gtzan", metavar="NAME", help="dataset with genre labels"
-    )
+    """Add the options of this paper."""
+    weights, sizes = released_weights.released_names("basic"), [100, 300, 500, 1000, 2000, 5000]
+    commands.add_training_arguments(parser, artists=sizes, weights=weights)
+    text = "dataset whose artists are recognised and are not used for training (default: "
+    text += "TRAIN_unseen, built from artists in --train that are left out of training)"
+    parser.add_argument("--unseen", metavar="NAME", help=text)
+    text = "dataset with genre labels"
+    parser.add_argument("--genres", default="gtzan", metavar="NAME", help=text)
     parser.add_argument("--tags", default="mtat", metavar="NAME", help="dataset with tag labels")
-    numbers = {
-        "--unseen-artists": (500, "number of artists in TRAIN_unseen"),
-        "--dimensions": (256, "number of i-vector dimensions"),
-        "--trials": (1, "number of random draws of enrolment tracks, averaged"),
-    }
-    for name, (default, text) in numbers.items():
-        cli.add_count(parser, name, default, text)
-    help_text = "number of components of the GMM-UBM"
-    cli.add_count(parser, "--components", 256, help_text, old="--mixtures")
+    cli.add_count(parser, "--unseen-artists", 500, "number of artists in TRAIN_unseen")
+    cli.add_count(parser, "--dimensions", 256, "number of i-vector dimensions")
+    text = "number of random draws of enrolment tracks, averaged"
+    cli.add_count(parser, "--trials", 1, text)
+    text = "number of components of the GMM-UBM"
+    cli.add_count(parser, "--components", 256, text, old="--mixtures")
 
 
-def plan(options: Options, data: DataFolder) -> tuple[list[Step], list[str]]:
+def plan(options: argparse.Namespace, data: DataFolder) -> tuple[list[Step], list[str]]:
     """Return the steps in execution order, and one line for each part that is left out."""
-    genres, tags = data.find(options.genres), data.find(options.tags)
+    out, genres, tags = options.out, data.find(options.genres), data.find(options.tags)
     evaluated = [dataset for dataset in (genres, tags) if dataset and options.train != "msd"]
     training_sets = data.find_training_sets(options.train, options.artists, exclude=evaluated)
     train = training_sets.get(max(options.artists))
@@ -100,70 +70,58 @@ def plan(options: Options, data: DataFolder) -> tuple[list[Step], list[str]]:
     if released is None:
         released = [] if train else released_weights.released_names("basic")
     for name in released:
-        steps += _transfer(options, transfers, name, name, seed=0)
+        steps += _transfer(options, transfers, name, 0, weights=name)
     for seed, artists in itertools.product(options.seeds, sorted(options.artists)):
         if train:
-            steps += _systems(options, train, unseen, artists, seed)
-            name = f"basic_{artists}_{seed}"
-            weights = options.out / "runs" / name / "best.h5"
-            steps += _transfer(options, transfers, weights, name, seed)
+            name, sizes = f"basic_{artists}_{seed}", ("--max-artists", artists)
+            settings = (*sizes, "--epochs", options.epochs, "--seed", seed)
+            cnn = commands.train("train_basic.py", train, out / "runs" / name, *settings)
+            steps += [cnn, commands.extract(out, name, cnn.output, train)]
+            if unseen:
+                steps += _recognition(options, train, unseen, cnn, artists, seed)
+            steps += _transfer(options, transfers, name, seed, weights=cnn.output)
             steps += _transfer_with_lda(options, train, transfers, maps, artists, seed)
-    steps = commands.unique_steps(steps)
-    return [*steps, commands.report(options.out, steps)], left_out
+    return commands.add_report(out, steps), left_out
 
 
-def _find_unseen(options: Options, data: DataFolder, name: str, train: Dataset) -> Dataset | None:
+def _find_unseen(
+    options: argparse.Namespace, data: DataFolder, name: str, train: Dataset
+) -> Dataset | None:
     if name in SYNTHETIC:
         return data.find(name)
     split = ("--split", "artists", "--max-artists", options.unseen_artists)
     return data.find(name, *split, exclude=[train], source=options.unseen or options.train)
 
 
-def _systems(
-    options: Options, train: Dataset, unseen: Dataset | None, artists: int, seed: int
-) -> Iterator[Step]:
-    """Yield the steps that train the CNN and i-vector models and evaluate artist recognition."""
-    out, basic, ivector = options.out, f"basic_{artists}_{seed}", f"ivector_{artists}_{seed}"
-    arguments = (basic, "--max-artists", artists, "--epochs", options.epochs, "--seed", seed)
-    cnn = commands.train("train_basic.py", train, out, *arguments)
-    yield cnn
-    yield commands.extract(out, basic, cnn.output, train)
-    if unseen:
-        extractor = commands.train(
-            "train_ivector.py",
-            *(train, out, ivector, "--max-artists", artists, "--components", options.components),
-            *("--dimensions", options.dimensions, "--seed", seed),
-            output="ivector.h5",
-        )
-        yield extractor
-        yield commands.extract(out, ivector, extractor.output, train)
-        yield commands.extract(out, ivector, extractor.output, unseen)
-        yield commands.extract(out, basic, cnn.output, unseen)
-        yield from _recognition(options, train, unseen, artists, seed, extractor.output)
-
-
 def _recognition(
-    options: Options, train: Dataset, unseen: Dataset, artists: int, seed: int, extractor: Path
+    options: argparse.Namespace, train: Dataset, unseen: Dataset, cnn: Step, artists: int, seed: int
 ) -> Iterator[Step]:
-    """Yield the verification and identification steps for each system (Figures 2 and 3)."""
-    cnn, cnn_train, ivector, ivector_train = (
-        commands.features_file(options.out, f"{model}_{artists}_{seed}", dataset)
-        for model in ("basic", "ivector")
-        for dataset in (unseen, train)
-    )
+    """Yield the i-vector training, and the evaluation steps of each system (Figures 2 and 3)."""
+    out, basic, ivector = options.out, f"basic_{artists}_{seed}", f"ivector_{artists}_{seed}"
+    sizes = ("--components", options.components, "--dimensions", options.dimensions)
+    settings = ("--max-artists", artists, *sizes, "--seed", seed)
+    script, folder = "train_ivector.py", out / "runs" / ivector
+    extractor = commands.train(script, train, folder, *settings, output="ivector.h5")
+    extractions = [
+        commands.extract(out, ivector, extractor.output, train),
+        commands.extract(out, ivector, extractor.output, unseen),
+        commands.extract(out, basic, cnn.output, unseen),
+    ]
+    yield from (extractor, *extractions)
+    ivectors_train, ivectors, embeddings = (step.output for step in extractions)
     lda = min(LDA, artists - 1)
     ivector_lda = min(lda, options.dimensions)
     plda = ("--scorer", "plda", "--max-train-artists", artists, "--lda-dimensions")
-    cnn_data = ("--train", cnn_train, train.split)
-    fusion = ("--with", ivector, ivector_train)
+    cnn_data = ("--train", commands.features_file(out, basic, train), train.split)
+    fusion = ("--with", ivectors, ivectors_train)
     systems: dict[str, tuple] = {
-        "ubm": (extractor, "--scorer", "llr", "--cache", unseen.cache),
-        "ivector_cosine": (ivector,),
-        "ivector_plda": (ivector, *plda, ivector_lda, "--train", ivector_train, train.split),
-        "basic_cosine": (cnn,),
-        "basic_plda": (cnn, *plda, lda, *cnn_data),
-        "early": (cnn, *plda, lda, *cnn_data, "--fuse", "early", *fusion),
-        "late": (cnn, *plda, ivector_lda, *cnn_data, "--fuse", "late", *fusion),
+        "ubm": (extractor.output, "--scorer", "llr", "--cache", unseen.cache),
+        "ivector_cosine": (ivectors,),
+        "ivector_plda": (ivectors, *plda, ivector_lda, "--train", ivectors_train, train.split),
+        "basic_cosine": (embeddings,),
+        "basic_plda": (embeddings, *plda, lda, *cnn_data),
+        "early": (embeddings, *plda, lda, *cnn_data, "--fuse", "early", *fusion),
+        "late": (embeddings, *plda, ivector_lda, *cnn_data, "--fuse", "late", *fusion),
     }
     draws = ["--trials", options.trials, "--seed", seed]
     if artists == max(options.artists):
@@ -171,23 +129,26 @@ def _recognition(
     for system, (features, *arguments) in systems.items():
         inputs = [argument for argument in arguments if isinstance(argument, Path)]
         for protocol in ("verification", "identification"):
-            json = options.out / f"{protocol}_{system}_{artists}_{seed}.json"
-            yield commands.evaluate(
-                protocol, features, unseen, json, *arguments, *draws, more_inputs=inputs
-            )
+            json = out / f"{protocol}_{system}_{artists}_{seed}.json"
+            settings = (*arguments, *draws)
+            yield commands.evaluate(protocol, features, unseen, json, *settings, more_inputs=inputs)
 
 
 def _transfer(
-    options: Options, datasets: LabelledDatasets, weights: Path | str, name: str, seed: int
+    options: argparse.Namespace, datasets: LabelledDatasets, name: str, seed: int, weights=None
 ) -> Iterator[Step]:
-    """Yield the steps that evaluate a model's embeddings on genre and tags (Table 1)."""
+    """Yield the steps that extract (if weights are given) and evaluate features (Table 1)."""
     for protocol, dataset in datasets:
-        yield commands.extract(options.out, name, weights, dataset)
-        yield _evaluate_transfer(options, protocol, dataset, name, seed)
+        if weights:
+            yield commands.extract(options.out, name, weights, dataset)
+        features = commands.features_file(options.out, name, dataset)
+        json = options.out / f"{protocol}_{name}_{dataset.name}.json"
+        draws = ("--trials", options.trials, "--seed", seed)
+        yield commands.evaluate(protocol, features, dataset, json, *draws)
 
 
 def _transfer_with_lda(
-    options: Options,
+    options: argparse.Namespace,
     train: Dataset,
     transfers: LabelledDatasets,
     maps: LabelledDatasets,
@@ -203,26 +164,12 @@ def _transfer_with_lda(
     if artists < max(options.artists) or dimensions == 1:
         maps = []
     for dataset in dict.fromkeys(dataset for _, dataset in (*transfers, *maps)):
-        features, projected = (
-            commands.features_file(out, each, dataset) for each in (name, f"{name}_lda")
-        )
-        yield make_step(
-            "evaluate.py",
-            *("lda", train_features, train.split, features, "--out", projected),
-            *("--max-train-artists", artists, "--dimensions", dimensions),
-            output=projected,
-            inputs=(train_features, train.split, features),
-        )
-    for protocol, dataset in transfers:
-        yield _evaluate_transfer(options, protocol, dataset, f"{name}_lda", seed)
+        features = commands.features_file(out, name, dataset)
+        projected = commands.features_file(out, f"{name}_lda", dataset)
+        inputs = (train_features, train.split, features)
+        size = ("--max-train-artists", artists, "--dimensions", dimensions)
+        arguments = ("lda", *inputs, "--out", projected, *size)
+        yield make_step("evaluate.py", *arguments, output=projected, inputs=inputs)
+    yield from _transfer(options, transfers, f"{name}_lda", seed)
     for label, dataset in maps:
         yield commands.tsne(out, f"{name}_lda", dataset, label)
-
-
-def _evaluate_transfer(
-    options: Options, protocol: str, dataset: Dataset, name: str, seed: int
-) -> Step:
-    features = commands.features_file(options.out, name, dataset)
-    json = options.out / f"{protocol}_{name}_{dataset.name}.json"
-    draws = ("--trials", options.trials, "--seed", seed)
-    return commands.evaluate(protocol, features, dataset, json, *draws)

@@ -17,23 +17,14 @@ def add_training_arguments(
 ) -> None:
     """Add the options shared by the papers that train on artist labels or use released weights."""
     parser.add_argument("--train", default="msd", metavar="NAME", help="dataset with artist labels")
+    text = "training set sizes, as numbers of artists"
     parser.add_argument(
-        "--artists",
-        type=cli.positive,
-        nargs="+",
-        default=artists,
-        metavar="N",
-        help="training set sizes, as numbers of artists",
+        "--artists", type=cli.positive, nargs="+", default=artists, metavar="N", help=text
     )
     cli.add_count(parser, "--epochs", TrainingConfig.epochs, "maximum number of epochs")
-    parser.add_argument(
-        "--weights",
-        nargs="*",
-        choices=weights,
-        metavar="NAME",
-        help="names of the released weights to evaluate (default: all of them if there is no "
-        "training dataset, otherwise none)",
-    )
+    text = "names of the released weights to evaluate (default: all of them if there is no "
+    text += "training dataset, otherwise none)"
+    parser.add_argument("--weights", nargs="*", choices=weights, metavar="NAME", help=text)
     add_seeds(parser)
 
 
@@ -44,26 +35,16 @@ def add_seeds(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def unique_steps(steps: Iterable[Step]) -> list[Step]:
-    """Return the steps without duplicates, which arise when one dataset serves several roles."""
-    return list(dict.fromkeys(steps))
-
-
 def features_file(out: Path, name: str, dataset: Dataset) -> Path:
     """Return the path of the feature file for a dataset and a model name."""
     return out / "features" / f"{name}_{dataset.name}.h5"
 
 
 def train(
-    script: str,
-    dataset: Dataset,
-    out: Path,
-    name: str,
-    *options: object,
-    output: str = "best.h5",
+    script: str, dataset: Dataset, folder: Path, *options: object, output: str = "best.h5"
 ) -> Step:
     """Return the step that trains a model; `output` names the run file that later steps use."""
-    data, folder = (dataset.split, dataset.cache), out / "runs" / name
+    data = (dataset.split, dataset.cache)
     return make_step(script, *data, "--out", folder, *options, output=folder / output, inputs=data)
 
 
@@ -76,12 +57,7 @@ def extract(out: Path, name: str, weights: Path | str, dataset: Dataset) -> Step
 
 
 def evaluate(
-    protocol: str,
-    features: Path,
-    dataset: Dataset,
-    json: Path,
-    *options: object,
-    more_inputs: Sequence[Path] = (),
+    protocol: str, features: Path, dataset: Dataset, json: Path, *options: object, more_inputs=()
 ) -> Step:
     """Return the step that evaluates features with a protocol and writes the result as JSON."""
     arguments = (protocol, features, dataset.split, *options, "--json", json)
@@ -93,31 +69,37 @@ def tsne(out: Path, name: str, dataset: Dataset, label: str) -> Step:
     """Return the step that computes a t-SNE map of a dataset, labelled by genre or artist."""
     json = out / f"tsne_{label}_{name}_{dataset.name}.json"
     subset = ("--max-labels", MAP_ARTISTS) if label == "artist" else ()
-    options = ("--label", label, *subset)
-    return evaluate("tsne", features_file(out, name, dataset), dataset, json, *options)
+    features = features_file(out, name, dataset)
+    return evaluate("tsne", features, dataset, json, "--label", label, *subset)
 
 
 def explore(out: Path, name: str, other_name: str, dataset: Dataset) -> Step:
     """Return the step that writes an HTML page comparing two feature sets on a dataset."""
-    files = [features_file(out, each, dataset) for each in (name, other_name)]
+    first, second = (features_file(out, each, dataset) for each in (name, other_name))
     page = out / f"songs_{dataset.name}.html"
     audio = ("--audio", dataset.audio) if dataset.audio else ()
-    return make_step(
-        "evaluate.py",
-        *("explore", files[0], dataset.split, "--compare-with", files[1], *audio, "--out", page),
-        output=page,
-        inputs=(*files, dataset.split),
-    )
+    arguments = (first, dataset.split, "--compare-with", second, *audio, "--out", page)
+    inputs = (first, second, dataset.split)
+    return make_step("evaluate.py", "explore", *arguments, output=page, inputs=inputs)
 
 
-def report(out: Path, steps: Iterable[Step]) -> Step:
-    """Return the step that compiles the steps' results into tables, figures and a report."""
-    outputs = [step.output for step in steps]
-    results = [path for path in outputs if path.parent == out and path.suffix == ".json"]
-    return make_step(
-        "evaluate.py",
-        *("report", "--results", out),
-        output=out / "report.html",
-        inputs=results,
-        needs_all_inputs=False,
+def group_artists(dataset: Dataset, out: Path, words: Sequence[str], *options: object) -> Step:
+    """Return the step that computes the artist groups of each vocabulary."""
+    data = (dataset.split, dataset.cache)
+    audio = ("--audio", dataset.audio) if "e" in words else ()
+    arguments = (*data, "--out", out, "--words", *words, *audio, *options)
+    return make_step("data_prep/2b_artist_groups.py", *arguments, output=out, inputs=data)
+
+
+def add_report(out: Path, steps: Iterable[Step]) -> list[Step]:
+    """Return the steps without duplicates, and a last step that reports their results.
+
+    Duplicates arise when one dataset serves several roles.
+    """
+    steps = list(dict.fromkeys(steps))
+    results = [s.output for s in steps if s.output.parent == out and s.output.suffix == ".json"]
+    arguments, page = ("report", "--results", out), out / "report.html"
+    report = make_step(
+        "evaluate.py", *arguments, output=page, inputs=results, needs_all_inputs=False
     )
+    return [*steps, report]

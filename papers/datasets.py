@@ -6,6 +6,7 @@ they are used as they are. Training sets are called NAME_N, where N is the numbe
 that papers with different numbers of artists do not overwrite each other's files.
 """
 
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,8 @@ from papers.pipeline import Step, make_step
 SPLITS, CACHES = Path("splits"), Path("cache")
 MSD_LARGE_SPLIT = 10_000  # number of artists from which the papers use a different MSD split
 LISTS = "lists"  # optional subfolder of the data folder that contains the published track lists
+SYNTHETIC = ("demo", "demo_target", "demo_unseen", "demo_genres")
+_FACTS = Path(__file__).with_suffix(".toml")
 
 
 class DatasetFacts(NamedTuple):
@@ -25,54 +28,28 @@ class DatasetFacts(NamedTuple):
 
     description: str  # what the user has to obtain
     audio: str  # subfolder of the data folder that contains the audio
-    metadata: str | None = LISTS  # path of the track lists, relative to the data folder
-    loader: str | None = None  # loader in `data_prep.datasets` (default: the dataset's name)
+    metadata: str = LISTS  # path of the track lists in the data folder; empty if there are none
+    loader: str = ""  # loader in `data_prep.datasets` (default: the dataset's name)
     has_artists: bool = True  # whether the tracks have artist names
     tracks: int | None = None  # number of tracks, for datasets in the papers' tables
     test_tracks: int | None = None  # number of test tracks, if stated in the papers
 
 
-FMA = "fma_metadata"
-SYNTHETIC = ("demo", "demo_target", "demo_unseen", "demo_genres")
 KNOWN_DATASETS = {
-    "msd": DatasetFacts("MSD previews by 7digital (no longer available)", "msd"),
-    "msd_tags": DatasetFacts(
-        "MSD previews by 7digital (no longer available) and Last.fm tags", "msd", has_artists=False
-    ),
-    "gtzan": DatasetFacts("GTZAN audio (930 clips)", "gtzan", LISTS, None, False, 930, 290),
-    "mtat": DatasetFacts(
-        "MagnaTagATune audio (21,105 clips, 50 tags)", "mtat", tracks=21_105, test_tracks=4_332
-    ),
-    "naver": DatasetFacts(
-        "NAVER Korean audio (8,000 clips of a private list: use your own)",
-        *("naver", "naver.csv", "csv"),
-        tracks=8_000,
-    ),
-    "fma_small": DatasetFacts(
-        "FMA small audio (8,000 clips)", "fma_small", FMA, tracks=8_000, test_tracks=800
-    ),
-    "fma_medium": DatasetFacts(
-        "FMA medium audio (25,000 clips)", "fma_medium", FMA, tracks=25_000, test_tracks=3_750
-    ),
-    "fma_large": DatasetFacts("FMA large audio (106,574 clips)", "fma_large", FMA),
-    "fma_full": DatasetFacts("FMA full audio (106,574 tracks)", "fma_full", FMA),
-    "jamendo": DatasetFacts("MTG-Jamendo audio", "jamendo", "mtg-jamendo-dataset/data"),
-    **{name: DatasetFacts("nothing: the audio is synthesised", "", None) for name in SYNTHETIC},
-}
+    name: DatasetFacts(**facts)
+    for name, facts in tomllib.loads(_FACTS.read_text(encoding="utf-8")).items()
+} | dict.fromkeys(SYNTHETIC, DatasetFacts("nothing: the audio is synthesised", "", ""))
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset's files, and the steps that create its split and mel cache.
-
-    `steps` is empty if both files exist. `audio` is None if the audio folder is unknown.
-    """
+    """A dataset's files, and the steps that create its split and mel cache, if they are missing."""
 
     name: str
     split: Path
     cache: Path
     steps: tuple[Step, ...]
-    audio: Path | None
+    audio: Path | None  # None if unknown
     has_artists: bool
 
 
@@ -97,22 +74,21 @@ class DataFolder:
         options
             Options to pass to `1_make_splits.py`.
         exclude
-            Datasets whose artists are excluded, if they have artist names.
+            Datasets whose artists are excluded, if they have artist names. If the existing split
+            contains any of these artists, an `InputError` is raised.
         source
             Name of the dataset whose audio and track lists are used (default: `name`).
         cache
             Mel cache of another dataset, if it contains all tracks in this one.
-
-        Raises
-        ------
-        InputError
-            If the existing split contains artists that must be excluded.
         """
-        dataset = self.plan(name, *options, exclude=exclude, source=source, cache=cache)
+        excluded = [each for each in exclude if each.has_artists]
+        dataset = self._plan(name, options, [each.split for each in excluded], source, cache)
         required = required_paths(self.folder, source or name) if self.folder else []
         available = self.folder is not None and all(map(Path.exists, required))
         if dataset.split.exists():
-            _require_disjoint(dataset, exclude)
+            for other in excluded:
+                if other.split.exists():
+                    _require_disjoint(dataset, other)
             named = bool(split_csv.read_split(dataset.split)["artist"].ne("").any())
             dataset = replace(dataset, has_artists=named)
             if cache or dataset.cache.exists():
@@ -127,11 +103,6 @@ class DataFolder:
         All sizes share one split: a smaller training set consists of the first artists in it. As
         in the papers, the MSD is the exception, with one split for 10,000 artists or more and
         another for fewer; neither excludes the artists of other datasets.
-
-        Raises
-        ------
-        InputError
-            If an existing split has too few artists or contains artists that must be excluded.
         """
         largest = max(sizes)
         prepared = (SPLITS / f"{name}.csv").exists() and (CACHES / f"{name}.h5").exists()
@@ -165,31 +136,24 @@ class DataFolder:
     def _find_msd(self, artists: int, cache: Path | None = None) -> Dataset | None:
         return self.find(f"msd_{artists}", "--max-artists", artists, source="msd", cache=cache)
 
-    def plan(
-        self,
-        name: str,
-        *options: object,
-        exclude: Sequence[Dataset] = (),
-        source: str | None = None,
-        cache: Path | None = None,
-    ) -> Dataset:
-        """Return a dataset as if its audio and lists existed and nothing had been prepared.
+    def plan(self, name: str, *options: object) -> Dataset:
+        """Return a dataset as if its audio and lists existed and nothing had been prepared."""
+        return self._plan(name, options, [], None, None)
 
-        The parameters are those of `find`.
-        """
-        own_cache = CACHES / f"{name}.h5"
+    def _plan(
+        self, name: str, options: Sequence, excluded: list, source: str | None, cache: Path | None
+    ) -> Dataset:
+        source, own_cache = source or name, CACHES / f"{name}.h5"
         has_artists = name not in KNOWN_DATASETS or KNOWN_DATASETS[name].has_artists
         dataset = Dataset(name, SPLITS / f"{name}.csv", cache or own_cache, (), None, has_artists)
         if self.folder is None:
             return dataset
-        source = source or name
         facts = find_facts(self.folder, source)
         audio = self.folder / facts.audio
         arguments = [facts.loader or source, "--root", audio]
         # If the `lists` folder is missing, 1_make_splits.py downloads the published lists.
         if facts.metadata and (facts.metadata != LISTS or (self.folder / LISTS).is_dir()):
             arguments += ["--metadata", self.folder / facts.metadata]
-        excluded = [each.split for each in exclude if each.has_artists]
         if excluded:
             arguments += ["--exclude-artists-of", *excluded]
         arguments += [*options, "--out", dataset.split]
@@ -216,7 +180,7 @@ def find_facts(folder: Path, source: str) -> DatasetFacts:
         return KNOWN_DATASETS[source]
     if (folder / f"{source}.csv").is_file():
         return DatasetFacts("", source, f"{source}.csv", "csv")
-    return DatasetFacts("", source, None, "folder")
+    return DatasetFacts("", source, "", "folder")
 
 
 def required_paths(folder: Path, source: str) -> list[Path]:
@@ -224,20 +188,18 @@ def required_paths(folder: Path, source: str) -> list[Path]:
     if source in SYNTHETIC:
         return []
     facts = find_facts(folder, source)
-    metadata = [] if facts.metadata in (None, LISTS) else [facts.metadata]
+    metadata = [] if facts.metadata in ("", LISTS) else [facts.metadata]
     return [folder / name for name in (facts.audio, *metadata)]
 
 
-def _require_disjoint(dataset: Dataset, others: Sequence[Dataset]) -> None:
-    for other in others:
-        if other.has_artists and other.split.exists():
-            own, excluded = (
-                {artist_split.artist_key(name) for name in artist_split.read_artists(each.split)}
-                for each in (dataset, other)
-            )
-            if own & excluded:
-                raise InputError(
-                    f"{dataset.split}: {len(own & excluded)} of its artists are also in the "
-                    f"evaluation set {other.split}; delete {dataset.split} and {dataset.cache} to "
-                    "create them again without these artists"
-                )
+def _require_disjoint(dataset: Dataset, other: Dataset) -> None:
+    own, excluded = (
+        set(map(artist_split.artist_key, artist_split.read_artists(each.split)))
+        for each in (dataset, other)
+    )
+    if own & excluded:
+        raise InputError(
+            f"{dataset.split}: {len(own & excluded)} of its artists are also in the evaluation set "
+            f"{other.split}; delete {dataset.split} and {dataset.cache} to create them again "
+            "without these artists"
+        )

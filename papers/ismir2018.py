@@ -7,8 +7,7 @@ the tracks by genre and artist, and writes a web page for listening to them.
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 from common import cli
@@ -23,49 +22,20 @@ PROTOCOLS = ("retrieval", "knn", "linear")
 BASELINES = ("mfcc", "untrained")
 
 
-@dataclass(frozen=True)
-class Options:
-    """Options for reproducing this paper; see `add_arguments`."""
-
-    out: Path
-    train: str
-    tags: str
-    targets: Sequence[str]
-    artists: Sequence[int]
-    epochs: int
-    siamese_learning_rate: float
-    weights: Sequence[str] | None
-    seeds: Sequence[int]
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add one command-line argument per field of `Options`, except `out`."""
-    commands.add_training_arguments(
-        parser,
-        artists=[500, 1000, 2000, 5000, 10000],
-        weights=list(released_weights.released_models()),
-    )
-    parser.add_argument(
-        "--tags", default="msd_tags", metavar="NAME", help="training dataset of the tag model"
-    )
-    parser.add_argument(
-        "--targets",
-        nargs="+",
-        default=["gtzan", "fma_small", "naver"],
-        metavar="NAME",
-        help="evaluation datasets with genre labels",
-    )
-    cli.add_renamed(
-        parser,
-        "--siamese-learning-rate",
-        "--siamese-rate",
-        type=cli.positive_float,
-        default=SiameseConfig.learning_rate,
-        help="learning rate of the siamese model",
-    )
+    """Add the options of this paper."""
+    weights, sizes = list(released_weights.released_models()), [500, 1000, 2000, 5000, 10000]
+    commands.add_training_arguments(parser, artists=sizes, weights=weights)
+    text = "training dataset of the tag model"
+    parser.add_argument("--tags", default="msd_tags", metavar="NAME", help=text)
+    targets, text = ["gtzan", "fma_small", "naver"], "evaluation datasets with genre labels"
+    parser.add_argument("--targets", nargs="+", default=targets, metavar="NAME", help=text)
+    rate, text = SiameseConfig.learning_rate, "learning rate of the siamese model"
+    number = {"type": cli.positive_float, "default": rate, "help": text}
+    cli.add_renamed(parser, "--siamese-learning-rate", "--siamese-rate", **number)
 
 
-def plan(options: Options, data: DataFolder) -> tuple[list[Step], list[str]]:
+def plan(options: argparse.Namespace, data: DataFolder) -> tuple[list[Step], list[str]]:
     """Return the steps in execution order, and one line for each part that is left out."""
     found = {name: data.find(name) for name in options.targets}
     targets = [dataset for dataset in found.values() if dataset]
@@ -74,22 +44,19 @@ def plan(options: Options, data: DataFolder) -> tuple[list[Step], list[str]]:
         raise InputError(
             "; ".join(left_out) + "; provide one of them, see data_prep/1_make_splits.py --help"
         )
-    train = data.find_training_sets(
-        options.train, options.artists, exclude=[] if options.train == "msd" else targets
-    )
-    if options.tags == options.train:
-        tags = train.get(max(options.artists))
-    else:
-        tags = data.find(options.tags)
+    exclude = [] if options.train == "msd" else targets
+    train = data.find_training_sets(options.train, options.artists, exclude)
+    largest = train.get(max(options.artists))
+    tags = largest if options.tags == options.train else data.find(options.tags)
     if not train:
         left_out.append(data.describe_missing(options.train) + ": evaluating released weights")
     if not tags:
         left_out.append(data.describe_missing(options.tags) + ": no tag model")
-    names = options.weights
-    if names is None:
-        names = [] if train else list(released_weights.released_models())
-    released = [name for name in released_weights.released_models() if name in names]
-
+    released = [
+        name
+        for name in released_weights.released_models()
+        if (not train if options.weights is None else name in options.weights)
+    ]
     datasets = [dataset for dataset in (*targets, *train.values(), tags) if dataset]
     steps = [step for dataset in datasets for step in dataset.steps]
     trainings = list(_trainings(options, train, tags))
@@ -100,22 +67,23 @@ def plan(options: Options, data: DataFolder) -> tuple[list[Step], list[str]]:
     for target in targets:
         steps += _evaluations(options.out, target, weights)
         steps += _maps(options.out, target, [name for name in weights if name not in BASELINES])
-    steps = commands.unique_steps(steps)
-    return [*steps, commands.report(options.out, steps)], left_out
+    return commands.add_report(options.out, steps), left_out
 
 
-def _trainings(options: Options, train: dict[int, Dataset], tags: Dataset | None) -> Iterator[Step]:
+def _trainings(
+    options: argparse.Namespace, train: dict[int, Dataset], tags: Dataset | None
+) -> Iterator[Step]:
+    runs, rate = options.out / "runs", ("--learning-rate", options.siamese_learning_rate)
     for seed in options.seeds:
         amount: tuple[object, ...] = ("--epochs", options.epochs, "--seed", seed)
-        rate = ("--learning-rate", options.siamese_learning_rate)
         for artists, dataset in sorted(train.items()):
             for model, more in (("basic", ()), ("siamese", rate)):
-                script, name = f"train_{model}.py", f"{model}_{artists}_{seed}"
-                arguments = (name, "--max-artists", artists, *amount, *more)
-                yield commands.train(script, dataset, options.out, *arguments)
+                arguments = ("--max-artists", artists, *amount, *more)
+                folder = runs / f"{model}_{artists}_{seed}"
+                yield commands.train(f"train_{model}.py", dataset, folder, *arguments)
         if tags:
-            arguments = (f"tag_{seed}", "--labels", "tags", *amount)
-            yield commands.train("train_basic.py", tags, options.out, *arguments)
+            arguments = ("--labels", "tags", *amount)
+            yield commands.train("train_basic.py", tags, runs / f"tag_{seed}", *arguments)
 
 
 def _evaluations(out: Path, target: Dataset, weights: dict[str, Path | str]) -> Iterator[Step]:
@@ -127,16 +95,14 @@ def _evaluations(out: Path, target: Dataset, weights: dict[str, Path | str]) -> 
             yield commands.evaluate(protocol, extraction.output, target, json)
 
 
-def _maps(out: Path, target: Dataset, names: Sequence[str]) -> Iterator[Step]:
+def _maps(out: Path, target: Dataset, names: list[str]) -> Iterator[Step]:
     """Yield t-SNE maps of the largest siamese model, and a page comparing it with another model."""
     if not names:
         return
-    largest = [
-        next((name for name in reversed(names) if name.startswith(f"{model}_")), None)
-        for model in ("siamese", "basic")
-    ]
-    first, *others = [name for name in largest if name] or names[-1:]
+    largest = {name.partition("_")[0]: name for name in names}
+    order = [largest[model] for model in ("siamese", "basic") if model in largest] or names[-1:]
+    first, other = (*order, "mfcc")[:2]
     yield commands.tsne(out, first, target, "genre")
     if target.has_artists:
         yield commands.tsne(out, first, target, "artist")
-    yield commands.explore(out, first, [*others, "mfcc"][0], target)
+    yield commands.explore(out, first, other, target)

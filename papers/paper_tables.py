@@ -28,12 +28,8 @@ CELL = ["protocol", "dataset", "model", "artists", "metric"]
 
 def read_paper_tables() -> pd.DataFrame:
     """Return all numbers in the three papers' tables, one row per cell, in the papers' order."""
-    table = pd.read_csv(
-        Path(__file__).with_name("paper_tables.csv"),
-        dtype={"artists": "Int64"},
-        keep_default_na=False,
-        na_values={"artists": ""},
-    )
+    path, kinds = Path(__file__).with_suffix(".csv"), {"artists": "Int64"}
+    table = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values={"artists": ""})
     # The file lists a number of artists for the tag model too, although it is trained on tags.
     table.loc[table["model"] == "tag", "artists"] = pd.NA
     return table
@@ -60,12 +56,10 @@ def compare_with_paper(results: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns `paper, table, protocol, dataset, model, artists, metric`; `paper's` (the paper's
-        number), `ours` (this package's) and their `difference`; `spread` (standard deviation) and
-        `over` (what it is computed over: "10 trials", "3 seeds"); `songs` (number of evaluated
-        tracks); `weights` (name of the features); `note` (on the paper's number); and `needs`
-        (the data, weights and commands required to obtain the result or to evaluate its missing
-        tracks; empty if nothing is missing).
+        Identified by `paper`, `table` and the columns in `CELL`: `paper's` number, `ours` and their
+        `difference`; `spread` (standard deviation) and what it is computed `over` ("10 trials");
+        the number of evaluated `songs`; `weights` (name of the features); `note` on the paper's
+        number; and `needs`, from `papers.requirements`, empty if nothing is missing.
     """
     ours, paper = _select_results(results), read_paper_tables().rename(columns={"value": "paper's"})
     table = paper.merge(ours, on=CELL, how="left")
@@ -85,11 +79,7 @@ def compare_with_paper(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def select_paper_numbers(results: pd.DataFrame) -> pd.DataFrame:
-    """Return the papers' numbers for the models, datasets and metrics in `results`.
-
-    These are the rows of `read_paper_tables` that state a number of training artists and have
-    the same protocol, dataset, metric and model as at least one result.
-    """
+    """Return the papers' numbers for a number of artists and a model and dataset in `results`."""
     columns = ["protocol", "dataset", "metric", "model"]
     models = results.loc[_has_paper_label(results), columns].drop_duplicates()
     return read_paper_tables().dropna(subset="artists").merge(models, on=columns)
@@ -97,9 +87,7 @@ def select_paper_numbers(results: pd.DataFrame) -> pd.DataFrame:
 
 def _select_results(results: pd.DataFrame) -> pd.DataFrame:
     """Return the results that can fill a table cell, with the columns of `compare_with_paper`."""
-    results = results[
-        _has_paper_label(results) & (results["variant"].isna() | results["variant"].eq(""))
-    ]
+    results = results[_has_paper_label(results) & results["variant"].fillna("").eq("")]
     by_tasks = task_scores.compute_cells(task_scores.select_trainings(results))
     results = results[results["protocol"].ne("genre")]
     # Table 2 of arxiv2017 calls the basic model "basic without LDA".
@@ -119,10 +107,8 @@ def _other_datasets(paper: pd.DataFrame, ours: pd.DataFrame) -> Iterator[pd.Data
         rows = table[["protocol", "metric", "model"]].drop_duplicates()
         paper_datasets = paper.loc[paper["paper"].eq(name), "dataset"]
         found = ours[~ours["dataset"].isin(paper_datasets)].merge(rows, on=list(rows))
-        compares_sizes = (
-            table.groupby(["dataset", "model", "metric"])["artists"].nunique().max() > 1
-        )
-        if not compares_sizes:
+        sizes = table.groupby(["dataset", "model", "metric"])["artists"].nunique()
+        if sizes.max() <= 1:
             largest = found.groupby(["protocol", "dataset", "model"])["artists"].transform("max")
             found = found[found["artists"].isna() | found["artists"].eq(largest)]
         order = found["model"].map(list(rows["model"].unique()).index)

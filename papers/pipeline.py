@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -63,19 +63,15 @@ def make_step(
     return Step((script, *map(str, arguments)), output, tuple(inputs), **options)
 
 
-@dataclass
 class Pipeline:
-    """Steps in execution order, and a journal of the completed ones.
+    """Steps in execution order, and a journal of the completed ones in the output folder.
 
     Each input of a step is either the output of an earlier step or a file that already exists.
     """
 
-    folder: Path  # output folder, which also contains the journal
-    steps: list[Step]
-    _journal: dict[str, float | None] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._journal = read_journal(self.folder)
+    def __init__(self, folder: Path, steps: list[Step]):
+        self.folder, self.steps = folder, steps
+        self._journal = read_journal(folder)
 
     def remaining_steps(self) -> list[Step]:
         """Return the steps that have not run yet or whose inputs have changed since they ran."""
@@ -103,27 +99,22 @@ class Pipeline:
         remaining = self.remaining_steps()
         lines, times = [], []
         for step in self.steps:
-            state = "done"
+            state, seconds = "done", self._journal.get(str(step))
             if step in remaining:
-                seconds = self._journal.get(str(step))
-                times += [] if seconds is None else [round(seconds)]
-                state = "" if seconds is None else str(timedelta(seconds=round(seconds)))
+                times += [] if seconds is None else [timedelta(seconds=round(seconds))]
+                state = "" if seconds is None else str(times[-1])
             lines.append(f"{state:>8}  {step}")
         summary = f"{len(self.steps) - len(remaining)} of {len(self.steps)} steps are done"
         if times:
-            total = timedelta(seconds=sum(times))
+            total = sum(times, timedelta())
             summary += f"; {len(times)} of the others took {total} the last time"
         return [*lines, summary]
 
     def run(self) -> None:
         """Run the remaining steps in order, logging each command before it runs.
 
-        If a step fails, the steps that need its outputs are skipped and all others still run.
-
-        Raises
-        ------
-        InputError
-            If a step fails or does not create its outputs.
+        If a step fails, the steps that need its outputs are skipped, all others still run, and
+        an `InputError` is raised at the end.
         """
         remaining, errors = self.remaining_steps(), []
         missing: set[Path] = set()
@@ -144,35 +135,29 @@ class Pipeline:
 
     def _run(self, step: Step) -> str:
         """Run a step and record it; return an error message, or an empty string on success."""
-        started, clock = time.time_ns(), time.monotonic()
+        script, started, clock = step.command[0], time.time_ns(), time.monotonic()
         status = run_script(step.command)
         if status < 0:  # killed or interrupted: stop the whole pipeline
-            raise InputError(
-                f"{step.command[0]} was terminated by signal {-status}; run this again"
-            )
+            raise InputError(f"{script} was terminated by signal {-status}; run this again")
         if status:
-            return f"{step.command[0]} failed with exit status {status} for {step.output}"
+            return f"{script} failed with exit status {status} for {step.output}"
         absent = [path for path in step.outputs if not path.exists()]
         if absent:
             return (
-                f"{step.command[0]} did not create {absent[0]}; if it reports that its output is "
-                "already complete, delete that output"
+                f"{script} did not create {absent[0]}; if it reports that its output is already "
+                "complete, delete that output"
             )
         if step.output.stat().st_mtime_ns >= started:
             self._journal[str(step)] = round(time.monotonic() - clock, 1)
         else:  # the script found its output complete and up to date, so it did nothing
             os.utime(step.output)
             self._journal.setdefault(str(step), None)
-        self._write_journal()
-        return ""
-
-    def _write_journal(self) -> None:
         with (
             atomic_write(self.folder / JOURNAL) as partial,
             open(partial, "w", encoding="utf-8", newline="") as file,
         ):
-            writer = csv.writer(file)
-            writer.writerows([("command", "seconds"), *self._journal.items()])
+            csv.writer(file).writerows([("command", "seconds"), *self._journal.items()])
+        return ""
 
 
 def run_script(command: Sequence[str]) -> int:
@@ -181,30 +166,18 @@ def run_script(command: Sequence[str]) -> int:
 
 
 def read_journal(folder: str | Path) -> dict[str, float | None]:
-    """Return the completed commands in order, mapped to the seconds that each took.
-
-    The value is None for a step whose output was already complete.
-
-    Raises
-    ------
-    InputError
-        If the journal is damaged.
-    """
-    path = Path(folder) / JOURNAL
+    """Return the completed commands, mapped to their seconds (None: output already complete)."""
+    path, journal = Path(folder) / JOURNAL, {}
     if not path.exists():
         return {}
     try:
         with open(path, encoding="utf-8", newline="") as file:
-            return {
-                _update_options(row["command"]): float(row["seconds"]) if row["seconds"] else None
-                for row in csv.DictReader(file, strict=True)
-            }
+            for row in csv.DictReader(file, strict=True):
+                words = (RENAMED_OPTIONS.get(word, word) for word in shlex.split(row["command"]))
+                journal[shlex.join(words)] = float(row["seconds"]) if row["seconds"] else None
     except (csv.Error, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path}: the journal is damaged ({error}); delete it, and run the same command again "
             "to rebuild it from the complete outputs"
         ) from error
-
-
-def _update_options(command: str) -> str:
-    return shlex.join(RENAMED_OPTIONS.get(word, word) for word in shlex.split(command))
+    return journal

@@ -1,6 +1,5 @@
 """The data, weights and commands required to fill each cell of the papers' tables."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from artist_groups import task_sets
@@ -15,40 +14,38 @@ COMPLETE = 0.99  # required fraction of tracks, as every copy has a few that can
 
 
 def describe_requirements(cell: dict) -> str:
-    """Return the data, weights and commands required to fill a table cell.
-
-    Parameters
-    ----------
-    cell
-        A row of `papers.paper_tables.read_paper_tables`, as a dictionary.
-    """
+    """Return the data, weights and commands required to fill a row of `read_paper_tables`."""
     if cell["note"] == QUOTED:
         return "nothing to run: the paper quotes this number from other work"
-    if cell["paper"] == "agf2018":
-        return _require_networks(cell)
-    if cell["model"] == "tag":
-        return _require_tag_model(cell)
+    out, name = Path("results", cell["paper"]), cell["dataset"]
+    data, weights, by_hand = _describe_data(name), "none released", ""
     released = released_weights.released_names(cell["model"].partition(" ")[0], cell["artists"])
-    if released and cell["model"] != "basic with LDA":
-        name, *others = released
-        weights = f"the released {name}" + (f" (or {', '.join(others)})" if others else "")
-        steps = [*DATA.plan(cell["dataset"]).steps, *_evaluation(cell, name, name)]
-        return _join(cell, _describe_data(cell["dataset"]), weights, _list_commands(steps))
-    command = (
-        f"python reproduce.py {cell['paper']} --data DIR --artists {cell['artists']} "
-        f"--out {_results(cell)}"
-    )
-    return _join(cell, _describe_data(cell["dataset"], "msd"), "none released", command)
+    if cell["paper"] == "agf2018":
+        runs = _list_runs(*cell["model"].split(" ", 1))
+        if any("e" in run.tasks and run.kind != "wstn" for run in runs):
+            data += ", and Essentia"
+        if len(runs) == 1:
+            by_hand = _list_commands(*_network_steps(name, runs[0], out))
+    elif cell["model"] == "tag":
+        data = _describe_data(name, "msd_tags")
+        dataset, folder = DATA.plan("msd_tags"), out / "runs" / "tag_0"
+        training = commands.train("train_basic.py", dataset, folder, "--labels", "tags")
+        evaluation = _evaluation(cell, training.output, "tag_0", out)
+        by_hand = _list_commands(*dataset.steps, training, *evaluation)
+    elif released and cell["model"] != "basic with LDA":
+        first, *others = released
+        weights = f"the released {first}" + (f" (or {', '.join(others)})" if others else "")
+        by_hand = _list_commands(*_evaluation(cell, first, first, out))
+    else:
+        data = _describe_data(name, "msd")
+        by_hand = f"python reproduce.py {cell['paper']} --data DIR --artists {cell['artists']} "
+        by_hand += f"--out {out}"
+    text = f"{data}; weights: {weights}; make {cell['paper']} DATA=DIR"
+    return f"{text}; or {by_hand}" if by_hand else text
 
 
 def describe_incomplete_result(cell: dict) -> str:
-    """Return what a result lacks for comparison with the paper, or an empty string.
-
-    Parameters
-    ----------
-    cell
-        A row of `papers.paper_tables.compare_with_paper` that has a result, as a dictionary.
-    """
+    """Return what a result lacks for comparison with the paper, or an empty string."""
     if cell["lacking"] > 0:
         return f"{cell['lacking']:.0f} more of its task sets; make agf2018 DATA=DIR"
     name = cell["dataset"]
@@ -63,12 +60,6 @@ def describe_incomplete_result(cell: dict) -> str:
     )
 
 
-def _join(cell: dict, data: str, weights: str, commands_by_hand: str) -> str:
-    make = f"make {cell['paper']} DATA=DIR"
-    by_hand = f"; or {commands_by_hand}" if commands_by_hand else ""
-    return f"{data}; weights: {weights}; {make}{by_hand}"
-
-
 def _describe_data(*names: str) -> str:
     parts = []
     for name in names:
@@ -77,70 +68,39 @@ def _describe_data(*names: str) -> str:
     return ", and ".join(parts)
 
 
-def _results(cell: dict) -> Path:
-    return Path("results", cell["paper"])
-
-
-def _require_tag_model(cell: dict) -> str:
-    dataset = DATA.plan("msd_tags")
-    arguments = ("tag_0", "--labels", "tags")
-    training = commands.train("train_basic.py", dataset, _results(cell), *arguments)
-    evaluation = _evaluation(cell, training.output, "tag_0")
-    steps = [*dataset.steps, training, *DATA.plan(cell["dataset"]).steps, *evaluation]
-    data = _describe_data(cell["dataset"], "msd_tags")
-    return _join(cell, data, "none released", _list_commands(steps))
-
-
-def _require_networks(cell: dict) -> str:
-    """Return what an agf2018 cell requires, with commands if it consists of a single run."""
-    kind, _, subset = cell["model"].partition(" ")
+def _list_runs(kind: str, subset: str) -> list[task_sets.TaskSet]:
+    """Return the runs that an agf2018 cell averages or compares."""
     runs = task_sets.list_runs((kind,), task_sets.list_task_sets(task_sets.TASKS))
     if subset.startswith("N="):
-        runs = [run for run in runs if len(run.tasks) == int(subset[2:])]
-    elif subset.endswith(" g"):
-        runs = [run for run in runs if ("g" in run.tasks) == subset.startswith("with ")]
-    else:
-        runs = [run for run in runs if run.tasks == subset]
-    data = _describe_data(cell["dataset"])
-    if kind != "wstn" and any("e" in run.tasks for run in runs):
-        data += ", and Essentia"
-    command = _list_commands(_network_steps(cell, runs[0])) if len(runs) == 1 else ""
-    return _join(cell, data, "none released", command)
+        return [run for run in runs if len(run.tasks) == int(subset[2:])]
+    if subset.endswith(" g"):
+        return [run for run in runs if ("g" in run.tasks) == subset.startswith("with ")]
+    return [run for run in runs if run.tasks == subset]
 
 
-def _network_steps(cell: dict, run: task_sets.TaskSet) -> list[Step]:
-    """Return all steps of a single run, starting with the split."""
-    dataset = DATA.plan(cell["dataset"], "--split", "stratified")
-    words, out = run.tasks.replace("g", "") or "m", _results(cell)
-    data, groups = (dataset.split, dataset.cache), out / f"groups_{words}.h5"
-    audio = ("--audio", dataset.audio) if "e" in words else ()
-    grouping = make_step(
-        "data_prep/2b_artist_groups.py",
-        *(*data, "--out", groups, "--words", *words, *audio),
-        output=groups,
-        inputs=data,
-    )
+def _network_steps(name: str, run: task_sets.TaskSet, out: Path) -> list[Step]:
+    """Return all steps of a single agf2018 run, starting with the split."""
+    dataset = DATA.plan(name, "--split", "stratified")
+    words = run.tasks.replace("g", "") or "m"
+    grouping = commands.group_artists(dataset, out / f"groups_{words}.h5", words)
     # Runs trained on different artist groups are kept in separate folders.
-    runs_folder = out / f"runs_{words}"
-    features = runs_folder / f"{run.name}_0" / "features.h5"
-    training = make_step(
-        "train_agf.py",
-        *(*data, groups, "--out", runs_folder, "--kinds", run.kind, "--tasks", run.tasks),
-        output=features,
-        inputs=(*data, groups),
-    )
+    folder, inputs = out / f"runs_{words}", (*grouping.inputs, grouping.output)
+    features = folder / f"{run.name}_0" / "features.h5"
+    arguments = (*inputs, "--out", folder, "--kinds", run.kind, "--tasks", run.tasks)
+    training = make_step("train_agf.py", *arguments, output=features, inputs=inputs)
     json = out / f"genre_{run.name}_0.json"
     evaluation = commands.evaluate("genre", features, dataset, json)
     return [*dataset.steps, grouping, training, evaluation]
 
 
-def _evaluation(cell: dict, weights: Path | str, name: str) -> list[Step]:
-    """Return the steps that extract features from a cell's dataset and evaluate them."""
-    dataset, out = DATA.plan(cell["dataset"]), _results(cell)
+def _evaluation(cell: dict, weights: Path | str, name: str, out: Path) -> list[Step]:
+    """Return the steps that prepare a cell's dataset, extract its features and evaluate them."""
+    dataset = DATA.plan(cell["dataset"])
     extraction = commands.extract(out, name, weights, dataset)
     json = out / f"{cell['protocol']}_{name}_{dataset.name}.json"
-    return [extraction, commands.evaluate(cell["protocol"], extraction.output, dataset, json)]
+    evaluation = commands.evaluate(cell["protocol"], extraction.output, dataset, json)
+    return [*dataset.steps, extraction, evaluation]
 
 
-def _list_commands(steps: Sequence[Step]) -> str:
+def _list_commands(*steps: Step) -> str:
     return "; ".join(map(str, steps))

@@ -12,7 +12,7 @@ def plan(paper, *arguments, data: str | None = "data") -> tuple[list[str], list[
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path, default=Path("o"))
     paper.add_arguments(parser)
-    options = paper.Options(**vars(parser.parse_args(list(map(str, arguments)))))
+    options = parser.parse_args(list(map(str, arguments)))
     steps, left_out = paper.plan(options, DataFolder(data and Path(data)))
     return [str(step).removeprefix("python ") for step in steps], left_out
 
