@@ -1,73 +1,40 @@
-"""Artist recognition protocols and the LDA projection of features (arxiv2017).
-
-Recognition systems and metrics are imported inside the functions, so that --help stays fast.
-"""
+"""Artist recognition protocols and the LDA projection of features (arxiv2017)."""
 
 import argparse
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from common import cli, feature_file, provenance
 from common.feature_file import Features
 from evaluation.labelled_tracks import LabelledTracks, read_training_tracks, require_same_weights
-from protocols.shared import (
-    add_command,
-    add_features_and_split,
-    add_result_options,
-    format_changes,
-    is_complete,
-    save_evaluation,
-)
+from evaluation.results import Evaluation
+from protocols import Command, add_files, add_result_options, evaluate_and_save, format_changes
 from recognition import ENROL_TRACKS, RELEVANCE, TEST_TRACKS
-
-RECOGNITION = {
-    "verification": "Compute the equal error rate of verification: is a track by this artist?",
-    "identification": "Compute the accuracy of identification: which artist is a track by?",
-}
 
 # The paper's settings, keyed by the names used in result files.
 PAPER_SETTINGS = {"enrol": ENROL_TRACKS, "tests": TEST_TRACKS, "relevance": RELEVANCE}
 
 
-def add_commands(commands: argparse._SubParsersAction) -> None:
-    """Add the protocols of this module to `evaluate.py`."""
-    example = "features/basic.h5 splits/demo_unseen.csv"
-    for name, text in RECOGNITION.items():
-        run = partial(evaluate_recognition, name)
-        _add_recognition_arguments(add_command(commands, name, run, example, text))
-    example = "features/basic_train.h5 splits/demo.csv features/basic.h5 --out features/lda.h5"
-    _add_lda_arguments(add_command(commands, "lda", project_by_lda, example))
-
-
-def _add_recognition_arguments(parser: argparse.ArgumentParser) -> None:
-    add_features_and_split(
-        parser,
-        label="artist",
-        features_help="feature file of the tracks; with --scorer llr, the i-vector extractor file "
-        "ivector.h5",
-        split_help="split whose artists are disjoint from the training artists",
-    )
-    cli.add_count(
-        parser,
-        "--enrol-tracks",
-        ENROL_TRACKS,
-        "number of enrolment tracks per artist",
-        old="--enrol",
-    )
-    cli.add_count(
-        parser,
-        "--test-tracks",
-        TEST_TRACKS,
-        "number of test tracks per artist",
-        old="--tests",
-    )
-    cli.add_count(
-        parser,
-        "--trials",
-        1,
-        "number of random draws of enrolment and test tracks to average over",
-    )
+def add_arguments(parser: argparse.ArgumentParser, name: str) -> Command:
+    """Add the arguments of the command `name` to its parser."""
+    text = "maximum number of training artists, taken in training split order (default: all)"
+    cli.add_count(parser, "--max-train-artists", None, text, old="--train-artists")
+    if name == "lda":
+        return _add_lda_arguments(parser)
+    files = "feature file of the tracks; with --scorer llr, the i-vector extractor file ivector.h5"
+    text = "split whose artists are disjoint from the training artists"
+    add_files(parser, features=("FEATURES.h5", files), split=("SPLIT.csv", text))
+    add_result_options(parser, "artist")
+    trials = "number of random draws of enrolment and test tracks to average over"
+    lda = "number of dimensions after the LDA that precedes PLDA (default: no LDA)"
+    for option, default, text, old in (
+        ("--enrol-tracks", ENROL_TRACKS, "number of enrolment tracks per artist", "--enrol"),
+        ("--test-tracks", TEST_TRACKS, "number of test tracks per artist", "--tests"),
+        ("--trials", 1, trials, None),
+        ("--lda-dimensions", None, lda, "--lda"),
+    ):
+        cli.add_count(parser, option, default, text, old=old)
     parser.add_argument(
         "--one-shot",
         action="store_true",
@@ -88,14 +55,6 @@ def _add_recognition_arguments(parser: argparse.ArgumentParser) -> None:
         help="feature file and split to train PLDA on, normally the tracks that the network was "
         "trained on",
     )
-    _add_max_train_artists(parser)
-    cli.add_count(
-        parser,
-        "--lda-dimensions",
-        None,
-        "number of dimensions after the LDA that precedes PLDA (default: no LDA)",
-        old="--lda",
-    )
     parser.add_argument(
         "--fuse",
         dest="fusion",
@@ -112,86 +71,11 @@ def _add_recognition_arguments(parser: argparse.ArgumentParser) -> None:
         help="feature file to fuse with; with --scorer plda, followed by the corresponding feature "
         "file of the training tracks",
     )
-    parser.add_argument(
-        "--cache",
-        type=Path,
-        metavar="CACHE.h5",
-        help="mel cache of the tracks, required by --scorer llr",
-    )
-    parser.add_argument(
-        "--relevance",
-        type=cli.positive_float,
-        default=RELEVANCE,
-        help="relevance factor for MAP adaptation, used by --scorer llr",
-    )
-    add_result_options(parser)
-
-
-def _add_max_train_artists(parser: argparse.ArgumentParser) -> None:
-    cli.add_count(
-        parser,
-        "--max-train-artists",
-        None,
-        "maximum number of training artists, taken in training split order (default: all)",
-        old="--train-artists",
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class SystemOptions:
-    """Options of a recognition system, which determine how tracks are scored.
-
-    Raises
-    ------
-    argparse.ArgumentError
-        If options are missing or cannot be combined.
-    """
-
-    scorer: str
-    train: tuple[Path, Path] | None
-    max_train_artists: int | None
-    lda_dimensions: int | None
-    fusion: str | None
-    other_features: list[Path] | None
-    cache: Path | None
-    relevance: float
-
-    def __post_init__(self):
-        plda, llr = self.scorer == "plda", self.scorer == "llr"
-        other = self.other_features
-        plda_only = any((self.train, self.max_train_artists, self.lda_dimensions))
-        files = 2 if plda else 1
-        errors = {
-            "--scorer plda needs --train, features and a split to train on": (
-                plda and not self.train
-            ),
-            "--train, --max-train-artists and --lda-dimensions need --scorer plda": (
-                plda_only and not plda
-            ),
-            "--scorer llr needs --cache": llr and not self.cache,
-            "--cache needs --scorer llr": self.cache and not llr,
-            "--fuse and --with need each other": bool(self.fusion) != bool(other),
-            "--fuse cannot be combined with --scorer llr": self.fusion and llr,
-            f"--with needs {files} feature file{'s' * plda} with --scorer {self.scorer}": (
-                other and len(other) != files
-            ),
-        }
-        for message, is_wrong in errors.items():
-            if is_wrong:
-                raise argparse.ArgumentError(None, message)
-
-    def record(self) -> dict:
-        """Return the settings that determine a result, keyed by the names used in result files."""
-        # A file that was not specified is recorded as null; other files are among the inputs.
-        files = {"train": self.train, "other": self.other_features, "cache": self.cache}
-        return {
-            "scorer": self.scorer,
-            "train_artists": self.max_train_artists,
-            "lda": self.lda_dimensions,
-            "fuse": self.fusion,
-            "relevance": self.relevance,
-            **{name: None for name, file in files.items() if file is None},
-        }
+    text = "mel cache of the tracks, required by --scorer llr"
+    parser.add_argument("--cache", type=Path, metavar="CACHE.h5", help=text)
+    text = "relevance factor for MAP adaptation, used by --scorer llr"
+    parser.add_argument("--relevance", type=cli.positive_float, default=RELEVANCE, help=text)
+    return partial(evaluate_recognition, name), "features/basic.h5 splits/demo_unseen.csv"
 
 
 def evaluate_recognition(
@@ -206,32 +90,23 @@ def evaluate_recognition(
     one_shot: bool,
     seed: int,
     result_path: Path | None,
-    **system_options,
+    cache: Path | None,
+    relevance: float,
+    **scoring,
 ) -> None:
     """Enrol artists with a number of tracks each, and recognise them in their other tracks.
 
-    `protocol` is "verification" (equal error rate) or "identification" (accuracy);
-    `system_options` are the attributes of `SystemOptions`.
-
-    Raises
-    ------
-    InputError
-        If a file is invalid, if the files do not belong together, or if an artist in the split was
-        used for training or has too few tracks.
+    `protocol` is "verification" (equal error rate) or "identification" (accuracy); `scoring` are
+    the options of `recognition.systems.load_feature_system`.
     """
-    options = SystemOptions(**system_options)
+    _check_options(cache, **scoring)
     from recognition import systems, verification
 
-    if options.cache is not None:  # --scorer llr
-        system = systems.load_gmm_ubm_system(
-            features, split, label, options.cache, options.relevance
-        )
+    if cache:  # --scorer llr
+        system = systems.load_gmm_ubm_system(features, split, label, cache, relevance)
     else:
-        gmm_ubm_only = ("cache", "relevance")
-        scoring = {
-            name: system_options[name] for name in system_options if name not in gmm_ubm_only
-        }
         system = systems.load_feature_system(features, split, label, **scoring)
+    files = {"train": scoring["train"], "other": scoring["other_features"], "cache": cache}
     settings = {
         "protocol": protocol,
         "label": label,
@@ -240,18 +115,14 @@ def evaluate_recognition(
         "trials": trials,
         "one_shot": one_shot,
         "seed": seed,
-        **options.record(),
+        "scorer": scoring["scorer"],
+        "train_artists": scoring["max_train_artists"],
+        "lda": scoring["lda_dimensions"],
+        "fuse": scoring["fusion"],
+        "relevance": relevance,
+        # A file that was not specified is recorded as null; other files are among the inputs.
+        **{name: None for name, file in files.items() if file is None},
     }
-    inputs = {**system.inputs, "settings": settings}
-    if is_complete(result_path, inputs):
-        return
-    draws = [
-        verification.draw_enrolment(system.artists, enrol_tracks, test_tracks, seed=seed + trial)
-        for trial in range(trials)
-    ]
-    evaluation = systems.evaluate_recognition(
-        protocol, system.make_scorer(), draws, one_shot=one_shot
-    )
     variant = format_changes(settings, PAPER_SETTINGS)
     plda = format_changes(settings, {"lda": None, "train_artists": None})
     names = (system.description["features"], variant, plda)
@@ -261,36 +132,64 @@ def evaluate_recognition(
         "features": " ".join(filter(None, names)),
         "variant": variant,
     }
-    save_evaluation(evaluation, description, inputs, result_path)
+
+    def compute() -> Evaluation:
+        draws = [
+            verification.draw_enrolment(system.artists, enrol_tracks, test_tracks, seed=seed + i)
+            for i in range(trials)
+        ]
+        scorer = system.make_scorer()
+        return systems.evaluate_recognition(protocol, scorer, draws, one_shot=one_shot)
+
+    evaluate_and_save(compute, description, {**system.inputs, "settings": settings}, result_path)
+
+
+def _check_options(
+    cache: Path | None,
+    scorer: str,
+    train: list[Path] | None,
+    max_train_artists: int | None,
+    lda_dimensions: int | None,
+    fusion: str | None,
+    other_features: list[Path] | None,
+) -> None:
+    """Raise `ArgumentError` if options are missing or cannot be combined."""
+    plda, llr, files = scorer == "plda", scorer == "llr", 2 if scorer == "plda" else 1
+    for is_wrong, message in (
+        (plda and not train, "--scorer plda needs --train, features and a split to train on"),
+        (
+            not plda and (train or max_train_artists or lda_dimensions),
+            "--train, --max-train-artists and --lda-dimensions need --scorer plda",
+        ),
+        (llr and not cache, "--scorer llr needs --cache"),
+        (cache and not llr, "--cache needs --scorer llr"),
+        (bool(fusion) != bool(other_features), "--fuse and --with need each other"),
+        (fusion and llr, "--fuse cannot be combined with --scorer llr"),
+        (
+            other_features and len(other_features) != files,
+            f"--with needs {files} feature file{'s' * plda} with --scorer {scorer}",
+        ),
+    ):
+        if is_wrong:
+            raise argparse.ArgumentError(None, message)
 
 
 # ---------------------------------------------------------------- LDA
 
 
-def _add_lda_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "train_features",
-        metavar="TRAIN_FEATURES.h5",
-        type=Path,
-        help="feature file of the tracks that the network was trained on",
+def _add_lda_arguments(parser: argparse.ArgumentParser) -> Command:
+    features = "feature file of the tracks that the network was trained on"
+    add_files(
+        parser,
+        train_features=("TRAIN_FEATURES.h5", features),
+        train_split=("TRAIN_SPLIT.csv", "split that lists the training tracks"),
+        features=("FEATURES.h5", "feature file to project"),
     )
-    parser.add_argument(
-        "train_split",
-        metavar="TRAIN_SPLIT.csv",
-        type=Path,
-        help="split that lists the training tracks",
-    )
-    parser.add_argument(
-        "features", metavar="FEATURES.h5", type=Path, help="feature file to project"
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        help="feature file to write the projected features to",
-    )
+    text = "feature file to write the projected features to"
+    parser.add_argument("--out", type=Path, required=True, help=text)
     cli.add_count(parser, "--dimensions", 100, "number of dimensions after the projection")
-    _add_max_train_artists(parser)
+    example = "features/basic_train.h5 splits/demo.csv features/basic.h5 --out features/lda.h5"
+    return project_by_lda, example
 
 
 def project_by_lda(

@@ -1,17 +1,15 @@
 """Protocols that evaluate features against track labels: genre, artist or tags.
 
-Each protocol is a function that takes tracks, a label column and its own options, and returns an
-`Evaluation`. Metrics are imported inside the functions, so that --help does not wait for
-scikit-learn.
+Each takes the tracks, a label column and its own options, and returns an `Evaluation`.
 """
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
+import pandas as pd
 
 from common import cli
 from common.errors import InputError
@@ -20,95 +18,60 @@ from evaluation import LINEAR_TRIALS, NEIGHBOURS
 from evaluation.feature_checks import require_two_labels
 from evaluation.labelled_tracks import LabelledTracks, read_labelled_tracks
 from evaluation.results import ACCURACY_BY_LABEL, TSNE_MAP, Evaluation
-from protocols.shared import (
-    add_command,
-    add_features_and_split,
+from protocols import (
+    FEATURES,
+    SPLIT,
+    Command,
+    add_files,
     add_perplexity_option,
     add_result_options,
+    evaluate_and_save,
     format_changes,
-    is_complete,
-    save_evaluation,
 )
 
+# The paper's settings; the result names each setting that differs from them.
+PAPER_SETTINGS = {"knn": {"k": NEIGHBOURS}, "linear": {"trials": LINEAR_TRIALS}}
 RECORDED_NAMES = {"max_labels": "first"}  # settings with a different name in result files
 
-Protocol = Callable[..., Evaluation]
+
+def add_arguments(parser: argparse.ArgumentParser, name: str) -> Command:
+    """Add the arguments of the protocol `name` to its parser."""
+    label = "tags" if name == "tagging" else "genre"
+    add_files(parser, features=FEATURES, split=SPLIT)
+    add_result_options(parser, label)
+    if name == "knn":
+        cli.add_count(parser, "-k", NEIGHBOURS, "number of neighbours")
+    if name in ("linear", "transfer", "tagging"):
+        trials = LINEAR_TRIALS if name == "linear" else 1
+        cli.add_count(parser, "--trials", trials, "number of training runs to average")
+    if name == "tsne":
+        text = "maximum number of labels to show, in split order (default: all)"
+        cli.add_count(parser, "--max-labels", None, text, old="--first")
+        add_perplexity_option(parser)
+    files = "mtn_gs_0.h5 splits/demo_genres" if name == "genre" else "siamese.h5 splits/demo_target"
+    return partial(run_protocol, name), f"features/{files}.csv --label {label}"
 
 
-def add_commands(commands: argparse._SubParsersAction) -> None:
-    """Add the protocols of this module to `evaluate.py`."""
-
-    def add(
-        name: str, evaluate: Protocol, *, label: str = "genre", features: str = "siamese", **run
-    ):
-        split = "demo_genres" if name == "genre" else "demo_target"
-        example = f"features/{features}.h5 splits/{split}.csv --label {label}"
-        run_protocol = partial(_run_protocol, name, evaluate, **run)
-        parser = add_command(commands, name, run_protocol, example, evaluate.__doc__)
-        add_features_and_split(parser, label=label)
-        add_result_options(parser)
-        return parser
-
-    def add_trials(parser: argparse.ArgumentParser, default: int) -> None:
-        text = "number of training runs to average"
-        cli.add_count(parser, "--trials", default, text)
-
-    add("retrieval", evaluate_retrieval)
-    parser = add("knn", evaluate_knn, paper_settings={"k": NEIGHBOURS})
-    cli.add_count(parser, "-k", NEIGHBOURS, "number of neighbours")
-    parser = add("linear", evaluate_linear, paper_settings={"trials": LINEAR_TRIALS})
-    add_trials(parser, LINEAR_TRIALS)
-    add_trials(add("transfer", evaluate_transfer), 1)
-    # Tracks without tags are evaluated too.
-    add_trials(add("tagging", evaluate_tagging, label="tags", needs_label=False), 1)
-    add("genre", evaluate_genre, features="mtn_gs_0")
-    parser = add("tsne", evaluate_tsne)
-    cli.add_count(
-        parser,
-        "--max-labels",
-        None,
-        "maximum number of labels to show, in split order (default: all)",
-        old="--first",
-    )
-    add_perplexity_option(parser)
-
-
-def _run_protocol(
+def run_protocol(
     name: str,
-    evaluate: Protocol,
     features: Path,
     split: Path,
     *,
     label: str,
     seed: int,
     result_path: Path | None,
-    paper_settings: Mapping[str, object] = MappingProxyType({}),
-    needs_label: bool = True,
     **settings,
 ) -> None:
-    """Evaluate features on a split, and print and save the result unless it already exists.
-
-    Parameters
-    ----------
-    paper_settings
-        Values that the paper uses. The result names each setting that differs from them.
-    needs_label
-        Whether tracks without a label are left out.
-    settings
-        Options specific to this protocol.
-    """
-    tracks = read_labelled_tracks(features, split, label if needs_label else None)
+    """Evaluate features with the protocol `name`, whose own options are `settings`."""
+    # Tracks without tags are evaluated too.
+    tracks = read_labelled_tracks(features, split, None if name == "tagging" else label)
     recorded = {RECORDED_NAMES.get(key, key): value for key, value in settings.items()}
     inputs = {
         **tracks.feature_file.inputs,
         "split": tracks.digest,
         "settings": {"protocol": name, "label": label, "seed": seed, **recorded},
     }
-    if is_complete(result_path, inputs):
-        return
-    evaluation = evaluate(tracks, label, seed=seed, **settings)
-    variant = format_changes(settings, paper_settings)
-    weights = tracks.weights
+    variant, weights = format_changes(settings, PAPER_SETTINGS.get(name, {})), tracks.weights
     description = {
         "dataset": split.stem,
         "features": f"{weights.get('name') or features.stem} {variant}".strip(),
@@ -117,22 +80,15 @@ def _run_protocol(
         "artists": weights.get("artists"),
         "seed": weights.get("seed"),
     }
-    save_evaluation(evaluation, description, inputs, result_path)
-
-
-def _accuracy_by_label(correct: np.ndarray, truth: np.ndarray) -> dict:
-    """Return result details with the accuracy per label (ismir2018, Figure 5)."""
-    from evaluation.retrieval import mean_by_label
-
-    accuracies = mean_by_label(correct, truth)
-    return {ACCURACY_BY_LABEL: {str(label): value for label, value in accuracies.items()}}
+    compute = partial(PROTOCOLS[name], tracks, label, seed=seed, **settings)
+    evaluate_and_save(compute, description, inputs, result_path)
 
 
 # ---------------------------------------------------------------- retrieval, k-NN, linear softmax
 
 
 def evaluate_retrieval(tracks: LabelledTracks, label: str, *, seed: int) -> Evaluation:
-    """Compute the MAP of retrieval, using each track as a query for tracks with its label."""
+    """Compute the MAP of retrieval."""
     from evaluation.retrieval import mean_average_precision
 
     labels = tracks.labels(label)
@@ -142,7 +98,7 @@ def evaluate_retrieval(tracks: LabelledTracks, label: str, *, seed: int) -> Eval
 
 
 def evaluate_knn(tracks: LabelledTracks, label: str, *, k: int, seed: int) -> Evaluation:
-    """Compute the accuracy of a k-NN classifier on the test tracks."""
+    """Compute the accuracy of a k-NN classifier."""
     from evaluation.classification import knn_predict
 
     train, _, (test, truth) = tracks.subsets(tracks.labels(label))
@@ -153,7 +109,7 @@ def evaluate_knn(tracks: LabelledTracks, label: str, *, k: int, seed: int) -> Ev
 
 
 def evaluate_linear(tracks: LabelledTracks, label: str, *, trials: int, seed: int) -> Evaluation:
-    """Compute the mean accuracy of a linear softmax layer on the test tracks over all trials."""
+    """Compute the accuracy of a linear softmax layer in each trial."""
     from evaluation.classification import linear_softmax
 
     train, valid, test = tracks.subsets(tracks.labels(label))
@@ -162,14 +118,16 @@ def evaluate_linear(tracks: LabelledTracks, label: str, *, trials: int, seed: in
     return Evaluation("accuracy", list(result.accuracies), len(test[1]), details)
 
 
+def _accuracy_by_label(correct: np.ndarray, truth: np.ndarray) -> dict:
+    """Return result details with the accuracy per label (ismir2018, Figure 5)."""
+    return {ACCURACY_BY_LABEL: pd.Series(correct, dtype=float).groupby(truth).mean().to_dict()}
+
+
 # ---------------------------------------------------------------- genre transfer, tags
 
 
 def evaluate_transfer(tracks: LabelledTracks, label: str, *, trials: int, seed: int) -> Evaluation:
-    """Compute the test accuracy of the better of logistic regression and a neural network.
-
-    The choice between the two is based on validation accuracy.
-    """
+    """Compute the accuracies of genre transfer; trials use consecutive seeds."""
     from evaluation.tagging import transfer_accuracies
 
     subsets = tracks.subsets(tracks.labels(label))
@@ -183,10 +141,7 @@ def evaluate_transfer(tracks: LabelledTracks, label: str, *, trials: int, seed: 
 
 
 def evaluate_tagging(tracks: LabelledTracks, label: str, *, trials: int, seed: int) -> Evaluation:
-    """Compute the area under the ROC curve for each tag predicted by a network, and the mean.
-
-    Tags that apply to no test track or to every test track are left out.
-    """
+    """Compute the area under the ROC curve of each tag; trials use consecutive seeds."""
     from evaluation.tagging import predict_tags, score_tags
 
     names, tags = targets.tag_matrix(tracks.split, label, tracks.split_path)
@@ -201,11 +156,8 @@ def evaluate_tagging(tracks: LabelledTracks, label: str, *, trials: int, seed: i
         for trial in range(trials)
     ]
     auc, precision = np.swapaxes(scores, 0, 1)  # (trials, tags) each
-    by_tag = {
-        tag: float(value)
-        for tag, value in zip(names, auc.mean(axis=0), strict=True)
-        if not np.isnan(value)
-    }
+    means = dict(zip(names, auc.mean(axis=0).tolist(), strict=True))
+    by_tag = {tag: mean for tag, mean in means.items() if not np.isnan(mean)}
     details = {
         "auc of each tag": dict(sorted(by_tag.items(), key=lambda item: -item[1])),
         "tags left out": len(names) - len(by_tag),
@@ -219,11 +171,10 @@ def evaluate_tagging(tracks: LabelledTracks, label: str, *, trials: int, seed: i
 
 
 def evaluate_genre(tracks: LabelledTracks, label: str, *, seed: int) -> Evaluation:
-    """Compute the log loss and macro F1 of class probabilities on the test tracks (agf2018).
+    """Compute the log loss and macro F1 of class probabilities (agf2018).
 
-    The feature file must contain class probabilities from networks trained on this label. Test
-    tracks whose label is not among the networks' classes would have infinite loss and are left
-    out.
+    Test tracks whose label is not among the networks' classes would have infinite loss, and are
+    left out.
     """
     from evaluation import classification
 
@@ -253,7 +204,7 @@ def evaluate_genre(tracks: LabelledTracks, label: str, *, seed: int) -> Evaluati
 def evaluate_tsne(
     tracks: LabelledTracks, label: str, *, max_labels: int | None, perplexity: float, seed: int
 ) -> Evaluation:
-    """Map tracks to the plane with t-SNE for `evaluate.py figures` and compute the divergence.
+    """Map the tracks of the first `max_labels` labels to the plane with t-SNE.
 
     arxiv2017 shows the tracks by 22 artists, and the GTZAN genres, using the LDA-projected
     features of the 5,000-artist model.
@@ -266,3 +217,14 @@ def evaluate_tsne(
     (x, y), names = plane.round(3).T.tolist(), labels[shown].tolist()
     details = {TSNE_MAP: {"x": x, "y": y, "label": names}}
     return Evaluation("kl_divergence", [divergence], len(names), details)
+
+
+PROTOCOLS: dict[str, Callable[..., Evaluation]] = {
+    "retrieval": evaluate_retrieval,
+    "knn": evaluate_knn,
+    "linear": evaluate_linear,
+    "transfer": evaluate_transfer,
+    "tagging": evaluate_tagging,
+    "genre": evaluate_genre,
+    "tsne": evaluate_tsne,
+}

@@ -1,55 +1,39 @@
-"""Commands that present results and features as tables, figures, reports and HTML pages.
-
-The modules of `report` are imported inside the functions, so that --help does not wait for
-Matplotlib.
-"""
+"""Commands that present results and features as tables, figures, reports and HTML pages."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from common import cli
 from common.errors import InputError
 from papers import PAPERS
-from protocols.shared import add_command, add_features_and_split, add_perplexity_option
+from protocols import FEATURES, SPLIT, Command, add_files, add_perplexity_option
 
 
-def add_commands(commands: argparse._SubParsersAction) -> None:
-    """Add the commands of this module to `evaluate.py`."""
-    _add_explore(commands)
-    example = "groups/demo_genres.h5 splits/demo_genres.csv --out results/groups"
-    parser = add_command(commands, "groups", describe_groups, example)
-    parser.add_argument("groups", metavar="GROUPS.h5", type=Path, help="artist group file")
+def add_arguments(parser: argparse.ArgumentParser, name: str) -> Command:
+    """Add the arguments of the command `name` to its parser."""
+    if name == "explore":
+        return _add_explorer_arguments(parser)
+    if name == "groups":
+        split = ("SPLIT.csv", "split that the groups were computed from")
+        add_files(parser, groups=("GROUPS.h5", "artist group file"), split=split)
+        text = "folder to write the tables and figures to"
+        parser.add_argument("--out", type=Path, required=True, help=text)
+        return describe_groups, "groups/demo_genres.h5 splits/demo_genres.csv --out results/groups"
     parser.add_argument(
-        "split", metavar="SPLIT.csv", type=Path, help="split that the groups were computed from"
+        "--results",
+        type=Path,
+        default=Path("results"),
+        help="folder with result files from evaluate.py --json; output is written there too",
     )
-    parser.add_argument(
-        "--out", type=Path, required=True, help="folder to write the tables and figures to"
-    )
-    for name, run in (
-        ("tables", write_tables),
-        ("figures", write_figures),
-        ("report", write_report),
-    ):
-        parser = add_command(commands, name, run, "--results results/demo")
-        parser.add_argument(
-            "--results",
-            type=Path,
-            default=Path("results"),
-            help="folder with result files from evaluate.py --json; output is written there too",
-        )
-        if name == "tables":
-            parser.add_argument(
-                "--paper", choices=PAPERS, help="paper whose tables to print (default: all)"
-            )
+    if name == "tables":
+        text = "paper whose tables to print (default: all)"
+        parser.add_argument("--paper", choices=PAPERS, help=text)
+    return partial(present_results, name), "--results results/demo"
 
 
-def _add_explore(commands: argparse._SubParsersAction) -> None:
-    example = (
-        "features/siamese.h5 splits/demo_target.csv --compare-with features/mfcc.h5 "
-        "--audio corpus --label genre tags --out results/tracks.html"
-    )
-    parser = add_command(commands, "explore", write_explorer_page, example)
-    add_features_and_split(parser, label=None)
+def _add_explorer_arguments(parser: argparse.ArgumentParser) -> Command:
+    add_files(parser, features=FEATURES, split=SPLIT)
     cli.add_renamed(
         parser,
         "--compare-with",
@@ -58,11 +42,8 @@ def _add_explore(commands: argparse._SubParsersAction) -> None:
         metavar="FEATURES.h5",
         help="second feature file of the same tracks, shown as a second map",
     )
-    parser.add_argument(
-        "--audio",
-        type=Path,
-        help="root folder of the audio paths in the split, to make tracks playable",
-    )
+    text = "root folder of the audio paths in the split, to make tracks playable"
+    parser.add_argument("--audio", type=Path, help=text)
     parser.add_argument(
         "--label",
         dest="labels",
@@ -76,27 +57,27 @@ def _add_explore(commands: argparse._SubParsersAction) -> None:
     cli.add_count(parser, "--neighbours", 10, "number of nearest tracks to list for each track")
     add_perplexity_option(parser)
     cli.add_seed(parser)
+    example = (
+        "features/siamese.h5 splits/demo_target.csv --compare-with features/mfcc.h5 "
+        "--audio corpus --label genre tags --out results/tracks.html"
+    )
+    return write_explorer_page, example
 
 
-def write_tables(results: Path, *, paper: str | None) -> None:
-    """Write the papers' tables with our numbers next to theirs, as CSV, Markdown and LaTeX."""
-    from report import result_tables
+def present_results(name: str, results: Path, *, paper: str | None = None) -> None:
+    """Write the tables, the figures or the report of the results in a folder."""
+    if name == "tables":
+        from report import result_tables
 
-    result_tables.write_tables(results, paper)
+        result_tables.write_tables(results, paper)
+    elif name == "figures":
+        from report import figures
 
+        figures.write_figures(results)
+    else:
+        from report import html_report
 
-def write_figures(results: Path) -> None:
-    """Draw the papers' figures as PNG and SVG, and print what any missing figures need."""
-    from report import figures
-
-    figures.write_figures(results)
-
-
-def write_report(results: Path) -> None:
-    """Write a single HTML page that shows all results."""
-    from report import html_report
-
-    print(html_report.write_report(results))
+        print(html_report.write_report(results))
 
 
 def describe_groups(groups: Path, split: Path, *, out: Path) -> None:
@@ -118,12 +99,7 @@ def write_explorer_page(
     perplexity: float,
     seed: int,
 ) -> None:
-    """Write an HTML page for browsing tracks: t-SNE maps, nearest neighbours, search and playback.
-
-    The page is a single file that a browser opens without a server or network connection. With two
-    feature files, it shows two maps of the same tracks, for example one for the basic and one for
-    the siamese model.
-    """
+    """Write a page of tracks with one t-SNE map, or with a second one to compare two models."""
     from evaluation.labelled_tracks import read_labelled_tracks
     from evaluation.projection import fit_tsne
     from report import explorer
@@ -142,14 +118,8 @@ def write_explorer_page(
         name = f"{name} ({path.stem})" if name in maps else name
         plane, _ = fit_tsne(tracks.features, perplexity, seed)
         maps[name] = (tracks.features, plane)
+    title = f"{split.stem}: {' and '.join(maps)}"
     explorer.write_explorer(
-        out,
-        table,
-        maps,
-        audio,
-        f"{split.stem}: {' and '.join(maps)}",
-        source=split,
-        labels=labels,
-        neighbours=neighbours,
+        out, table, maps, audio, title, source=split, labels=labels, neighbours=neighbours
     )
     print(f"{out}: {len(table)} tracks, {len(maps)} map{'s' * (len(maps) > 1)}")
