@@ -43,7 +43,7 @@ def main() -> None:
             MIXTURES,
             iterations=iterations,
             seed=0,
-            start=start,
+            resume_from=(start, np.zeros(0)),
             tolerance=-np.inf,
         )
         return history[-1]

@@ -4,9 +4,6 @@ A *scorer* is a function that maps an `Enrolment` to the scores of all its trial
 tests) float64 matrix. `cosine_scorer`, `plda_scorer` and `llr_scorer` build scorers from data and
 train the models they need once, so the same scorer can be applied to several enrolments. A `System`
 combines a scorer built from files with the tracks to recognise.
-
-Scorers raise `InputError` if features or frames contain NaN or infinity, or if a track has no
-frames.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,17 +19,31 @@ from data_prep import split_csv
 from data_prep.failures import read_usable_tracks
 from data_prep.mel_cache import MelCache
 from data_prep.mfcc import SILENT
-from evaluation import labelled_tracks
 from evaluation.feature_checks import check_features
-from evaluation.labelled_tracks import LabelledTracks
+from evaluation.labelled_tracks import (
+    LabelledTracks,
+    drop_unlabelled,
+    read_labelled_tracks,
+    read_training_tracks,
+    require_same_weights,
+)
 from evaluation.projection import fit_lda
 from evaluation.results import BY_ENROLMENT, DET_CURVE, Evaluation
 from evaluation.similarity import unit_rows
-from recognition import gmm_ubm, ivector_model, verification
+from recognition import gmm_ubm, ivector_model
 from recognition.ivector import Whitening, length_normalise
 from recognition.ivector_model import IVectorModel
 from recognition.plda import PLDA
-from recognition.verification import Enrolment
+from recognition.verification import (
+    ENROLMENT_SIZES,
+    Enrolment,
+    det_curve,
+    equal_error_rate,
+    identification_accuracy,
+    min_dcf,
+    require_artist_disjoint,
+    split_trials,
+)
 
 Scorer = Callable[[Enrolment], np.ndarray]
 
@@ -49,13 +60,11 @@ _SCORER_NAMES = {"cosine": "cosine", "plda": "PLDA", "llr": "GMM-UBM"}
 def cosine_scorer(features: ArrayLike) -> Scorer:
     """Score by the cosine between an artist's mean enrolment feature and the test track's feature.
 
-    Parameters
-    ----------
-    features : (n, d) float, finite; features of all tracks
+    `features` (n, d) are those of all tracks, in the order of the labels that `draw_enrolment` had.
 
     Examples
     --------
-    >>> enrolment = draw_enrolment(artists)
+    >>> enrolment = draw_enrolment(artists, seed=0)
     >>> scores = cosine_scorer(features)(enrolment)
     """
 
@@ -79,9 +88,8 @@ def plda_scorer(
 
     Parameters
     ----------
-    features : (n, d) float, finite; features of all tracks to recognise
-    train_features : (m, d) float, finite
-    train_artists : (m,) labels
+    features : (n, d) float, features of all tracks to recognise
+    train_features, train_artists : (m, d) float and (m,) labels
     lda_dimensions
         Number of dimensions after LDA; None skips LDA.
     """
@@ -111,15 +119,8 @@ def llr_scorer(
 ) -> Scorer:
     """Score by the log-likelihood ratio of the artist's adapted mixture to the UBM (GMM-UBM).
 
-    Parameters
-    ----------
-    model
-        I-vector model that provides the UBM and the frame settings.
-    mels
-        Mapping from track ID to log-mel (frames, n_mels), such as a `MelCache`.
-    track_ids : (n,) str, IDs of all tracks
-    relevance
-        Relevance factor for adaptation (`gmm_ubm.adapt_means`).
+    `model` provides the UBM and the frame settings, and `mels` maps the ids of all tracks (n,) to
+    their log-mels (frames, n_mels). `relevance` is that of `gmm_ubm.adapt_means`.
     """
 
     def frames(track_id: str) -> np.ndarray:
@@ -148,8 +149,7 @@ def enrol_artists(features: ArrayLike, enrolment: Enrolment) -> np.ndarray:
     """Compute the mean feature of each artist's enrolment tracks, (a, d) float64.
 
     The paper averages over all segments of these tracks, which is equivalent if all tracks have the
-    same number of segments, as 30 s clips do. `features` (n, d) must be finite and list all tracks
-    in the same order as the labels passed to `draw_enrolment`.
+    same number of segments, as 30 s clips do.
     """
     features = check_features(features, "verification")
     # Sum track by track to avoid an (a, tracks, d) copy.
@@ -170,27 +170,13 @@ def cosine_scores(models: ArrayLike, tests: ArrayLike) -> np.ndarray:
 # ---------------------------------------------------------------- fusion
 
 
-def concatenate_features(
-    parts: Sequence[np.ndarray], track_ids: Sequence[Sequence[str]]
-) -> np.ndarray:
-    """Concatenate several features per track (early fusion) as (n, d1 + d2 + …) float64.
+def concatenate_features(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Concatenate several features (n, d1), (n, d2), … per track (early fusion) as float64.
 
     Each row of each part is scaled to unit length, so that the cosine between two tracks is the
     mean of the parts' cosines. The paper does not mention any scaling.
-
-    Parameters
-    ----------
-    parts : (n, d1), (n, d2), … float, finite
-    track_ids : (n,) str for each part
     """
-    for number, (part, ids) in enumerate(zip(parts, track_ids, strict=True), 1):
-        if len(part) != len(ids) or not np.array_equal(ids, track_ids[0]):
-            raise InputError(
-                f"early fusion: part {number} contains different tracks from part 1, or lists them "
-                "in a different order; give the same tracks in all parts"
-            )
-    checked = [check_features(part, f"early fusion, part {i}") for i, part in enumerate(parts, 1)]
-    return np.concatenate([unit_rows(part) for part in checked], axis=1)
+    return np.concatenate([unit_rows(check_features(x, "early fusion")) for x in parts], axis=1)
 
 
 def fuse_scores(scores: Sequence[np.ndarray]) -> np.ndarray:
@@ -208,76 +194,63 @@ def fuse_scores(scores: Sequence[np.ndarray]) -> np.ndarray:
     return np.mean([(each - each.mean()) / each.std() for each in scores], axis=0)
 
 
-def fuse_scorers(scorers: Sequence[Scorer]) -> Scorer:
-    """Combine scorers by late fusion (`fuse_scores`)."""
-    return lambda enrolment: fuse_scores([scorer(enrolment) for scorer in scorers])
-
-
 # ---------------------------------------------------------------- evaluation
 
 
 def evaluate_recognition(
     protocol: str, scorer: Scorer, draws: Sequence[Enrolment], one_shot: bool
 ) -> Evaluation:
-    """Evaluate a scorer with the verification or identification protocol.
+    """Evaluate a scorer with the "verification" or "identification" protocol.
 
-    Parameters
-    ----------
-    protocol
-        "verification" (metric: equal error rate; details: minDCF, DET curve) or "identification"
-        (metric: accuracy; details: top-5 accuracy). The details describe the first draw.
-    scorer
-        Scorer to evaluate.
-    draws
-        Enrolments to evaluate; each gives one value of the metric.
-    one_shot
-        Whether to also evaluate smaller enrolments (`ENROLMENT_SIZES`). The details then contain,
-        for each enrolment size, the mean metric over the draws.
+    The metrics are the equal error rate and the accuracy. Each draw gives one value of the metric;
+    the details (minDCF and DET curve, or top-5 accuracy) describe the first draw. With `one_shot`,
+    they also contain the mean metric over the draws for each smaller enrolment size
+    (`ENROLMENT_SIZES`).
     """
     metric, measure, describe = _PROTOCOLS[protocol]
+
+    def evaluate(draw: Enrolment) -> float:
+        return measure(scorer(draw), draw.truth)
+
     first, scores = draws[0], scorer(draws[0])
-    details = describe(scores, first)
-    values = [measure(scores, first), *(measure(scorer(draw), draw) for draw in draws[1:])]
+    details = describe(scores, first.truth)
+    values = [measure(scores, first.truth), *map(evaluate, draws[1:])]
     if one_shot:
         full = first.enrol_rows.shape[1]
-        by_size = {}
-        for size in (size for size in verification.ENROLMENT_SIZES if size < full):
-            smaller = [draw.truncate(size) for draw in draws]
-            by_size[size] = [measure(scorer(draw), draw) for draw in smaller]
-        by_size[full] = values
-        details[BY_ENROLMENT] = {str(size): float(np.mean(v)) for size, v in by_size.items()}
+        by_size = {
+            str(size): float(np.mean([evaluate(draw.truncate(size)) for draw in draws]))
+            for size in ENROLMENT_SIZES
+            if size < full
+        }
+        details[BY_ENROLMENT] = {**by_size, str(full): float(np.mean(values))}
     return Evaluation(metric, values, first.enrol_rows.size + len(first.test_rows), details)
 
 
-def _equal_error_rate(scores: np.ndarray, enrolment: Enrolment) -> float:
-    return verification.equal_error_rate(*verification.split_trials(scores, enrolment.truth))
+def _equal_error_rate(scores: np.ndarray, truth: np.ndarray) -> float:
+    return equal_error_rate(*split_trials(scores, truth))
 
 
-def _describe_verification(scores: np.ndarray, enrolment: Enrolment) -> dict:
-    target, impostor = verification.split_trials(scores, enrolment.truth)
-    false_alarm, miss = verification.det_curve(target, impostor, points=200)
+def _describe_verification(scores: np.ndarray, truth: np.ndarray) -> dict:
+    target, impostor = split_trials(scores, truth)
+    false_alarm, miss = det_curve(target, impostor)
     return {
-        "minDCF": verification.min_dcf(target, impostor),
+        "minDCF": min_dcf(target, impostor),
         "target trials": len(target),
         "impostor trials": len(impostor),
         DET_CURVE: {"false alarm": false_alarm.tolist(), "miss": miss.tolist()},
     }
 
 
-def _accuracy(scores: np.ndarray, enrolment: Enrolment) -> float:
-    return verification.identification_accuracy(scores, enrolment.truth, (1,))[1]
-
-
-def _describe_identification(scores: np.ndarray, enrolment: Enrolment) -> dict:
+def _describe_identification(scores: np.ndarray, truth: np.ndarray) -> dict:
     k = min(5, len(scores))
-    accuracy = verification.identification_accuracy(scores, enrolment.truth, (k,))[k]
+    accuracy = identification_accuracy(scores, truth, k)
     return {f"top-{k} accuracy": accuracy, "artists": len(scores)}
 
 
 # Each protocol's metric name, metric function and details function.
 _PROTOCOLS = {
     "verification": ("eer", _equal_error_rate, _describe_verification),
-    "identification": ("accuracy", _accuracy, _describe_identification),
+    "identification": ("accuracy", identification_accuracy, _describe_identification),
 }
 
 
@@ -286,23 +259,12 @@ _PROTOCOLS = {
 
 @dataclass(frozen=True)
 class System:
-    """A recognition system and the tracks that it recognises.
+    """A recognition system and the tracks that it recognises."""
 
-    Attributes
-    ----------
-    make_scorer
-        Function that trains and returns the scorer; this may take a long time.
-    artists : (n,) labels of the tracks
-    description
-        Features, model, artists and seed, keyed by the names used in result files.
-    inputs
-        Everything that determines the scores, as JSON-serialisable values.
-    """
-
-    make_scorer: Callable[[], Scorer]
-    artists: np.ndarray
-    description: dict
-    inputs: dict
+    make_scorer: Callable[[], Scorer]  # trains and returns the scorer; may take a long time
+    artists: np.ndarray  # (n,) labels of the tracks
+    description: dict  # the features, model, artists and seed named in result files
+    inputs: dict  # everything that determines the scores, as JSON-serialisable values
 
 
 def load_feature_system(
@@ -319,65 +281,41 @@ def load_feature_system(
 ) -> System:
     """Load a system that scores one feature, or the fusion of two, by cosine or PLDA.
 
-    Parameters
-    ----------
-    features, split, label
-        Feature file and split of the tracks to recognise, and the name of the split's artist
-        column.
-    scorer
-        "cosine" or "plda".
-    train, max_train_artists
-        For PLDA: feature file and split of the training tracks, and maximum number of training
-        artists.
-    lda_dimensions
-        Number of dimensions after LDA; None skips LDA.
-    fusion, other_features
-        Type of fusion, "early" or "late", and the second feature file, followed for PLDA by the
-        second feature file of the training tracks.
-
-    Raises
-    ------
-    InputError
-        If files are invalid or incompatible, or if an artist is also a training artist.
+    PLDA needs `train`, the feature file and split of its training tracks. `lda_dimensions` is None
+    to skip LDA. `fusion` is "early" or "late", and `other_features` are then the second feature
+    file and, for PLDA, the second feature file of the training tracks.
     """
     other_features = other_features or []
-    paths = [features, *other_features[:1]]
-    parts = _select_common_tracks(
-        [labelled_tracks.read_labelled_tracks(path, split, label) for path in paths]
-    )
+    parts = [read_labelled_tracks(x, split, label) for x in (features, *other_features[:1])]
+    parts = _select_common_tracks(parts)
     artists = parts[0].labels(label)
-    train_parts = []
+    train_parts, train_artists = [], np.array([], object)
     if train:
-        train_paths = [train[0], *other_features[1:]]
-        train_parts = _select_common_tracks(
-            [
-                labelled_tracks.read_training_tracks(path, train[1], max_train_artists)
-                for path in train_paths
-            ]
-        )
-        for part, train_part, *pair in zip(parts, train_parts, paths, train_paths, strict=True):
-            labelled_tracks.require_same_weights(
-                part.feature_file, train_part.feature_file, (pair[0], pair[1])
-            )
-    train_artists = train_parts[0].labels("artist") if train_parts else np.array([], object)
+        paths = [train[0], *other_features[1:]]
+        train_parts = [read_training_tracks(path, train[1], max_train_artists) for path in paths]
+        train_parts = _select_common_tracks(train_parts)
+        for x, y in zip(parts, train_parts, strict=True):
+            both_paths = x.feature_path, y.feature_path
+            require_same_weights(x.feature_file, y.feature_file, both_paths)
+        train_artists = train_parts[0].labels("artist")
     of_weights = [name for part in parts for name in part.feature_file.trained_on]
-    verification.require_artist_disjoint(artists, [*of_weights, *train_artists])
+    require_artist_disjoint(artists, [*of_weights, *train_artists])
 
     def make_scorer() -> Scorer:
-        arrays = [part.features for part in parts]
-        train_arrays = [part.features for part in train_parts]
+        sides = [[part.features for part in side] for side in (parts, train_parts) if side]
         if fusion == "early":
-            arrays = [_concatenate_parts(parts)]
-            train_arrays = [_concatenate_parts(train_parts)] if train_parts else []
+            sides = [[concatenate_features(side)] for side in sides]
         if scorer == "cosine":
-            scorers = [cosine_scorer(array) for array in arrays]
+            scorers = [cosine_scorer(part) for part in sides[0]]
         else:
-            pairs = zip(arrays, train_arrays, strict=True)
-            scorers = [plda_scorer(*pair, train_artists, lda_dimensions) for pair in pairs]
-        return fuse_scorers(scorers) if fusion == "late" else scorers[0]
+            pairs = zip(*sides, strict=True)
+            scorers = [plda_scorer(x, y, train_artists, lda_dimensions) for x, y in pairs]
+        if fusion == "late":
+            return lambda enrolment: fuse_scores([score(enrolment) for score in scorers])
+        return scorers[0]
 
     models = [part.weights.get("model") or "unknown" for part in parts]
-    names = [part.weights.get("name", path.stem) for part, path in zip(parts, paths, strict=True)]
+    names = [part.weights.get("name", part.feature_path.stem) for part in parts]
     description = {
         "features": " ".join([" and ".join(names), *([fusion] if fusion else []), scorer]),
         "model": f"{_name_features(models, fusion)} + {_SCORER_NAMES[scorer]}",
@@ -400,11 +338,11 @@ def load_gmm_ubm_system(
     model, mels = ivector_model.load_ivector_model(path), MelCache(cache)
     mels.require_front_end(model.front_end)
     tracks = read_usable_tracks(split, mels.failed, cache)
-    tracks = labelled_tracks.drop_unlabelled(tracks, label, split)
+    tracks = drop_unlabelled(tracks, label, split)
     artists = split_csv.label_column(tracks, label, split)
     track_ids = tracks["track_id"].to_numpy(object)
     mels.rows(track_ids)  # raises `InputError` if a track is missing from the cache
-    verification.require_artist_disjoint(artists, model.trained_on)
+    require_artist_disjoint(artists, model.trained_on)
     weights = ivector_model.describe_ivector_model(path, model)
     description = {
         "features": f"{weights['name']} llr",
@@ -436,9 +374,3 @@ def _select_common_tracks(parts: list[LabelledTracks]) -> list[LabelledTracks]:
             f"{parts[0].split_path}: no track has all of the features; extract them again"
         )
     return [part.select(common) for part in parts]
-
-
-def _concatenate_parts(parts: list[LabelledTracks]) -> np.ndarray:
-    return concatenate_features(
-        [part.features for part in parts], [part.split["track_id"] for part in parts]
-    )

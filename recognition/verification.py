@@ -4,16 +4,15 @@ Verification decides whether a track is by a claimed artist; identification dete
 it is by. The paper enrols 500 artists unseen in training, with 15 tracks each, and scores 5 further
 tracks per artist against all artists: 2,500 target and 1,247,500 impostor trials.
 
-    enrolment = draw_enrolment(artists)             # artist label of each track
+    enrolment = draw_enrolment(artists, seed=0)     # artist label of each track
     scores = cosine_scorer(features)(enrolment)     # or another scorer from recognition.systems
     equal_error_rate(*split_trials(scores, enrolment.truth))
     identification_accuracy(scores, enrolment.truth)
 
 Scores are (artists, tests) matrices; a higher score means that the artist is more likely.
-Functions raise `InputError` if their arrays contain NaN or infinity, or have incompatible shapes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,6 +25,8 @@ from recognition import ENROL_TRACKS, TEST_TRACKS
 
 # Enrolment track counts per artist in the one-shot protocol.
 ENROLMENT_SIZES = (1, 2, 5, 10, 15)
+
+_P_TARGET = 0.01  # prior probability of a target trial in the detection cost
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,6 @@ class Enrolment:
 
         Smaller enrolments (`ENROLMENT_SIZES`) are therefore subsets of larger ones.
         """
-        available = self.enrol_rows.shape[1]
-        if not 1 <= tracks <= available:
-            raise InputError(
-                f"verification: enrolment by {tracks} of {available} tracks; choose from 1 to "
-                f"{available}"
-            )
         return replace(self, enrol_rows=self.enrol_rows[:, :tracks])
 
 
@@ -63,7 +58,8 @@ def draw_enrolment(
     artists: ArrayLike,
     enrol_tracks: int = ENROL_TRACKS,
     test_tracks: int = TEST_TRACKS,
-    seed: int | None = None,
+    *,
+    seed: int,
 ) -> Enrolment:
     """Draw enrolment and test tracks for each artist; the remaining tracks are not used.
 
@@ -74,9 +70,6 @@ def draw_enrolment(
         (`require_artist_disjoint`).
     enrol_tracks, test_tracks
         Number of enrolment and test tracks per artist; the defaults are the paper's.
-    seed
-        Random seed. With None, each artist's first tracks are used for enrolment and the next ones
-        for testing.
 
     Raises
     ------
@@ -86,16 +79,18 @@ def draw_enrolment(
 
     Examples
     --------
-    >>> enrolment = draw_enrolment(["a", "a", "b", "b"], enrol_tracks=1, test_tracks=1)
-    >>> enrolment.enrol_rows.tolist(), enrolment.test_rows.tolist()
-    ([[0], [2]], [1, 3])
+    >>> enrolment = draw_enrolment(["a", "a", "b", "b"], enrol_tracks=1, test_tracks=1, seed=0)
+    >>> enrolment.enrol_rows.shape, enrolment.test_rows.shape
+    ((2, 1), (2,))
     """
-    if enrol_tracks < 1 or test_tracks < 1:
+    artists = np.asarray(artists, dtype=object)
+    missing = np.flatnonzero(pd.isna(artists) | (artists == ""))
+    if missing.size:
         raise InputError(
-            f"verification: {enrol_tracks} enrolment and {test_tracks} test tracks per artist; "
-            "choose one or more of both"
+            f"verification: {missing.size} of {len(artists)} tracks have no artist, the first is "
+            f"row {missing[0]}; fill that column of the split or leave those tracks out"
         )
-    codes, names = pd.factorize(_check_labels(artists))
+    codes, names = pd.factorize(artists)
     if len(names) < 2:
         raise InputError(
             f"verification: {len(names)} artists, but impostors need a second one; add artists"
@@ -108,8 +103,7 @@ def draw_enrolment(
             f"{enrol_tracks} to enrol and {test_tracks} to test ({few.size} such artists of "
             f"{len(names)}); leave those artists out, or use fewer tracks"
         )
-    n = len(codes)
-    order = np.arange(n) if seed is None else np.random.default_rng(seed).permutation(n)
+    order = np.random.default_rng(seed).permutation(len(codes))
     order = order[np.argsort(codes[order], kind="stable")]
     starts = np.cumsum(counts) - counts
     rows = order[starts[:, None] + np.arange(enrol_tracks + test_tracks)]
@@ -126,7 +120,7 @@ def require_artist_disjoint(artists: ArrayLike, training_artists: Iterable[str])
 
     Names are compared without regard to case, accents and spaces.
     """
-    names = pd.unique(_check_labels(artists))
+    names = pd.unique(np.asarray(artists, dtype=object))
     training_keys = {artist_key(str(name)) for name in training_artists}
     shared = names[[artist_key(str(name)) in training_keys for name in names]]
     if shared.size:
@@ -136,29 +130,11 @@ def require_artist_disjoint(artists: ArrayLike, training_artists: Iterable[str])
         )
 
 
-def _check_labels(artists: ArrayLike) -> np.ndarray:
-    artists = np.asarray(artists, dtype=object)
-    missing = np.flatnonzero(pd.isna(artists) | (artists == ""))
-    if missing.size:
-        raise InputError(
-            f"verification: {missing.size} of {len(artists)} tracks have no artist, the first is "
-            f"row {missing[0]}; fill that column of the split or leave those tracks out"
-        )
-    return artists
-
-
 def split_trials(scores: ArrayLike, truth: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Split the scores of all trials into target and impostor scores.
+    """Split the scores (a, t) of all trials into target and impostor scores.
 
-    Parameters
-    ----------
-    scores : (a, t) float, finite
-    truth : (t,) int, row number of each test track's true artist
-
-    Returns
-    -------
-    target : (t,) float64, each test track scored against its true artist
-    impostor : (t (a - 1),) float64, each test track scored against all other artists
+    `truth` (t,) is the row number of each test track's true artist. Target scores are (t,), and
+    impostor scores, of each test track against all other artists, are (t (a - 1),).
     """
     scores, truth = _check_scores(scores, truth)
     own = np.zeros(scores.shape, dtype=bool)
@@ -166,57 +142,28 @@ def split_trials(scores: ArrayLike, truth: ArrayLike) -> tuple[np.ndarray, np.nd
     return scores[truth, np.arange(len(truth))], scores[~own]
 
 
-def identification_accuracy(
-    scores: ArrayLike, truth: ArrayLike, top: Sequence[int] = (1, 5)
-) -> dict[int, float]:
+def identification_accuracy(scores: ArrayLike, truth: ArrayLike, k: int = 1) -> float:
     """Return the fraction of tests whose true artist is among the k best scores (top-k accuracy).
 
     Ties are treated as ranked at random: if b artists score better than the true artist, and e
     artists including the true one score equally, the test contributes (k - b) / e, clipped to
-    [0, 1]. Constant scores therefore give an accuracy of k / a rather than 1.
-
-    Parameters
-    ----------
-    scores : (a, t) float, finite
-    truth : (t,) int, row number of each test track's true artist
-    top
-        Values of k, each from 1 to a.
-
-    Returns
-    -------
-    accuracy : {k: accuracy}
+    [0, 1]. Constant scores therefore give an accuracy of k / a rather than 1. The arrays are those
+    of `split_trials`.
     """
     scores, truth = _check_scores(scores, truth)
-    for k in top:
-        if not 1 <= k <= len(scores):
-            raise InputError(
-                f"identification: the {k} best of {len(scores)} artists; choose from 1 to "
-                f"{len(scores)}"
-            )
     own = scores[truth, np.arange(len(truth))]
     better, equal = (scores > own).sum(axis=0), (scores == own).sum(axis=0)
-    return {k: float(np.clip((k - better) / equal, 0, 1).mean()) for k in top}
+    return float(np.clip((k - better) / equal, 0, 1).mean())
 
 
 def _check_scores(scores: ArrayLike, truth: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     scores, truth = np.asarray(scores, dtype=np.float64), np.asarray(truth)
-    if scores.ndim != 2 or truth.shape != scores.shape[1:] or not scores.size:
+    if scores.ndim != 2 or truth.shape != scores.shape[1:] or not np.isfinite(scores).all():
         raise InputError(
-            f"verification: scores of shape {scores.shape} and {truth.shape} true artists; "
-            "expected (artists, tests) and (tests,)"
+            f"verification: scores of shape {scores.shape} for {truth.shape} true artists contain "
+            "NaN or infinity, or are not (artists, tests); compute them again"
         )
-    if truth.dtype.kind not in "iu" or truth.min() < 0 or truth.max() >= len(scores):
-        raise InputError(
-            "verification: a true artist is not a row of the scores; use numbers from 0 to "
-            f"{len(scores) - 1}"
-        )
-    _require_finite(scores)
     return scores, truth
-
-
-def _require_finite(scores: np.ndarray) -> None:
-    if not np.isfinite(scores).all():
-        raise InputError("verification: scores contain NaN or infinity; compute them again")
 
 
 def equal_error_rate(target_scores: ArrayLike, impostor_scores: ArrayLike) -> float:
@@ -224,8 +171,7 @@ def equal_error_rate(target_scores: ArrayLike, impostor_scores: ArrayLike) -> fl
 
     The EER is the point where the polyline through the rates at all thresholds crosses the
     diagonal; the convex hull is not used. A score shared by target and impostor trials forms a
-    single segment of the polyline, so the order of ties does not matter. The run time is
-    O(n log n).
+    single segment of the polyline, so the order of ties does not matter.
 
     Parameters
     ----------
@@ -255,26 +201,14 @@ def equal_error_rate(target_scores: ArrayLike, impostor_scores: ArrayLike) -> fl
 
 
 def det_curve(
-    target_scores: ArrayLike, impostor_scores: ArrayLike, points: int = 2000
+    target_scores: ArrayLike, impostor_scores: ArrayLike, points: int = 200
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compute the detection error trade-off (DET) curve.
+    """Compute the detection error trade-off (DET) curve, with at most `points` points.
 
-    Points on a straight line between their neighbours are omitted first. If more than `points`
-    remain, they are thinned out evenly; both end points are kept.
-
-    Parameters
-    ----------
-    target_scores, impostor_scores : as in `equal_error_rate`
-    points
-        Maximum number of points, at least two.
-
-    Returns
-    -------
-    false_alarm : (k,) float64, false alarm rates, decreasing from 1 to 0
-    miss : (k,) float64, miss rates, increasing from 0 to 1
+    Points on a straight line between their neighbours are omitted first; if too many remain, they
+    are thinned out evenly, but both end points are kept. The false alarm rates (k,) decrease from 1
+    to 0, and the miss rates (k,) increase from 0 to 1.
     """
-    if points < 2:
-        raise InputError(f"verification: a curve of {points} points; use two or more")
     false_alarms, misses = _count_errors(target_scores, impostor_scores)
     step_x, step_y = np.diff(false_alarms), np.diff(misses)
     bend = step_x[1:] * step_y[:-1] != step_x[:-1] * step_y[1:]
@@ -284,20 +218,15 @@ def det_curve(
     return false_alarms[corners] / false_alarms[0], misses[corners] / misses[-1]
 
 
-def min_dcf(target_scores: ArrayLike, impostor_scores: ArrayLike, p_target: float = 0.01) -> float:
+def min_dcf(target_scores: ArrayLike, impostor_scores: ArrayLike) -> float:
     """Compute the minimum detection cost (minDCF) over all thresholds, normalised as by NIST.
 
-    The cost is P P_miss + (1 - P) P_false_alarm, where P is the prior probability `p_target` of a
-    target trial. It is divided by the lower of the costs of accepting all trials and of rejecting
-    all trials, and therefore lies between 0 and 1. The score arguments are those of
-    `equal_error_rate`.
+    The cost is P P_miss + (1 - P) P_false_alarm, where P = 0.01 is the prior probability of a
+    target trial. It is divided by P, the cost of rejecting all trials, and lies between 0 and 1.
     """
-    if not 0 < p_target < 1:
-        raise InputError(f"verification: p_target {p_target}; choose a value between 0 and 1")
     false_alarms, misses = _count_errors(target_scores, impostor_scores)
     false_alarm, miss = false_alarms / false_alarms[0], misses / misses[-1]
-    costs = p_target * miss + (1 - p_target) * false_alarm
-    return float(np.min(costs) / min(p_target, 1 - p_target))
+    return float(np.min(_P_TARGET * miss + (1 - _P_TARGET) * false_alarm) / _P_TARGET)
 
 
 def _count_errors(
@@ -308,14 +237,13 @@ def _count_errors(
     The thresholds are all distinct scores and one value above them. The first threshold accepts
     all impostors, and the last misses all targets.
     """
-    target, impostor = (np.asarray(s, np.float64) for s in (target_scores, impostor_scores))
+    target, impostor = (np.sort(np.asarray(s, float)) for s in (target_scores, impostor_scores))
     for name, scores in (("target", target), ("impostor", impostor)):
-        if scores.ndim != 1 or not scores.size:
+        if scores.ndim != 1 or not scores.size or not np.isfinite(scores).all():
             raise InputError(
-                f"verification: {name} scores of shape {scores.shape}; give one or more, (trials,)"
+                f"verification: {name} scores of shape {scores.shape} are not one or more finite "
+                "numbers; compute them again"
             )
-        _require_finite(scores)
-    target, impostor = np.sort(target), np.sort(impostor)
     thresholds = np.unique(np.concatenate([target, impostor]))
     false_alarms = np.append(impostor.size - np.searchsorted(impostor, thresholds), 0)
     misses = np.append(np.searchsorted(target, thresholds), target.size)

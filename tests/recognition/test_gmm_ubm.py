@@ -1,6 +1,5 @@
 """Test the GMM-UBM against explicit formulas, scikit-learn and the properties of EM."""
 
-import dataclasses
 from unittest import mock
 
 import numpy as np
@@ -40,9 +39,12 @@ def joint_log_density(gmm, frames):
     return np.log(gmm.weights) + density
 
 
+def log_likelihood(gmm, frames):
+    return logsumexp(joint_log_density(gmm, frames), axis=1)
+
+
 def expected_llr(model, ubm, frames):
-    log_p = [logsumexp(joint_log_density(gmm, frames), axis=1) for gmm in (model, ubm)]
-    return (log_p[0] - log_p[1]).mean()
+    return (log_likelihood(model, frames) - log_likelihood(ubm, frames)).mean()
 
 
 def fit(frames, components, **options):
@@ -50,26 +52,14 @@ def fit(frames, components, **options):
 
 
 @pytest.mark.parametrize("offset", [0.0, -1000.0])
-@pytest.mark.parametrize("n", [1, 50, 2500])
-def test_log_likelihood_and_statistics_match_the_formulas(offset, n):
+@pytest.mark.parametrize("n", [1, 2500])
+def test_statistics_match_the_formulas(offset, n):
     gmm = random_gmm(offset=offset)
     frames = sample(gmm, n)
-    joint = joint_log_density(gmm, frames)
-    log_p = logsumexp(joint, axis=1)
-    posterior = np.exp(joint - log_p[:, None])
-    np.testing.assert_allclose(gmm.log_likelihood(frames), log_p, rtol=0, atol=1e-8)
+    posterior = np.exp(joint_log_density(gmm, frames) - log_likelihood(gmm, frames)[:, None])
     zeroth, first = gmm.statistics(frames)
     np.testing.assert_allclose(zeroth, posterior.sum(axis=0), rtol=1e-8)
     np.testing.assert_allclose(first, posterior.T @ frames, rtol=1e-8, atol=1e-8)
-
-
-def test_log_likelihood_does_not_depend_on_frame_dtype(tmp_path):
-    gmm = random_gmm()
-    np.save(tmp_path / "frames.npy", sample(gmm, 300).astype(np.float16))
-    mapped = np.load(tmp_path / "frames.npy", mmap_mode="r")
-    expected = gmm.log_likelihood(mapped.astype(np.float64))
-    np.testing.assert_array_equal(gmm.log_likelihood(mapped), expected)
-    np.testing.assert_array_equal(gmm.log_likelihood(mapped.astype(np.float32)), expected)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.sampled_from(["kmeans", "random"]))
@@ -81,7 +71,7 @@ def test_fit_never_decreases_the_likelihood(seed, components, start):
     frames = frames * 10.0 ** random.integers(-3, 4, d) + 10.0 ** random.integers(-3, 4, d)
     options = {"seed": seed % 1000, "start": start, "tolerance": -1, "iterations": 25}
     gmm, history = fit(frames, components, **options)
-    assert len(history) == 25 and history[-1] <= gmm.log_likelihood(frames).mean() + 1e-5
+    assert len(history) == 25 and history[-1] <= log_likelihood(gmm, frames).mean() + 1e-5
     assert np.diff(history).min() > -1e-5
     with mock.patch.object(gmm_ubm, "_MAX_ROUNDING", 0.0):  # double precision throughout
         _, history = fit(frames, components, **options)
@@ -91,7 +81,8 @@ def test_fit_never_decreases_the_likelihood(seed, components, start):
 def test_fit_matches_scikit_learn_for_the_same_initial_mixture():
     frames = sample(random_gmm(6, 5, 3), 4000)
     start, _ = fit(frames, 6, iterations=1)
-    ours, _ = fit(frames, 6, start=start, iterations=30, tolerance=-1, variance_floor=1e-9)
+    options = {"iterations": 30, "tolerance": -1, "variance_floor": 1e-9}
+    ours, _ = fit(frames, 6, resume_from=(start, []), **options)
     theirs = GaussianMixture(
         6,
         covariance_type="diag",
@@ -104,11 +95,9 @@ def test_fit_matches_scikit_learn_for_the_same_initial_mixture():
     )
     with pytest.warns(match="did not converge"):
         theirs.fit(frames)
-    assert ours.log_likelihood(frames).mean() == pytest.approx(theirs.score(frames), abs=1e-5)
+    assert log_likelihood(ours, frames).mean() == pytest.approx(theirs.score(frames), abs=1e-5)
     np.testing.assert_allclose(ours.means, theirs.means_, atol=1e-2)
     np.testing.assert_allclose(ours.variances, theirs.covariances_, atol=1e-2)
-    same = DiagonalGMM(theirs.weights_, theirs.means_, theirs.covariances_)
-    np.testing.assert_allclose(same.log_likelihood(frames), theirs.score_samples(frames), rtol=1e-9)
 
 
 @STARTS
@@ -117,11 +106,11 @@ def test_fit_recovers_the_true_mixture(start):
     frames, held_out = sample(truth, 20_000), sample(truth, 20_000, seed=2)
     gmm, history = fit(frames, 4, start=start, iterations=200, tolerance=1e-6)
     assert len(history) < 200  # training stopped at the tolerance
-    difference = gmm.log_likelihood(held_out) - truth.log_likelihood(held_out)
+    difference = log_likelihood(gmm, held_out) - log_likelihood(truth, held_out)
     assert abs(difference.mean()) < 0.01
 
 
-@pytest.mark.parametrize("stopped", [1, 3, 6])
+@pytest.mark.parametrize("stopped", [1, 6])
 def test_resumed_fit_is_bit_identical(stopped):
     frames, states = sample(random_gmm(), 3000), []
     gmm, history = fit(frames, 4, iterations=6, on_iteration=lambda *state: states.append(state))
@@ -163,32 +152,18 @@ def test_fit_tolerates_components_without_frames(start):
     assert np.isfinite(history).all() and gmm.weights.sum() == pytest.approx(1)
 
 
-def test_fit_rejects_unusable_frames():
-    frames = sample(random_gmm(), 100)
-    with pytest.raises(InputError, match="100 for 101 components; use fewer --components"):
-        fit(frames, 101)
-    with pytest.raises(InputError, match="0 for 4 components"):
-        fit(frames[:0], 4)
-    with pytest.raises(InputError, match="coefficient 1 is constant"):
-        fit(np.where([False, True, False], 0.1, frames), 4)
-    for value in (np.nan, np.inf):
-        with pytest.raises(InputError, match="NaN or infinity"):
-            fit(np.vstack([frames, np.full((1, 3), value)]), 4)
-
-
-def test_fit_and_adapt_means_reject_invalid_settings():
-    frames = sample(random_gmm(), 100)
-    for options in (
-        {"variance_floor": 0},
-        {"variance_floor": 1},
-        {"iterations": 0},
-        {"start": "best"},
-        {"start": random_gmm(5)},
-    ):
-        with pytest.raises(ValueError, match=next(iter(options))):
-            fit(frames, 4, **options)
-    with pytest.raises(ValueError, match="relevance"):
-        adapt_means(random_gmm(), *random_gmm().statistics(frames), relevance=0)
+@pytest.mark.parametrize(
+    ("components", "change", "message"),
+    [
+        (101, lambda x: x, "100 for 101 components; use fewer --components"),
+        (4, lambda x: np.where([False, True, False], 0.1, x), "coefficient 1 is constant"),
+        (4, lambda x: np.vstack([x, np.full((1, 3), np.nan)]), "NaN or infinity"),
+        (4, lambda x: np.vstack([x, np.full((1, 3), np.inf)]), "NaN or infinity"),
+    ],
+)
+def test_fit_rejects_unusable_frames(components, change, message):
+    with pytest.raises(InputError, match=message):
+        fit(change(sample(random_gmm(), 100)), components)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +179,7 @@ def test_fit_and_adapt_means_reject_invalid_settings():
 def test_diagonal_gmm_rejects_invalid_arrays(name, value):
     valid = {"weights": [0.5, 0.5], "means": [[0.0], [1.0]], "variances": [[1.0], [1.0]]}
     DiagonalGMM(**valid)
-    with pytest.raises(ValueError, match=name):
+    with pytest.raises(ValueError, match="not those of a Gaussian mixture"):
         DiagonalGMM(**{**valid, name: value})
 
 
@@ -212,8 +187,7 @@ def test_adapt_means_matches_the_formula():
     ubm = random_gmm()
     tracks = [sample(random_gmm(seed=9), n, seed=n) for n in (50, 30)]
     frames = np.concatenate(tracks)
-    posterior = np.exp(joint_log_density(ubm, frames))
-    posterior /= posterior.sum(axis=1, keepdims=True)
+    posterior = np.exp(joint_log_density(ubm, frames) - log_likelihood(ubm, frames)[:, None])
     count = posterior.sum(axis=0)[:, None]
     alpha = count / (count + 16)
     expected = alpha * (posterior.T @ frames / count) + (1 - alpha) * ubm.means
@@ -243,8 +217,6 @@ def test_llr_scores_match_the_formula():
         np.testing.assert_allclose(scores, expected, atol=2e-5)
         with mock.patch.object(gmm_ubm, "_MAX_ROUNDING", 0.0):
             np.testing.assert_allclose(llr_scores(models, ubm, tracks), expected, atol=1e-8)
-    assert llr_scores(models, ubm, []).shape == (0, 5)
-    assert llr_scores([], ubm, tracks).shape == (3, 0)
 
 
 def test_llr_scores_barely_change_when_distant_components_are_ignored():
@@ -253,8 +225,7 @@ def test_llr_scores_barely_change_when_distant_components_are_ignored():
     models = [adapted(ubm, sample(random_gmm(64, 12, seed), 2000)) for seed in range(3)]
     tracks = [sample(ubm, 500, seed=5), sample(random_gmm(64, 12, 1), 500)]
     expected = np.array([[expected_llr(model, ubm, track) for model in models] for track in tracks])
-    log_posterior = joint_log_density(ubm, tracks[0])
-    log_posterior -= logsumexp(log_posterior, axis=1, keepdims=True)
+    log_posterior = joint_log_density(ubm, tracks[0]) - log_likelihood(ubm, tracks[0])[:, None]
     assert np.mean(log_posterior > gmm_ubm._NEAR) < 0.5
     scores = llr_scores(models, ubm, tracks)
     assert np.abs(scores - expected).max() < 1e-2 * np.ptp(expected)
@@ -268,17 +239,9 @@ def test_llr_scores_are_accurate_for_a_model_far_from_the_ubm():
     assert score == pytest.approx(expected_llr(model, ubm, frames), rel=1e-5)
 
 
-def test_silent_and_invalid_tracks_are_rejected():
-    ubm, frames = random_gmm(), sample(random_gmm(), 10)
-    for call in (
-        lambda track: collect_statistics(ubm, [track], 1),
-        lambda track: llr_scores([ubm], ubm, [track]),
-    ):
-        with pytest.raises(InputError, match="may be silent"):
-            call(np.zeros((0, 3)))
-        with pytest.raises(InputError, match="NaN"):
-            call(frames * np.nan)
-        with pytest.raises(InputError, match=r"expected \(n, 3\)"):
-            call(frames[:, :2])
-    with pytest.raises(ValueError, match="adapt_means"):
-        llr_scores([dataclasses.replace(ubm, variances=ubm.variances * 2)], ubm, [frames])
+def test_tracks_with_nan_are_rejected():
+    ubm, track = random_gmm(), np.full((10, 3), np.nan)
+    with pytest.raises(InputError, match="NaN"):
+        collect_statistics(ubm, [track], 1)
+    with pytest.raises(InputError, match="NaN"):
+        llr_scores([ubm], ubm, [track])

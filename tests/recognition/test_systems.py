@@ -12,6 +12,7 @@ from recognition.ivector_model import IVectorModel
 from recognition.plda import PLDA
 from recognition.verification import draw_enrolment
 from tests.evaluation import feature_files
+from tests.recognition.test_gmm_ubm import expected_llr
 
 
 def unit(x):
@@ -49,7 +50,7 @@ def test_cosine_scores_round_to_ties_and_are_zero_for_zero_vectors():
 
 
 def test_cosine_scorer_rejects_nan():
-    enrolment = draw_enrolment(list("aabb"), 1, 1)
+    enrolment = draw_enrolment(list("aabb"), 1, 1, seed=0)
     with pytest.raises(InputError, match="NaN or infinity"):
         systems.cosine_scorer(np.full((4, 2), np.nan))(enrolment)
 
@@ -116,11 +117,10 @@ def test_llr_scorer_uses_each_artists_adapted_mixture(background, tracks):
         statistics = ubm.statistics(np.concatenate([frames[row] for row in rows]))
         adapted = gmm_ubm.adapt_means(ubm, *statistics, 8.0)
         for number, row in enumerate(enrolment.test_rows):
-            ratio = adapted.log_likelihood(frames[row]) - ubm.log_likelihood(frames[row])
-            expected[artist, number] = ratio.mean()
+            expected[artist, number] = expected_llr(adapted, ubm, frames[row])
     scores = systems.llr_scorer(model, dict(enumerate(mels)), range(18), 8.0)(enrolment)
     np.testing.assert_allclose(scores, expected, atol=1e-3 * np.ptp(expected))
-    assert verification.identification_accuracy(scores, enrolment.truth, (1,))[1] > 0.5
+    assert verification.identification_accuracy(scores, enrolment.truth) > 0.5
 
 
 def test_llr_scorer_error_names_a_silent_track(background):
@@ -137,24 +137,10 @@ def test_llr_scorer_error_names_a_silent_track(background):
 def test_early_fusion_weights_all_parts_equally():
     random = np.random.default_rng(0)
     parts = random.normal(size=(8, 3)), 1000 * random.normal(size=(8, 5))
-    fused = systems.concatenate_features(parts, [range(8), range(8)])
+    fused = systems.concatenate_features(parts)
     assert fused.shape == (8, 8)
     cosines = [systems.cosine_scores(part, part) for part in (*parts, fused)]
     np.testing.assert_allclose(cosines[2], (cosines[0] + cosines[1]) / 2, atol=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("parts", "track_ids", "message"),
-    [
-        ([np.eye(2)] * 2, [["a", "b"], ["a", "c"]], "part 2 contains different tracks from part 1"),
-        ([np.eye(2)] * 2, [["a", "b"], ["b", "a"]], "in a different order"),
-        ([np.eye(2), np.eye(3)], [["a", "b"]] * 2, "part 2 contains different tracks"),
-        ([np.eye(2), np.eye(2) * np.nan], [["a", "b"]] * 2, "part 2: 2 of 2 rows"),
-    ],
-)
-def test_early_fusion_rejects_unusable_parts(parts, track_ids, message):
-    with pytest.raises(InputError, match=message):
-        systems.concatenate_features(parts, track_ids)
 
 
 def test_late_fusion_averages_normalised_scores(unseen, train):
@@ -162,7 +148,6 @@ def test_late_fusion_averages_normalised_scores(unseen, train):
     scorers = systems.cosine_scorer(features), systems.plda_scorer(features, *train, None)
     scores = [scorer(enrolment) for scorer in scorers]
     expected = np.mean([(each - each.mean()) / each.std() for each in scores], axis=0)
-    np.testing.assert_allclose(systems.fuse_scorers(scorers)(enrolment), expected, atol=1e-12)
     rescaled = systems.fuse_scores([scores[0], 50 * scores[1] - 300])
     np.testing.assert_allclose(rescaled, expected, atol=1e-9)
     with pytest.raises(InputError, match="every score of system 2 is 1; leave"):
@@ -190,9 +175,7 @@ def test_evaluation_averages_smaller_enrolments_over_draws(unseen):
     curve = result.details["DET"]
     assert len(curve["miss"]) == len(curve["false alarm"]) <= 200
     result = systems.evaluate_recognition("identification", scorer, draws, one_shot=False)
-    accuracies = [
-        verification.identification_accuracy(scorer(draw), draw.truth, (1,))[1] for draw in draws
-    ]
+    accuracies = [verification.identification_accuracy(scorer(draw), draw.truth) for draw in draws]
     assert (result.metric, result.values) == ("accuracy", accuracies)
     assert result.details == {"top-3 accuracy": 1.0, "artists": 3}
 

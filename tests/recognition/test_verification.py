@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from itertools import pairwise
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import InputError
+from recognition import verification
 from recognition.verification import (
     ENROLMENT_SIZES,
     det_curve,
@@ -87,17 +89,18 @@ def test_metrics_are_invariant_to_monotone_score_transformations(target, imposto
 
 
 @pytest.mark.parametrize("metric", [equal_error_rate, det_curve, min_dcf])
-def test_metrics_reject_unusable_scores(metric):
-    cases = [
+@pytest.mark.parametrize(
+    ("target", "impostor", "message"),
+    [
         ([], [1.0], r"target scores of shape \(0,\)"),
-        ([1.0], [], r"impostor scores of shape \(0,\)"),
         ([1.0], [[1.0]], r"impostor scores of shape \(1, 1\)"),
-        ([1.0, np.nan], [1.0], "contain NaN"),
-        ([1.0], [-np.inf], "contain NaN"),
-    ]
-    for target, impostor, message in cases:
-        with pytest.raises(InputError, match=message):
-            metric(target, impostor)
+        ([1.0, np.nan], [1.0], "not one or more finite"),
+        ([1.0], [-np.inf], "not one or more finite"),
+    ],
+)
+def test_metrics_reject_unusable_scores(metric, target, impostor, message):
+    with pytest.raises(InputError, match=message):
+        metric(target, impostor)
 
 
 # ---------------------------------------------------------------- DET curve, detection cost
@@ -115,24 +118,23 @@ def test_det_curve_is_monotone_and_preserves_the_eer(target, impostor):
 
 def test_det_curve_thins_out_excess_points():
     target, impostor = sample_gaussian_trials()
-    curve = det_curve(target, impostor)
+    curve = det_curve(target, impostor, points=2000)
     assert len(curve[0]) <= 2 * len(target) + 2  # points on straight lines are omitted
     thinned = det_curve(target, impostor, points=20)
     assert len(thinned[0]) == 20 and (thinned[0][0], thinned[1][-1]) == (1, 1)
     assert set(zip(*thinned, strict=True)) <= set(zip(*curve, strict=True))
-    with pytest.raises(InputError, match="curve of 1 points"):
-        det_curve(target, impostor, points=1)
 
 
 @FIXED
-@given(SCORES, SCORES, st.floats(0.001, 0.999))
+@given(SCORES, SCORES, st.floats(0.001, 0.5))
 def test_min_dcf_matches_brute_force(target, impostor, p):
     def cost(threshold):
         miss, false_alarm = np.array(target) < threshold, np.array(impostor) >= threshold
         return p * miss.mean() + (1 - p) * false_alarm.mean()
 
-    expected = min(cost(t) for t in [-np.inf, *target, *impostor, np.inf]) / min(p, 1 - p)
-    cost = min_dcf(target, impostor, p)
+    expected = min(cost(t) for t in [-np.inf, *target, *impostor, np.inf]) / p
+    with mock.patch.object(verification, "_P_TARGET", p):
+        cost = min_dcf(target, impostor)
     assert cost == pytest.approx(expected, rel=1e-12) and 0 <= cost <= 1 + 1e-12
 
 
@@ -141,9 +143,6 @@ def test_min_dcf_matches_known_values():
     assert min_dcf([1, 1], [1, 1]) == 1
     # At the best threshold, one of ten targets is missed and there are no false alarms.
     assert min_dcf([0] + [2] * 9, [1] * 50) == pytest.approx(0.1)
-    for p_target in (0, 1):
-        with pytest.raises(InputError, match="choose a value between 0 and 1"):
-            min_dcf([1.0], [0.0], p_target)
 
 
 # ---------------------------------------------------------------- enrolment
@@ -154,24 +153,16 @@ def make_labels(tracks, artists=4):
     return [f"artist {number}" for _ in range(tracks) for number in range(artists)]
 
 
-def test_unseeded_enrolment_takes_the_first_tracks_and_tests_the_next():
-    enrolment = draw_enrolment(list("abbabaab"), 2, 1)
-    assert list(enrolment.artists) == ["a", "b"]
-    assert enrolment.enrol_rows.tolist() == [[0, 3], [1, 2]]
-    assert enrolment.test_rows.tolist() == [5, 4] and enrolment.truth.tolist() == [0, 1]
-
-
 def test_default_protocol_has_the_papers_number_of_trials():
-    enrolment = draw_enrolment(make_labels(20, artists=500))
+    enrolment = draw_enrolment(make_labels(20, artists=500), seed=0)
     scores = np.random.default_rng(0).normal(size=(500, len(enrolment.test_rows)))
     target, impostor = split_trials(scores, enrolment.truth)
     assert (len(target), len(impostor)) == (2_500, 1_247_500)
 
 
-@pytest.mark.parametrize("seed", [None, 0, 1])
-def test_enrolment_and_test_tracks_are_distinct_and_by_the_right_artist(seed):
+def test_enrolment_and_test_tracks_are_distinct_and_by_the_right_artist():
     labels = np.array(make_labels(22))
-    enrolment = draw_enrolment(labels, seed=seed)
+    enrolment = draw_enrolment(labels, seed=1)
     assert enrolment.enrol_rows.shape == (4, 15) and enrolment.test_rows.shape == (20,)
     assert (labels[enrolment.enrol_rows] == enrolment.artists[:, None]).all()
     assert (labels[enrolment.test_rows] == enrolment.artists[enrolment.truth]).all()
@@ -190,16 +181,12 @@ def test_truncated_enrolments_are_nested_and_keep_the_tests():
         smaller = enrolment.truncate(size)
         np.testing.assert_array_equal(smaller.enrol_rows, enrolment.enrol_rows[:, :size])
         np.testing.assert_array_equal(smaller.test_rows, enrolment.test_rows)
-    for size in (0, 16):
-        with pytest.raises(InputError, match=f"by {size} of 15 tracks; choose from 1 to 15"):
-            enrolment.truncate(size)
 
 
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
         (["a"] * 20, "1 artists, but impostors need a second one"),
-        ([], "0 artists"),
         (["a", "", "b"], "1 of 3 tracks have no artist, the first is row 1"),
         (["a", None, "b"], "1 of 3 tracks have no artist, the first is row 1"),
         (
@@ -210,12 +197,7 @@ def test_truncated_enrolments_are_nested_and_keep_the_tests():
 )
 def test_enrolment_rejects_unusable_artists(labels, message):
     with pytest.raises(InputError, match=message):
-        draw_enrolment(labels)
-
-
-def test_enrolment_rejects_zero_tracks():
-    with pytest.raises(InputError, match="one or more of both"):
-        draw_enrolment(make_labels(20), test_tracks=0)
+        draw_enrolment(labels, seed=0)
 
 
 def test_require_artist_disjoint_rejects_training_artists():
@@ -235,30 +217,18 @@ def test_split_trials_separates_target_and_impostor_scores():
 
 
 @pytest.mark.parametrize("function", [split_trials, identification_accuracy])
-@pytest.mark.parametrize(
-    ("scores", "truth", "message"),
-    [
-        (np.eye(2), [0, 1, 0], r"shape \(2, 2\) and \(3,\) true artists"),
-        (np.ones(2), [0, 1], r"shape \(2,\)"),
-        (np.eye(2), [0, 2], "numbers from 0 to 1"),
-        (np.eye(2), [0, -1], "numbers from 0 to 1"),
-        (np.eye(2), ["a", "b"], "numbers from 0 to 1"),
-        (np.array([[1, np.nan], [0, 1]]), [0, 1], "contain NaN"),
-    ],
-)
-def test_unusable_scores_and_truth_are_rejected(function, scores, truth, message):
-    with pytest.raises(InputError, match=message):
-        function(scores, truth)
+@pytest.mark.parametrize("scores", [np.ones((2, 3)), np.ones(2), [[1, np.nan], [0, 1]]])
+def test_unusable_scores_are_rejected(function, scores):
+    with pytest.raises(InputError, match=r"NaN or infinity, or are not \(artists, tests\)"):
+        function(scores, [0, 1])
 
 
 def test_identification_accuracy_matches_known_values():
     scores = np.array([[9, 1, 3], [5, 2, 9], [1, 3, 5]])
-    accuracy = identification_accuracy(scores, [0, 1, 2], top=(1, 2, 3))
-    assert accuracy == {1: 1 / 3, 2: 1, 3: 1}
-    with pytest.raises(InputError, match="the 5 best of 3 artists; choose from 1 to 3"):
-        identification_accuracy(scores, [0, 1, 2])
-    chance = identification_accuracy(np.zeros((10, 4)), [0, 3, 5, 9])
-    assert chance == {1: pytest.approx(0.1), 5: pytest.approx(0.5)}
+    assert [identification_accuracy(scores, [0, 1, 2], k) for k in (1, 2, 3)] == [1 / 3, 1, 1]
+    for k in (1, 5):  # constant scores give the accuracy of chance
+        chance = identification_accuracy(np.zeros((10, 4)), [0, 3, 5, 9], k)
+        assert chance == pytest.approx(k / 10)
 
 
 @FIXED
@@ -275,5 +245,5 @@ def test_identification_accuracy_averages_over_all_orders_of_ties(rows, k, rando
         better = sum(score > row[own] for score in row)
         ranks = range(better + 1, better + row.count(row[own]) + 1)
         expected.append(np.mean([rank <= k for rank in ranks]))
-    accuracy = identification_accuracy(np.array(rows).T, truth, top=(k,))
-    assert accuracy[k] == pytest.approx(np.mean(expected))
+    accuracy = identification_accuracy(np.array(rows).T, truth, k)
+    assert accuracy == pytest.approx(np.mean(expected))
