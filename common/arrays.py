@@ -12,21 +12,10 @@ from common.files import write_all
 def concatenate_on_disk(
     arrays: Iterable[np.ndarray], folder: str | Path
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Concatenate arrays in an unnamed temporary file and map it into memory.
+    """Concatenate (n, d) float32 arrays in an unnamed file in `folder`, mapped into memory.
 
-    The file disappears when the array is freed or the process exits.
-
-    Parameters
-    ----------
-    arrays
-        (n, d) float32 each, with the same d; at least one row in total.
-    folder
-        Folder for the file, on a disk with enough free space.
-
-    Returns
-    -------
-    rows : (total, d) float32, memory-mapped
-    start : (arrays + 1,) int64; array i is rows[start[i] : start[i + 1]]
+    Returns the (total, d) rows and the (arrays + 1,) row number at which each array starts. There
+    must be at least one row. The file disappears when the rows are freed or the process exits.
     """
     lengths, width = [], 0
     with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
@@ -42,8 +31,8 @@ def concatenate_on_disk(
 class Reservoir:
     """Uniform sample, without replacement, of the rows of a stream of unknown length.
 
-    Each row is assigned a random number, and the rows with the smallest numbers are
-    kept. At most about 2 * `size` rows are held in memory.
+    Each row gets a random number; the rows with the smallest numbers are kept, and at most about
+    2 * `size` of them are held in memory.
     """
 
     def __init__(self, size: int, seed: int):
@@ -63,10 +52,7 @@ class Reservoir:
             self.drawn()
 
     def drawn(self) -> np.ndarray:
-        """Return the (size, d) sample in stream order, or all rows if there are fewer than `size`.
-
-        At least one row must have been offered.
-        """
+        """Return the (size, d) sample in stream order, or all rows if there are fewer."""
         rows, keys = np.concatenate(self._rows), np.concatenate(self._keys)
         if len(keys) > self._size:
             chosen = np.sort(np.argpartition(keys, self._size)[: self._size])

@@ -43,15 +43,10 @@ def add_renamed(parser: argparse.ArgumentParser, name: str, *old: str, **options
 
 
 def add_count(
-    parser: argparse.ArgumentParser,
-    name: str,
-    default: int | None,
-    help_text: str,
-    *,
-    old: str | None = None,
+    parser: argparse.ArgumentParser, name: str, default: int | None, text: str, *, old: str = ""
 ) -> None:
     """Add an option that takes a positive integer, and its old name if it has one."""
-    options: dict = {"type": positive, "default": default, "metavar": "N", "help": help_text}
+    options: dict = {"type": positive, "default": default, "metavar": "N", "help": text}
     if old:
         add_renamed(parser, name, old, **options)
     else:
@@ -73,58 +68,28 @@ def add_split_and_cache(parser: argparse.ArgumentParser, out: str) -> None:
 def training_parser(description: str, example: str, defaults) -> argparse.ArgumentParser:
     """Return a parser with the options shared by all scripts that train a single encoder.
 
-    Parameters
-    ----------
-    defaults
-        Configuration that provides the default values; see `training.config`.
+    The default values are those of the configuration `defaults`; see `training.config`.
     """
     parser = make_parser(description, example)
     add_split_and_cache(parser, out="run folder, runs/NAME")
     add_count(parser, "--epochs", defaults.epochs, "maximum number of epochs")
     add_step_options(parser, learning_rate=defaults.learning_rate, batch_size=defaults.batch_size)
-    parser.add_argument(
-        "--dropout",
-        type=fraction,
-        default=defaults.dropout,
-        help="dropout rate applied after the last activation",
-    )
-    add_count(
-        parser,
-        "--plateau",
-        defaults.plateau,
-        "number of epochs without an improvement in validation loss before the learning rate is "
-        "multiplied by 0.2",
-    )
-    add_count(
-        parser,
-        "--patience",
-        None,
-        "number of epochs without an improvement in validation loss before training stops "
-        "(default: never stop early)",
-    )
-    add_count(
-        parser,
-        "--max-artists",
-        None,
-        "number of artists to train on, taken in split order (default: all)",
-        old="--artists",
-    )
-    parser.add_argument(
-        "--start-from",
-        metavar="WEIGHTS",
-        help="encoder to fine-tune: an .h5 or .keras file or the name of a released model",
-    )
-    parser.add_argument(
-        "--precision",
-        choices=("float32", "mixed"),
-        default=defaults.precision,
-        help="numeric precision of the encoder; mixed computes in bfloat16 with float32 weights",
-    )
-    parser.add_argument(
-        "--distribute",
-        action="store_true",
-        help="use data-parallel training on all GPUs of this machine or, with JAX, many machines",
-    )
+    text = "dropout rate applied after the last activation"
+    parser.add_argument("--dropout", type=fraction, default=defaults.dropout, help=text)
+    text = "number of epochs without an improvement in validation loss before "
+    plateau = text + "the learning rate is multiplied by 0.2"
+    add_count(parser, "--plateau", defaults.plateau, plateau)
+    patience = text + "training stops (default: never stop early)"
+    add_count(parser, "--patience", None, patience)
+    text = "number of artists to train on, taken in split order (default: all)"
+    add_count(parser, "--max-artists", None, text, old="--artists")
+    text = "encoder to fine-tune: an .h5 or .keras file or the name of a released model"
+    parser.add_argument("--start-from", metavar="WEIGHTS", help=text)
+    text = "numeric precision of the encoder; mixed computes in bfloat16 with float32 weights"
+    values = ("float32", "mixed")
+    parser.add_argument("--precision", choices=values, default=defaults.precision, help=text)
+    text = "use data-parallel training on all GPUs of this machine or, with JAX, many machines"
+    parser.add_argument("--distribute", action="store_true", help=text)
     add_seed(parser)
     return parser
 
@@ -133,21 +98,10 @@ def add_step_options(
     parser: argparse.ArgumentParser, *, learning_rate: float, batch_size: int
 ) -> None:
     """Add the training-step options that all networks share."""
-    add_count(
-        parser,
-        "--batch-size",
-        batch_size,
-        "number of anchor tracks per training step",
-        old="--batch",
-    )
-    add_renamed(
-        parser,
-        "--learning-rate",
-        "--rate",
-        type=positive_float,
-        default=learning_rate,
-        help="initial learning rate",
-    )
+    text = "number of anchor tracks per training step"
+    add_count(parser, "--batch-size", batch_size, text, old="--batch")
+    number = {"type": positive_float, "default": learning_rate, "help": "initial learning rate"}
+    add_renamed(parser, "--learning-rate", "--rate", **number)
     parser.add_argument(
         "--data",
         choices=("auto", "stream", "resident"),
@@ -156,13 +110,8 @@ def add_step_options(
         "keeps all frames in device memory, and auto picks resident on a GPU with enough memory, "
         "otherwise stream",
     )
-    add_count(
-        parser,
-        "--steps-per-call",
-        None,
-        "number of training steps per call to the compiled training function "
-        "(default: 16 on a CPU, 64 on a GPU)",
-    )
+    text = "number of training steps per call to the compiled training function "
+    add_count(parser, "--steps-per-call", None, text + "(default: 16 on a CPU, 64 on a GPU)")
 
 
 def fill_dataclass(kind: type[T], args: argparse.Namespace) -> T:
@@ -188,29 +137,23 @@ def _number_type(
 
 non_negative = _number_type("integer", int, lambda n: n >= 0, "below zero")
 positive = _number_type("integer", int, lambda n: n >= 1, "below one")
-positive_float = _number_type(
-    "number", float, lambda x: 0 < x < math.inf, "not a finite number above zero"
-)
+_POSITIVE = "not a finite number above zero"
+positive_float = _number_type("number", float, lambda x: 0 < x < math.inf, _POSITIVE)
 fraction = _number_type("number", float, lambda x: 0 <= x < 1, "not in [0, 1)")
 # NumPy's legacy generator only accepts 32-bit seeds.
 _seed = _number_type("integer", int, lambda n: 0 <= n < 2**32, "not an integer from 0 to 2^32 - 1")
 
 
 def progress_bar(items: Iterable | None = None, *, shown: bool = True, **settings) -> tqdm:
-    """Return a progress bar for work that takes over two seconds.
-
-    Nothing is shown if the output is not a terminal or `shown` is false. Further
-    keyword arguments are passed to tqdm.
-    """
+    """Return a tqdm progress bar, shown on a terminal for work that takes over two seconds."""
     return tqdm(items, disable=None if shown else True, delay=2, dynamic_ncols=True, **settings)
 
 
 def run_script(main: Callable[[], int | None]) -> None:
     """Run a script's `main` function and exit with the status it returns.
 
-    On an `InputError`, an operating system error or Ctrl-C, the script exits with
-    status 1 after printing one line to stderr. Any other exception is a bug and is
-    shown with its traceback. argparse itself exits with status 2 on usage errors.
+    On an `InputError`, an operating system error or Ctrl-C, print one line to stderr and exit with
+    status 1. Any other exception is a bug and is shown with its traceback.
     """
     for stream in filter(None, (sys.stdout, sys.stderr)):
         # File names may contain characters that the terminal cannot display.
@@ -236,9 +179,8 @@ def _show_package_logs() -> None:
     """Print this project's log messages to stdout; warnings from other libraries go to stderr."""
     root = logging.getLogger()
     if not root.handlers:
-        # By default, Python shows warnings through lastResort if the root logger has no handlers.
-        # Installing that handler keeps a library's call to logging.basicConfig from adding another
-        # one, which would print this project's messages a second time.
+        # This is Python's default for warnings. Installing it keeps a library's call to
+        # logging.basicConfig from adding a handler that prints this project's messages twice.
         root.addHandler(cast(logging.Handler, logging.lastResort))
     handler = _PrintHandler(sys.stdout) if sys.stdout else logging.NullHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
@@ -256,10 +198,7 @@ class _PrintHandler(logging.StreamHandler):
 
 
 def _discard_output() -> None:
-    """Flush stdout or, if that fails, redirect it to the null device.
-
-    Otherwise, Python would flush it again at exit and report the error a second time.
-    """
+    """Flush stdout or, if that fails, redirect it, so that the error is not reported again."""
     try:
         print(end="", flush=True)
     except OSError:

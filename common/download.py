@@ -25,26 +25,9 @@ def fetch_published_file(
 ) -> Path:
     """Return a local copy of a file published on GitHub, after verifying its content.
 
-    If there is a mirror folder, the file is looked up there as `name` or as the last
-    component of `name`. Otherwise it is downloaded once to the user's cache folder.
-
-    Parameters
-    ----------
-    name
-        File name within a mirror, using `/` as the separator.
-    repository, commit, path
-        Where the file was published: "OWNER/NAME", the commit, and the path at that commit.
-    git_blob
-        Git blob id of the content.
-    mirror
-        Folder of published files; defaults to the environment variable MUSIC_MIRROR.
-    option
-        The script's option that sets the mirror, for error messages.
-
-    Raises
-    ------
-    InputError
-        If the file is not in the mirror, cannot be downloaded, or has different content.
+    If there is a mirror folder, from `mirror` (the script's `option`) or MUSIC_MIRROR, the file is
+    looked up there as `name` or as the last component of `name`. Otherwise it is downloaded once
+    to the user's cache folder, from the `path` in the "OWNER/NAME" repository at the commit.
     """
     mirror = mirror or os.environ.get(MIRROR_VARIABLE)
     remedy = f"put the file as {name} in a folder and name it in {MIRROR_VARIABLE} or with {option}"
@@ -52,9 +35,9 @@ def fetch_published_file(
         places = (Path(mirror, name), Path(mirror, PurePosixPath(name).name))
         file = next((place for place in places if place.is_file()), None)
         if file is None:
+            settings = f"{option}, {MIRROR_VARIABLE}"
             raise InputError(
-                f"{places[0]}: not in the mirror; copy it there, or use no mirror ({option}, "
-                f"{MIRROR_VARIABLE})"
+                f"{places[0]}: not in the mirror; copy it there, or use no mirror ({settings})"
             )
         if git_blob_id(file) != git_blob:
             raise InputError(f"{file}: not the file that was published; copy the published file")
@@ -79,29 +62,16 @@ def git_blob_id(path: str | Path) -> str:
 
 
 def _download(name: str, url: str, git_blob: str, remedy: str) -> Path:
-    folder = Path(pooch.os_cache("artist-labels"))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{folder}: cannot make this folder for downloads ({error.strerror}); set "
-            f"XDG_CACHE_HOME to another folder, or {remedy}"
-        ) from error
+    folder, file = pooch.os_cache("artist-labels"), PurePosixPath(name)
     pooch.get_logger().setLevel("ERROR")  # by default, pooch logs the hash of the file
-    file = PurePosixPath(name)
+    # pooch overwrites the total but ignores a bar without one.
+    bar = progress_bar(total=1, unit="B", unit_scale=True, desc=file.name)
+    file_name = f"{file.stem}-{git_blob[:12]}{file.suffix}"
     try:
-        return Path(
-            pooch.retrieve(
-                url,
-                known_hash=None,  # pooch cannot check Git blob ids; the caller verifies the file
-                fname=f"{file.stem}-{git_blob[:12]}{file.suffix}",
-                path=folder,
-                # pooch overwrites the total but ignores a bar without one.
-                progressbar=progress_bar(total=1, unit="B", unit_scale=True, desc=file.name),
-            )
-        )
+        # pooch cannot check Git blob ids; the caller verifies the file.
+        return Path(pooch.retrieve(url, None, file_name, folder, progressbar=bar))
     except Exception as error:  # error messages from requests span many lines
         raise InputError(
-            f"{name}: cannot be downloaded from {url} ({type(error).__name__}); check the "
-            f"network, or {remedy}"
+            f"{name}: cannot be downloaded from {url} to {folder} ({type(error).__name__}); check "
+            f"the network, set XDG_CACHE_HOME to another folder, or {remedy}"
         ) from error

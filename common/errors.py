@@ -4,6 +4,5 @@
 class InputError(Exception):
     """Raised if a file, value or option supplied by the user is invalid.
 
-    The message is a single line that names the file or option and says how to fix the
-    problem. Scripts print it without a traceback and exit with status 1.
+    The message names the file or option and the remedy; scripts print it without a traceback.
     """

@@ -26,38 +26,18 @@ _TOLERANCE = 1e-3  # for the sum of a track's float32 probabilities, which shoul
 
 @dataclass(frozen=True)
 class Features:
-    """Feature vectors for n tracks.
-
-    Attributes
-    ----------
-    features
-        (n, d) float32.
-    track_id
-        (n,) str.
-    failed
-        {track_id: reason} for the tracks that could not be used.
-    inputs
-        Inputs from which the features were made, as recorded in the provenance.
-    trained_on
-        Artists whose tracks the model was trained on; empty if unknown.
-    classes, probabilities
-        (classes,) str, and (n, classes) float32 with rows that sum to 1; () and None if
-        the model is not a classifier.
-    """
+    """Feature vectors for n tracks: the content of a feature file."""
 
     features: np.ndarray
     track_id: np.ndarray
-    failed: dict[str, str]
-    inputs: dict
+    failed: dict[str, str]  # {track_id: reason}
+    inputs: dict  # inputs that the features were made from, as recorded in the provenance
     trained_on: Sequence[str] | np.ndarray = ()
     classes: Sequence[str] | np.ndarray = ()
-    probabilities: np.ndarray | None = None
+    probabilities: np.ndarray | None = None  # rows sum to 1; None if the model is no classifier
 
     def select(self, track_ids: np.ndarray, source: str | Path) -> np.ndarray:
-        """Return the features for the given tracks, in the order given.
-
-        Raises `InputError`, naming the file `source`, if a track has no features.
-        """
+        """Return the features for the given tracks, in that order; error messages name `source`."""
         return self.features[self._rows(track_ids, source)]
 
     def select_probabilities(self, track_ids: np.ndarray, source: str | Path) -> np.ndarray:
@@ -87,19 +67,18 @@ def read_feature_inputs(path: str | Path) -> dict:
 
 
 def read_features(path: str | Path) -> Features:
-    """Read a feature file, or raise `InputError`.
+    """Read a feature file.
 
     Examples
     --------
-    >>> found = read_features("features/gtzan.h5")
-    >>> found.features.shape
+    >>> read_features("features/gtzan.h5").features.shape
     (1000, 256)
     """
     with hdf5.open_file(path) as file:
         features = hdf5.read_array(file, "features", largest=2**36)
         track_id = hdf5.read_strings(file, "track_id")
-        names = ("failed_track_id", "failed_reason")
-        failed_tracks, reasons = (hdf5.read_strings(file, name) for name in names)
+        failed_tracks = hdf5.read_strings(file, "failed_track_id")
+        reasons = hdf5.read_strings(file, "failed_reason")
         inputs = hdf5.read_json_attribute(file, "made_from").get("inputs", {})
         # Not all models and package versions write the datasets below. Testing for them with
         # `in` would follow links to other files.
@@ -116,9 +95,9 @@ def read_features(path: str | Path) -> Features:
         or not provenance.is_model_record(weights)
     ):
         raise InputError(f"{path}: a damaged feature file; delete it and extract again")
+    features = features.astype(np.float32, copy=False)
     if probabilities is not None:
         probabilities = probabilities.astype(np.float32, copy=False)
-    features = features.astype(np.float32, copy=False)
     failed = dict(zip(failed_tracks, reasons, strict=False))
     return Features(features, track_id, failed, inputs, trained_on, classes, probabilities)
 

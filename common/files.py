@@ -16,21 +16,9 @@ from common.errors import InputError
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path and, on success, rename it to `path`.
 
-    The temporary file, `NAME.partial` in the same folder, is synced to disk before it
-    is renamed, so neither a killed process nor a full disk leaves an incomplete file.
-    On error, the temporary file is removed and `path` is left unchanged.
-
-    Raises
-    ------
-    InputError
-        If the folder cannot be created or `path` is a folder.
-    OSError
-        If the file cannot be written; the exception's `filename` attribute is set.
-
-    Examples
-    --------
-    >>> with atomic_write("results/metrics.json") as partial:
-    ...     partial.write_text("{}")
+    The temporary file, `NAME.partial` in the same folder, is synced to disk before it is renamed,
+    so neither a killed process nor a full disk leaves an incomplete file. On error, it is removed
+    and `path` is left unchanged; the `filename` attribute of an `OSError` is set.
     """
     path = Path(path)
     make_folder(path.parent)

@@ -1,8 +1,8 @@
 """HDF5 files, read without following links to other files and written atomically.
 
-Weights, caches and feature files may come from untrusted sources, and an HDF5 file
-can refer to any other file on the machine. The functions in this module read only
-data stored in the file itself and never allocate more memory than its data can fill.
+Files may come from untrusted sources, and an HDF5 file can refer to any other file on the machine.
+These functions read only data stored in the file itself and never allocate more memory than its
+data can fill. If they cannot, they raise an `InputError`.
 """
 
 import contextlib
@@ -19,23 +19,14 @@ from common.files import atomic_write, write_all
 
 _DEFLATE_RATIO = 1100  # one byte of deflate data expands to at most 1,032 bytes
 T = TypeVar("T")
-_DAMAGE = (
-    KeyError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)  # what h5py raises on damaged files
+# What h5py raises on damaged files.
+_DAMAGE = (KeyError, OSError, RuntimeError, TypeError, ValueError)
 
 
 @contextlib.contextmanager
 def create_file(path: str | Path, **settings) -> Iterator[h5py.File]:
-    """Yield an open HDF5 file that, once filled, appears at `path` complete or not at all.
-
-    `settings` are passed to `h5py.File`. If writing fails, the `OSError` has its
-    `filename` attribute set.
-    """
-    with atomic_write(path) as partial, _Sink(partial) as sink:
+    """Yield an open HDF5 file that, once filled, appears at `path` complete or not at all."""
+    with atomic_write(path) as partial, contextlib.closing(_Sink(partial)) as sink:
         try:
             with h5py.File(sink, "w", **settings) as file:
                 yield file
@@ -47,21 +38,15 @@ def create_file(path: str | Path, **settings) -> Iterator[h5py.File]:
 class _Sink:
     """File object that holds back its first write error until HDF5 has closed it.
 
-    HDF5 also writes when objects are closed, and cannot report an error at that point:
-    it prints tracebacks, leaves the file open and may crash the interpreter.
+    HDF5 also writes when objects are closed. On an error at that point, it prints tracebacks,
+    leaves the file open and may crash the interpreter.
     """
 
     def __init__(self, path: Path):
         self._file = path.open("w+b", buffering=0)
         self.error: OSError | None = None
-        for name in ("read", "readinto", "seek", "tell", "flush"):
+        for name in ("read", "readinto", "seek", "tell", "flush", "close"):
             setattr(self, name, getattr(self._file, name))
-
-    def __enter__(self) -> "_Sink":
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._file.close()
 
     def write(self, data: memoryview) -> int:
         self._attempt(write_all, self._file, data)
@@ -80,7 +65,7 @@ class _Sink:
 
 
 def open_file(path: str | Path) -> h5py.File:
-    """Open an HDF5 file for reading, or raise `InputError`."""
+    """Open an HDF5 file for reading."""
     path = Path(path)
     if not path.is_file():
         problem = "not a file" if path.exists() else "no such file"
@@ -91,16 +76,12 @@ def open_file(path: str | Path) -> h5py.File:
     except PermissionError as error:
         raise InputError(f"{path}: permission denied; change its permissions") from error
     except OSError as error:
-        raise InputError(
-            f"{path}: not an HDF5 file, or damaged; make it or download it again"
-        ) from error
+        problem = "not an HDF5 file, or damaged; make it or download it again"
+        raise InputError(f"{path}: {problem}") from error
 
 
 def open_format(path: str | Path, name: str, otherwise: str) -> h5py.File:
-    """Open an HDF5 file whose root attribute `format` equals `name`.
-
-    If the file has a different format, raise `InputError` with the message `otherwise`.
-    """
+    """Open an HDF5 file whose root attribute `format` is `name`, or raise the error `otherwise`."""
     file = open_file(path)
     if _format(file) != name:
         file.close()
@@ -110,22 +91,19 @@ def open_format(path: str | Path, name: str, otherwise: str) -> h5py.File:
 
 def read_format(path: str | Path) -> str | None:
     """Return a file's root attribute `format`, or None if it has none or is not an HDF5 file."""
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            return _format(file)
-    except OSError:
-        return None
+    with contextlib.suppress(OSError), h5py.File(path, "r", locking=False) as file:
+        return _format(file)
+    return None
 
 
 def _format(file: h5py.File) -> str | None:
-    try:
+    with contextlib.suppress(InputError):
         return read_attribute(file, "format", str)
-    except InputError:
-        return None
+    return None
 
 
 def get_dataset(group: h5py.Group, name: str) -> h5py.Dataset:
-    """Return a dataset whose values are stored in this file, or raise `InputError`."""
+    """Return a dataset whose values are stored in this file."""
     node = _node(group, name)
     if not isinstance(node, h5py.Dataset):
         raise _error(group, name, "is not a dataset")
@@ -135,7 +113,7 @@ def get_dataset(group: h5py.Group, name: str) -> h5py.Dataset:
 
 
 def get_group(parent: h5py.Group, name: str) -> h5py.Group:
-    """Return a group stored in this file ('' for the parent itself), or raise `InputError`."""
+    """Return a group stored in this file ('' for the parent itself)."""
     node = _node(parent, name) if name else parent
     if not isinstance(node, h5py.Group):
         raise _error(parent, name, "is not a group")
@@ -158,7 +136,7 @@ def _node(parent: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
 
 
 def read_array(group: h5py.Group, name: str, largest: int = 2**31) -> np.ndarray:
-    """Return a numeric dataset of at most `largest` bytes, or raise `InputError`."""
+    """Return a numeric dataset of at most `largest` bytes."""
     dataset = get_dataset(group, name)
     if dataset.dtype.kind not in "iuf":
         raise _error(group, name, "does not contain numbers")
@@ -166,7 +144,7 @@ def read_array(group: h5py.Group, name: str, largest: int = 2**31) -> np.ndarray
 
 
 def read_strings(group: h5py.Group, name: str) -> np.ndarray:
-    """Return a one-dimensional string dataset as an object array, or raise `InputError`."""
+    """Return a one-dimensional string dataset as an object array."""
     dataset = get_dataset(group, name)
     if h5py.check_string_dtype(dataset.dtype) is None or dataset.ndim != 1:
         raise _error(group, name, "does not contain text")
@@ -188,24 +166,21 @@ def write_strings(group: h5py.Group, name: str, values: Iterable[str]) -> None:
 
 
 def read_attribute(file: h5py.File, name: str, kind: type[T]) -> T:
-    """Return a root attribute that is a single str or float, or raise `InputError`."""
-    try:
+    """Return a root attribute that is a single str or float."""
+    value = None
+    with contextlib.suppress(*_DAMAGE):
         value = file.attrs[name]
-    except _DAMAGE:
-        value = None
-    if isinstance(value, np.generic):
-        value = value.item()
+    value = value.item() if isinstance(value, np.generic) else value
     if not isinstance(value, kind):
         raise _error(file, f"attribute {name!r}", "is missing or damaged")
     return value
 
 
 def read_json_attribute(file: h5py.File, name: str) -> dict:
-    """Return a root attribute that is a JSON object, or raise `InputError`."""
-    try:
+    """Return a root attribute that is a JSON object."""
+    value = None
+    with contextlib.suppress(RecursionError, ValueError):
         value = json.loads(read_attribute(file, name, str))
-    except (RecursionError, ValueError):
-        value = None
     if not isinstance(value, dict):
         raise _error(file, f"attribute {name!r}", "is not a JSON object")
     return value

@@ -1,10 +1,10 @@
 """Provenance: a record, stored with each output file, of the inputs it was made from.
 
-A record is {"inputs": …, "versions": …}. The inputs determine whether an existing
-output can be reused. The versions are informational only, so that upgrading a library
-does not invalidate completed outputs.
+A record is {"inputs": …, "versions": …}. The inputs determine whether an existing output can be
+reused. The versions are informational only: upgrading a library keeps completed outputs valid.
 """
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -15,20 +15,15 @@ from pathlib import Path
 from common.errors import InputError
 from common.files import add_suffix
 
-_PACKAGES = (
-    *("numpy", "scipy", "librosa", "soundfile", "soxr", "keras", "tensorflow", "jax", "torch"),
-    *("scikit-learn", "essentia"),
-)
+_PACKAGES = "numpy scipy librosa soundfile soxr keras tensorflow jax torch scikit-learn essentia"
 
 
 def make_record(inputs: dict) -> dict:
     """Return the record for an output made from `inputs` (JSON values) by this installation."""
     versions = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
+    for package in _PACKAGES.split():
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return {"inputs": inputs, "versions": versions}
 
 
@@ -45,7 +40,9 @@ def list_differences(old: dict, new: dict, prefix: str = "") -> list[str]:
         if isinstance(before, dict) and isinstance(after, dict):
             differences += list_differences(before, after, f"{prefix}{key}.")
         elif before != after:
-            differences.append(f"{prefix}{key}: {_shorten(before)} -> {_shorten(after)}")
+            texts = (json.dumps(value, ensure_ascii=False) for value in (before, after))
+            texts = (text if len(text) <= 40 else text[:37] + "…" for text in texts)
+            differences.append(f"{prefix}{key}: {' -> '.join(texts)}")
     return differences
 
 
@@ -60,18 +57,14 @@ def require_same(path: str | Path, old: dict, new: dict) -> None:
 
 
 def describe_model(inputs: dict) -> dict:
-    """Summarise a training run's inputs for the provenance records of its model's outputs.
+    """Return what the records of a model's outputs state about its training run.
 
-    Returns
-    -------
-    The run's `name`, `model`, number of `artists`, and `seed`; each is None if unknown.
+    These are the run's `name`, `model`, number of `artists` and `seed`; each is None if unknown.
     """
     settings = inputs.get("settings")
     seed = settings.get("seed") if isinstance(settings, dict) else None
-    return {
-        **{key: inputs.get(key) for key in ("name", "model", "artists")},
-        "seed": seed if isinstance(seed, int) else None,
-    }
+    known = {key: inputs.get(key) for key in ("name", "model", "artists")}
+    return {**known, "seed": seed if isinstance(seed, int) else None}
 
 
 def is_model_record(record: object) -> bool:
@@ -106,8 +99,3 @@ def digest_rows(rows: Iterable[Iterable[str]]) -> str:
     for row in rows:
         sha256.update("\0".join((*row, "")).encode("utf-8", "surrogatepass"))
     return sha256.hexdigest()
-
-
-def _shorten(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 40 else text[:37] + "…"

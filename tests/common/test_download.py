@@ -115,5 +115,5 @@ def test_fetch_reports_failed_downloads(answers, origin, monkeypatch):
 def test_fetch_reports_an_unusable_cache_folder(origin, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(InputError, match="cannot make this folder for downloads"):
+    with pytest.raises(InputError, match="set XDG_CACHE_HOME to another folder"):
         fetch_published_file(NAME, **origin)
