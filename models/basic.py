@@ -12,17 +12,8 @@ def build_basic(
 ) -> keras.Model:
     """Return the encoder with one dense layer on top (ismir2018, section 3.1).
 
-    Parameters
-    ----------
-    outputs, activation
-        Number of artists and "softmax", or number of tags and "sigmoid".
-    mean, std
-        Mean and standard deviation of the log-mels of the training tracks.
-
-    Returns
-    -------
-    keras.Model
-        Maps log-mels (batch, 129, 128) to probabilities (batch, outputs).
+    It maps log-mels (batch, 129, 128), which it normalises with `mean` and `std`, to probabilities
+    (batch, outputs). `activation` is "softmax" for artists or "sigmoid" for tags.
     """
     segment = keras.Input((SEGMENT, BANDS), name="segment")
     embedding = encoder(normalisation_layer(mean, std)(segment))

@@ -32,11 +32,6 @@ def extract_embeddings(
     np.ndarray
         Embeddings with shape (tracks, 256), float32, in the same order as `tracks`.
 
-    Raises
-    ------
-    InputError
-        If a file is missing, is not audio, or is too short. The message names the file.
-
     Examples
     --------
     >>> from models.pretrained import load_encoder
@@ -56,19 +51,9 @@ def iter_embeddings(network: keras.Model, mels: Iterable[np.ndarray]) -> Iterato
 
 
 def segment_outputs(network: keras.Model, mels: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yield a network's outputs for the consecutive segments of each log-mel.
+    """Yield a network's outputs (segments, d), float32, for the segments of each log-mel.
 
-    Parameters
-    ----------
-    network
-        Model that maps log-mel segments (batch, frames, bands) to outputs (batch, d).
-    mels
-        Log-mels with shape (frames, bands), float16 or float32, at least one segment long.
-
-    Yields
-    ------
-    np.ndarray
-        Outputs of one log-mel with shape (segments, d), float32, in the order of `mels`.
+    The log-mels have shape (frames, bands), float16 or float32, and are at least one segment long.
     """
     rows: list[np.ndarray] = []
     current = 0

@@ -10,29 +10,23 @@ layers, regularizers = keras.layers, keras.regularizers
 BANDS = 128  # mel bands in the input
 EMBEDDING = 256  # output dimensions
 
+L2_WEIGHT = 1e-5  # of the penalty on the convolution kernels
 # (filters, kernel size, pool size) per block, from ismir2018 section 3.1 and the published code.
 BLOCKS = ((128, 4, 4), (128, 4, 4), (128, 4, 4), (128, 2, 2), (256, 1, None))
 
 
 def build_encoder(
-    dropout: float = 0.0,
-    l2: float = 1e-5,
-    *,
-    precision: str = "float32",
-    synchronised: bool = False,
+    dropout: float = 0.0, *, precision: str = "float32", synchronised: bool = False
 ) -> keras.Model:
     """Return the encoder, which maps a normalised 3 s log-mel segment to its embedding.
 
-    Five blocks of convolution over time (`same` padding, He uniform initialisation), batch
-    normalisation, ReLU and max pooling (except in the last block) are followed by an average
-    over the remaining time axis, which is one frame long.
+    Five blocks of convolution over time, batch normalisation, ReLU and max pooling (except in the
+    last block) are followed by an average over the remaining time axis, which is one frame long.
 
     Parameters
     ----------
     dropout
         Rate of the dropout applied after the last activation.
-    l2
-        Weight of the L2 penalty on the convolution kernels.
     precision
         "float32", or "mixed" to compute in bfloat16 and keep the weights in float32. Loss
         scaling is unnecessary because bfloat16 has the same range as float32.
@@ -53,16 +47,12 @@ def build_encoder(
             kernel,
             padding="same",
             kernel_initializer="he_uniform",
-            kernel_regularizer=regularizers.L2(l2),
+            kernel_regularizer=regularizers.L2(L2_WEIGHT),
             dtype=dtype,
             name=f"conv{number}",
         )(x)
         x = layers.BatchNormalization(
-            momentum=0.99,
-            epsilon=1e-3,
-            synchronized=synchronised,
-            dtype=dtype,
-            name=f"bn{number}",
+            momentum=0.99, epsilon=1e-3, synchronized=synchronised, dtype=dtype, name=f"bn{number}"
         )(x)
         x = layers.ReLU(dtype=dtype, name=f"relu{number}")(x)
         if pool:

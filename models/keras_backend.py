@@ -1,8 +1,7 @@
 """Keras without TensorFlow's start-up messages: `from models.keras_backend import keras`.
 
 TensorFlow prints build information before it reads the environment variable that would silence it,
-so the file descriptor of stderr is redirected during the first import. Python errors are still
-shown.
+so the file descriptor of stderr is redirected during the first import.
 """
 
 import contextlib

@@ -23,7 +23,6 @@ from common import hdf5, provenance
 from common.download import git_blob_id
 from common.errors import InputError
 from common.files import file_sha256
-from models.basic import build_basic
 from models.encoder import BANDS, BLOCKS, EMBEDDING, build_encoder, log_mel_model
 from models.keras_backend import keras
 from models.released_weights import fetch_released, released_models
@@ -33,18 +32,11 @@ from models.released_weights import fetch_released, released_models
 RELEASED_MEAN, RELEASED_STD = 0.22620339, 0.25794547
 
 _MAX_BYTES = 1 << 28  # limit for all arrays together; about 10 times the largest released model
+# Ranks of the arrays of a convolution, a normalisation and a dense layer.
+_LAYER_RANKS = ((3, 1), (1, 1, 1, 1), (2, 1))
 # Raised by h5py and zipfile for damaged files, and by NumPy and this module for incomplete files.
-_DAMAGE_ERRORS = (
-    AttributeError,
-    EOFError,
-    KeyError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+_DAMAGE_ERRORS = (AttributeError, EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError)
+_ARCHIVE_ERRORS = (zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -87,12 +79,6 @@ def load_weights(name_or_path: str, mirror: str | Path | None = None) -> Weights
         Folder that contains the released files (default: the environment variable
         MUSIC_MIRROR). Without a mirror, a file is downloaded once to the user's cache folder.
         The file's content is always verified.
-
-    Raises
-    ------
-    InputError
-        If the name is unknown, there is no network connection, the content differs from the
-        published file, or the file is damaged or contains a different model.
     """
     path = Path(name_or_path)
     released = released_models()
@@ -134,34 +120,10 @@ def load_encoder(name_or_path: str, mirror: str | Path | None = None) -> keras.M
 
 
 def encoder_from(weights: Weights, **options) -> keras.Model:
-    """Return an encoder with the given weights, which expects normalised log-mels.
-
-    Parameters
-    ----------
-    **options
-        See `build_encoder`.
-    """
+    """Return an encoder with the given weights; the options are those of `build_encoder`."""
     encoder = build_encoder(**options)
     encoder.set_weights(weights.encoder_arrays)
     return encoder
-
-
-def classifier_from(weights: Weights) -> keras.Model:
-    """Return the basic or tag model, which maps log-mels to class probabilities.
-
-    Raises
-    ------
-    InputError
-        If the weights contain only an encoder.
-    """
-    if weights.head is None:
-        raise InputError(f"{weights.name}: contains an encoder only and no classes")
-    activation = "sigmoid" if weights.provenance.get("model") == "tag" else "softmax"
-    outputs = len(weights.head[1])
-    encoder = encoder_from(weights)
-    model = build_basic(encoder, outputs, activation, mean=weights.mean, std=weights.std)
-    model.get_layer("classes").set_weights(weights.head)
-    return model
 
 
 def save_weights(
@@ -175,9 +137,8 @@ def save_weights(
 ) -> None:
     """Write a trained model's encoder, and its dense layer if it has one, to a file.
 
-    The layout matches the released files, with three additional root attributes, `mean`, `std`
-    and `made_from` (a provenance record), and a dataset `trained_on` with the training artists'
-    names.
+    The layout matches the released files, with additional root attributes `mean`, `std` and
+    `made_from` (a provenance record), and a dataset `trained_on` with the training artists' names.
     """
     layers = [layer for layer in model.get_layer("encoder").layers if layer.weights]
     layers += [layer for layer in model.layers if layer.name == "classes"]
@@ -189,13 +150,10 @@ def save_weights(
         group.attrs["layer_names"] = [layer.name for layer in layers]
         for layer in layers:
             layer_group = group.create_group(layer.name)
-            arrays = {
-                f"{layer.name}/{variable.name}:0": keras.ops.convert_to_numpy(variable.value)
-                for variable in layer.weights
-            }
-            layer_group.attrs["weight_names"] = list(arrays)
-            for name, array in arrays.items():
-                layer_group[name] = array
+            names = [f"{layer.name}/{variable.name}:0" for variable in layer.weights]
+            layer_group.attrs["weight_names"] = names
+            for name, variable in zip(names, layer.weights, strict=True):
+                layer_group[name] = keras.ops.convert_to_numpy(variable.value)
 
 
 # ---------------------------------------------------------------- reading files
@@ -231,7 +189,7 @@ def _open_weights(path: Path) -> Iterator[h5py.File]:
                     yield file
             except InputError as error:  # name the user's file instead of the temporary one
                 raise InputError(str(error).replace(str(extracted), str(path))) from error
-    except _DAMAGE_ERRORS as error:
+    except (*_DAMAGE_ERRORS, *_ARCHIVE_ERRORS) as error:
         raise InputError(
             f"{path}: contains no Keras weights, or damaged ones; make or download it again"
         ) from error
@@ -256,7 +214,7 @@ def _read_layers(file: h5py.File) -> list[list[np.ndarray]]:
     """Return each layer's float32 arrays, in file order."""
     if "model_weights" in list(file):
         paths = _keras2_paths(file, "model_weights")
-    elif _list_attributes(file, "layer_names"):
+    elif "layer_names" in file.attrs:
         paths = _keras2_paths(file, "")
     else:
         paths = _keras3_paths(file)
@@ -264,9 +222,7 @@ def _read_layers(file: h5py.File) -> list[list[np.ndarray]]:
     bytes_left = _MAX_BYTES
     for path in paths:
         if hdf5.get_dataset(file, path).dtype.kind != "f":
-            raise InputError(
-                f"{file.filename}: {path} contains no floats; the file holds a different network"
-            )
+            raise InputError(f"{file.filename}: {path} contains no floats; choose another file")
         array = hdf5.read_array(file, path, bytes_left)
         bytes_left -= array.nbytes
         with np.errstate(over="ignore"):  # an out-of-range float64 becomes inf, rejected later
@@ -285,52 +241,32 @@ def _keras2_paths(file: h5py.File, root: str) -> list[str]:
     ]
 
 
-def _list_attributes(group: h5py.Group, attribute: str) -> list[str]:
-    """Return the attribute names: NAME, or NAME0, NAME1 … if Keras had to split a long list."""
-    keys = (key for key in group.attrs if re.fullmatch(rf"{attribute}\d*", key))
-    return sorted(keys, key=_natural_order)
-
-
 def _read_names(group: h5py.Group, attribute: str) -> list[str]:
-    keys = _list_attributes(group, attribute)
-    if not keys:
-        raise KeyError(attribute)
-    names = [name for key in keys for name in group.attrs[key]]
+    names = group.attrs[attribute]
     return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
 
 
 def _keras3_paths(file: h5py.File) -> list[str]:
-    """Return the variable paths; Keras 3 numbers the variables instead of listing them."""
+    """Return the variable paths in natural order; Keras 3 numbers layers and variables."""
     paths: list[str] = []
     hdf5.get_group(file, "layers").visit(paths.append)
     return sorted(
-        (f"layers/{path}" for path in paths if re.search(r"/vars/\d+$", path)), key=_natural_order
+        (f"layers/{path}" for path in paths if re.search(r"/vars/\d+$", path)),
+        key=lambda path: re.sub(r"\d+", lambda digits: digits[0].zfill(9), path),
     )
-
-
-def _natural_order(text: str) -> list:
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", text)]
 
 
 def _sort_layers(
     layers: list[list[np.ndarray]], path: Path
 ) -> tuple[list[np.ndarray], list[np.ndarray] | None]:
     """Return the encoder's arrays in `Weights` order, and those of the dense layer, if any."""
-    kinds = {(3, 1): "conv", (1, 1, 1, 1): "norm", (2, 1): "dense"}  # layer type by array ranks
-    sorted_layers: dict[str, list[list[np.ndarray]]] = {"conv": [], "norm": [], "dense": []}
+    by_rank: dict[tuple, list[list[np.ndarray]]] = {ranks: [] for ranks in _LAYER_RANKS}
     for arrays in layers:
-        kind = kinds.get(tuple(array.ndim for array in arrays))
-        if kind is None:
-            raise InputError(
-                f"{path}: has a layer that this encoder lacks; the file holds a different network"
-            )
-        sorted_layers[kind].append(arrays)
-    convolutions, norms, dense = sorted_layers.values()
-    if not len(convolutions) == len(norms) == len(BLOCKS) or len(dense) > 1:
-        raise InputError(f"{path}: has another number of layers than this encoder")
+        by_rank.setdefault(tuple(array.ndim for array in arrays), []).append(arrays)
+    convolutions, norms, dense, *others = by_rank.values()
     shapes = [[array.shape for array in arrays] for arrays in (*convolutions, *norms, *dense)]
-    if shapes != _expected_shapes(dense):
-        raise InputError(f"{path}: its layers have other shapes than those of this encoder")
+    if others or len(dense) > 1 or shapes != _expected_shapes(dense):
+        raise InputError(f"{path}: its layers differ from this encoder's; choose another file")
     if not all(np.isfinite(array).all() for arrays in layers for array in arrays):
         raise InputError(f"{path}: its weights contain NaN or infinity; use an earlier file")
     if any((variance < 0).any() for *_, variance in norms):

@@ -17,18 +17,8 @@ def build_siamese(encoder: keras.Model, negatives: int, *, mean: float, std: flo
     time, but during training, batch normalisation computes its statistics per tower in the
     published code and over all segments here.
 
-    Parameters
-    ----------
-    negatives
-        Number of tracks by other artists per anchor.
-    mean, std
-        Mean and standard deviation of the log-mels of the training tracks.
-
-    Returns
-    -------
-    keras.Model
-        Maps log-mels (batch, 2 + negatives, 129, 128), ordered as anchor, positive and
-        negatives, to cosines (batch, 1 + negatives) with the positive first.
+    The model maps log-mels (batch, 2 + negatives, 129, 128), ordered as anchor, positive and
+    negatives, to cosines (batch, 1 + negatives) with the positive first.
     """
     roles = 2 + negatives
     segments = keras.Input((roles, SEGMENT, BANDS), name="anchor_positive_negatives")
@@ -46,24 +36,15 @@ class HingeLoss(keras.losses.Loss):
     The predictions are the (batch, 1 + negatives) cosines from `build_siamese`; the targets are
     ignored. As in the published code, the loss is summed over the batch, so the papers' learning
     rate is tied to their batch size of 15.
-
-    Parameters
-    ----------
-    margin
-        Margin Δ of the hinge.
     """
 
-    def __init__(self, margin: float, reduction: str = "sum", name: str = "hinge"):
-        super().__init__(name=name, reduction=reduction)
+    def __init__(self, margin: float):
+        super().__init__(reduction="sum", name="hinge")
         self.margin = margin
 
     def call(self, y_true, cosines):
         """Return the loss per anchor, with shape (batch,)."""
         return ops.sum(ops.relu(self.margin - cosines[:, :1] + cosines[:, 1:]), axis=-1)
-
-    def get_config(self) -> dict:
-        """Return the constructor arguments."""
-        return {**super().get_config(), "margin": self.margin}
 
 
 def within_margin(margin: float) -> Callable:

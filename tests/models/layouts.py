@@ -15,28 +15,19 @@ def make_layers(
     arrays: list[np.ndarray], first: int = 1, head: list | None = None
 ) -> list[tuple[str, str, list[np.ndarray]]]:
     """Return (class, name, arrays) per layer in network order, with names numbered from `first`."""
-    rest, layers = list(arrays), []
+    rest, layers = iter(arrays), []
     for number in range(first, first + 5):
         for kind in BLOCK:
-            count = len(VARIABLES[kind])
-            layers.append((kind, f"{kind}_{number}", rest[:count]))
-            rest = rest[count:]
-    assert not rest
+            layers.append((kind, f"{kind}_{number}", [next(rest) for _ in VARIABLES[kind]]))
     return layers + ([("dense", "dense_1", head)] if head else [])
 
 
-def write_keras2(
-    path, layers: list[tuple], *, root: str | None = "model_weights", parts: int = 1
-) -> None:
-    """Write the Keras 2 layout, with name lists in attributes; the layer list spans `parts`."""
+def write_keras2(path, layers: list[tuple], *, root: str | None = "model_weights") -> None:
+    """Write the Keras 2 layout, with name lists in attributes."""
     with h5py.File(path, "w") as file:
         group = file.create_group(root) if root else file
         # Keras also lists layers without weights.
-        names = [name.encode() for name in ("input_1", *(name for _, name, _ in layers))]
-        if parts == 1:
-            group.attrs["layer_names"] = names
-        for part in range(parts if parts > 1 else 0):
-            group.attrs[f"layer_names{part}"] = np.array_split(names, parts)[part]
+        group.attrs["layer_names"] = [b"input_1", *(name.encode() for _, name, _ in layers)]
         group.create_group("input_1").attrs["weight_names"] = np.zeros(0, "S1")
         for kind, name, arrays in layers:
             layer_group = group.create_group(name)

@@ -18,6 +18,7 @@ from models.encoder import build_encoder
 from models.siamese import build_siamese
 from tests.common.web import server
 from tests.models import layouts
+from tests.training import fixtures
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # warning from Keras itself
 RELEASED = ["siamese_1000_59", "siamese_5000"]
@@ -78,7 +79,7 @@ def test_released_embeddings_match_golden_values(name, music_data, golden, golde
 @pytest.mark.backend
 def test_softmax_outputs_match_golden_values(music_data, golden, golden_mels):
     weights = pretrained.load_weights(str(music_data / "golden/basic_500_random.h5"))
-    model = pretrained.classifier_from(weights)
+    model = fixtures.restore_classifier(weights)
     rows = [list(golden["track_id"]).index(track) for track in golden_mels]
     segments = np.stack([mel[: 2 * 129].reshape(2, 129, 128) for mel in golden_mels.values()])
     outputs = model.predict_on_batch(segments.reshape(-1, 129, 128)).reshape(len(rows), 2, 500)
@@ -99,20 +100,17 @@ def test_registry_matches_the_released_files(music_data):
 # ---------------------------------------------------------------- layouts
 
 
-@pytest.mark.parametrize("first, parts", [(1, 1), (25, 2), (98, 11), (9, 1)])
+@pytest.mark.parametrize("first", [1, 9, 98])
 @pytest.mark.parametrize("root", ["model_weights", None])
-def test_keras2_layouts_are_read(first, parts, root, arrays, head, tmp_path):
+def test_keras2_layouts_are_read(first, root, arrays, head, tmp_path):
     for number, dense in enumerate((None, head)):
         path = tmp_path / f"{number}.h5"
-        layouts.write_keras2(
-            path, layouts.make_layers(arrays, first, dense), root=root, parts=parts
-        )
+        layouts.write_keras2(path, layouts.make_layers(arrays, first, dense), root=root)
         assert_loads(path, arrays, dense)
 
 
-@pytest.mark.parametrize("first", [1, 9])
-def test_nested_keras2_model_is_read(first, arrays, tmp_path):
-    layouts.write_nested_keras2(tmp_path / "a.h5", layouts.make_layers(arrays, first))
+def test_nested_keras2_model_is_read(arrays, tmp_path):
+    layouts.write_nested_keras2(tmp_path / "a.h5", layouts.make_layers(arrays, 9))
     assert_loads(tmp_path / "a.h5", arrays)
 
 
@@ -145,16 +143,10 @@ def test_flat_user_model_with_automatic_layer_names_is_read(arrays, tmp_path):
         model.add(keras.layers.Conv1D(filters, kernel, padding="same"))
         model.add(keras.layers.BatchNormalization())
         model.add(keras.layers.MaxPooling1D(pool))
-    rest = list(arrays)
-    for layer in model.layers:
-        count = len(layer.get_weights())
-        layer.set_weights(rest[:count])
-        rest = rest[count:]
+    model.set_weights(arrays)
     for suffix in (".h5", ".keras"):
         model.save(tmp_path / f"flat{suffix}")
         assert_loads(tmp_path / f"flat{suffix}", arrays)
-    with h5py.File(tmp_path / "flat.h5") as file:
-        assert any("_10" in name for name in file["model_weights"])
 
 
 def test_arrays_are_converted_from_other_float_types(arrays, tmp_path):
@@ -181,7 +173,7 @@ def test_saved_classifier_is_restored(activation, model_name, encoder, arrays, t
         "std": 0.4,
     }
     mels = np.random.default_rng(0).random((3, 129, 128), np.float32)
-    restored = pretrained.classifier_from(weights).predict_on_batch(mels)
+    restored = fixtures.restore_classifier(weights).predict_on_batch(mels)
     np.testing.assert_allclose(restored, model.predict_on_batch(mels), atol=1e-6)
     embeddings = pretrained.load_encoder(str(path)).predict_on_batch(mels)
     expected = encoder.predict_on_batch((mels - 0.1) / 0.4)
@@ -194,8 +186,6 @@ def test_saved_siamese_model_has_no_classes(encoder, arrays, tmp_path):
     pretrained.save_weights(path, model, mean=0.1, std=0.4, made_from={"inputs": {}})
     weights = assert_loads(path, arrays)
     assert (weights.name, weights.mean, weights.std) == ("best", 0.1, 0.4)
-    with pytest.raises(InputError, match="no classes"):
-        pretrained.classifier_from(weights)
 
 
 # ---------------------------------------------------------------- damaged and unsuitable files
@@ -250,15 +240,6 @@ def test_archive_with_a_corrupted_byte_is_rejected(method, arrays, tmp_path):
     assert_refused(path, "damaged")
 
 
-def test_hdf5_file_with_a_trailing_zip_signature_is_read_as_hdf5(arrays, tmp_path):
-    path = tmp_path / "a.h5"
-    layouts.write_keras2(path, layouts.make_layers(arrays))
-    with path.open("ab") as file:
-        file.write(b"PK\x05\x06" + bytes(18))
-    assert zipfile.is_zipfile(path)
-    assert_loads(path, arrays)
-
-
 def replace(arrays, number, array):
     return [*arrays[:number], array, *arrays[number + 1 :]]
 
@@ -293,17 +274,14 @@ def test_files_without_layers_are_rejected(name, tmp_path):
     assert_refused(tmp_path / "a.h5")
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
-def test_weights_with_nan_or_infinity_are_rejected(value, arrays, tmp_path):
-    wrong = arrays[0].astype(np.float64)
-    wrong[0, 0, 0] = value
-    layouts.write_keras2(tmp_path / "a.h5", layouts.make_layers(replace(arrays, 0, wrong)))
-    assert_refused(tmp_path / "a.h5", "NaN or infinity")
-
-
-def test_negative_variance_is_rejected(arrays, tmp_path):
-    layouts.write_keras2(tmp_path / "a.h5", layouts.make_layers(replace(arrays, 5, -arrays[5])))
-    assert_refused(tmp_path / "a.h5", "negative variance")
+@pytest.mark.parametrize(
+    "number, value, message",
+    [(0, np.nan, "NaN or inf"), (0, 1e300, "NaN or inf"), (5, -1, "negative variance")],
+)
+def test_invalid_values_are_rejected(number, value, message, arrays, tmp_path):
+    wrong = np.full(arrays[number].shape, value, np.float64)
+    layouts.write_keras2(tmp_path / "a.h5", layouts.make_layers(replace(arrays, number, wrong)))
+    assert_refused(tmp_path / "a.h5", message)
 
 
 def test_missing_or_damaged_keras_attributes_are_rejected(arrays, tmp_path):
@@ -417,22 +395,23 @@ def test_external_and_virtual_storage_are_rejected(storage, arrays, tmp_path):
     assert_refused(path, "another file")
 
 
-@pytest.mark.parametrize("count, size", [(1, 1 << 40), (100, 1 << 25)])
-def test_implausible_declared_sizes_are_rejected(count, size, tmp_path):
-    """Test datasets that declare too much data, alone or in total, but store none."""
+@pytest.mark.parametrize(
+    "count, size, dtype, message",
+    [
+        (1, 1 << 40, "f4", "declares"),
+        (100, 1 << 25, "f4", "declares"),
+        # Many references to one long text would exhaust memory if they were read.
+        (1, 1 << 20, h5py.string_dtype(), "floats"),
+    ],
+    ids=["alone", "in total", "text"],
+)
+def test_implausible_declared_contents_are_rejected(count, size, dtype, message, tmp_path):
+    """Test datasets that declare too much data but store none."""
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as file:
         for number in range(count):
-            file.create_dataset(f"layers/a/vars/{number}", (size,), "f4", chunks=(1 << 16,))
-    assert path.stat().st_size < 1 << 20
-    assert_refused(path, "declares")
-
-
-def test_text_instead_of_floats_is_rejected_without_reading_it(tmp_path):
-    """Reading must not start: many references to one long text would exhaust memory."""
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        file.create_dataset("layers/a/vars/0", (1 << 20,), h5py.string_dtype(), chunks=(1 << 16,))
-    assert_refused(tmp_path / "a.h5", "floats")
+            file.create_dataset(f"layers/a/vars/{number}", (size,), dtype, chunks=(1 << 16,))
+    assert_refused(path, message)
 
 
 def write_zeros(path, size, method, declared_size=None) -> None:
@@ -444,9 +423,8 @@ def write_zeros(path, size, method, declared_size=None) -> None:
 
 def test_zip_bombs_are_rejected(tmp_path, monkeypatch):
     path = tmp_path / "a.keras"
-    for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
-        write_zeros(path, 1 << 20, method)
-        assert_refused(path, "compressed")
+    write_zeros(path, 1 << 20, zipfile.ZIP_LZMA)
+    assert_refused(path, "compressed")
     write_zeros(path, 1 << 26, zipfile.ZIP_DEFLATED, declared_size=1000)
     tracemalloc.start()
     assert_refused(path)

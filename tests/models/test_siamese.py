@@ -52,11 +52,6 @@ def test_hinge_loss_sums_over_negatives_and_batch(cosines, margin):
     assert loss == pytest.approx(sum(hinge(cosines, margin)), rel=1e-5, abs=1e-5)
 
 
-def test_hinge_loss_is_restored_from_its_config():
-    loss = HingeLoss.from_config(HingeLoss(0.7).get_config())
-    assert (loss.margin, loss.reduction, loss.name) == (0.7, "sum", "hinge")
-
-
 @FIXED
 @given(COSINES, st.sampled_from([0.1, 0.4, 1.0]))
 def test_within_margin_is_the_fraction_of_negatives_with_non_zero_loss(cosines, margin):

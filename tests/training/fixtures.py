@@ -89,6 +89,15 @@ def make_encoder(**settings) -> keras.Model:
     return encoder
 
 
+def restore_classifier(weights: pretrained.Weights) -> keras.Model:
+    """Return the basic or tag model, which maps log-mels to class probabilities."""
+    activation = "sigmoid" if weights.provenance["model"] == "tag" else "softmax"
+    encoder, outputs = pretrained.encoder_from(weights), len(weights.head[1])
+    model = build_basic(encoder, outputs, activation, mean=weights.mean, std=weights.std)
+    model.get_layer("classes").set_weights(weights.head)
+    return model
+
+
 def make_run(folder: Path, **settings) -> TrainingRun:
     """Return a training run in `folder` with `settings` added to its inputs."""
 

@@ -191,7 +191,7 @@ def test_log_has_one_row_per_epoch(learnt):
 
 def validation_loss(path, valid) -> float:
     """Return the saved model's cross-entropy plus L2 penalty over all validation tracks."""
-    model = pretrained.classifier_from(pretrained.load_weights(str(path)))
+    model = fixtures.restore_classifier(pretrained.load_weights(str(path)))
     model.compile(loss="sparse_categorical_crossentropy")
     batches = [valid[0, number] for number in range(len(valid))]
     x, y = (np.concatenate(parts) for parts in zip(*batches, strict=True))
