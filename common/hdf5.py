@@ -6,6 +6,7 @@ data can fill. If they cannot, they raise an `InputError`.
 """
 
 import contextlib
+import io
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -26,7 +27,8 @@ _DAMAGE = (KeyError, OSError, RuntimeError, TypeError, ValueError)
 @contextlib.contextmanager
 def create_file(path: str | Path, **settings) -> Iterator[h5py.File]:
     """Yield an open HDF5 file that, once filled, appears at `path` complete or not at all."""
-    with atomic_write(path) as partial, contextlib.closing(_Sink(partial)) as sink:
+    with atomic_write(path) as partial, open(partial, "w+b", buffering=0) as target:
+        sink = _Sink(target)
         try:
             with h5py.File(sink, "w", **settings) as file:
                 yield file
@@ -42,11 +44,11 @@ class _Sink:
     leaves the file open and may crash the interpreter.
     """
 
-    def __init__(self, path: Path):
-        self._file = path.open("w+b", buffering=0)
+    def __init__(self, file: io.FileIO):
+        self._file = file
         self.error: OSError | None = None
-        for name in ("read", "readinto", "seek", "tell", "flush", "close"):
-            setattr(self, name, getattr(self._file, name))
+        for name in ("read", "readinto", "seek", "tell", "flush"):
+            setattr(self, name, getattr(file, name))
 
     def write(self, data: memoryview) -> int:
         self._attempt(write_all, self._file, data)

@@ -1,0 +1,144 @@
+"""Test the planned commands of each paper, without running them."""
+
+import argparse
+import re
+import shlex
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from common.errors import InputError
+from models import released_weights
+from papers import agf2018, arxiv2017, ismir2018
+from papers.datasets import DataFolder
+from tests.papers.conftest import make_data
+
+PAPERS = {"agf2018": agf2018, "arxiv2017": arxiv2017, "ismir2018": ismir2018}
+# Each plan is printed after the arguments of reproduce.py, for a data folder with msd and gtzan.
+PLANS = dict(
+    plan.split("\n", 1)
+    for plan in Path(__file__).with_name("plans.txt").read_text().split("$ reproduce.py ")[1:]
+)
+
+
+@pytest.fixture(autouse=True)
+def essentia(monkeypatch):
+    """Make the planner behave as if Essentia were installed."""
+    monkeypatch.setattr(agf2018, "find_spec", lambda name: name)
+
+
+def plan(arguments: str, data: Path | None = Path("data")) -> tuple[list[str], list[str]]:
+    """Return the planned commands and the omitted parts for given reproduce.py arguments."""
+    paper, *words = shlex.split(arguments)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--out", type=Path, default=Path("o"))
+    PAPERS[paper].add_arguments(parser)
+    steps, left_out = PAPERS[paper].plan(parser.parse_args(words), DataFolder(data))
+    return [str(step).removeprefix("python ") for step in steps], left_out
+
+
+def count_scripts(commands: list[str]) -> Counter:
+    """Return how many commands call each script, counting each evaluate.py protocol separately."""
+    words = [command.split() for command in commands]
+    return Counter(word[1] if word[0] == "evaluate.py" else word[0] for word in words)
+
+
+@pytest.mark.parametrize("arguments", PLANS)
+def test_plan_contains_all_commands_in_order(place, arguments):
+    make_data("msd", "gtzan")
+    commands, left_out = plan(arguments)
+    assert commands + [f"left out: {line}" for line in left_out] == PLANS[arguments].splitlines()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("agf2018 --songs demo --batch 8", "agf2018 --dataset demo --batch-size 8"),
+        ("arxiv2017 --train demo --mixtures 4", "arxiv2017 --train demo --components 4"),
+        (
+            "ismir2018 --targets demo --train demo --siamese-rate 0.03",
+            "ismir2018 --targets demo --train demo --siamese-learning-rate 0.03",
+        ),
+    ],
+)
+def test_plan_accepts_former_option_names(place, old, new):
+    assert plan(old) == plan(new)
+
+
+@pytest.mark.parametrize(
+    ("paper", "message"),
+    [
+        ("agf2018", "fma_medium: .* nor data/fma_medium with data/fma_metadata; see"),
+        ("arxiv2017", "msd: .*msd_unseen: .*gtzan: .*mtat: .*provide one"),
+        ("ismir2018", "gtzan: .* nor data/gtzan; fma_small: .*provide one"),
+    ],
+)
+def test_plan_without_datasets_is_rejected(place, paper, message):
+    with pytest.raises(InputError, match=message):
+        plan(paper)
+    with pytest.raises(InputError, match="nor a --data folder"):
+        plan(paper, data=None)
+
+
+def test_released_weights_are_evaluated_if_training_data_is_missing(place):
+    make_data("gtzan", "fma_small", "fma_metadata")
+    commands, left_out = plan("ismir2018")
+    counts = count_scripts(commands)
+    assert counts["extract_features.py"] == 2 * (2 + len(released_weights.released_models()))
+    assert "train_basic.py" not in counts
+    assert [line.partition(":")[0] for line in left_out] == ["naver", "msd", "msd_tags"]
+    assert left_out[1].endswith(": evaluating released weights")
+    # GTZAN has no artist names, so it has a genre map but no artist map.
+    maps = [line.split()[5] for line in commands if " tsne " in line]
+    assert maps == ["genre", "genre", "artist"]
+    commands, _ = plan("ismir2018 --weights siamese_5000")
+    assert count_scripts(commands)["retrieval"] == 2 * 3
+    assert any("--compare-with o/features/mfcc_gtzan.h5" in line for line in commands)
+    commands, left_out = plan("arxiv2017")
+    assert len(left_out) == 3
+    names = [line.split()[1] for line in commands if line.startswith("extract")]
+    assert names == ["basic_1000_149", "basic_5000", "basic_10000_889", "basic_10000_999"]
+    counts = count_scripts(commands)
+    assert counts["transfer"] == 4 and "verification" not in counts
+
+
+def test_evaluation_artists_are_excluded_from_training(place):
+    make_data("fma_small", "fma_large", "fma_metadata", "mine", "others", "mtat")
+    commands, _ = plan("ismir2018 --train fma_large --artists 500 1000")
+    first, second = [line for line in commands if "1_make_splits.py" in line]
+    assert first.split()[1] == "fma_small" and second.split()[1] == "fma_large"
+    assert "--exclude-artists-of splits/fma_small.csv --split artists" in second
+    assert second.endswith("artists 1000 --out splits/fma_large_1000.csv")
+    options = "arxiv2017 --train mine --artists 30 --unseen-artists 9"
+    splits = [line for line in plan(options)[0] if "1_make_splits" in line]
+    assert "--exclude-artists-of splits/mtat.csv --split artists" in splits[0]
+    assert "--exclude-artists-of splits/mine_30.csv --split artists" in splits[1]
+    commands, _ = plan(f"{options} --unseen others")
+    assert any("1_make_splits.py folder --root data/others --exclude" in line for line in commands)
+    _, left_out = plan(f"{options} --unseen nobody")
+    missing = "nobody: found neither splits/nobody.csv with cache/nobody.h5 nor data/nobody"
+    assert missing in left_out
+
+
+def test_agf2018_omits_descriptor_vocabulary_without_essentia(place, monkeypatch):
+    monkeypatch.setattr(agf2018, "find_spec", lambda name: None)
+    commands, left_out = plan("agf2018 --dataset demo_genres")
+    assert left_out == ["the word e: needs the audio and Essentia"]
+    assert len(commands) == 2 + 1 + (1 + 15 + 11 + 3) + 2  # 15 non-empty subsets of 4 tasks
+    assert "--words m d s --subgenres" in commands[2] and not re.search("_e", " ".join(commands))
+
+
+def test_agf2018_uses_the_vocabularies_that_the_data_supports(place):
+    make_data("mine", "fma_medium", "fma_metadata")
+    assert "--words m d e s --audio data/fma_medium" in plan("agf2018")[0][2]
+    commands, left_out = plan("agf2018 --dataset mine")
+    assert "--words m d e --audio data/mine" in commands[2]
+    assert left_out == ["the word s: needs a column genres; choose another with --subgenres"]
+    Path("data/mine.csv").write_text("path,artist,genre,styles\n")
+    assert "--words m d e s" in plan("agf2018 --dataset mine --subgenres styles")[0][2]
+    for file in (Path("splits/made.csv"), Path("cache/made.h5")):
+        file.parent.mkdir()
+        file.write_text("track_id,path,subset,artist\na,a,train,a\n")
+    with pytest.raises(InputError, match="the word e: needs the audio"):
+        plan("agf2018 --dataset made --words m e")
