@@ -1,5 +1,7 @@
 """Step 3: train the GMM-UBM and i-vector baselines of arxiv2017, and save both in one file."""
 
+from dataclasses import asdict
+
 from common import cli
 from data_prep import split_csv, targets
 from data_prep.failures import read_usable_tracks
@@ -13,13 +15,8 @@ def main() -> None:
         __doc__, "python train_ivector.py splits/demo.csv cache/demo.h5 --out runs/ivector"
     )
     cli.add_split_and_cache(parser, out="run folder, runs/NAME")
-    cli.add_count(
-        parser,
-        "--components",
-        256,
-        "number of Gaussians in the universal background model (UBM)",
-        old="--mixtures",
-    )
+    text = "number of Gaussians in the universal background model (UBM)"
+    cli.add_count(parser, "--components", 256, text, old="--mixtures")
     cli.add_renamed(
         parser,
         "--ubm-init",
@@ -30,9 +27,8 @@ def main() -> None:
     )
     cli.add_count(parser, "--ubm-iterations", 20, "maximum number of EM iterations for the UBM")
     cli.add_count(parser, "--dimensions", 256, "number of i-vector dimensions")
-    cli.add_count(
-        parser, "--iterations", 10, "number of EM iterations for the total-variability matrix"
-    )
+    text = "number of EM iterations for the total-variability matrix"
+    cli.add_count(parser, "--iterations", 10, text)
     cli.add_count(parser, "--coefficients", MfccSettings.coefficients, "number of MFCCs per frame")
     parser.add_argument(
         "--deltas", action="store_true", help="append the first-order time derivatives of the MFCCs"
@@ -44,13 +40,8 @@ def main() -> None:
         help="maximum level difference from a track's loudest frame, in dB; quieter frames are "
         "skipped (default: use all frames)",
     )
-    cli.add_count(
-        parser,
-        "--max-artists",
-        None,
-        "number of artists to train on, taken from the start of the split (default: all)",
-        old="--artists",
-    )
+    text = "number of artists to train on, taken from the start of the split (default: all)"
+    cli.add_count(parser, "--max-artists", None, text, old="--artists")
     cli.add_seed(parser)
     args = parser.parse_args()
 
@@ -76,18 +67,7 @@ def main() -> None:
         args.iterations,
         args.seed,
     )
-    settings = {
-        "mixtures": args.components,
-        "start": args.ubm_init,
-        "ubm_iterations": args.ubm_iterations,
-        "dimensions": args.dimensions,
-        "iterations": args.iterations,
-        "coefficients": args.coefficients,
-        "deltas": args.deltas,
-        "level_range": args.level_range,
-        "artists": args.max_artists,
-        "seed": args.seed,
-    }
+    settings = {**asdict(schedule), **mfcc.to_dict(), "artists": args.max_artists}
     run = IVectorRun(args.out, training_inputs(args.out, "ivector", split, cache, settings))
     train_ivector_model(run, cache, track_ids, artists, mfcc, schedule)
 

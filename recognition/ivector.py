@@ -11,21 +11,15 @@ The i-vector is the posterior mean of w given the track's Baum-Welch statistics 
     L = I + Σ_c N_c T_c' S_c⁻¹ T_c,    E[w] = L⁻¹ Σ_c T_c' S_c⁻¹ F̃_c,    cov(w) = L⁻¹
 
 Shapes: C UBM components, D frame dimensions, R i-vector dimensions.
-Functions raise `InputError` if their arrays contain NaN or infinity, or have incompatible shapes.
 
-References
-----------
-Dehak, Kenny, Dehak, Dumouchel, Ouellet: *Front-End Factor Analysis for Speaker Verification*,
-IEEE TASLP 19 (4), 2011.
-
-Kenny, Boulianne, Dumouchel: *Eigenvoice Modeling with Sparse Training Data*, IEEE TSAP 13 (3),
-2005 (the EM algorithm).
+References: Dehak, Kenny, Dehak, Dumouchel, Ouellet: *Front-End Factor Analysis for Speaker
+Verification*, IEEE TASLP 19 (4), 2011. Kenny, Boulianne, Dumouchel: *Eigenvoice Modeling with
+Sparse Training Data*, IEEE TSAP 13 (3), 2005 (the EM algorithm).
 """
 
 import collections
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -43,30 +37,23 @@ _TASK = 8  # tracks per thread task
 _START = 0.1
 _NO_FRAMES = 1e-10  # a component with fewer frames over all tracks keeps its T_c
 # Fraction of the largest variance below which a variance is only rounding (float32: 7 digits).
-_SINGULAR = 1e-12
+SINGULAR = 1e-12
 
 
 @dataclass(frozen=True)
 class TotalVariability:
-    """A total-variability model.
+    """A total-variability model."""
 
-    Attributes
-    ----------
-    matrix : (C, D, R) float64, T
-    ubm : DiagonalGMM
-    """
-
-    matrix: np.ndarray
+    matrix: np.ndarray  # (C, D, R) float64, T
     ubm: DiagonalGMM
 
     def transform(self, zeroth: ArrayLike, first: ArrayLike) -> np.ndarray:
-        """Return the i-vectors E[w] (tracks, R) float64 for Baum-Welch statistics.
+        """Return the i-vectors E[w] (tracks, R) float64 for the statistics of some tracks.
 
         As in `fit_total_variability`, `zeroth` is N (tracks, C) and `first` is F (tracks, C, D).
         """
-        zeroth, first = _check_statistics(zeroth, first, self.ubm)
-        blocks = [block.mean for block in _posteriors(self, zeroth, first, moments=False)]
-        return np.concatenate(blocks)
+        blocks = _posteriors(self, np.asarray(zeroth), np.asarray(first), moments=False)
+        return np.concatenate([mean for _, _, mean, _, _ in blocks])
 
 
 def fit_total_variability(
@@ -76,7 +63,7 @@ def fit_total_variability(
     *,
     dimensions: int,
     iterations: int = 10,
-    seed: int = 0,
+    seed: int,
     resume_from: tuple[TotalVariability, np.ndarray] | None = None,
     on_iteration: Callable[[TotalVariability, np.ndarray], None] = lambda model, gains: None,
 ) -> tuple[TotalVariability, np.ndarray]:
@@ -99,20 +86,19 @@ def fit_total_variability(
     model : TotalVariability
     gains : (iterations,) float64, log-likelihood gain over T = 0 before each iteration (`em_step`)
 
-    Raises
-    ------
-    InputError
-        If the statistics have the wrong shape, contain NaN or infinity, or include a track without
-        frames; or if R is not between 1 and C D.
-
     Examples
     --------
     >>> ubm, _ = fit_gmm(np.concatenate(tracks), components=256, seed=0)
     >>> zeroth, first = collect_statistics(ubm, tracks, len(tracks))
-    >>> model, _ = fit_total_variability(zeroth, first, ubm, dimensions=256)
+    >>> model, _ = fit_total_variability(zeroth, first, ubm, dimensions=256, seed=0)
     >>> ivectors = model.transform(zeroth, first)
     """
-    model, so_far = resume_from or (random_start(ubm, dimensions, seed), [])
+    if resume_from:
+        model, so_far = resume_from
+    else:
+        draw = np.random.default_rng(seed).standard_normal((*ubm.means.shape, dimensions))
+        start = _START * np.sqrt(ubm.variances)[..., None] * draw
+        model, so_far = TotalVariability(start, ubm), np.zeros(0)
     gains = list(so_far)
     remaining = range(len(gains), iterations)
     for _ in cli.progress_bar(remaining, desc="total variability", unit="iteration"):
@@ -122,39 +108,28 @@ def fit_total_variability(
     return model, np.array(gains)
 
 
-def random_start(ubm: DiagonalGMM, dimensions: int, seed: int) -> TotalVariability:
-    """Return a model with T drawn from a normal distribution, as the starting point for EM."""
-    if not 1 <= dimensions <= ubm.means.size:
-        raise InputError(
-            f"i-vector: {dimensions} dimensions, but the UBM has {ubm.means.size} means; "
-            f"choose from 1 to {ubm.means.size}"
-        )
-    draw = np.random.default_rng(seed).standard_normal((*ubm.means.shape, dimensions))
-    return TotalVariability(_START * np.sqrt(ubm.variances)[..., None] * draw, ubm)
-
-
 def em_step(
     model: TotalVariability, zeroth: ArrayLike, first: ArrayLike
 ) -> tuple[TotalVariability, float]:
     """Run one EM iteration, followed by a minimum-divergence step.
 
-    Returns
-    -------
-    model : TotalVariability
-    gain : float, marginal log-likelihood of the tracks under the given model minus that for T = 0
+    Also return the gain: the marginal log-likelihood of the tracks under the given model minus that
+    for T = 0.
     """
-    zeroth, first = _check_statistics(zeroth, first, model.ubm)
+    zeroth, first = np.asarray(zeroth), np.asarray(first)
     c, d, rank = model.matrix.shape
     triangle = _Triangle(rank)
     moments = np.zeros(triangle.size)  # Σ_s E[w w'], summed over tracks s
     weighted_moments = np.zeros((c, triangle.size))  # Σ_s N_c E[w w']
     cross = np.zeros((c * d, rank))  # Σ_s F̃ E[w]'
     gain = 0.0
-    for block in _posteriors(model, zeroth, first, moments=True):
-        moments += block.moment.sum(axis=0)
-        weighted_moments += block.zeroth.T @ block.moment
-        cross += block.first.T @ block.mean
-        gain += block.gain
+    for counts, centred, mean, moment, block_gain in _posteriors(
+        model, zeroth, first, moments=True
+    ):
+        moments += moment.sum(axis=0)
+        weighted_moments += counts.T @ moment
+        cross += centred.T @ mean
+        gain += block_gain
     matrix, cross = model.matrix.copy(), cross.reshape(c, d, rank)
 
     def update(component: int) -> None:
@@ -170,33 +145,20 @@ def em_step(
     return TotalVariability(matrix @ root, model.ubm), gain
 
 
-class _Posteriors(NamedTuple):
-    """The posterior of w for a block of n tracks.
-
-    zeroth : (n, C); first : (n, C D), centred
-    mean : (n, R), E[w]
-    moment : (n, R (R + 1) / 2), E[w w'], packed; undefined unless moments are requested
-    gain : float, as in `em_step`, summed over the tracks; 0 unless moments are requested
-    """
-
-    zeroth: np.ndarray
-    first: np.ndarray
-    mean: np.ndarray
-    moment: np.ndarray
-    gain: float
-
-
 def _posteriors(
     model: TotalVariability, zeroth: np.ndarray, first: np.ndarray, *, moments: bool
-) -> Iterator[_Posteriors]:
-    """Run the E-step block by block, so memory use does not grow with the number of tracks."""
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]]:
+    """Run the E-step in blocks of n tracks, so memory use does not grow with the number of tracks.
+
+    Yield N (n, C), F̃ (n, C D), E[w] (n, R), E[w w'] (n, R (R + 1) / 2), packed, and the gain summed
+    over the tracks. The last two are defined only with `moments`.
+    """
     c, d, rank = model.matrix.shape
     triangle = _Triangle(rank)
     weighted = model.matrix / model.ubm.variances[..., None]  # S⁻¹ T
     products = np.empty((c, triangle.size))  # T_c' S_c⁻¹ T_c
     for component in range(c):
-        product = model.matrix[component].T @ weighted[component]
-        products[component] = triangle.pack(product)
+        products[component] = triangle.pack(model.matrix[component].T @ weighted[component])
     identity = triangle.pack(np.eye(rank))
     step = max(1, _BLOCK_CELLS // triangle.size)
     for start in range(0, len(zeroth), step):
@@ -207,7 +169,7 @@ def _posteriors(
         precision += identity  # L
         projected = centred @ weighted.reshape(c * d, rank)  # T' S⁻¹ F̃
         gain = _solve(triangle, precision, projected, moments)
-        yield _Posteriors(counts, centred, projected, precision, gain)
+        yield counts, centred, projected, precision, gain
 
 
 def _solve(triangle: "_Triangle", precision: np.ndarray, b: np.ndarray, moments: bool) -> float:
@@ -247,38 +209,12 @@ class _Triangle:
         return packed[..., self._positions]
 
 
-def _check_statistics(
-    zeroth: ArrayLike, first: ArrayLike, ubm: DiagonalGMM
-) -> tuple[np.ndarray, np.ndarray]:
-    zeroth, first = np.asanyarray(zeroth), np.asanyarray(first)
-    tracks = len(first)
-    if not tracks or first.shape[1:] != ubm.means.shape or zeroth.shape != first.shape[:2]:
-        raise InputError(
-            f"i-vector: statistics of shapes {zeroth.shape} and {first.shape} for a UBM of shape "
-            f"{ubm.means.shape}; expected (tracks, components) and (tracks, components, dimensions)"
-        )
-    for row in range(tracks):
-        n, f = zeroth[row], first[row]
-        if not (np.isfinite(n).all() and np.isfinite(f).all() and n.min() >= 0 and n.any()):
-            raise InputError(
-                f"i-vector: the statistics of track {row} contain NaN, infinity or a negative "
-                "count, or belong to no frame; compute them again"
-            )
-    return zeroth, first
-
-
 @dataclass(frozen=True)
 class Whitening:
-    """The affine map that gives the vectors it was fitted to mean 0 and covariance I.
+    """The affine map that gives the vectors it was fitted to mean 0 and covariance I."""
 
-    Attributes
-    ----------
-    mean : (d,) float64
-    matrix : (d, d) float64; symmetric (ZCA) and therefore unique
-    """
-
-    mean: np.ndarray
-    matrix: np.ndarray
+    mean: np.ndarray  # (d,) float64
+    matrix: np.ndarray  # (d, d) float64; symmetric (ZCA) and therefore unique
 
     @classmethod
     def fit(cls, x: ArrayLike) -> "Whitening":
@@ -286,7 +222,7 @@ class Whitening:
         x = check_features(x, "i-vectors")
         mean = x.mean(axis=0)
         variances, directions = np.linalg.eigh(np.atleast_2d(np.cov(x, rowvar=False, bias=True)))
-        rank = np.sum(variances > _SINGULAR * variances[-1])
+        rank = np.sum(variances > SINGULAR * variances[-1])
         if rank < x.shape[1]:
             raise InputError(
                 f"whitening: {len(x)} vectors of {x.shape[1]} dimensions span only {rank}; "
@@ -296,13 +232,7 @@ class Whitening:
 
     def transform(self, x: ArrayLike) -> np.ndarray:
         """Return the whitened vectors (n, d) as float64."""
-        x = check_features(x, "i-vectors")
-        if x.shape[1] != len(self.mean):
-            raise InputError(
-                f"whitening: vectors of {x.shape[1]} dimensions, but it was fitted to "
-                f"{len(self.mean)}; extract both with the same model"
-            )
-        return (x - self.mean) @ self.matrix
+        return (check_features(x, "i-vectors") - self.mean) @ self.matrix
 
 
 def length_normalise(x: ArrayLike) -> np.ndarray:
@@ -312,6 +242,6 @@ def length_normalise(x: ArrayLike) -> np.ndarray:
     Espy-Wilson: *Analysis of i-vector Length Normalization in Speaker Recognition Systems*,
     Interspeech 2011).
     """
-    x = check_features(x, "i-vectors")
+    x = np.asarray(x, np.float64)
     length = np.linalg.norm(x, axis=1, keepdims=True)
     return x / np.where(length > 0, length, 1)

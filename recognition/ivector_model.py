@@ -37,17 +37,6 @@ _UBM = ("weights", "means", "variances")
 class IVectorModel:
     """A trained i-vector model.
 
-    Attributes
-    ----------
-    mfcc, front_end
-        Settings for frame extraction.
-    ubm, total_variability, whitening
-        The three component models, in the order in which they are applied.
-    trained_on
-        (artists,) str, names of the training artists.
-    inputs
-        Provenance, as JSON-serialisable values.
-
     Examples
     --------
     >>> model = load_ivector_model("runs/ivector/ivector.h5")
@@ -60,8 +49,8 @@ class IVectorModel:
     ubm: DiagonalGMM
     total_variability: TotalVariability
     whitening: Whitening
-    trained_on: np.ndarray
-    inputs: dict
+    trained_on: np.ndarray  # (artists,) str, names of the training artists
+    inputs: dict  # provenance, as JSON-serialisable values
 
     def extract_frames(self, mel: np.ndarray) -> np.ndarray:
         """Return the MFCC frames (kept frames, D) float32 for a log-mel (frames, n_mels)."""
@@ -81,12 +70,11 @@ class IVectorModel:
         # Work in batches, because the setup in `transform` costs as much as several tracks.
         while batch := list(itertools.islice(all_statistics, _TRACKS)):
             loud = [one for one in batch if one is not None]
-            vectors = iter(self._transform(*map(np.stack, zip(*loud, strict=True))) if loud else ())
+            vectors = iter(())
+            if loud:
+                x = self.total_variability.transform(*map(np.stack, zip(*loud, strict=True)))
+                vectors = iter(length_normalise(self.whitening.transform(x)).astype(np.float32))
             yield from (None if one is None else next(vectors) for one in batch)
-
-    def _transform(self, zeroth: np.ndarray, first: np.ndarray) -> np.ndarray:
-        vectors = self.total_variability.transform(zeroth, first)
-        return length_normalise(self.whitening.transform(vectors)).astype(np.float32)
 
 
 def save_ivector_model(path: str | Path, model: IVectorModel) -> None:
@@ -104,49 +92,31 @@ def save_ivector_model(path: str | Path, model: IVectorModel) -> None:
 
 
 def load_ivector_model(path: str | Path) -> IVectorModel:
-    """Read a model from an HDF5 file.
-
-    Raises
-    ------
-    InputError
-        If the file does not exist, has a different format, or is damaged.
-    """
+    """Read a model from an HDF5 file; raise `InputError` if it is not an i-vector model."""
     other = "not an i-vector model; make one with train_ivector.py"
     with hdf5.open_format(path, FORMAT, other) as file:
         try:
             ubm = read_ubm(file)
             total_variability = read_total_variability(file, ubm)
-            model = IVectorModel(
-                MfccSettings(**hdf5.read_json_attribute(file, "mfcc")),
+            mean, matrix = (hdf5.read_array(file, f"whitening/{x}") for x in ("mean", "matrix"))
+            mfcc = MfccSettings(**hdf5.read_json_attribute(file, "mfcc"))
+            inputs = hdf5.read_json_attribute(file, "made_from")["inputs"]
+            rank, d = total_variability.matrix.shape[-1], ubm.means.shape[1]
+            if (mean.shape, matrix.shape, mfcc.dimensions) != ((rank,), (rank, rank), d):
+                raise ValueError("its parts do not fit together")
+            if not provenance.is_model_record(inputs):
+                raise ValueError("invalid provenance")
+            return IVectorModel(
+                mfcc,
                 FrontEnd(**hdf5.read_json_attribute(file, "front_end")),
                 ubm,
                 total_variability,
-                Whitening(
-                    hdf5.read_array(file, "whitening/mean"),
-                    hdf5.read_array(file, "whitening/matrix"),
-                ),
+                Whitening(mean, matrix),
                 hdf5.read_strings(file, "trained_on"),
-                hdf5.read_json_attribute(file, "made_from")["inputs"],
+                inputs,
             )
-            if not _is_consistent(model):
-                raise ValueError("its parts do not fit together")
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path}: damaged i-vector model ({error}); train it again") from error
-    return model
-
-
-def _is_consistent(model: IVectorModel) -> bool:
-    mean, matrix = model.whitening.mean, model.whitening.matrix
-    rank = model.total_variability.matrix.shape[-1]
-    return (
-        mean.shape == (rank,)
-        and matrix.shape == (rank, rank)
-        and bool(np.isfinite(mean).all() and np.isfinite(matrix).all())
-        and model.ubm.means.shape[1] == model.mfcc.dimensions
-        and isinstance(model.mfcc.level_range, float | int | None)
-        and isinstance(model.front_end.gain, float | int)
-        and provenance.is_model_record(model.inputs)
-    )
 
 
 def describe_ivector_model(path: str | Path, model: IVectorModel) -> dict:
@@ -168,8 +138,6 @@ def read_ubm(file: h5py.File) -> DiagonalGMM:
 def read_total_variability(file: h5py.File, ubm: DiagonalGMM) -> TotalVariability:
     """Read the total-variability model from a file; raise `ValueError` if it is invalid."""
     matrix = hdf5.read_array(file, "total_variability")
-    if matrix.dtype != np.float64 or matrix.ndim != 3 or matrix.shape[:2] != ubm.means.shape:
-        raise ValueError("total_variability: not (C, D, R) float64")
-    if not np.isfinite(matrix).all():
-        raise ValueError("total_variability: contains NaN or infinity")
+    if matrix.ndim != 3 or matrix.shape[:2] != ubm.means.shape:
+        raise ValueError("total_variability does not fit the background model")
     return TotalVariability(matrix, ubm)

@@ -31,19 +31,9 @@ _TrainedTotalVariability = tuple[TotalVariability, np.ndarray]
 
 @dataclass(frozen=True)
 class IVectorSchedule:
-    """Model sizes and numbers of training iterations.
+    """Arguments of `fit_gmm` and `fit_total_variability`, named as in provenance records."""
 
-    Attributes
-    ----------
-    components, start, ubm_iterations
-        Arguments `components`, `start` and `iterations` for `gmm_ubm.fit_gmm`.
-    dimensions, iterations
-        Arguments for `ivector.fit_total_variability`.
-    seed
-        Random seed for both functions.
-    """
-
-    components: int
+    mixtures: int
     start: str
     ubm_iterations: int
     dimensions: int
@@ -51,24 +41,15 @@ class IVectorSchedule:
     seed: int
 
 
-@dataclass(frozen=True)
 class IVectorRun:
     """A training run's folder: ivector.h5, ivector.csv and, until completion, ivector_state.h5.
 
     `inputs` holds everything that determines the model, as JSON-serialisable values.
     """
 
-    folder: Path
-    inputs: dict
-
-    @property
-    def model_path(self) -> Path:
-        """Path of the trained model."""
-        return self.folder / "ivector.h5"
-
-    @property
-    def _state_path(self) -> Path:
-        return self.folder / "ivector_state.h5"
+    def __init__(self, folder: Path, inputs: dict):
+        self.folder, self.inputs = folder, inputs
+        self.model_path, self._state_path = folder / "ivector.h5", folder / "ivector_state.h5"
 
     def is_complete(self) -> bool:
         """Return whether the model is trained; raise `InputError` if its inputs differ."""
@@ -98,21 +79,18 @@ class IVectorRun:
         try:
             with hdf5.open_file(self._state_path) as file:
                 inputs = dict(hdf5.read_json_attribute(file, "made_from")["inputs"])
-                ubm = ivector_model.read_ubm(file)
-                history, total_variability = hdf5.read_array(file, "ubm/history"), None
+                gmm, total_variability = ivector_model.read_ubm(file), None
+                ubm = gmm, hdf5.read_array(file, "ubm/history")
                 if "total_variability" in file:
-                    model = ivector_model.read_total_variability(file, ubm)
+                    model = ivector_model.read_total_variability(file, gmm)
                     total_variability = model, hdf5.read_array(file, "gains")
-            logs = [history, *([total_variability[1]] if total_variability else [])]
-            if not all(log.ndim == 1 and np.isfinite(log).all() for log in logs):
-                raise ValueError("its log-likelihoods")
         except (InputError, KeyError, TypeError, ValueError) as error:
             reason = str(error).partition(";")[0]
             raise InputError(
                 f"{self._state_path}: damaged ({reason}); delete it to start from scratch"
             ) from error
         provenance.require_same(self.folder, inputs, self.inputs)
-        return (ubm, history), total_variability
+        return ubm, total_variability
 
     def finish(self, model: IVectorModel, likelihoods: np.ndarray, gains: np.ndarray) -> None:
         """Write the log and the model, and delete the state file."""
@@ -137,23 +115,7 @@ def train_ivector_model(
 ) -> None:
     """Train an i-vector model; resume an unfinished run and skip a complete one.
 
-    Parameters
-    ----------
-    run
-        The run folder and its inputs.
-    cache, track_ids
-        A mel cache and the IDs of the training tracks in it, (n,) str.
-    artists
-        (n,) str, the artist of each track.
-    mfcc, schedule
-        Settings for frame extraction and training.
-
-    Raises
-    ------
-    InputError
-        If the folder contains a run with different inputs or is in use by another process; if a
-        track is missing from the cache or contains NaN; or if there are fewer frames than
-        components, or no more tracks than dimensions.
+    `track_ids` (n,) are the training tracks in the cache, and `artists` (n,) their artists.
     """
     _require_feasible(schedule, mfcc, len(track_ids), cache.front_end.n_mels)
     with exclusive_folder(run.folder):
@@ -168,7 +130,7 @@ def train_ivector_model(
             )
         ubm, likelihoods = gmm_ubm.fit_gmm(
             tracks.frames,
-            schedule.components,
+            schedule.mixtures,
             iterations=schedule.ubm_iterations,
             seed=schedule.seed,
             start=schedule.start,
@@ -193,12 +155,8 @@ def train_ivector_model(
         )
         run.finish(model, likelihoods, gains)
         logger.info(
-            "%s: complete, %d tracks of %d artists, %d frames, log-likelihood of a frame %.3f",
-            run.model_path,
-            len(tracks.track_id),
-            len(names),
-            len(tracks.frames),
-            likelihoods[-1],
+            f"{run.model_path}: complete, {len(tracks.track_id)} tracks of {len(names)} artists, "
+            f"{len(tracks.frames)} frames, log-likelihood of a frame {likelihoods[-1]:.3f}"
         )
 
 
@@ -215,9 +173,9 @@ def _require_feasible(
             f"--coefficients {mfcc.coefficients}: more than the {n_mels} mel bands; use at most "
             f"{n_mels}"
         )
-    supervector = schedule.components * mfcc.dimensions
+    supervector = schedule.mixtures * mfcc.dimensions
     if schedule.dimensions > supervector:
         raise InputError(
             f"--dimensions {schedule.dimensions}: more than the {supervector} means of "
-            f"{schedule.components} components; use fewer, or more --components"
+            f"{schedule.mixtures} components; use fewer, or more --components"
         )

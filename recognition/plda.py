@@ -8,20 +8,13 @@ where y is shared by all tracks by an artist, and e is specific to the track. B 
 between-artist covariance, and W the within-artist covariance.
 
 Shapes: n tracks, a artists, d dimensions.
-Functions raise `InputError` if their arrays contain NaN or infinity, or have incompatible shapes.
 
-References
-----------
-Prince, Elder: *Probabilistic Linear Discriminant Analysis for Inferences About Identity*,
-ICCV 2007.
-
-Ioffe: *Probabilistic Linear Discriminant Analysis*, ECCV 2006.
-
-Brümmer, de Villiers: *The Speaker Partitioning Problem*, Odyssey 2010.
+References: Prince, Elder: *Probabilistic Linear Discriminant Analysis for Inferences About
+Identity*, ICCV 2007. Ioffe: *Probabilistic Linear Discriminant Analysis*, ECCV 2006. Brümmer, de
+Villiers: *The Speaker Partitioning Problem*, Odyssey 2010.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -29,10 +22,8 @@ from numpy.typing import ArrayLike
 from scipy import linalg
 
 from common.errors import InputError
-from evaluation.feature_checks import check_features
-
-# Fraction of the largest variance below which a variance is only rounding (float32: 7 digits).
-_SINGULAR = 1e-12
+from evaluation.feature_checks import check_features, check_labelled_features
+from recognition.ivector import SINGULAR
 
 
 @dataclass(frozen=True)
@@ -59,29 +50,53 @@ class PLDA:
 
     @classmethod
     def fit(cls, vectors: ArrayLike, artists: ArrayLike, *, iterations: int = 10) -> "PLDA":
-        """Train by EM, starting from the between-artist and within-artist scatter.
+        """Train on vectors (n, d) by artists (n,) by EM, starting from their scatter matrices.
 
         The likelihood never decreases; with 0 iterations, the initial model is returned.
-
-        Parameters
-        ----------
-        vectors : (n, d) float, finite
-        artists : (n,) labels
-
-        Raises
-        ------
-        InputError
-            If the vectors contain NaN or infinity; labels are missing or differ in number from the
-            vectors; there are fewer than two artists, or none with two or more tracks; or the
-            within-artist scatter is singular.
         """
-        tracks = _TrackSums.of(vectors, artists)
-        model = tracks.start()
+        counts, means, scatter = _sum_by_artist(vectors, artists)
+        n, a = counts.sum(), len(counts)
+        if a < 2:
+            raise InputError("PLDA: all tracks are by one artist; train on more artists")
+        if n == a:
+            raise InputError(
+                f"PLDA: each of the {a} artists has only one track, so the within-artist "
+                "covariance is unknown; train on artists with two or more tracks"
+            )
+        within = scatter / (n - a)
+        variances = linalg.eigvalsh(within)
+        rank = np.sum(variances > SINGULAR * max(variances[-1], 0))
+        if rank < len(within):
+            raise InputError(
+                f"PLDA: {n} tracks of {a} artists vary within artists in only {rank} of "
+                f"{len(within)} dimensions; reduce them with LDA first, or train on more tracks"
+            )
+        mean = means.mean(axis=0)
+        centred = means - mean
+        model = cls(mean, centred.T @ centred / a, within)
         for _ in range(iterations):
-            model = tracks.em_step(model)
+            model = model._em_step(counts[:, None], means, scatter)
         return model
 
-    def score(self, enrolment: ArrayLike, counts: ArrayLike, tests: ArrayLike) -> np.ndarray:
+    def _em_step(self, counts: np.ndarray, means: np.ndarray, scatter: np.ndarray) -> "PLDA":
+        """Update m, B and W from the posterior of each artist's y; `counts` is (a, 1)."""
+        axes, ratio = self._diagonalise()
+        spread = ratio / (1 + counts * ratio)  # posterior variance of y
+        centred = (means - self.mean) @ axes
+        posterior = counts * spread * centred  # E[y]
+        shift = posterior.mean(axis=0)
+        deviation = posterior - shift
+        residual = centred - posterior
+        between = deviation.T @ deviation + np.diag(spread.sum(axis=0))
+        within = (counts * residual).T @ residual + np.diag((counts * spread).sum(axis=0))
+        back = axes.T @ self.within  # the inverse of the axes is V' W, because V' W V = I
+        between = back.T @ (between / len(counts)) @ back
+        within = (scatter + back.T @ within @ back) / counts.sum()
+        # Averaging with the transpose removes the asymmetry caused by rounding.
+        between, within = ((matrix + matrix.T) / 2 for matrix in (between, within))
+        return PLDA(self.mean + shift @ back, between, within)
+
+    def score(self, enrolment: ArrayLike, count: int, tests: ArrayLike) -> np.ndarray:
         """Score every trial by the log-likelihood ratio of same artist versus different artists.
 
             log p(x_1, …, x_n, x_test) - log p(x_1, …, x_n) - log p(x_test)
@@ -92,8 +107,8 @@ class PLDA:
         ----------
         enrolment : (m, d) float
             Mean vector of each artist's enrolment tracks.
-        counts : (m,) int, or one int for all
-            Number of tracks averaged in each mean; 1 treats the mean as a single track.
+        count
+            Number of tracks averaged in each mean, n; 1 treats the mean as a single track.
         tests : (t, d) float
 
         Returns
@@ -101,11 +116,9 @@ class PLDA:
         scores : (m, t) float64; positive values favour the same artist
         """
         axes, ratio = self._diagonalise()
-        x = (self._check(enrolment, "enrolment") - self.mean) @ axes
-        x_test = (self._check(tests, "test") - self.mean) @ axes
-        n = np.broadcast_to(np.asarray(counts, np.float64), len(x))[:, None]
-        if not (n >= 1).all():
-            raise InputError("PLDA: an artist has no enrolment tracks; give counts of at least one")
+        x = (check_features(enrolment, "PLDA, enrolment vectors") - self.mean) @ axes
+        x_test = (check_features(tests, "PLDA, test vectors") - self.mean) @ axes
+        n = np.full((len(x), 1), float(count))
         # In these coordinates, W = I and B = diag(ratio). Given the enrolment, y has variance
         # `spread`, and the test vector follows N(expected, variance) instead of N(0, 1 + ratio).
         spread = ratio / (1 + n * ratio)
@@ -119,96 +132,25 @@ class PLDA:
         scores += constant.sum(axis=1, keepdims=True) / 2
         return scores
 
-    def _check(self, vectors: ArrayLike, name: str) -> np.ndarray:
-        vectors = check_features(vectors, f"PLDA, {name} vectors")
-        if vectors.shape[1] != len(self.mean):
-            raise InputError(
-                f"PLDA: {name} vectors of {vectors.shape[1]} dimensions for a model of "
-                f"{len(self.mean)}; extract both with the same model"
-            )
-        return vectors
-
     def _diagonalise(self) -> tuple[np.ndarray, np.ndarray]:
         """Return V (d, d) and ψ (d,) such that V' W V = I and V' B V = diag(ψ)."""
-        try:
-            ratio, axes = linalg.eigh(self.between, self.within)
-        except linalg.LinAlgError as error:
-            raise InputError(
-                "PLDA: the within-artist covariance is singular; train again with fewer dimensions "
-                "or more tracks"
-            ) from error
+        ratio, axes = linalg.eigh(self.between, self.within)
         return axes, np.maximum(ratio, 0)  # rounding makes some ratios slightly negative
 
 
-class _TrackSums(NamedTuple):
-    """Sufficient statistics for training.
+def _sum_by_artist(
+    vectors: ArrayLike, artists: ArrayLike
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return each artist's number of tracks (a,) and mean (a, d), and the scatter matrix (d, d).
 
-    counts : (a,) int64, number of tracks by each artist
-    means : (a, d), mean vector of each artist's tracks
-    scatter : (d, d), sum over tracks of (x - artist mean)(x - artist mean)'
+    The scatter is the sum over tracks of (x - artist mean)(x - artist mean)'.
     """
-
-    counts: np.ndarray
-    means: np.ndarray
-    scatter: np.ndarray
-
-    @classmethod
-    def of(cls, vectors: ArrayLike, artists: ArrayLike) -> "_TrackSums":
-        vectors, artists = check_features(vectors, "PLDA, training vectors"), np.asarray(artists)
-        if artists.shape != (len(vectors),) or pd.isna(artists).any():
-            raise InputError(
-                f"PLDA: {len(vectors)} vectors, but artists of shape {artists.shape} or with "
-                "missing values; give each track its artist"
-            )
-        codes, names = pd.factorize(artists)
-        # Group tracks by artist, so that each artist's sum is over a contiguous slice.
-        order = np.argsort(codes, kind="stable")
-        counts = np.bincount(codes, minlength=len(names))
-        sums = np.add.reduceat(vectors[order], np.cumsum(counts) - counts, axis=0)
-        means = sums / counts[:, None]
-        centred = vectors - means[codes]
-        return cls(counts, means, centred.T @ centred)
-
-    def start(self) -> PLDA:
-        """Return the initial model, from the between-artist and within-artist scatter."""
-        artists, tracks = len(self.counts), self.counts.sum()
-        if artists < 2:
-            raise InputError("PLDA: all tracks are by one artist; train on more artists")
-        if tracks == artists:
-            raise InputError(
-                f"PLDA: each of the {artists} artists has only one track, so the within-artist "
-                "covariance is unknown; train on artists with two or more tracks"
-            )
-        within = self.scatter / (tracks - artists)
-        variances = linalg.eigvalsh(within)
-        rank = np.sum(variances > _SINGULAR * max(variances[-1], 0))
-        if rank < len(within):
-            raise InputError(
-                f"PLDA: {tracks} tracks of {artists} artists vary within artists in only {rank} "
-                f"of {len(within)} dimensions; reduce them with LDA first, or train on more tracks"
-            )
-        mean = self.means.mean(axis=0)
-        centred = self.means - mean
-        return PLDA(mean, centred.T @ centred / artists, within)
-
-    def em_step(self, model: PLDA) -> PLDA:
-        """Update m, B and W from the posterior of each artist's y."""
-        axes, ratio = model._diagonalise()
-        counts = self.counts[:, None]
-        spread = ratio / (1 + counts * ratio)  # posterior variance of y
-        centred = (self.means - model.mean) @ axes
-        posterior = counts * spread * centred  # E[y]
-        shift = posterior.mean(axis=0)
-        deviation = posterior - shift
-        residual = centred - posterior
-        between = deviation.T @ deviation + np.diag(spread.sum(axis=0))
-        within = (counts * residual).T @ residual + np.diag((counts * spread).sum(axis=0))
-        back = axes.T @ model.within  # the inverse of the axes is V' W, because V' W V = I
-        between = back.T @ (between / len(counts)) @ back
-        within = (self.scatter + back.T @ within @ back) / counts.sum()
-        return PLDA(model.mean + shift @ back, _symmetrise(between), _symmetrise(within))
-
-
-def _symmetrise(matrix: np.ndarray) -> np.ndarray:
-    """Remove the asymmetry caused by rounding."""
-    return (matrix + matrix.T) / 2
+    vectors, artists = check_labelled_features(vectors, artists, "PLDA, training vectors")
+    codes, _ = pd.factorize(artists)
+    # Group tracks by artist, so that each artist's sum is over a contiguous slice.
+    order = np.argsort(codes, kind="stable")
+    counts = np.bincount(codes)
+    sums = np.add.reduceat(vectors[order], np.cumsum(counts) - counts, axis=0)
+    means = sums / counts[:, None]
+    centred = vectors - means[codes]
+    return counts, means, centred.T @ centred

@@ -102,7 +102,7 @@ def test_complete_run_is_skipped_and_changed_inputs_are_rejected(complete_run, t
     with caplog.at_level(logging.INFO):
         train(complete_run)
     assert caplog.messages == [f"{complete_run.model_path}: already complete"]
-    other = replace(complete_run, inputs={**INPUTS, "settings": {"seed": 1}})
+    other = IVectorRun(complete_run.folder, {**INPUTS, "settings": {"seed": 1}})
     with pytest.raises(InputError, match=r"settings\.seed: 0 -> 1"):
         train(other)
     assert complete_run.model_path.read_bytes() == before
@@ -112,12 +112,14 @@ def test_incompatible_locked_and_damaged_states_are_rejected(new_run, train):
     gmm = DiagonalGMM(np.ones(1), np.zeros((1, 5)), np.ones((1, 5)))
     new_run.save_state((gmm, np.array([-1.0])))
     with pytest.raises(InputError, match="model: "):
-        train(replace(new_run, inputs={**INPUTS, "model": "x"}))
+        train(IVectorRun(new_run.folder, {**INPUTS, "model": "x"}))
     with exclusive_folder(new_run.folder), pytest.raises(InputError, match="another process"):
         train(new_run)
-    object.__setattr__(gmm, "variances", np.zeros((1, 5)))
+    gmm.variances = np.zeros((1, 5))
     new_run.save_state((gmm, np.array([-1.0])))
-    with pytest.raises(InputError, match=r"_state\.h5: damaged \(.*not all positive\); delete"):
+    with pytest.raises(
+        InputError, match=r"_state\.h5: damaged \(.*not those of a Gaussian mixture\); delete"
+    ):
         train(new_run)
     (new_run.folder / "ivector_state.h5").write_bytes(b"no HDF5")
     with pytest.raises(InputError, match=r"_state\.h5: damaged \(.*not an HDF5 file"):
@@ -142,8 +144,8 @@ def test_silent_tracks_are_skipped_and_their_number_is_logged(new_run, tmp_path,
     ("options", "message"),
     [
         ({"dimensions": 12}, "--dimensions 12: too many .* 12 tracks"),
-        ({"components": 99999}, "for 99999 components; use fewer --components"),
-        ({"components": 1, "dimensions": 6}, "--dimensions 6: more than the 5 means of 1 comp"),
+        ({"mixtures": 99999}, "for 99999 components; use fewer --components"),
+        ({"mixtures": 1, "dimensions": 6}, "--dimensions 6: more than the 5 means of 1 comp"),
         ({"mfcc": MfccSettings(129)}, "--coefficients 129: more than the 128 mel bands"),
         ({"tracks": np.append(TRACKS[1:], "t20")}, "'t20': log-mel: .*NaN"),
     ],
