@@ -11,6 +11,7 @@ long-term spectrum reveals little about the genre; rhythm, envelopes and timbre 
 import contextlib
 import functools
 import itertools
+import tomllib
 import zlib
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
@@ -32,6 +33,7 @@ STEPS = 16  # number of steps per bar
 PARTS = ("source", "target")
 ROLES = ("drums", "bass", "chords", "lead")
 CROSSOVER = 0.15  # probability that an instrument or kit is picked from all genres
+EQ_HZ = np.geomspace(40, RATE / 2, 10)
 
 
 @dataclass(frozen=True)
@@ -64,44 +66,6 @@ class Kit:
     perc_decay: float
 
 
-Sound = TypeVar("Sound", Instrument, Kit)
-
-# fmt: off
-INSTRUMENTS = {
-    #                                slope even  attack decay bright detune vibrato drive
-    "piano":             Instrument(1.1,  0.9,  0.003, 0.50,  0.10, 0.0010, 0.001,  0.01),
-    "electric piano":    Instrument(1.6,  0.3,  0.006, 0.70,  0.20, 0.0005, 0.150,  0.20),
-    "organ":             Instrument(0.7,  0.4,  0.010, 9.00,  9.00, 0.0030, 0.120,  0.10),
-    "guitar":            Instrument(0.8,  0.8,  0.003, 0.35,  0.06, 0.0005, 0.010,  0.01),
-    "distorted guitar":  Instrument(0.7,  0.9,  0.006, 2.00,  2.00, 0.0030, 0.050,  6.00),
-    "synth":             Instrument(0.9,  1.0,  0.010, 3.00,  0.25, 0.0070, 0.010,  0.50),
-    "pad":               Instrument(1.4,  0.9,  0.300, 9.00,  9.00, 0.0060, 0.100,  0.01),
-    "strings":           Instrument(0.9,  0.9,  0.080, 9.00,  9.00, 0.0020, 0.300,  0.10),
-    "flute":             Instrument(2.2,  0.5,  0.050, 9.00,  9.00, 0.0005, 0.250,  0.05),
-    "brass":             Instrument(0.5,  1.0,  0.035, 4.00,  0.60, 0.0010, 0.080,  1.00),
-    "bells":             Instrument(1.8,  0.2,  0.002, 0.60,  0.25, 1.7560, 0.001,  0.01),
-    "bass guitar":       Instrument(1.3,  0.9,  0.006, 0.60,  0.12, 0.0005, 0.005,  0.20),
-    "upright bass":      Instrument(1.7,  0.7,  0.012, 0.35,  0.05, 0.0005, 0.020,  0.01),
-    "synth bass":        Instrument(0.8,  1.0,  0.004, 2.00,  0.10, 0.0050, 0.001,  1.50),
-    "sub bass":          Instrument(3.0,  0.3,  0.010, 1.50,  0.20, 0.0005, 0.001,  0.50),
-}
-KITS = {
-    #                    kick decay sweep snare decay tone   hat  decay  perc decay
-    "drum machine":  Kit(48,  0.18, 2.5,  1900, 0.09, 0.2,  7000, 0.030,  900, 0.04),
-    "drum kit":      Kit(68,  0.09, 1.0,  2600, 0.11, 0.6,  5200, 0.060,  420, 0.10),
-    "brushes":       Kit(75,  0.06, 0.4,  3800, 0.16, 0.1,  6200, 0.140,  650, 0.05),
-    "hand percussion": Kit(95, 0.11, 0.3, 1200, 0.05, 0.9,  4500, 0.045,  310, 0.13),
-}
-SCALES = {
-    "major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10),
-    "dorian": (0, 2, 3, 5, 7, 9, 10), "mixolydian": (0, 2, 4, 5, 7, 9, 10),
-}
-VOICINGS = {  # scale degrees above the root
-    "power": (0, 4, 7), "triad": (0, 2, 4), "seventh": (0, 2, 4, 6), "ninth": (2, 6, 8),
-}
-# fmt: on
-
-
 @dataclass(frozen=True)
 class Groove:
     """The rhythm of a sub-genre: a one-bar, 16-step pattern per role, with '.' for a rest."""
@@ -123,84 +87,27 @@ class Groove:
 class Genre:
     """The options that a genre's artists choose from; `density` is in melody notes per step."""
 
-    chords: tuple[str, ...]
-    lead: tuple[str, ...]
-    bass: tuple[str, ...]
-    kits: tuple[str, ...]
-    scales: tuple[str, ...]
-    voicings: tuple[str, ...]
+    chords: list[str]
+    lead: list[str]
+    bass: list[str]
+    kits: list[str]
+    scales: list[str]
+    voicings: list[str]
     density: float
     subgenres: dict[str, Groove]
 
 
-REST = "." * STEPS
-# fmt: off
+Sound = TypeVar("Sound", Instrument, Kit)
+
+_TABLES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+FIRST, SECOND = _TABLES["first_words"], _TABLES["second_words"]
+SCALES, VOICINGS = _TABLES["scales"], _TABLES["voicings"]
+INSTRUMENTS = {name: Instrument(*numbers) for name, numbers in _TABLES["instruments"].items()}
+KITS = {name: Kit(*numbers) for name, numbers in _TABLES["kits"].items()}
 GENRES = {
-    "house": Genre(
-        ("synth", "electric piano", "pad"), ("synth", "bells"), ("synth bass", "sub bass"),
-        ("drum machine",), ("minor", "dorian"), ("seventh", "ninth"), 0.2, {
-        "deep house": Groove((116, 124), "x...x...x...x...", "....x.......x...", "..o...o...o...o.",
-            "...x..x....x..x.", "x..x..x....x..x.", "1..1..5...1..8..", swing=0.1),
-        "tech house": Groove((122, 132), "x...x...x...x...", "....x.......x...", "x.o.x.o.x.o.x.o.",
-            "..x..x....x..x..", "..x...x...x...x.", "..1...1...1...8.", ring=1)}),
-    "hip hop": Genre(
-        ("electric piano", "piano", "strings"), ("flute", "bells", "synth"), ("sub bass",),
-        ("drum machine", "drum kit"), ("minor", "dorian"), ("seventh", "ninth"), 0.15, {
-        "boom bap": Groove((82, 96), "x......x..x.....", "....x.......x...", "x.x.x.x.x.x.x.x.",
-            REST, "x.....x.........", "1......1..5.....", swing=0.3, ring=5),
-        "trap": Groove((68, 82), "x.....x....x....", "....x.......x...", "x.xxx.x.xxxxx.xx",
-            REST, "x.........x.....", "1.....1....1....", swing=0.1, ring=8)}),
-    "jazz": Genre(  # in jazz, a step is an eighth note; elsewhere, a sixteenth
-        ("piano", "guitar"), ("brass", "flute", "piano"), ("upright bass",),
-        ("brushes", "drum kit"), ("dorian", "mixolydian"), ("seventh", "ninth"), 0.5, {
-        "swing": Groove((140, 190), "x.......x.......", "..x...x...x...x.", "x.xxx.xxx.xxx.xx",
-            REST, "...x..x.......x.", "1.3.5.6.8.6.5.3.", beat=2, swing=0.33),
-        "cool jazz": Groove((104, 140), REST, "..x...x...x...x.", "x.x.x.xxx.x.x.xx",
-            REST, "x.....x...x.....", "1.2.3.5.6.5.3.2.", beat=2, swing=0.33, ring=4)}),
-    "rock": Genre(
-        ("distorted guitar", "guitar"), ("distorted guitar", "organ"), ("bass guitar",),
-        ("drum kit",), ("major", "minor", "mixolydian"), ("power", "triad"), 0.25, {
-        "indie rock": Groove((112, 136), "x.....x.x.......", "....x.......x...", "x.x.x.x.x.x.x.x.",
-            REST, "x.x.x.xxx.x.x.xx", "1.1.1.1.1.1.1.1."),
-        "punk": Groove((150, 180), "x.....x.x.x.....", "....x.......x...", "x.x.x.x.x.x.x.x.",
-            REST, "x.x.x.x.x.x.x.x.", "1.1.1.1.1.1.1.1.")}),
-    "folk": Genre(
-        ("guitar", "piano"), ("strings", "flute", "guitar"), ("upright bass", "bass guitar"),
-        ("hand percussion", "brushes"), ("major", "dorian", "minor"), ("triad",), 0.3, {
-        "ballad": Groove((66, 86), REST, REST, REST,
-            "....x.......x...", "x.x.x.x.x.x.x.x.", "1.......5.......", ring=4, arpeggio=True),
-        "fingerstyle": Groove((88, 112), "x.......x.......", REST, REST,
-            "....x.......x...", "x.xxx.xxx.xxx.xx", "1...5...1...5...", ring=3, arpeggio=True)}),
-    "reggae": Genre(
-        ("organ", "guitar", "piano"), ("brass", "organ", "flute"), ("bass guitar", "sub bass"),
-        ("drum kit", "drum machine"), ("minor", "major", "mixolydian"), ("triad",), 0.15, {
-        "roots": Groove((68, 82), "........x.......", "........x.......", "x.x.x.x.x.x.x.x.",
-            REST, "....x.......x...", "1..1..3.5.......", swing=0.2, ring=1),
-        "dub": Groove((62, 76), "x...x...x...x...", "........x.......", "..x...x...x...x.",
-            "......x...x.....", "....x.x.....x.x.", "1..1....5.3.....", swing=0.1, ring=1)}),
-    "latin": Genre(
-        ("piano", "guitar", "brass"), ("brass", "flute", "guitar"), ("upright bass", "bass guitar"),
-        ("hand percussion",), ("minor", "major", "mixolydian"), ("triad", "seventh"), 0.3, {
-        "salsa": Groove((88, 106), "......x.......x.", "x..x...x..x.x...", "x.xxx.xxx.xxx.xx",
-            "x.xxx.x.xx.x.xxx", "x.xx.xx.xx.xx.xx", "......5.....8...", ring=1.5),
-        "bossa nova": Groove((70, 86), "x..xx..xx..xx..x", "x..x..x...x..x..", "xxxxxxxxxxxxxxxx",
-            "..x..x....x..x..", "x..x..x...x..x..", "1..55..55..11..1", ring=2)}),
-    "ambient": Genre(
-        ("pad", "strings", "synth"), ("bells", "pad", "flute"), ("sub bass", "synth bass"),
-        ("drum machine", "brushes"), ("major", "dorian", "minor"), ("ninth", "seventh"), 0.1, {
-        "drone": Groove((54, 72), REST, REST, REST,
-            REST, "x.......x.......", "1.......5.......", ring=9),
-        "downtempo": Groove((72, 92), "x.........x.....", "........x.......", REST,
-            "..x...x...x...x.", "x.......x.......", "1.......1..5....", ring=9)}),
+    name: Genre(**genre | {"subgenres": {n: Groove(**g) for n, g in genre["subgenres"].items()}})
+    for name, genre in _TABLES["genres"].items()
 }
-FIRST = ("amber", "blue", "copper", "distant", "electric", "frozen", "golden", "hollow", "iron",
-         "jade", "kind", "lunar", "marble", "northern", "open", "paper", "quiet", "red", "silver",
-         "tidal", "upper", "velvet", "wild", "young")
-SECOND = ("anchors", "birds", "canyon", "doors", "engines", "fields", "ghosts", "harbour",
-          "islands", "jackals", "kites", "lanterns", "mirrors", "nomads", "orchard", "pilots",
-          "queens", "rivers", "sparrows", "towers", "union", "valleys", "windows", "years")
-# fmt: on
-EQ_HZ = np.geomspace(40, RATE / 2, 10)
 
 
 @dataclass(frozen=True)
@@ -214,7 +121,7 @@ class Style:
     sounds: dict[str, tuple[tuple[str, Instrument], ...]]  # possible instruments per role
     kit: tuple[str, Kit]
     scales: tuple[str, ...]
-    voicing: tuple[int, ...]
+    voicing: list[int]
     roots: tuple[int, ...]  # scale degrees of the chords
     accents: np.ndarray  # (16,) float64, probability of a melody note at each step
     leap: float  # standard deviation of melody intervals, in scale degrees
@@ -265,26 +172,8 @@ def corpus_table(
 
     A smaller corpus is a subset of a larger one, with the same paths, labels and samples.
 
-    Parameters
-    ----------
-    seed
-        Random seed.
-    source_artists, target_artists
-        Number of artists in the source and target parts.
-    source_tracks, target_tracks
-        Number of tracks per artist in the source and target parts.
-
-    Returns
-    -------
-    DataFrame
-        One row per track with str columns: track_id and path (both the relative path), part
-        ("source" or "target"), artist, album, genre, and subgenres and tags, each separated
-        by `|`.
-
-    Raises
-    ------
-    InputError
-        If a number is negative or there are not enough artist names.
+    There is one row per track, with str columns: track_id and path (both the relative path), part
+    ("source" or "target"), artist, album, genre, and subgenres and tags, each separated by `|`.
     """
     counts = {"source": (source_artists, source_tracks), "target": (target_artists, target_tracks)}
     rows = []
@@ -305,13 +194,7 @@ def corpus_table(
 
 
 def render_track(path: str, seed: int = 0) -> np.ndarray:
-    """Render one track as (661500,) float32 at 22,050 Hz, within (-1, 1).
-
-    Raises
-    ------
-    InputError
-        If the path is not that of any track in the synthetic corpus.
-    """
+    """Render one track as (661500,) float32 at 22,050 Hz, within (-1, 1)."""
     try:
         part, artist, _, file = path.split("/")
         number = int(file.split("_")[0])
@@ -325,20 +208,7 @@ def render_track(path: str, seed: int = 0) -> np.ndarray:
 
 
 def write_corpus(root: Path, table: pd.DataFrame, seed: int = 0, workers: int = 2) -> int:
-    """Render the corpus tracks that do not yet exist below `root`, as 16-bit FLAC files.
-
-    Returns
-    -------
-    int
-        Number of tracks rendered.
-
-    Raises
-    ------
-    InputError
-        If `root` contains a corpus with a different seed, or if a path in the table is not
-        that of any track in the synthetic corpus.
-    """
-    root = Path(root)
+    """Render the tracks that do not yet exist below `root` as 16-bit FLAC; return their number."""
     _require_same_seed(root, seed)
     missing = [path for path in table["path"] if not (root / path).is_file()]
     task = functools.partial(_write_track, root, seed)
@@ -435,25 +305,22 @@ def _draw_style(part: str, number: int, seed: int) -> Style:
         roots=tuple(rng.permutation(6)[:4].tolist()),
         accents=genre.density * rng.uniform(0.7, 1.4) * weight / weight.mean(),
         leap=rng.uniform(0.8, 3.0),
-        keynote={
-            "bass": 36,
-            "chords": int(rng.choice([48, 60])),
-            "lead": int(rng.choice([60, 72])),
-        },
+        keynote={"bass": 36}
+        | {"chords": int(rng.choice([48, 60])), "lead": int(rng.choice([60, 72]))},
         mix={role: rng.normal(0, 2.5) for role in ROLES},
     )
 
 
 def _draw_groove(first: Groove, second: Groove, rng: np.random.Generator) -> Groove:
     """Draw a variant of one sub-genre's groove, with the hi-hats and chords of another."""
+    own = {role: first for role in ("kick", "snare", "perc", "bass")}
+    patterns = {
+        role: _vary_pattern(getattr(groove, role), rng)
+        for role, groove in {**own, "hat": second, "chords": second}.items()
+    }
     return replace(
         first,
-        kick=_vary_pattern(first.kick, rng),
-        snare=_vary_pattern(first.snare, rng),
-        perc=_vary_pattern(first.perc, rng),
-        bass=_vary_pattern(first.bass, rng),
-        hat=_vary_pattern(second.hat, rng),
-        chords=_vary_pattern(second.chords, rng),
+        **patterns,
         swing=first.swing * rng.uniform(0.8, 1.1),
         ring=second.ring * rng.uniform(0.7, 1.3),
         arpeggio=second.arpeggio,
@@ -491,10 +358,10 @@ def _draw_recording(album: np.random.Generator, track: np.random.Generator) -> R
     """Draw recording conditions that depend partly on the album, partly on the track."""
     octaves = np.linspace(-1, 1, EQ_HZ.size)
 
-    def draw_eq(rng):
-        return rng.normal(0, 4.5) * octaves + rng.normal(0, 3.5, EQ_HZ.size)
-
-    eq = 0.6 * draw_eq(album) + 0.8 * draw_eq(track)  # the squares of the weights sum to 1
+    eq = sum(  # the squares of the weights sum to 1
+        weight * (rng.normal(0, 4.5) * octaves + rng.normal(0, 3.5, EQ_HZ.size))
+        for weight, rng in ((0.6, album), (0.8, track))
+    )
     lo_fi = bool(track.random() < 0.25)
     if lo_fi:
         low, high = track.uniform(50, 250), track.uniform(3000, 7000)
@@ -649,8 +516,7 @@ def _chords(track, bars, note, rng):
     for bar in bars:
         root = track.roots[bar % 4]
         voices = [0.6 * note("chords", root + d, groove.ring) for d in track.style.voicing]
-        if not groove.arpeggio:
-            voices = [sum(voices) / len(voices)]
+        voices = voices if groove.arpeggio else [sum(voices) / len(voices)]
         for turn, (step, _) in enumerate(_hits(groove.chords)):
             yield bar, step, voices[turn % len(voices)]
 
