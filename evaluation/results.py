@@ -241,13 +241,3 @@ def merge_names(names: Iterable[str]) -> str:
     if len(names) == 1 or len(stems) > 1 or "" in stems:
         return " ".join(names)
     return f"{stems.pop()}_{{{','.join(name.rpartition('_')[2] for name in names)}}}"
-
-
-def require_one_dataset(results: pd.DataFrame, source: str | Path) -> None:
-    """Raise `InputError`, naming `source`, unless all results share the dataset and label."""
-    datasets = sorted(set(zip(results["dataset"], results["label"], strict=True)))
-    if len(datasets) != 1:
-        raise InputError(
-            f"{source}: results of one dataset and label are needed, these are of "
-            f"{datasets or 'none'}; put the results of each in a folder of their own"
-        )

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,34 +25,23 @@ from report.training_logs import TrainingLog
 
 logger = logging.getLogger(__name__)
 
-# The papers' result figures, keyed by what they show.
-PAPER_FIGURES = {
-    "retrieval by genre": "ismir2018, Figure 2",
-    "knn by genre": "ismir2018, Figure 3",
-    "linear by genre": "ismir2018, Figure 4",
-    "accuracies by label": "ismir2018, Figure 5",
-    "tsne by artist": "ismir2018, Figure 6",
-    "tsne by genre": "ismir2018, Figure 7",
-    "verification by artist": "arxiv2017, Figure 2",
-    "identification by artist": "arxiv2017, Figure 3",
-    "tsne by artist after LDA": "arxiv2017, Figure 4",
-    "tsne by genre after LDA": "arxiv2017, Figure 5",
-    "genre by tasks": "agf2018, Figure 3",
-}
-# The commands whose results each figure needs.
-NEEDS = {
-    "ismir2018, Figure 2": "evaluate.py retrieval on features for several artist counts",
-    "ismir2018, Figure 3": "evaluate.py knn on features for several artist counts",
-    "ismir2018, Figure 4": "evaluate.py linear on features for several artist counts",
-    "ismir2018, Figure 5": "evaluate.py knn or linear on basic and on siamese features",
-    "ismir2018, Figure 6": "evaluate.py tsne --label artist --max-labels 22",
-    "ismir2018, Figure 7": "evaluate.py tsne --label genre",
-    "arxiv2017, Figure 2": "evaluate.py verification on systems for several artist counts",
-    "arxiv2017, Figure 3": "evaluate.py identification on systems for several artist counts",
-    "arxiv2017, Figure 4": "evaluate.py tsne --label artist --max-labels 22 on features after LDA",
-    "arxiv2017, Figure 5": "evaluate.py tsne --label genre on features after LDA",
-    "agf2018, Figure 3": "evaluate.py genre on networks for several task counts",
-}
+# The papers' result figures: what each shows, its number, and the results that it needs.
+_PAPER_FIGURES = """\
+retrieval by genre: ismir2018, Figure 2: retrieval on features for several artist counts
+knn by genre: ismir2018, Figure 3: knn on features for several artist counts
+linear by genre: ismir2018, Figure 4: linear on features for several artist counts
+accuracies by label: ismir2018, Figure 5: knn or linear on basic and on siamese features
+tsne by artist: ismir2018, Figure 6: tsne --label artist --max-labels 22
+tsne by genre: ismir2018, Figure 7: tsne --label genre
+verification by artist: arxiv2017, Figure 2: verification on systems for several artist counts
+identification by artist: arxiv2017, Figure 3: identification on systems for several artist counts
+tsne by artist after LDA: arxiv2017, Figure 4: \
+tsne --label artist --max-labels 22 on features after LDA
+tsne by genre after LDA: arxiv2017, Figure 5: tsne --label genre on features after LDA
+genre by tasks: agf2018, Figure 3: genre on networks for several task counts"""
+_ROWS = [row.split(": ") for row in _PAPER_FIGURES.splitlines()]
+NUMBERS = {shows: number for shows, number, _ in _ROWS}
+NEEDS = {number: f"evaluate.py {need}" for _, number, need in _ROWS}
 
 
 @dataclass(frozen=True)
@@ -65,39 +54,37 @@ class Figure:
 
 
 def draw_figures(results: pd.DataFrame, folder: Path) -> list[Figure]:
-    """Save every figure that can be drawn from the results to a folder, as PNG and SVG."""
-    return list(_draw_all(results, folder))
+    """Draw all figures of the results in a folder, as PNG and SVG, and list them in figures.csv."""
+    figures = []
 
-
-def _draw_all(results: pd.DataFrame, folder: Path) -> Iterator[Figure]:
-    def draw(name: str, caption: str, plot: Callable, *data: object, shows: str = "") -> Figure:
+    def draw(name: str, caption: str, plot: Callable, *data: object, shows: str = "") -> None:
         path = add_suffix(folder / name, ".png")
         plot(*data, path)
-        return Figure(path, caption, PAPER_FIGURES.get(shows, ""))
+        figures.append(Figure(path, caption, NUMBERS.get(shows, "")))
 
     scores = average_over_seeds(results[results["protocol"].isin(SCORES)])
     for (dataset, label), group in scores.groupby(["dataset", "label"]):
         caption = f"MAP and accuracies of {label} on {dataset} by features"
-        yield draw(f"{dataset}_{label}", caption, plots.plot_scores_by_features, group)
+        draw(f"{dataset}_{label}", caption, plots.plot_scores_by_features, group)
     for name, caption, group in group_by_artists(results):
         if group["artists"].notna().any():
             protocol, label = group[["protocol", "label"]].iloc[0]
             data, shows = (group, select_paper_numbers(group)), f"{protocol} by {label}"
-            yield draw(name, caption, plots.plot_scores_by_artists, *data, shows=shows)
+            draw(name, caption, plots.plot_scores_by_artists, *data, shows=shows)
     for name, caption, table in label_accuracies(results):
         if len(table) <= plots.MAX_BARS:
             data, shows = (table, caption), "accuracies by label"
-            yield draw(name, caption, plots.plot_accuracies_by_label, *data, shows=shows)
+            draw(name, caption, plots.plot_accuracies_by_label, *data, shows=shows)
     for protocol, dataset, label, group in recognition_at_most_artists(results):
         title = f"{protocol} by {label} on {dataset}"
         if protocol == "verification":
             caption = f"{title}: misses against false alarms"
-            yield draw(f"det_{dataset}_{label}", caption, plots.plot_det_curves, group)
+            draw(f"det_{dataset}_{label}", caption, plots.plot_det_curves, group)
         table = enrolment_scores(group)
         if len(table):
             name = f"{protocol}_by_enrolment_{dataset}_{label}"
             caption, metric = f"{title}, by number of enrolment tracks", group["metric"].iloc[0]
-            yield draw(name, caption, plots.plot_scores_by_enrolment, table, metric)
+            draw(name, caption, plots.plot_scores_by_enrolment, table, metric)
     for _, result in results[results["protocol"].eq("tsne")].iterrows():
         dataset, label, features = result[["dataset", "label", "features"]]
         tsne = result["details"][TSNE_MAP]
@@ -106,12 +93,18 @@ def _draw_all(results: pd.DataFrame, folder: Path) -> Iterator[Figure]:
         name = f"tsne_{label}_{_safe_name(features)}_{dataset}"
         caption = f"{result['n_songs']} tracks of {dataset} by {label}, t-SNE of {features}"
         shows = f"tsne by {label}{' after LDA' * ('with LDA' in result['model'])}"
-        yield draw(name, caption, plots.plot_track_map, plane, labels, title, shows=shows)
+        draw(name, caption, plots.plot_track_map, plane, labels, title, shows=shows)
     for dataset, trainings in task_scores.select_trainings(results).groupby("dataset"):
         title, name = f"genre on {dataset}", f"by_tasks_{dataset}"
         table = task_scores.average_by_number(trainings)
         caption = f"{title} by number of tasks"
-        yield draw(name, caption, plots.plot_scores_by_tasks, table, title, shows="genre by tasks")
+        draw(name, caption, plots.plot_scores_by_tasks, table, title, shows="genre by tasks")
+    rows = [(figure.path.name, figure.caption, figure.paper_figure) for figure in figures]
+    for number, need in missing_figures(figures).items():
+        rows.append(("", f"not drawn; it needs {need}", number))
+    with atomic_write(folder / "figures.csv") as partial:
+        pd.DataFrame(rows, columns=["file", "caption", "of_paper"]).to_csv(partial, index=False)
+    return figures
 
 
 def draw_training_curves(logs: list[TrainingLog], folder: Path) -> list[Figure]:
@@ -137,21 +130,10 @@ def missing_figures(figures: list[Figure]) -> dict[str, str]:
 
 
 def write_figures(folder: Path) -> None:
-    """Draw all figures for a results folder, save them there and list them in figures.csv."""
+    """Draw all figures for a results folder, and log them."""
     figures = draw_figures(read_results(folder), folder)
-    write_figure_list(figures, folder)
     for figure in figures:
         prefix = f"{figure.paper_figure}: " if figure.paper_figure else ""
         logger.info(f"{figure.path}: {prefix}{figure.caption}")
     for name, need in missing_figures(figures).items():
         logger.info(f"{name}: not drawn; it needs {need}")
-
-
-def write_figure_list(figures: list[Figure], folder: Path) -> None:
-    """Write figures.csv, which lists the figures and what the papers' missing figures need."""
-    rows = [(figure.path.name, figure.caption, figure.paper_figure) for figure in figures]
-    for name, need in missing_figures(figures).items():
-        rows.append(("", f"not drawn; it needs {need}", name))
-    table = pd.DataFrame(rows, columns=["file", "caption", "of_paper"])
-    with atomic_write(folder / "figures.csv") as partial:
-        table.to_csv(partial, index=False)

@@ -9,12 +9,13 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
+from common.files import atomic_write
+
 TEMPLATES = Path(__file__).with_name("templates")
 
-LATEX_HEAD = (
-    "% Needs \\usepackage{booktabs,longtable,pdflscape}.\n"
-    "% Non-Latin names need XeLaTeX or LuaLaTeX.\n"
-)
+LATEX_HEAD = r"""% Needs \usepackage{booktabs,longtable,pdflscape}.
+% Non-Latin names need XeLaTeX or LuaLaTeX.
+"""
 _NARROW = r"\setlength{\tabcolsep}{3pt}"
 # Maximum number of characters per line, and the LaTeX code before and after a table of that width.
 _LATEX_SIZES = (
@@ -40,11 +41,7 @@ def format_value(value: object) -> str:
 
 
 def to_markdown(table: pd.DataFrame) -> str:
-    """Convert a table to Markdown, without its index.
-
-    Values are formatted by `format_value`; any Markdown or HTML in them is escaped. Numeric
-    columns are right-aligned.
-    """
+    """Convert a table to Markdown without its index, with escaped values."""
     rules = ["---:" if pd.api.types.is_numeric_dtype(kind) else "---" for kind in table.dtypes]
     rows = [table.columns, *table.itertuples(index=False)]
     cells = [[format_value(value).translate(_MARKDOWN_ESCAPES) for value in row] for row in rows]
@@ -55,29 +52,22 @@ def to_markdown(table: pd.DataFrame) -> str:
 def to_latex(table: pd.DataFrame, caption: str) -> str:
     """Convert a table to a LaTeX longtable with booktabs rules, without its index.
 
-    Values are formatted by `format_value` and escaped. Empty columns are left out. Column names
-    are broken after every word. A table that is too wide for A4 is set in smaller type and, if
-    necessary, on a landscape page.
+    Values are escaped, empty columns are left out, and column names are broken after every word. A
+    table that is too wide for A4 is set in smaller type and, if necessary, on a landscape page.
     """
     cells = table.map(format_value).rename(columns=str)
     sides = ["r" if pd.api.types.is_numeric_dtype(kind) else "l" for kind in table.dtypes]
     filled = cells.ne("").any().to_numpy()
     cells, sides = cells.loc[:, filled], list(itertools.compress(sides, filled))
-    width = sum(
-        max([*cells[name].str.len(), *map(len, name.split())]) + _COLUMN_GAP for name in cells
-    )
-    heads = [_latex_head(name, side) for name, side in zip(cells, sides, strict=True)]
-    latex = (
-        cells.map(_latex_cell)
-        .set_axis(heads, axis="columns")
-        .to_latex(
-            index=False,
-            escape=False,
-            longtable=True,
-            column_format="".join(sides),
-            caption=escape_latex(caption),
-        )
-    )
+    width, heads = 0, []
+    for name, side in zip(cells, sides, strict=True):
+        words = name.split()
+        width += max([*cells[name].str.len(), *map(len, words)]) + _COLUMN_GAP
+        lines = r"\\".join(map(_latex_cell, words))
+        heads.append(rf"\begin{{tabular}}[b]{{@{{}}{side}@{{}}}}{lines}\end{{tabular}}")
+    form = {"column_format": "".join(sides), "caption": escape_latex(caption)}
+    latex = cells.map(_latex_cell).set_axis(heads, axis="columns")
+    latex = latex.to_latex(index=False, escape=False, longtable=True, **form)
     begin, end = next(commands for limit, *commands in _LATEX_SIZES if width <= limit)
     return f"{begin}{latex}{end}"
 
@@ -86,12 +76,6 @@ def _latex_cell(text: str) -> str:
     latex = escape_latex(text).replace("±", r"$\pm$")
     # LaTeX would take a leading bracket or star as an argument of the preceding line break.
     return f"{{}}{latex}" if latex.startswith(("[", "*")) else latex
-
-
-def _latex_head(name: str, side: str) -> str:
-    """Return the LaTeX code of a column name, broken after every word."""
-    lines = r"\\".join(map(_latex_cell, name.split()))
-    return rf"\begin{{tabular}}[b]{{@{{}}{side}@{{}}}}{lines}\end{{tabular}}"
 
 
 def escape_latex(text: str) -> str:
@@ -104,8 +88,8 @@ def make_breakable(text: str) -> str:
     return re.sub(r"(/|\\_)", r"\1\\allowbreak{}", escape_latex(text))
 
 
-def render_template(name: str, **values: object) -> str:
-    """Render a page template from `templates/`; all values except `Markup` are escaped."""
+def write_page(path: Path, template: str, **values: object) -> None:
+    """Write a page from a template and its style sheet; all values except `Markup` are escaped."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -115,7 +99,10 @@ def render_template(name: str, **values: object) -> str:
     )
     environment.filters["as_text"] = format_value
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
-    return environment.get_template(name).render(**values)
+    page = environment.get_template(f"{template}.html")
+    text = page.render(style=read_template(f"{template}.css"), **values)
+    with atomic_write(path) as partial:
+        partial.write_text(text, encoding="utf-8", newline="\n")
 
 
 def read_template(name: str) -> Markup:

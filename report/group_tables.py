@@ -21,28 +21,15 @@ SOURCE = "artist groups"  # name used in error messages
 
 
 def describe_groups(
-    groups: ArtistGroups,
-    split: pd.DataFrame,
-    subgenres: Sequence[str] | None = None,
-    top: int = 3,
+    groups: ArtistGroups, genres: pd.DataFrame, subgenres: Sequence[str] | None, top: int = 3
 ) -> pd.DataFrame:
     """Describe each group by its `top` most prominent genres, artists and sub-genres.
 
-    Parameters
-    ----------
-    split
-        Split whose training tracks determine the artists' genres, see `genre_fractions`.
-    subgenres
-        Names of the columns of `groups.topics`, for groups from the sub-genre vocabulary (`s`).
-
-    Returns
-    -------
-    DataFrame
-        `group`, the group number from 0; `weight`, the mean proportion over all artists; `genres`,
-        `artists` and, if sub-genre names are provided, `subgenres`: strings such as
-        "rock 0.62; folk 0.21". Fractions that round to 0.00 are left out.
+    `genres` are the groups' `genre_fractions`. `subgenres` names the columns of `groups.topics`,
+    for groups from the sub-genre vocabulary (`s`). The columns are the number of the `group` from
+    0, its `weight` (mean proportion over all artists), `genres`, `artists` and, if named,
+    `subgenres`: texts such as "rock 0.62; folk 0.21", without fractions that round to 0.00.
     """
-    genres = genre_fractions(groups, split)
     table = pd.DataFrame(
         {
             "group": genres.index,
@@ -62,11 +49,6 @@ def genre_fractions(groups: ArtistGroups, split: pd.DataFrame) -> pd.DataFrame:
     Each artist contributes the genre distribution of the artist's training tracks (tracks without
     a genre are ignored), weighted by the artist's proportion in the group. Rows sum to 1, or to 0
     if no artist in the group has a genre.
-
-    Raises
-    ------
-    InputError
-        If the split has no column `genre`, or if no artist has a genre.
     """
     genre = split_csv.label_column(split, "genre", SOURCE)
     used = split["subset"].eq("train") & split["artist"].isin(groups.artists) & (genre != "")
@@ -80,10 +62,7 @@ def genre_fractions(groups: ArtistGroups, split: pd.DataFrame) -> pd.DataFrame:
 
 
 def _name_largest(fractions: np.ndarray, names: ArrayLike, top: int) -> list[str]:
-    """Return the names and values of the `top` largest fractions in each row.
-
-    `fractions` is (n, len(names)).
-    """
+    """Return the names and values of the `top` largest fractions in each row."""
     names = np.asarray(names)
     order = np.argsort(-fractions, axis=1, kind="stable")[:, :top]
     return [
@@ -97,11 +76,6 @@ def write_groups(file: Path, split_file: Path, folder: Path) -> None:
 
     `file` was written by data_prep/2b_artist_groups.py, and `split_file` is the split that the
     groups were computed from.
-
-    Raises
-    ------
-    InputError
-        If an artist in the group file is missing from the split.
     """
     stored, split = load_groups(file), split_csv.read_split(split_file)
     for word, groups in stored.groups.items():
@@ -111,10 +85,10 @@ def write_groups(file: Path, split_file: Path, folder: Path) -> None:
                 f"{split_file}: has no track by {min(missing)!r}, an artist with groups in {file}; "
                 "give the split that the groups were made from"
             )
-        path = folder / f"groups_{word}"
-        table = describe_groups(groups, split, stored.subgenres if word == "s" else None)
+        path, genres = folder / f"groups_{word}", genre_fractions(groups, split)
+        table = describe_groups(groups, genres, stored.subgenres if word == "s" else None)
         result = ResultTable(path.name, f"artist groups by the word {word}", table)
         write_table(table, [result], path)
         title = f"genres of artist groups by the word {word}"
-        plots.plot_group_genres(genre_fractions(groups, split), title, add_suffix(path, ".png"))
+        plots.plot_group_genres(genres, title, add_suffix(path, ".png"))
         logger.info(as_markdown(result))

@@ -8,17 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from common.files import atomic_write
 from evaluation.results import read_results
 from papers import pipeline
-from report.figures import (
-    Figure,
-    draw_figures,
-    draw_training_curves,
-    missing_figures,
-    write_figure_list,
-)
-from report.formatting import read_template, render_template
+from report.figures import Figure, draw_figures, draw_training_curves, missing_figures
+from report.formatting import write_page
 from report.result_tables import ResultTable, describe_coverage, write_all_tables
 from report.training_logs import TrainingLog, read_training_logs
 
@@ -32,34 +25,25 @@ def write_report(folder: Path) -> Path:
     `folder`/steps.csv and in the results, and links to the track explorer pages (`PAGES`) in the
     folder.
 
-    Raises
-    ------
-    InputError
-        If the folder does not exist or contains a damaged result.
-
     Examples
     --------
     >>> write_report(Path("results/demo"))  # doctest: +SKIP
     PosixPath('results/demo/report.html')
     """
     results, journal = read_results(folder), pipeline.read_journal(folder)
-    tables = write_all_tables(results, folder)
-    figures = draw_figures(results, folder)
-    write_figure_list(figures, folder)
     logs = read_training_logs(folder / "runs")
-    curves = draw_training_curves(logs, folder)
-    page = render_template(
-        "report.html",
+    comparison, papers, comparisons = write_all_tables(results, folder)
+    figures = draw_figures(results, folder)
+    path = folder / "report.html"
+    write_page(
+        path,
+        "report",
         title=f"Results of {folder.resolve().name}",
-        style=read_template("report.css"),
-        papers=[
-            (describe_coverage(tables.comparison, paper), of_paper)
-            for paper, of_paper in tables.papers.items()
-        ],
-        comparisons=tables.others,
+        papers=[(describe_coverage(comparison, paper), papers[paper]) for paper in papers],
+        comparisons=comparisons,
         figures=[(figure, _data_url(figure)) for figure in figures],
         missing=missing_figures(figures),
-        curves=[(figure, _data_url(figure)) for figure in curves],
+        curves=[(figure, _data_url(figure)) for figure in draw_training_curves(logs, folder)],
         provenance=[
             ResultTable("data", "Evaluated tracks", _tabulate_data(results)),
             ResultTable("weights", "Weights", _tabulate_weights(results)),
@@ -70,9 +54,6 @@ def write_report(folder: Path) -> Path:
         commands=list(dict.fromkeys([*journal, *results["command"].dropna()])),
         pages=sorted(path.name for kind in PAGES for path in folder.glob(kind)),
     )
-    path = folder / "report.html"
-    with atomic_write(path) as partial:
-        partial.write_text(page, encoding="utf-8", newline="\n")
     return path
 
 
@@ -81,38 +62,28 @@ def _data_url(figure: Figure) -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
 
 
-# ---------------------------------------------------------------- provenance
-
-
 def _tabulate_data(results: pd.DataFrame) -> pd.DataFrame:
-    """Tabulate the number of tracks evaluated per dataset and protocol."""
     groups = results.groupby(["dataset", "label", "protocol"])["n_songs"]
     table = groups.agg(["min", "max", "size"]).reset_index()
     return table.rename(columns={"min": "fewest tracks", "max": "most tracks", "size": "results"})
 
 
 def _tabulate_trainings(logs: list[TrainingLog]) -> pd.DataFrame:
-    """Tabulate the inputs and final loss of each training run."""
     rows = []
     for log in logs:
         validation = log.curves.get("validation", pd.Series(dtype=float))
-        row = {
-            "run": log.name,
-            "model": log.inputs.get("model", log.kind),
-            "artists": log.inputs.get("artists"),
-            "tracks of the cache": log.inputs.get("cache", {}).get("tracks"),
-            "seed": log.inputs.get("settings", {}).get("seed"),
+        scores = {
             "epochs": len(log.curves),
             f"last {log.metric}": log.curves["training"].iloc[-1],
             "lowest validation loss": validation.min(),
-            "backend": log.record.get("backend", ""),
         }
-        rows.append(row)
+        inputs = dict(log.inputs)
+        backend = inputs.pop("backend")
+        rows.append({"run": log.name, **inputs, **scores, "backend": backend})
     return pd.DataFrame(rows).convert_dtypes()
 
 
 def _tabulate_results(results: pd.DataFrame) -> pd.DataFrame:
-    """Tabulate every result, with its seeds and the name of its JSON file."""
     columns = ["protocol", "dataset", "label", "features", "metric", "value", "spread", "trials"]
     seeds = [
         str(_as_dict(_as_dict(record.get("inputs")).get("settings")).get("seed", ""))
@@ -125,12 +96,8 @@ def _tabulate_results(results: pd.DataFrame) -> pd.DataFrame:
 def _tabulate_weights(results: pd.DataFrame) -> pd.DataFrame:
     """Tabulate the weights that the results are based on, with their SHA-256 checksums."""
     columns = ["name", "model", "artists", "seed", "sha256"]
-    weights = [
-        {column: one.get(column) for column in columns}
-        for record in results["made_from"]
-        for one in _find_weights(record.get("inputs"))
-    ]
-    table = pd.DataFrame(weights, columns=columns)
+    found = _find_weights([record.get("inputs") for record in results["made_from"]])
+    table = pd.DataFrame([[one.get(name) for name in columns] for one in found], columns=columns)
     identity = ["name", "sha256"]
     table[identity] = table[identity].map(str, na_action="ignore")  # hashable and sortable
     table = table.drop_duplicates(identity, keep="last")
@@ -160,5 +127,5 @@ def _tabulate_versions(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def _as_dict(value: object) -> dict:
-    """Return a part of a result's record; result files with parts of other types are shown too."""
+    """Return a part of a result's record, which may be of any type, or {} if it is not a dict."""
     return value if isinstance(value, dict) else {}

@@ -20,9 +20,8 @@ from matplotlib.ticker import MaxNLocator
 from scipy.special import ndtri
 
 from artist_groups.task_scores import GENRE_SETS, KIND_NAMES
-from common.errors import InputError
 from common.files import atomic_write
-from evaluation.results import DET_CURVE, average_over_seeds, require_one_dataset
+from evaluation.results import DET_CURVE, average_over_seeds
 from report.result_tables import SCORES, sort_systems, system_names, tabulate_features
 from report.training_logs import TrainingLog
 
@@ -35,15 +34,14 @@ GREY = "#BBBBBB"
 MARKERS = "sov^DPX*"
 SCORE_COLOURS = {"MAP": "#0072B2", "k-NN": "#E69F00", "linear": "#009E73"}
 # Each ismir2018 model has the same colour and marker in every figure.
-MODEL_STYLES: dict[str, dict[str, str]] = {
+MODEL_STYLES = {
     "basic": {"color": "#0072B2", "marker": "s"},
     "siamese": {"color": "#D55E00", "marker": "^"},
     "tag": {"color": "#009E73"},
     "mfcc": {"color": "#000000"},
     "untrained": {"color": "#CC79A7"},
 }
-# Colour, marker and horizontal offset of each agf2018 network type; the offsets keep the error
-# bars apart.
+# Colour, marker and horizontal offset, which keeps error bars apart, of each agf2018 network type.
 NETWORK_STYLES = {
     "stn": ("#0072B2", "o", -0.1),
     "mtn": ("#D55E00", "s", 0.1),
@@ -70,12 +68,8 @@ MAX_LINES = 12  # maximum number of named training runs per figure
 MAX_BARS = 40  # maximum number of bar groups per figure
 
 
-def plot_scores_by_features(results: pd.DataFrame, path: str | Path) -> None:
-    """Plot the MAP, k-NN accuracy and linear accuracy of each feature set, the best MAP on top.
-
-    Raises `InputError` if the results cover more than one dataset or label.
-    """
-    require_one_dataset(results, path)
+def plot_scores_by_features(results: pd.DataFrame, path: Path) -> None:
+    """Plot the MAP, k-NN accuracy and linear accuracy of each feature set, the best MAP on top."""
     values = tabulate_features(results).set_index("features")[list(SCORES.values())]
     spreads = tabulate_features(results, "spread").set_index("features").loc[values.index]
     dataset, label = results[["dataset", "label"]].iloc[0]
@@ -84,37 +78,24 @@ def plot_scores_by_features(results: pd.DataFrame, path: str | Path) -> None:
         axes.set_ylabel("features")
 
 
-def plot_accuracies_by_label(table: pd.DataFrame, title: str, path: str | Path) -> None:
-    """Plot the accuracy per label with one bar per model (ismir2018, Figure 5).
-
-    `table` comes from `report.result_tables.tabulate_by_label`. Raises `InputError` if there are
-    more than `MAX_BARS` labels.
-    """
+def plot_accuracies_by_label(table: pd.DataFrame, title: str, path: Path) -> None:
+    """Plot a table from `tabulate_by_label` with one bar per model (ismir2018, Figure 5)."""
     values = table.set_index(table.columns[0])
-    if len(values) > MAX_BARS:
-        raise InputError(
-            f"{path}: cannot plot {len(values)} labels, at most {MAX_BARS}; see the table"
-        )
-    models = {name: re.split("[ ,]", name)[0] for name in values}
-    colours = {
-        name: MODEL_STYLES.get(model, {}).get("color", GREY) for name, model in models.items()
-    }
+    styles = {name: MODEL_STYLES.get(re.split("[ ,]", name)[0], {}) for name in values}
+    colours = {name: style.get("color", GREY) for name, style in styles.items()}
     with _bars(path, values, values * np.nan, colours, title) as axes:
         axes.set_xlabel("accuracy")
 
 
-def plot_scores_by_artists(results: pd.DataFrame, paper: pd.DataFrame, path: str | Path) -> None:
+def plot_scores_by_artists(results: pd.DataFrame, paper: pd.DataFrame, path: Path) -> None:
     """Plot a score against the number of training artists, one line per system or model.
 
     This reproduces ismir2018, Figures 2 to 4, and arxiv2017, Figures 2 and 3. Error bars show the
     standard deviation over seeds if there are several, otherwise over trials. If there are several
     results for the same number of artists, each is drawn as a small point, and the line follows
-    their mean. Systems without training artists, such as MFCC, are drawn as dotted horizontal
-    lines. The paper's numbers, from `papers.paper_tables.select_paper_numbers`, are drawn as dashed
-    lines with hollow markers. All results must come from one protocol and dataset.
+    their mean. Systems without training artists, such as MFCC, are dotted horizontal lines. The
+    numbers in the paper are dashed lines with hollow markers.
     """
-    counted = results.dropna(subset="artists")
-    require_one_dataset(counted, path)
     protocol, dataset, metric = results[["protocol", "dataset", "metric"]].iloc[0]
     results = sort_systems(average_over_seeds(results)).assign(system=system_names)
     with _figure(path, f"{protocol} on {dataset}") as (_, (axes,)):
@@ -136,16 +117,13 @@ def plot_scores_by_artists(results: pd.DataFrame, paper: pd.DataFrame, path: str
                 style |= {"linestyle": "--", "markerfacecolor": "white", "alpha": 0.6}
                 name, counts = _shorten(f"{system}, the paper"), numbers["artists"].astype(int)
                 axes.errorbar(counts, numbers["value"], label=name, zorder=1, **style)
-        counts = pd.concat([counted["artists"], paper["artists"]]).astype(int)
+        counts = pd.concat([results["artists"].dropna(), paper["artists"]]).astype(int)
         _set_count_axis(axes, counts, "training artists")
         _set_score_axis(axes, metric)
 
 
-def plot_scores_by_enrolment(table: pd.DataFrame, metric: str, path: str | Path) -> None:
-    """Plot a score against the number of enrolment tracks, one line per system.
-
-    `table` comes from `report.result_tables.enrolment_scores`, for one number of training artists.
-    """
+def plot_scores_by_enrolment(table: pd.DataFrame, metric: str, path: Path) -> None:
+    """Plot a table from `enrolment_scores`, one line per system."""
     with _figure(path, "scores by number of enrolment tracks") as (_, (axes,)):
         for (system, group), style in _with_styles(table.groupby("system", sort=False)):
             means = group.groupby("tracks")["value"].mean()
@@ -154,11 +132,8 @@ def plot_scores_by_enrolment(table: pd.DataFrame, metric: str, path: str | Path)
         _set_score_axis(axes, metric)
 
 
-def plot_det_curves(results: pd.DataFrame, path: str | Path) -> None:
-    """Plot detection error trade-off curves for verification on normal-deviate axes.
-
-    Only the first result of each system is plotted.
-    """
+def plot_det_curves(results: pd.DataFrame, path: Path) -> None:
+    """Plot the DET curve of the first result of each system on normal-deviate axes."""
     results = sort_systems(results).assign(system=system_names).drop_duplicates("system")
     with _figure(path, "verification errors") as (_, (axes,)):
         for (_, result), style in _with_styles(results.iterrows()):
@@ -171,12 +146,11 @@ def plot_det_curves(results: pd.DataFrame, path: str | Path) -> None:
         axes.set(xlim=limits, ylim=limits, xlabel="false alarms, %", ylabel="misses, %")
 
 
-def plot_scores_by_tasks(table: pd.DataFrame, title: str, path: str | Path) -> None:
+def plot_scores_by_tasks(table: pd.DataFrame, title: str, path: Path) -> None:
     """Plot log loss and macro F1 against the number of tasks (presumably agf2018, Figure 3).
 
     There is one line per network type, with and without the genre task; error bars show the
-    standard deviation over task sets. `table` comes from
-    `artist_groups.task_scores.average_by_number`, for one dataset.
+    standard deviation over task sets.
     """
     with _figure(path, title, height=4.8, rows=2, legend_columns=3) as (_, panels):
         for axes, metric in zip(panels, ("log_loss", "macro_f1"), strict=True):
@@ -203,12 +177,8 @@ def plot_scores_by_tasks(table: pd.DataFrame, title: str, path: str | Path) -> N
         axes.set_xlim(numbers[0] - 0.5, numbers[-1] + 0.5)
 
 
-def plot_group_genres(table: pd.DataFrame, title: str, path: str | Path) -> None:
-    """Plot the genres of artist groups as a heat map with one row per group.
-
-    Groups are sorted by their main genre, then by its fraction. `table` comes from
-    `report.group_tables.genre_fractions`.
-    """
+def plot_group_genres(table: pd.DataFrame, title: str, path: Path) -> None:
+    """Plot `genre_fractions` as a heat map, sorted by main genre, then by its fraction."""
     main, purity = table.to_numpy().argmax(axis=1), table.max(axis=1)
     table = table.iloc[np.lexsort((-purity, main))]
     groups, genres = ([_shorten(name) for name in axis] for axis in table.axes)
@@ -226,36 +196,30 @@ def plot_group_genres(table: pd.DataFrame, title: str, path: str | Path) -> None
         bar.set_label("fraction of the group")
 
 
-def plot_track_map(
-    plane: np.ndarray,
-    labels: np.ndarray,
-    title: str,
-    path: str | Path,
-    coloured: int = MAX_COLOURED_LABELS,
-) -> None:
+def plot_track_map(plane: np.ndarray, labels: np.ndarray, title: str, path: Path) -> None:
     """Plot tracks in the plane (n, 2), coloured by labels (n,) such as artist or genre.
 
-    The first `coloured` labels in track order each get their own colour and marker; tracks with
-    any other label are drawn as small grey points.
+    The first `MAX_COLOURED_LABELS` labels in track order each get their own colour and marker;
+    tracks with any other label are drawn as small grey points.
     """
     names = list(dict.fromkeys(labels))
-    others = np.isin(labels, names[coloured:])
+    coloured, others = names[:MAX_COLOURED_LABELS], names[MAX_COLOURED_LABELS:]
     area = np.clip(10_000 / len(labels), 3, MARKER_AREA)
     with _figure(path, title, legend_columns=0) as (figure, (axes,)):
         axes.set_aspect("equal", adjustable="datalim")
         axes.set_axis_off()  # coordinates have no meaning, only distances do
-        for name, style in _with_styles(names[:coloured]):
+        edge: dict[str, Any] = {"linewidth": 0.3, "edgecolor": "white"}
+        for name, style in _with_styles(coloured):
             x, y = plane[labels == name].T
-            edge: dict[str, Any] = {"linewidth": 0.3, "edgecolor": "white"}
             axes.scatter(x, y, s=area, label=_shorten(name), **style, **edge)
-        if others.any():
-            x, y = plane[others].T
-            label = f"{len(names) - coloured} others"
-            axes.scatter(x, y, s=area / 4, color=GREY, linewidth=0, zorder=0.5, label=label)
+        if others:
+            x, y = plane[np.isin(labels, others)].T
+            grey: dict[str, Any] = {"color": GREY, "linewidth": 0, "zorder": 0.5}
+            axes.scatter(x, y, s=area / 4, label=f"{len(others)} others", **grey)
         figure.set_figheight(COLUMN_WIDTH + _add_legend(figure, columns=4))
 
 
-def plot_training_curves(logs: Sequence[TrainingLog], title: str, path: str | Path) -> None:
+def plot_training_curves(logs: Sequence[TrainingLog], title: str, path: Path) -> None:
     """Plot the learning curves of training runs of one model type by epoch or iteration.
 
     Validation curves are solid, and the accompanying training curves are dashed and faint. More
@@ -268,9 +232,7 @@ def plot_training_curves(logs: Sequence[TrainingLog], title: str, path: str | Pa
             line: dict[str, Any] = {"color": colour, "linewidth": 1.2 if named else 0.7}
             if "validation" in log.curves:
                 axes.plot(log.curves["training"], linestyle="--", alpha=0.5, **line)
-                axes.plot(log.curves["validation"], label=name, **line)
-            else:
-                axes.plot(log.curves["training"], label=name, **line)
+            axes.plot(log.curves.get("validation", log.curves["training"]), label=name, **line)
         if not named:
             axes.plot([], [], color=COLOURS[2], label=f"{len(logs)} training runs")
         if any("validation" in log.curves for log in logs):
@@ -285,7 +247,7 @@ def plot_training_curves(logs: Sequence[TrainingLog], title: str, path: str | Pa
 
 @contextlib.contextmanager
 def _figure(
-    path: str | Path, title: str, height: float = 3.6, rows: int = 1, legend_columns: int = 2
+    path: Path, title: str, height: float = 3.6, rows: int = 1, legend_columns: int = 2
 ) -> Iterator[tuple[Figure, Sequence[Axes]]]:
     """Create a column-width figure with one panel per row; on exit, add a legend and save it."""
     with matplotlib_style.context(STYLE_SHEET):
@@ -296,13 +258,13 @@ def _figure(
         if legend_columns:
             _add_legend(figure, legend_columns)
         for kind, metadata in (("svg", {"Date": None}), ("png", {})):
-            with atomic_write(Path(path).with_suffix(f".{kind}")) as partial:
+            with atomic_write(path.with_suffix(f".{kind}")) as partial:
                 figure.savefig(partial, format=kind, metadata=metadata)
 
 
 @contextlib.contextmanager
 def _bars(
-    path: str | Path,
+    path: Path,
     values: pd.DataFrame,
     spreads: pd.DataFrame,
     colours: Mapping[str, str],

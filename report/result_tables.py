@@ -7,7 +7,6 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 
@@ -62,8 +61,7 @@ class ResultTable:
 def make_paper_tables(comparison: pd.DataFrame, paper: str) -> list[ResultTable]:
     """Build the tables of a paper from the output of `papers.paper_tables.compare_with_paper`.
 
-    Table cells refer by number to the data or commands that they need, which are listed in the
-    notes below the last table.
+    The column `needs` refers by number to the notes below the last table.
     """
     cells = comparison[comparison["paper"].eq(paper)]
     needs = [need for need in cells["needs"].unique() if need]
@@ -103,11 +101,10 @@ def make_comparison_tables(results: pd.DataFrame) -> Iterator[ResultTable]:
     """Yield the tables that compare features, systems, genres and task sets."""
     scores = average_over_seeds(results[results["protocol"].isin(SCORES)])
     if len(scores):
-        gains = [
-            line
-            for _, group in scores.groupby(["dataset", "label"])
-            for line in describe_gains(_at_most_artists(group))
-        ]
+        gains = []
+        for _, group in scores.groupby(["dataset", "label"]):
+            most = group.groupby("model")["artists"].transform("max")
+            gains += describe_gains(group[most.isna() | group["artists"].eq(most)])
         caption = "MAP, k-NN accuracy and linear accuracy; ± over seeds, otherwise over trials"
         table = tabulate_features(scores.assign(text=_format_values(scores)), "text")
         table[list(SCORES.values())] = table[list(SCORES.values())].astype(object).fillna("")
@@ -127,16 +124,13 @@ def make_comparison_tables(results: pd.DataFrame) -> Iterator[ResultTable]:
     paper = paper_tables.read_paper_tables()
     paper_dataset = task_scores.select_paper_scores(paper)["dataset"].iloc[0]
     for dataset, trainings in task_scores.select_trainings(results).groupby("dataset"):
-        notes = (
-            *task_scores.describe_trends(trainings, paper),
-            task_scores.describe_missing(trainings),
-        )
+        trends = task_scores.describe_trends(trainings, paper)
+        notes = (*trends, task_scores.describe_missing(trainings))
         for name, table in task_scores.tabulate_scores(trainings, paper).items():
             caption = f"genre on {dataset} by networks of several tasks: {name.replace('_', ' ')}"
             if dataset != paper_dataset:
                 caption += f"; the paper's dataset is {paper_dataset}"
-            below = notes if name == "by_tasks" else ()
-            yield ResultTable(f"{name}_{dataset}", caption, table, below)
+            yield ResultTable(f"{name}_{dataset}", caption, table, notes * (name == "by_tasks"))
 
 
 def group_by_artists(results: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
@@ -158,9 +152,7 @@ def label_accuracies(results: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataF
             yield f"{protocol}_by_{label}_{dataset}", caption, table
 
 
-def recognition_at_most_artists(
-    results: pd.DataFrame,
-) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
+def recognition_at_most_artists(results: pd.DataFrame) -> Iterator[tuple]:
     """Yield (protocol, dataset, label, results) for the largest number of training artists."""
     chosen = results[results["protocol"].isin(RECOGNITION)]
     for names, group in chosen.groupby(["protocol", "dataset", "label"]):
@@ -169,10 +161,9 @@ def recognition_at_most_artists(
 
 
 def tabulate_features(results: pd.DataFrame, column: str = "value") -> pd.DataFrame:
-    """Tabulate `column` with one row per feature set and one column per protocol.
+    """Tabulate `column` with one row per feature set, best MAP first, and one column per protocol.
 
-    The columns are `dataset`, `label`, `features`, `MAP`, `k-NN` and `linear`, with NaN where there
-    is no result. For each dataset and label, the features with the best MAP come first.
+    The columns are `dataset`, `label`, `features`, `MAP`, `k-NN` and `linear`.
     """
     rows = ["dataset", "label", "features"]
     table = results.pivot(index=rows, columns="protocol", values=column)
@@ -190,19 +181,14 @@ def tabulate_by_artists(results: pd.DataFrame) -> pd.DataFrame:
     """Tabulate a protocol's results with one row per system and one column per artist count.
 
     Table cells show "mean ± standard deviation" over training runs that differ only in the seed,
-    otherwise over trials. A table cell lists all of its results if there are several, and is "" if
-    there are none. Systems without training artists, such as MFCC, are in the column "no number".
+    otherwise over trials; a cell with several results lists them all. Systems without training
+    artists, such as MFCC, are in the column "no number".
     """
     results = sort_systems(average_over_seeds(results))
     texts = results.assign(system=system_names(results), text=_format_values(results))
     texts["artists"] = texts["artists"].astype(object).fillna("no number")
     table = texts.pivot_table(
-        index=["dataset", "label", "system"],
-        columns="artists",
-        values="text",
-        aggfunc=", ".join,
-        fill_value="",
-        sort=False,
+        "text", ["dataset", "label", "system"], "artists", ", ".join, fill_value="", sort=False
     )
     counts = sorted(set(results["artists"].dropna()))
     order = [*counts, *table.columns.difference(counts, sort=False)]
@@ -213,10 +199,8 @@ def tabulate_by_artists(results: pd.DataFrame) -> pd.DataFrame:
 def tabulate_by_label(results: pd.DataFrame) -> pd.DataFrame:
     """Tabulate the accuracy per label, such as per genre, of the basic and siamese features.
 
-    `results` must share the dataset, label and protocol. The models are compared at the largest
-    number of training artists available for all of them or, if there is none, each at its own
-    largest. Several results of a model are averaged into one column, such as
-    "basic, 5,000 artists, mean of 3".
+    The models are compared at the largest number of training artists available for all of them or,
+    if there is none, each at its own largest. Several results of a model are averaged.
     """
     known = results["details"].map(lambda details: ACCURACY_BY_LABEL in details)
     known = results[known & results["model"].isin(LABEL_MODELS)].dropna(subset="artists")
@@ -248,10 +232,7 @@ def enrolment_scores(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def describe_gains(results: pd.DataFrame) -> list[str]:
-    """Return one line per comparison of trained features with a baseline on one dataset.
-
-    The baselines are the features of the models in `BASELINES`, `mfcc` and `untrained`.
-    """
+    """Return one line per comparison of trained features with a baseline on one dataset."""
     scores = tabulate_features(results).set_index("features")[list(SCORES.values())]
     models = results.drop_duplicates("features").set_index("features")["model"]
     is_baseline = models.isin(BASELINES).reindex(scores.index)
@@ -281,12 +262,6 @@ def system_names(results: pd.DataFrame) -> pd.Series:
     return results["model"].str.cat(variant, sep=" ").str.strip()
 
 
-def _at_most_artists(results: pd.DataFrame) -> pd.DataFrame:
-    """Select results at each model's largest artist count, and those without an artist count."""
-    most = results.groupby("model")["artists"].transform("max")
-    return results[most.isna() | results["artists"].eq(most)]
-
-
 def _format_values(results: pd.DataFrame) -> list[str]:
     return list(map(format_with_deviation, results["value"], results["spread"]))
 
@@ -294,27 +269,22 @@ def _format_values(results: pd.DataFrame) -> list[str]:
 # ---------------------------------------------------------------- files
 
 
-class WrittenTables(NamedTuple):
-    """Our numbers next to the papers', the tables of each paper, and the comparison tables."""
-
-    comparison: pd.DataFrame
-    papers: dict[str, list[ResultTable]]
-    others: list[ResultTable]
-
-
-def write_all_tables(results: pd.DataFrame, folder: Path) -> WrittenTables:
+def write_all_tables(
+    results: pd.DataFrame, folder: Path
+) -> tuple[pd.DataFrame, dict[str, list[ResultTable]], list[ResultTable]]:
     """Write all tables as CSV, Markdown and LaTeX files.
 
     The files named `tables` contain the papers' tables; each comparison table has its own files.
+    Returns our numbers next to the papers', the tables of each paper, and the comparison tables.
     """
     comparison = paper_tables.compare_with_paper(results)
     papers = {paper: make_paper_tables(comparison, paper) for paper in PAPERS}
     others = list(make_comparison_tables(results))
-    every_paper = [table for tables in papers.values() for table in tables]
-    write_table(comparison, every_paper, folder / "tables")
+    of_papers = [table for tables in papers.values() for table in tables]
+    write_table(comparison, of_papers, folder / "tables")
     for one in others:
         write_table(one.table, [one], folder / one.name)
-    return WrittenTables(comparison, papers, others)
+    return comparison, papers, others
 
 
 def write_tables(folder: Path, paper: str | None = None) -> None:
@@ -322,15 +292,15 @@ def write_tables(folder: Path, paper: str | None = None) -> None:
 
     If `paper` is specified, log only the tables of that paper, even if they contain none.
     """
-    written = write_all_tables(read_results(folder), folder)
-    for name, tables in written.papers.items():
+    comparison, papers, others = write_all_tables(read_results(folder), folder)
+    for name, tables in papers.items():
         if paper in (None, name):
             if paper or any(one.table["ours"].notna().any() for one in tables):
                 for table in tables:
                     logger.info(as_markdown(table))
-            logger.info(describe_coverage(written.comparison, name))
+            logger.info(describe_coverage(comparison, name))
     if paper is None:
-        for table in written.others:
+        for table in others:
             logger.info(as_markdown(table))
         path = folder / "tables.md"
         logger.info(f"{path}: all numbers of the papers, and what the empty cells need")
@@ -341,7 +311,7 @@ def write_table(csv: pd.DataFrame, tables: list[ResultTable], path: Path) -> Non
     texts = {
         ".csv": csv.to_csv(index=False),
         ".md": "\n".join(map(as_markdown, tables)),
-        ".tex": formatting.LATEX_HEAD + "\n".join(map(as_latex, tables)),
+        ".tex": formatting.LATEX_HEAD + "\n".join(map(_as_latex, tables)),
     }
     for suffix, text in texts.items():
         with atomic_write(add_suffix(path, suffix)) as partial:
@@ -350,14 +320,11 @@ def write_table(csv: pd.DataFrame, tables: list[ResultTable], path: Path) -> Non
 
 def as_markdown(result: ResultTable) -> str:
     """Return the caption, table and notes as Markdown."""
-    notes = "".join(f"{note}  \n" for note in result.notes)
-    separator = "\n" if notes else ""
-    table = formatting.to_markdown(result.table)
-    return f"**{result.caption}**\n\n{table}{separator}{notes}"
+    notes = "".join(["\n" * bool(result.notes), *(f"{note}  \n" for note in result.notes)])
+    return f"**{result.caption}**\n\n{formatting.to_markdown(result.table)}{notes}"
 
 
-def as_latex(result: ResultTable) -> str:
-    """Return the table, caption and notes as LaTeX, which needs booktabs and longtable."""
+def _as_latex(result: ResultTable) -> str:
     table = formatting.to_latex(result.table, result.caption)
     if not result.notes:
         return table

@@ -24,55 +24,44 @@ class TrainingLog:
     kind: str  # "basic", "siamese", "stn", "ubm" …
     curves: pd.DataFrame
     metric: str  # "loss" or `LIKELIHOOD`
-    record: dict  # contents of run.json; {} if there is none
-
-    @property
-    def inputs(self) -> dict:
-        """Inputs of the training run, from its record."""
-        return self.record.get("inputs", {})
+    inputs: dict  # model, artists, tracks of the cache, seed and backend; None if unknown
 
 
 def read_training_logs(folder: Path) -> list[TrainingLog]:
-    """Read the logs of all training runs in a folder; return [] if the folder does not exist.
-
-    Raises
-    ------
-    InputError
-        If a log or a record is damaged.
-    """
+    """Read the logs of all training runs in a folder; return [] if the folder does not exist."""
     logs = []
     for path in sorted(folder.glob("*/log.csv")) + sorted(folder.glob("*/networks/log.csv")):
-        record, table = _read_record(path.with_name("run.json")), _read_log(path, "epoch", "loss")
         name = path.relative_to(folder).parts[0]
-        kind = record.get("inputs", {}).get("model", name).split()[0].split("_")[0]
-        table = table.set_index("epoch").rename(
-            columns={"loss": "training", "val_loss": "validation"}
-        )
+        table = _read_log(path, "epoch", "loss").set_index("epoch")
+        table = table.rename(columns={"loss": "training", "val_loss": "validation"})
         curves = table[table.columns.intersection(["training", "validation"])]
-        logs.append(TrainingLog(name, kind, curves, "loss", record))
+        record = path.with_name("run.json")
+        try:
+            content = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+            kind = content.get("inputs", {}).get("model", name).split()[0].split("_")[0]
+            inputs = _select_inputs(content, kind)
+        except (AttributeError, IndexError, RecursionError, ValueError) as error:
+            raise InputError(f"{record}: not the record of a training run; {_REMEDY}") from error
+        logs.append(TrainingLog(name, kind, curves, "loss", inputs))
     for path in sorted(folder.glob("*/ivector.csv")):
         table = _read_log(path, "model", "log_likelihood")
         for model, group in table.groupby("model", sort=False):
             curves = pd.DataFrame({"training": group["log_likelihood"].to_numpy()})
             curves.index += 1
-            logs.append(TrainingLog(path.parent.name, str(model), curves, LIKELIHOOD, {}))
+            inputs = _select_inputs({}, str(model))
+            logs.append(TrainingLog(path.parent.name, str(model), curves, LIKELIHOOD, inputs))
     return logs
 
 
-def _read_record(path: Path) -> dict:
-    if not path.exists():
-        return {}
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        inputs = record.get("inputs", {})
-        parts = [inputs, *(inputs.get(name, {}) for name in ("cache", "settings"))]
-        if not all(isinstance(part, dict) for part in parts):
-            raise ValueError("a part is not an object")
-        if not inputs.get("model", path.parent.name).split():
-            raise ValueError("the model has no name")
-        return record
-    except (AttributeError, RecursionError, ValueError) as error:
-        raise InputError(f"{path}: not the record of a training run; {_REMEDY}") from error
+def _select_inputs(record: dict, model: str) -> dict:
+    inputs = record.get("inputs", {})
+    return {
+        "model": inputs.get("model", model),
+        "artists": inputs.get("artists"),
+        "tracks of the cache": inputs.get("cache", {}).get("tracks"),
+        "seed": inputs.get("settings", {}).get("seed"),
+        "backend": record.get("backend", ""),
+    }
 
 
 def _read_log(path: Path, *columns: str) -> pd.DataFrame:

@@ -28,19 +28,14 @@ def test_read_training_logs_supports_all_model_types(tmp_path):
     (tmp_path / "ivector_10_0/ivector.csv").write_text(text)
     logs = {log.kind: log for log in read_training_logs(tmp_path)}
     assert set(logs) == {"basic", "siamese", "stn", "ubm", "total variability"}
-    mine = logs["siamese"]
-    assert (mine.name, mine.inputs["artists"], mine.metric) == ("mine", 9, "loss")
+    mine, ubm = logs["siamese"], logs["ubm"]
+    assert (mine.name, mine.metric, ubm.metric) == ("mine", "loss", LIKELIHOOD)
+    assert list(mine.inputs.values()) == ["siamese", 9, None, 3, "jax"]
     assert mine.curves.to_dict("list") == {"training": [2, 1], "validation": [3, 2.5]}
-    assert mine.curves.index.tolist() == [1, 2]
     assert logs["stn"].name == "stn_g_0" and list(logs["stn"].curves) == ["training"]
-    assert logs["basic"].inputs == {}
-    assert logs["ubm"].metric == LIKELIHOOD
-    assert logs["ubm"].curves["training"].tolist() == [-3, -2]
-    assert logs["ubm"].curves.index.tolist() == [1, 2]
-
-
-def test_read_training_logs_returns_no_logs_for_a_missing_folder(tmp_path):
-    assert read_training_logs(tmp_path / "runs") == []
+    assert logs["basic"].inputs["model"] == "basic" and logs["basic"].inputs["artists"] is None
+    assert ubm.curves["training"].tolist() == [-3, -2]
+    assert mine.curves.index.tolist() == ubm.curves.index.tolist() == [1, 2]
 
 
 @pytest.mark.parametrize("text", ["epoch,loss\n", "epoch\n1\n", "epoch,loss\n1,high\n"])
@@ -51,21 +46,9 @@ def test_read_training_logs_rejects_a_damaged_log(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        "{",
-        "[]",
-        "[" * 100_000,
-        '{"inputs": null}',
-        '{"inputs": {"model": 5}}',
-        '{"inputs": {"model": ""}}',
-        '{"inputs": {"settings": null}}',
-        '{"inputs": {"cache": [1]}}',
-    ],
-    ids=lambda text: text[:30],
+    "inputs", [None, {"model": 5}, {"model": ""}, {"settings": None}, {"cache": [1]}]
 )
-def test_read_training_logs_rejects_a_damaged_record(tmp_path, text):
-    write(tmp_path, "mine", "epoch,loss\n1,2\n")
-    (tmp_path / "mine/run.json").write_text(text)
+def test_read_training_logs_rejects_a_damaged_record(tmp_path, inputs):
+    write(tmp_path, "mine", "epoch,loss\n1,2\n", {"inputs": inputs})
     with pytest.raises(InputError, match=r"run\.json: not the record of a training"):
         read_training_logs(tmp_path)
