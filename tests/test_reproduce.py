@@ -59,28 +59,37 @@ def commands(place, monkeypatch):
 
     def run_step(command):
         commands.append(command)
-        handlers = logging.getLogger(
-            "papers"
-        ).handlers  # keep logging to the output of reproduce.py
+        logger = logging.getLogger("papers")
+        handlers = logger.handlers  # keep logging to the output of reproduce.py
         try:
             run_in_process(*command)
         except AssertionError:  # non-zero exit status
             return 1
         finally:
-            logging.getLogger("papers").handlers = handlers
+            logger.handlers = handlers
         return 0
 
     monkeypatch.setattr(pipeline, "run_script", run_step)
     return commands
 
 
-def reproduce(paper, *arguments) -> tuple:
-    return ("reproduce.py", paper, "--data", "data", "--out", "out", *arguments)
+def reproduce(paper: str, options: str = "") -> list[str]:
+    return ["reproduce.py", paper, "--data", "data", "--out", "out", *options.split()]
 
 
-ISMIR2018 = reproduce(
-    "ismir2018", "--train", "small", "--tags", "small", "--targets", "target", "--artists", 4
-)
+def figures_drawn(folder) -> set[str]:
+    figures = pd.read_csv(folder / "figures.csv", keep_default_na=False)
+    return set(figures.loc[figures["file"].ne(""), "of_paper"]) - {""}
+
+
+def count_rows(folder, paper: str) -> dict[int, int]:
+    """Return how many results on the dataset `target` each table of the paper contains."""
+    table = pd.read_csv(folder / "tables.csv")
+    own = table[table["paper"].eq(paper) & table["dataset"].eq("target")]
+    return own.groupby("table").size().to_dict()
+
+
+ISMIR2018 = reproduce("ismir2018", "--train small --tags small --targets target --artists 4")
 
 
 def test_plan_option_prints_the_plan_without_running_it(place, commands):
@@ -99,12 +108,8 @@ def test_ismir2018_runs_end_to_end_without_repeating_steps(place, commands):
     logged = [line.partition("] ")[2] for line in ran.lines if line.startswith("[")]
     assert logged == list(pipeline.read_journal(place / "out"))
     assert len(list((place / "out").glob("*.json"))) == 5 * 3 + 2
-    figures = pd.read_csv(place / "out/figures.csv", keep_default_na=False)
-    drawn = set(figures.loc[figures["file"].ne(""), "of_paper"]) - {""}
-    assert drawn == {f"ismir2018, Figure {number}" for number in range(2, 8)}
-    table = pd.read_csv(place / "out/tables.csv")
-    own = table[table["dataset"].eq("target")]
-    assert own.groupby("table").size().to_dict() == {1: 3, 2: 3, 3: 3, 4: 2}
+    assert figures_drawn(place / "out") == {f"ismir2018, Figure {number}" for number in range(2, 8)}
+    assert count_rows(place / "out", "ismir2018") == {1: 3, 2: 3, 3: 3, 4: 2}
     page = (place / "out/report.html").read_text(encoding="utf-8")
     assert "python train_siamese.py splits/small.csv cache/small.h5" in page
     assert "songs_target.html" in page and (place / "out/songs_target.html").exists()
@@ -118,35 +123,25 @@ def test_ismir2018_runs_end_to_end_without_repeating_steps(place, commands):
 
 @pytest.mark.slow
 def test_arxiv2017_runs_end_to_end(place, commands):
-    datasets = ("--train", "train", "--unseen", "unseen", "--genres", "target", "--tags", "target")
-    sizes = ("--artists", 2, "--epochs", 1, "--mixtures", 4, "--dimensions", 3)
-    run_in_process(*reproduce("arxiv2017", *datasets, *sizes))
+    datasets = "--train train --unseen unseen --genres target --tags target"
+    sizes = "--artists 2 --epochs 1 --mixtures 4 --dimensions 3"
+    run_in_process(*reproduce("arxiv2017", f"{datasets} {sizes}"))
     out = place / "out"
     assert len(list(out.glob("verification_*.json"))) == 7
     assert len(list(out.glob("t*_basic_2_0*_target.json"))) == 4
     systems = (out / "verification_by_artists_unseen_artist.md").read_text()
     assert "| DeepArtistID + PLDA |" in systems and "| GMM-UBM |" in systems
-    figures = pd.read_csv(out / "figures.csv", keep_default_na=False)
-    drawn = set(figures.loc[figures["file"].ne(""), "of_paper"]) - {""}
     # LDA of two artists has only one dimension, so no map can be drawn.
-    assert drawn == {"arxiv2017, Figure 2", "arxiv2017, Figure 3"}
-    table = pd.read_csv(out / "tables.csv")
-    own = table[table["paper"].eq("arxiv2017") & table["dataset"].eq("target")]
-    assert own.groupby("table").size().to_dict() == {1: 2, 2: 4}
+    assert figures_drawn(out) == {"arxiv2017, Figure 2", "arxiv2017, Figure 3"}
+    assert count_rows(out, "arxiv2017") == {1: 2, 2: 4}
 
 
-def test_missing_data_is_reported_before_any_step_runs(place):
-    message = error_in_process(*reproduce("ismir2018"))
-    assert "gtzan: found neither splits/gtzan.csv with cache/gtzan.h5 nor data/gtzan" in message
-    assert "fma_medium" in error_in_process(*reproduce("agf2018"))
-    assert not (place / "out").exists()
-
-
+@pytest.mark.slow
 def test_report_covers_the_remaining_datasets_if_one_is_damaged(place, commands):
     (place / "splits/mine.csv").write_text("track_id,path,subset,artist\na,a,train,b\n")
     (place / "cache/mine.h5").write_text("no cache")
-    arguments = ("--targets", "mine", "target", "--train", "none", "--weights")
-    ran = run_in_process(*reproduce("ismir2018", *arguments), status=1)
+    arguments = reproduce("ismir2018", "--targets mine target --train none --weights")
+    ran = run_in_process(*arguments, status=1)
     assert ran.err.count("extract_features.py failed with exit status 1 for out/features/") == 2
     assert ran.err.endswith("; see the output above, then run this again\n")
     assert sum(" skipped: missing input out/features/" in line for line in ran.lines) == 6
@@ -154,6 +149,9 @@ def test_report_covers_the_remaining_datasets_if_one_is_damaged(place, commands)
     assert "mfcc" in (place / "out/report.html").read_text(encoding="utf-8")
 
 
-def test_second_process_in_the_same_folder_is_rejected(place):
+def test_missing_data_and_second_process_are_rejected_before_any_step_runs(place):
+    message = error_in_process(*reproduce("ismir2018"))
+    assert "gtzan: found neither splits/gtzan.csv with cache/gtzan.h5 nor data/gtzan" in message
+    assert not (place / "out").exists()
     with exclusive_folder(place / "out"):
         assert "another process" in error_in_process(*ISMIR2018)

@@ -55,7 +55,6 @@ FULL = "the disk is full; free some space and run the same command again"
         ("raise KeyboardInterrupt", 1, "stopped; run the same command again to finish"),
         ("open('/nowhere/x')", 1, "/nowhere/x: no such file; check the path"),
         ("raise OSError(28, 'x', 'a.h5')", 1, f"a.h5: {FULL}"),
-        ("raise OSError(27, 'x', 'a.h5')", 1, f"a.h5: {FULL}"),
         (
             "raise PermissionError(13, 'a paragraph of h5py', 'a.h5')",
             1,
@@ -75,7 +74,7 @@ def test_run_script_shows_the_traceback_of_a_bug(tmp_path):
     assert result.returncode == 1 and "Traceback" in result.stderr
 
 
-@pytest.mark.parametrize("wrong", ["--count=0", "--count=x", "--seed=-1", "--coun=1", "more"])
+@pytest.mark.parametrize("wrong", ["--count=0", "--seed=-1", "--coun=1"])
 def test_usage_errors_exit_with_status_2(tmp_path, wrong):
     result = run(tmp_path, "pass", wrong)
     assert result.returncode == 2 and "Traceback" not in result.stderr and "usage:" in result.stderr
@@ -93,15 +92,12 @@ def test_renamed_option_accepts_old_and_new_names(tmp_path):
         assert run(tmp_path, "print(args.batch_size)", *arguments).stdout == f"{value}\n"
 
 
-def test_run_script_prints_only_logs_from_this_project(tmp_path):
-    body = "logger.info('ours'); logging.getLogger('other').warning('theirs')"
-    result = run(tmp_path, body + "; logging.getLogger('other').info('not shown')")
+@pytest.mark.parametrize("first", ["0", "logging.basicConfig(level=logging.INFO)"])
+def test_run_script_prints_only_logs_from_this_project_and_only_once(tmp_path, first):
+    """Test also that a library's configuration of logging changes nothing."""
+    theirs = "logging.getLogger('other').warning('theirs')"
+    result = run(tmp_path, f"{first}; logger.info('ours'); {theirs}")
     assert (result.stdout, result.stderr) == ("ours\n", "theirs\n")
-
-
-def test_run_script_prints_logs_once_if_a_library_configures_logging(tmp_path):
-    result = run(tmp_path, "logging.basicConfig(level=logging.INFO); logger.info('ours')")
-    assert (result.stdout, result.stderr) == ("ours\n", "")
 
 
 @pytest.mark.parametrize("output", ["print", "logger.info"])
@@ -146,18 +142,9 @@ def test_argument_types_accept_only_numbers_in_range(kind, right, wrong):
             kind(text)
 
 
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-def test_progress_bar_shows_nothing_without_a_terminal(capsys):
-    assert list(cli.progress_bar(range(3), desc="x")) == [0, 1, 2]
-    assert capsys.readouterr() == ("", "")
-
-
-@pytest.mark.parametrize("shown", [True, False])
-def test_progress_bar_can_be_hidden(shown):
-    bar = cli.progress_bar(range(3), shown=shown, file=Terminal())
-    assert bar.disable != shown
-    assert list(bar) == [0, 1, 2]
+def test_progress_bar_is_hidden_without_a_terminal_or_on_request():
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    assert cli.progress_bar(range(3), file=io.StringIO()).disable
+    assert not cli.progress_bar(range(3), file=terminal).disable
+    assert cli.progress_bar(range(3), shown=False, file=terminal).disable

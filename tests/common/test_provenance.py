@@ -9,26 +9,13 @@ from hypothesis import strategies as st
 from common import provenance
 from common.errors import InputError
 
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=3),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=2), inner),
-    max_leaves=8,
-)
-INPUTS = st.dictionaries(st.text(max_size=3), VALUES, max_size=4)
-
 
 def test_make_record_lists_versions_and_survives_a_json_round_trip():
-    record = provenance.make_record({"seed": 1, "name": "日本"})
+    record = provenance.make_record({"seed": 1, "name": "日本", "more": {"a": [None, True, 0.1]}})
     assert {"python", "numpy", "librosa", "soundfile"} <= record["versions"].keys()
-    assert json.loads(provenance.to_json(record)) == record
-
-
-@given(INPUTS)
-@settings(deadline=None, derandomize=True, max_examples=50)
-def test_list_differences_is_empty_after_a_json_round_trip(inputs):
-    restored = json.loads(provenance.to_json(inputs))
-    assert provenance.list_differences(restored, inputs) == []
-    provenance.require_same("x", restored, inputs)
+    restored = json.loads(provenance.to_json(record))
+    assert restored == record
+    provenance.require_same("x", restored["inputs"], record["inputs"])
 
 
 def test_list_differences_shows_old_and_new_values():

@@ -7,6 +7,7 @@ from common.errors import InputError
 from data_prep import split_csv
 from data_prep.datasets import DATASETS
 from papers.datasets import KNOWN_DATASETS, DataFolder
+from tests.papers.conftest import make_data
 
 
 @pytest.fixture
@@ -25,21 +26,13 @@ def write_split(name: str, *artists: str) -> None:
 
 
 def touch_cache(*names: str) -> None:
-    Path("cache").mkdir(exist_ok=True)
+    Path("cache").mkdir()
     for name in names:
         Path(f"cache/{name}.h5").touch()
 
 
-def test_missing_dataset_is_described(data):
-    assert data.find("gtzan") is None
-    expected = "gtzan: found neither splits/gtzan.csv with cache/gtzan.h5 nor data/gtzan"
-    assert data.describe_missing("gtzan") == expected
-    assert "nor a --data folder" in DataFolder(None).describe_missing("gtzan")
-
-
 def test_known_dataset_is_read_by_its_loader(data):
-    for name in ("gtzan", "fma_small", "fma_metadata", "lists"):
-        Path("data", name).mkdir()
+    make_data("gtzan", "fma_small", "fma_metadata", "lists")
     assert commands(data.find("gtzan")) == [
         "1_make_splits.py gtzan --root data/gtzan --metadata data/lists --out splits/gtzan.csv",
         "2_cache_mels.py splits/gtzan.csv --audio data/gtzan --out cache/gtzan.h5 --allow-failures",
@@ -50,12 +43,11 @@ def test_known_dataset_is_read_by_its_loader(data):
 
 
 def test_unknown_dataset_is_read_from_its_folder_or_its_track_list(data):
-    Path("data/mine").mkdir()
+    make_data("mine", "naver")
     assert "1_make_splits.py folder --root data/mine --out" in commands(data.find("mine"))[0]
     Path("data/mine.csv").write_text("path,artist\n")
     own_list = "csv --root data/mine --metadata data/mine.csv --out"
     assert own_list in commands(data.find("mine"))[0]
-    Path("data/naver").mkdir()
     assert data.find("naver") is None  # its track list is still missing
     assert data.describe_missing("naver").endswith(" nor data/naver with data/naver.csv")
     Path("data/naver.csv").touch()
@@ -82,8 +74,7 @@ def test_existing_split_and_cache_are_used(data):
 
 
 def test_find_excludes_artists_only_of_datasets_with_artist_names(data):
-    for name in ("gtzan", "fma_small", "fma_metadata", "mine"):
-        Path("data", name).mkdir()
+    make_data("gtzan", "fma_small", "fma_metadata", "mine")
     others = [data.find(name) for name in ("gtzan", "fma_small")]
     dataset = data.find("mine", "--split", "artists", exclude=others)
     first = commands(dataset)[0]
@@ -101,17 +92,6 @@ def test_training_set_is_named_after_its_number_of_artists(data):
     assert first.endswith("artists 30 --out splits/mine_30.csv")
     sets = data.find_training_sets("demo", [10, 60])
     assert [each.split for each in sets.values()] == [Path("splits/demo.csv")] * 2
-
-
-def test_both_msd_splits_share_one_cache(data):
-    Path("data/msd").mkdir()
-    sets = data.find_training_sets("msd", [100, 5000, 10000])
-    assert [each.name for each in sets.values()] == ["msd_5000", "msd_5000", "msd_10000"]
-    assert {each.cache for each in sets.values()} == {Path("cache/msd_10000.h5")}
-    [first] = commands(sets[100])
-    assert first.startswith("1_make_splits.py msd --root data/msd ")
-    assert first.endswith("artists 5000 --out splits/msd_5000.csv")
-    assert data.find_training_sets("msd", [100])[100].cache == Path("cache/msd_100.h5")
 
 
 def test_existing_split_with_unsuitable_artists_is_rejected(data):

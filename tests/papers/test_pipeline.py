@@ -45,22 +45,16 @@ def run(place, caplog):
 
 def make_steps(place, *words):
     """Return the chain of steps a -> b -> c -> d, one for each of the words."""
-    words = words or ("1", "2", "3")
-    return [
-        make_step(
-            "script.py",
-            *(place / source, place / out, word),
-            output=place / out,
-            inputs=(place / source,),
-        )
-        for source, out, word in zip("abc", "bcd", words, strict=False)
-    ]
+    steps = []
+    for source, out, word in zip("abc", "bcd", words or ("1", "2", "3"), strict=False):
+        files = (place / source, place / out)
+        steps.append(make_step("script.py", *files, word, output=files[1], inputs=files[:1]))
+    return steps
 
 
 def remaining(place, *words) -> list[str]:
-    return [
-        step.output.name for step in Pipeline(place, make_steps(place, *words)).remaining_steps()
-    ]
+    steps = Pipeline(place, make_steps(place, *words)).remaining_steps()
+    return [step.output.name for step in steps]
 
 
 def test_pipeline_runs_each_step_once_in_order(place, run):
@@ -88,18 +82,10 @@ def test_pipeline_reruns_steps_affected_by_a_change(place, run):
 
 def test_pipeline_runs_independent_steps_after_a_failure(place, run, caplog):
     broken = make_steps(place, "1", "fail", "3")
-    last = make_step(
-        "script.py",
-        *(place / "a", place / "e", "5"),
-        output=place / "e",
-        inputs=(place / "a", place / "d"),
-        needs_all_inputs=False,
-    )
+    files, inputs = (place / "a", place / "e"), (place / "a", place / "d")
+    last = make_step("script.py", *files, output=files[1], inputs=inputs, needs_all_inputs=False)
     with pytest.raises(InputError, match=r"^script\.py failed with exit status 1 for .*c; see the"):
         run([*broken, last])
-    assert [line.split(" ")[1] for line in caplog.messages] == [
-        *("python", "python", "skipped:", "python"),
-    ]
     assert caplog.messages[2].startswith(f"[3/4] skipped: missing input {place}/c: python")
     assert (place / "e").exists()
     (place / "e").unlink()
@@ -116,12 +102,9 @@ def test_pipeline_stops_if_a_step_is_killed(place, run):
     assert not (place / "d").exists()
 
 
-def test_pipeline_rejects_step_that_does_not_create_its_output(place, run):
+def test_pipeline_checks_all_outputs_of_a_step(place, run):
     with pytest.raises(InputError, match=r"script\.py did not create .*b; if it reports"):
         run(make_steps(place, "keep"))
-
-
-def test_pipeline_checks_all_outputs_of_a_step(place, run):
     (place / "x").touch()
     steps = [replace(step, other_outputs=(place / "x",)) for step in make_steps(place, "1")]
     run(steps)
