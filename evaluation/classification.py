@@ -1,8 +1,7 @@
 """Genre classifiers trained on fixed features, and classification metrics.
 
-The k-NN and linear softmax classifiers follow ismir2018 (section 5, Tables 2 and 3). They are
-implemented in NumPy: the features are fixed, and a softmax layer with 256 inputs needs no
-framework. Log loss and macro F1 are the metrics used by agf2018.
+The k-NN and linear softmax classifiers follow ismir2018 (section 5, Tables 2 and 3). Log loss and
+macro F1 are the metrics used by agf2018.
 """
 
 from dataclasses import dataclass
@@ -14,8 +13,13 @@ from sklearn.metrics import f1_score
 
 from common.errors import InputError
 from evaluation import LINEAR_TRIALS, NEIGHBOURS
-from evaluation.feature_checks import check_features, check_labelled_features, check_subsets
-from evaluation.similarity import nearest_neighbours
+from evaluation.feature_checks import (
+    Subset,
+    check_features,
+    check_labelled_features,
+    check_subsets,
+)
+from evaluation.retrieval import nearest_neighbours
 
 
 def f1_by_class(predicted: ArrayLike, truth: ArrayLike) -> dict[str, float]:
@@ -40,14 +44,8 @@ def log_loss(probabilities: ArrayLike, truth: ArrayLike, classes: ArrayLike) -> 
 
     Probabilities are clipped to [e, 1 - e], where e = 2^-23 is the float32 machine epsilon, as
     in `sklearn.metrics.log_loss` for float32 input, so a track contributes at most 15.94. The
-    scikit-learn function is not used because it expects the columns in alphabetical order.
-
-    Parameters
-    ----------
-    probabilities : (n, classes) float, from 0 to 1
-    truth : (n,) labels
-    classes : (classes,) str
-        The label of each column.
+    scikit-learn function is not used because it expects the columns in alphabetical order. Column i
+    of `probabilities` (n, classes) belongs to `classes[i]`.
     """
     probabilities, classes = np.asarray(probabilities, np.float32), np.asarray(classes, object)
     columns = pd.Index(classes).get_indexer(np.asarray(truth))
@@ -73,8 +71,6 @@ def knn_predict(
     ----------
     train_x, test_x : (n, d) and (q, d) float, finite
     train_y : (n,) labels
-    k : int
-        Number of neighbours.
 
     Returns
     -------
@@ -89,19 +85,12 @@ def knn_predict(
         )
     codes, classes = pd.factorize(train_y)
     order, _ = nearest_neighbours(test_x, train_x, k=k)
-    return classes[_majority(codes[order], len(classes))]
-
-
-def _majority(neighbours: np.ndarray, classes: int) -> np.ndarray:
-    """Return the most frequent code in each row of `neighbours` (q, k).
-
-    The codes of each row are ordered nearest first; ties go to the code that occurs first.
-    """
-    cells = neighbours + classes * np.arange(len(neighbours))[:, None]
-    counts = np.bincount(cells.ravel(), minlength=classes * len(neighbours))
+    neighbours, queries = codes[order], np.arange(len(order))[:, None]  # (q, k), (q, 1)
+    votes = np.zeros((len(order), len(classes)), np.int64)
+    np.add.at(votes, (queries, neighbours), 1)
     # Each neighbour gets its label's vote count; argmax returns the first maximum, the nearest.
-    winner = np.argmax(counts[cells], axis=1)
-    return neighbours[np.arange(len(neighbours)), winner]
+    winner = np.argmax(votes[queries, neighbours], axis=1)
+    return classes[neighbours[queries[:, 0], winner]]
 
 
 @dataclass(frozen=True)
@@ -118,12 +107,7 @@ class LinearResult:
 
 
 def linear_softmax(
-    train: tuple[ArrayLike, ArrayLike],
-    valid: tuple[ArrayLike, ArrayLike],
-    test: tuple[ArrayLike, ArrayLike],
-    *,
-    trials: int = LINEAR_TRIALS,
-    seed: int = 0,
+    train: Subset, valid: Subset, test: Subset, *, trials: int = LINEAR_TRIALS, seed: int = 0
 ) -> LinearResult:
     """Train and test a softmax layer on fixed features, repeated over several trials.
 
@@ -133,36 +117,20 @@ def linear_softmax(
     Trial i uses `SeedSequence([seed, i])`, so its result does not depend on the number of trials.
     A test track whose label does not occur in the train subset counts as an error. A validation
     track with such a label would have infinite loss, so early stopping ignores it.
-
-    Parameters
-    ----------
-    train, valid, test : (n, d) float features, finite; (n,) labels
     """
     features, (train_y, valid_y, test_y) = check_subsets(train, valid, test, "linear softmax")
-    train_x, valid_x, test_x = _standardise(*features)
-    weights, epochs_run = fit_softmax(
-        (train_x, train_y),
-        (valid_x, valid_y),
-        [np.random.default_rng(np.random.SeedSequence([seed, i])) for i in range(trials)],
-    )
-    predicted = np.argmax(test_x @ weights, axis=-1)
-    return LinearResult(predicted == test_y, epochs_run)
-
-
-def _standardise(train_x: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
-    """Standardise features by the training mean and standard deviation, and append ones.
-
-    With the appended column of ones, the last row of the weights is the bias.
-    """
-    mean, deviation = train_x.mean(), train_x.std()
+    mean, deviation = features[0].mean(), features[0].std()
     if deviation == 0:
         raise InputError(
             f"linear softmax, train subset: every feature is {mean:g}; extract them again"
         )
-    return [
-        np.pad((x - mean) / deviation, ((0, 0), (0, 1)), constant_values=1)
-        for x in (train_x, *others)
-    ]
+    # With a column of ones appended to the features, the last row of the weights is the bias.
+    ones = {"pad_width": ((0, 0), (0, 1)), "constant_values": 1}
+    train_x, valid_x, test_x = (np.pad((x - mean) / deviation, **ones) for x in features)
+    generators = [np.random.default_rng(np.random.SeedSequence([seed, i])) for i in range(trials)]
+    weights, epochs_run = fit_softmax((train_x, train_y), (valid_x, valid_y), generators)
+    predicted = np.argmax(test_x @ weights, axis=-1)
+    return LinearResult(predicted == test_y, epochs_run)
 
 
 def fit_softmax(
@@ -182,14 +150,12 @@ def fit_softmax(
     The defaults are the paper's values. The kernel is initialised Glorot-uniform and the bias to
     zero; the loss is the cross-entropy averaged over the batch. The optimizer is SGD with Nesterov
     momentum as in Keras (v = momentum v - rate g; w += momentum v - rate g), where rate =
-    learning_rate / (1 + decay t) at step t, counted from 0. Tracks are shuffled every epoch, and
-    the last batch may be smaller. Early stopping works as in Keras: a trial ends after `patience`
-    epochs without a lower validation loss, and the best weights are restored.
+    learning_rate / (1 + decay t) at step t, counted from 0. Tracks are shuffled every epoch. A
+    trial ends after `patience` epochs without a lower validation loss; its best weights are kept.
 
     Parameters
     ----------
     train, valid : (n, d + 1) float64 features whose last column is ones; (n,) int class codes
-        The class codes in `train` run from 0 to classes - 1.
 
     Returns
     -------
@@ -198,7 +164,10 @@ def fit_softmax(
     epochs_run : (trials,) int64
     """
     x, targets = train[0], np.eye(train[1].max() + 1)[train[1]]
-    weights = np.stack([_glorot(g, x.shape[1] - 1, targets.shape[1]) for g in generators])
+    shape = x.shape[1] - 1, targets.shape[1]
+    limit = np.sqrt(6 / sum(shape))
+    kernels = [generator.uniform(-limit, limit, shape) for generator in generators]
+    weights = np.pad(kernels, ((0, 0), (0, 1), (0, 0)))
     velocity = np.zeros_like(weights)
     running = np.arange(len(generators))
     best, best_loss = weights.copy(), np.full(len(generators), np.inf)
@@ -208,13 +177,15 @@ def fit_softmax(
         order = np.stack([generators[trial].permutation(len(x)) for trial in running])
         for start in range(0, len(x), batch_size):
             rows = order[:, start : start + batch_size]
-            change = _gradient(x[rows], targets[rows], weights)
+            error = np.exp(_log_softmax(x[rows] @ weights)) - targets[rows]
+            change = x[rows].transpose(0, 2, 1) @ error / rows.shape[1]  # the gradient
             change *= learning_rate / (1 + decay * step)
             velocity *= momentum
             velocity -= change
             weights += momentum * velocity - change
             step += 1
-        loss = _cross_entropy(*valid, weights)
+        log_probabilities = _log_softmax(valid[0] @ weights)
+        loss = -log_probabilities[:, np.arange(len(valid[1])), valid[1]].mean(axis=1)
         improved = loss < best_loss[running]
         best[running[improved]] = weights[improved]
         best_loss[running[improved]] = loss[improved]
@@ -226,29 +197,7 @@ def fit_softmax(
     return best, epochs_run
 
 
-def _glorot(generator: np.random.Generator, inputs: int, outputs: int) -> np.ndarray:
-    """Draw a Glorot-uniform kernel and append a zero bias row: (inputs + 1, outputs)."""
-    limit = np.sqrt(6 / (inputs + outputs))
-    kernel = generator.uniform(-limit, limit, (inputs, outputs))
-    return np.pad(kernel, ((0, 1), (0, 0)))
-
-
 def _log_softmax(logits: np.ndarray) -> np.ndarray:
     """Compute the logarithm of the softmax over the last axis without overflow."""
     logits = logits - logits.max(axis=-1, keepdims=True)
     return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
-
-
-def _gradient(x: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Compute the gradient of the mean cross-entropy with respect to each trial's weights.
-
-    x is (trials, batch, d + 1), targets is one-hot (trials, batch, classes), and the gradient is
-    (trials, d + 1, classes).
-    """
-    error = np.exp(_log_softmax(x @ weights)) - targets
-    return x.transpose(0, 2, 1) @ error / x.shape[1]
-
-
-def _cross_entropy(x: np.ndarray, codes: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return each trial's mean cross-entropy (trials,) for tracks (n, d + 1) and codes (n,)."""
-    return -_log_softmax(x @ weights)[:, np.arange(len(x)), codes].mean(axis=1)

@@ -6,12 +6,11 @@ from numpy.typing import ArrayLike
 
 from common.errors import InputError
 
+Subset = tuple[ArrayLike, ArrayLike]  # features (n, d) float, finite, and labels (n,)
+
 
 def check_features(features: ArrayLike, name: str) -> np.ndarray:
-    """Return `features` as (n, d) float64, or raise an `InputError` that starts with `name`.
-
-    All features must be finite, and n must be positive.
-    """
+    """Return finite `features` as (n, d) float64; an error message starts with `name`."""
     features = np.asarray(features, dtype=np.float64)
     if features.ndim != 2:
         raise InputError(
@@ -34,10 +33,7 @@ def check_features(features: ArrayLike, name: str) -> np.ndarray:
 def check_labelled_features(
     features: ArrayLike, labels: ArrayLike, name: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return `features` as (n, d) float64 and `labels` as (n,), or raise `InputError`.
-
-    The features must pass `check_features`, and each row must have a label.
-    """
+    """Return features as from `check_features`, and labels (n,) of which none is missing."""
     features, labels = check_features(features, name), np.asarray(labels)
     if labels.shape != (len(features),):
         raise InputError(
@@ -64,32 +60,17 @@ def require_two_labels(labels: ArrayLike, name: str) -> None:
 
 
 def check_subsets(
-    train: tuple[ArrayLike, ArrayLike],
-    valid: tuple[ArrayLike, ArrayLike],
-    test: tuple[ArrayLike, ArrayLike],
-    name: str,
+    train: Subset, valid: Subset, test: Subset, name: str
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Check a classifier's three subsets and return their features and class numbers.
 
     Classes are numbered in order of first occurrence in the train subset. A test label that does
     not occur in the train subset is numbered -1; validation tracks with such a label are left out.
-
-    Returns
-    -------
-    features : three (n, d) float64
-    classes : three (n,) int
-
-    Raises
-    ------
-    InputError
-        If `check_labelled_features` rejects a subset, if all training tracks have the same label,
-        or if no validation track has a label that occurs in the train subset.
     """
-    pairs = [
+    (train_x, train_y), (valid_x, valid_y), (test_x, test_y) = (
         check_labelled_features(*subset, f"{name}, {subset_name} subset")
         for subset, subset_name in ((train, "train"), (valid, "valid"), (test, "test"))
-    ]
-    (train_x, train_y), (valid_x, valid_y), (test_x, test_y) = pairs
+    )
     require_two_labels(train_y, f"{name}, train subset")
     train_y, labels = pd.factorize(train_y)
     valid_y, test_y = (pd.Index(labels).get_indexer(y) for y in (valid_y, test_y))

@@ -28,7 +28,7 @@ class LabelledTracks:
 
     @property
     def weights(self) -> dict:
-        """Provenance of the weights that produced the features, such as their name and model."""
+        """Provenance of the weights that produced the features."""
         return self.feature_file.inputs.get("weights", {})
 
     @property
@@ -64,12 +64,7 @@ class LabelledTracks:
 def read_labelled_tracks(features: Path, split: Path, label: str | None = None) -> LabelledTracks:
     """Read the tracks of a split that have features and, if `label` is given, a label.
 
-    The number of tracks left out is logged.
-
-    Raises
-    ------
-    InputError
-        If a file or column does not exist, or if a track's features were never extracted.
+    Tracks whose extraction failed are left out; tracks that were never extracted are an error.
     """
     contents = feature_file.read_features(features)
     table = read_usable_tracks(split, contents.failed, features)
@@ -105,17 +100,12 @@ def _join(table: pd.DataFrame, split: Path, contents: Features, features: Path) 
     return LabelledTracks(table, split, rows, contents, features)
 
 
-def require_same_weights(
-    first: Features, second: Features, paths: tuple[str | Path, str | Path]
-) -> None:
+def require_same_weights(first: Features, second: Features, paths: tuple[Path, Path]) -> None:
     """Raise `InputError` unless both files were made with the same weights and the same LDA."""
     if any(first.inputs.get(key) != second.inputs.get(key) for key in ("weights", "lda")):
-        names = [
-            str(file.inputs.get("weights", {}).get("name", "unknown")) for file in (first, second)
-        ]
-        if names[0] == names[1]:
-            names[1] = f"another {names[1]}"
+        names = [str(file.inputs.get("weights", {}).get("name")) for file in (first, second)]
+        another = "another " if names[0] == names[1] else ""
         raise InputError(
-            f"{paths[0]} was made by {names[0]}, {paths[1]} by {names[1]}; "
+            f"{paths[0]} was made by {names[0]}, {paths[1]} by {another}{names[1]}; "
             "extract both with the same weights"
         )

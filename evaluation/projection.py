@@ -34,12 +34,9 @@ def fit_lda(features: ArrayLike, artists: ArrayLike, dimensions: int = 100) -> P
 
     Parameters
     ----------
-    features : (n, d) float, finite
-        Features of training tracks.
-    artists : (n,) labels
+    features, artists : (n, d) float, finite; (n,) labels
     dimensions : int
-        Number of dimensions to keep, at most d and at most the number of artists - 1; the paper
-        reduces 256 dimensions to 100.
+        At most d and at most the number of artists - 1; the paper reduces 256 dimensions to 100.
 
     Examples
     --------
@@ -67,14 +64,11 @@ def fit_lda(features: ArrayLike, artists: ArrayLike, dimensions: int = 100) -> P
 def _require_separable(features: np.ndarray, codes: np.ndarray, names: np.ndarray) -> None:
     """Raise `InputError` unless the features vary both within and between artists."""
     if len(names) < 2:
-        raise InputError(
-            f"LDA: every track is by {str(names[0])!r}; give tracks of two or more artists"
-        )
+        raise InputError(f"LDA: every track is by {str(names[0])!r}; give tracks of more artists")
     counts = np.bincount(codes)
     if counts.max() == 1:
         raise InputError(
-            f"LDA: one track of each of {len(names)} artists, so the variance within an artist is "
-            "unknown; give two or more tracks of some"
+            f"LDA: one track of each of {len(names)} artists; give two or more tracks of some"
         )
     sums = np.stack([np.bincount(codes, column) for column in features.T], axis=1)
     means = sums / counts[:, None]
@@ -94,16 +88,14 @@ def _require_separable(features: np.ndarray, codes: np.ndarray, names: np.ndarra
 def fit_tsne(
     features: ArrayLike, perplexity: float = 30.0, seed: int = 0
 ) -> tuple[np.ndarray, float]:
-    """Map tracks to the plane with t-SNE.
+    """Map tracks to the plane with scikit-learn's t-SNE, initialised with a PCA.
 
-    Uses scikit-learn's implementation with Euclidean distances, initialised with the first two
-    principal components. The map is deterministic for a given seed on a given machine; on another
-    machine, it may come out rotated or reflected.
+    The map is deterministic for a given seed on a given machine; on another machine, it may come
+    out rotated or reflected.
 
     Parameters
     ----------
     features : (n, d) float, finite, d >= 2
-        The paper uses the features of the 5,000-artist model after LDA.
     perplexity : float
         Approximate number of neighbours per track; must be below n.
 
@@ -111,8 +103,7 @@ def fit_tsne(
     -------
     plane : (n, 2) float64
     divergence : float
-        Kullback-Leibler divergence between the neighbourhoods in feature space and in the plane;
-        0 if the plane preserves all neighbourhoods.
+        Kullback-Leibler divergence between the neighbourhoods in feature space and in the plane.
     """
     features = check_features(features, "t-SNE")
     if not 0 < perplexity < len(features):

@@ -22,14 +22,8 @@ DET_CURVE = "DET"  # lists of "false alarm" and "miss" rates
 
 LARGEST = 1e12  # limit for the magnitude of a number in a result
 FRACTIONS = ("map", "accuracy", "auc", "eer")  # metrics that range from 0 to 1
-DTYPES = {
-    "value": "float64",
-    "spread": "float64",
-    "trials": "Int64",
-    "n_songs": "Int64",
-    "artists": "Int64",
-    "seed": "Int64",
-}
+DTYPES = {"value": "float64", "spread": "float64"}
+DTYPES |= dict.fromkeys(("trials", "n_songs", "artists", "seed"), "Int64")
 # The columns that identify a result.
 KEY = ["protocol", "metric", "dataset", "label", "features"]
 
@@ -125,14 +119,7 @@ def _is_number(value: object, lowest: float = -LARGEST, highest: float = LARGEST
 
 RESULT_COLUMNS = [attribute.name for attribute in dataclasses.fields(Result)]
 _OPTIONAL = ("seed", "variant", "command", "details")
-_DAMAGE_ERRORS = (
-    AttributeError,
-    KeyError,
-    OverflowError,
-    RecursionError,
-    TypeError,
-    ValueError,
-)
+_DAMAGE_ERRORS = (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
 
 
 def write_result(path: Path, result: Result) -> None:
@@ -164,14 +151,8 @@ def read_result(path: Path) -> Result:
 def read_results(folder: str | Path) -> pd.DataFrame:
     """Read all results in a folder into a table with one row per `*.json` file.
 
-    The columns are the attributes of `Result` and `file`, the file name. An empty folder yields
-    an empty table.
-
-    Raises
-    ------
-    InputError
-        If the folder does not exist, if a JSON file is not a result, or if two files contain the
-        same result.
+    The columns are the attributes of `Result` and `file`, the file name. Files that are not results
+    or contain the same result raise `InputError`.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -196,12 +177,8 @@ def average_over_seeds(results: pd.DataFrame) -> pd.DataFrame:
     artists and variant. A result without a seed (from released weights, for example) is never
     averaged. If two results of such a group have the same seed, none of the group is averaged.
 
-    Returns
-    -------
-    pandas.DataFrame
-        The columns of `results` and `over`, which states what the standard deviation `spread` was
-        computed over, such as "3 seeds" or "10 trials". `n_songs` is the minimum over the averaged
-        results.
+    The new column `over` states what the standard deviation `spread` was computed over, such as
+    "3 seeds" or "10 trials". `n_songs` is the minimum over the averaged results.
     """
     rows = []
     same = ["protocol", "metric", "dataset", "label", "model", "artists", "variant"]

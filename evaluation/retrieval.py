@@ -1,4 +1,10 @@
-"""Retrieval of tracks that share the query track's genre (ismir2018, section 5, Table 1)."""
+"""Ranking of tracks by cosine similarity, and the MAP of retrieval (ismir2018, section 5).
+
+A track's average precision (AP) as a query is the mean of precision@k over the ranks k of the
+tracks with its label; Table 1 lists the mean over all queries (MAP).
+"""
+
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -6,53 +12,125 @@ from numpy.typing import ArrayLike
 
 from common import cli
 from common.errors import InputError
+from common.parallel import map_in_threads
 from evaluation.feature_checks import check_labelled_features
-from evaluation.similarity import ranked_blocks
+
+# Cosines are rounded to 10 decimals before they are compared. The rounding error of a float64
+# matrix product is about 1e-15 and varies with the BLAS build and the block size, so without
+# rounding, equal cosines would not tie.
+STEPS_PER_UNIT = 1e10
+
+# Number of cosines per block. A block takes 128 MiB, and each core processes one at a time.
+BLOCK_CELLS = 2**24
+
+# ---------------------------------------------------------------- ranking
 
 
-def average_precision(relevant: ArrayLike) -> float | np.ndarray:
-    """Compute the average precision (AP) of one or more rankings.
+def unit_rows(features: np.ndarray) -> np.ndarray:
+    """Scale the rows of `features` (n, d) float64 to unit Euclidean length; zero rows stay zero."""
+    # Dividing by the largest entry first keeps the squares from overflowing or underflowing.
+    largest = np.abs(features).max(axis=1, keepdims=True)
+    features = features / np.where(largest > 0, largest, 1)
+    length = np.linalg.norm(features, axis=1, keepdims=True)
+    return features / np.where(length > 0, length, 1)
 
-    AP is the mean of precision@k over the ranks k of the relevant items.
+
+def ranked_blocks(
+    queries: np.ndarray,
+    items: np.ndarray | None = None,
+    *,
+    k: int | None = None,
+    metric: Callable[[int, np.ndarray], float] | None = None,
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Rank items by their cosine similarity to each query, one block of queries at a time.
+
+    Ties are ranked in row order. The cosine of a zero vector with any vector is 0. Each core ranks
+    one block at a time; blocks are yielded in order.
 
     Parameters
     ----------
-    relevant : (n,) or (q, n) bool
-        Whether the item at each rank is relevant, starting with the best rank.
+    queries, items : (q, d) and (m, d) float64, finite
+        If `items` is omitted, the queries are ranked against each other, and each query is left
+        out of its own ranking.
+    k : int, optional
+        Length of the rankings; by default, all items are ranked.
+    metric : callable, optional
+        Function of the row number of a query and its ranking. If provided, its values are yielded
+        instead of the rankings. It is called while the ranking is in the CPU cache.
 
-    Returns
-    -------
-    float, or (q,) float64
-        AP in (0, 1]; NaN if no item is relevant.
+    Yields
+    ------
+    rows : slice
+        Rows of the queries in the block.
+    ranking : (len(block), k) int64, or (len(block),) values of `metric`
+        Row numbers of the items, nearest first.
+    """
+    exclude_self = items is None
+    queries = unit_rows(queries)
+    items = queries if items is None else unit_rows(items)
+    step = max(1, BLOCK_CELLS // len(items))
+    row_bits = len(items).bit_length()
+
+    def rank_block(start: int) -> tuple[slice, np.ndarray]:
+        rows, values = slice(start, min(start + step, len(queries))), []
+        for query, cosines in enumerate(queries[rows] @ items.T, start):
+            # Each key packs the rounded cosine and, in the low bits, the row number (up to 5e8),
+            # so any sorting algorithm breaks ties by row, several times faster than a stable sort.
+            keys = np.rint(-STEPS_PER_UNIT * cosines).astype(np.int64)
+            keys <<= row_bits
+            keys += np.arange(len(keys))
+            if exclude_self:
+                keys[query] = np.iinfo(np.int64).max  # ranked last and cut off
+            if k is not None:
+                keys = np.partition(keys, k - 1)[:k]
+            keys.sort()
+            ranking = keys[: len(items) - exclude_self] & (1 << row_bits) - 1
+            values.append(metric(query, ranking) if metric else ranking)
+        return rows, np.array(values)
+
+    return map_in_threads(rank_block, range(0, len(queries), step))
+
+
+def nearest_neighbours(
+    queries: np.ndarray, items: np.ndarray | None = None, *, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the row numbers (q, k) of the k items nearest to each query, and their cosines (q, k).
+
+    Queries and items are those of `ranked_blocks`.
+    """
+    order = np.concatenate([ranking for _, ranking in ranked_blocks(queries, items, k=k)])
+    units = unit_rows(queries if items is None else items)
+    return order, np.einsum("qd,qkd->qk", unit_rows(queries), units[order])
+
+
+# ---------------------------------------------------------------- mean average precision
+
+
+def average_precision(relevant: ArrayLike) -> float:
+    """Compute the AP in (0, 1] of a ranking, or NaN if no item is relevant.
+
+    Parameters
+    ----------
+    relevant : (n,) bool
+        Whether the item at each rank is relevant, starting with the best rank.
 
     Examples
     --------
-    >>> float(average_precision([True, False, True]))
+    >>> average_precision([True, False, True])
     0.8333333333333333
     """
-    relevant = np.asarray(relevant, dtype=bool)
-    rows = np.atleast_2d(relevant)
-    count = np.count_nonzero(rows, axis=1)
-    # Few items are relevant, so only their rows and ranks (from 0) are processed.
-    row, rank = np.divmod(np.flatnonzero(rows), max(1, rows.shape[1]))
-    hits = np.arange(1, len(row) + 1) - np.repeat(np.cumsum(count) - count, count)
-    total = np.bincount(row, hits / (rank + 1), minlength=len(rows))
-    mean = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-    return mean.reshape(relevant.shape[:-1])[()]
+    ranks = np.flatnonzero(relevant) + 1
+    precisions = np.arange(1, len(ranks) + 1) / ranks
+    # Unlike `mean`, `cumsum` adds in rank order, so the last digit does not depend on NumPy.
+    return float(np.cumsum(precisions)[-1] / len(ranks)) if len(ranks) else np.nan
 
 
 def average_precisions(features: ArrayLike, labels: ArrayLike) -> np.ndarray:
     """Compute the AP of each track as a query for the other tracks with its label.
 
-    `evaluation.similarity.ranked_blocks` ranks all other tracks. The ranking is exact, ties are in
-    row order, and memory use is bounded for any n.
-
     Parameters
     ----------
-    features : (n, d) float
-        One finite vector per track.
-    labels : (n,)
-        One label per track, such as its genre, of any hashable type.
+    features, labels : (n, d) float, finite; (n,) of any hashable type
 
     Returns
     -------
@@ -64,7 +142,7 @@ def average_precisions(features: ArrayLike, labels: ArrayLike) -> np.ndarray:
     codes = codes.astype(np.min_scalar_type(codes.max()))  # indexing small integers is faster
 
     def query_precision(query: int, ranking: np.ndarray) -> float:
-        return float(average_precision(codes[ranking] == codes[query]))
+        return average_precision(codes[ranking] == codes[query])
 
     scores = np.empty(len(features))
     with cli.progress_bar(total=len(features), desc="queries", unit="track") as bar:
@@ -92,12 +170,3 @@ def mean_average_precision(features: ArrayLike, labels: ArrayLike) -> float:
             "choose another column with --label"
         )
     return float(np.nanmean(scores))
-
-
-def mean_by_label(scores: ArrayLike, labels: ArrayLike) -> pd.Series:
-    """Return the mean of `scores` (n,) per label, sorted by label.
-
-    Scores may be APs, or `predicted == truth` to obtain the accuracy per genre (ismir2018,
-    Figure 5). NaN scores are ignored.
-    """
-    return pd.Series(np.asarray(scores, dtype=np.float64)).groupby(np.asarray(labels)).mean()

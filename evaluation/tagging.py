@@ -2,10 +2,11 @@
 
 On MagnaTagATune, a network with two fully connected layers and sigmoid outputs predicts tags; the
 metric is the area under each tag's ROC curve. On GTZAN, logistic regression and neural networks
-predict the genre. The features are fixed and small enough for scikit-learn's networks. Early
-stopping is implemented here because scikit-learn would take the validation tracks from the
-training tracks.
+predict the genre. Early stopping is implemented here because scikit-learn would take the validation
+tracks from the training tracks.
 """
+
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,7 +18,7 @@ from sklearn.utils import check_random_state
 from threadpoolctl import threadpool_limits
 
 from common.errors import InputError
-from evaluation.feature_checks import check_features, check_subsets
+from evaluation.feature_checks import Subset, check_features, check_subsets
 
 # Units in the two hidden layers of the tag network, which the paper does not specify.
 HIDDEN = (512, 512)
@@ -38,18 +39,10 @@ one_thread = threadpool_limits.wrap(limits=1)
 
 
 def score_tags(probabilities: ArrayLike, tags: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Compute the area under the ROC curve and the average precision of each tag.
+    """Compute the area under the ROC curve and the average precision of each tag, (t,) float64.
 
-    Parameters
-    ----------
-    probabilities : (n, t) float, finite
-        Scores that are higher for likelier tags; only their order matters.
-    tags : (n, t) of 0 and 1
-
-    Returns
-    -------
-    auc, average_precision : (t,) float64
-        NaN for tags that apply to no track or to every track.
+    `probabilities` (n, t) are higher for likelier tags; only their order matters. The scores of
+    tags (n, t) that apply to no track or to every track are NaN.
     """
     scores, tags = check_features(probabilities, "tagging, predictions"), np.asarray(tags, bool)
     evaluated = np.flatnonzero(tags.any(axis=0) & ~tags.all(axis=0))
@@ -67,8 +60,8 @@ def score_tags(probabilities: ArrayLike, tags: ArrayLike) -> tuple[np.ndarray, n
 
 @one_thread
 def predict_tags(
-    train: tuple[ArrayLike, ArrayLike],
-    valid: tuple[ArrayLike, ArrayLike],
+    train: Subset,
+    valid: Subset,
     test_x: ArrayLike,
     *,
     hidden: tuple[int, ...] = HIDDEN,
@@ -94,15 +87,12 @@ def predict_tags(
     -------
     (q, t) float64 from 0 to 1
     """
-    train_x, valid_x, test_x = (
-        check_features(features, f"tagging, {subset} subset")
-        for features, subset in ((train[0], "train"), (valid[0], "valid"), (test_x, "test"))
-    )
+    features = (("train", train[0]), ("valid", valid[0]), ("test", test_x))
+    checked = [check_features(x, f"tagging, {subset} subset") for subset, x in features]
+    train_x, valid_x, test_x = _standardise("tagging", *checked)
     train_y, valid_y = (np.asarray(tags, np.int64) for _, tags in (train, valid))
-    train_x, valid_x, test_x = _standardise("tagging", train_x, valid_x, test_x)
-    network = _fit_network(
-        (train_x, train_y), (valid_x, valid_y), hidden, seed, epochs=epochs, patience=patience
-    )
+    subsets = (train_x, train_y), (valid_x, valid_y)
+    network = _fit_network(*subsets, hidden, seed, epochs=epochs, patience=patience)
     return network.predict_proba(test_x).astype(np.float64)
 
 
@@ -111,11 +101,7 @@ def predict_tags(
 
 @one_thread
 def transfer_accuracies(
-    train: tuple[ArrayLike, ArrayLike],
-    valid: tuple[ArrayLike, ArrayLike],
-    test: tuple[ArrayLike, ArrayLike],
-    *,
-    seed: int = 0,
+    train: Subset, valid: Subset, test: Subset, *, seed: int = 0
 ) -> dict[str, float]:
     """Train genre classifiers on fixed features, and return their test accuracies.
 
@@ -123,12 +109,8 @@ def transfer_accuracies(
     the regression penalty (`PENALTIES`) and the network size (`NETWORKS`) are chosen by validation
     accuracy. Networks are trained as in `predict_tags`, but with a softmax output.
 
-    A label that does not occur in the train subset cannot be predicted: test tracks with such a
-    label count as errors, and validation tracks with such a label are left out.
-
-    Parameters
-    ----------
-    train, valid, test : (n, d) float features, finite; (n,) labels
+    Test tracks with a label that does not occur in the train subset count as errors; validation
+    tracks with such a label are left out.
 
     Returns
     -------
@@ -141,17 +123,13 @@ def transfer_accuracies(
     train, valid = (train_x, train_y), (valid_x, valid_y)
     regressions = [LogisticRegression(C=c, max_iter=1000).fit(*train) for c in PENALTIES]
     networks = [_fit_network(train, valid, hidden, seed) for hidden in NETWORKS]
-    models = {
-        "logistic regression": _best(regressions, valid),
-        "neural network": _best(networks, valid),
-    }
-    models["best"] = _best(list(models.values()), valid)
+
+    def best(models: Iterable):
+        return max(models, key=lambda model: model.score(*valid))  # the first if several tie
+
+    models = {"logistic regression": best(regressions), "neural network": best(networks)}
+    models["best"] = best(models.values())
     return {name: float(model.score(test_x, test_y)) for name, model in models.items()}
-
-
-def _best(models: list, valid: tuple[np.ndarray, np.ndarray]):
-    """Return the model with the highest validation accuracy, the first if several tie."""
-    return max(models, key=lambda model: model.score(*valid))
 
 
 # ---------------------------------------------------------------- tags and genre
@@ -178,7 +156,7 @@ def _fit_network(
 ) -> MLPClassifier:
     """Train a network and restore the weights with the lowest validation loss.
 
-    Targets are class numbers (n,), from 0 to the largest in `train`, or binary tags (n, t).
+    Targets are class numbers (n,) or binary tags (n, t).
     """
     network = MLPClassifier(
         hidden,
@@ -207,10 +185,7 @@ def _fit_network(
 
 
 def _cross_entropy(probabilities: np.ndarray, targets: np.ndarray) -> float:
-    """Average the cross-entropy over tracks for targets (n,), or over tracks and tags for (n, t).
-
-    Targets (n,) are class numbers; targets (n, t) are binary tags.
-    """
+    """Average the cross-entropy over tracks for class numbers (n,), or also over tags (n, t)."""
     probabilities = np.clip(probabilities.astype(np.float64), CLIP, 1 - CLIP)
     if targets.ndim == 1:
         return float(-np.log(probabilities[np.arange(len(targets)), targets]).mean())

@@ -29,7 +29,7 @@ from evaluation.labelled_tracks import (
 )
 from evaluation.projection import fit_lda
 from evaluation.results import BY_ENROLMENT, DET_CURVE, Evaluation
-from evaluation.similarity import unit_rows
+from evaluation.retrieval import unit_rows
 from recognition import gmm_ubm, ivector_model
 from recognition.ivector import Whitening, length_normalise
 from recognition.ivector_model import IVectorModel

@@ -19,7 +19,7 @@ from plotly.offline import get_plotlyjs
 from common.errors import InputError
 from data_prep import split_csv
 from evaluation.feature_checks import check_features
-from evaluation.similarity import nearest_neighbours
+from evaluation.retrieval import nearest_neighbours
 from report.formatting import read_template, write_page
 
 
