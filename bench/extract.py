@@ -17,7 +17,7 @@ import numpy as np
 
 from bench.mel_cache import make_tracks
 from bench.resources import timed
-from data_prep import mel_cache
+from data_prep import mel_cache, mel_cache_writer
 from data_prep.mel import cut_segments
 from models.embeddings import iter_embeddings
 from models.encoder import build_encoder, log_mel_model
@@ -29,7 +29,7 @@ def main() -> None:
     encoder = build_encoder()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "cache.h5"
-        mel_cache.make_mel_cache(make_tracks(Path(folder))[:TRACKS], folder, path, workers=2)
+        mel_cache_writer.make_mel_cache(make_tracks(Path(folder))[:TRACKS], folder, path, workers=2)
         cache = mel_cache.MelCache(path)
         network = log_mel_model(encoder, cache.mean, cache.std)
         resident = np.concatenate([cut_segments(cache[track]) for track in cache.track_id])

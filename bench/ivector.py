@@ -24,7 +24,7 @@ import numpy as np
 
 from bench.resources import peak_memory
 from common.parallel import available_cores
-from data_prep import mel_cache, synthetic_corpus
+from data_prep import mel_cache, mel_cache_writer, synthetic_corpus
 from data_prep.mfcc import MfccSettings
 from recognition import ivector_training
 
@@ -45,7 +45,9 @@ def main() -> None:
         folder = Path(name)
         table = synthetic_corpus.corpus_table(target_artists=0)[:DISTINCT].assign(subset="train")
         synthetic_corpus.write_corpus(folder, table, workers=available_cores())
-        mel_cache.make_mel_cache(table, folder, folder / "cache.h5", workers=available_cores())
+        mel_cache_writer.make_mel_cache(
+            table, folder, folder / "cache.h5", workers=available_cores()
+        )
         command = [sys.executable, __file__, "--artists", str(args.artists), "--folder", name]
         subprocess.run(command, check=True)
 

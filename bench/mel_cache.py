@@ -16,7 +16,7 @@ import pandas as pd
 import soundfile
 
 from bench.resources import timed
-from data_prep import mel_cache, synthetic_corpus
+from data_prep import mel_cache_writer, synthetic_corpus
 
 CLIPS, TRACKS, ROUNDS = 20, 2000, 3
 
@@ -28,7 +28,7 @@ def main() -> None:
         for _ in range(ROUNDS):
             for workers, measured in seconds.items():
                 out = Path(folder) / "cache.h5"
-                make = partial(mel_cache.make_mel_cache, table, folder, out, workers=workers)
+                make = partial(mel_cache_writer.make_mel_cache, table, folder, out, workers=workers)
                 measured.append(timed(make)[1])
                 out.unlink()
                 print(f"{workers} workers: {TRACKS / measured[-1]:.1f} tracks/s", flush=True)

@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 
 from bench.resources import peak_memory
-from data_prep import artist_split, mel_cache, split_csv
+from data_prep import artist_split, mel_cache, mel_cache_writer, split_csv
 
 TRACKS, ARTISTS = 1_000_000, 50_000
 REMAINING = 2_000  # number of tracks not yet cached when step 2 is killed
@@ -101,8 +101,8 @@ def split(folder: Path) -> None:
 
 def cache(folder: Path) -> None:
     """Run step 2 as its script does, but with the stub decoder."""
-    mel_cache._decode = one_frame
-    mel_cache.make_mel_cache(
+    mel_cache_writer._decode = one_frame
+    mel_cache_writer.make_mel_cache(
         split_csv.read_split(folder / "s.csv"), folder, folder / "c.h5", workers=1
     )
     print(f"cache_gb {peak_memory():.2f}")

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from common.parallel import available_cores
-from data_prep import mel_cache, split_csv
+from data_prep import mel_cache, mel_cache_writer, split_csv
 from data_prep.artist_split import split_by_artist
 from data_prep.datasets import Request, folder
 from evaluation import classification, retrieval
@@ -50,7 +50,7 @@ def main() -> None:
     table["subset"] = "train"
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "cache.h5"
-        mel_cache.make_mel_cache(table, args.folder, out, workers=available_cores())
+        mel_cache_writer.make_mel_cache(table, args.folder, out, workers=available_cores())
         cache = mel_cache.MelCache(out)
         rows = [evaluate(name, table, cache, args.mirror) for name in WEIGHTS]
     scores = pd.DataFrame(rows)

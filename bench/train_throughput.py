@@ -35,7 +35,7 @@ from artist_groups import group_networks, network_file
 from bench import published
 from bench.mel_cache import make_tracks
 from common.parallel import available_cores
-from data_prep import mel_cache
+from data_prep import mel_cache, mel_cache_writer
 from data_prep.batches import Batches, Crops, LabelledBatches, SiameseBatches, TrackSampler
 from data_prep.mel import SEGMENT
 from models import pretrained
@@ -69,7 +69,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        mel_cache.make_mel_cache(
+        mel_cache_writer.make_mel_cache(
             make_tracks(folder)[:CACHED], folder, folder / "c.h5", workers=available_cores()
         )
         cache = mel_cache.MelCache(folder / "c.h5")

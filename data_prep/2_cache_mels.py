@@ -8,7 +8,7 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from common import cli
 from common.parallel import available_cores
-from data_prep import failures, mel_cache, mel_shards, split_csv
+from data_prep import failures, mel_cache, mel_cache_writer, split_csv
 from data_prep.mel import FrontEnd
 
 
@@ -49,7 +49,7 @@ def main() -> int:
         "--allow-failures", action="store_true", help="exit with status 0 even if tracks failed"
     )
     args = parser.parse_args()
-    report = mel_cache.make_mel_cache(
+    report = mel_cache_writer.make_mel_cache(
         split_csv.read_split(args.split),
         args.audio,
         args.out,
@@ -61,7 +61,7 @@ def main() -> int:
     state = "already complete" if report.was_complete else "complete"
     # Each shard has its own list of failed tracks and must be deleted to retry them.
     in_shards = report.failed and args.shard_tracks
-    out = mel_shards.shard_pattern(args.out) if in_shards else args.out
+    out = mel_cache.shard_pattern(args.out) if in_shards else args.out
     return failures.report_failures(out, report.tracks, report.failed, args.allow_failures, state)
 
 

@@ -1,4 +1,4 @@
-"""The mel cache, which decodes every track once and stores all frames in one HDF5 file.
+"""The mel cache, one HDF5 file with the frames of all tracks of a split.
 
 | dataset | shape, dtype | content |
 |---|---|---|
@@ -10,33 +10,28 @@
 Root attributes: `format`; `front_end` and `made_from` (JSON); `mean` and `std`, scalars
 computed over all frames of the training tracks.
 
-A large cache can be divided into shards, which are read as if they were one file (see
-`data_prep.mel_shards`). While a cache NAME.h5 is being made, the folder NAME.h5.making/
-holds the part completed so far (see `data_prep.mel_cache_writer`).
+The shards of a large cache NAME.h5, NAME-00000.h5, NAME-00001.h5 …, are read as if they were
+one file. Each shard is a complete cache of consecutive split rows, so it can be copied, read or
+made again on its own. The entry `shard` in its inputs records its number, the number of shards
+and the split. The mean and standard deviation over all shards are computed from the shards'
+(tracks,) datasets `train`, `total` and `squares`.
 """
 
-import contextlib
+import bisect
+import itertools
 import math
-import os
-import shutil
-from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
-from functools import cached_property, partial
-from itertools import islice
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from common import cli, hdf5, provenance
+from common import hdf5, provenance
 from common.errors import InputError
-from common.files import add_suffix, exclusive_folder
-from common.parallel import Outcome, ordered_map
-from data_prep import mel_shards
-from data_prep.mel import FrontEnd, log_mel_of_file
-from data_prep.mel_cache_writer import FORMAT, CacheWriter, mean_and_std, require_same_start
+from data_prep.mel import FrontEnd
 
-# ---------------------------------------------------------------- reading a cache
+FORMAT = "mel-cache-1"
 
 
 class MelCache:
@@ -74,47 +69,34 @@ class MelCache:
     (1291, 128)
     """
 
+    frames: "np.ndarray | ShardedFrames"
+
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        shards = {} if self.path.exists() else mel_shards.find_shards(self.path)
-        files = [_CacheFile(file) for file in shards.values() or [self.path]]
+        shards = {} if self.path.exists() else find_shards(self.path)
+        files = [CacheFile(file) for file in shards.values() or [self.path]]
         self.made_from, self.front_end = files[0].made_from, files[0].front_end
         self.track_id = np.concatenate([file.track_id for file in files])
         self.length = np.concatenate([file.length for file in files])
-        self.failed = _merge(file.failed for file in files)
+        self.failed = {track: why for file in files for track, why in file.failed.items()}
         if shards:
-            inputs = {
-                number: {**file.inputs, "front_end": file.front_end.to_dict()}
-                for number, file in zip(shards, files, strict=True)
-            }
-            merged = mel_shards.merge_inputs(self.path, inputs)
-            self.made_from = {**self.made_from, "inputs": merged}
-            self.frames: np.ndarray | mel_shards.ShardedFrames = mel_shards.ShardedFrames(
-                [file.frames for file in files]
-            )
+            inputs = _merge_inputs(self.path, dict(zip(shards, files, strict=True)))
+            self.made_from = {**self.made_from, "inputs": inputs}
+            self.frames = ShardedFrames([file.frames for file in files])
             before = np.cumsum([0] + [len(file.frames) for file in files[:-1]])
             self.start = np.concatenate([f.start + b for f, b in zip(files, before, strict=True)])
-            train, total, squares = map(
-                np.concatenate, zip(*(file.sums for file in files), strict=True)
-            )
-            self.mean, self.std = mean_and_std(
-                train.astype(bool), self.length, total, squares, self.front_end.n_mels
-            )
+            sums = [np.concatenate(column) for column in zip(*(f.sums for f in files), strict=True)]
+            self.mean, self.std = mean_and_std(self.length, *sums, self.front_end.n_mels)
         else:
             self.frames, self.start = files[0].frames, files[0].start
             self.mean, self.std = files[0].mean, files[0].std
         self._rows = pd.Index(self.track_id, dtype=object)
-        if not self._rows.is_unique:
-            duplicate = str(self._rows[self._rows.duplicated()][0])
-            raise InputError(
-                f"{self.path}: duplicate track {duplicate!r}; delete it and make it again"
-            )
         if not len(self.frames):
             raise InputError(
                 f"{self.path}: contains no frames, since all of its tracks failed; delete it and "
                 "make it again"
             )
-        if not self.std > 0:
+        if not self._rows.is_unique or not self.std > 0:
             raise _damaged(self.path)
 
     def __len__(self) -> int:
@@ -132,11 +114,11 @@ class MelCache:
         """Return the tracks' (n,) int64 row indices, or raise `InputError` if any is missing."""
         wanted = pd.Index(list(track_ids), dtype=object)
         rows = self._rows.get_indexer(wanted).astype(np.int64)
-        missing = np.flatnonzero(rows < 0)
+        missing = wanted[rows < 0]
         if len(missing):
             raise InputError(
                 f"{self.path}: {len(missing)} of {len(wanted)} tracks are missing, the first "
-                f"{str(wanted[missing[0]])!r}; cache this split with data_prep/2_cache_mels.py"
+                f"{str(missing[0])!r}; cache this split with data_prep/2_cache_mels.py"
             )
         return rows
 
@@ -153,8 +135,11 @@ class MelCache:
             )
 
 
-class _CacheFile:
-    """Content of a single cache or shard file; the attributes are those of `MelCache`."""
+class CacheFile:
+    """Content of a single cache or shard file; the attributes are those of `MelCache`.
+
+    A shard also has `sums`, its datasets `train`, `total` and `squares`.
+    """
 
     def __init__(self, path: Path):
         self.path = path
@@ -167,289 +152,132 @@ class _CacheFile:
             self.track_id = hdf5.read_strings(file, "track_id")
             self.start = hdf5.read_array(file, "start")
             self.length = hdf5.read_array(file, "length")
-            failed_tracks = hdf5.read_strings(file, "failed_track_id")
-            reasons = hdf5.read_strings(file, "failed_reason")
-            self.failed = dict(zip(failed_tracks, reasons, strict=False))
+            failed = (hdf5.read_strings(file, f"failed_{name}") for name in ("track_id", "reason"))
+            self.failed = dict(zip(*failed, strict=False))
             frames = hdf5.get_dataset(file, "frames")
             offset, shape, dtype = frames.id.get_offset(), frames.shape, frames.dtype
-            self.inputs = self.made_from.get("inputs", {})
-            is_shard = isinstance(self.inputs, dict) and "shard" in self.inputs
-            names = ("train", "total", "squares") if is_shard else ()
+            self.inputs = self.made_from.get("inputs")
+            self.is_shard = isinstance(self.inputs, dict) and "shard" in self.inputs
+            names = ("train", "total", "squares") if self.is_shard else ()
             self.sums = [hdf5.read_array(file, name) for name in names]
         try:
             self.front_end = FrontEnd(**parameters)
-        except TypeError as error:
-            raise InputError(
-                f"{path}: made with an unknown front end ({error}); make it again"
-            ) from error
-        if not self._is_valid(offset, shape, dtype, may_be_empty=is_shard):
+            self.frames: np.ndarray = np.empty(shape, dtype)
+            if shape[0]:  # a chunked dataset has no offset
+                self.frames = np.memmap(path, dtype, mode="r", offset=offset, shape=shape)
+        except (TypeError, ValueError) as error:
+            raise _damaged(path) from error
+        columns = [self.start, self.length, *self.sums]
+        if not (
+            isinstance(self.inputs, dict)
+            and self.inputs
+            and (dtype, shape[1:]) == (np.float16, (self.front_end.n_mels,))
+            and (shape[0] or self.is_shard)
+            and self.start.dtype == self.length.dtype == np.int64
+            and all(column.shape == self.track_id.shape for column in columns)
+            and all(np.isfinite(values).all() for values in [self.mean, self.std, *self.sums])
+            and ((self.start >= 0) & (self.length >= 0)).all()
+            and (self.length <= shape[0] - self.start).all()
+        ):
             raise _damaged(path)
-        self.frames: np.ndarray = np.empty(shape, dtype)
-        if shape[0]:
-            self.frames = np.memmap(path, dtype, mode="r", offset=offset, shape=shape)
-
-    def _is_valid(
-        self, offset: int | None, shape: tuple, dtype: np.dtype, *, may_be_empty: bool
-    ) -> bool:
-        if dtype != np.float16 or len(shape) != 2 or shape[1] != self.front_end.n_mels:
-            return False
-        if shape[0] == 0:
-            in_file = may_be_empty
-        else:  # chunked datasets have no offset
-            end = None if offset is None else offset + shape[0] * shape[1] * 2
-            in_file = end is not None and end <= self.path.stat().st_size
-        tracks = self.track_id.shape
-        return (
-            in_file
-            and isinstance(self.inputs, dict)
-            and bool(self.inputs)
-            and all(index.dtype == np.int64 for index in (self.start, self.length))
-            and all(index.shape == tracks for index in (self.start, self.length))
-            and bool(((self.start >= 0) & (self.length >= 0)).all())
-            and bool((self.length <= shape[0] - self.start).all())
-            and math.isfinite(self.mean)
-            and math.isfinite(self.std)
-            and all(sums.shape == tracks and np.isfinite(sums).all() for sums in self.sums)
-        )
 
 
 def _damaged(path: Path) -> InputError:
     return InputError(f"{path}: a damaged mel cache; delete it and make it again")
 
 
-# ---------------------------------------------------------------- making a cache
+def mean_and_std(
+    length: np.ndarray, train: np.ndarray, total: np.ndarray, squares: np.ndarray, n_mels: int
+) -> tuple[float, float]:
+    """Return the mean and standard deviation of the training tracks, or of all if there are none.
 
-
-@dataclass(frozen=True)
-class CacheReport:
-    """Outcome of making a cache: number of tracks, failures, and whether it already existed."""
-
-    tracks: int
-    failed: dict[str, str]
-    was_complete: bool
-
-
-def make_mel_cache(
-    table: pd.DataFrame,
-    audio_folder: str | Path,
-    out: str | Path,
-    *,
-    front_end: FrontEnd | None = None,
-    workers: int = 1,
-    shard_tracks: int | None = None,
-    scheduler: str | None = None,
-) -> CacheReport:
-    """Decode every track in a split into the cache file `out`.
-
-    An interrupted cache is resumed. A complete cache that was made from the same tracks
-    and front end is left unchanged. The datasets are bit-identical regardless of
-    interruptions and the number of workers. Failed tracks are listed in a file next to
-    the cache.
-
-    Parameters
-    ----------
-    table
-        Split to cache (see `data_prep.split_csv`).
-    audio_folder
-        Folder to which the split's paths are relative.
-    out
-        Path of the cache.
-    front_end
-        Front-end parameters; defaults to those of the papers.
-    workers
-        Number of worker processes on this machine.
-    shard_tracks
-        Number of split rows per shard; None writes a single file.
-    scheduler
-        Dask scheduler address or scheduler file; if given, its cluster decodes the
-        tracks instead, and needs the audio at the same path on every machine.
-
-    Raises
-    ------
-    InputError
-        If `out` was made from different inputs, another process is making it, or no
-        track could be used.
-
-    Examples
-    --------
-    >>> make_mel_cache(read_split("splits/demo.csv"), "corpus", "cache/demo.h5", workers=4)
+    The (tracks,) arrays contain each track's number of frames, whether it is a training track,
+    and the sum and sum of squares of its values.
     """
-    out, folder, front_end = Path(out), Path(audio_folder), front_end or FrontEnd()
-    inputs = {"front_end": front_end.to_dict(), "tracks": len(table), "split": _digest(table)}
-    making = add_suffix(out, ".making")
-    files = _plan_files(table, out, making, inputs, shard_tracks)
-    if all(file.out.exists() for file in files):
-        return _finish(files, table, folder, making)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder of audio; check the path")
-    with exclusive_folder(making):
-        if all(file.out.exists() for file in files):  # another process has just completed the cache
-            return _finish(files, table, folder, making)
-        try:
-            if shard_tracks is not None:
-                require_same_start(making, {**inputs, "shard_tracks": shard_tracks})
-            function = partial(_decode, front_end=front_end)
-            failed = _make_files(files, folder, _choose_map(function, workers, scheduler))
-        except OSError as error:
-            error.filename = error.filename or str(out)  # write errors do not name the file
-            raise
-        # Clean up while the folder is locked, since another process may use it afterwards.
-        _clean_up(files, making, all_failed=len(failed) == len(table))
-    return _report(failed, table, folder, was_complete=False)
+    used = train.astype(bool) if train.any() else np.ones(len(train), bool)
+    count = n_mels * int(length[used].sum())
+    if not count:
+        return 0.0, 0.0
+    # Sums are exact, so neither track order nor sharding makes a difference.
+    mean = math.fsum(total[used]) / count
+    return mean, math.sqrt(max(0.0, math.fsum(squares[used]) / count - mean**2))
 
 
-@dataclass(frozen=True)
-class _PlannedFile:
-    """A file to make: its path, split rows, inputs and working folder."""
-
-    out: Path
-    table: pd.DataFrame
-    inputs: dict
-    folder: Path
-
-    @cached_property
-    def writer(self) -> CacheWriter:
-        return CacheWriter(self.out, self.table, self.inputs, self.folder)
-
-    def count_done(self) -> int:
-        """Return the number of tracks already decoded."""
-        if self.out.exists():
-            return len(self.table)
-        return self.writer.done if self.folder.exists() else 0
-
-    def remaining_paths(self, folder: Path) -> Iterator[str]:
-        root = os.path.abspath(folder)  # cluster workers may run in a different folder
-        for path in self.table["path"].iloc[self.writer.done :]:
-            yield os.path.join(root, path)
-
-    def read_failed(self) -> dict[str, str]:
-        """Return the existing file's failures as {track_id: reason}.
-
-        Raises `InputError` if the file was made from different inputs.
-        """
-        file = _CacheFile(self.out)
-        provenance.require_same(self.out, file.inputs, self.inputs)
-        return file.failed
+# ---------------------------------------------------------------- shards
 
 
-def _plan_files(
-    table: pd.DataFrame, out: Path, making: Path, inputs: dict, shard_tracks: int | None
-) -> list[_PlannedFile]:
-    """Return the files to make: a single one, or one per shard.
+def shard_path(out: Path, number: int) -> Path:
+    """Return the path of shard `number` of the cache `out`."""
+    return out.with_name(f"{out.stem}-{number:05}{out.suffix}")
 
-    Raises `InputError` if shards exist where a single file is to be made, or vice versa.
-    """
-    shards = mel_shards.find_shards(out)
-    if shard_tracks is None:
-        if shards and not out.exists():
+
+def shard_pattern(out: Path) -> Path:
+    """Return a shell pattern that matches only the shards of the cache `out`."""
+    return out.with_name(out.stem + "-" + 5 * "[0-9]" + out.suffix)
+
+
+def find_shards(out: Path) -> dict[int, Path]:
+    """Return the existing shards of the cache `out` as {number: path}, in order."""
+    name = re.compile(re.escape(out.stem) + "-([0-9]{5})" + re.escape(out.suffix))
+    files = out.parent.iterdir() if out.parent.is_dir() else ()
+    matches = (name.fullmatch(path.name) for path in files)
+    return {number: shard_path(out, number) for number in sorted(int(m[1]) for m in matches if m)}
+
+
+def _merge_inputs(out: Path, files: dict[int, CacheFile]) -> dict:
+    """Check that shards form a complete cache; return the inputs of an equivalent single file."""
+    first = next(iter(files))
+    shared: dict = {}
+    for number, file in files.items():
+        if not file.is_shard:
             raise InputError(
-                f"{next(iter(shards.values()))}: seems a shard of {out.name}; use the same "
-                "--shard-tracks as before, or choose another --out"
+                f"{file.path}: named like a shard of {out.name}, but not one; move it away"
             )
-        return [_PlannedFile(out, table, inputs, making)]
-    if out.exists():
+        shard = file.inputs["shard"]
+        if shard["number"] != number:
+            raise InputError(
+                f"{file.path}: contains shard {shard['number']}, not {number}; rename it back"
+            )
+        whole = {"tracks": shard["tracks"], "split": shard["split"], "shards": shard["of"]}
+        of_shard = {"front_end": file.front_end.to_dict(), **whole}
+        shared = shared or of_shard
+        if changed := provenance.list_differences(shared, of_shard):
+            raise InputError(
+                f"{file.path}: made from other inputs than {files[first].path.name} "
+                f"({'; '.join(changed)}); delete the outdated shards and make them again"
+            )
+    count = shared.pop("shards")
+    if len(files) != count:
+        missing = next(number for number in itertools.count() if number not in files)
         raise InputError(
-            f"{out}: already there, in one file; omit --shard-tracks, or choose another --out"
+            f"{shard_path(out, missing)}: missing ({count - len(files)} of {count} shards); "
+            "copy it here, or make it with data_prep/2_cache_mels.py"
         )
-    count = -(-len(table) // shard_tracks)
-    if count > mel_shards.MAX_SHARDS:
-        raise InputError(f"--shard-tracks: makes {count} files; use more tracks per file")
-    for number, path in shards.items():
-        if number >= count:
-            raise InputError(f"{path}: not one of this cache's {count} shards; delete it")
-    whole = {"of": count, "tracks": inputs["tracks"], "split": inputs["split"]}
-    files = []
-    for number in range(count):
-        part = table.iloc[number * shard_tracks : (number + 1) * shard_tracks]
-        of_part = {
-            "tracks": len(part),
-            "split": _digest(part),
-            "shard": {"number": number, **whole},
-        }
-        path = mel_shards.shard_path(out, number)
-        files.append(_PlannedFile(path, part, inputs | of_part, making / path.name))
-    return files
+    return shared
 
 
-def _make_files(
-    files: list[_PlannedFile],
-    folder: Path,
-    mapped: Callable[[Iterable], Generator[Outcome, None, None]],
-) -> dict[str, str]:
-    """Make the missing files; return the failures in all files as {track_id: reason}."""
-    failed = {file.out: file.read_failed() for file in files if file.out.exists()}
-    missing = [file for file in files if file.out not in failed]
-    total, done = sum(len(file.table) for file in files), sum(file.count_done() for file in files)
-    # All files share one map, so that no worker sits idle while the last track of a file is
-    # decoded.
-    outcomes = mapped(path for file in missing for path in file.remaining_paths(folder))
-    with (
-        contextlib.closing(outcomes),
-        cli.progress_bar(total=total, initial=done, desc="mel cache", unit="track") as bar,
-    ):
-        for file in missing:
-            with file.writer as writer:
-                for outcome in islice(outcomes, len(file.table) - writer.done):
-                    if outcome.error is not None and not folder.is_dir():
-                        raise InputError(
-                            f"{folder}: no longer exists; restore it and run the same command again"
-                        )
-                    writer.append(outcome)
-                    bar.update()
-            failed[file.out] = writer.finish()
-            shutil.rmtree(file.folder, ignore_errors=True)
-    return _merge(failed[file.out] for file in files)
+class ShardedFrames:
+    """Frames of all shards in order, readable in slices like a (total_frames, n_mels) array.
 
+    A slice within one shard is a view of its memory-mapped file; other slices are copies.
+    """
 
-def _choose_map(
-    function: Callable, workers: int, scheduler: str | None
-) -> Callable[[Iterable], Generator[Outcome, None, None]]:
-    if scheduler is None:
-        return partial(ordered_map, function, workers=workers)
-    from data_prep import dask_map  # imported here because Dask is optional
+    def __init__(self, shards: list[np.ndarray]):
+        self._shards = [frames for frames in shards if len(frames)] or shards[:1]
+        self._ends = list(itertools.accumulate(map(len, self._shards)))
+        self.shape, self.dtype = (self._ends[-1], shards[0].shape[1]), shards[0].dtype
 
-    return partial(dask_map.ordered_map, function, scheduler=scheduler)
+    def __len__(self) -> int:
+        return self.shape[0]
 
-
-def _decode(path: str, front_end: FrontEnd) -> tuple[np.ndarray, float, float]:
-    """Return a track's frames, their sum and their sum of squares; runs in a worker process."""
-    frames = log_mel_of_file(path, front_end).astype(np.float16)
-    rounded = frames.astype(np.float64).ravel()
-    return frames, float(rounded.sum()), float(rounded @ rounded)
-
-
-def _finish(
-    files: list[_PlannedFile], table: pd.DataFrame, folder: Path, making: Path
-) -> CacheReport:
-    """Report a complete cache, after removing anything that a killed process left behind."""
-    failed = _merge(file.read_failed() for file in files)
-    _clean_up(files, making, all_failed=len(failed) == len(table))
-    return _report(failed, table, folder, was_complete=True)
-
-
-def _clean_up(files: list[_PlannedFile], making: Path, all_failed: bool) -> None:
-    """Remove the working folder and, if every track in the cache failed, its files."""
-    for file in files if all_failed else ():
-        file.out.unlink(missing_ok=True)
-    shutil.rmtree(making, ignore_errors=True)
-
-
-def _report(
-    failed: dict[str, str], table: pd.DataFrame, folder: Path, was_complete: bool
-) -> CacheReport:
-    if len(failed) == len(table):
-        track, reason = next(iter(failed.items()))
-        raise InputError(
-            f"{folder}: none of the {len(table)} tracks could be used; the first, {track}: {reason}"
-        )
-    return CacheReport(len(table) - len(failed), failed, was_complete)
-
-
-def _merge(failed: Iterable[dict[str, str]]) -> dict[str, str]:
-    return {track: reason for of_file in failed for track, reason in of_file.items()}
-
-
-def _digest(table: pd.DataFrame) -> str:
-    """Return a digest of the split columns that determine the contents of the mel cache."""
-    train = np.where(table["subset"].eq("train"), "train", "")
-    return provenance.digest_rows(zip(table["track_id"], table["path"], train, strict=True))
+    def __getitem__(self, frames: slice) -> np.ndarray:
+        if not isinstance(frames, slice) or frames.step not in (None, 1):
+            raise TypeError("the frames of shards can only be read in slices with step 1")
+        first, stop, _ = frames.indices(len(self))
+        shard = bisect.bisect_right(self._ends, first, hi=len(self._ends) - 1)
+        pieces: list[np.ndarray] = []
+        while first < stop or not pieces:
+            start = self._ends[shard] - len(self._shards[shard])
+            pieces.append(self._shards[shard][first - start : max(first, stop) - start])
+            first, shard = self._ends[shard], shard + 1
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)

@@ -17,7 +17,7 @@ from unittest import mock
 import pytest
 import soundfile
 
-from data_prep import mel_cache, split_csv, synthetic_corpus
+from data_prep import mel_cache_writer, split_csv, synthetic_corpus
 
 # If a shell starts the tests in the background, they ignore Ctrl-C, and the scripts under test
 # would inherit this setting.
@@ -190,5 +190,5 @@ def small_corpus(tmp_path_factory) -> tuple[Path, Path, Path]:
     table = table[["track_id", "path", "subset", "artist", "genre", "tags"]]
     split, cache = folder / "small.csv", folder / "small.h5"
     split_csv.write_split(table, split, {"inputs": {}})
-    mel_cache.make_mel_cache(split_csv.read_split(split), folder / "audio", cache, workers=1)
+    mel_cache_writer.make_mel_cache(split_csv.read_split(split), folder / "audio", cache, workers=1)
     return split, folder / "audio", cache

@@ -8,7 +8,7 @@ import time
 import pandas as pd
 import pytest
 
-from data_prep import mel_cache
+from data_prep import mel_cache_writer
 from tests.conftest import error_of, run_script
 from tests.data_prep.files import clip, wav
 
@@ -39,7 +39,7 @@ def corpus(tmp_path_factory):
 def expected(corpus, tmp_path_factory):
     """Return the bytes of a cache and failure list made by this process."""
     out = tmp_path_factory.mktemp("here") / "here.h5"
-    report = mel_cache.make_mel_cache(*corpus, out)
+    report = mel_cache_writer.make_mel_cache(*corpus, out)
     assert (report.tracks, len(report.failed)) == (TRACKS - 3, 3)
     return contents(out)
 
@@ -63,7 +63,7 @@ def worker_pids(client):
 def test_cluster_makes_an_identical_cache(corpus, expected, scheduler, tmp_path):
     with distributed.Client(scheduler_file=scheduler, set_as_default=False) as client:
         assert len(set(worker_pids(client).values()) - {os.getpid()}) == 2
-    report = mel_cache.make_mel_cache(*corpus, tmp_path / "there.h5", scheduler=scheduler)
+    report = mel_cache_writer.make_mel_cache(*corpus, tmp_path / "there.h5", scheduler=scheduler)
     assert (report.tracks, len(report.failed)) == (TRACKS - 3, 3)
     assert contents(tmp_path / "there.h5") == expected
 
@@ -91,7 +91,7 @@ def test_cluster_makes_an_identical_cache_after_a_worker_is_killed(
         pids, unfinished = worker_pids(client), []
         killer = threading.Thread(target=kill_one)
         killer.start()
-        mel_cache.make_mel_cache(*corpus, out, scheduler=scheduler)
+        mel_cache_writer.make_mel_cache(*corpus, out, scheduler=scheduler)
         killer.join()
         assert unfinished == [True] and killed[0] in pids.values()
         assert killed[0] not in worker_pids(client).values()

@@ -138,7 +138,7 @@ PROGRAM = """
 import json, resource, sys
 import pandas as pd
 from pathlib import Path
-from data_prep import mel_cache
+from data_prep import mel_cache_writer
 
 folder, out = map(Path, sys.argv[1:])
 names = sorted(path.name for path in folder.iterdir())
@@ -146,7 +146,7 @@ unit, peaks = 1 if sys.platform == "darwin" else 1024, []
 for number, wanted in enumerate([("good", "bad-text.m4a"), ""]):
     tracks = [name for name in names if name.startswith(wanted)]
     table = pd.DataFrame({"track_id": tracks, "path": tracks, "subset": "train", "artist": "a"})
-    mel_cache.make_mel_cache(table, folder, out / f"{number}.h5", workers=2)
+    mel_cache_writer.make_mel_cache(table, folder, out / f"{number}.h5", workers=2)
     peaks.append(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit)
 print(json.dumps(peaks))
 """
