@@ -46,18 +46,11 @@ _SAMPLE = 200  # frames sampled per component to initialise the mixture
 
 @dataclass(eq=False)
 class DiagonalGMM:
-    """Gaussian mixture with diagonal covariances; raises `ValueError` if its arrays are invalid.
+    """Gaussian mixture with diagonal covariances; raises `ValueError` if its arrays are invalid."""
 
-    Attributes
-    ----------
-    weights : (C,) float64, w_c; positive and summing to 1
-    means : (C, D) float64, m_c
-    variances : (C, D) float64, the diagonals of S_c; positive
-    """
-
-    weights: np.ndarray
-    means: np.ndarray
-    variances: np.ndarray
+    weights: np.ndarray  # (C,) float64, w_c; positive and summing to 1
+    means: np.ndarray  # (C, D) float64, m_c
+    variances: np.ndarray  # (C, D) float64, the diagonals of S_c; positive
 
     def __post_init__(self):
         arrays = [np.array(a, np.float64) for a in (self.weights, self.means, self.variances)]
@@ -69,12 +62,9 @@ class DiagonalGMM:
             raise ValueError("weights, means and variances are not those of a Gaussian mixture")
 
     def statistics(self, frames: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-        """Compute the Baum-Welch statistics of frames (n, D); they are zero if n is 0.
+        """Return the Baum-Welch statistics of frames (n, D); they are zero if n is 0.
 
-        Returns
-        -------
-        zeroth : (C,) float64, N_c = Σ_x p(c | x)
-        first : (C, D) float64, F_c = Σ_x p(c | x) x, not centred
+        They are N_c = Σ_x p(c | x), (C,) float64, and F_c = Σ_x p(c | x) x, (C, D) float64.
         """
         linear, d = _LinearGMM(self, np.float64), self.means.shape[1]
         sums, *_ = linear.e_step(_check_frames(frames))
@@ -131,9 +121,9 @@ def fit_gmm(
     (4, 20)
     """
     mean, variance, sample = _summarise(frames, components, seed)
-    floor, history = variance_floor * variance, []
+    history = list(resume_from[1]) if resume_from else []
     if resume_from:
-        gmm, history = resume_from[0], list(resume_from[1])
+        gmm = resume_from[0]
     else:
         z = (sample - mean) / np.sqrt(variance)
         weights, means, variances = _initialise(z, components, start, seed)
@@ -146,11 +136,12 @@ def fit_gmm(
                 break
             linear = _LinearGMM(gmm)
             sums, log_likelihood = np.zeros(linear.matrix.shape), 0.0
-            for part in map_in_threads(linear.e_step, _split_tasks(frames)):
-                sums += part[0]
-                log_likelihood += part[1]
-                progress.update(part[2])
-            gmm = _m_step(gmm, linear, sums, floor)
+            tasks = (frames[start : start + _TASK] for start in range(0, len(frames), _TASK))
+            for part, part_log_likelihood, part_frames in map_in_threads(linear.e_step, tasks):
+                sums += part
+                log_likelihood += part_log_likelihood
+                progress.update(part_frames)
+            gmm = _m_step(gmm, linear, sums, variance_floor * variance)
             history.append(log_likelihood / len(frames))
             on_iteration(gmm, np.array(history))
     return gmm, np.array(history)
@@ -322,10 +313,6 @@ def _check_frames(frames: ArrayLike) -> np.ndarray:
     return frames
 
 
-def _split_tasks(frames: np.ndarray) -> Iterator[np.ndarray]:
-    return (frames[start : start + _TASK] for start in range(0, len(frames), _TASK))
-
-
 def _summarise(
     frames: np.ndarray, components: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -335,21 +322,18 @@ def _summarise(
             f"frames: {len(frames)} for {components} components; use fewer --components or more "
             "tracks"
         )
-    count, mean, squares = 0, np.zeros(frames.shape[1]), np.zeros(frames.shape[1])
-    varies = np.zeros(len(mean), bool)
-    sample = Reservoir(_SAMPLE * components, seed)
-    tasks = cli.progress_bar(
-        _split_tasks(frames), desc="UBM, start", unit_scale=_TASK, unit="frame"
-    )
-    for block in tasks:
-        block = _check_frames(block).astype(np.float64)
+    count, sample = 0, Reservoir(_SAMPLE * components, seed)
+    mean, squares, varies = np.zeros((3, frames.shape[1]))
+    starts = range(0, len(frames), _TASK)
+    for start in cli.progress_bar(starts, desc="UBM, start", unit_scale=_TASK, unit="frame"):
+        block = _check_frames(frames[start : start + _TASK]).astype(np.float64)
         # Update the mean and the sum of squares block by block (Chan, Golub, LeVeque 1983).
         block_mean = block.mean(axis=0)
         difference, count = block_mean - mean, count + len(block)
         mean += difference * len(block) / count
         squares += ((block - block_mean) ** 2).sum(axis=0)
         squares += difference**2 * len(block) * (count - len(block)) / count
-        varies |= (block != frames[0]).any(axis=0)
+        varies += (block != frames[0]).any(axis=0)
         sample.offer(block)
     if not varies.all():
         raise InputError(f"frames: coefficient {np.argmin(varies)} is constant; leave it out")

@@ -75,11 +75,8 @@ def fit_total_variability(
     first : (tracks, C, D) float, F, sum of frames per component, not centred
     ubm
         The background model used to compute the statistics; it remains unchanged.
-    resume_from
-        Arguments that an interrupted fit with the same settings passed to `on_iteration`. The
-        result is bit-identical to that of an uninterrupted fit.
-    on_iteration
-        Called after each iteration with the current model and the gains so far.
+    resume_from, on_iteration
+        As in `fit_gmm`, with a `TotalVariability` and the gains.
 
     Returns
     -------

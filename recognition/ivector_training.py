@@ -125,9 +125,8 @@ def train_ivector_model(
         ubm_so_far, total_variability_so_far = run.load_state()
         tracks = TrackFrames.from_cache(cache, track_ids, mfcc, run.folder)
         if tracks.failed:
-            logger.info(
-                "%s: skipped %d tracks without a loud frame", cache.path, len(tracks.failed)
-            )
+            count = len(tracks.failed)
+            logger.info("%s: skipped %d tracks without a loud frame", cache.path, count)
         ubm, likelihoods = gmm_ubm.fit_gmm(
             tracks.frames,
             schedule.mixtures,
@@ -163,19 +162,16 @@ def train_ivector_model(
 def _require_feasible(
     schedule: IVectorSchedule, mfcc: MfccSettings, tracks: int, n_mels: int
 ) -> None:
-    if schedule.dimensions >= tracks:
+    d, mixtures, means = schedule.dimensions, schedule.mixtures, schedule.mixtures * mfcc.dimensions
+    if d >= tracks:
         raise InputError(
-            f"--dimensions {schedule.dimensions}: too many to whiten the i-vectors of {tracks} "
-            f"tracks; use fewer than {tracks}, or more tracks"
+            f"--dimensions {d}: too many to whiten the i-vectors of {tracks} tracks; use fewer "
+            "than that, or more tracks"
+        )
+    if d > means:
+        raise InputError(
+            f"--dimensions {d}: more than the {means} means of {mixtures} components; use fewer, "
+            "or more --components"
         )
     if mfcc.coefficients > n_mels:
-        raise InputError(
-            f"--coefficients {mfcc.coefficients}: more than the {n_mels} mel bands; use at most "
-            f"{n_mels}"
-        )
-    supervector = schedule.mixtures * mfcc.dimensions
-    if schedule.dimensions > supervector:
-        raise InputError(
-            f"--dimensions {schedule.dimensions}: more than the {supervector} means of "
-            f"{schedule.mixtures} components; use fewer, or more --components"
-        )
+        raise InputError(f"--coefficients {mfcc.coefficients}: use at most the {n_mels} mel bands")

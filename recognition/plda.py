@@ -30,12 +30,6 @@ from recognition.ivector import SINGULAR
 class PLDA:
     """A trained PLDA model.
 
-    Attributes
-    ----------
-    mean : (d,) float64, m
-    between : (d, d) float64, B; singular if trained on fewer artists than dimensions
-    within : (d, d) float64, W
-
     Examples
     --------
     >>> vectors = np.random.default_rng(0).normal(size=(100, 8))
@@ -44,9 +38,9 @@ class PLDA:
     (2, 3)
     """
 
-    mean: np.ndarray
-    between: np.ndarray
-    within: np.ndarray
+    mean: np.ndarray  # (d,) float64, m
+    between: np.ndarray  # (d, d) float64, B; singular if trained on fewer artists than dimensions
+    within: np.ndarray  # (d, d) float64, W
 
     @classmethod
     def fit(cls, vectors: ArrayLike, artists: ArrayLike, *, iterations: int = 10) -> "PLDA":
@@ -102,18 +96,8 @@ class PLDA:
             log p(x_1, …, x_n, x_test) - log p(x_1, …, x_n) - log p(x_test)
 
         This depends on the enrolment tracks x_1, …, x_n only through their mean and their number.
-
-        Parameters
-        ----------
-        enrolment : (m, d) float
-            Mean vector of each artist's enrolment tracks.
-        count
-            Number of tracks averaged in each mean, n; 1 treats the mean as a single track.
-        tests : (t, d) float
-
-        Returns
-        -------
-        scores : (m, t) float64; positive values favour the same artist
+        `enrolment` (m, d) has the mean vector of each artist's `count` tracks, and `tests` (t, d)
+        the test vectors. Scores are (m, t) float64; positive values favour the same artist.
         """
         axes, ratio = self._diagonalise()
         x = (check_features(enrolment, "PLDA, enrolment vectors") - self.mean) @ axes

@@ -8,6 +8,7 @@ combines a scorer built from files with the tracks to recognise.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,35 +20,19 @@ from data_prep import split_csv
 from data_prep.failures import read_usable_tracks
 from data_prep.mel_cache import MelCache
 from data_prep.mfcc import SILENT
+from evaluation import labelled_tracks
 from evaluation.feature_checks import check_features
-from evaluation.labelled_tracks import (
-    LabelledTracks,
-    drop_unlabelled,
-    read_labelled_tracks,
-    read_training_tracks,
-    require_same_weights,
-)
+from evaluation.labelled_tracks import LabelledTracks
 from evaluation.projection import fit_lda
 from evaluation.results import BY_ENROLMENT, DET_CURVE, Evaluation
 from evaluation.retrieval import unit_rows
-from recognition import gmm_ubm, ivector_model
+from recognition import gmm_ubm, ivector_model, verification
 from recognition.ivector import Whitening, length_normalise
 from recognition.ivector_model import IVectorModel
 from recognition.plda import PLDA
-from recognition.verification import (
-    ENROLMENT_SIZES,
-    Enrolment,
-    det_curve,
-    equal_error_rate,
-    identification_accuracy,
-    min_dcf,
-    require_artist_disjoint,
-    split_trials,
-)
+from recognition.verification import Enrolment, identification_accuracy, split_trials
 
 Scorer = Callable[[Enrolment], np.ndarray]
-
-_DECIMALS = 10  # precision of cosines, whose float64 rounding errors are about 1e-15
 
 # The paper's names for each model's features and for the scorers.
 _FEATURE_NAMES = {"ivector": "i-vector", "basic": "DeepArtistID"}
@@ -83,15 +68,8 @@ def plda_scorer(
 ) -> Scorer:
     """Score by PLDA after LDA, whitening and length normalisation, like the paper's toolbox.
 
-    LDA, whitening and PLDA are fitted to the training tracks. Scores take the number of enrolment
-    tracks into account.
-
-    Parameters
-    ----------
-    features : (n, d) float, features of all tracks to recognise
-    train_features, train_artists : (m, d) float and (m,) labels
-    lda_dimensions
-        Number of dimensions after LDA; None skips LDA.
+    All of them are fitted to the training tracks, (m, d) and (m,) labels; `features` (n, d) are
+    those of all tracks to recognise. `lda_dimensions` is None to skip LDA.
     """
     features, train = np.asarray(features), np.asarray(train_features)
     if lda_dimensions is not None:
@@ -136,8 +114,7 @@ def llr_scorer(
     def score(enrolment: Enrolment) -> np.ndarray:
         models = []
         for rows in enrolment.enrol_rows:
-            n = zeroth[rows].sum(axis=0, dtype=np.float64)
-            f = first[rows].sum(axis=0, dtype=np.float64)
+            n, f = (each[rows].sum(axis=0, dtype=np.float64) for each in (zeroth, first))
             models.append(gmm_ubm.adapt_means(ubm, n, f, relevance))
         tests = cli.progress_bar(track_ids[enrolment.test_rows], desc="scores", unit="track")
         return gmm_ubm.llr_scores(models, ubm, map(frames, tests)).T
@@ -159,12 +136,12 @@ def enrol_artists(features: ArrayLike, enrolment: Enrolment) -> np.ndarray:
 def cosine_scores(models: ArrayLike, tests: ArrayLike) -> np.ndarray:
     """Compute (a, t) float64 cosines between artist models (a, d) and test features (t, d).
 
-    Cosines are rounded to 10 decimals, so that values that differ only by rounding errors become
-    ties. The cosine of a zero vector is 0.
+    Cosines are rounded to 10 decimals, so that values that differ only by rounding errors of about
+    1e-15 become ties. The cosine of a zero vector is 0.
     """
     models, tests = (np.asarray(each, dtype=np.float64) for each in (models, tests))
     scores = unit_rows(models) @ unit_rows(tests).T
-    return np.round(scores, _DECIMALS, out=scores)
+    return np.round(scores, 10, out=scores)
 
 
 # ---------------------------------------------------------------- fusion
@@ -219,7 +196,7 @@ def evaluate_recognition(
         full = first.enrol_rows.shape[1]
         by_size = {
             str(size): float(np.mean([evaluate(draw.truncate(size)) for draw in draws]))
-            for size in ENROLMENT_SIZES
+            for size in verification.ENROLMENT_SIZES
             if size < full
         }
         details[BY_ENROLMENT] = {**by_size, str(full): float(np.mean(values))}
@@ -227,14 +204,14 @@ def evaluate_recognition(
 
 
 def _equal_error_rate(scores: np.ndarray, truth: np.ndarray) -> float:
-    return equal_error_rate(*split_trials(scores, truth))
+    return verification.equal_error_rate(*split_trials(scores, truth))
 
 
 def _describe_verification(scores: np.ndarray, truth: np.ndarray) -> dict:
     target, impostor = split_trials(scores, truth)
-    false_alarm, miss = det_curve(target, impostor)
+    false_alarm, miss = verification.det_curve(target, impostor)
     return {
-        "minDCF": min_dcf(target, impostor),
+        "minDCF": verification.min_dcf(target, impostor),
         "target trials": len(target),
         "impostor trials": len(impostor),
         DET_CURVE: {"false alarm": false_alarm.tolist(), "miss": miss.tolist()},
@@ -286,20 +263,21 @@ def load_feature_system(
     file and, for PLDA, the second feature file of the training tracks.
     """
     other_features = other_features or []
-    parts = [read_labelled_tracks(x, split, label) for x in (features, *other_features[:1])]
-    parts = _select_common_tracks(parts)
+    read, read_train = labelled_tracks.read_labelled_tracks, labelled_tracks.read_training_tracks
+    paths = [features, *other_features[:1]]
+    parts = _select_common_tracks([read(path, split, label) for path in paths])
     artists = parts[0].labels(label)
     train_parts, train_artists = [], np.array([], object)
     if train:
         paths = [train[0], *other_features[1:]]
-        train_parts = [read_training_tracks(path, train[1], max_train_artists) for path in paths]
+        train_parts = [read_train(path, train[1], max_train_artists) for path in paths]
         train_parts = _select_common_tracks(train_parts)
         for x, y in zip(parts, train_parts, strict=True):
             both_paths = x.feature_path, y.feature_path
-            require_same_weights(x.feature_file, y.feature_file, both_paths)
+            labelled_tracks.require_same_weights(x.feature_file, y.feature_file, both_paths)
         train_artists = train_parts[0].labels("artist")
     of_weights = [name for part in parts for name in part.feature_file.trained_on]
-    require_artist_disjoint(artists, [*of_weights, *train_artists])
+    verification.require_artist_disjoint(artists, [*of_weights, *train_artists])
 
     def make_scorer() -> Scorer:
         sides = [[part.features for part in side] for side in (parts, train_parts) if side]
@@ -338,11 +316,11 @@ def load_gmm_ubm_system(
     model, mels = ivector_model.load_ivector_model(path), MelCache(cache)
     mels.require_front_end(model.front_end)
     tracks = read_usable_tracks(split, mels.failed, cache)
-    tracks = drop_unlabelled(tracks, label, split)
+    tracks = labelled_tracks.drop_unlabelled(tracks, label, split)
     artists = split_csv.label_column(tracks, label, split)
     track_ids = tracks["track_id"].to_numpy(object)
     mels.rows(track_ids)  # raises `InputError` if a track is missing from the cache
-    require_artist_disjoint(artists, model.trained_on)
+    verification.require_artist_disjoint(artists, model.trained_on)
     weights = ivector_model.describe_ivector_model(path, model)
     description = {
         "features": f"{weights['name']} llr",
@@ -352,9 +330,8 @@ def load_gmm_ubm_system(
     }
     digest = provenance.digest_rows(tracks.itertuples(index=False))
     inputs = {"weights": weights, "cache": mels.made_from["inputs"], "split": digest}
-    return System(
-        lambda: llr_scorer(model, mels, track_ids, relevance), artists, description, inputs
-    )
+    scorer = partial(llr_scorer, model, mels, track_ids, relevance)
+    return System(scorer, artists, description, inputs)
 
 
 def _name_features(models: list[str], fusion: str | None) -> str:
@@ -370,7 +347,6 @@ def _select_common_tracks(parts: list[LabelledTracks]) -> list[LabelledTracks]:
     """Select tracks that have all features, as extraction may have failed for individual tracks."""
     common = set.intersection(*(set(part.split["track_id"]) for part in parts))
     if not common:
-        raise InputError(
-            f"{parts[0].split_path}: no track has all of the features; extract them again"
-        )
+        path = parts[0].split_path
+        raise InputError(f"{path}: no track has all of the features; extract them again")
     return [part.select(common) for part in parts]

@@ -31,20 +31,12 @@ _P_TARGET = 0.01  # prior probability of a target trial in the detection cost
 
 @dataclass(frozen=True)
 class Enrolment:
-    """The enrolment tracks of all artists, and the test tracks.
+    """The enrolment tracks of all artists, and the test tracks."""
 
-    Attributes
-    ----------
-    artists : (a,) names, in order of first appearance
-    enrol_rows : (a, tracks) int64, row numbers of each artist's enrolment tracks
-    test_rows : (t,) int64, row numbers of the test tracks, grouped by artist
-    truth : (t,) int64, position in `artists` of each test track's true artist
-    """
-
-    artists: np.ndarray
-    enrol_rows: np.ndarray
-    test_rows: np.ndarray
-    truth: np.ndarray
+    artists: np.ndarray  # (a,) names, in order of first appearance
+    enrol_rows: np.ndarray  # (a, tracks) int64, row numbers of each artist's enrolment tracks
+    test_rows: np.ndarray  # (t,) int64, row numbers of the test tracks, grouped by artist
+    truth: np.ndarray  # (t,) int64, position in `artists` of each test track's true artist
 
     def truncate(self, tracks: int) -> "Enrolment":
         """Keep the tests but only the first `tracks` enrolment tracks of each artist.
@@ -63,19 +55,8 @@ def draw_enrolment(
 ) -> Enrolment:
     """Draw enrolment and test tracks for each artist; the remaining tracks are not used.
 
-    Parameters
-    ----------
-    artists : (n,) labels
-        The artist of each track. The model must not have been trained on these artists
-        (`require_artist_disjoint`).
-    enrol_tracks, test_tracks
-        Number of enrolment and test tracks per artist; the defaults are the paper's.
-
-    Raises
-    ------
-    InputError
-        If a track has no artist, there are fewer than two artists, or an artist has too few
-        tracks.
+    `artists` (n,) is the artist of each track; the model must not have been trained on these
+    (`require_artist_disjoint`).
 
     Examples
     --------
@@ -173,15 +154,8 @@ def equal_error_rate(target_scores: ArrayLike, impostor_scores: ArrayLike) -> fl
     diagonal; the convex hull is not used. A score shared by target and impostor trials forms a
     single segment of the polyline, so the order of ties does not matter.
 
-    Parameters
-    ----------
-    target_scores, impostor_scores : (m,) and (n,) float, finite; see `split_trials`
-
-    Returns
-    -------
-    eer : float
-        0 if every target score exceeds every impostor score, 0.5 for uninformative scores, 1 if
-        every impostor score exceeds every target score.
+    It is 0 if every target score exceeds every impostor score, 0.5 for uninformative scores, and 1
+    if every impostor score exceeds every target score. See `split_trials` for the arguments.
 
     Examples
     --------

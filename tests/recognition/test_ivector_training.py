@@ -146,7 +146,7 @@ def test_silent_tracks_are_skipped_and_their_number_is_logged(new_run, tmp_path,
         ({"dimensions": 12}, "--dimensions 12: too many .* 12 tracks"),
         ({"mixtures": 99999}, "for 99999 components; use fewer --components"),
         ({"mixtures": 1, "dimensions": 6}, "--dimensions 6: more than the 5 means of 1 comp"),
-        ({"mfcc": MfccSettings(129)}, "--coefficients 129: more than the 128 mel bands"),
+        ({"mfcc": MfccSettings(129)}, "--coefficients 129: use at most the 128 mel bands"),
         ({"tracks": np.append(TRACKS[1:], "t20")}, "'t20': log-mel: .*NaN"),
     ],
 )
