@@ -55,7 +55,7 @@ def main() -> None:
 
     # Import scikit-learn after the arguments are parsed, so that --help stays fast.
     from recognition.ivector_training import IVectorRun, IVectorSchedule, train_ivector_model
-    from training.inputs import training_inputs
+    from training.config import training_inputs
 
     # Model
     mfcc = MfccSettings(args.coefficients, args.deltas, args.level_range)

@@ -33,7 +33,7 @@ from models.keras_backend import keras
 from training.checkpoints import TrainingRun
 from training.data_placement import Placement
 from training.devices import Devices
-from training.inputs import training_artists, training_inputs
+from training.config import training_artists, training_inputs
 from training.loop import Task, TrainingSchedule, fit
 
 logger = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ class Experiment:
             networks = {
                 task: model.get_layer("network") for task, model in zip(tasks, models, strict=True)
             }
-            artists = list(training_artists(self.tracks))
+            artists = training_artists(self.tracks)
             content = GroupNetworks(networks, width, mean, std, self.genres, artists)
             network_file.save_networks(path, content, made_from)
 

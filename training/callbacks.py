@@ -25,9 +25,8 @@ class LearningRateDecay(keras.callbacks.Callback):
     """Apply Keras 2's learning rate decay, rate / (1 + decay * steps), after each epoch.
 
     Keras 3 optimizers have no decay option, and a learning rate schedule would rule out the
-    plateau rule. Here the decay is applied as one factor per epoch, so that it can be combined
-    with the plateau rule. Within an epoch of n steps, the learning rate exceeds that of Keras 2
-    by a factor of at most 1 + decay * n.
+    plateau rule. Within an epoch of n steps, the learning rate exceeds that of Keras 2 by a factor
+    of at most 1 + decay * n.
     """
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
@@ -65,15 +64,9 @@ class StopAtNaN(keras.callbacks.Callback):
 class CheckpointCallback(keras.callbacks.Callback):
     """Write the run's files after each epoch, and restore an unfinished run.
 
-    Parameters
-    ----------
-    models, optimizers
-        Models to train, and one optimizer per model.
-    watchers
-        Callbacks that monitor the validation loss. When a run resumes, the losses of earlier
-        epochs are replayed to them, because their counters are not saved.
-    task_order
-        Index of the model to train in each epoch.
+    There is one optimizer per model, and `task_order` is the index of the model to train in each
+    epoch. The watchers are callbacks that monitor the validation loss. When a run resumes, the
+    losses of earlier epochs are replayed to them, because their counters are not saved.
     """
 
     def __init__(
@@ -109,34 +102,22 @@ class CheckpointCallback(keras.callbacks.Callback):
         """Number of completed epochs."""
         return len(self._history.get("loss", ()))
 
-    @property
-    def lowest_loss(self) -> float:
-        """Lowest validation loss so far."""
-        return min(self._history.get("val_loss", ()), default=math.inf)
-
     def describe_outcome(self) -> str:
         """Return a description of the final loss for the log message."""
         if "val_loss" in self._history:
-            return f"lowest validation loss {self.lowest_loss:.4f}"
+            return f"lowest validation loss {min(self._history['val_loss']):.4f}"
         return f"last loss {self._history['loss'][-1]:.4f}"
 
     def _restore(self, state: TrainingState) -> None:
-        shapes = [tuple(variable.shape) for variable in self._variables]
+        shapes, folder = [tuple(variable.shape) for variable in self._variables], self._run.folder
         if [array.shape for array in state.variables] != shapes:
-            folder = self._run.folder
-            raise InputError(
-                f"{folder / 'state.h5'}: damaged; delete {folder} to train from scratch"
-            )
+            raise InputError(f"{folder}/state.h5: damaged; delete {folder} to train from scratch")
         for variable, array in zip(self._variables, state.variables, strict=True):
             variable.assign(array)
         self._history, self.finished = state.history, state.finished
         if self._devices.writes and not self.finished:
-            logger.info(
-                "%s: resuming after epoch %d of %d",
-                self._run.folder,
-                self.epochs,
-                len(self._task_order),
-            )
+            total = len(self._task_order)
+            logger.info("%s: resuming after epoch %d of %d", folder, self.epochs, total)
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Replay the earlier epochs to the watchers, and open the TensorBoard log."""
@@ -155,7 +136,8 @@ class CheckpointCallback(keras.callbacks.Callback):
         if not self.is_finite:
             self.model.stop_training = True
             return
-        best = logs.get("val_loss", math.inf) < self.lowest_loss
+        lowest = min(self._history.get("val_loss", ()), default=math.inf)
+        best = logs.get("val_loss", math.inf) < lowest
         if len(self._models) > 1:
             logs = {"network": self._task_order[epoch], **logs}
         for name, value in logs.items():
@@ -181,12 +163,7 @@ class CheckpointCallback(keras.callbacks.Callback):
 class ProgressCallback(keras.callbacks.Callback):
     """Show a progress bar over all tracks of all epochs, with the running loss and metrics.
 
-    Parameters
-    ----------
-    epochs_done
-        Number of epochs completed before this session.
-    batches
-        Training batches of each epoch.
+    `epochs_done` were completed before this session; `batches` are those of every epoch.
     """
 
     async_safe = True

@@ -16,21 +16,11 @@ from models.keras_backend import keras
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Everything that the next epoch of an unfinished training run depends on.
+    """Everything that the next epoch of an unfinished training run depends on."""
 
-    Attributes
-    ----------
-    variables
-        Values of the model and optimizer variables.
-    history
-        {log column: values, one per epoch}.
-    finished
-        Whether the last epoch has been completed.
-    """
-
-    variables: list[np.ndarray]
-    history: dict[str, list[float]]
-    finished: bool
+    variables: list[np.ndarray]  # of the models and optimizers
+    history: dict[str, list[float]]  # {log column: values, one per epoch}
+    finished: bool  # whether the last epoch has been completed
 
     @property
     def epochs(self) -> int:
@@ -45,27 +35,17 @@ class TrainingRun:
     After each epoch it contains best.h5 (the weights with the lowest validation loss), last.h5,
     log.csv, and state.h5, from which the same command resumes if the process is killed. When
     training ends, run.json is written and state.h5 is deleted.
-
-    Attributes
-    ----------
-    inputs
-        Inputs that determine the result, from `training.inputs.training_inputs`.
-    save
-        Function that takes a path, the models and a provenance record, and writes a weights
-        file.
     """
 
     folder: Path
-    inputs: dict
+    inputs: dict  # inputs that determine the result; see `training.config.training_inputs`
+    # Writes the models, with a provenance record, to a weights file.
     save: Callable[[Path, Sequence[keras.Model], dict], None]
 
     def is_complete(self) -> bool:
         """Return whether the folder contains a completed run with these inputs.
 
-        Raises
-        ------
-        InputError
-            If the folder contains a run with different inputs, whether completed or not.
+        If it contains a run with other inputs, whether completed or not, raise `InputError`.
         """
         finished = provenance.read_sidecar(self.folder / "run")["inputs"]
         existing = finished or self._unfinished_inputs()
@@ -80,13 +60,7 @@ class TrainingRun:
         return exclusive_folder(self.folder)
 
     def read_state(self) -> TrainingState | None:
-        """Return the state of an unfinished run, or None if there is no state file.
-
-        Raises
-        ------
-        InputError
-            If the state file is damaged.
-        """
+        """Return the state of an unfinished run, or None if there is no state file."""
         if not self._state_path.exists():
             return None
         with self._open(self._state_path) as file:

@@ -1,56 +1,41 @@
-"""Training settings, with the papers' values as defaults."""
+"""Training settings, with the papers' values as defaults, the data, and the record of both.
+
+Keras is not imported here, so that the scripts' --help stays fast.
+"""
 
 from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from common import provenance
+from data_prep import split_csv
+from data_prep.batches import Crops
+from data_prep.failures import read_usable_tracks
+from data_prep.mel_cache import MelCache
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """Training settings shared by all encoders.
+    """Training settings shared by all encoders."""
 
-    Attributes
-    ----------
-    epochs
-        Maximum number of epochs.
-    learning_rate
-        Initial learning rate of SGD with Nesterov momentum.
-    batch_size
-        Number of anchor tracks per training step.
-    dropout
-        Rate of the dropout applied after the last activation. ismir2018 states 0.5 for all
-        models, but the published training code that produced the released weights uses none.
-    plateau
-        Number of epochs without an improvement in validation loss after which the learning
-        rate is multiplied by 0.2, or None to disable this rule. The papers do not state the
-        number.
-    patience
-        Number of epochs without an improvement in validation loss after which training stops,
-        or None to disable early stopping.
-    max_artists
-        Number of artists to train on, taken from the start of the split, or None for all.
-    start_from
-        Encoder to fine-tune: a weights file or the name of a released model.
-    precision
-        "float32", or "mixed" to compute the encoder in bfloat16.
-    seed
-        Random seed for the initial weights, dropout and batches.
-    distribute
-        Whether to divide each batch among all devices.
-    data, steps_per_call
-        See `training.data_placement.Placement.choose`.
-    """
-
-    epochs: int = 1000
-    learning_rate: float
-    batch_size: int = 15
+    epochs: int = 1000  # maximum number of epochs
+    learning_rate: float  # initial learning rate of SGD with Nesterov momentum
+    batch_size: int = 15  # number of anchor tracks per training step
+    # Rate of the dropout after the last activation. ismir2018 states 0.5 for all models, but the
+    # published training code that produced the released weights uses none.
     dropout: float = 0.0
+    # Number of epochs without an improvement in validation loss after which the learning rate is
+    # multiplied by 0.2, or None. The papers do not state the number.
     plateau: int | None = 5
-    patience: int | None = None
-    max_artists: int | None = None
-    start_from: str | None = None
-    precision: str = "float32"
-    seed: int = 0
-    distribute: bool = False
-    data: str = "auto"
+    patience: int | None = None  # number of such epochs after which training stops, or None
+    max_artists: int | None = None  # number of artists from the start of the split; None for all
+    start_from: str | None = None  # encoder to fine-tune: a weights file or a released model
+    precision: str = "float32"  # or "mixed", to compute the encoder in bfloat16
+    seed: int = 0  # random seed for the initial weights, dropout and batches
+    distribute: bool = False  # whether to divide each batch among all devices
+    data: str = "auto"  # see `training.data_placement.Placement.choose`
     steps_per_call: int | None = None
 
     def record(self) -> dict:
@@ -58,8 +43,7 @@ class TrainingConfig:
 
         An existing run is recognised as complete, or resumed, only if its record is identical.
         Existing runs use these key names, so add a new setting only if it changes the weights.
-        `start_from` is recorded separately, through the provenance of the weights; see
-        `training_inputs`.
+        `start_from` is recorded through the provenance of the weights; see `training_inputs`.
         """
         return {
             "epochs": self.epochs,
@@ -78,11 +62,6 @@ class TrainingConfig:
 class BasicConfig(TrainingConfig):
     """Training settings of the basic and tag models (ismir2018, section 3.1).
 
-    Attributes
-    ----------
-    labels
-        "artist" for the basic model, or "tags" for the tag model.
-
     Examples
     --------
     >>> BasicConfig(epochs=10).learning_rate
@@ -90,7 +69,7 @@ class BasicConfig(TrainingConfig):
     """
 
     learning_rate: float = 0.015
-    labels: str = "artist"
+    labels: str = "artist"  # or "tags", for the tag model
 
     def record(self) -> dict:
         """Return the settings that determine the trained weights."""
@@ -99,25 +78,67 @@ class BasicConfig(TrainingConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class SiameseConfig(TrainingConfig):
-    """Training settings of the siamese model (ismir2018, section 3.2).
-
-    Attributes
-    ----------
-    negatives
-        Number of tracks by other artists per anchor.
-    margin
-        Margin Δ of the hinge loss.
-
-    Examples
-    --------
-    >>> SiameseConfig(epochs=10).margin
-    0.4
-    """
+    """Training settings of the siamese model (ismir2018, section 3.2)."""
 
     learning_rate: float = 0.1
-    negatives: int = 4
-    margin: float = 0.4
+    negatives: int = 4  # number of tracks by other artists per anchor
+    margin: float = 0.4  # margin Δ of the hinge loss
 
     def record(self) -> dict:
         """Return the settings that determine the trained weights."""
         return {**super().record(), "negatives": self.negatives, "margin": self.margin}
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The tracks with which an encoder is trained and validated, and crops of them."""
+
+    split: pd.DataFrame  # usable tracks of all subsets
+    cache: MelCache
+    used: np.ndarray  # (n,) rows of `split` in the training or validation subset
+    crops: Crops  # of these n tracks
+    train: np.ndarray  # positions of the training tracks among them
+    valid: np.ndarray  # positions of the validation tracks among them
+
+    @classmethod
+    def read(cls, split_path: Path, cache_path: Path, max_artists: int | None) -> "TrainingData":
+        """Read a split, except the tracks that failed when the mel cache was made."""
+        cache = MelCache(cache_path)
+        split = read_usable_tracks(split_path, cache.failed, cache_path, max_artists)
+        train, valid = (
+            np.flatnonzero(split_csv.subset_mask(split, subset, split_path))
+            for subset in ("train", "valid")
+        )
+        used = np.union1d(train, valid)
+        crops = Crops(cache, split["track_id"].to_numpy(object)[used])
+        positions = (np.searchsorted(used, rows) for rows in (train, valid))
+        return cls(split, cache, used, crops, *positions)
+
+
+def training_inputs(
+    folder: Path,
+    model: str,
+    split: pd.DataFrame,
+    cache: MelCache,
+    settings: dict,
+    start_from: dict | None = None,
+) -> dict:
+    """Return the inputs of a training run as JSON values, for its weights and feature files.
+
+    The name of the run folder becomes the name of the weights. `settings` are those that determine
+    the result; `start_from` is the provenance of the weights to fine-tune, if any.
+    """
+    inputs = {
+        "name": folder.name,
+        "model": model,
+        "artists": None if model == "tag" else split["artist"].nunique(),
+        "split": provenance.digest_rows(split.itertuples(index=False)),
+        "cache": cache.made_from["inputs"],
+        "settings": settings,
+    }
+    return inputs if start_from is None else {**inputs, "start_from": start_from}
+
+
+def training_artists(split: pd.DataFrame) -> list[str]:
+    """Return the sorted names of the training artists."""
+    return sorted(set(split.loc[split["subset"].eq("train"), "artist"]) - {""})

@@ -22,21 +22,11 @@ PROCESSES = "KERAS_DISTRIBUTION_NUM_PROCESSES"  # variable set by the user, read
 
 @dataclass(frozen=True)
 class Devices:
-    """The devices that take part in a training run.
+    """The devices that take part in a training run, each with an equal part of every batch."""
 
-    Attributes
-    ----------
-    kind
-        "cpu", "gpu" or "tpu".
-    count
-        Number of devices over all processes. Each device gets an equal part of every batch.
-    process, processes
-        Index of this process, counted from 0, and total number of processes.
-    """
-
-    kind: str = "cpu"
-    count: int = 1
-    process: int = 0
+    kind: str = "cpu"  # or "gpu" or "tpu"
+    count: int = 1  # number of devices over all processes
+    process: int = 0  # index of this process
     processes: int = 1
 
     @property
@@ -62,52 +52,32 @@ class Devices:
             )
 
     def __str__(self) -> str:
-        name = "the CPU" if self.kind == "cpu" else f"one {self.kind.upper()}"
-        if self.count > 1:
-            name = f"{self.count} {self.kind.upper()}s"
-        if self.processes > 1:
-            name += f" of {self.processes} processes"
-        return f"{name} ({keras.backend.backend()})"
+        one = "the CPU" if self.kind == "cpu" else f"one {self.kind.upper()}"
+        name = f"{self.count} {self.kind.upper()}s" if self.count > 1 else one
+        of = f" of {self.processes} processes" if self.processes > 1 else ""
+        return f"{name}{of} ({keras.backend.backend()})"
 
 
 @contextlib.contextmanager
 def open_devices(distribute: bool = False) -> Iterator[Devices]:
     """Provide the devices for models built and trained within this context.
 
-    Enter the context before the backend computes anything.
-
-    Parameters
-    ----------
-    distribute
-        Whether to use every device on this machine and, if the environment lists other
-        processes, theirs as well; otherwise only the backend's default device is used.
-
-    Raises
-    ------
-    InputError
-        If the backend or the processes cannot take part in a shared training run, or a process
-        was lost.
+    Enter the context before the backend computes anything. With `distribute`, every device on this
+    machine is used and, if the environment lists other processes, theirs as well; otherwise only
+    the backend's default device.
     """
-    backend = keras.backend.backend()
+    backend, several = keras.backend.backend(), os.environ.get(PROCESSES)
+    if several and not distribute:
+        raise InputError(f"{PROCESSES} is set; add --distribute, or unset it")
+    if distribute and (backend == "torch" or (backend == "tensorflow" and several)):
+        what = f"several processes ({PROCESSES})" if several else "--distribute"
+        others = "jax" if several else "jax or tensorflow"
+        raise InputError(f"{what}: not available with {backend}; set KERAS_BACKEND to {others}")
     if not distribute:
-        if os.environ.get(PROCESSES):
-            raise InputError(f"{PROCESSES} is set; add --distribute, or unset it")
         yield Devices(_device_kind())
-    elif backend == "jax":
-        with _jax_devices() as devices:
-            yield devices
-    elif backend == "tensorflow":
-        if os.environ.get(PROCESSES):
-            raise InputError(
-                f"{PROCESSES} is set, but TensorFlow trains on one machine only here; set "
-                "KERAS_BACKEND=jax to use several"
-            )
-        with _tensorflow_devices() as devices:
-            yield devices
-    else:
-        raise InputError(
-            f"--distribute: not available with {backend}; set KERAS_BACKEND to jax or tensorflow"
-        )
+        return
+    with _jax_devices() if backend == "jax" else _tensorflow_devices() as devices:
+        yield devices
 
 
 @contextlib.contextmanager
@@ -121,15 +91,10 @@ def _jax_devices() -> Iterator[Devices]:
             raise InputError(f"the processes did not find each other: {error}") from error
     # `own_part` already splits the batches, so Keras must not shard the data set as well.
     distribution = keras.distribution.DataParallel(auto_shard_dataset=False)
-    previous = keras.distribution.distribution()
+    previous, count = keras.distribution.distribution(), distribution.num_model_replicas
     keras.distribution.set_distribution(distribution)
     try:
-        yield Devices(
-            _device_kind(),
-            distribution.num_model_replicas,
-            jax.process_index(),
-            jax.process_count(),
-        )
+        yield Devices(_device_kind(), count, jax.process_index(), jax.process_count())
     except BaseException as error:
         if jax.process_count() == 1:
             raise
@@ -175,8 +140,7 @@ def _device_kind() -> str:
 def device_memory() -> int | None:
     """Return the total memory of the smallest NVIDIA device in bytes, or None if there is none.
 
-    The total is read from the driver, rather than the free memory, because backends allocate most
-    of the memory at start-up.
+    The free memory would not tell, because backends allocate most of it at start-up.
     """
     import pynvml
 

@@ -15,7 +15,7 @@ from models import pretrained
 from models.basic import build_basic
 from tests.training.fixtures import CLASSES, MEAN, STD, make_run
 from training.checkpoints import TrainingState
-from training.inputs import training_inputs
+from training.config import training_inputs
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # warning from Keras itself
 # The columns are not in alphabetical order, and one value has no short decimal representation.

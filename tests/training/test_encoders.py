@@ -13,7 +13,7 @@ from tests.training import fixtures
 from tests.training.fixtures import CLASSES, make_batches, read_log
 from training.config import BasicConfig
 from training.devices import open_devices
-from training.encoders import encoder_run, initial_encoder, train
+from training.loop import Task, TrainingSchedule, encoder_run, fit_encoder, initial_encoder
 
 pytestmark = [
     pytest.mark.backend,
@@ -37,7 +37,8 @@ def train_basic(cache, out, **settings):
         encoder, norm = initial_encoder(config, start, devices), start or cache
         model = build_basic(encoder, CLASSES, "softmax", mean=norm.mean, std=norm.std)
         data = make_batches(crops, range(12), 12), make_batches(crops, range(24, 30), 12)
-        train(model, "sparse_categorical_crossentropy", ["accuracy"], *data, config, run, devices)
+        task = Task(model, "sparse_categorical_crossentropy", ["accuracy"], *data)
+        fit_encoder(task, TrainingSchedule.of(config), config, run, devices)
 
 
 def test_start_from_restores_the_encoder_and_its_normalisation(cache, encoder, tmp_path, caplog):

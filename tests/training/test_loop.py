@@ -25,8 +25,8 @@ from tests.training.fixtures import (
 )
 from training import callbacks
 from training.checkpoints import TrainingRun, TrainingState
+from training.data_placement import BatchStream
 from training.devices import Devices
-from training.loop import _Stream
 
 pytestmark = [
     pytest.mark.backend,
@@ -145,7 +145,7 @@ def test_training_batches_change_per_epoch_and_validation_batches_do_not(crops, 
 
 def test_stream_does_not_overwrite_batches_in_use(crops):
     """Test that held batches stay intact, although those for TensorFlow share one buffer."""
-    stream = _Stream(make_batches(crops, TRAIN, 5), Devices(), None)
+    stream = BatchStream(make_batches(crops, TRAIN, 5), Devices(), None)
     for epoch in (0, 1):
         stream.set_epoch(epoch)
         batches = zip(stream.to_keras(), range(len(stream)), strict=False)
