@@ -167,20 +167,18 @@ def test_fit_rejects_unusable_frames(components, change, message):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("weights", "means", "variances"),
     [
-        ("weights", [0.5, 0.4]),
-        ("weights", [1.0, 0.0]),
-        ("means", [[0.0], [np.nan]]),
-        ("variances", [[1.0], [0.0]]),
-        ("variances", [1.0, 1.0]),
+        ([0.5, 0.4], [[0.0], [1.0]], [[1.0], [1.0]]),
+        ([1.0, 0.0], [[0.0], [1.0]], [[1.0], [1.0]]),
+        ([0.5, 0.5], [[0.0], [np.nan]], [[1.0], [1.0]]),
+        ([0.5, 0.5], [[0.0], [1.0]], [[1.0], [0.0]]),
+        ([0.5, 0.5], [[0.0], [1.0]], [1.0, 1.0]),
     ],
 )
-def test_diagonal_gmm_rejects_invalid_arrays(name, value):
-    valid = {"weights": [0.5, 0.5], "means": [[0.0], [1.0]], "variances": [[1.0], [1.0]]}
-    DiagonalGMM(**valid)
+def test_diagonal_gmm_rejects_invalid_arrays(weights, means, variances):
     with pytest.raises(ValueError, match="not those of a Gaussian mixture"):
-        DiagonalGMM(**{**valid, name: value})
+        DiagonalGMM(weights, means, variances)
 
 
 def test_adapt_means_matches_the_formula():

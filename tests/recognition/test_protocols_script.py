@@ -75,22 +75,12 @@ def test_complete_training_is_skipped_and_changed_settings_are_rejected(ivector,
     message = error_in_process(*train_command, *UBM[:-1], 3)
     assert again == f"{ivector}: already complete\n"
     assert "settings.iterations: 2 -> 3" in message and ivector.read_bytes() == before
-
-
-def test_settings_are_recorded_under_stable_names(ivector):
-    """Test that settings keep their recorded names, which identify models of earlier versions."""
-    assert ivector_model.load_ivector_model(ivector).inputs["settings"] == {
-        "mixtures": 4,
-        "start": "kmeans",
-        "ubm_iterations": 4,
-        "dimensions": 3,
-        "iterations": 2,
-        "coefficients": 20,
-        "deltas": False,
-        "level_range": None,
-        "artists": None,
-        "seed": 0,
-    }
+    # Settings keep their recorded names, which identify the models of earlier versions.
+    names = ("mixtures", "start", "ubm_iterations", "dimensions", "iterations", "coefficients")
+    names = (*names, "deltas", "level_range", "artists", "seed")
+    values = (4, "kmeans", 4, 3, 2, 20, False, None, None, 0)
+    recorded = ivector_model.load_ivector_model(ivector).inputs["settings"]
+    assert recorded == dict(zip(names, values, strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -135,11 +125,6 @@ def test_results_appear_in_tables_and_figures(results):
     assert "| GMM-UBM |" in run_in_process("evaluate.py", "tables", "--results", results).out
     output = run_in_process("evaluate.py", "figures", "--results", results).out
     assert "verification_by_artists_unseen_artist.png: arxiv2017, Figure 2: " in output
-    for protocol in ("verification", "identification"):
-        for suffix in ("md", "csv", "tex", "png", "svg"):
-            file = results / f"{protocol}_by_artists_unseen_artist.{suffix}"
-            assert file.stat().st_size > 100
-    assert (results / "det_unseen_artist.png").read_bytes().startswith(b"\x89PNG")
     table = pd.read_csv(results / "verification_by_artists_unseen_artist.csv")
     assert table["system"].tolist()[:3] == ["GMM-UBM", "i-vector + cosine", "i-vector + PLDA"]
 
@@ -174,15 +159,6 @@ def test_lda_command_projects_features(features, splits, folder):
     run_in_process("evaluate.py", "retrieval", path, splits[1], "--label", "artist")
     other = ("evaluate.py", "lda", path, splits[0], features, "--out", folder / "x.h5")
     assert f"{path} was made by ivector_lda, {features} by ivector" in error_in_process(*other)
-
-
-def test_ivectors_can_be_evaluated_on_genres_and_tags(features, small_corpus):
-    output = run_in_process("evaluate.py", "transfer", features, small_corpus[0])
-    names = [line.rpartition(" ")[0] for line in output.lines]
-    assert names == ["logistic regression", "neural network", "accuracy"]
-    output = run_in_process("evaluate.py", "tagging", features, small_corpus[0])
-    assert output.lines[-1].startswith("auc ")
-    assert output.lines[-2].startswith("average precision ")
 
 
 def test_incompatible_inputs_are_rejected(features, splits, small_corpus, folder):

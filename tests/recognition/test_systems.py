@@ -7,10 +7,15 @@ from common.errors import InputError
 from data_prep.mel import FrontEnd
 from data_prep.mfcc import MfccSettings
 from evaluation.projection import fit_lda
-from recognition import gmm_ubm, systems, verification
+from recognition import gmm_ubm, systems
 from recognition.ivector_model import IVectorModel
 from recognition.plda import PLDA
-from recognition.verification import draw_enrolment
+from recognition.verification import (
+    draw_enrolment,
+    equal_error_rate,
+    identification_accuracy,
+    split_trials,
+)
 from tests.evaluation import feature_files
 from tests.recognition.test_gmm_ubm import expected_llr
 
@@ -75,18 +80,10 @@ def test_plda_scorer_uses_whitened_unit_vectors_and_the_number_of_tracks(
     np.testing.assert_allclose(scores, expected, atol=1e-8)
 
 
-def test_plda_scorer_rejects_unusable_training_tracks(unseen, train):
-    features, artists = train
-    constant = features.copy()
-    constant[:, 1] = 7
-    cases = [
-        (features, np.arange(36), None, "each of the 36 artists has only one track"),
-        (constant, artists, None, r"PLDA, whitening: 36 vectors .* span only 3.*--lda"),
-        (features, artists, 6, "LDA: 6 dimensions from 6 artists"),
-    ]
-    for *arguments, message in cases:
-        with pytest.raises(InputError, match=message):
-            systems.plda_scorer(unseen[0], *arguments)
+def test_plda_scorer_rejects_constant_training_features(unseen, train):
+    constant = train[0] * [1, 0, 1, 1]
+    with pytest.raises(InputError, match=r"PLDA, whitening: 36 vectors .* span only 3.*--lda"):
+        systems.plda_scorer(unseen[0], constant, train[1], None)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +116,7 @@ def test_llr_scorer_uses_each_artists_adapted_mixture(background, tracks):
             expected[artist, number] = expected_llr(adapted, ubm, frames[row])
     scores = systems.llr_scorer(model, dict(enumerate(mels)), range(18), 8.0)(enrolment)
     np.testing.assert_allclose(scores, expected, atol=1e-3 * np.ptp(expected))
-    assert verification.identification_accuracy(scores, enrolment.truth) > 0.5
+    assert identification_accuracy(scores, enrolment.truth) > 0.5
 
 
 def test_llr_scorer_error_names_a_silent_track(background):
@@ -162,7 +159,7 @@ def test_evaluation_averages_smaller_enrolments_over_draws(unseen):
     scorer = systems.cosine_scorer(unseen[0])
 
     def eer(draw):
-        return verification.equal_error_rate(*verification.split_trials(scorer(draw), draw.truth))
+        return equal_error_rate(*split_trials(scorer(draw), draw.truth))
 
     result = systems.evaluate_recognition("verification", scorer, draws, one_shot=True)
     expected = [eer(draw) for draw in draws]
@@ -174,7 +171,7 @@ def test_evaluation_averages_smaller_enrolments_over_draws(unseen):
     curve = result.details["DET"]
     assert len(curve["miss"]) == len(curve["false alarm"]) <= 200
     result = systems.evaluate_recognition("identification", scorer, draws, one_shot=False)
-    accuracies = [verification.identification_accuracy(scorer(draw), draw.truth) for draw in draws]
+    accuracies = [identification_accuracy(scorer(draw), draw.truth) for draw in draws]
     assert (result.metric, result.values) == ("accuracy", accuracies)
     assert result.details == {"top-3 accuracy": 1.0, "artists": 3}
 
@@ -218,12 +215,8 @@ def test_cosine_system_matches_cosine_scorer(files):
     system = load(files)
     table, features = feature_files.make_artists("abc")
     assert list(system.artists) == list(table["artist"])
-    assert system.description == {
-        "features": "basic_run cosine",
-        "model": "DeepArtistID + cosine",
-        "artists": 3,
-        "seed": None,
-    }
+    names = {"features": "basic_run cosine", "model": "DeepArtistID + cosine"}
+    assert system.description == {**names, "artists": 3, "seed": None}
     expected = systems.cosine_scorer(features)(draw(system))
     np.testing.assert_array_equal(system.make_scorer()(draw(system)), expected)
 
@@ -272,23 +265,15 @@ def test_fusion_absent_from_the_paper_is_named_after_its_features(files):
     assert system.description["model"] == "late fusion of DeepArtistID and siamese + cosine"
 
 
-def test_feature_systems_reject_training_artists(files):
-    with pytest.raises(InputError, match="trained on 1 of 3 artists, the first 'b'"):
-        load(files, "seen")
-    systems.load_feature_system(*files["seen"], "genre", scorer="cosine")  # labels are genres
-    # PLDA training artists must also differ from the artists to recognise.
+def test_plda_training_artists_must_differ_from_the_artists_to_recognise(files):
     with pytest.raises(InputError, match="trained on 3 of 3 artists, the first 'a'"):
         load(files, scorer="plda", train=files["cnn"])
+    systems.load_feature_system(*files["seen"], "genre", scorer="cosine")  # labels are genres
 
 
-def test_incompatible_files_are_rejected(files, tmp_path):
-    with pytest.raises(
-        InputError, match=r"cnn\.h5 was made by basic_run, .*by ivector_run; extract"
-    ):
+def test_incompatible_files_are_rejected(files):
+    message = r"cnn\.h5 was made by basic_run, .*by ivector_run; extract"
+    with pytest.raises(InputError, match=message):
         load(files, scorer="plda", train=files["ivector_train"])
     with pytest.raises(InputError, match=r"other\.h5: 18 of 18 tracks are missing, the first 'a0'"):
         load(files, fusion="late", other_features=[files["other"][0]])
-    with pytest.raises(InputError, match="has 6 artists, not 7"):
-        load(files, scorer="plda", train=files["cnn_train"], max_train_artists=7)
-    with pytest.raises(InputError, match="not an i-vector model"):
-        systems.load_gmm_ubm_system(*files["cnn"], "artist", tmp_path / "cache.h5", 16.0)
