@@ -24,8 +24,7 @@ from papers.pipeline import Step, make_step
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this paper."""
     text = "dataset with artist and genre labels, whose test subset is used for evaluation"
-    name = {"default": "fma_medium", "metavar": "NAME", "help": text}
-    cli.add_renamed(parser, "--dataset", "--songs", **name)
+    cli.add_renamed(parser, "--dataset", "--songs", default="fma_medium", metavar="NAME", help=text)
     text = "vocabularies to learn artist groups from (default: all that the data supports)"
     parser.add_argument("--words", nargs="+", choices=WORDS, help=text)
     text = "name of the sub-genre column, used by the sub-genre vocabulary (s)"
@@ -95,14 +94,13 @@ def _networks(
     """Yield one step that trains all networks with a seed, and one evaluation step per network."""
     folder, data = options.out / "runs", (dataset.split, dataset.cache, groups)
     features = [folder / f"{run}_{seed}" / "features.h5" for run in runs]
+    epochs = ("--epochs", options.epochs, "--mtn-epochs", options.mtn_epochs)
+    settings = (*epochs, "--batch-size", options.batch_size, "--seed", seed)
+    *others, last = features
+    arguments = (*data, "--out", folder, *settings)
     yield make_step(
-        "train_agf.py",
-        *(*data, "--out", folder, "--epochs", options.epochs, "--mtn-epochs", options.mtn_epochs),
-        *("--batch-size", options.batch_size, "--seed", seed),
-        output=features[-1],
-        inputs=data,
-        other_outputs=tuple(features[:-1]),
+        "train_agf.py", *arguments, output=last, inputs=data, other_outputs=tuple(others)
     )
     for run, file in zip(runs, features, strict=True):
         json = options.out / f"genre_{run}_{seed}.json"
-        yield commands.evaluate("genre", file, dataset, json, more_inputs=(features[-1],))
+        yield commands.evaluate("genre", file, dataset, json, more_inputs=[last])

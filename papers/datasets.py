@@ -60,30 +60,19 @@ class DataFolder:
     folder: Path | None
 
     def find(
-        self,
-        name: str,
-        *options: object,
-        exclude: Sequence[Dataset] = (),
-        source: str | None = None,
-        cache: Path | None = None,
+        self, name: str, *options: object, exclude: Sequence[Dataset] = (), source="", cache=None
     ) -> Dataset | None:
         """Return a dataset, or None if neither its prepared files nor its audio exist.
 
-        Parameters
-        ----------
-        options
-            Options to pass to `1_make_splits.py`.
-        exclude
-            Datasets whose artists are excluded, if they have artist names. If the existing split
-            contains any of these artists, an `InputError` is raised.
-        source
-            Name of the dataset whose audio and track lists are used (default: `name`).
-        cache
-            Mel cache of another dataset, if it contains all tracks in this one.
+        `options` are passed to `1_make_splits.py`. The artists of the datasets in `exclude` are
+        excluded; an existing split that contains any of them is rejected. `source` names the
+        dataset whose audio and track lists are used, if it is another one. `cache` is the mel
+        cache of another dataset, if it contains all tracks in this one.
         """
         excluded = [each for each in exclude if each.has_artists]
+        source = source or name
         dataset = self._plan(name, options, [each.split for each in excluded], source, cache)
-        required = required_paths(self.folder, source or name) if self.folder else []
+        required = required_paths(self.folder, source) if self.folder else []
         available = self.folder is not None and all(map(Path.exists, required))
         if dataset.split.exists():
             for other in excluded:
@@ -106,10 +95,8 @@ class DataFolder:
         """
         largest = max(sizes)
         prepared = (SPLITS / f"{name}.csv").exists() and (CACHES / f"{name}.h5").exists()
-        if name in SYNTHETIC:
-            dataset = self.find(name)
-        elif prepared:
-            dataset = self.find(name, exclude=exclude)
+        if name in SYNTHETIC or prepared:
+            dataset = self.find(name, exclude=() if name in SYNTHETIC else exclude)
         elif name == "msd":
             dataset = self._find_msd(largest)
         else:
@@ -138,12 +125,12 @@ class DataFolder:
 
     def plan(self, name: str, *options: object) -> Dataset:
         """Return a dataset as if its audio and lists existed and nothing had been prepared."""
-        return self._plan(name, options, [], None, None)
+        return self._plan(name, options, [], name, None)
 
     def _plan(
-        self, name: str, options: Sequence, excluded: list, source: str | None, cache: Path | None
+        self, name: str, options: Sequence, excluded: list, source: str, cache: Path | None
     ) -> Dataset:
-        source, own_cache = source or name, CACHES / f"{name}.h5"
+        own_cache = CACHES / f"{name}.h5"
         has_artists = name not in KNOWN_DATASETS or KNOWN_DATASETS[name].has_artists
         dataset = Dataset(name, SPLITS / f"{name}.csv", cache or own_cache, (), None, has_artists)
         if self.folder is None:
@@ -158,12 +145,11 @@ class DataFolder:
             arguments += ["--exclude-artists-of", *excluded]
         arguments += [*options, "--out", dataset.split]
         script = "data_prep/1_make_splits.py"
-        steps = [make_step(script, *arguments, output=dataset.split, inputs=excluded)]
-        if not cache:
-            arguments = [dataset.split, "--audio", audio, "--out", own_cache, "--allow-failures"]
-            script, inputs = "data_prep/2_cache_mels.py", [dataset.split]
-            steps.append(make_step(script, *arguments, output=own_cache, inputs=inputs))
-        return replace(dataset, steps=tuple(steps), audio=audio)
+        split = make_step(script, *arguments, output=dataset.split, inputs=excluded)
+        arguments = [dataset.split, "--audio", audio, "--out", own_cache, "--allow-failures"]
+        script, inputs = "data_prep/2_cache_mels.py", [dataset.split]
+        mels = make_step(script, *arguments, output=own_cache, inputs=inputs)
+        return replace(dataset, steps=(split,) if cache else (split, mels), audio=audio)
 
     def describe_missing(self, name: str, source: str | None = None) -> str:
         """Return a message that states where a missing dataset was looked for."""

@@ -1,8 +1,4 @@
-"""An ordered list of script calls that can be stopped, resumed and repeated.
-
-Each completed step is recorded in a journal, so that running the same pipeline again skips
-the steps that are up to date.
-"""
+"""An ordered list of script calls, of which a repeated run skips those that are up to date."""
 
 import csv
 import logging

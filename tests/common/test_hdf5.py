@@ -1,8 +1,6 @@
 """Tests that only values stored in an HDF5 file itself are read, and that writing is atomic."""
 
 import os
-import subprocess
-import sys
 
 import h5py
 import numpy as np
@@ -10,7 +8,7 @@ import pytest
 
 from common import hdf5
 from common.errors import InputError
-from tests.conftest import ROOT
+from tests.conftest import run_script
 
 
 @pytest.fixture
@@ -19,6 +17,7 @@ def path(tmp_path):
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["secret"] = np.arange(4)
     (tmp_path / "raw").write_bytes(bytes(32))
+    os.mkfifo(tmp_path / "pipe")
     path = tmp_path / "file.h5"
     with h5py.File(path, "w") as file:
         file["group/numbers"] = np.arange(6.0).reshape(2, 3)
@@ -27,7 +26,8 @@ def path(tmp_path):
         file["scalar text"] = "abc"
         file["bytes"] = np.array([b"\xff\xfe"])
         file["external link"] = h5py.ExternalLink("other.h5", "secret")
-        file["dead link"] = h5py.ExternalLink("nowhere.h5", "secret")
+        # Opening this link would block.
+        file["link to a pipe"] = h5py.ExternalLink("pipe", "secret")
         file["soft link"] = h5py.SoftLink("/group/numbers")
         file["linked group"] = h5py.SoftLink("/group")
         file.create_dataset("external", (4,), "i8", external=[(str(tmp_path / "raw"), 0, 32)])
@@ -56,7 +56,7 @@ def test_read_functions_return_the_values_of_valid_objects(path):
     ("name", "problem"),
     [
         ("external link", "is a link"),
-        ("dead link", "is a link"),
+        ("link to a pipe", "is a link"),
         ("soft link", "is a link"),
         ("linked group/numbers", "is a link"),
         ("external", "is stored in another file"),
@@ -97,27 +97,12 @@ def test_read_json_attribute_rejects_values_that_are_not_json_objects(path, name
         hdf5.read_json_attribute(file, name)
 
 
-def test_read_array_does_not_open_linked_files(path, tmp_path):
-    """Test with an external link to a pipe, because opening a pipe would block."""
-    os.mkfifo(tmp_path / "pipe")
-    with h5py.File(path, "a") as file:
-        file["to a pipe"] = h5py.ExternalLink("pipe", "x")
-    with hdf5.open_file(path) as file, pytest.raises(InputError, match="is a link"):
-        hdf5.read_array(file, "to a pipe")
-
-
 def test_open_file_rejects_paths_that_are_not_hdf5_files(tmp_path, path):
-    (tmp_path / "text.h5").write_text("hello")
-    os.mkfifo(tmp_path / "fifo.h5")
-    for name, problem in (
-        ("text.h5", "not an HDF5 file"),
-        ("absent.h5", "no such file"),
-        ("fifo.h5", "not a file"),
-        (".", "not a file"),
-    ):
-        with pytest.raises(InputError, match=problem) as caught:
+    (tmp_path / "text").write_text("hello")
+    problems = {"text": "not an HDF5 file", "absent": "no such file", "pipe": "not a file"}
+    for name, problem in problems.items():
+        with pytest.raises(InputError, match=f"{tmp_path / name}: {problem}"):
             hdf5.open_file(tmp_path / name)
-        assert str(caught.value).startswith(str(tmp_path / name))
 
 
 def test_open_file_rejects_truncated_files(path, tmp_path):
@@ -167,13 +152,6 @@ for limit in (0, 700, 5_000, 50_000, 500_000):
 
 def test_create_file_on_a_full_disk_raises_one_error_with_the_file_name(tmp_path):
     """Test that stderr stays empty, because HDF5 itself would print tracebacks."""
-    result = subprocess.run(
-        [sys.executable, "-c", FULL, tmp_path / "out.h5"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout == f"27 {tmp_path / 'out.h5'}\n" * 5
+    result = run_script("-c", FULL, tmp_path / "out.h5")
+    assert result.out == f"27 {tmp_path / 'out.h5'}\n" * 5
     assert not list(tmp_path.iterdir())
