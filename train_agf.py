@@ -6,40 +6,32 @@ that share their first block (mtn), or one wide network for the genre alone (wst
 script trains all runs in the paper and skips those that are already complete.
 """
 
+import argparse
 from pathlib import Path
 
 from artist_groups import task_sets, topics
-from artist_groups.task_sets import GroupTrainingConfig
+from artist_groups.task_sets import KINDS, GroupTrainingConfig
 from common import cli, provenance
 from common.errors import InputError
 from data_prep import split_csv
 from data_prep.failures import read_usable_tracks
 from data_prep.mel_cache import MelCache
 
+EXAMPLE = (
+    "python train_agf.py splits/demo_genres.csv cache/demo_genres.h5 groups/demo_genres.h5 "
+    "--out runs/agf --kinds mtn --tasks gs gsd"
+)
 
-def main() -> None:
-    """Train the agf2018 runs selected by the arguments."""
+
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line; the defaults are the paper's values."""
     config = GroupTrainingConfig()
-    parser = cli.make_parser(
-        __doc__,
-        "python train_agf.py splits/demo_genres.csv cache/demo_genres.h5 groups/demo_genres.h5 "
-        "--out runs/agf --kinds mtn --tasks gs gsd",
-    )
+    parser = cli.make_parser(__doc__, EXAMPLE)
     cli.add_split_and_cache(parser, out="folder for all runs, runs/NAME")
-    parser.add_argument(
-        "groups",
-        metavar="GROUPS.h5",
-        type=Path,
-        help="artist groups written by 2b_artist_groups.py",
-    )
-    kinds = task_sets.KINDS
-    parser.add_argument(
-        "--kinds",
-        nargs="+",
-        choices=kinds,
-        default=kinds,
-        help="kinds of runs to train",
-    )
+    groups = "artist groups written by 2b_artist_groups.py"
+    parser.add_argument("groups", metavar="GROUPS.h5", type=Path, help=groups)
+    kinds = "kinds of runs to train"
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help=kinds)
     parser.add_argument(
         "--tasks",
         nargs="+",
@@ -47,19 +39,19 @@ def main() -> None:
         help="sets of one-letter task codes, such as g gs gsedm; a wstn has as many weights as the "
         "networks of its set together (default: all sets that the groups allow)",
     )
-    for option, default, help_text in (
-        ("--epochs", config.epochs, "number of epochs of each stn and wstn"),
-        (
-            "--mtn-epochs",
-            config.mtn_epochs,
-            "number of epochs of each mtn; an epoch trains one of its tasks",
-        ),
-        ("--mlp-epochs", config.mlp_epochs, "number of epochs of each genre classifier"),
-    ):
-        cli.add_count(parser, option, default, help_text)
+    cli.add_count(parser, "--epochs", config.epochs, "number of epochs of each stn and wstn")
+    mtn_epochs = "number of epochs of each mtn; an epoch trains one of its tasks"
+    cli.add_count(parser, "--mtn-epochs", config.mtn_epochs, mtn_epochs)
+    mlp_epochs = "number of epochs of each genre classifier"
+    cli.add_count(parser, "--mlp-epochs", config.mlp_epochs, mlp_epochs)
     cli.add_step_options(parser, learning_rate=config.learning_rate, batch_size=config.batch_size)
     cli.add_seed(parser)
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Train the agf2018 runs selected by the arguments."""
+    args = parse_arguments()
     config = cli.fill_dataclass(GroupTrainingConfig, args)
 
     # Data

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from artist_groups.group_networks import FEATURE, LOSS, build_mlp
+from artist_groups.task_sets import GroupTrainingConfig
 from common import cli
 from models.keras_backend import keras
 
@@ -27,64 +28,39 @@ def train_mlp(
     parts: Sequence[Segments],
     tracks: np.ndarray,
     targets: np.ndarray,
-    *,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    seed: int,
+    config: GroupTrainingConfig,
     name: str,
 ) -> tuple[keras.Model, float]:
-    """Train the classifier with Adam on one random segment per track and epoch.
+    """Train the classifier with Adam; return it with its mean loss in the last epoch.
 
-    Parameters
-    ----------
-    parts
-        Features from each network, all for the same tracks.
-    tracks
-        (n,) int64, positions of the training tracks.
-    targets
-        (n, classes) float32, one-hot genres of the training tracks.
-    name
-        Label for the progress bar.
-
-    Returns
-    -------
-    mlp
-        The trained classifier.
-    loss
-        Mean loss in the last epoch.
+    `tracks` are the numbers of the training tracks, (n,), and `targets` their genres, one-hot
+    (n, classes). `name` is the label of the progress bar.
     """
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(config.seed)
     mlp = build_mlp(len(parts) * FEATURE, targets.shape[1])
-    mlp.compile(keras.optimizers.Adam(learning_rate), loss=LOSS)
-    steps = -(-len(tracks) // batch_size)
-    batches = draw_segments(parts, tracks, targets, epochs=epochs, batch_size=batch_size, seed=seed)
+    mlp.compile(keras.optimizers.Adam(config.learning_rate), loss=LOSS)
+    epochs, steps = config.mlp_epochs, -(-len(tracks) // config.batch_size)
+    batches = draw_segments(parts, tracks, targets, config)
     with cli.progress_bar(batches, total=epochs * steps, desc=name, unit="step") as bar:
         history = mlp.fit(iter(bar), steps_per_epoch=steps, epochs=epochs, shuffle=False, verbose=0)
     return mlp, history.history["loss"][-1]
 
 
 def draw_segments(
-    parts: Sequence[Segments],
-    tracks: np.ndarray,
-    targets: np.ndarray,
-    *,
-    epochs: int,
-    batch_size: int,
-    seed: int,
+    parts: Sequence[Segments], tracks: np.ndarray, targets: np.ndarray, config: GroupTrainingConfig
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield features (batch, 256 * networks) and targets (batch, classes) for all epochs.
 
     The paper crops one second at an arbitrary position. Here, one of the track's consecutive
     segments is drawn instead, so that features are computed only once for all epochs and runs.
     """
-    rng = np.random.default_rng([seed, len(parts)])
+    rng = np.random.default_rng([config.seed, len(parts)])
     start = parts[0].start
-    for _ in range(epochs):
+    for _ in range(config.mlp_epochs):
         order = rng.permutation(len(tracks))
         segments = start[tracks] + rng.integers(start[tracks + 1] - start[tracks])
-        for first in range(0, len(tracks), batch_size):
-            rows = order[first : first + batch_size]
+        for first in range(0, len(tracks), config.batch_size):
+            rows = order[first : first + config.batch_size]
             features = np.concatenate([part.rows[segments[rows]] for part in parts], axis=1)
             yield features, targets[rows]
 

@@ -49,48 +49,28 @@ REST = (
     Block(256, 1, None, norm=True, dropout=0.0),
 )
 
-# ---------------------------------------------------------------- input
-
 
 class Decibels(keras.layers.Layer):
     """Layer that converts cached log-mels (batch, frames, bands) to decibels standardised per band.
 
-    The output is float32.
-
-    Parameters
-    ----------
-    mean, std
-        (bands,) float, from `artist_groups.decibels.band_statistics`.
-    gain
-        Gain of the log compression used in the cache.
+    `mean` and `std` are (bands,) float, from `artist_groups.decibels.band_statistics`.
     """
 
-    def __init__(self, mean: np.ndarray, std: np.ndarray, gain: float = FrontEnd.gain, **settings):
-        super().__init__(**settings)
+    def __init__(self, mean: np.ndarray, std: np.ndarray):
+        super().__init__(name="decibels")
         self._mean, self._std = (np.asarray(each, np.float32) for each in (mean, std))
-        self._gain = gain
 
     def call(self, log_mel):
         """Return the standardised decibels of a batch."""
-        magnitude = (ops.exp(ops.cast(log_mel, "float32") * np.log(10)) - 1) / self._gain
+        magnitude = (ops.exp(ops.cast(log_mel, "float32") * np.log(10)) - 1) / FrontEnd.gain
         decibels = 20 / np.log(10) * ops.log(ops.maximum(magnitude, SILENCE))
         return ops.divide(ops.subtract(decibels, self._mean), self._std)
-
-
-# ---------------------------------------------------------------- networks
-
-
-def build_first_block(width: float = 1.0) -> keras.Model:
-    """Build the first block, which MTN tasks share: (batch, 43, 128) -> (batch, 43, 64, 16)."""
-    spectrogram = keras.Input((FRAMES, BANDS), name="spectrogram")
-    image = ops.expand_dims(spectrogram, -1)
-    return keras.Model(spectrogram, _apply_block(image, FIRST, width, 1), name="first")
 
 
 def build_network(
     outputs: int, *, width: float = 1.0, first: keras.Model | None = None
 ) -> keras.Model:
-    """Build the CNN for one task.
+    """Build the CNN for one task, (batch, 43, 128) standardised decibels -> (batch, outputs).
 
     Targets are distributions, so the output is a softmax to be trained with cross-entropy.
     The 256 units of the layer `feature` provide the features for the MLP.
@@ -104,16 +84,12 @@ def build_network(
     first
         First block, to be shared with other networks; by default, a new one is built.
 
-    Returns
-    -------
-    A model mapping standardised decibels (batch, 43, 128) to (batch, outputs).
-
     Examples
     --------
     >>> build_network(16).output.shape
     (None, 16)
     """
-    first = first or build_first_block(width)
+    first = first or _build_first_block(width)
     spectrogram = keras.Input((FRAMES, BANDS), name="spectrogram")
     x = first(spectrogram)
     for number, block in enumerate(REST, start=2):
@@ -130,11 +106,8 @@ def build_network(
 
 
 def build_mtn(outputs: Mapping[str, int], width: float = 1.0) -> dict[str, keras.Model]:
-    """Build one network per task, all sharing one first block.
-
-    `outputs` maps each task to its number of outputs.
-    """
-    first = build_first_block(width)
+    """Build one network per {task: number of outputs}, all sharing one first block."""
+    first = _build_first_block(width)
     return {task: build_network(count, width=width, first=first) for task, count in outputs.items()}
 
 
@@ -150,7 +123,7 @@ def build_mlp(inputs: int, classes: int) -> keras.Model:
 def build_training_model(network: keras.Model, mean: np.ndarray, std: np.ndarray) -> keras.Model:
     """Prepend `Decibels` to a network, so that it accepts log-mel crops (batch, 43, 128)."""
     crop = keras.Input((FRAMES, BANDS), name="crop")
-    return keras.Model(crop, network(Decibels(mean, std, name="decibels")(crop)), name="on_log_mel")
+    return keras.Model(crop, network(Decibels(mean, std)(crop)), name="on_log_mel")
 
 
 def build_feature_model(
@@ -159,13 +132,12 @@ def build_feature_model(
     std: np.ndarray,
     mlp: keras.Model | None = None,
 ) -> keras.Model:
-    """Build a model mapping log-mel crops (batch, 43, 128) to the networks' concatenated features.
+    """Build a model from log-mel crops (batch, 43, 128) to features (batch, 256 * networks).
 
-    The output is (batch, 256 * networks). If an MLP is given, its class probabilities are
-    appended.
+    If an MLP is given, its class probabilities are appended.
     """
     crop = keras.Input((FRAMES, BANDS), name="crop")
-    spectrogram = Decibels(mean, std, name="decibels")(crop)
+    spectrogram = Decibels(mean, std)(crop)
     parts = [
         keras.Model(net.input, net.get_layer("feature").output)(spectrogram) for net in networks
     ]
@@ -173,6 +145,13 @@ def build_feature_model(
     if mlp is not None:
         features = ops.concatenate([features, mlp(features)], axis=-1)
     return keras.Model(crop, features)
+
+
+def _build_first_block(width: float) -> keras.Model:
+    """Build the first block, which MTN tasks share: (batch, 43, 128) -> (batch, 43, 64, 16)."""
+    spectrogram = keras.Input((FRAMES, BANDS), name="spectrogram")
+    image = ops.expand_dims(spectrogram, -1)
+    return keras.Model(spectrogram, _apply_block(image, FIRST, width, 1), name="first")
 
 
 def _apply_block(image, block: Block, width: float, number: int):
@@ -189,9 +168,6 @@ def _apply_block(image, block: Block, width: float, number: int):
 def _dropout(rate: float, name: str) -> keras.layers.Layer:
     """Build a dropout layer with its own seed, so that a resumed run draws identical masks."""
     return layers.Dropout(rate, seed=random.randrange(2**31), name=name)
-
-
-# ---------------------------------------------------------------- width of the wSTN
 
 
 def count_filters(width: float) -> list[int]:
@@ -215,9 +191,10 @@ def find_width(weights: int, outputs: int) -> float:
         low, high = high, 2 * high
     for _ in range(30):
         middle = (low + high) / 2
-        low, high = (
-            (low, middle) if count_parameters(outputs, middle) >= weights else (middle, high)
-        )
+        if count_parameters(outputs, middle) < weights:
+            low = middle
+        else:
+            high = middle
     return min(low, high, key=lambda width: abs(count_parameters(outputs, width) - weights))
 
 

@@ -33,31 +33,15 @@ _MAX_WIDTH = 16.0  # far above the width of any wSTN, which is less than its num
 
 @dataclass(frozen=True, eq=False)
 class GroupNetworks:
-    """Trained networks with everything needed to apply them.
+    """Trained networks with everything needed to apply them."""
 
-    Attributes
-    ----------
-    networks
-        {task: network}, in the order of `task_sets.TASKS`. The networks take standardised decibels.
-    width
-        Filter count multiplier; differs from 1 only for a wSTN.
-    mean, std
-        (128,) float, mean and standard deviation of each band in decibels.
-    genres
-        (classes,) str, genre names.
-    trained_on
-        Names of the training artists.
-    mlp
-        Classifier on the concatenated features; None before it has been trained.
-    """
-
-    networks: Mapping[str, keras.Model]
-    width: float
-    mean: np.ndarray
+    networks: Mapping[str, keras.Model]  # {task: network on standardised decibels}, as in TASKS
+    width: float  # filter count multiplier; differs from 1 only for a wSTN
+    mean: np.ndarray  # (128,), of each band in decibels; so is std
     std: np.ndarray
     genres: Sequence[str]
-    trained_on: Sequence[str]
-    mlp: keras.Model | None = None
+    trained_on: Sequence[str]  # names of the training artists
+    mlp: keras.Model | None = None  # classifier on the concatenated features, once trained
 
     @property
     def model(self) -> keras.Model:
@@ -85,34 +69,26 @@ def save_networks(path: str | Path, content: GroupNetworks, made_from: dict) -> 
 
 
 def load_networks(path: str | Path) -> GroupNetworks:
-    """Read networks from a file.
-
-    Raises
-    ------
-    InputError
-        If the file does not exist, has a different format or is damaged.
-    """
+    """Read networks from a file; raise `InputError` if it has another format or is damaged."""
     with _open(path) as file:
         _read_inputs(file)
         tasks = hdf5.read_attribute(file, "tasks", str)
         width = hdf5.read_attribute(file, "width", float)
         mean, std = (hdf5.read_array(file, f"decibels/{name}") for name in ("mean", "std"))
         genres, trained_on = (list(hdf5.read_strings(file, n)) for n in ("genres", "trained_on"))
-        normalises = mean.shape == std.shape == (BANDS,) and bool(
-            np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()
-        )
+        bands_fit = mean.shape == std.shape == (BANDS,) and np.isfinite([mean, std]).all()
         # Limit the width, so that a corrupt value cannot make `build_network` exhaust the memory.
-        if not tasks or tasks != sort_tasks(tasks) or not normalises or not 0 < width <= _MAX_WIDTH:
+        is_valid = bands_fit and (std > 0).all() and 0 < width <= _MAX_WIDTH
+        if not tasks or tasks != sort_tasks(tasks) or not is_valid:
             raise _damage_of(file)
         networks = {}
         for task in tasks:
             group = hdf5.get_group(file, f"networks/{task}")
-            shapes = [hdf5.get_dataset(group, f"conv{n}/bias").shape for n in range(1, 8)]
             bias = hdf5.read_array(group, "classes/bias")
-            if shapes != [(n,) for n in group_networks.count_filters(width)] or bias.ndim != 1:
+            filters = [hdf5.get_dataset(group, f"conv{n}/bias").shape for n in range(1, 8)]
+            if filters != [(n,) for n in group_networks.count_filters(width)] or bias.ndim != 1:
                 raise _damage_of(file)
-            outputs = len(bias)
-            networks[task] = _fill(build_network(outputs, width=width), group)
+            networks[task] = _fill(build_network(len(bias), width=width), group)
         mlp = None
         if "mlp" in file:
             mlp = _fill(build_mlp(len(tasks) * FEATURE, len(genres)), hdf5.get_group(file, "mlp"))
@@ -131,8 +107,9 @@ def describe_networks(path: str | Path) -> dict:
 
 
 def _open(path: str | Path) -> h5py.File:
-    hint = "not a file of agf2018's networks; make one with train_agf.py"
-    return hdf5.open_format(path, FORMAT, hint)
+    return hdf5.open_format(
+        path, FORMAT, "not a file of agf2018's networks; make one with train_agf.py"
+    )
 
 
 def _read_inputs(file: h5py.File) -> dict:

@@ -10,6 +10,7 @@ and `genre` "with g" or "without g".
 """
 
 import itertools
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -32,8 +33,6 @@ NETWORKS = pd.DataFrame(
 
 _COMBINATION = ["dataset", "model", "kind", "genre", "tasks", "number", "metric"]
 _CELL = ["dataset", "model", "metric", "value", "spread", "over", "n_songs", "features", "lacking"]
-
-# ---------------------------------------------------------------- trainings
 
 
 def select_trainings(results: pd.DataFrame) -> pd.DataFrame:
@@ -59,21 +58,17 @@ def _join_networks(scores: pd.DataFrame) -> pd.DataFrame:
     return trainings[[*_COMBINATION, "seed", "value", "n_songs", "features"]]
 
 
-# ---------------------------------------------------------------- averages
-
-
 def average_seeds(trainings: pd.DataFrame) -> pd.DataFrame:
     """Average each combination and metric over seeds.
 
-    In the result, `spread` is the standard deviation over seeds (NaN for a single seed), `over`
-    states the number of seeds as text, `n_songs` is the smallest number of tracks, and `features`
-    names all feature files.
+    `spread` is the standard deviation over seeds (NaN for a single seed), `over` states the number
+    of seeds, `n_songs` is the smallest number of tracks, and `features` names all feature files.
     """
     groups = trainings.groupby(_COMBINATION, sort=False)
     return groups.agg(
         value=("value", "mean"),
         spread=("value", _deviation),
-        over=("value", lambda values: _count_seeds(len(values))),
+        over=("value", _count_seeds),
         n_songs=("n_songs", "min"),
         features=("features", merge_names),
     ).reset_index()
@@ -94,12 +89,10 @@ def average_combinations(trainings: pd.DataFrame) -> pd.DataFrame:
         possible = _count_combinations(kind=kind, genre=genre)
         rows.append(
             {
-                "dataset": dataset,
-                "model": f"{kind} {genre}",
-                "metric": metric,
+                **{"dataset": dataset, "model": f"{kind} {genre}", "metric": metric},
                 "value": by_seed.mean(axis=1).mean(),
                 "spread": _deviation(complete),
-                "over": _count_seeds(len(complete)),
+                "over": _count_seeds(complete),
                 "n_songs": group["n_songs"].min(),
                 "features": f"mean of {len(by_seed)} of {possible} combinations",
                 "lacking": possible - len(by_seed),
@@ -116,25 +109,19 @@ def best_combinations(trainings: pd.DataFrame) -> pd.DataFrame:
     rows = []
     keys = ["dataset", "kind", "number", "metric"]
     for (_, kind, number, metric), group in average_seeds(trainings).groupby(keys):
-        values = group["value"]
-        best = group.loc[values.idxmin() if metric == "log_loss" else values.idxmax()]
-        possible = _count_combinations(kind=kind, number=number)
-        features = best["features"]
+        values, possible = group["value"], _count_combinations(kind=kind, number=number)
+        row = group.loc[values.idxmin() if metric == "log_loss" else values.idxmax()].to_dict()
         if kind != "wstn":
-            features += f", best of {len(group)} of {possible} combinations"
-        model = {"model": f"{kind} N={number}", "features": features}
-        rows.append({**best, **model, "lacking": possible - len(group)})
+            row["features"] += f", best of {len(group)} of {possible} combinations"
+        rows.append({**row, "model": f"{kind} N={number}", "lacking": possible - len(group)})
     return pd.DataFrame(rows)
 
 
 def average_by_number(trainings: pd.DataFrame) -> pd.DataFrame:
     """Average over combinations, by network type, use of genre and number of tasks (figure 3).
 
-    Returns
-    -------
-    DataFrame
-        Columns `kind, genre, metric, number, value, spread`. The spread is the standard deviation
-        over combinations or, if there is only one, over its seeds.
+    The result has the columns `kind, genre, metric, number, value, spread`. The spread is the
+    standard deviation over combinations or, if there is only one, over its seeds.
     """
     keys = ["kind", "genre", "metric", "number"]
     groups = average_seeds(trainings).groupby(keys)
@@ -149,26 +136,19 @@ def _deviation(values: pd.Series) -> float:
     return values.std(ddof=0) if len(values) > 1 else np.nan
 
 
-def _count_seeds(count: int) -> str:
-    return f"{count} seeds" if count > 1 else ""
+def _count_seeds(values: pd.Series) -> str:
+    return f"{len(values)} seeds" if len(values) > 1 else ""
 
 
 def _count_combinations(**columns) -> int:
     return (NETWORKS[list(columns)] == pd.Series(columns)).all(axis=1).sum()
 
 
-# ---------------------------------------------------------------- tables and text
-
-
 def compute_cells(trainings: pd.DataFrame) -> pd.DataFrame:
     """Compute our values for the cells of the paper's tables 3 to 5.
 
-    Returns
-    -------
-    DataFrame
-        Columns `dataset, model, metric, value, spread, over, n_songs, features` and `lacking`, the
-        number of combinations that are missing from an average or best value compared with the
-        paper. `model` has the form "stn gs", "stn with g" or "stn N=2".
+    `model` has the form "stn gs", "stn with g" or "stn N=2". `lacking` is the number of
+    combinations that are missing from an average or best value compared with the paper.
     """
     if trainings.empty:
         return trainings.reindex(columns=_CELL)
@@ -179,68 +159,57 @@ def compute_cells(trainings: pd.DataFrame) -> pd.DataFrame:
 
 
 def tabulate_scores(trainings: pd.DataFrame, paper: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Lay out the paper's tables 4, 3 and 5 with our numbers beside the paper's.
+    """Lay out the paper's tables 4, 3 and 5 with our numbers beside the paper's, as {name: table}.
 
-    Parameters
-    ----------
-    trainings
-        Training runs on one dataset.
-    paper
-        The paper's tables, from `paper_tables.read_paper_tables`.
-
-    Returns
-    -------
-    {name: DataFrame} with two columns per network type and metric. The first holds our score as
-    "mean ± standard deviation over seeds", a single value or ""; the second holds the paper's
-    score.
+    `trainings` are runs on one dataset, and `paper` is from `paper_tables.read_paper_tables`. Each
+    network type and metric has a column with our score ("", a single value or "mean ± standard
+    deviation over seeds") and one with the paper's.
     """
     paper = paper[paper["paper"].eq("agf2018")]
     theirs = paper.set_index(["model", "metric"])["value"].to_dict()
-    cells = compute_cells(trainings).set_index(["model", "metric"])
     ours = {
-        key: format_with_deviation(*row) for key, *row in cells[["value", "spread"]].itertuples()
+        (cell.model, cell.metric): format_with_deviation(cell.value, cell.spread)
+        for cell in compute_cells(trainings).itertuples()
     }
     sets = paper[paper["table"].eq(4)]["model"].str.split(" ").str[1].unique()
-    counts = [f"N={number}" for number in range(2, len(task_sets.TASKS) + 1)]
-    by_tasks = _tabulate("number of tasks", counts, KIND_NAMES, ours, theirs)
-    by_tasks["number of tasks"] = by_tasks["number of tasks"].str.removeprefix("N=")
+    counts = range(2, len(task_sets.TASKS) + 1)
     return {
         "combinations": _tabulate("tasks", sets, ("stn", "mtn"), ours, theirs),
         "with_and_without_genre": _tabulate("tasks", GENRE_SETS, ("stn", "mtn"), ours, theirs),
-        "by_tasks": by_tasks,
+        "by_tasks": _tabulate("number of tasks", counts, KIND_NAMES, ours, theirs, "N="),
     }
 
 
-def _tabulate(title: str, rows, kinds, ours: dict, theirs: dict) -> pd.DataFrame:
-    table = {title: list(rows)}
-    for prefix, numbers, missing in (("", ours, ""), ("paper's ", theirs, np.nan)):
+def _tabulate(
+    title: str, rows: Iterable, kinds: Iterable[str], ours: dict, theirs: dict, prefix: str = ""
+) -> pd.DataFrame:
+    table = {title: [str(row) for row in rows]}
+    for owner, numbers, missing in (("", ours, ""), ("paper's ", theirs, np.nan)):
         for kind, metric in itertools.product(kinds, METRIC_NAMES):
-            column = f"{prefix}{KIND_NAMES[kind]} {METRIC_NAMES[metric]}"
-            table[column] = [numbers.get((f"{kind} {row}", metric), missing) for row in rows]
+            keys = [(f"{kind} {prefix}{row}", metric) for row in table[title]]
+            column = f"{owner}{KIND_NAMES[kind]} {METRIC_NAMES[metric]}"
+            table[column] = [numbers.get(key, missing) for key in keys]
     return pd.DataFrame(table)
 
 
 def describe_trends(trainings: pd.DataFrame, paper: pd.DataFrame) -> list[str]:
     """Describe how both metrics depend on the number of tasks, one line per type and metric.
 
-    STNs and MTNs also have separate lines with and without genre, because larger task sets are more
-    likely to contain genre. Spearman's rank correlation is computed over each seed's combinations;
-    its mean and standard deviation over seeds are reported. The paper's correlation covers the
-    combinations for which we have scores.
+    STNs and MTNs also have lines with and without genre, because larger task sets are more likely
+    to contain it. Spearman's rank correlation over combinations is averaged over seeds. The paper's
+    correlation covers the combinations for which we have scores.
     """
     paper_scores, lines = select_paper_scores(paper), []
-    for kind, metric in itertools.product(KIND_NAMES, METRIC_NAMES):
+    for (kind, name), metric in itertools.product(KIND_NAMES.items(), METRIC_NAMES):
         for genre in ("", *GENRE_SETS) if kind != "wstn" else ("",):
             ours = trainings[trainings["kind"].eq(kind) & trainings["metric"].eq(metric)]
-            if genre:
-                ours = ours[ours["genre"].eq(genre)]
+            ours = ours[ours["genre"].eq(genre)] if genre else ours
             if ours.empty:
                 continue
             is_same = paper_scores["model"].isin(ours["model"]) & paper_scores["metric"].eq(metric)
             means = average_seeds(ours).groupby("number")["value"].mean()
             lines.append(
-                f"{KIND_NAMES[kind]}{genre and ' '}{genre}, {METRIC_NAMES[metric]} by number of "
-                "tasks: "
+                f"{name}{genre and ' '}{genre}, {METRIC_NAMES[metric]} by number of tasks: "
                 + ", ".join(f"{value:.4f} of {number}" for number, value in means.items())
                 + f"; rank correlation {_rank_correlation(ours)} "
                 f"(the paper's {_rank_correlation(paper_scores[is_same])})"

@@ -71,33 +71,15 @@ def list_task_sets(tasks: str) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class GroupTrainingConfig:
-    """Settings shared by all runs; the defaults are the paper's values.
+    """Settings shared by all runs; the defaults are the paper's values."""
 
-    Attributes
-    ----------
-    epochs
-        Number of epochs for an STN or wSTN.
-    mtn_epochs
-        Number of epochs for an MTN; each epoch trains the network of one task.
-    mlp_epochs
-        Number of epochs for the classifier.
-    batch_size
-        Number of tracks per training step.
-    learning_rate
-        Learning rate for Adam.
-    seed
-        Random seed for initial weights, dropout and batches.
-    data, steps_per_call
-        See `training.data_placement.Placement.choose`.
-    """
-
-    epochs: int = 200
-    mtn_epochs: int = 1000
+    epochs: int = 200  # of an STN or wSTN
+    mtn_epochs: int = 1000  # each trains the network of one task
     mlp_epochs: int = 50
     batch_size: int = 64
     learning_rate: float = 1e-3
     seed: int = 0
-    data: str = "auto"
+    data: str = "auto"  # `data` and `steps_per_call`: see `data_placement.Placement.choose`
     steps_per_call: int | None = None
 
     def record(self, kind: str) -> dict:
@@ -124,29 +106,11 @@ class Targets(NamedTuple):
 def group_targets(
     train: pd.DataFrame, groups: Mapping[str, ArtistGroups], source: str | Path
 ) -> tuple[list[str], dict[str, Targets]]:
-    """Collect the targets for each task: one-hot genres, and the artist groups of each track.
+    """Return the sorted genres, and each task's targets: one-hot genres, and artist groups.
 
-    Parameters
-    ----------
-    train
-        Training tracks with the columns `artist` and `genre`.
-    groups
-        {word: artist groups}, where word is the one-letter code of a vocabulary.
-    source
-        Name of the split, for messages.
-
-    Returns
-    -------
-    genres
-        Genre names in alphabetical order.
-    targets
-        {task: targets}, with "g" first. Tracks without a target are left out, and their number is
-        logged.
-
-    Raises
-    ------
-    InputError
-        If there is no `genre` column, or there are fewer than two genres.
+    `train` are training tracks with the columns `artist` and `genre`, `groups` the artist groups
+    per vocabulary, and `source` is the name of the split, for messages. Tracks without a target are
+    left out, and their number is logged. The genre task comes first.
     """
     genre = split_csv.label_column(train, "genre", source)
     known = genre != ""

@@ -37,21 +37,11 @@ FORMAT = "artist labels artist groups 1"
 
 @dataclass(frozen=True, eq=False)
 class ArtistGroups:
-    """The topic model for one vocabulary. Every row of `proportions` and `topics` sums to 1.
+    """The topic model for one vocabulary. Every row of `proportions` and `topics` sums to 1."""
 
-    Attributes
-    ----------
-    artists
-        (artists,) str.
-    proportions
-        (artists, groups) float64, θ in LDA: each artist's distribution over groups.
-    topics
-        (groups, size) float64, φ in LDA: each group's distribution over symbols.
-    """
-
-    artists: np.ndarray
-    proportions: np.ndarray
-    topics: np.ndarray
+    artists: np.ndarray  # (artists,) str
+    proportions: np.ndarray  # (artists, groups) float64, θ in LDA: each artist's groups
+    topics: np.ndarray  # (groups, size) float64, φ in LDA: each group's symbols
 
     def rows_of(self, artists: ArrayLike) -> np.ndarray:
         """Return the row number of each artist, (n,) int64, or -1 for artists without groups."""
@@ -59,9 +49,9 @@ class ArtistGroups:
 
     @property
     def diversity(self) -> float:
-        """Mean total variation distance between each artist's proportions and the overall mean.
+        """Mean total variation distance of the artists' proportions from their mean, from 0 to 1.
 
-        The value is 0 if all artists have identical proportions, and at most 1.
+        The value is 0 if all artists have identical proportions.
         """
         difference = np.abs(self.proportions - self.proportions.mean(axis=0))
         return float(difference.sum(axis=1).mean() / 2)
@@ -86,15 +76,6 @@ def learn_groups(
         (n,) int for each track, with values from 0 to `size` - 1.
     artists
         (tracks,) str, the artist of each track.
-    size
-        Size of the vocabulary.
-    groups
-        Number of groups.
-
-    Raises
-    ------
-    InputError
-        If fewer than two artists have any symbols.
 
     Examples
     --------
@@ -121,34 +102,16 @@ def learn_groups(
     )
 
 
-# ---------------------------------------------------------------- file
-
-
 @dataclass(frozen=True, eq=False)
 class GroupsFile:
-    """The content of groups/NAME.h5.
+    """The content of groups/NAME.h5; `inputs` is everything that determines it, as JSON values."""
 
-    Attributes
-    ----------
-    mean, std
-        (128,) float64, mean and standard deviation of each band, in decibels, over the frames of
-        the training tracks.
-    groups
-        {word: artist groups}.
-    subgenres
-        The sub-genre vocabulary (`s`); empty if the file has no groups for it.
-    inputs
-        Everything that determines the content, as JSON-serialisable values.
-    codebooks
-        {word: codebook} for the vocabularies m, d and e.
-    """
-
-    mean: np.ndarray
+    mean: np.ndarray  # (128,) float64, of each band in decibels; so is std
     std: np.ndarray
-    groups: dict[str, ArtistGroups]
-    subgenres: Sequence[str]
+    groups: dict[str, ArtistGroups]  # {word: artist groups}
+    subgenres: Sequence[str]  # the vocabulary `s`, or empty
     inputs: dict
-    codebooks: dict[str, Codebook] = field(default_factory=dict)
+    codebooks: dict[str, Codebook] = field(default_factory=dict)  # for the words m, d and e
 
 
 def save_groups(path: str | Path, content: GroupsFile) -> None:
@@ -169,20 +132,14 @@ def save_groups(path: str | Path, content: GroupsFile) -> None:
 
 
 def load_groups(path: str | Path) -> GroupsFile:
-    """Read groups/NAME.h5.
-
-    Raises
-    ------
-    InputError
-        If the file does not exist, has a different format or is damaged.
-    """
+    """Read groups/NAME.h5; raise `InputError` if it has another format or is damaged."""
     hint = "not a file of artist groups; make one with data_prep/2b_artist_groups.py"
     groups, codebooks, subgenres = {}, {}, []
     with hdf5.open_format(path, FORMAT, hint) as file:
         inputs = hdf5.read_json_attribute(file, "made_from").get("inputs")
         mean, std = _read_arrays(file, "decibels/mean", "decibels/std")
         words = hdf5.get_group(file, "words")
-        known_words = set(words) <= set(WORDS)
+        is_valid = isinstance(inputs, dict) and 0 < len(words) == len(set(words) & set(WORDS))
         for word in (word for word in WORDS if word in words):
             group = hdf5.get_group(words, word)
             artists = hdf5.read_strings(group, "artists")
@@ -192,7 +149,7 @@ def load_groups(path: str | Path) -> GroupsFile:
             else:
                 codebooks[word] = Codebook(*_read_arrays(group, "centres", "scale"))
     content = GroupsFile(mean, std, groups, subgenres, inputs or {}, codebooks)
-    if not isinstance(inputs, dict) or not known_words or not _has_schema(content):
+    if not is_valid or not _has_schema(content):
         raise InputError(
             f"{path}: damaged; delete it and make it again with data_prep/2b_artist_groups.py"
         )
@@ -204,30 +161,25 @@ def _read_arrays(group: h5py.Group, *names: str) -> list[np.ndarray]:
 
 
 def _has_schema(content: GroupsFile) -> bool:
-    """Return whether all arrays have the shapes, types and value ranges that are expected."""
-    arrays: list[tuple[np.ndarray, tuple, type]] = [
-        (content.mean, (128,), np.float64),
-        (content.std, (128,), np.float64),
-    ]
+    """Return whether all arrays have the expected shapes, types and value ranges."""
+    arrays = [(content.mean, (128,), "f8"), (content.std, (128,), "f8")]
+    scales, names = [content.std], [content.subgenres]
     for word, found in content.groups.items():
         groups, size = found.proportions.shape[-1:], found.topics.shape[-1:]
-        arrays.append((found.proportions, (len(found.artists), *groups), np.float64))
-        arrays.append((found.topics, (*groups, *size), np.float64))
-        if word != "s":
-            codebook = content.codebooks[word]
-            arrays.append((codebook.centres, (*size, *codebook.scale.shape), np.float32))
+        arrays.append((found.proportions, (len(found.artists), *groups), "f8"))
+        arrays.append((found.topics, (*groups, *size), "f8"))
+        names.append(found.artists)
+        if codebook := content.codebooks.get(word):
+            arrays.append((codebook.centres, (*size, *codebook.scale.shape), "f4"))
+            scales.append(codebook.scale)
         elif size != (len(content.subgenres),):
             return False
-    if not content.groups or not all(
-        array.shape == shape and array.dtype == dtype and np.isfinite(array).all()
-        for array, shape, dtype in arrays
-    ):
-        return False
-    scales = [content.std, *(codebook.scale for codebook in content.codebooks.values())]
-    names = [list(content.subgenres), *(list(g.artists) for g in content.groups.values())]
-    proportions = [found.proportions for found in content.groups.values()]
     return (
-        all((scale > 0).all() for scale in scales)
+        all(a.shape == shape and a.dtype == t and np.isfinite(a).all() for a, shape, t in arrays)
+        and all((scale > 0).all() for scale in scales)
         and all(len(set(unique)) == len(unique) for unique in names)
-        and all((p >= 0).all() and np.allclose(p.sum(axis=1), 1, atol=1e-6) for p in proportions)
+        and all(
+            (found.proportions >= 0).all() and np.allclose(found.proportions.sum(axis=1), 1)
+            for found in content.groups.values()
+        )
     )

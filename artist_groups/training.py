@@ -41,42 +41,22 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Experiment:
-    """All runs on one split.
+    """All runs on one split; see `train`."""
 
-    Attributes
-    ----------
-    out
-        Parent folder of the run folders.
-    tracks
-        Training tracks, as rows of the split.
-    genres, targets
-        See `task_sets.group_targets`.
-    cache
-        Mel cache that contains the tracks of the split.
-    groups
-        Artist groups learned from the split.
-    config
-        Settings shared by all runs.
-    devices
-        Devices to train on.
-    """
-
-    out: Path
-    tracks: pd.DataFrame
-    genres: Sequence[str]
+    out: Path  # parent folder of the run folders
+    tracks: pd.DataFrame  # training tracks, as rows of the split
+    genres: Sequence[str]  # `genres` and `targets` are from `task_sets.group_targets`
     targets: Mapping[str, Targets]
-    cache: MelCache
-    groups: GroupsFile
+    cache: MelCache  # contains the tracks of the split
+    groups: GroupsFile  # learned from the split
     config: GroupTrainingConfig
     devices: Devices
 
     def train(self, runs: Sequence[TaskSet]) -> None:
         """Train the given runs; skip runs that are already complete.
 
-        Raises
-        ------
-        InputError
-            If a run folder was made from different inputs, or if a loss became NaN or infinite.
+        Raises `InputError` if a run folder was made from different inputs, or if a loss became NaN
+        or infinite.
         """
         single_tasks: dict[str, Segments] = {}  # features of single-task networks, for all STN runs
         for run in runs:
@@ -99,8 +79,6 @@ class Experiment:
     def _inputs(self, run: TaskSet, settings: dict) -> dict:
         inputs = training_inputs(self._folder(run), run.model, self.tracks, self.cache, settings)
         return {**inputs, "groups": self.groups.inputs}
-
-    # ------------------------------------------------------------ networks
 
     @cached_property
     def _crops(self) -> Crops:
@@ -127,11 +105,10 @@ class Experiment:
         outputs = {task: self.targets[task].distributions.shape[1] for task in tasks}
         fitted = []
         for task, network in group_networks.build_mtn(outputs, width).items():
-            tracks, labels = self.targets[task]
             model = group_networks.build_training_model(network, mean, std)
-            batches = LabelledBatches(
-                self._crops, tracks, config.batch_size, config.seed, labels=labels
-            )
+            tracks, labels = self.targets[task]
+            batch_size, seed = config.batch_size, config.seed
+            batches = LabelledBatches(self._crops, tracks, batch_size, seed, labels=labels)
             fitted.append(Task(model, LOSS, [], batches))
         # agf2018: "each epoch trains one task drawn at random".
         rng = np.random.default_rng([config.seed, len(tasks)])
@@ -157,8 +134,6 @@ class Experiment:
         networks = {task: network for part in parts for task, network in part.networks.items()}
         return replace(parts[0], networks=networks)
 
-    # ------------------------------------------------------------ classifier
-
     def _compute_segments(self, networks: GroupNetworks, network: keras.Model) -> Segments:
         """Compute a network's features for all segments of all tracks in the cache."""
         model = group_networks.build_feature_model([network], networks.mean, networks.std)
@@ -182,27 +157,23 @@ class Experiment:
             return False
         recorded = network_file.read_network_inputs(model)
         provenance.require_same(model, recorded, self._model_inputs(run))
-        if not features.exists():
-            return False
-        recorded = feature_file.read_feature_inputs(features)
-        provenance.require_same(features, recorded, self._feature_inputs(model))
-        return True
+        if features.exists():
+            recorded = feature_file.read_feature_inputs(features)
+            provenance.require_same(features, recorded, self._feature_inputs(model))
+        return features.exists()
 
     def _train_classifier(
         self, run: TaskSet, networks: GroupNetworks, parts: Sequence[Segments]
     ) -> None:
         """Train the MLP on the networks' features; write model.h5, then features.h5."""
-        folder, config = self._folder(run), self.config
+        folder = self._folder(run)
         tracks, labels = self.targets["g"]
         mlp, loss = train_mlp(
             parts,
             self.cache.rows(self.tracks["track_id"].to_numpy(object)[tracks]),
             labels,
-            epochs=config.mlp_epochs,
-            batch_size=config.batch_size,
-            learning_rate=config.learning_rate,
-            seed=config.seed,
-            name=run.model,
+            self.config,
+            run.model,
         )
         if not np.isfinite(loss):
             raise InputError(

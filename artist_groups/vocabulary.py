@@ -41,18 +41,10 @@ _ROWS = 256  # vectors per matrix product, so that the result fits in the CPU ca
 
 @dataclass(frozen=True, eq=False)
 class Codebook:
-    """K-means clusters of vectors with standardised coordinates.
+    """K-means clusters of vectors with standardised coordinates."""
 
-    Attributes
-    ----------
-    centres
-        (clusters, d) float32, in units of `scale`.
-    scale
-        (d,) float32, the standard deviation by which each coordinate is divided.
-    """
-
-    centres: np.ndarray
-    scale: np.ndarray
+    centres: np.ndarray  # (clusters, d) float32, in units of `scale`
+    scale: np.ndarray  # (d,) float32, by which each coordinate is divided
 
     def assign(self, vectors: ArrayLike) -> np.ndarray:
         """Return the nearest cluster to each vector (n, d) as (n,) int64; ties go to the first.
@@ -86,15 +78,7 @@ def learn_codebook(
 ) -> Codebook:
     """Learn clusters by mini-batch K-means on a random sample of 50 vectors per cluster.
 
-    Parameters
-    ----------
-    vectors
-        (n, d) float for each track.
-
-    Raises
-    ------
-    InputError
-        If there are fewer vectors than clusters, or a vector contains NaN or infinity.
+    `vectors` are (n, d) float for each track.
     """
     reservoir, count = Reservoir(_SAMPLE * clusters, seed), 0
     for rows in vectors:
@@ -125,21 +109,16 @@ def quantise_frames(
 ) -> tuple[Iterable[np.ndarray], Codebook]:
     """Learn the codebook of the `m` or `d` vocabulary, and assign every frame to a cluster.
 
-    Returns
-    -------
-    symbols
-        Lazy iterator over (n,) int64 arrays, one per track. In the `d` vocabulary, a track with
-        fewer than 9 frames has no symbols.
-    codebook
-        The codebook learned.
+    Returns a lazy iterator over the clusters (n,) int64 of each track, and the codebook. In the `d`
+    vocabulary, a track with fewer than 9 frames has no symbols.
     """
     to_vectors: Callable[[np.ndarray], np.ndarray] = delta_mfcc if word == "d" else np.asarray
-    count = len(frames.track_id)
+    count, unit = len(frames.track_id), "track"
     vectors = map_in_threads(to_vectors, frames)
-    vectors = cli.progress_bar(vectors, total=count, desc=f"{word}, sample", unit="track")
+    vectors = cli.progress_bar(vectors, total=count, desc=f"{word}, sample", unit=unit)
     codebook = learn_codebook(vectors, clusters, seed=seed)
     symbols = map_in_threads(lambda mfcc: codebook.assign(to_vectors(mfcc)), frames)
-    symbols = cli.progress_bar(symbols, total=count, desc=f"{word}, clusters", unit="track")
+    symbols = cli.progress_bar(symbols, total=count, desc=f"{word}, clusters", unit=unit)
     return symbols, codebook
 
 
@@ -155,19 +134,8 @@ def count_symbols(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Count how often each symbol occurs in each artist's tracks.
 
-    Parameters
-    ----------
-    symbols
-        (n,) int for each track, with values from 0 to `size` - 1.
-    artists
-        (tracks,) str, the artist of each track.
-
-    Returns
-    -------
-    counts
-        (artists, size) int64, the symbol counts of each artist.
-    names
-        (artists,) str, artist names in order of first appearance.
+    `symbols` are (n,) int for each track, from 0 to `size` - 1. Returns (artists, size) int64 and
+    the artist names, in order of first appearance.
     """
     codes, names = pd.factorize(np.asarray(artists, dtype=object))
     counts = np.zeros((len(names), size), np.int64)

@@ -31,59 +31,44 @@ from data_prep.mel import FrontEnd
 from data_prep.mel_cache import MelCache
 from data_prep.mfcc import TrackFrames
 
+EXAMPLE = (
+    "python data_prep/2b_artist_groups.py splits/demo_genres.csv cache/demo_genres.h5 "
+    "--out groups/demo.h5 --words m d s --subgenres subgenres --clusters 64 --groups 8"
+)
 MIN_DIVERSITY = 0.05  # below this, all artists have nearly the same group distribution
-SYMBOLS = {"m": "frames", "d": "tracks of 9 frames", "e": "descriptors", "s": "sub-genres"}
-REMEDIES = {
-    "m": "try other --clusters",
-    "d": "try other --clusters",
-    "e": "try fewer --track-clusters",
-    "s": "choose a column with more labels for --subgenres",
+# {word: (symbols of a track, remedy for groups that are too similar)}
+SYMBOLS = {
+    "m": ("frames", "try other --clusters"),
+    "d": ("tracks of 9 frames", "try other --clusters"),
+    "e": ("descriptors", "try fewer --track-clusters"),
+    "s": ("sub-genres", "choose a column with more labels for --subgenres"),
 }
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = cli.make_parser(__doc__, EXAMPLE)
+    cli.add_split_and_cache(parser, out="artist group file to write, groups/NAME.h5")
+    words = "one-letter codes of the vocabularies to use (default: all that are available)"
+    parser.add_argument("--words", nargs="+", choices=WORDS, help=words)
+    audio = "audio folder to which the split's paths are relative; needed by the descriptor "
+    parser.add_argument("--audio", type=Path, help=f"{audio}vocabulary (e)")
+    subgenres = "name of the sub-genre column, used by the sub-genre vocabulary (s)"
+    parser.add_argument("--subgenres", metavar="COLUMN", default="genres", help=subgenres)
+    mfccs = "number of clusters in the MFCC and delta MFCC vocabularies (m, d)"
+    cli.add_count(parser, "--clusters", CLUSTERS, mfccs)
+    of_tracks = "number of clusters in the descriptor vocabulary (e), at most the number of tracks"
+    cli.add_count(parser, "--track-clusters", CLUSTERS, of_tracks)
+    cli.add_count(parser, "--groups", topics.GROUPS, "number of groups per vocabulary")
+    workers = "number of processes that compute descriptors (e)"
+    cli.add_count(parser, "--workers", available_cores(), workers)
+    cli.add_seed(parser)
+    return parser.parse_args()
 
 
 def main() -> None:
     """Learn the artist groups for a split, unless they are already complete."""
-    parser = cli.make_parser(
-        __doc__,
-        "python data_prep/2b_artist_groups.py splits/demo_genres.csv cache/demo_genres.h5 "
-        "--out groups/demo.h5 --words m d s --subgenres subgenres --clusters 64 --groups 8",
-    )
-    cli.add_split_and_cache(parser, out="artist group file to write, groups/NAME.h5")
-    parser.add_argument(
-        "--words",
-        nargs="+",
-        choices=WORDS,
-        help="one-letter codes of the vocabularies to use (default: all that are available)",
-    )
-    parser.add_argument(
-        "--audio",
-        type=Path,
-        help="audio folder to which the split's paths are relative; needed by the descriptor "
-        "vocabulary (e)",
-    )
-    parser.add_argument(
-        "--subgenres",
-        metavar="COLUMN",
-        default="genres",
-        help="name of the sub-genre column, used by the sub-genre vocabulary (s)",
-    )
-    for option, default, help_text in (
-        (
-            "--clusters",
-            CLUSTERS,
-            "number of clusters in the MFCC and delta MFCC vocabularies (m, d)",
-        ),
-        (
-            "--track-clusters",
-            CLUSTERS,
-            "number of clusters in the descriptor vocabulary (e), at most the number of tracks",
-        ),
-        ("--groups", topics.GROUPS, "number of groups per vocabulary"),
-        ("--workers", available_cores(), "number of processes that compute descriptors (e)"),
-    ):
-        cli.add_count(parser, option, default, help_text)
-    cli.add_seed(parser)
-    args = parser.parse_args()
+    args = parse_arguments()
 
     # Load the data
     cache = MelCache(args.cache)
@@ -94,27 +79,22 @@ def main() -> None:
     words = choose_words(args, train)
 
     # Learn or load the groups
+    names = ("clusters", "track_clusters", "groups", "subgenres", "seed")
+    settings = {"words": " ".join(words), **{name: getattr(args, name) for name in names}}
     inputs = {
         "split": provenance.digest_rows(split.itertuples(index=False)),
         "cache": cache.made_from["inputs"],
-        "settings": {
-            "words": " ".join(words),
-            "clusters": args.clusters,
-            "track_clusters": args.track_clusters,
-            "groups": args.groups,
-            "subgenres": args.subgenres,
-            "seed": args.seed,
-        },
+        "settings": settings,
     }
-    chunks, state = args.out.with_name(args.out.name + ".making"), "already complete"
+    unfinished, state = args.out.with_name(args.out.name + ".making"), "already complete"
     if args.out.exists():
         content = topics.load_groups(args.out)
         provenance.require_same(args.out, content.inputs, inputs)
     else:
         make_folder(args.out.parent)
-        content, state = make_groups(args, words, cache, train, chunks, inputs), "complete"
+        content, state = make_groups(args, words, cache, train, unfinished, inputs), "complete"
         topics.save_groups(args.out, content)
-    shutil.rmtree(chunks, ignore_errors=True)
+    shutil.rmtree(unfinished, ignore_errors=True)
     artists = set().union(*(groups.artists for groups in content.groups.values()))
     print(
         f"{args.out}: {state}, words {' '.join(words)} of {len(artists)} artists "
@@ -129,8 +109,7 @@ def select_training_tracks(split: pd.DataFrame, source: Path) -> pd.DataFrame:
     if not has_artist.all():
         print(f"{source}: {(~has_artist).sum()} training tracks without an artist are left out")
     train = train[has_artist].reset_index(drop=True)
-    artists = train["artist"].nunique()
-    if artists < 2:
+    if (artists := train["artist"].nunique()) < 2:
         raise InputError(
             f"{source}: its training tracks have {artists} artists; use a split with two or more"
         )
@@ -175,7 +154,7 @@ def make_groups(
     words: list[str],
     cache: MelCache,
     train: pd.DataFrame,
-    chunks: Path,
+    unfinished: Path,
     inputs: dict,
 ) -> GroupsFile:
     """Learn groups from each vocabulary; print which tracks and artists have none."""
@@ -187,7 +166,7 @@ def make_groups(
         groups["s"] = learn_groups("s", map(np.flatnonzero, hot), artists, len(subgenres), **sizes)
     if "e" in words:
         paths = [args.audio / path for path in train["path"]]
-        table, failed = descriptors.describe_tracks(tracks, paths, chunks, workers=args.workers)
+        table, failed = descriptors.describe_tracks(tracks, paths, unfinished, workers=args.workers)
         if failed:
             track, reason = next(iter(failed.items()))
             message = f"{args.audio}: {len(failed)} of {len(train)} tracks could not be described"
@@ -196,11 +175,9 @@ def make_groups(
             print(f"{message} for the word e, the first, {track}: {reason}")
         vectors = descriptors.normalise_descriptors(table, args.seed)
         codebooks["e"] = learn_codebook([vectors], args.track_clusters, seed=args.seed)
-        clusters, described = (
-            codebooks["e"].assign(vectors)[:, None],
-            train["track_id"].isin(table.index).to_numpy(),
-        )
-        groups["e"] = learn_groups("e", clusters, artists[described], args.track_clusters, **sizes)
+        symbols = codebooks["e"].assign(vectors)[:, None]
+        described = artists[train["track_id"].isin(table.index)]
+        groups["e"] = learn_groups("e", symbols, described, args.track_clusters, **sizes)
     mean, std = decibels.band_statistics(cache, tracks)
     if frame_words := [word for word in words if word in ("m", "d")]:
         frames = TrackFrames.from_cache(cache, tracks, vocabulary.MFCC, args.out.parent)
@@ -209,16 +186,17 @@ def make_groups(
             symbols, codebooks[word] = quantise_frames(word, frames, args.clusters, seed=args.seed)
             groups[word] = learn_groups(word, symbols, frame_artists, args.clusters, **sizes)
     for word in words:
+        symbols, remedy = SYMBOLS[word]
         missing = pd.unique(artists)[groups[word].rows_of(pd.unique(artists)) < 0]
         if len(missing):
             print(
-                f"{args.split}: {len(missing)} artists without {SYMBOLS[word]} get no groups by "
-                f"the word {word}; the first is {missing[0]!r}"
+                f"{args.split}: {len(missing)} artists without {symbols} get no groups by the "
+                f"word {word}; the first is {missing[0]!r}"
             )
         if groups[word].diversity < MIN_DIVERSITY:
             print(
                 f"{args.out}: by the word {word}, all artists have nearly the same groups, from "
-                f"which nothing can be learned; {REMEDIES[word]}"
+                f"which nothing can be learned; {remedy}"
             )
     return GroupsFile(mean, std, groups, subgenres, inputs, codebooks)
 

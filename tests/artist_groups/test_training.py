@@ -1,87 +1,55 @@
-"""Test agf2018 runs (output files, resuming, rejected settings) and the genre classifier."""
+"""Test agf2018 runs by the script train_agf.py, and the genre classifier."""
 
-import logging
-from dataclasses import replace
-
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
 
-from artist_groups import classifier, network_file, training
+from artist_groups import classifier, network_file
 from artist_groups.classifier import Segments
 from artist_groups.group_networks import build_mlp, count_parameters
-from artist_groups.task_sets import (
-    KINDS,
-    GroupTrainingConfig,
-    TaskSet,
-    group_targets,
-    list_runs,
-    list_task_sets,
-)
-from artist_groups.topics import ArtistGroups, GroupsFile
-from artist_groups.training import Experiment
+from artist_groups.task_sets import GroupTrainingConfig
 from common import feature_file
-from common.errors import InputError
-from extract_features import feature_extractor
+from data_prep import split_csv
 from models.keras_backend import keras
-from tests.training import fixtures
+from tests.conftest import error_in_process, run_in_process
 from training.checkpoints import TrainingRun
-from training.devices import Devices
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # raised in get_weights
-CONFIG = GroupTrainingConfig(
-    epochs=2,
-    mtn_epochs=10,
-    mlp_epochs=3,
-    batch_size=8,
-    data="stream",
-    steps_per_call=fixtures.STEPS,
-)
-NAMES = ["artist 0", "artist 1", "artist 2", "artist 3"]
-RUNS = list_runs(KINDS, list_task_sets("gs"))
-MTN = TaskSet("mtn", "gs")
-
-
-def training_tracks() -> pd.DataFrame:
-    """Return the cache's first 30 tracks, by five artists in three genres; one has no genre."""
-    numbers = np.arange(30)
-    table = pd.DataFrame(
-        {
-            "track_id": [f"t{number}" for number in numbers],
-            "path": [f"{number}.wav" for number in numbers],
-            "subset": "train",
-            "artist": [f"artist {number % 5}" for number in numbers],
-            "genre": np.array(["jazz", "polka", "rock"], object)[numbers % 3],
-        }
-    )
-    table.loc[4, "genre"] = ""
-    return table
+MTN = ("--kinds", "mtn", "--tasks", "gs")
+FEW = ("--epochs", 1, "--mtn-epochs", 5, "--mlp-epochs", 2, "--batch-size", 9)
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return fixtures.write_cache(tmp_path_factory.mktemp("cache") / "made_up.h5")
+def corpus(small_corpus, tmp_path_factory):
+    """Return (split, cache, groups); one artist has no sub-genres, and another no genre."""
+    split, _, cache = small_corpus
+    folder = tmp_path_factory.mktemp("agf")
+    table = split_csv.read_split(split)
+    numbers = pd.factorize(table["artist"])[0]
+    table["subgenres"] = np.array(["dub|roots", "dub", "swing|ballad", ""], object)[numbers]
+    table.loc[:2, "genre"] = ""
+    split, groups = folder / "small.csv", folder / "groups.h5"
+    split_csv.write_split(table, split, {"inputs": {}})
+    options = ("--words", "s", "--subgenres", "subgenres", "--groups", 3)
+    run_in_process("data_prep/2b_artist_groups.py", split, cache, "--out", groups, *options)
+    return split, cache, groups
 
 
-def make_experiment(cache, out, **changes) -> Experiment:
-    """Return an experiment in which four artists have groups and the fifth artist has none."""
-    proportions = np.random.default_rng(0).dirichlet(np.ones(4), 4)
-    found = ArtistGroups(np.array(NAMES, object), proportions, np.full((4, 2), 0.5))
-    mean, std = np.full(128, -10.0), np.full(128, 8.0)
-    groups = GroupsFile(mean, std, {"s": found}, ["a", "b"], {"x": 1})
-    tracks = training_tracks()
-    genres, targets = group_targets(tracks, groups.groups, "split.csv")
-    config = replace(CONFIG, **changes)
-    return Experiment(out, tracks, genres, targets, cache, groups, config, Devices())
+def train(corpus, out, *options, run=run_in_process):
+    return run("train_agf.py", *corpus, "--out", out, *FEW, "--steps-per-call", 1, *options)
 
 
 @pytest.fixture(scope="module")
-def trained(cache, tmp_path_factory) -> Experiment:
+def trained(corpus):
+    """Train an STN, an MTN and a wSTN, and return the folder of the runs."""
     if keras.backend.backend() != "tensorflow":
         pytest.skip("JAX compiles so many networks for minutes; one MTN is trained by each backend")
-    experiment = make_experiment(cache, tmp_path_factory.mktemp("agf"))
-    experiment.train(RUNS)
-    return experiment
+    out = corpus[0].parent / "runs"
+    lines = train(corpus, out, "--tasks", "gs").lines
+    assert lines[0].endswith("small.csv: 3 training tracks without genre: not in the task g")
+    assert lines[1].endswith("3 training tracks without artist groups: not in the task s")
+    return out
 
 
 def load_last(folder) -> network_file.GroupNetworks:
@@ -95,74 +63,75 @@ def assert_same_weights(one, other):
 
 @pytest.mark.slow
 @pytest.mark.backend
-def test_mtn_can_be_trained_with_any_backend(cache, tmp_path):
-    make_experiment(cache, tmp_path, mtn_epochs=5).train([MTN])
+def test_mtn_can_be_trained_with_any_backend(corpus, tmp_path):
+    train(corpus, tmp_path, *MTN)
     features = feature_file.read_features(tmp_path / "mtn_gs_0" / "features.h5")
-    assert features.features.shape == (fixtures.TRACKS, 512)
-    assert features.probabilities.shape == (fixtures.TRACKS, 3)
+    assert features.features.shape == (24, 512) and features.probabilities.shape == (24, 2)
     assert len(pd.read_csv(tmp_path / "mtn_gs_0" / "networks" / "log.csv")) == 5
 
 
-def test_each_run_writes_its_own_folder(trained):
-    names = {path.name for path in trained.out.iterdir()}
-    assert names == {"stn_g_0", "stn_s_0", "stn_gs_0", "mtn_gs_0", "wstn_2_0"}
-    for name in names:
-        files = {path.name for path in (trained.out / name).iterdir()}
-        own = set() if name == "stn_gs_0" else {"networks"}
-        assert files == {"model.h5", "features.h5"} | own
+def test_complete_runs_have_their_own_folders_and_are_skipped(trained, corpus):
+    files = {path.name: {file.name for file in path.iterdir()} for path in trained.iterdir()}
+    outputs, networks = {"model.h5", "features.h5"}, {"networks"}
+    assert files == {
+        **{"stn_g_0": networks, "stn_s_0": networks, "stn_gs_0": outputs},
+        **{"mtn_gs_0": outputs | networks, "wstn_2_0": outputs | networks},
+    }
+    lines = train(corpus, trained, "--tasks", "gs").lines[2:]
+    names = ("stn_gs_0", "mtn_gs_0", "wstn_2_0")
+    assert lines == [f"{trained / name}: already complete" for name in names]
 
 
 def test_multi_task_stn_run_reuses_the_single_task_networks(trained):
-    together = network_file.load_networks(trained.out / "stn_gs_0" / "model.h5").networks
+    together = network_file.load_networks(trained / "stn_gs_0" / "model.h5").networks
     for task in "gs":
-        assert_same_weights(together[task], load_last(trained.out / f"stn_{task}_0").networks[task])
+        assert_same_weights(together[task], load_last(trained / f"stn_{task}_0").networks[task])
 
 
 def test_mtn_shares_its_first_block_and_trains_one_task_per_epoch(trained):
-    g, s = load_last(trained.out / "mtn_gs_0").networks.values()
+    g, s = load_last(trained / "mtn_gs_0").networks.values()
     assert_same_weights(g.get_layer("first"), s.get_layer("first"))
     kernels = [np.array(network.get_layer("conv2").kernel) for network in (g, s)]
     assert (kernels[0] != kernels[1]).any()
-    log = pd.read_csv(trained.out / "mtn_gs_0" / "networks" / "log.csv")
-    assert len(log) == 10 and set(log["network"]) == {0, 1}
+    log = pd.read_csv(trained / "mtn_gs_0" / "networks" / "log.csv")
+    assert len(log) == 5 and set(log["network"]) == {0, 1}
 
 
 def test_wstn_has_as_many_weights_as_the_stns_of_its_task_set(trained):
-    wide = load_last(trained.out / "wstn_2_0")
-    wanted = count_parameters(3) + count_parameters(4)
+    wide = load_last(trained / "wstn_2_0")
+    wanted = count_parameters(2) + count_parameters(3)
     assert list(wide.networks) == ["g"] and 1 < wide.width < 2
     assert wide.networks["g"].count_params() == pytest.approx(wanted, rel=0.01)
 
 
-@pytest.mark.parametrize("name", ["stn_gs_0", "wstn_2_0"])
-def test_run_features_match_the_output_of_the_model_file(name, trained, cache):
-    features = feature_file.read_features(trained.out / name / "features.h5")
-    function, origin, trained_on, classes = feature_extractor(
-        str(trained.out / name / "model.h5"), mirror=None, seed=0, mean_and_std=None
-    )
-    expected = np.stack(list(function(cache[track] for track in cache.track_id)))
-    both = np.concatenate([features.features, features.probabilities], axis=1)
-    np.testing.assert_allclose(both, expected, atol=2e-4)
-    assert list(features.classes) == list(classes) == ["jazz", "polka", "rock"]
-    assert features.inputs == {"weights": origin, "input": {"cache": {"made": "up"}}}
-    assert list(features.trained_on) == list(trained_on) == [*NAMES, "artist 4"]
-    assert list(features.track_id) == list(cache.track_id)
+@pytest.mark.parametrize("run", ["stn_gs_0", pytest.param("wstn_2_0", marks=pytest.mark.slow)])
+def test_extract_features_reproduces_the_features_of_a_run(run, trained, corpus, tmp_path):
+    out = tmp_path / "again.h5"
+    run_in_process("extract_features.py", trained / run / "model.h5", corpus[1], "--out", out)
+    again, before = map(feature_file.read_features, (out, trained / run / "features.h5"))
+    np.testing.assert_allclose(again.features, before.features, atol=1e-4)
+    np.testing.assert_allclose(again.probabilities, before.probabilities, atol=1e-4)
+    assert again.inputs == before.inputs and list(again.trained_on) == list(before.trained_on)
+    assert list(again.classes) == list(before.classes) and len(before.classes) == 2
+    assert list(again.track_id) == list(before.track_id)
 
 
-def test_complete_runs_are_skipped(trained, monkeypatch, caplog):
-    caplog.set_level(logging.INFO)
-    for name in ("fit", "train_mlp"):
-        monkeypatch.setattr(training, name, lambda *_, **__: pytest.fail("trained again"))
-    trained.train(RUNS)
-    assert len(caplog.messages) == 5
-    assert all(line.endswith(": already complete") for line in caplog.messages)
+def test_run_features_can_be_evaluated_and_tabulated(trained, corpus, tmp_path):
+    features, json = trained / "mtn_gs_0" / "features.h5", tmp_path / "mtn_gs_0.json"
+    genre = run_in_process("evaluate.py", "genre", features, corpus[0], "--json", json)
+    name, value = genre.lines[-1].split()
+    assert name == "log_loss" and 0 < float(value) < 20
+    tables = run_in_process("evaluate.py", "tables", "--results", tmp_path)
+    row = next(line for line in tables.lines if line.startswith("| gs |"))
+    assert f"{float(value):.4f}" in row
 
 
-def test_missing_feature_file_is_recreated_from_existing_networks(trained):
-    path = trained.out / "stn_gs_0" / "features.h5"
+@pytest.mark.slow
+def test_missing_feature_file_is_recreated_from_existing_networks(trained, corpus):
+    path = trained / "stn_gs_0" / "features.h5"
     before = feature_file.read_features(path)
     path.unlink()
-    trained.train([TaskSet("stn", "gs")])
+    train(corpus, trained, "--kinds", "stn", "--tasks", "gs")
     after = feature_file.read_features(path)
     np.testing.assert_array_equal(after.features, before.features)
     np.testing.assert_allclose(after.probabilities, before.probabilities, atol=1e-6)
@@ -173,7 +142,7 @@ class Killed(Exception):
 
 
 @pytest.mark.slow
-def test_resumed_mtn_is_bit_identical(trained, cache, tmp_path, monkeypatch):
+def test_resumed_mtn_is_bit_identical(trained, corpus, tmp_path, monkeypatch):
     """Test that a resumed run restores the task order and the moments of each optimizer."""
     write_epoch = TrainingRun.write_epoch
 
@@ -182,25 +151,44 @@ def test_resumed_mtn_is_bit_identical(trained, cache, tmp_path, monkeypatch):
         if state.epochs in (3, 4):
             raise Killed
 
-    experiment = make_experiment(cache, tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(TrainingRun, "write_epoch", write_and_die)
         for _ in range(2):
             with pytest.raises(Exception, match=r"Killed|^$"):
-                experiment.train([MTN])
-    experiment.train([MTN])
-    ours, theirs = (load_last(each.out / "mtn_gs_0").networks for each in (experiment, trained))
+                train(corpus, tmp_path, *MTN)
+    train(corpus, tmp_path, *MTN)
+    ours, theirs = (load_last(out / "mtn_gs_0").networks for out in (tmp_path, trained))
     for task in "gs":
         assert_same_weights(ours[task], theirs[task])
 
 
-def test_existing_runs_with_different_settings_are_rejected(trained, cache):
-    stn = [TaskSet("stn", "g")]
-    with pytest.raises(InputError, match=r"stn_g_0.*settings\.rate: 0\.001 -> 0\.1"):
-        make_experiment(cache, trained.out, learning_rate=0.1).train(stn)
-    with pytest.raises(InputError, match=r"model\.h5: already there.*mlp_epochs: 3 -> 4"):
-        make_experiment(cache, trained.out, mlp_epochs=4).train(stn)
-    assert (trained.out / "stn_g_0" / "features.h5").exists()
+def test_existing_runs_with_different_settings_are_rejected(trained, corpus):
+    options = ("--kinds", "stn", "--tasks", "gs")
+    message = train(corpus, trained, *options, "--learning-rate", 0.1, run=error_in_process)
+    assert "stn_g_0" in message and "settings.rate: 0.001 -> 0.1" in message
+    message = train(corpus, trained, *options, "--mlp-epochs", 4, run=error_in_process)
+    assert "model.h5: already there" in message and "mlp_epochs: 2 -> 4" in message
+
+
+def test_train_agf_rejects_incompatible_inputs(corpus, small_corpus, tmp_path):
+    def error(*files, options=()):
+        return error_in_process("train_agf.py", *files, "--out", tmp_path / "runs", *options)
+
+    for tasks in ("sg", "gx", "ge", "gg"):
+        message = error(*corpus, options=("--tasks", tasks))
+        assert f"--tasks {tasks}: not a set of gs," in message and "has the words s" in message
+    message = error(*corpus, options=("--kinds", "mtn", "--tasks", "g"))
+    assert "an mtn or wstn has two or more tasks" in message
+    split, _, cache = small_corpus
+    message = error(split, cache, corpus[2])
+    assert "groups.h5" in message and "other inputs (split: " in message
+    message = error(*corpus[:2], cache)
+    assert "not a file of artist groups; make one with data_prep/2b_artist_groups.py" in message
+    damaged = tmp_path / "damaged.h5"
+    with h5py.File(damaged, "w") as file, h5py.File(corpus[2]) as whole:
+        file.attrs.update(whole.attrs)
+    assert "damaged.h5" in error(*corpus[:2], damaged)
+    assert not (tmp_path / "runs").exists()
 
 
 # ---------------------------------------------------------------- classifier
@@ -216,9 +204,8 @@ def make_parts() -> list[Segments]:
 
 def test_draw_segments_yields_one_random_segment_per_track_and_epoch():
     tracks, targets = np.array([3, 0, 2]), np.eye(3, dtype=np.float32)
-    batches = list(
-        classifier.draw_segments(make_parts(), tracks, targets, epochs=200, batch_size=2, seed=0)
-    )
+    config = GroupTrainingConfig(mlp_epochs=200, batch_size=2)
+    batches = list(classifier.draw_segments(make_parts(), tracks, targets, config))
     assert [len(x) for x, _ in batches] == [2, 1] * 200
     x, y = (np.concatenate(each) for each in zip(*batches, strict=True))
     np.testing.assert_array_equal(x[:, 256:], x[:, :256] + 1000)
@@ -249,17 +236,9 @@ def test_train_mlp_learns_separable_classes():
     random = np.random.default_rng(0)
     start, classes = np.arange(0, 61, 3), np.arange(20) % 2
     rows = random.normal(size=(60, 256)).astype(np.float32) + 2 * np.repeat(classes, 3)[:, None]
-    parts = [Segments(rows, start)]
-    mlp, loss = classifier.train_mlp(
-        parts,
-        np.arange(20),
-        np.eye(2, dtype=np.float32)[classes],
-        epochs=30,
-        batch_size=8,
-        learning_rate=1e-3,
-        seed=0,
-        name="test",
-    )
+    parts, targets = [Segments(rows, start)], np.eye(2, dtype=np.float32)[classes]
+    config = GroupTrainingConfig(mlp_epochs=30, batch_size=10)
+    mlp, loss = classifier.train_mlp(parts, np.arange(20), targets, config, "test")
     assert loss < 0.1
     _, probabilities = classifier.predict_tracks(parts, mlp)
     assert (probabilities.argmax(axis=1) == classes).all()
