@@ -8,8 +8,6 @@ import runpy
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
@@ -26,8 +24,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT = 600  # seconds; the slowest script takes a tenth of this
 
-_deselected = 0
-
 
 def pytest_collection_modifyitems(items):
     """Run the tests of whole scripts first, because they take the longest.
@@ -37,65 +33,30 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: len(item.path.parents))
 
 
-def pytest_deselected(items):
-    """Count the tests deselected by `-m`."""
-    global _deselected
-    _deselected += len(items)
-
-
-def pytest_sessionfinish(session):
-    """Send the number of deselected tests from an xdist worker to the main process."""
-    if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["deselected"] = _deselected
-
-
-def pytest_testnodedown(node):
-    """Store an xdist worker's number of deselected tests.
-
-    Every worker collects all tests, so the numbers agree.
-    """
-    global _deselected
-    _deselected = getattr(node, "workeroutput", {}).get("deselected", _deselected)
-
-
-def pytest_terminal_summary(terminalreporter, config):
-    """Print how many tests were deselected."""
-    if _deselected and config.option.markexpr:
-        terminalreporter.write_line(
-            f"{_deselected} tests left out by -m '{config.option.markexpr}'; "
-            "run all of them with: make test-all"
-        )
-
-
 # ---------------------------------------------------------------- running scripts
 
 
-def start_script(*arguments, **variables) -> subprocess.Popen:
-    """Start a script from the repository root, with `variables` added to a clean environment."""
+def start_script(
+    *arguments, cwd: Path = ROOT, start_new_session: bool = False, **variables
+) -> subprocess.Popen:
+    """Start a script, with `variables` added to a clean environment."""
     removed = {"TF_CPP_MIN_LOG_LEVEL", "MUSIC_MIRROR", "KERAS_BACKEND"}
     environment = {name: value for name, value in os.environ.items() if name not in removed}
     return subprocess.Popen(
         [sys.executable, *map(str, arguments)],
-        cwd=ROOT,
+        cwd=cwd,
         env=environment | variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
+        start_new_session=start_new_session,
     )
 
 
 def start_python(*words, cwd: Path = ROOT) -> subprocess.Popen:
     """Start Python in its own process group, with the repository root on its import path."""
-    return subprocess.Popen(
-        [sys.executable, *map(str, words)],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    return start_script(*words, cwd=cwd, start_new_session=True, PYTHONPATH=str(ROOT))
 
 
 def run_script(*arguments, status: int = 0, **variables) -> SimpleNamespace:
@@ -106,7 +67,11 @@ def run_script(*arguments, status: int = 0, **variables) -> SimpleNamespace:
     except subprocess.TimeoutExpired:
         process.kill()
         raise
-    assert process.returncode == status, err + out
+    return _check_output(process.returncode, out, err, status)
+
+
+def _check_output(returned: int, out: str, err: str, status: int) -> SimpleNamespace:
+    assert returned == status, err + out
     if status == 0:
         assert err == ""
     return SimpleNamespace(out=out, lines=out.splitlines(), err=err)
@@ -129,16 +94,10 @@ def run_in_process(*arguments, status: int = 0) -> SimpleNamespace:
         pytest.raises(SystemExit) as exit_,
     ):
         runpy.run_path(str(ROOT / arguments[0]), run_name="__main__")
-    out, err = (_written_text(stream) for stream in streams)
-    assert exit_.value.code == status, err + out
-    if status == 0:
-        assert err == ""
-    return SimpleNamespace(out=out, lines=out.splitlines(), err=err)
-
-
-def _written_text(stream: io.TextIOWrapper) -> str:
-    stream.flush()
-    return stream.buffer.getvalue().decode()
+    for stream in streams:
+        stream.flush()
+    out, err = (stream.buffer.getvalue().decode() for stream in streams)
+    return _check_output(exit_.value.code, out, err, status)
 
 
 def error_in_process(*arguments) -> str:
@@ -146,12 +105,6 @@ def error_in_process(*arguments) -> str:
     message = run_in_process(*arguments, status=1).err
     assert re.fullmatch(r"error: .*\n", message), message
     return message
-
-
-def run_two_at_a_time(function: Callable, *commands) -> list:
-    """Call `function` for each command, two at a time, as TensorFlow starts up on a single core."""
-    with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(lambda command: function(*command), commands))
 
 
 # ---------------------------------------------------------------- music fixtures
@@ -181,12 +134,11 @@ def small_corpus(tmp_path_factory) -> tuple[Path, Path, Path]:
     table = table[table["artist"].isin(artists)].reset_index(drop=True)
     table["subset"] = ["train", "train", "train", "valid", "valid", "test"] * 4
     for path in table["path"]:
-        song = synthetic_corpus.render_track(path)[
-            10 * synthetic_corpus.RATE : 15 * synthetic_corpus.RATE
-        ]
+        rate = synthetic_corpus.RATE
+        song = synthetic_corpus.render_track(path)[10 * rate : 15 * rate]
         place = folder / "audio" / path
         place.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(place, song, synthetic_corpus.RATE, subtype="PCM_16")
+        soundfile.write(place, song, rate, subtype="PCM_16")
     table = table[["track_id", "path", "subset", "artist", "genre", "tags"]]
     split, cache = folder / "small.csv", folder / "small.h5"
     split_csv.write_split(table, split, {"inputs": {}})

@@ -11,14 +11,10 @@ from common.errors import InputError
 
 def assert_damage_is_refused(path: Path, name: str, value, load: Callable) -> None:
     """Check that `load` rejects a file with `value`, or with an external link, at `name`."""
-    with h5py.File(path, "a") as file:
-        if name in file:
-            del file[name]
-        file[name] = value
-    with pytest.raises(InputError, match=str(path)):
-        load(path)
-    with h5py.File(path, "a") as file:
-        del file[name]
-        file[name] = h5py.ExternalLink("/etc/hostname", "/")
-    with pytest.raises(InputError, match=str(path)):
-        load(path)
+    for damage in (value, h5py.ExternalLink("/etc/hostname", "/")):
+        with h5py.File(path, "a") as file:
+            if name in file:
+                del file[name]
+            file[name] = damage
+        with pytest.raises(InputError, match=str(path)):
+            load(path)

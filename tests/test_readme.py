@@ -43,6 +43,7 @@ def readme_commands() -> list[str]:
             match = re.search(r"(?:\.venv/bin/)?python (\S+\.py .*)", line)
             if match:
                 commands.add(match[1].partition("#")[0].strip())
+    assert len(commands) > 30
     return sorted(commands)
 
 
@@ -64,12 +65,6 @@ def test_readme_commands_use_existing_options(command):
         assert re.search(rf"(?<![\w-]){option}(?![\w-])", text), option
 
 
-def test_readme_commands_are_found():
-    scripts = {command.split()[0] for command in readme_commands()}
-    assert {"evaluate.py", "extract_features.py", "data_prep/1_make_splits.py"} < scripts
-    assert len(readme_commands()) > 30
-
-
 def test_readme_links_have_existing_targets():
     for name, text in TEXTS.items():
         for link in re.findall(r"\]\(([^)]+)\)", text):
@@ -78,10 +73,9 @@ def test_readme_links_have_existing_targets():
                 target = (ROOT / name).parent / path if path else ROOT / name
                 assert target.exists(), (name, link)
                 if anchor:
-                    heads = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE)
-                    slugs = [
-                        re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads
-                    ]
+                    text = target.read_text(encoding="utf-8").lower()
+                    heads = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+                    slugs = [re.sub(r"[^\w -]", "", head).replace(" ", "-") for head in heads]
                     assert anchor in slugs, (name, link)
 
 
