@@ -4,7 +4,7 @@ The k-NN and linear softmax classifiers follow ismir2018 (section 5, Tables 2 an
 macro F1 are the metrics used by agf2018.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -71,10 +71,6 @@ def knn_predict(
     ----------
     train_x, test_x : (n, d) and (q, d) float, finite
     train_y : (n,) labels
-
-    Returns
-    -------
-    (q,) labels
     """
     train_x, train_y = check_labelled_features(train_x, train_y, "k-NN training subset")
     test_x = check_features(test_x, "k-NN test subset")
@@ -93,17 +89,12 @@ def knn_predict(
     return classes[neighbours[queries[:, 0], winner]]
 
 
-@dataclass(frozen=True)
-class LinearResult:
+class LinearResult(NamedTuple):
     """The result of `linear_softmax`."""
 
+    accuracies: np.ndarray  # (trials,) float64
     correct: np.ndarray  # (trials, n) bool, whether each test track was classified correctly
     epochs: np.ndarray  # (trials,) int64, number of epochs until early stopping
-
-    @property
-    def accuracies(self) -> np.ndarray:
-        """Test accuracy per trial, (trials,) float64 from 0 to 1."""
-        return self.correct.mean(axis=1)
 
 
 def linear_softmax(
@@ -129,8 +120,8 @@ def linear_softmax(
     train_x, valid_x, test_x = (np.pad((x - mean) / deviation, **ones) for x in features)
     generators = [np.random.default_rng(np.random.SeedSequence([seed, i])) for i in range(trials)]
     weights, epochs_run = fit_softmax((train_x, train_y), (valid_x, valid_y), generators)
-    predicted = np.argmax(test_x @ weights, axis=-1)
-    return LinearResult(predicted == test_y, epochs_run)
+    correct = np.argmax(test_x @ weights, axis=-1) == test_y
+    return LinearResult(correct.mean(axis=1), correct, epochs_run)
 
 
 def fit_softmax(
@@ -145,23 +136,14 @@ def fit_softmax(
     momentum: float = 0.9,
     decay: float = 1e-6,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Train one softmax layer per random generator, all in parallel.
+    """Train one softmax layer per random generator on features (n, d + 1) whose last column is 1.
 
-    The defaults are the paper's values. The kernel is initialised Glorot-uniform and the bias to
-    zero; the loss is the cross-entropy averaged over the batch. The optimizer is SGD with Nesterov
-    momentum as in Keras (v = momentum v - rate g; w += momentum v - rate g), where rate =
+    Returns the weights (trials, d + 1, classes), with the bias as the last row, and the number of
+    epochs (trials,). The defaults are the paper's values. The kernel is initialised Glorot-uniform
+    and the bias to zero; the loss is the mean cross-entropy of the batch. The optimizer is SGD with
+    Nesterov momentum as in Keras (v = momentum v - rate g; w += momentum v - rate g), where rate =
     learning_rate / (1 + decay t) at step t, counted from 0. Tracks are shuffled every epoch. A
     trial ends after `patience` epochs without a lower validation loss; its best weights are kept.
-
-    Parameters
-    ----------
-    train, valid : (n, d + 1) float64 features whose last column is ones; (n,) int class codes
-
-    Returns
-    -------
-    weights : (trials, d + 1, classes) float64
-        The kernel of each layer, with the bias as the last row.
-    epochs_run : (trials,) int64
     """
     x, targets = train[0], np.eye(train[1].max() + 1)[train[1]]
     shape = x.shape[1] - 1, targets.shape[1]

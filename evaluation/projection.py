@@ -63,23 +63,21 @@ def fit_lda(features: ArrayLike, artists: ArrayLike, dimensions: int = 100) -> P
 
 def _require_separable(features: np.ndarray, codes: np.ndarray, names: np.ndarray) -> None:
     """Raise `InputError` unless the features vary both within and between artists."""
-    if len(names) < 2:
-        raise InputError(f"LDA: every track is by {str(names[0])!r}; give tracks of more artists")
-    counts = np.bincount(codes)
-    if counts.max() == 1:
-        raise InputError(
-            f"LDA: one track of each of {len(names)} artists; give two or more tracks of some"
-        )
-    sums = np.stack([np.bincount(codes, column) for column in features.T], axis=1)
-    means = sums / counts[:, None]
-    within = np.abs(features - means[codes]).max(axis=0)
+    means = pd.DataFrame(features).groupby(codes).transform("mean").to_numpy()
     rounding = 1e-12 * np.abs(features).max()
-    if (within <= rounding).all():
-        raise InputError(
-            "LDA: the tracks of each artist have the same features; extract them again"
-        )
-    if (np.ptp(means, axis=0) <= rounding).all():
-        raise InputError("LDA: the mean features of all artists are the same; extract them again")
+    problems = {
+        f"every track is by {str(names[0])!r}; give tracks of more artists": len(names) < 2,
+        f"one track of each of {len(names)} artists; give more tracks": len(names) == len(codes),
+        "the tracks of each artist have the same features; extract them again": (
+            np.abs(features - means).max() <= rounding
+        ),
+        "the mean features of all artists are the same; extract them again": (
+            np.ptp(means, axis=0).max() <= rounding
+        ),
+    }
+    for problem, is_present in problems.items():
+        if is_present:
+            raise InputError(f"LDA: {problem}")
 
 
 # With several threads, mapping a few hundred tracks would take longer, and the map would depend on

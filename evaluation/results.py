@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,30 +96,24 @@ def _check_details(details: dict) -> None:
     by_enrolment = details.get(BY_ENROLMENT, {})
     curve = details.get(DET_CURVE, {"false alarm": [], "miss": []})
     tsne = details.get(TSNE_MAP, {"x": [], "y": [], "label": []})
-    lists = [curve["false alarm"], curve["miss"], tsne["x"], tsne["y"], tsne["label"]]
     rates = [details.get("macro_f1", 0.0), *details.get(ACCURACY_BY_LABEL, {}).values()]
-    valid = (
-        all(isinstance(values, list) for values in lists)
-        and len(curve["false alarm"]) == len(curve["miss"])
-        and len(tsne["x"]) == len(tsne["y"]) == len(tsne["label"])
-        and all(_is_number(rate, 0, 1) for rate in rates + curve["false alarm"] + curve["miss"])
-        and all(map(_is_number, [*by_enrolment.values(), *tsne["x"], *tsne["y"]]))
+    points = zip(curve["false alarm"], curve["miss"], strict=True)
+    places = zip(tsne["x"], tsne["y"], tsne["label"], strict=True)
+    if not (
+        all(_is_number(rate, 0, 1) for rate in (*rates, *chain.from_iterable(points)))
+        and all(map(_is_number, by_enrolment.values()))
         and all(re.fullmatch("[0-9]{1,6}", tracks) for tracks in by_enrolment)
-        and all(isinstance(label, str) for label in tsne["label"])
-    )
-    if not valid:
+        and all(_is_number(x) and _is_number(y) and isinstance(name, str) for x, y, name in places)
+    ):
         raise ValueError("damaged details")
 
 
 def _is_number(value: object, lowest: float = -LARGEST, highest: float = LARGEST) -> bool:
     """Return whether a value is a number in a range; booleans and NaN are not."""
-    if isinstance(value, bool) or not isinstance(value, float | int):
-        return False
-    return lowest <= value <= highest
+    return type(value) in (float, int) and lowest <= value <= highest  # type: ignore[operator]
 
 
 RESULT_COLUMNS = [attribute.name for attribute in dataclasses.fields(Result)]
-_OPTIONAL = ("seed", "variant", "command", "details")
 _DAMAGE_ERRORS = (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
 
 
@@ -132,11 +127,6 @@ def read_result(path: Path) -> Result:
     """Read a result written by `evaluate.py --json`; raise `InputError` if it is damaged."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(document, dict):
-            raise ValueError(f"a {type(document).__name__}, not an object")
-        missing = [name for name in RESULT_COLUMNS if name not in (*document, *_OPTIONAL)]
-        if missing:
-            raise ValueError(f"{missing[0]!r} is missing")
         result = Result(**{name: document[name] for name in RESULT_COLUMNS if name in document})
         _check_result(result)
         json.dumps(document, ensure_ascii=False).encode()  # refuses surrogates, as do all outputs

@@ -42,28 +42,12 @@ def ranked_blocks(
     k: int | None = None,
     metric: Callable[[int, np.ndarray], float] | None = None,
 ) -> Iterator[tuple[slice, np.ndarray]]:
-    """Rank items by their cosine similarity to each query, one block of queries at a time.
+    """Rank items (m, d) by cosine similarity to queries (q, d), one block of queries at a time.
 
-    Ties are ranked in row order. The cosine of a zero vector with any vector is 0. Each core ranks
-    one block at a time; blocks are yielded in order.
-
-    Parameters
-    ----------
-    queries, items : (q, d) and (m, d) float64, finite
-        If `items` is omitted, the queries are ranked against each other, and each query is left
-        out of its own ranking.
-    k : int, optional
-        Length of the rankings; by default, all items are ranked.
-    metric : callable, optional
-        Function of the row number of a query and its ranking. If provided, its values are yielded
-        instead of the rankings. It is called while the ranking is in the CPU cache.
-
-    Yields
-    ------
-    rows : slice
-        Rows of the queries in the block.
-    ranking : (len(block), k) int64, or (len(block),) values of `metric`
-        Row numbers of the items, nearest first.
+    Yields the rows of the queries in the block, and for each query the row numbers of all or of the
+    `k` nearest items, nearest first, or instead the value of `metric(row of the query, ranking)`.
+    Ties are ranked in row order. The cosine of a zero vector with any vector is 0. If `items` is
+    omitted, queries are ranked against each other, and each is left out of its own ranking.
     """
     exclude_self = items is None
     queries = unit_rows(queries)
@@ -107,21 +91,13 @@ def nearest_neighbours(
 
 
 def average_precision(relevant: ArrayLike) -> float:
-    """Compute the AP in (0, 1] of a ranking, or NaN if no item is relevant.
+    """Compute the AP of a ranking from the relevance (n,) bool of its items, best rank first.
 
-    Parameters
-    ----------
-    relevant : (n,) bool
-        Whether the item at each rank is relevant, starting with the best rank.
-
-    Examples
-    --------
-    >>> average_precision([True, False, True])
-    0.8333333333333333
+    NaN if no item is relevant.
     """
     ranks = np.flatnonzero(relevant) + 1
     precisions = np.arange(1, len(ranks) + 1) / ranks
-    # Unlike `mean`, `cumsum` adds in rank order, so the last digit does not depend on NumPy.
+    # Unlike `sum`, `cumsum` adds in rank order, so the last digit does not depend on the hardware.
     return float(np.cumsum(precisions)[-1] / len(ranks)) if len(ranks) else np.nan
 
 

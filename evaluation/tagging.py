@@ -20,8 +20,7 @@ from threadpoolctl import threadpool_limits
 from common.errors import InputError
 from evaluation.feature_checks import Subset, check_features, check_subsets
 
-# Units in the two hidden layers of the tag network, which the paper does not specify.
-HIDDEN = (512, 512)
+HIDDEN = (512, 512)  # units in the layers of the tag network, which the paper does not specify
 
 # Candidates for `transfer_accuracies`: inverse strength of the L2 penalty, and units per hidden
 # layer. If several candidates tie, the first wins.
@@ -80,12 +79,6 @@ def predict_tags(
     ----------
     train, valid : (n, d) float features, finite; (n, t) tags of 0 and 1, t >= 2
     test_x : (q, d) float, finite
-    hidden : tuple of int
-        Number of units in each hidden layer.
-
-    Returns
-    -------
-    (q, t) float64 from 0 to 1
     """
     features = (("train", train[0]), ("valid", valid[0]), ("test", test_x))
     checked = [check_features(x, f"tagging, {subset} subset") for subset, x in features]
@@ -110,13 +103,8 @@ def transfer_accuracies(
     accuracy. Networks are trained as in `predict_tags`, but with a softmax output.
 
     Test tracks with a label that does not occur in the train subset count as errors; validation
-    tracks with such a label are left out.
-
-    Returns
-    -------
-    dict
-        Accuracy of "logistic regression", of "neural network", and of "best", whichever of the two
-        has the higher validation accuracy (logistic regression if they tie).
+    tracks with such a label are left out. The names of the accuracies are "logistic regression",
+    "neural network", and "best", whichever of the two has the higher validation accuracy.
     """
     features, (train_y, valid_y, test_y) = check_subsets(train, valid, test, "transfer")
     train_x, valid_x, test_x = _standardise("transfer", *features)
@@ -138,9 +126,7 @@ def transfer_accuracies(
 def _standardise(name: str, train_x: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
     """Standardise each dimension with the training statistics, and return float32 arrays."""
     if not np.ptp(train_x, axis=0).any():
-        raise InputError(
-            f"{name}, train subset: all tracks have the same features; extract them again"
-        )
+        raise InputError(f"{name}, train subset: all features are the same; extract them again")
     scaler = StandardScaler().fit(train_x)
     return [scaler.transform(x).astype(np.float32) for x in (train_x, *others)]
 
@@ -154,10 +140,7 @@ def _fit_network(
     epochs: int = 200,
     patience: int = 8,
 ) -> MLPClassifier:
-    """Train a network and restore the weights with the lowest validation loss.
-
-    Targets are class numbers (n,) or binary tags (n, t).
-    """
+    """Train on class numbers (n,) or tags (n, t), and restore the best weights."""
     network = MLPClassifier(
         hidden,
         alpha=0,  # early stopping is the only regulariser

@@ -6,8 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from common import cli, feature_file, provenance
-from common.feature_file import Features
-from evaluation.labelled_tracks import LabelledTracks, read_training_tracks, require_same_weights
+from evaluation.labelled_tracks import read_training_tracks, require_same_weights
 from evaluation.results import Evaluation
 from protocols import Command, add_files, add_result_options, evaluate_and_save, format_changes
 from recognition import ENROL_TRACKS, RELEVANCE, TEST_TRACKS
@@ -35,33 +34,21 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> Command:
         ("--lda-dimensions", None, lda, "--lda"),
     ):
         cli.add_count(parser, option, default, text, old=old)
-    parser.add_argument(
-        "--one-shot",
-        action="store_true",
-        help="also evaluate with 1, 2, 5 and 10 enrolment tracks per artist",
-    )
+    text = "also evaluate with 1, 2, 5 and 10 enrolment tracks per artist"
+    parser.add_argument("--one-shot", action="store_true", help=text)
+    text = "cosine similarity or PLDA on features, or the log-likelihood ratio of a GMM-UBM"
     parser.add_argument(
         "--scorer",
         choices=("cosine", "plda", "llr"),
         default="cosine",
-        help="scoring function: cosine similarity or PLDA on features, or the log-likelihood ratio "
-        "of a GMM-UBM",
+        help=f"scoring function: {text}",
     )
+    text = "feature file and split to train PLDA on, normally the training tracks of the network"
     parser.add_argument(
-        "--train",
-        nargs=2,
-        type=Path,
-        metavar=("FEATURES.h5", "SPLIT.csv"),
-        help="feature file and split to train PLDA on, normally the tracks that the network was "
-        "trained on",
+        "--train", nargs=2, type=Path, metavar=("FEATURES.h5", "SPLIT.csv"), help=text
     )
-    parser.add_argument(
-        "--fuse",
-        dest="fusion",
-        choices=("early", "late"),
-        help="how to fuse two feature files: early concatenates the features, late averages the "
-        "scores",
-    )
+    text = "how to fuse two feature files: concatenate the features, or average the scores"
+    parser.add_argument("--fuse", dest="fusion", choices=("early", "late"), help=text)
     parser.add_argument(
         "--with",
         dest="other_features",
@@ -96,8 +83,7 @@ def evaluate_recognition(
 ) -> None:
     """Enrol artists with a number of tracks each, and recognise them in their other tracks.
 
-    `protocol` is "verification" (equal error rate) or "identification" (accuracy); `scoring` are
-    the options of `recognition.systems.load_feature_system`.
+    `scoring` are the options of `recognition.systems.load_feature_system`.
     """
     _check_options(cache, **scoring)
     from recognition import systems, verification
@@ -155,23 +141,22 @@ def _check_options(
 ) -> None:
     """Raise `ArgumentError` if options are missing or cannot be combined."""
     plda, llr, files = scorer == "plda", scorer == "llr", 2 if scorer == "plda" else 1
-    for is_wrong, message in (
-        (plda and not train, "--scorer plda needs --train, features and a split to train on"),
-        (
-            not plda and (train or max_train_artists or lda_dimensions),
-            "--train, --max-train-artists and --lda-dimensions need --scorer plda",
+    plda_options = train or max_train_artists or lda_dimensions
+    for problem, is_present in {
+        "--scorer plda needs --train, features and a split to train on": plda and not train,
+        "--train, --max-train-artists and --lda-dimensions need --scorer plda": (
+            plda_options and not plda
         ),
-        (llr and not cache, "--scorer llr needs --cache"),
-        (cache and not llr, "--cache needs --scorer llr"),
-        (bool(fusion) != bool(other_features), "--fuse and --with need each other"),
-        (fusion and llr, "--fuse cannot be combined with --scorer llr"),
-        (
-            other_features and len(other_features) != files,
-            f"--with needs {files} feature file{'s' * plda} with --scorer {scorer}",
+        "--scorer llr needs --cache": llr and not cache,
+        "--cache needs --scorer llr": cache and not llr,
+        "--fuse and --with need each other": bool(fusion) != bool(other_features),
+        "--fuse cannot be combined with --scorer llr": fusion and llr,
+        f"--with needs {files} feature file{'s' * plda} with --scorer {scorer}": (
+            other_features and len(other_features) != files
         ),
-    ):
-        if is_wrong:
-            raise argparse.ArgumentError(None, message)
+    }.items():
+        if is_present:
+            raise argparse.ArgumentError(None, problem)
 
 
 # ---------------------------------------------------------------- LDA
@@ -207,7 +192,21 @@ def project_by_lda(
     train = read_training_tracks(train_features, train_split, max_train_artists)
     original = feature_file.read_features(features)
     require_same_weights(train.feature_file, original, (train_features, features))
-    inputs = _lda_inputs(train, original, dimensions)
+    weights = original.inputs.get("weights", {})
+    rows = train.split[["track_id", "artist"]].itertuples(index=False)
+    inputs = {
+        **original.inputs,
+        "weights": {
+            **weights,
+            "name": f"{weights.get('name', 'unknown')}_lda",
+            "model": f"{weights.get('model') or 'unknown'} with LDA",
+        },
+        "lda": {
+            "dimensions": dimensions,
+            "songs": provenance.digest_rows(rows),
+            "input": train.feature_file.inputs.get("input"),
+        },
+    }
     if out.exists():
         provenance.require_same(out, feature_file.read_features(out).inputs, inputs)
         print(f"{out}: already complete")
@@ -222,22 +221,3 @@ def project_by_lda(
     )
     feature_file.write_features(out, projected)
     print(f"{out}: {len(projected.track_id)} tracks in {dimensions} dimensions")
-
-
-def _lda_inputs(train: LabelledTracks, original: Features, dimensions: int) -> dict:
-    """Return the provenance of projected features: original inputs and training tracks."""
-    weights = original.inputs.get("weights", {})
-    rows = train.split[["track_id", "artist"]].itertuples(index=False)
-    return {
-        **original.inputs,
-        "weights": {
-            **weights,
-            "name": f"{weights.get('name', 'unknown')}_lda",
-            "model": f"{weights.get('model') or 'unknown'} with LDA",
-        },
-        "lda": {
-            "dimensions": dimensions,
-            "songs": provenance.digest_rows(rows),
-            "input": train.feature_file.inputs.get("input"),
-        },
-    }

@@ -148,9 +148,7 @@ def evaluate_tagging(tracks: LabelledTracks, label: str, *, trials: int, seed: i
     train, valid, (test, truth) = tracks.subsets(tags)
     for name, part in (("train", train[0]), ("valid", valid[0]), ("test", test)):
         if not len(part):
-            raise InputError(
-                f"{tracks.split_path}: no track is in the subset {name}; add tracks to it"
-            )
+            raise InputError(f"{tracks.split_path}: no track in the subset {name}; add tracks")
     scores = [
         score_tags(predict_tags(train, valid, test, seed=seed + trial), truth)
         for trial in range(trials)

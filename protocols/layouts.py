@@ -20,12 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> Command:
         text = "folder to write the tables and figures to"
         parser.add_argument("--out", type=Path, required=True, help=text)
         return describe_groups, "groups/demo_genres.h5 splits/demo_genres.csv --out results/groups"
-    parser.add_argument(
-        "--results",
-        type=Path,
-        default=Path("results"),
-        help="folder with result files from evaluate.py --json; output is written there too",
-    )
+    text = "folder with result files from evaluate.py --json; output is written there too"
+    parser.add_argument("--results", type=Path, default=Path("results"), help=text)
     if name == "tables":
         text = "paper whose tables to print (default: all)"
         parser.add_argument("--paper", choices=PAPERS, help=text)
@@ -34,26 +30,15 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> Command:
 
 def _add_explorer_arguments(parser: argparse.ArgumentParser) -> Command:
     add_files(parser, features=FEATURES, split=SPLIT)
-    cli.add_renamed(
-        parser,
-        "--compare-with",
-        "--beside",
-        type=Path,
-        metavar="FEATURES.h5",
-        help="second feature file of the same tracks, shown as a second map",
-    )
+    text = "second feature file of the same tracks, shown as a second map"
+    options = {"type": Path, "metavar": "FEATURES.h5", "help": text}
+    cli.add_renamed(parser, "--compare-with", "--beside", **options)
     text = "root folder of the audio paths in the split, to make tracks playable"
     parser.add_argument("--audio", type=Path, help=text)
-    parser.add_argument(
-        "--label",
-        dest="labels",
-        nargs="+",
-        default=["genre"],
-        help="label columns of the split by which to colour and filter tracks",
-    )
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="PAGE.html", help="HTML page to write"
-    )
+    text = "label columns of the split by which to colour and filter tracks"
+    parser.add_argument("--label", dest="labels", nargs="+", default=["genre"], help=text)
+    text = "HTML page to write"
+    parser.add_argument("--out", type=Path, required=True, metavar="PAGE.html", help=text)
     cli.add_count(parser, "--neighbours", 10, "number of nearest tracks to list for each track")
     add_perplexity_option(parser)
     cli.add_seed(parser)

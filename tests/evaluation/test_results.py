@@ -22,20 +22,13 @@ def write(tmp_path):
     return result_writer(tmp_path)
 
 
-def test_results_round_trip(write):
+def test_read_results_returns_one_row_per_json_file(write, tmp_path):
+    (tmp_path / "table.md").write_text("| not JSON |")
     results = write({}, LINEAR)
     assert list(results["file"]) == ["0.json", "1.json"]
-    first, second = (row for _, row in results.iterrows())
-    assert {key: first[key] for key in RESULT if RESULT[key] is not None} == {
-        key: value for key, value in RESULT.items() if value is not None
-    }
-    assert pd.isna(first["spread"]) and pd.isna(first["trials"])
-    assert (second["spread"], second["trials"]) == (0.01, 10)
-
-
-def test_read_results_ignores_files_that_are_not_json(write, tmp_path):
-    (tmp_path / "table.md").write_text("| not JSON |")
-    assert len(write({})) == 1
+    assert (results["value"] == RESULT["value"]).all() and (results["artists"] == 5000).all()
+    assert pd.isna(results["spread"][0]) and pd.isna(results["trials"][0])
+    assert (results["spread"][1], results["trials"][1]) == (0.01, 10)
 
 
 def test_write_result_and_read_result_round_trip(tmp_path):
@@ -49,10 +42,10 @@ def test_write_result_and_read_result_round_trip(tmp_path):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (b'{"protocol": "retr', "Expecting|Unterminated"),
+        (b'{"protocol": "retr', "Unterminated"),
         (b"\xff\xfe\x00", "utf-8"),
-        (b"[1, 2]", "a list, not an object"),
-        (b'{"protocol": "retrieval"}', "'metric' is missing"),
+        (b"[1, 2]", "missing"),
+        (b'{"protocol": "retrieval"}', "missing .* 'metric'"),
         (b"[" * 100_000, "recursion"),
     ],
 )
@@ -65,43 +58,27 @@ def test_read_results_names_the_damaged_file(write, tmp_path, text, reason):
 @pytest.mark.parametrize(
     "change",
     [
-        {"value": "high"},
-        {"value": None},
-        {"value": float("nan")},
-        {"value": True},
-        {"value": 1.5},
+        *({"value": value} for value in ("high", None, float("nan"), True, 1.5)),
         {"metric": "kl_divergence", "value": 2e12},
-        {"n_songs": 10**13},
-        {"n_songs": 10**400},
-        {"model": "\ud800"},
-        {"details": {"accuracy of each genre": {"\udfff": 0.5}}},
-        {"dataset": "a\\b"},
-        {"artists": 5000.5},
-        {"artists": 0},
-        {"trials": 0},
+        *(
+            {name: value}
+            for name in ("n_songs", "artists", "trials")
+            for value in (0, 0.5, 10**400)
+        ),
+        *({"dataset": name} for name in ("a\\b", "../x", "\ud800")),
         {"seed": "one"},
-        {"command": ["evaluate.py"]},
-        {"dataset": "../x"},
-        {"protocol": "a/b"},
         {"protocol": "tsne"},
         {"details": [1]},
         {"details": {"DET": {"miss": [0.1]}}},
-        {"details": {"by enrolment songs": [1]}},
-        {"details": {"DET": None}},
         {"details": {"DET": {"false alarm": [0.5], "miss": [1.5]}}},
         {"details": {"DET": {"false alarm": [0.5], "miss": [0.5, 0.1]}}},
-        {"details": {"by enrolment songs": {"x": 0.1}}},
-        {"details": {"by enrolment songs": {"\u00b2": 0.1}}},
-        {"details": {"by enrolment songs": {"1234567": 0.1}}},
+        *({"details": {"by enrolment songs": {key: 0.1}}} for key in ("x", "\u00b2", "1234567")),
         {"details": {"by enrolment songs": {"1": 10**400}}},
         {"details": {"macro_f1": "high"}},
-        {"details": {"accuracy of each genre": [0.5]}},
         {"details": {"accuracy of each genre": {"x": None}}},
         {"details": {"map": {"x": [1.0], "y": [1.0], "label": ["a", "b"]}}},
         {"details": {"map": {"x": [1.0], "y": [float("inf")], "label": ["a"]}}},
         {"details": {"map": {"x": [1.0], "y": [1.0], "label": [1]}}},
-        {"details": {"map": [1.0]}},
-        {"protocol": "tsne", "details": {"map": None}},
     ],
 )
 def test_read_results_rejects_values_of_the_wrong_type_or_range(write, change):
@@ -109,61 +86,39 @@ def test_read_results_rejects_values_of_the_wrong_type_or_range(write, change):
         write(change)
 
 
-def test_read_results_rejects_duplicates(write):
+def test_read_results_rejects_duplicates_and_a_missing_folder(write, tmp_path):
     with pytest.raises(InputError, match=r"0\.json and 2\.json contain the same result"):
         write({}, LINEAR, {"value": 0.1})
-
-
-def test_read_results_rejects_a_missing_folder(tmp_path):
     with pytest.raises(InputError, match="no such folder"):
         read_results(tmp_path / "nowhere")
 
 
-def test_average_over_seeds(write):
+def test_results_that_differ_in_the_seed_alone_are_averaged(write):
     results = average_over_seeds(
         write(
-            *({"features": f"own_60_{n}", "seed": n, "value": n / 4, "spread": 9} for n in (0, 2)),
-            {"features": "own_60_0", "seed": 0, "value": 1, "dataset": "other"},
-            LINEAR | {"features": "own_60_1", "seed": 1, "value": 0.5},
-            {"features": "released"},
-            {"features": "released_best"},
-        )
-    )
-    assert results[["features", "value", "over"]].to_numpy().tolist() == [
-        ["own_60_{0,2}", 0.25, "2 seeds"],
-        ["own_60_0", 1, ""],
-        ["own_60_1", 0.5, "10 trials"],
-        ["released", 0.5432, ""],
-        ["released_best", 0.5432, ""],
-    ]
-    assert results["spread"].tolist()[0] == 0.25 and results["spread"].tolist()[2] == 0.01
-    assert str(results["artists"].dtype) == "Int64"
-    assert not len(average_over_seeds(results.iloc[:0].drop(columns="over")))
-
-
-def test_results_that_differ_in_more_than_the_seed_are_not_averaged(write):
-    results = average_over_seeds(
-        write(
-            *({"features": f"a_{n}", "seed": n, "n_songs": 9 - n} for n in (0, 1)),
+            *({"features": f"a_{n}", "seed": n, "value": n / 4, "n_songs": 9 - n} for n in (0, 2)),
             *({"features": f"b_{n}", "seed": n, "variant": "enrol=2"} for n in (0, 2)),
             *({"features": f"c_{n}", "seed": 7, "model": "basic"} for n in (0, 1)),
+            {"features": "a_0", "seed": 0, "dataset": "other"},
+            LINEAR | {"features": "a_1", "seed": 1},
             *({"features": f"released_{n}"} for n in (0, 1)),
         )
     )
-    n_songs = dict(zip(results["features"], results["n_songs"], strict=True))
-    assert list(n_songs) == ["a_{0,1}", "b_{0,2}", "c_0", "c_1", "released_0", "released_1"]
-    assert n_songs["a_{0,1}"] == 8
+    assert results[["features", "over"]].to_numpy().tolist() == [
+        ["a_{0,2}", "2 seeds"],
+        ["b_{0,2}", "2 seeds"],
+        *([name, ""] for name in ("c_0", "c_1", "a_0")),
+        ["a_1", "10 trials"],
+        *([name, ""] for name in ("released_0", "released_1")),
+    ]
+    assert results.loc[0, ["value", "spread", "n_songs"]].tolist() == [0.25, 0.25, 7]
+    assert results["spread"][5] == 0.01 and str(results["artists"].dtype) == "Int64"
+    assert not len(average_over_seeds(results.iloc[:0].drop(columns="over")))
 
 
 @pytest.mark.parametrize(
     ("names", "merged"),
-    [
-        (["a_1"], "a_1"),
-        (["a_2", "a_1"], "a_{1,2}"),
-        (["a_1", "b_1"], "a_1 b_1"),
-        (["a", "b"], "a b"),
-        (["stn_gs_0", "stn_gs_1", "stn_gs_2"], "stn_gs_{0,1,2}"),
-    ],
+    [("a_1", "a_1"), ("a_2 a_1", "a_{1,2}"), ("a_1 b_1", "a_1 b_1"), ("a b", "a b")],
 )
 def test_merge_names(names, merged):
-    assert merge_names(names) == merged
+    assert merge_names(names.split()) == merged

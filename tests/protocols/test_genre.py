@@ -121,7 +121,7 @@ def test_tagging_reports_every_tag(files, evaluate):
     assert [tag for *_, tag, _ in printed] == sorted(areas, key=areas.get, reverse=True)
     table, _ = feature_files.make_artists("abcdef")
     table[table["subset"].ne("valid")].to_csv(files[1], index=False)
-    assert "tracks.csv: no track is in the subset valid" in error_in_process(
+    assert "tracks.csv: no track in the subset valid" in error_in_process(
         "evaluate.py", "tagging", *files
     )
 
