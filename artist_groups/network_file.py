@@ -85,8 +85,10 @@ def load_networks(path: str | Path) -> GroupNetworks:
         for task in tasks:
             group = hdf5.get_group(file, f"networks/{task}")
             bias = hdf5.read_array(group, "classes/bias")
-            filters = [hdf5.get_dataset(group, f"conv{n}/bias").shape for n in range(1, 8)]
-            if filters != [(n,) for n in group_networks.count_filters(width)] or bias.ndim != 1:
+            filters = group_networks.count_filters(width)
+            names = [f"conv{number}/bias" for number in range(1, 1 + len(filters))]
+            shapes = [hdf5.get_dataset(group, name).shape for name in names]
+            if shapes != [(count,) for count in filters] or bias.ndim != 1:
                 raise _damage_of(file)
             networks[task] = _fill(build_network(len(bias), width=width), group)
         mlp = None

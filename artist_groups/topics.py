@@ -163,12 +163,12 @@ def _read_arrays(group: h5py.Group, *names: str) -> list[np.ndarray]:
 def _has_schema(content: GroupsFile) -> bool:
     """Return whether all arrays have the expected shapes, types and value ranges."""
     arrays = [(content.mean, (128,), "f8"), (content.std, (128,), "f8")]
-    scales, names = [content.std], [content.subgenres]
+    scales, names = [content.std], [list(content.subgenres)]
     for word, found in content.groups.items():
         groups, size = found.proportions.shape[-1:], found.topics.shape[-1:]
         arrays.append((found.proportions, (len(found.artists), *groups), "f8"))
         arrays.append((found.topics, (*groups, *size), "f8"))
-        names.append(found.artists)
+        names.append(list(found.artists))
         if codebook := content.codebooks.get(word):
             arrays.append((codebook.centres, (*size, *codebook.scale.shape), "f4"))
             scales.append(codebook.scale)

@@ -31,9 +31,9 @@ from data_prep.mel_cache import MelCache
 from models.embeddings import segment_outputs
 from models.keras_backend import keras
 from training.checkpoints import TrainingRun
+from training.config import training_artists, training_inputs
 from training.data_placement import Placement
 from training.devices import Devices
-from training.config import training_artists, training_inputs
 from training.loop import Task, TrainingSchedule, fit
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from artist_groups import classifier, network_file
+from artist_groups import classifier, group_networks, network_file
 from artist_groups.classifier import Segments
 from artist_groups.group_networks import build_mlp, count_parameters
 from artist_groups.task_sets import GroupTrainingConfig
@@ -18,6 +18,14 @@ from training.checkpoints import TrainingRun
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # raised in get_weights
 MTN = ("--kinds", "mtn", "--tasks", "gs")
 FEW = ("--epochs", 1, "--mtn-epochs", 5, "--mlp-epochs", 2, "--batch-size", 9)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shallow_networks():
+    """Use three of the seven convolutional layers, because compiling all of them is slow."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(group_networks, "REST", group_networks.REST[::5])
+        yield
 
 
 @pytest.fixture(scope="module")
