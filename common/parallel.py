@@ -24,7 +24,7 @@ import threadpoolctl
 
 from common.errors import InputError
 
-_AHEAD_PER_WORKER = 4  # items submitted per worker before the oldest result is yielded
+AHEAD_PER_WORKER = 4  # items submitted per worker before the oldest result is yielded
 _ATTEMPTS = 2  # the item may not be the cause of the first crash; memory may have run out
 _TICK = 1.0  # seconds between checks on a worker that has not yet answered
 _START = 300.0  # seconds allowed for a process to import the function's module
@@ -54,26 +54,13 @@ def ordered_map(
 
     At most four items per worker are submitted ahead, so memory use does not depend
     on the number of items. If the process handling an item dies twice, for example
-    because a decoder crashes, or if it takes longer than `patience`, the item's
+    because a decoder crashes, or if it takes longer than `patience` seconds, the item's
     outcome has the error `WorkerLost`; other items are unaffected. Each worker runs
     BLAS on one thread, so results do not depend on the number of workers. Workers
     exit when their parent process ends, even if it is killed.
 
-    Parameters
-    ----------
-    function
-        Function to apply; must be picklable.
-    items
-        Picklable arguments, one per call.
-    workers
-        Number of processes.
-    patience
-        Time limit per item, in seconds.
-
-    Raises
-    ------
-    InputError
-        If the worker processes cannot start.
+    The function and the items must be picklable. If the worker processes cannot start,
+    `InputError` is raised.
 
     Examples
     --------
@@ -81,23 +68,29 @@ def ordered_map(
     [1, 2]
     """
     tasks: queue.SimpleQueue = queue.SimpleQueue()
-    crew = [_Worker(function, tasks, patience) for _ in range(workers)]
+    crew = [WorkerProcess(function, patience) for _ in range(workers)]
+    threads = [threading.Thread(target=_feed, args=(w, tasks), daemon=True) for w in crew]
+
+    def submit(item: Any) -> Future:
+        future: Future = Future()
+        tasks.put((future, item))
+        return future
 
     def close() -> None:
         for worker in crew:
             worker.close()
             tasks.put(None)
-        for worker in crew:
-            worker.join(timeout=10)  # a process blocked on a dead disk cannot be killed
+        for thread in threads:
+            thread.join(timeout=10)  # a process blocked on a dead disk cannot be killed
 
     # If the first worker had to start the resource tracker, that would unblock SIGINT in its
     # thread.
     resource_tracker.ensure_running()
     atexit.register(close)  # else multiprocessing kills the processes and they are restarted
     try:
-        for worker in crew:
-            worker.start()
-        yield from _in_order(lambda item: _submit(tasks, item), items, _AHEAD_PER_WORKER * workers)
+        for thread in threads:
+            thread.start()
+        yield from _in_order(submit, items, AHEAD_PER_WORKER * workers)
     finally:
         atexit.unregister(close)
         close()
@@ -125,12 +118,6 @@ def _in_order(submit: Callable[[Any], Future], items: Iterable, ahead: int) -> I
         yield pending.popleft().result()
 
 
-def _submit(tasks: queue.SimpleQueue, item: Any) -> Future:
-    future: Future = Future()
-    tasks.put((future, item))
-    return future
-
-
 def one_blas_thread() -> contextlib.AbstractContextManager:
     """Limit BLAS to one thread, because more threads change the rounding on some processors."""
     return _find_blas().limit(limits=1)
@@ -149,96 +136,80 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def call(function: Callable[[Any], Any], item: Any) -> bytes:
-    """Call the function and return (result, error) as a pickle.
-
-    Workers send this pickle instead of raising, so that errors raised by the function
-    can be told apart from errors in the worker.
-    """
-    try:
-        return pickle.dumps((function(item), None))
-    except Exception as error:
+def _feed(worker: "WorkerProcess", tasks: queue.SimpleQueue) -> None:
+    """Pass items to a worker process, one at a time."""
+    while (task := tasks.get()) is not None and not worker.is_closed:
+        future, item = task
         try:
-            answer = pickle.dumps((None, error))
-            pickle.loads(answer)  # some exception classes cannot be unpickled
-            return answer
-        except Exception:
-            return pickle.dumps((None, RuntimeError(f"{type(error).__name__}: {error}")))
+            future.set_result(worker.process_item(item))
+        except BaseException as error:
+            future.set_exception(error)
+    worker.stop()
 
 
-class _Worker(threading.Thread):
-    """A thread that passes items to its own worker process, one at a time.
+class WorkerProcess:
+    """A process that is started on demand, processes one item at a time, and is replaced if lost.
 
-    The process is started on demand and restarted if it is lost. Unlike with
-    concurrent.futures, a process that is killed while sending a result blocks neither
+    Unlike with concurrent.futures, a process that is killed while sending a result blocks neither
     the other processes nor the program's exit.
     """
 
-    def __init__(self, function: Callable, tasks: queue.SimpleQueue, patience: float):
-        super().__init__(daemon=True)
-        self._function, self._tasks, self._patience = function, tasks, patience
+    def __init__(self, function: Callable, patience: float):
+        self._function, self._patience = function, patience
         self._process: SpawnProcess | None = None
-        self._closed = False
+        self.is_closed = False
 
     def close(self) -> None:
-        """Kill the worker process, whatever it is doing; called from another thread."""
-        self._closed = True
+        """Kill the process, whatever it is doing; called from another thread."""
+        self.is_closed = True
         if (process := self._process) is not None:
             process.kill()
 
-    def run(self) -> None:
-        # The child process inherits this: only the parent handles Ctrl-C, and it terminates the
-        # child.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        while (task := self._tasks.get()) is not None and not self._closed:
-            future, item = task
-            try:
-                future.set_result(self._outcome(item))
-            except BaseException as error:
-                future.set_exception(error)
-        self._stop_process()
-
-    def _outcome(self, item: Any) -> Outcome:
-        for _ in range(_ATTEMPTS):
-            if self._process is None:
-                self._start_process()
-            try:
-                self._pipe.send(item)
-                return Outcome(item, *pickle.loads(self._receive(self._patience)))
-            except TimeoutError:
-                self._stop_process()
-                return Outcome(item, error=WorkerLost("its decoder did not come back"))
-            except (EOFError, OSError):
-                self._stop_process()
-        return Outcome(item, error=WorkerLost("its decoder crashed"))
-
-    def _start_process(self) -> None:
-        # Spawned rather than forked, because forking a multi-threaded process may deadlock.
-        context = multiprocessing.get_context("spawn")
-        self._pipe, far_end = context.Pipe()
-        process = context.Process(target=_work, args=(far_end, self._function), daemon=True)
-        try:
-            if self._closed:
-                raise EOFError
-            process.start()
-            self._process = process
-            far_end.close()  # so that the pipe closes when the process ends
-            if self._closed:  # close() may have run before it could see this process
-                process.kill()
-            self._receive(_START)
-        except (EOFError, OSError) as error:
-            self._stop_process()
-            reason = getattr(error, "strerror", None) or "one ended at once"
-            raise InputError(
-                f"worker processes cannot start ({reason}); use fewer --workers or free some memory"
-            ) from error
-
-    def _stop_process(self) -> None:
+    def stop(self) -> None:
+        """Kill the process and wait until it has ended."""
         if self._process is not None:
             self._process.kill()
             self._process.join(timeout=5)
             self._pipe.close()
             self._process = None
+
+    def process_item(self, item: Any) -> Outcome:
+        """Return the outcome of the function for an item."""
+        for _ in range(_ATTEMPTS):
+            if self._process is None:
+                self._start()
+            try:
+                self._pipe.send(item)
+                return Outcome(item, *pickle.loads(self._receive(self._patience)))
+            except TimeoutError:
+                self.stop()
+                return Outcome(item, error=WorkerLost("its decoder did not come back"))
+            except (EOFError, OSError):
+                self.stop()
+        return Outcome(item, error=WorkerLost("its decoder crashed"))
+
+    def _start(self) -> None:
+        # The process inherits this: only the parent handles Ctrl-C, and it terminates the process.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        # Spawned rather than forked, because forking a multi-threaded process may deadlock.
+        context = multiprocessing.get_context("spawn")
+        self._pipe, far_end = context.Pipe()
+        process = context.Process(target=_work, args=(far_end, self._function), daemon=True)
+        try:
+            if self.is_closed:
+                raise EOFError
+            process.start()
+            self._process = process
+            far_end.close()  # so that the pipe closes when the process ends
+            if self.is_closed:  # close() may have run before it could see this process
+                process.kill()
+            self._receive(_START)
+        except (EOFError, OSError) as error:
+            self.stop()
+            reason = getattr(error, "strerror", None) or "one ended at once"
+            raise InputError(
+                f"worker processes cannot start ({reason}); use fewer --workers or free some memory"
+            ) from error
 
     def _receive(self, patience: float) -> bytes:
         """Wait for an answer in ticks, so that time spent suspended does not count as waiting."""
@@ -260,7 +231,20 @@ def _work(pipe: Connection, function: Callable) -> None:
     with contextlib.suppress(EOFError, OSError):  # raised once the parent has closed the pipe
         pipe.send_bytes(b"started")
         while True:
-            pipe.send_bytes(call(function, pipe.recv()))
+            pipe.send_bytes(_call(function, pipe.recv()))
+
+
+def _call(function: Callable[[Any], Any], item: Any) -> bytes:
+    """Call the function and return (result, error) as a pickle."""
+    try:
+        return pickle.dumps((function(item), None))
+    except Exception as error:
+        try:
+            answer = pickle.dumps((None, error))
+            pickle.loads(answer)  # some exception classes cannot be unpickled
+            return answer
+        except Exception:
+            return pickle.dumps((None, RuntimeError(f"{type(error).__name__}: {error}")))
 
 
 def _end_with_parent() -> None:

@@ -26,8 +26,6 @@ def act(action):
     if name == "sleep":
         time.sleep(value)
         return value
-    if name == "hold the GIL":
-        return sum(range(value))  # in C, so that no other thread runs meanwhile
     if name == "raise":
         raise ValueError(value)
     if name == "unpicklable":
@@ -36,6 +34,8 @@ def act(action):
         return lambda: value
     if name == "die":
         os.kill(os.getpid(), signal.SIGKILL)
+    if name == "kill the parent":
+        os.kill(os.getppid(), signal.SIGKILL)
     if name == "die once":
         with open(value, "x"):  # fails on the second attempt
             os.kill(os.getpid(), signal.SIGKILL)

@@ -32,8 +32,7 @@ from tests.conftest import ROOT
 distributed = pytest.importorskip("distributed", reason="needs requirements-dask.txt")
 import dask  # noqa: E402
 
-# With no allowed failures, a worker's first death counts against its task, so fewer workers need
-# to die. Dask's own limit on BLAS threads is off, so that the tests check ours.
+# Dask gives up on a task whose first worker died, and does not limit BLAS threads itself.
 SETTINGS = {
     "distributed.scheduler.allowed-failures": 0,
     "distributed.nanny.pre-spawn-environ": {},
@@ -127,28 +126,22 @@ def test_dask_map_returns_errors_as_outcomes(run):
     check_errors_are_outcomes(run)
 
 
-@pytest.mark.slow
 def test_dask_map_survives_lost_workers(run, tmp_path):
     check_lost_workers_cost_their_item_only(run, tmp_path)
 
 
 @pytest.mark.slow
 def test_dask_map_survives_a_hanging_item(run):
-    check_hang_costs_its_item_only(partial(run, patience=5.0))
+    check_hang_costs_its_item_only(partial(run, patience=4.0))
 
 
-@pytest.mark.slow
-def test_dask_map_ends_a_worker_that_holds_the_gil(tmp_path):
-    with running(tmp_path, workers=2) as started:
-        hang = ("hold the GIL", 10**12)
-        actions = [("double", 1), hang, ("double", 2), hang, ("double", 3), ("double", 4)]
-        outcomes = list(ordered_map(act, actions, scheduler=str(started.file), patience=3.0))
-    assert [outcome.result for outcome in outcomes] == [2, None, 4, None, 6, 8]
-    assert all(isinstance(outcomes[number].error, WorkerLost) for number in (1, 3))
+def test_dask_map_reports_an_item_whose_workers_were_lost(run):
+    (outcome,) = run([("kill the parent", 0)])
+    assert isinstance(outcome.error, WorkerLost)
 
 
 def test_dask_map_reports_a_scheduler_that_times_out(address):
-    with contextlib.closing(dask_map._Cluster(address, act, 1.0)) as cluster:
+    with contextlib.closing(dask_map._Cluster(address)) as cluster:
         lost = pytest.raises(InputError, match="the scheduler is lost; start it again")
         with lost, cluster._connection():
             raise TimeoutError
@@ -188,20 +181,12 @@ def test_dask_map_reports_an_unresponsive_port(monkeypatch):
         assert f"{place}: no Dask scheduler answers" in message_of(place)
 
 
-@pytest.mark.parametrize(
-    "place", ["tcp://", "tcp://127.0.0.1", "tcp://x:y", "carrier://pigeon:1", "://", ""]
-)
+@pytest.mark.parametrize("place", ["tcp://", "tcp://127.0.0.1", "tcp://x:y", "carrier://pigeon:1"])
 def test_dask_map_rejects_invalid_addresses(place):
     assert f"{place}: neither an address" in message_of(place)
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        *(None, "", "[]", "{}", "tcp://127.0.0.1:8786", '"address"', '{"address": null}'),
-        *('{"address": []}', '{"address": "nowhere"}', '{"address": "tcp://nowhere"}'),
-    ],
-)
+@pytest.mark.parametrize("content", [None, "", "[]", "{}", '{"address": []}', '{"address": "x"}'])
 def test_dask_map_rejects_invalid_scheduler_files(tmp_path, content):
     if content is not None:
         (tmp_path / "file").write_text(content)
@@ -220,10 +205,10 @@ def test_dask_map_reports_missing_workers_and_scheduler(monkeypatch, tmp_path):
 def test_dask_map_reports_workers_without_the_package(tmp_path):
     with running(tmp_path, workers=1, cwd=tmp_path) as started:
         message = message_of(started.file)
-    assert "cannot load this package (ModuleNotFoundError: No module named 'tests')" in message
+    assert "cannot load this package (ModuleNotFoundError: No module named 'data_prep')" in message
 
 
-# Kills the scheduler (argument 2 is its process id) after an item has killed two workers.
+# Kills the scheduler (argument 2 is its process id) after an item has killed its process twice.
 PROGRAM = """
 import itertools, os, signal, sys
 from common import cli
@@ -243,8 +228,7 @@ cli.run_script(main)
 
 
 @pytest.mark.slow
-def test_dask_map_reports_a_lost_scheduler_in_one_line(monkeypatch, tmp_path):
-    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")
+def test_dask_map_reports_a_lost_scheduler_in_one_line(tmp_path):
     with running(tmp_path, workers=2) as started:
         result = subprocess.run(
             [sys.executable, "-c", PROGRAM, started.file, str(started.scheduler.pid)],
