@@ -27,7 +27,7 @@ from common.files import exclusive_folder
 from common.parallel import Outcome, ordered_map
 from data_prep import audio, failures
 from data_prep.audio import AudioError
-from data_prep.audio_folder import digest_files
+from data_prep.audio import digest_files
 
 _FORMAT = "descriptors-1"
 _CHUNK = 200  # tracks per file, so that an interruption loses only a few minutes of work

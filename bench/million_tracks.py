@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 
 from bench.resources import peak_memory
-from data_prep import artist_split, mel_cache, mel_cache_writer, split_csv
+from data_prep import mel_cache, mel_cache_writer, split_csv, split_methods
 
 TRACKS, ARTISTS = 1_000_000, 50_000
 REMAINING = 2_000  # number of tracks not yet cached when step 2 is killed
@@ -94,7 +94,7 @@ def split(folder: Path) -> None:
         }
     )
     start = time.perf_counter()
-    split_csv.write_split(artist_split.split_by_artist(table)[0], folder / "s.csv", {"inputs": {}})
+    split_csv.write_split(split_methods.split_by_artist(table)[0], folder / "s.csv", {"inputs": {}})
     print(f"split_seconds {time.perf_counter() - start:.1f}")
     print(f"split_gb {peak_memory():.2f}")
 

@@ -21,8 +21,8 @@ import pandas as pd
 
 from common.parallel import available_cores
 from data_prep import mel_cache, mel_cache_writer, split_csv
-from data_prep.artist_split import split_by_artist
 from data_prep.datasets import Request, folder
+from data_prep.split_methods import split_by_artist
 from evaluation import classification, retrieval
 from extract_features import feature_extractor
 from recognition import systems, verification

@@ -8,6 +8,7 @@ and test. The available datasets are
 
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -17,114 +18,29 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 from common import cli, provenance
 from common.errors import InputError
 from common.parallel import available_cores
-from data_prep import artist_split, audio_archives, published_splits, split_csv, stratified_split
-from data_prep.datasets import DATASETS, Request
+from data_prep import split_csv, split_methods
+from data_prep.datasets import DATASETS, load_dataset
+from data_prep.datasets.catalog import Catalog, DatasetInfo, Request, fetch_lists, read_registry
 
-ABOUT = "\n".join(f"  {name:12}{dataset.about}" for name, dataset in DATASETS.items())
+ABOUT = "\n".join(f"  {name:12}{about}" for name, (_, about) in DATASETS.items())
 EXAMPLE = "python data_prep/1_make_splits.py demo --root corpus --out splits/demo.csv"
 
 
 def main() -> int:
     """Make a split, or describe or validate a dataset; return the exit status."""
-    parser = cli.make_parser(__doc__ + ABOUT, EXAMPLE)
-    parser.add_argument("dataset", metavar="DATASET", choices=DATASETS, help="dataset name")
-    parser.add_argument("--root", type=Path, help="audio folder")
-    parser.add_argument("--out", type=Path, help="file to write the split to, splits/NAME.csv")
-    parser.add_argument(
-        "--metadata", type=Path, help="folder or file with the dataset's own lists; see --where"
-    )
-    parser.add_argument(
-        "--where",
-        action="store_true",
-        help="only print the dataset's licence, citation, download URLs and checksums",
-    )
-    parser.add_argument(
-        "--validate",
-        action="store_true",
-        help="only check the copy of the dataset in the --root and --metadata folders",
-    )
-    parser.add_argument(
-        "--unpack",
-        type=Path,
-        nargs="+",
-        metavar="ARCHIVE",
-        help="downloaded archives to verify and extract to --root before making the split",
-    )
-    parser.add_argument(
-        "--pattern",
-        help="path pattern from which to read labels, such as {artist}/{album}/{} (folder only)",
-    )
-    parser.add_argument(
-        "--split",
-        choices=("official", "artists", "stratified"),
-        default="official",
-        help="type of split; without an official one, official means artists",
-    )
-    parser.add_argument(
-        "--by",
-        help="label to group tracks by (default: artist, or genre with --split stratified)",
-    )
-    cli.add_count(
-        parser,
-        "--max-artists",
-        None,
-        "number of artists, or of --by values (default: all that qualify)",
-        old="--artists",
-    )
-    cli.add_count(
-        parser,
-        "--tracks-per-artist",
-        artist_split.TRACKS_PER_ARTIST,
-        "number of tracks per artist",
-        old="--songs",
-    )
-    for subset, size in zip(split_csv.SUBSETS, artist_split.SUBSET_SIZES, strict=True):
-        parser.add_argument(
-            f"--{subset}",
-            type=cli.non_negative,
-            default=size,
-            help=f"number of tracks per artist in the {subset} subset",
-        )
-    cli.add_renamed(
-        parser,
-        "--test-fraction",
-        "--test-share",
-        type=cli.fraction,
-        help="fraction of each genre's tracks assigned to the test subset with --split stratified "
-        f"(default: {stratified_split.TEST_FRACTION})",
-    )
-    parser.add_argument(
-        "--exclude-artists-of",
-        type=Path,
-        nargs="+",
-        metavar="SPLIT.csv",
-        help="evaluation splits whose artists are excluded from this split",
-    )
-    cli.add_count(parser, "--workers", available_cores(), "number of worker processes")
-    cli.add_seed(parser)
-    args = parser.parse_args()
-
+    args = parse_arguments()
+    read_catalog, info = load_dataset(args.dataset)
     if args.where:
-        print_origin(args.dataset)
+        print_origin(args.dataset, info)
         return 0
-    required = {"--root": args.root, **({} if args.validate else {"--out": args.out})}
-    if missing := [name for name, value in required.items() if value is None]:
-        parser.error(f"the following arguments are required: {', '.join(missing)}")
-    stratified = args.split == "stratified"
-    if stratified and args.max_artists:
-        raise InputError("--max-artists: not used with --split stratified; leave it out")
-    if args.test_fraction is not None and not stratified:
-        raise InputError("--test-fraction: used with --split stratified only; add that")
-    by = args.by or ("genre" if stratified else "artist")
-    test_fraction = args.test_fraction
-    if stratified and test_fraction is None:
-        test_fraction = stratified_split.TEST_FRACTION
+    if args.unpack:
+        from data_prep import audio_archives
 
-    for archive in args.unpack or ():
-        files = audio_archives.extract_dataset_archive(
-            args.dataset, archive, args.root, args.metadata
-        )
-        print(f"{archive}: verified, {files} files below {args.root}")
+        for archive in args.unpack:
+            files = audio_archives.extract_dataset_archive(
+                args.dataset, archive, args.root, args.metadata
+            )
+            print(f"{archive}: verified, {files} files below {args.root}")
     request = Request(
         root=args.root,
         metadata=args.metadata,
@@ -135,30 +51,31 @@ def main() -> int:
         max_artists=args.max_artists if args.split == "official" else None,
     )
     if args.validate:
-        return validate(args.dataset, request)
+        if args.dataset.startswith("demo"):
+            raise InputError(f"{args.dataset}: rendered here; there is no copy to validate")
+        for path in fetch_lists(info, request.metadata).values():
+            print(f"{path}: content id verified")
+        return validate(read_catalog(request), request.root)
 
-    catalog = DATASETS[args.dataset].read_catalog(request)
-    notes = [*catalog.notes, *artist_split.check_artists(catalog.table, args.dataset)]
-    excluded = frozenset().union(
-        *(artist_split.read_artists(split) for split in args.exclude_artists_of or ())
-    )
+    catalog = read_catalog(request)
+    notes = [*catalog.notes, *split_methods.check_artists(catalog.table, args.dataset)]
+    excluded = frozenset().union(*map(split_methods.read_artists, args.exclude_artists_of or ()))
+    options = {"by": args.by, "seed": args.seed, "exclude": excluded}
     if args.split == "official" and "subset" in catalog.table.columns:
         if args.max_artists and args.dataset != "msd":
             raise InputError("--max-artists: the dataset has its own split; add --split artists")
-        table, split_notes = artist_split.drop_artists(catalog.table, excluded)
-    elif stratified:
-        table, split_notes = stratified_split.split_by_genre(
-            catalog.table, by=by, test_fraction=test_fraction, seed=args.seed, exclude=excluded
+        table, split_notes = split_methods.drop_artists(catalog.table, excluded)
+    elif args.split == "stratified":
+        table, split_notes = split_methods.split_by_genre(
+            catalog.table, test_fraction=args.test_fraction, **options
         )
     else:
-        table, split_notes = artist_split.split_by_artist(
+        table, split_notes = split_methods.split_by_artist(
             catalog.table,
-            by=by,
             max_groups=args.max_artists,
             tracks_per_group=args.tracks_per_artist,
             subset_sizes=(args.train, args.valid, args.test),
-            seed=args.seed,
-            exclude=excluded,
+            **options,
         )
     for note in notes + split_notes:
         print(note)
@@ -167,13 +84,13 @@ def main() -> int:
         "source": args.dataset,
         "pattern": args.pattern,
         "split": args.split,
-        "by": by,
+        "by": args.by,
         "artists": args.max_artists,
         "songs": args.tracks_per_artist,
         "train": args.train,
         "valid": args.valid,
         "test": args.test,
-        "test_share": test_fraction,
+        "test_share": args.test_fraction,
         "seed": args.seed,
         "excluded": provenance.digest_rows([sorted(excluded)]) if excluded else None,
         "tracks": provenance.digest_rows(table.itertuples(index=False)),
@@ -188,45 +105,87 @@ def main() -> int:
     return 0
 
 
-def print_origin(name: str) -> None:
+def parse_arguments() -> argparse.Namespace:
+    """Return the checked options, with the defaults that depend on the type of split."""
+    parser = cli.make_parser(__doc__ + ABOUT, EXAMPLE)
+    add = parser.add_argument
+    add("dataset", metavar="DATASET", choices=DATASETS, help="dataset name")
+    add("--root", type=Path, help="audio folder")
+    add("--out", type=Path, help="file to write the split to, splits/NAME.csv")
+    add("--metadata", type=Path, help="folder or file with the dataset's own lists; see --where")
+    text = "only print the dataset's licence, citation, download URLs and checksums"
+    add("--where", action="store_true", help=text)
+    text = "only check the copy of the dataset in the --root and --metadata folders"
+    add("--validate", action="store_true", help=text)
+    text = "downloaded archives to verify and extract to --root before making the split"
+    add("--unpack", type=Path, nargs="+", metavar="ARCHIVE", help=text)
+    text = "path pattern from which to read labels, such as {artist}/{album}/{} (folder only)"
+    add("--pattern", help=text)
+    text = "type of split; without an official one, official means artists"
+    kinds = ("official", "artists", "stratified")
+    add("--split", choices=kinds, default=kinds[0], help=text)
+    text = "label to group tracks by (default: artist, or genre with --split stratified)"
+    add("--by", help=text)
+    text = "number of artists, or of --by values (default: all that qualify)"
+    cli.add_count(parser, "--max-artists", None, text, old="--artists")
+    text, count = "number of tracks per artist", split_methods.TRACKS_PER_ARTIST
+    cli.add_count(parser, "--tracks-per-artist", count, text, old="--songs")
+    for subset, size in zip(split_csv.SUBSETS, split_methods.SUBSET_SIZES, strict=True):
+        text = f"number of tracks per artist in the {subset} subset"
+        add(f"--{subset}", type=cli.non_negative, default=size, help=text)
+    text = (
+        "fraction of each genre's tracks assigned to the test subset with --split stratified "
+        f"(default: {split_methods.TEST_FRACTION})"
+    )
+    cli.add_renamed(parser, "--test-fraction", "--test-share", type=cli.fraction, help=text)
+    text = "evaluation splits whose artists are excluded from this split"
+    add("--exclude-artists-of", type=Path, nargs="+", metavar="SPLIT.csv", help=text)
+    cli.add_count(parser, "--workers", available_cores(), "number of worker processes")
+    cli.add_seed(parser)
+    args = parser.parse_args()
+
+    required = {"--root": args.root, **({} if args.validate else {"--out": args.out})}
+    missing = [name for name, value in required.items() if value is None and not args.where]
+    if missing:
+        parser.error(f"the following arguments are required: {', '.join(missing)}")
+    stratified = args.split == "stratified"
+    if stratified and args.max_artists:
+        raise InputError("--max-artists: not used with --split stratified; leave it out")
+    if args.test_fraction is not None and not stratified:
+        raise InputError("--test-fraction: used with --split stratified only; add that")
+    args.by = args.by or ("genre" if stratified else "artist")
+    if stratified and args.test_fraction is None:
+        args.test_fraction = split_methods.TEST_FRACTION
+    return args
+
+
+def print_origin(name: str, info: DatasetInfo) -> None:
     """Print where to get a dataset, its terms of use, and its file checksums."""
-    info = DATASETS[name].info
+    from data_prep import audio_archives
+
     print(info.title)
-    for label, text in (
-        ("licence", info.licence),
-        ("citation", info.citation),
-        ("homepage", info.homepage),
-        ("--metadata", info.metadata),
-    ):
-        if text:
-            print(f"{label}: {text}")
-    registry = published_splits.read_registry()
+    for label in ("licence", "citation", "homepage", "metadata"):
+        if text := getattr(info, label):
+            print(f"{'--metadata' if label == 'metadata' else label}: {text}")
+    registry = read_registry()
     for row in (registry[listed] for listed in info.lists):
         url = f"https://github.com/{row['repository']}/blob/{row['commit']}/{row['path']}"
         print(f"list: {url}  git blob {row['git_blob']}")
-    archives = audio_archives.list_archives(name)
-    for archive in archives:
-        print(f"audio: {archive.describe()}")
-    if not archives:
-        print("audio: there is no archive to download")
+    archives = [archive.describe() for archive in audio_archives.list_archives(name)]
+    for archive in archives or ["there is no archive to download"]:
+        print(f"audio: {archive}")
 
 
-def validate(name: str, request: Request) -> int:
+def validate(catalog: Catalog, root: Path) -> int:
     """Check a copy of a dataset; return exit status 1 if any files are missing or empty, else 0."""
-    if name.startswith("demo"):
-        raise InputError(f"{name}: rendered by this package; there is no copy to validate")
-    for listed in DATASETS[name].info.lists:
-        path = published_splits.published_split(listed, request.metadata)
-        print(f"{path}: content id verified")
-    catalog = DATASETS[name].read_catalog(request)
     for note in catalog.notes:
         print(note)
     paths = catalog.table["path"]
-    empty = [path for path in paths if not (request.root / path).stat().st_size]
+    empty = [path for path in paths if not (root / path).stat().st_size]
     if empty:
-        print(f"{request.root}: {len(empty)} files are empty, such as {empty[0]!r}")
+        print(f"{root}: {len(empty)} files are empty, such as {empty[0]!r}")
     print(
-        f"{request.root}: {len(paths) + catalog.missing} tracks listed, {len(paths)} present, "
+        f"{root}: {len(paths) + catalog.missing} tracks listed, {len(paths)} present, "
         f"{catalog.missing} missing, {len(empty)} empty"
     )
     return 1 if catalog.missing or empty else 0

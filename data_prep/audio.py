@@ -1,5 +1,6 @@
-"""Decoding audio files to mono waveforms at the papers' sample rate."""
+"""Audio files: decoding them to mono at the papers' sample rate, and listing those in a folder."""
 
+import os
 import re
 import shutil
 import warnings
@@ -10,6 +11,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from common import provenance
 from common.errors import InputError
 
 SAMPLE_RATE = 22_050  # Hz; ismir2018 section 4
@@ -17,6 +19,13 @@ SAMPLE_RATE = 22_050  # Hz; ismir2018 section 4
 # Only files with these suffixes, which libsndfile does not support, are passed to ffmpeg, because
 # ffmpeg would also open playlists and URLs contained in an untrusted file.
 FFMPEG_SUFFIXES = frozenset({".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka"})
+# Suffixes of audio files; formats that have no header or that rarely contain music are left out.
+SUFFIXES = (
+    FFMPEG_SUFFIXES
+    | {".oga", ".opus", ".aif", ".aifc"}
+    | {f".{name.lower()}" for name in soundfile.available_formats()}
+    - {".raw", ".mat4", ".mat5", ".sd2"}
+)
 _RATES = (4_000, 400_000)  # Hz; other rates mean a damaged header, and resampling might never end
 _MAX_SECONDS = 2 * 3600.0  # maximum track length, because whole tracks are decoded into memory
 _SILENT_PEAK = 1e-4  # -80 dB relative to full scale
@@ -58,8 +67,7 @@ def load_audio(path: str | Path, max_seconds: float | None = None) -> np.ndarray
     Raises
     ------
     AudioError
-        If the file is missing, empty, not audio, damaged, truncated or silent, if it contains
-        non-finite samples, or if it is longer than two hours and `max_seconds` is None.
+        If the file is missing, damaged, silent, too long, or not audio.
 
     Examples
     --------
@@ -145,9 +153,8 @@ def _read_mono(path: Path, file: soundfile.SoundFile, max_seconds: float | None)
 def _require_declared_size(path: Path, file: soundfile.SoundFile, wanted: int) -> None:
     """Reject a WAV, AU or AIFF file that contains less data than its header declares.
 
-    libsndfile only reports the mismatch in its log, as `data : DECLARED (should be
-    PRESENT)`. Programs that write to a stream declare a size
-    close to the maximum, so such a size does not mean that the file is truncated.
+    libsndfile only reports the mismatch in its log, as `data : DECLARED (should be PRESENT)`.
+    Programs that write to a stream declare a size close to the maximum, which is accepted.
     """
     if file.frames >= wanted:
         return
@@ -179,3 +186,46 @@ def _decode_with_ffmpeg(path: Path, max_seconds: float | None) -> tuple[np.ndarr
             path, "is not a format that ffmpeg knows; convert it to WAV, FLAC or MP3"
         ) from error
     return samples, int(rate)
+
+
+def list_audio_files(folder: str | Path) -> list[str]:
+    """Return the sorted relative paths, with `/` separators, of all audio files below a folder.
+
+    Audio files are recognised by their suffix. Hidden files and folders are skipped, and
+    links to folders are not followed.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; check the path")
+    paths = []
+    for parent, folders, names in os.walk(folder, onerror=_raise):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        relative = Path(parent).relative_to(folder)
+        paths += [
+            (relative / name).as_posix()
+            for name in names
+            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+        ]
+    if not paths:
+        raise InputError(f"{folder}: contains no audio files ({', '.join(sorted(SUFFIXES))})")
+    for path in paths:
+        if path.encode(errors="ignore").decode() != path:
+            raise InputError(f"{folder}: the name {path!r} is not UTF-8; rename it")
+    return sorted(paths)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def digest_files(folder: str | Path, paths: list[str]) -> str:
+    """Return a digest of file names, sizes and modification times."""
+
+    def describe(path: str) -> str:
+        try:
+            status = (Path(folder) / path).stat()
+            return f"{status.st_size} {status.st_mtime_ns}"
+        except OSError:
+            return "gone"
+
+    return provenance.digest_rows((path, describe(path)) for path in paths)

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import hashlib
 import lzma
+import re
 import shutil
 import stat
 import struct
@@ -34,25 +35,14 @@ _DAMAGE = (
 
 @dataclass(frozen=True)
 class Archive:
-    """One archive, as listed in a row of the archive registry.
+    """One archive, as listed in a row of the archive registry."""
 
-    Attributes
-    ----------
-    source
-        Dataset name, as used by 1_make_splits.py.
-    file, address, size
-        File name, download URL, and human-readable size.
-    algorithm, digest
-        Published checksum; '' if there is none. For numbered archives, `digest` is the
-        name of the dataset's own checksum list.
-    """
-
-    source: str
+    source: str  # dataset name
     file: str
-    address: str
-    size: str
-    algorithm: str
-    digest: str
+    address: str  # download URL
+    size: str  # human-readable
+    algorithm: str  # of the checksum; '' if none is published
+    digest: str  # checksum; for numbered archives, the name of the dataset's own checksum list
 
     def describe(self) -> str:
         """Return a one-line summary of the archive: file name, size, URL and checksum."""
@@ -70,43 +60,20 @@ def extract_dataset_archive(source: str, path: Path, root: Path, metadata: Path 
     """Verify a downloaded archive and extract it to `root`; return the number of files in it.
 
     Existing files of the right size are kept, so an interrupted extraction can be
-    resumed. Permissions, owners and timestamps are not restored.
-
-    Parameters
-    ----------
-    source
-        Dataset name.
-    path
-        Path of the archive, which must have its published name.
-    root
-        Audio folder.
-    metadata
-        Folder with the dataset's lists, which contain the checksums of numbered archives.
-
-    Raises
-    ------
-    InputError
-        If the archive is not one of the dataset's or its checksum does not match. Also
-        raised, before anything is written, if the archive contains links or other special
-        files, or paths that escape `root` or collide, or if there is not enough disk space.
+    resumed. Permissions, owners and timestamps are not restored. An archive that contains links
+    or other special files, or paths that escape `root` or collide, is rejected before anything is
+    written. `metadata` is the folder with the dataset's lists, which contain the checksums of
+    numbered archives.
     """
-    archives = list_archives(source)
-    archive = next((archive for archive in archives if _matches(archive, path.name)), None)
+    numbered = re.sub("[0-9]{2}(?=[.]tar$)", _NUMBER, path.name)
+    archives = {archive.file: archive for archive in list_archives(source)}
+    archive = archives.get(path.name) or archives.get(numbered)
     if archive is None:
-        names = ", ".join(archive.file for archive in archives) or "none"
+        names = ", ".join(archives) or "none"
         raise InputError(f"{path}: not an archive of {source} ({names}); extract it yourself")
-    digest = _published_digest(archive, path.name, metadata)
-    if digest:
+    if digest := _published_digest(archive, path.name, metadata):
         verify_archive(path, archive.algorithm, digest)
     return extract_archive(path, root)
-
-
-def _matches(archive: Archive, name: str) -> bool:
-    before, number, after = archive.file.partition(_NUMBER)
-    if not number:
-        return name == archive.file
-    digits = name[len(before) : len(name) - len(after)]
-    return name == before + digits + after and len(digits) == 2 and digits.isdigit()
 
 
 def _published_digest(archive: Archive, name: str, metadata: Path | None) -> str:
@@ -126,12 +93,8 @@ def _published_digest(archive: Archive, name: str, metadata: Path | None) -> str
     return digests[name]
 
 
-def verify_archive(path: str | Path, algorithm: str, digest: str) -> None:
-    """Raise `InputError` unless a file's hexadecimal digest matches.
-
-    `algorithm` is "md5", "sha1" or "sha256".
-    """
-    path = Path(path)
+def verify_archive(path: Path, algorithm: str, digest: str) -> None:
+    """Raise `InputError` unless a file's hexadecimal md5, sha1 or sha256 digest matches."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; check the path")
     checksum = hashlib.new(algorithm, usedforsecurity=False)
@@ -154,9 +117,8 @@ class _Member:
     open: Callable[[], IO[bytes] | None]
 
 
-def extract_archive(archive: str | Path, folder: str | Path) -> int:
+def extract_archive(archive: Path, folder: Path) -> int:
     """Extract an archive to `folder` without verifying it; see `extract_dataset_archive`."""
-    archive, folder = Path(archive), Path(folder)
     if not archive.name.lower().endswith(_SUFFIXES):
         raise InputError(f"{archive}: none of {', '.join(_SUFFIXES)}; extract it yourself")
     if not archive.is_file():
@@ -183,7 +145,7 @@ def extract_archive(archive: str | Path, folder: str | Path) -> int:
 def _open_members(archive: Path, folder: Path) -> Iterator[Iterable[_Member]]:
     if archive.name.lower().endswith(".zip"):
         with zipfile.ZipFile(archive) as opened:
-            yield (_zip_member(archive, opened, info) for info in opened.infolist())
+            yield _zip_members(archive, opened)
     else:
         with tarfile.open(archive) as opened:
             yield _tar_members(archive, opened, folder)
@@ -191,7 +153,12 @@ def _open_members(archive: Path, folder: Path) -> Iterator[Iterable[_Member]]:
 
 def _tar_members(archive: Path, opened: tarfile.TarFile, folder: Path) -> Iterator[_Member]:
     for info in opened:
-        yield _tar_member(archive, opened, info, folder)
+        if not (info.isreg() or info.isdir()) or info.issparse():
+            raise _refusal(archive, info.name, "is a link, a device or a sparse file")
+        if info.size < 0:
+            raise _refusal(archive, info.name, "has a negative size")
+        tarfile.data_filter(info, str(folder))  # raises FilterError
+        yield _Member(info.name, info.size, info.isdir(), partial(opened.extractfile, info))
     # tarfile stops silently at a damaged header. At the true end of the archive, the next block is
     # missing or all zeros.
     stream = cast(IO[bytes], opened.fileobj)
@@ -200,25 +167,16 @@ def _tar_members(archive: Path, opened: tarfile.TarFile, folder: Path) -> Iterat
         raise tarfile.ReadError("damaged header")
 
 
-def _zip_member(archive: Path, opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:
-    kind = stat.S_IFMT(info.external_attr >> 16)  # 0 if the archive was not made on Unix
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise _refusal(archive, info.filename, "is a link or a device")
-    is_folder = info.is_dir() or kind == stat.S_IFDIR
-    if not is_folder and (info.flag_bits & 1 or info.compress_type not in _ZIP_METHODS):
-        raise _refusal(archive, info.filename, "is encrypted or compressed by an unknown method")
-    return _Member(info.orig_filename, info.file_size, is_folder, partial(opened.open, info))
-
-
-def _tar_member(
-    archive: Path, opened: tarfile.TarFile, info: tarfile.TarInfo, folder: Path
-) -> _Member:
-    if not (info.isreg() or info.isdir()) or info.issparse():
-        raise _refusal(archive, info.name, "is a link, a device or a sparse file")
-    if info.size < 0:
-        raise _refusal(archive, info.name, "has a negative size")
-    tarfile.data_filter(info, str(folder))  # raises FilterError
-    return _Member(info.name, info.size, info.isdir(), partial(opened.extractfile, info))
+def _zip_members(archive: Path, opened: zipfile.ZipFile) -> Iterator[_Member]:
+    for info in opened.infolist():
+        kind = stat.S_IFMT(info.external_attr >> 16)  # 0 if the archive was not made on Unix
+        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise _refusal(archive, info.filename, "is a link or a device")
+        is_folder = info.is_dir() or kind == stat.S_IFDIR
+        if not is_folder and (info.flag_bits & 1 or info.compress_type not in _ZIP_METHODS):
+            problem = "is encrypted or compressed by an unknown method"
+            raise _refusal(archive, info.filename, problem)
+        yield _Member(info.orig_filename, info.file_size, is_folder, partial(opened.open, info))
 
 
 def _check_members(members: Iterable[_Member], archive: Path, folder: Path) -> dict[Path, _Member]:
@@ -252,10 +210,8 @@ def _check_members(members: Iterable[_Member], archive: Path, folder: Path) -> d
 
 
 def _refusal(archive: Path, name: str, problem: str) -> InputError:
-    return InputError(
-        f"{archive}: its member {name[:100]!r} {problem}; nothing was extracted, use the "
-        "published archive"
-    )
+    remedy = "nothing was extracted, use the published archive"
+    return InputError(f"{archive}: its member {name[:100]!r} {problem}; {remedy}")
 
 
 def _is_complete(target: Path, size: int) -> bool:

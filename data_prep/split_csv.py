@@ -33,11 +33,6 @@ def read_split(path: str | Path) -> pd.DataFrame:
     DataFrame
         One row per track; all values are str, and missing values are ''.
 
-    Raises
-    ------
-    InputError
-        If the file does not exist or is not UTF-8 CSV, or if `check_split` rejects the table.
-
     Examples
     --------
     >>> split = read_split("splits/demo.csv")
@@ -61,12 +56,11 @@ def write_split(table: pd.DataFrame, path: str | Path, record: dict) -> None:
     """Check a table and write it as a split CSV, along with a sidecar provenance record."""
     path = Path(path)
     check_split(table, path)
-    labels = [name for name in table.columns if name not in COLUMNS]
     # The record is written first, so that if the process is killed between the two writes, no
     # CSV file without a record is left behind.
     with atomic_write(provenance.sidecar_path(path)) as partial:
         partial.write_text(provenance.to_json(record), encoding="utf-8")
-    table = table[[*COLUMNS, *labels]]
+    table = table[[*COLUMNS, *table.columns.drop(list(COLUMNS))]]
     # pandas' reader treats a lone carriage return as the end of a row, but its writer does not
     # quote it.
     returns = table.apply(lambda values: values.str.contains("\r", regex=False)).any(axis=None)
@@ -79,16 +73,8 @@ def check_split(table: pd.DataFrame, source: str | Path, columns: Sequence[str] 
     """Raise `InputError` for the first invalid row of a split.
 
     A row is invalid if it has an empty or duplicate `track_id`, an unknown subset, a path
-    outside the audio folder, or a file that also belongs to another subset.
-
-    Parameters
-    ----------
-    table
-        One row per track.
-    source
-        Name of the file or catalog, for messages.
-    columns
-        Required columns; a catalog table without a split does not need `subset`.
+    outside the audio folder, or a file that also belongs to another subset. A catalog's table
+    without a split does not need the column `subset`.
     """
     missing = [name for name in columns if name not in table.columns]
     if missing:
@@ -103,10 +89,11 @@ def check_split(table: pd.DataFrame, source: str | Path, columns: Sequence[str] 
         ("path", paths.map(is_outside), "is not below the audio folder; correct it"),
     ]
     if "subset" in table.columns:
-        unknown = ~table["subset"].isin(SUBSETS)
+        subset, files = table["subset"], normalise_paths(paths).to_numpy()
+        in_two = subset.ne(subset.groupby(files).transform("first"))
         checks += [
-            ("subset", unknown, f"is not one of {', '.join(SUBSETS)}; correct it"),
-            ("path", _in_two_subsets(paths, table["subset"]), "is in two subsets; keep one row"),
+            ("subset", ~subset.isin(SUBSETS), f"is not one of {', '.join(SUBSETS)}; correct it"),
+            ("path", in_two, "is in two subsets; keep one row"),
         ]
     refuse_rows(table, checks, lambda row: f"{source}: row {row + 2}")
 
@@ -118,14 +105,8 @@ def refuse_rows(
 ) -> None:
     """Raise `InputError` for the first row that fails the first failing check.
 
-    Parameters
-    ----------
-    table
-        One row per track.
-    checks
-        For each check, the column, a (tracks,) bool mask of the invalid rows, and the problem.
-    position
-        Function that takes a zero-based row number and describes the row for the message.
+    A check consists of a column, a (tracks,) bool mask of the invalid rows, and the problem.
+    `position` describes a row, given its zero-based number, for the message.
     """
     for name, wrong, problem in checks:
         if wrong.any():
@@ -171,10 +152,3 @@ def normalise_paths(paths: pd.Series) -> pd.Series:
     """Remove `./` and repeated `/`, so that different spellings of a path compare equal."""
     odd = paths.str.contains("./", regex=False) | paths.str.contains("//", regex=False)
     return paths.mask(odd, paths[odd].map(posixpath.normpath)) if odd.any() else paths
-
-
-def _in_two_subsets(paths: pd.Series, subset: pd.Series) -> pd.Series:
-    """Return a (tracks,) bool mask of rows whose file first appears in a different subset."""
-    files = normalise_paths(paths)
-    first = subset.groupby(files.to_numpy()).transform("first")
-    return subset.ne(first)

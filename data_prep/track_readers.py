@@ -9,7 +9,7 @@ import numpy as np
 
 from common.errors import InputError
 from common.parallel import ordered_map
-from data_prep import audio_folder, failures
+from data_prep import audio, failures
 from data_prep.mel import SEGMENT, FrontEnd, log_mel_of_file
 from data_prep.mel_cache import MelCache
 
@@ -60,11 +60,11 @@ class AudioTracks:
         if not path.exists():
             raise InputError(f"{path}: no such file or folder; check the path")
         self._root = path if path.is_dir() else path.parent
-        self.track_id = audio_folder.list_audio_files(path) if path.is_dir() else [path.name]
+        self.track_id = audio.list_audio_files(path) if path.is_dir() else [path.name]
         self.failed: dict[str, str] = {}
         self.failed_before: dict[str, str] = {}
         self._front_end, self._workers = front_end, min(workers, len(self.track_id))
-        files = audio_folder.digest_files(self._root, self.track_id)
+        files = audio.digest_files(self._root, self.track_id)
         self.inputs = {"files": files, "front_end": front_end.to_dict()}
 
     def mels(self) -> Iterator[np.ndarray]:

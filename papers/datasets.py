@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from common.errors import InputError
-from data_prep import artist_split, split_csv
+from data_prep import split_methods, split_csv
 from papers.pipeline import Step, make_step
 
 SPLITS, CACHES = Path("splits"), Path("cache")
@@ -180,7 +180,7 @@ def required_paths(folder: Path, source: str) -> list[Path]:
 
 def _require_disjoint(dataset: Dataset, other: Dataset) -> None:
     own, excluded = (
-        set(map(artist_split.artist_key, artist_split.read_artists(each.split)))
+        set(map(split_methods.artist_key, split_methods.read_artists(each.split)))
         for each in (dataset, other)
     )
     if own & excluded:

@@ -1,54 +1,36 @@
-"""Supported datasets: one module each, defining its loader, licence, citation and homepage."""
+"""Supported datasets: one module each, with its loader, licence, citation and homepage.
+
+A module is imported only when one of its datasets is used.
+"""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from importlib import import_module
 
-from data_prep.datasets import csv_list, demo, fma, folder, gtzan, jamendo, msd, mtat
 from data_prep.datasets.catalog import Catalog, DatasetInfo, Request
 
-
-@dataclass(frozen=True)
-class Dataset:
-    """A dataset that `1_make_splits.py` can split."""
-
-    read_catalog: Callable[[Request], Catalog]
-    about: str  # one-line description
-    info: DatasetInfo
-
-
+# Each dataset's module in this package, and its one-line description.
 DATASETS = {
-    "demo": Dataset(demo.read_demo, "built-in corpus: 60 artists, for training", demo.INFO),
-    "demo_target": Dataset(
-        demo.read_demo_target, "built-in corpus: 40 other artists, for evaluation", demo.INFO
-    ),
-    "demo_unseen": Dataset(
-        demo.read_demo_unseen,
+    "demo": ("demo", "built-in corpus: 60 artists, for training"),
+    "demo_target": ("demo", "built-in corpus: 40 other artists, for evaluation"),
+    "demo_unseen": (
+        "demo",
         "built-in corpus: more tracks of the 40 artists, for artist recognition",
-        demo.INFO,
     ),
-    "demo_genres": Dataset(
-        demo.read_demo_genres,
-        "built-in corpus: 4 tracks of each artist, for genre classification",
-        demo.INFO,
-    ),
-    "msd": Dataset(msd.read_msd, "Million Song Dataset: the papers' artist sets", msd.INFO),
-    "msd_tags": Dataset(
-        msd.read_msd_tags, "Million Song Dataset: 50 Last.fm tags", msd.TAG_SET_INFO
-    ),
-    "gtzan": Dataset(gtzan.read_gtzan, "GTZAN, fault-filtered: 10 genres", gtzan.INFO),
-    **{
-        f"fma_{size}": Dataset(
-            partial(fma.read_fma, size=size), f"Free Music Archive, {size}", fma.INFO
-        )
-        for size in fma.SIZES
-    },
-    "mtat": Dataset(mtat.read_mtat, "MagnaTagATune: 50 tags", mtat.INFO),
-    "jamendo": Dataset(jamendo.read_jamendo, "MTG-Jamendo", jamendo.INFO),
-    "folder": Dataset(
-        folder.read_folder, "any folder of music, with labels from its tags or paths", folder.INFO
-    ),
-    "csv": Dataset(csv_list.read_csv_list, "any list of tracks, as CSV or TSV", csv_list.INFO),
+    "demo_genres": ("demo", "built-in corpus: 4 tracks of each artist, for genre classification"),
+    "msd": ("msd", "Million Song Dataset: the papers' artist sets"),
+    "msd_tags": ("msd", "Million Song Dataset: 50 Last.fm tags"),
+    "gtzan": ("gtzan", "GTZAN, fault-filtered: 10 genres"),
+    "fma_small": ("fma", "Free Music Archive, small"),
+    "fma_medium": ("fma", "Free Music Archive, medium"),
+    "fma_large": ("fma", "Free Music Archive, large"),
+    "fma_full": ("fma", "Free Music Archive, full"),
+    "mtat": ("mtat", "MagnaTagATune: 50 tags"),
+    "jamendo": ("jamendo", "MTG-Jamendo"),
+    "folder": ("folder", "any folder of music, with labels from its tags or paths"),
+    "csv": ("csv_list", "any list of tracks, as CSV or TSV"),
 }
 
-__all__ = ["DATASETS", "Catalog", "Dataset", "DatasetInfo", "Request"]
+
+def load_dataset(name: str) -> tuple[Callable[[Request], Catalog], DatasetInfo]:
+    """Import a dataset's module; return the dataset's loader, and its source and licence."""
+    return import_module(f"{__name__}.{DATASETS[name][0]}").DATASETS[name]

@@ -1,4 +1,4 @@
-"""Code shared by all dataset loaders: options, results, and checks on lists and tags."""
+"""Code shared by all dataset loaders: options, results, published lists, and checks on lists."""
 
 import contextlib
 import csv
@@ -12,8 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from common.download import fetch_published_file
 from common.errors import InputError
-from data_prep import published_splits
+
+# The split files that the papers' authors have published, with their URLs and content ids.
+REGISTRY = Path(__file__).parents[2] / "splits" / "published_files.csv"
 
 
 @dataclass(frozen=True)
@@ -24,8 +27,7 @@ class DatasetInfo:
     licence: str  # covers both the lists and the audio
     citation: str = ""  # publication to cite
     homepage: str = ""
-    # List names in `splits/published_files.csv`, which records their URLs and content ids.
-    lists: tuple[str, ...] = ()
+    lists: tuple[str, ...] = ()  # names of its lists in `REGISTRY`
     metadata: str = ""  # what to pass as --metadata
 
 
@@ -45,46 +47,41 @@ class Request:
 class Catalog:
     """The tracks of a dataset that are available.
 
-    Attributes
-    ----------
-    table
-        One row per track: `track_id`, `path` relative to the audio folder, `artist` ('' if
-        unknown), labels, and `subset` if the dataset has its own split.
-    notes
-        One-line notes for the user.
-    missing
-        Number of listed tracks whose audio file is missing.
+    `table` has one row per track: `track_id`, `path` relative to the audio folder, `artist` ('' if
+    unknown), labels, and `subset` if the dataset has its own split.
     """
 
     table: pd.DataFrame
-    notes: list[str]
-    missing: int = 0
+    notes: list[str]  # one-line notes for the user
+    missing: int = 0  # number of listed tracks whose audio file is missing
 
 
-def fetch_lists(info: DatasetInfo, request: Request) -> dict[str, Path]:
-    """Verify the dataset's published lists and return them as {name: path}."""
-    return {name: published_splits.published_split(name, request.metadata) for name in info.lists}
+def read_registry() -> dict[str, dict[str, str]]:
+    """Return all published split files as {name: {repository, commit, path, git_blob}}."""
+    with REGISTRY.open(encoding="utf-8", newline="") as file:
+        return {row.pop("name"): row for row in csv.DictReader(file)}
 
 
-def select_available(table: pd.DataFrame, root: str | Path, notes: Iterable[str] = ()) -> Catalog:
-    """Return the tracks whose audio files exist, with a note about any that are missing.
+def fetch_lists(info: DatasetInfo, metadata: Path | None) -> dict[str, Path]:
+    """Return verified local copies of a dataset's published lists as {name: path}.
 
-    Raises
-    ------
-    InputError
-        If `root` is not a folder or contains none of the audio files.
+    `metadata` is a folder with the lists, under their names or the last components of these. It
+    defaults to the environment variable MUSIC_MIRROR; if neither is set, they are downloaded once.
     """
-    root = Path(root)
+    registry = read_registry()
+    return {
+        name: fetch_published_file(name, **registry[name], mirror=metadata, option="--metadata")
+        for name in info.lists
+    }
+
+
+def select_available(table: pd.DataFrame, root: Path, notes: Iterable[str] = ()) -> Catalog:
+    """Return the tracks whose audio files exist, with a note about any that are missing."""
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; check the path")
-    available, missing = drop_tracks(
-        table,
-        find_files(root, table["path"]),
-        root,
-        "missing",
-        remedy="give the folder that this path starts from",
-        name="path",
-    )
+    exists = find_files(root, table["path"])
+    remedy = "give the folder that this path starts from"
+    available, missing = drop_tracks(table, exists, root, "missing", remedy=remedy, name="path")
     return Catalog(available, [*notes, *missing], len(table) - len(available))
 
 
@@ -94,28 +91,13 @@ def drop_tracks(
     source: str | Path,
     problem: str,
     *,
-    remedy: str,
+    remedy: str = "download it again",
     name: str = "track_id",
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Keep the tracks selected by a mask, and return a note describing any that are dropped.
+    """Keep the tracks selected by a (tracks,) mask, and return a note describing the others.
 
-    Parameters
-    ----------
-    table
-        One row per track.
-    keep
-        (tracks,) bool mask of the tracks to keep.
-    source, problem
-        Parts of the note `SOURCE: 3 of 10 tracks are PROBLEM, such as 'ID': left out`.
-    remedy
-        Advice that ends the error message.
-    name
-        Column that identifies the first dropped track in the note.
-
-    Raises
-    ------
-    InputError
-        If no tracks remain.
+    The note is `SOURCE: 3 of 10 tracks are PROBLEM, such as 'NAME': left out`, where `name` is the
+    column that identifies a track. If no track is left, it is an `InputError` with the remedy.
     """
     keep = np.asarray(keep, dtype=bool)
     if keep.all():
@@ -138,17 +120,14 @@ def find_files(root: str | Path, paths: Iterable[str]) -> np.ndarray:
     for path in paths:
         folder, _, name = path.rpartition("/")
         if folder not in names_in:
-            names_in[folder] = _list_files(os.path.join(root, folder))
+            names_in[folder] = set()
+            with (
+                contextlib.suppress(FileNotFoundError, NotADirectoryError),
+                os.scandir(os.path.join(root, folder)) as entries,
+            ):
+                names_in[folder] = {entry.name for entry in entries if entry.is_file()}
         exists.append(name in names_in[folder])
     return np.array(exists, dtype=bool)
-
-
-def _list_files(folder: str) -> set[str]:
-    try:
-        with os.scandir(folder) as entries:
-            return {entry.name for entry in entries if entry.is_file()}
-    except (FileNotFoundError, NotADirectoryError):
-        return set()
 
 
 @contextlib.contextmanager
@@ -167,20 +146,10 @@ def list_errors(path: str | Path) -> Iterator[None]:
         ) from error
 
 
-def require_columns(table: pd.DataFrame, names: Iterable[str], path: Path, remedy: str) -> None:
-    """Raise `InputError` if the table read from `path` lacks any of the named columns."""
-    missing = [name for name in names if name not in table.columns]
-    if missing:
-        raise InputError(f"{path}: has no column {', '.join(missing)}; {remedy}")
-
-
-def read_lines(path: str | Path) -> list[str]:
+def read_lines(path: Path) -> list[str]:
     """Return the non-empty lines of a UTF-8 text file, stripped of surrounding white space."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            return [line.strip() for line in file if line.strip()]
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text; download it again") from error
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [line.strip() for line in lines if line.strip()]
 
 
 def unique_names(ids: Iterable[str], names: Iterable[str]) -> dict[str, str]:
@@ -199,22 +168,7 @@ def unique_names(ids: Iterable[str], names: Iterable[str]) -> dict[str, str]:
 
 
 def join_tags(values: np.ndarray, tags: Sequence[str], source: str | Path) -> list[str]:
-    """Return each track's tags joined by `|`, in the order of `tags`.
-
-    Parameters
-    ----------
-    values
-        (tracks, tags) array: 1 where a track has a tag, 0 elsewhere.
-    tags
-        (tags,) tag names.
-    source
-        File that the values come from, named in error messages.
-
-    Raises
-    ------
-    InputError
-        If `values` does not have one column per tag or contains anything but 0 and 1.
-    """
+    """Return each track's tags joined by `|`, from a (tracks, tags) array of zeros and ones."""
     if values.shape[1] != len(tags) or not np.isin(values, (0, 1)).all():
         raise InputError(f"{source}: not 0 and 1 for {len(tags)} tags; download the lists again")
     return ["|".join(itertools.compress(tags, row)) for row in values]

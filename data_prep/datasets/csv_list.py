@@ -11,18 +11,10 @@ import pandas as pd
 
 from common.errors import InputError
 from data_prep import split_csv
-from data_prep.datasets.catalog import (
-    Catalog,
-    DatasetInfo,
-    Request,
-    list_errors,
-    select_available,
-)
+from data_prep.datasets.catalog import Catalog, DatasetInfo, Request, list_errors, select_available
 
 INFO = DatasetInfo(
-    title="Any list of tracks as CSV or TSV",
-    licence="that of your music",
-    metadata="the CSV or TSV file",
+    "Any list of tracks as CSV or TSV", "that of your music", metadata="the CSV or TSV file"
 )
 
 _SUBSET_NAMES = {
@@ -37,24 +29,14 @@ def read_csv_list(request: Request) -> Catalog:
 
     `track_id` defaults to the path without its suffix. All remaining columns are labels.
     Common subset names such as `validation` are recognised.
-
-    Raises
-    ------
-    InputError
-        If the list is missing, is not a UTF-8 table, lacks a required column, or has a duplicate
-        track or path, an unknown subset or a path outside `request.root`, or if none of the
-        audio exists.
     """
     if request.metadata is None:
         raise InputError("--metadata: missing; give the CSV or TSV file")
     path = Path(request.metadata)
     table = _read_table(path)
     split_csv.check_split(table, path, ("track_id", "path", "artist"))
-    split_csv.refuse_rows(
-        table,
-        [("path", table["path"].duplicated(), "is a duplicate; keep one row of it")],
-        lambda row: f"{path}: row {row + 2}",
-    )
+    repeated = ("path", table["path"].duplicated(), "is a duplicate; keep one row of it")
+    split_csv.refuse_rows(table, [repeated], lambda row: f"{path}: row {row + 2}")
     return select_available(table, request.root)
 
 
@@ -72,9 +54,7 @@ def _read_table(path: Path) -> pd.DataFrame:
     labels = [name for name in table.columns if name not in ("track_id", "path", "subset")]
     if "path" not in table.columns or not labels:
         missing = "path" if "path" not in table.columns else "artist, or any other label"
-        raise InputError(
-            f"{path}: has no column {missing}; it has {', '.join(table.columns) or 'none'}"
-        )
+        raise InputError(f"{path}: has no column {missing}; it has {', '.join(table.columns)}")
     columns = {
         "track_id": table.get("track_id", table["path"].map(lambda p: os.path.splitext(p)[0])),
         "path": table["path"],
@@ -84,3 +64,6 @@ def _read_table(path: Path) -> pd.DataFrame:
     if "subset" in table.columns:
         columns["subset"] = table["subset"].str.strip().str.lower().replace(_SUBSET_NAMES)
     return pd.DataFrame(columns)
+
+
+DATASETS = {"csv": (read_csv_list, INFO)}

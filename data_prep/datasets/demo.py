@@ -6,10 +6,7 @@ import pandas as pd
 from data_prep import synthetic_corpus
 from data_prep.datasets.catalog import Catalog, DatasetInfo, Request
 
-INFO = DatasetInfo(
-    title="the built-in synthetic corpus",
-    licence="MIT, that of this package",
-)
+INFO = DatasetInfo(title="the built-in synthetic corpus", licence="MIT, that of this package")
 
 _TARGET_ARTISTS = 40
 _TARGET_TRACKS = 8  # per artist, for evaluation
@@ -41,12 +38,8 @@ def read_demo_genres(request: Request) -> Catalog:
 
     These tracks also belong to `demo` and `demo_target`, and are not rendered twice.
     """
-    table = synthetic_corpus.corpus_table(
-        request.seed,
-        source_tracks=_GENRE_TRACKS,
-        target_artists=_TARGET_ARTISTS,
-        target_tracks=_GENRE_TRACKS,
-    )
+    tracks = {"source_tracks": _GENRE_TRACKS, "target_tracks": _GENRE_TRACKS}
+    table = synthetic_corpus.corpus_table(request.seed, target_artists=_TARGET_ARTISTS, **tracks)
     subset = table["part"].map({"source": "train", "target": "test"})
     return _render(request, table.assign(subset=subset))
 
@@ -61,3 +54,11 @@ def _render(request: Request, table: pd.DataFrame) -> Catalog:
     table = table.drop(columns="part")
     synthetic_corpus.write_corpus(request.root, table, request.seed, request.workers)
     return Catalog(table, [])
+
+
+DATASETS = {
+    "demo": (read_demo, INFO),
+    "demo_target": (read_demo_target, INFO),
+    "demo_unseen": (read_demo_unseen, INFO),
+    "demo_genres": (read_demo_genres, INFO),
+}

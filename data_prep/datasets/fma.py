@@ -6,6 +6,7 @@ fma_SIZE.zip, with paths such as `000/000002.mp3`.
 
 import csv
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -18,7 +19,6 @@ from data_prep.datasets.catalog import (
     DatasetInfo,
     Request,
     list_errors,
-    require_columns,
     select_available,
     unique_names,
 )
@@ -69,11 +69,6 @@ def read_fma(request: Request, size: str) -> Catalog:
     `genre` is the top genre ('' for tracks in `large` and `full` with none or several), `genres`
     lists the titles of all the track's genres and their parents, and `subset` follows the
     official split. Artists who share a name are distinguished by their ids.
-
-    Raises
-    ------
-    InputError
-        If a list is missing or has unexpected content, or none of the audio exists.
     """
     folder = _metadata_folder(request.metadata)
     table = _read_tracks(folder / "tracks.csv")
@@ -84,12 +79,9 @@ def read_fma(request: Request, size: str) -> Catalog:
     if not selected.any():
         raise InputError(f"{folder / 'tracks.csv'}: has no track of fma_{size}; {_REMEDY}")
     table = table[selected].sort_values("track_id")
-    notes = []
-    if len(table) != _PUBLISHED_TRACKS[size]:
-        notes = [
-            f"tracks.csv lists {len(table)} tracks of fma_{size}, the published one "
-            f"{_PUBLISHED_TRACKS[size]}"
-        ]
+    published = _PUBLISHED_TRACKS[size]
+    note = f"tracks.csv lists {len(table)} tracks of fma_{size}, the published one {published}"
+    notes = [note] if len(table) != published else []
     table = pd.DataFrame(
         {
             "track_id": table["track_id"],
@@ -103,13 +95,11 @@ def read_fma(request: Request, size: str) -> Catalog:
     ).reset_index(drop=True)
     catalog = select_available(table, request.root, notes)
     short = int(catalog.table["track_id"].isin(_SHORT).sum())
-    if short and size != "full":
-        note = (
-            f"{short} clips of fma_{size} are known to be empty or shorter than 30 s; step 2 "
-            "lists those that it cannot use"
-        )
-        return replace(catalog, notes=[*catalog.notes, note])
-    return catalog
+    note = (
+        f"{short} clips of fma_{size} are known to be empty or shorter than 30 s; step 2 lists "
+        "those that it cannot use"
+    )
+    return replace(catalog, notes=[*catalog.notes, note]) if short and size != "full" else catalog
 
 
 def _metadata_folder(metadata: Path | None) -> Path:
@@ -170,11 +160,10 @@ def _read_genre_titles(path: Path) -> dict[str, str]:
     """Return the genre titles as {genre id: title}."""
     with list_errors(path):
         table = pd.read_csv(path, dtype=str, na_filter=False, encoding="utf-8")
-    require_columns(table, ("genre_id", "title"), path, _REMEDY)
-    duplicated = table["genre_id"].duplicated()
-    if duplicated.any():
-        first = table["genre_id"][duplicated].iloc[0]
-        raise InputError(f"{path}: genre_id {first!r} is a duplicate; {_REMEDY}")
+    if not {"genre_id", "title"} <= set(table.columns):
+        raise InputError(f"{path}: has no column genre_id or no column title; {_REMEDY}")
+    repeated = ("genre_id", table["genre_id"].duplicated(), f"is a duplicate; {_REMEDY}")
+    split_csv.refuse_rows(table, [repeated], lambda row: str(path))
     return dict(zip(table["genre_id"], table["title"].map(_normalise_space), strict=True))
 
 
@@ -199,3 +188,6 @@ def _position(path: Path, index: int) -> str:
 
 def _normalise_space(text: str) -> str:
     return " ".join(text.split())
+
+
+DATASETS = {f"fma_{size}": (partial(read_fma, size=size), INFO) for size in SIZES}

@@ -13,7 +13,7 @@ import pandas as pd
 from common import cli
 from common.errors import InputError
 from common.parallel import ordered_map
-from data_prep import audio_folder
+from data_prep import audio
 from data_prep.datasets.catalog import Catalog, DatasetInfo, Request
 
 INFO = DatasetInfo(title="Any folder of music", licence="that of your music")
@@ -36,23 +36,19 @@ _TAG_NAMES = {
 
 
 def read_folder(request: Request) -> Catalog:
-    """Return the tracks below `request.root`, labelled from their paths if a pattern is given."""
-    return read_folder_paths(request) if request.pattern else read_folder_tags(request)
+    """Return all audio files below `request.root`, labelled from their tags or their paths.
 
+    If there is a pattern, it describes the path without its suffix, with each label's name in
+    braces and `{}` for anything else: `{artist}/{album}/{}`, or `{genre}.{}` for files such as
+    blues.00000.wav. Files that do not match are left out.
 
-def read_folder_tags(request: Request) -> Catalog:
-    """Return all audio files below `request.root`, labelled from their tags.
-
-    `track_id` is the path. `artist` is the track artist, falling back to the album artist and
-    then to the first folder in `Artist/Album/track.mp3`; `album` falls back to the second
-    folder. Multiple genres are separated by `|`.
-
-    Raises
-    ------
-    InputError
-        If `request.root` is not a folder or contains no audio.
+    Otherwise, the labels are read from the files' tags. `artist` is the track artist, falling back
+    to the album artist and then to the first folder in `Artist/Album/track.mp3`; `album` falls
+    back to the second folder. Multiple genres are separated by `|`.
     """
-    paths = audio_folder.list_audio_files(request.root)
+    paths = audio.list_audio_files(request.root)
+    if request.pattern:
+        return _read_paths(request.root, request.pattern, paths)
     outcomes = ordered_map(
         partial(_read_labels, request.root), paths, workers=request.workers, patience=_TIMEOUT
     )
@@ -83,21 +79,10 @@ def read_folder_tags(request: Request) -> Catalog:
     return Catalog(table, notes)
 
 
-def read_folder_paths(request: Request) -> Catalog:
-    """Return the audio files below `request.root` whose paths match the pattern.
-
-    The pattern describes the path without its suffix, with each label's name in braces and `{}`
-    for anything else: `{artist}/{album}/{}`, or `{genre}.{}` for files such as
-    blues.00000.wav. A note reports how many files do not match.
-
-    Raises
-    ------
-    InputError
-        If the pattern has no valid label or matches no file.
-    """
-    labels, expression = _compile_pattern(request.pattern or "")
+def _read_paths(root: Path, pattern: str, paths: list[str]) -> Catalog:
+    expression = _compile_pattern(pattern)
     rows, unmatched = [], []
-    for path in audio_folder.list_audio_files(request.root):
+    for path in paths:
         match = expression.fullmatch(path.rpartition(".")[0])
         if match:
             rows.append({"track_id": path, "path": path, "artist": "", **match.groupdict()})
@@ -105,23 +90,18 @@ def read_folder_paths(request: Request) -> Catalog:
             unmatched.append(path)
     if not rows:
         raise InputError(
-            f"{request.root}: no file matches the pattern {request.pattern!r}, for example "
-            f"{unmatched[0]!r} does not; give another --pattern"
+            f"{root}: no file matches the pattern {pattern!r}, for example {unmatched[0]!r} does "
+            "not; give another --pattern"
         )
-    columns = list(dict.fromkeys(["track_id", "path", "artist", *labels]))
-    notes = []
-    if unmatched:
-        notes = [
-            f"{request.root}: {len(unmatched)} files do not match the pattern, such as "
-            f"{unmatched[0]!r}: left out"
-        ]
-    return Catalog(pd.DataFrame(rows, columns=columns), notes)
+    many = f"{root}: {len(unmatched)} files do not match the pattern, such as "
+    notes = [f"{many}{unmatched[0]!r}: left out"] if unmatched else []
+    return Catalog(pd.DataFrame(rows), notes)
 
 
 def _read_labels(root: Path, path: str) -> dict[str, str]:
     """Return {label: text} for one file, '' where a tag is missing; runs in a worker process."""
-    audio = mutagen.File(os.path.join(root, path), easy=True)
-    tags = None if audio is None else audio.tags
+    file = mutagen.File(os.path.join(root, path), easy=True)
+    tags = None if file is None else file.tags
     if not tags:
         return dict.fromkeys(LABELS, "")
     first = {name: next(iter(_tag_values(tags, name)), "") for name in _TAG_NAMES}
@@ -167,7 +147,7 @@ def _fill_from_folders(table: pd.DataFrame) -> int:
     return count
 
 
-def _compile_pattern(pattern: str) -> tuple[list[str], re.Pattern]:
+def _compile_pattern(pattern: str) -> re.Pattern:
     pieces = re.split(r"(\{[^{}]*\})", pattern)
     names = [piece[1:-1] for piece in pieces[1::2]]
     labels = [name for name in names if name]
@@ -181,4 +161,7 @@ def _compile_pattern(pattern: str) -> tuple[list[str], re.Pattern]:
         raise InputError(f"--pattern {pattern!r}: a label consists of letters, digits and _ only")
     pieces[::2] = [re.escape(piece) for piece in pieces[::2]]
     pieces[1::2] = [f"(?P<{name}>[^/]+?)" if name else "[^/]*" for name in names]
-    return labels, re.compile("".join(pieces))
+    return re.compile("".join(pieces))
+
+
+DATASETS = {"folder": (read_folder, INFO)}

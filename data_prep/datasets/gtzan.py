@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from data_prep import audio_folder, split_csv
+from data_prep import audio, split_csv
 from data_prep.datasets.catalog import (
     Catalog,
     DatasetInfo,
@@ -40,23 +40,14 @@ def read_gtzan(request: Request) -> Catalog:
 
     A complete copy has 443 clips for train, 197 for valid and 290 for test. The artists are
     unknown.
-
-    Raises
-    ------
-    InputError
-        If none of the clips exists or a list is not the published one.
     """
-    lists = zip(fetch_lists(INFO, request).values(), split_csv.SUBSETS, strict=True)
+    lists = zip(fetch_lists(INFO, request.metadata).values(), split_csv.SUBSETS, strict=True)
     table = pd.concat([_read_list(path, subset) for path, subset in lists], ignore_index=True)
     paths, notes = _find_clips(request.root)
     table["path"] = [paths.get(track, "") for track in table["track_id"]]
-    available, missing = drop_tracks(
-        table,
-        table["path"] != "",
-        request.root,
-        "missing",
-        remedy="give the folder of GTZAN's audio",
-    )
+    remedy = "give the folder of GTZAN's audio"
+    has_path = table["path"] != ""
+    available, missing = drop_tracks(table, has_path, request.root, "missing", remedy=remedy)
     columns = ["track_id", "path", "artist", "genre", "subset"]
     return Catalog(available[columns], notes + missing, len(table) - len(available))
 
@@ -69,20 +60,18 @@ def _read_list(path: Path, subset: str) -> pd.DataFrame:
 
 def _find_clips(root: Path) -> tuple[dict[str, str], list[str]]:
     """Return {name without suffix: path below `root`}, and a note about any repeated names."""
-    files = []
-    for path in audio_folder.list_audio_files(root):
-        suffix = PurePosixPath(path).suffix.lower()
-        if suffix in _SUFFIXES:
-            files.append((_SUFFIXES.index(suffix), path))
+    files = [(PurePosixPath(path).suffix.lower(), path) for path in audio.list_audio_files(root)]
+    ranked = sorted(
+        (_SUFFIXES.index(suffix), path) for suffix, path in files if suffix in _SUFFIXES
+    )
     paths: dict[str, str] = {}
     repeated = []
-    for _, path in sorted(files):
+    for _, path in ranked:
         first = paths.setdefault(PurePosixPath(path).stem, path)
         if first != path:
             repeated.append(f"{path!r} and {first!r}")
-    if not repeated:
-        return paths, []
-    return paths, [
-        f"{root}: {len(repeated)} files have the same name as another, such as {repeated[0]}: "
-        "left out"
-    ]
+    many = f"{root}: {len(repeated)} files have the same name as another, such as "
+    return paths, [f"{many}{repeated[0]}: left out"] if repeated else []
+
+
+DATASETS = {"gtzan": (read_gtzan, INFO)}

@@ -34,17 +34,9 @@ INFO = DatasetInfo(
 _DEFAULT_LIST = "autotagging.tsv"  # all tags used by at least 50 artists
 
 _COLUMNS = ["TRACK_ID", "ARTIST_ID", "ALBUM_ID", "PATH", "DURATION", "TAGS"]
-_META_COLUMNS = [
-    *("TRACK_ID", "ARTIST_ID", "ALBUM_ID"),
-    *("TRACK_NAME", "ARTIST_NAME", "ALBUM_NAME", "RELEASEDATE", "URL"),
-]
-_FIELD_FORMATS = (
-    re.compile(r"track_[0-9]+"),
-    re.compile(r"artist_[0-9]+"),
-    re.compile(r"album_[0-9]+"),
-    re.compile(r"[0-9]+/[0-9]+\.mp3"),
-)
-_TAG = re.compile(r"(genre|instrument|mood/theme)---[^|]+")
+_META_COLUMNS = [*_COLUMNS[:3], "TRACK_NAME", "ARTIST_NAME", "ALBUM_NAME", "RELEASEDATE", "URL"]
+_FIELD_FORMATS = ("track_[0-9]+", "artist_[0-9]+", "album_[0-9]+", r"[0-9]+/[0-9]+\.mp3")
+_TAG = "(genre|instrument|mood/theme)---[^|]+"
 
 _SUBSETS = {"train": "train", "validation": "valid", "test": "test"}
 _REMEDY = "download it again"
@@ -58,12 +50,6 @@ def read_jamendo(request: Request) -> Catalog:
     `genres` contains the genre tags, `genre` the first of them, and `tags` all tags with their
     categories. If the list's split-0 files exist, `subset` and the tags are taken from them;
     these files omit tags that do not occur in every subset.
-
-    Raises
-    ------
-    InputError
-        If a list is missing or has unexpected content, a track is in two subsets, or none of the
-        audio exists.
     """
     path = _list_path(request.metadata)
     table, notes = _apply_split(_read_tracks(path), path)
@@ -71,18 +57,14 @@ def read_jamendo(request: Request) -> Catalog:
     genres = table["tags"].map(
         lambda tags: [tag[len("genre---") :] for tag in tags.split("|") if tag.startswith("genre")]
     )
-    columns = {
-        "track_id": table["track_id"],
-        "path": table["path"],
-        "artist": table["artist"].map(lambda key: artists.get(key, key)),
-        "album": table["album"].map(lambda key: albums.get(key, key)),
-        "genre": genres.map(lambda names: names[0] if names else ""),
-        "genres": genres.map("|".join),
-        "tags": table["tags"],
-    }
-    if "subset" in table.columns:
-        columns["subset"] = table["subset"]
-    table = pd.DataFrame(columns)
+    table = table.assign(
+        artist=table["artist"].map(lambda key: artists.get(key, key)),
+        album=table["album"].map(lambda key: albums.get(key, key)),
+        genre=genres.map(lambda names: names[0] if names else ""),
+        genres=genres.map("|".join),
+    )
+    columns = ["track_id", "path", "artist", "album", "genre", "genres", "tags", "subset"]
+    table = table[[name for name in columns if name in table.columns]]
     notes += _use_low_quality(table, request.root)
     return select_available(table, request.root, notes)
 
@@ -116,15 +98,11 @@ def _read_tracks(path: Path) -> pd.DataFrame:
     for position, row in _read_rows(path, _COLUMNS):
         if len(row) < len(_COLUMNS) - 1:
             raise InputError(f"{position}: has {len(row)} fields, not 5 and tags; {_REMEDY}")
-        for pattern, field in zip(_FIELD_FORMATS, row, strict=False):
-            if not pattern.fullmatch(field):
-                raise InputError(
-                    f"{position}: {field!r} does not match {pattern.pattern}; {_REMEDY}"
-                )
         tags = [tag for tag in row[5:] if tag]
-        for tag in tags:
-            if not _TAG.fullmatch(tag):
-                raise InputError(f"{position}: {tag!r} is not category---tag; {_REMEDY}")
+        patterns = zip([*_FIELD_FORMATS, *[_TAG] * len(tags)], [*row[:4], *tags], strict=True)
+        for pattern, field in patterns:
+            if not re.fullmatch(pattern, field):
+                raise InputError(f"{position}: {field!r} does not match {pattern}; {_REMEDY}")
         if row[0] in tracks:
             raise InputError(f"{position}: {row[0]} is a duplicate; {_REMEDY}")
         tracks[row[0]] = (*row[:4], "|".join(dict.fromkeys(tags)))
@@ -144,10 +122,8 @@ def _apply_split(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[st
         return table, [f"{path}: has no subsets, because {missing[0]} does not exist"]
     if missing:
         raise InputError(f"{missing[0]}: no such file, but others of split-0; {_REMEDY}")
-    split = pd.concat(
-        [_read_tracks(file).assign(subset=subset) for subset, file in files.items()],
-        ignore_index=True,
-    )
+    subsets = [_read_tracks(file).assign(subset=subset) for subset, file in files.items()]
+    split = pd.concat(subsets, ignore_index=True)
     duplicated = split["track_id"].duplicated()
     if duplicated.any():
         track = split["track_id"][duplicated].iloc[0]
@@ -157,13 +133,8 @@ def _apply_split(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[st
     if len(unknown):
         track, subset = unknown[["track_id", "subset"]].iloc[0]
         raise InputError(f"{files[subset]}: {track} is not in {path.name}; download both again")
-    kept, notes = drop_tracks(
-        table,
-        table["track_id"].isin(split["track_id"]),
-        path,
-        "in no subset of split-0",
-        remedy="download both again",
-    )
+    in_split = table["track_id"].isin(split["track_id"])
+    kept, notes = drop_tracks(table, in_split, path, "in no subset of split-0")
     return split.set_index("track_id").loc[kept["track_id"]].reset_index(), notes
 
 
@@ -186,6 +157,8 @@ def _use_low_quality(table: pd.DataFrame, root: Path) -> list[str]:
     low = table["path"].str.removesuffix(".mp3") + ".low.mp3"
     only_low = ~find_files(root, table["path"]) & find_files(root, low)
     table.loc[only_low, "path"] = low[only_low]
-    if not only_low.any():
-        return []
-    return [f"{only_low.sum()} of {len(table)} tracks are available in low quality only (.low.mp3)"]
+    note = f"{only_low.sum()} of {len(table)} tracks are available in low quality only (.low.mp3)"
+    return [note] if only_low.any() else []
+
+
+DATASETS = {"jamendo": (read_jamendo, INFO)}

@@ -14,7 +14,6 @@ import pandas as pd
 
 from common.errors import InputError
 from data_prep import split_csv
-from data_prep.artist_split import SUBSET_SIZES, TRACKS_PER_ARTIST
 from data_prep.datasets.catalog import (
     Catalog,
     DatasetInfo,
@@ -26,6 +25,7 @@ from data_prep.datasets.catalog import (
     select_available,
 )
 from data_prep.datasets.pickled_lists import load_pickled_dict, load_pickled_texts
+from data_prep.split_methods import SUBSET_SIZES, TRACKS_PER_ARTIST
 
 # ismir2018, section 4.1: sets with at least this many artists use different per-artist subset
 # sizes.
@@ -57,8 +57,6 @@ TAG_SET_INFO = replace(
     lists=(TAGS, TRAIN, TEST, TAG_VECTORS, IDS, PATHS),
 )
 
-_REMEDY = "download it again"
-
 
 def read_msd(request: Request) -> Catalog:
     """Return the tracks by the first `request.max_artists` artists, in list order.
@@ -66,13 +64,8 @@ def read_msd(request: Request) -> Catalog:
     The default is all 17,591 artists. Each artist's 20 tracks are split 15/3/2 into train, valid
     and test, or 17/1/2 in sets of 10,000 artists or more. The list numbers the artists instead
     of naming them, so they are called `artist_00001` and so on. `track_id` is the 7digital id.
-
-    Raises
-    ------
-    InputError
-        If the list has too few artists, no preview exists, or a list is not the published one.
     """
-    files = fetch_lists(INFO, request)
+    files = fetch_lists(INFO, request.metadata)
     path = files[ARTIST_LIST]
     table = _read_artist_list(path)
     available = len(table) // TRACKS_PER_ARTIST
@@ -85,9 +78,8 @@ def read_msd(request: Request) -> Catalog:
     table["artist"] = [f"artist_{number:05d}" for number in table["artist"]]
     table, without_path = _add_paths(table, table["track_id"], files[PATHS])
     # A file shared by two artists could end up in two subsets.
-    table, repeated = drop_tracks(
-        table, ~table["path"].duplicated(), path, "the audio of another track", remedy=_REMEDY
-    )
+    keep = ~table["path"].duplicated()
+    table, repeated = drop_tracks(table, keep, path, "the audio of another track")
     table = table[["track_id", "path", "artist", "subset"]]
     return select_available(table, request.root, without_path + repeated)
 
@@ -98,33 +90,20 @@ def read_msd_tags(request: Request) -> Catalog:
     From the published training list, 90,000 tracks are drawn at random: 75,000 for train and
     15,000 for valid. The published test list is used for test. If fewer than 90,000 tracks
     exist, they are split in the same ratio. `track_id` is the MSD id.
-
-    Raises
-    ------
-    InputError
-        If no preview exists or a list is not the published one.
     """
-    files = fetch_lists(TAG_SET_INFO, request)
+    files = fetch_lists(TAG_SET_INFO, request.metadata)
     table = _read_tag_lists(files[TRAIN], files[TEST], request.seed)
     id_of = load_pickled_dict(files[IDS])
-    table, without_id = drop_tracks(
-        table, table["track_id"].isin(id_of.keys()), files[IDS], "not in it", remedy=_REMEDY
-    )
+    has_id = table["track_id"].isin(id_of.keys())
+    table, without_id = drop_tracks(table, has_id, files[IDS], "not in it")
     ids = [str(id_of[track]) for track in table["track_id"]]
     table, without_path = _add_paths(table, ids, files[PATHS])
     # Two MSD tracks may map to the same 7digital track, which must not end up in two subsets.
     keep = ~table["path"].duplicated(keep="last") | (table["subset"] == "test")
-    table, repeated = drop_tracks(
-        table, keep, files[TRAIN], "the audio of another track", remedy=_REMEDY
-    )
+    table, repeated = drop_tracks(table, keep, files[TRAIN], "the audio of another track")
     vectors = load_pickled_dict(files[TAG_VECTORS])
-    table, untagged = drop_tracks(
-        table,
-        table["track_id"].isin(vectors.keys()),
-        files[TAG_VECTORS],
-        "not in it",
-        remedy=_REMEDY,
-    )
+    has_tags = table["track_id"].isin(vectors.keys())
+    table, untagged = drop_tracks(table, has_tags, files[TAG_VECTORS], "not in it")
     notes = without_id + without_path + repeated + untagged
     catalog = select_available(table, request.root, notes)
     table, too_few = _draw_training_tracks(catalog.table, request.root)
@@ -142,28 +121,23 @@ def _read_artist_list(path: Path) -> pd.DataFrame:
         table = pd.DataFrame(fields, columns=["track_id", "artist", "number"])
         artists = table["artist"].to_numpy().reshape(-1, TRACKS_PER_ARTIST)
         numbers = np.sort(table["number"].to_numpy().reshape(-1, TRACKS_PER_ARTIST))
+        if (artists != artists[:, :1]).any() or (numbers != np.arange(TRACKS_PER_ARTIST) + 1).any():
+            raise ValueError(f"its rows are not tracks 1 to {TRACKS_PER_ARTIST} of each artist")
     except ValueError as error:
-        raise InputError(f"{path}: not a list of id/artist/track ({error}); {_REMEDY}") from error
-    if (artists != artists[:, :1]).any() or (numbers != np.arange(TRACKS_PER_ARTIST) + 1).any():
-        raise InputError(
-            f"{path}: its rows are not tracks 1 to {TRACKS_PER_ARTIST} of each artist; {_REMEDY}"
-        )
+        remedy = "download it again"
+        raise InputError(f"{path}: not a list of id/artist/track ({error}); {remedy}") from error
     return table
 
 
 def _read_tag_lists(train: Path, test: Path, seed: int) -> pd.DataFrame:
     """Return both lists, with the random `order` in which training-list tracks are drawn."""
     train_ids, test_ids = load_pickled_texts(train), load_pickled_texts(test)
+    subsets = np.repeat(["train", "test"], [len(train_ids), len(test_ids)])
     # The order covers the whole list, so that a missing file hardly changes which tracks are drawn.
     order = np.random.default_rng(seed).permutation(len(train_ids))
-    return pd.DataFrame(
-        {
-            "track_id": train_ids + test_ids,
-            "artist": "",
-            "subset": ["train"] * len(train_ids) + ["test"] * len(test_ids),
-            "order": np.concatenate([order, np.zeros(len(test_ids), dtype=int)]),
-        }
-    )
+    order = np.concatenate([order, np.zeros(len(test_ids), dtype=int)])
+    columns = {"track_id": train_ids + test_ids, "artist": "", "subset": subsets, "order": order}
+    return pd.DataFrame(columns)
 
 
 def _draw_training_tracks(table: pd.DataFrame, root: Path) -> tuple[pd.DataFrame, list[str]]:
@@ -172,13 +146,12 @@ def _draw_training_tracks(table: pd.DataFrame, root: Path) -> tuple[pd.DataFrame
     drawn = table["order"][in_train_list].sort_values().index[: sum(TAGGED)]
     train = len(drawn) * TAGGED[0] // sum(TAGGED)
     table.loc[drawn[train:], "subset"] = "valid"
-    notes = []
-    if len(drawn) < sum(TAGGED):
-        notes = [
-            f"{root}: has {len(drawn)} of the {sum(TAGGED)} tracks to train with: {train} for "
-            f"train, {len(drawn) - train} for valid"
-        ]
-    return table[~in_train_list | table.index.isin(drawn)].reset_index(drop=True), notes
+    note = (
+        f"{root}: has {len(drawn)} of the {sum(TAGGED)} tracks to train with: {train} for train, "
+        f"{len(drawn) - train} for valid"
+    )
+    table = table[~in_train_list | table.index.isin(drawn)].reset_index(drop=True)
+    return table, [note] if len(drawn) < sum(TAGGED) else []
 
 
 def _add_paths(
@@ -188,5 +161,7 @@ def _add_paths(
     path_of = load_pickled_dict(source)
     paths = [path_of.get(each) for each in ids]
     table = table.assign(path=[str(path) for path in paths])
-    has_path = [path is not None for path in paths]
-    return drop_tracks(table, has_path, source, "without a path", remedy=_REMEDY)
+    return drop_tracks(table, [path is not None for path in paths], source, "without a path")
+
+
+DATASETS = {"msd": (read_msd, INFO), "msd_tags": (read_msd_tags, TAG_SET_INFO)}

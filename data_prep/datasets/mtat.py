@@ -43,22 +43,14 @@ def read_mtat(request: Request) -> Catalog:
 
     `artist` and `album` are the first two parts of the file name, in Magnatune's spelling, for
     example american_bach_soloists.
-
-    Raises
-    ------
-    InputError
-        If none of the clips exists, or a list or array is not the published one.
     """
-    files = fetch_lists(INFO, request)
+    files = fetch_lists(INFO, request.metadata)
     tags = read_lines(files[_TAGS])
-    table = pd.concat(
-        [
-            _read_clips(files[listed], files[values], tags).assign(subset=subset)
-            for subset, (listed, values) in _LISTS.items()
-        ],
-        ignore_index=True,
-    )
-    return select_available(table, request.root)
+    clips = [
+        _read_clips(files[listed], files[values], tags).assign(subset=subset)
+        for subset, (listed, values) in _LISTS.items()
+    ]
+    return select_available(pd.concat(clips, ignore_index=True), request.root)
 
 
 def _read_clips(path: Path, values: Path, tags: list[str]) -> pd.DataFrame:
@@ -73,3 +65,6 @@ def _read_clips(path: Path, values: Path, tags: list[str]) -> pd.DataFrame:
             "tags": join_tags(np.load(values, allow_pickle=False), tags, values),
         }
     )
+
+
+DATASETS = {"mtat": (read_mtat, INFO)}

@@ -1,7 +1,7 @@
 """Loaders for published lists that are stored as Python 2 pickles.
 
 Unpickling can run arbitrary code. Two safeguards prevent this: a list is opened only after
-`published_splits` has verified its content id, and the unpickler resolves only the global names
+`catalog.fetch_lists` has verified its content id, and the unpickler resolves only the global names
 needed for byte strings and NumPy arrays, which the tag vector list contains.
 """
 
@@ -47,9 +47,8 @@ class _ListUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ADMITTED:
-            raise InputError(
-                f"refers to {f'{module}.{name}'!r}, which a list of tracks does not need"
-            )
+            found = f"{module}.{name}"
+            raise InputError(f"refers to {found!r}, which a list of tracks does not need")
         return _ADMITTED[module, name]
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from common import provenance
 from common.errors import InputError
-from data_prep import audio_archives, published_splits, split_csv
-from data_prep.datasets import DATASETS
+from data_prep import audio_archives, split_csv
+from data_prep.datasets import DATASETS, load_dataset
+from data_prep.datasets.catalog import read_registry
 from data_prep.mel_cache import MelCache
 from tests.conftest import error_in_process, run_in_process, run_script
 
@@ -89,11 +90,11 @@ def test_rejects_invalid_arguments(library, tmp_path):
 @pytest.mark.parametrize("name", DATASETS)
 def test_where_prints_licence_urls_and_checksums(name):
     printed = make_splits(name, "--where").out
-    info = DATASETS[name].info
+    info = load_dataset(name)[1]
     assert info.licence in printed and info.citation in printed and info.homepage in printed
     for archive in audio_archives.list_archives(name):
         assert archive.address in printed and archive.digest in printed
-    registry = published_splits.read_registry()
+    registry = read_registry()
     for listed in info.lists:
         assert registry[listed]["git_blob"] in printed
 
@@ -129,7 +130,7 @@ def test_validate_verifies_the_published_lists(music_data, tmp_path):
     lines = make_splits(*command, lists, status=1).lines
     assert lines[0] == f"{lists / 'GTZAN_split/train_filtered.txt'}: content id verified"
     assert lines[-1].startswith(f"{root}: 930 tracks listed, ")
-    for name in DATASETS["gtzan"].info.lists:
+    for name in load_dataset("gtzan")[1].lists:
         changed = (lists / name).read_text() + "blues/blues.00099.wav\n"
         (tmp_path / name.rpartition("/")[2]).write_text(changed)
     assert "not the file that was published" in error_in_process(SCRIPT, *command, tmp_path)

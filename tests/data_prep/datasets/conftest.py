@@ -5,14 +5,14 @@ import csv
 import pytest
 
 from common.download import git_blob_id
-from data_prep import published_splits
+from data_prep.datasets import catalog
 
 
 @pytest.fixture
 def publish(tmp_path, monkeypatch):
     """Return a function that registers a folder's lists, with content ids, as if published."""
     registry = tmp_path / "registry.csv"
-    monkeypatch.setattr(published_splits, "REGISTRY", registry)
+    monkeypatch.setattr(catalog, "REGISTRY", registry)
 
     def register(folder, names):
         rows = [("a/b", "0" * 40, name, git_blob_id(folder / name), name) for name in names]

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from data_prep import synthetic_corpus
-from data_prep.datasets import DATASETS, Request
+from data_prep.datasets import Request, load_dataset
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def read(monkeypatch, tmp_path):
             "write_corpus",
             lambda root, table, *rest: written.extend(table["path"]),
         )
-        table = DATASETS[name].read_catalog(Request(tmp_path)).table
+        table = load_dataset(name)[0](Request(tmp_path)).table
         assert written == list(table["path"])
         return table
 

@@ -3,12 +3,9 @@
 import csv
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from common.errors import InputError
 from data_prep.datasets import Request, fma
-from data_prep.datasets.catalog import unique_names
 from tests.data_prep.datasets.conftest import put
 
 HEADER = {
@@ -184,18 +181,3 @@ def test_rejects_missing_lists_and_audio(copy, tmp_path):
         fma.read_fma(Request(root=tmp_path), "small")
     with pytest.raises(InputError, match=r"3 of 3 tracks are missing, such as '000/"):
         fma.read_fma(Request(root=tmp_path, metadata=copy.metadata), "small")
-
-
-@given(st.lists(st.tuples(st.sampled_from("123 "), st.sampled_from(["a", " a", "b", "a (1)", ""]))))
-@settings(deadline=None, derandomize=True, max_examples=20)
-def test_unique_names_are_distinct(pairs):
-    ids, names = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    labels = unique_names(ids, names)
-    assert set(labels) == set(ids) and len(set(labels.values())) == len(labels)
-
-
-def test_unique_names_appends_ids_to_shared_names():
-    assert unique_names("3127", ["c d", "a", "a", "a (1)"]) == {
-        **{"3": "c d", "1": "a (1) (1)", "2": "a (2)", "7": "a (1) (7)"}
-    }
-    assert unique_names(["1", "1", "2"], ["a", "b", ""]) == {"1": "a", "2": "2"}

@@ -130,8 +130,8 @@ def test_low_quality_audio_is_used_as_a_fallback(data, audio):
         (ROWS[1].replace("track_", ""), r"line 3: '0000382' does not match track_"),
         (ROWS[1].replace("artist_", "x"), r"line 3: 'x000020' does not match artist_"),
         (ROWS[1].replace("82/382.mp3", "../382.mp3"), r"line 3: '../382.mp3' does not match"),
-        (ROWS[1].replace("instrument---", "tool---"), r"line 3: 'tool---voice' is not category"),
-        (ROWS[1].replace("---voice", "---a|b"), r"line 3: 'instrument---a\|b' is not category"),
+        (ROWS[1].replace("instrument---", "tool---"), r"line 3: 'tool---voice' does not match"),
+        (ROWS[1].replace("---voice", "---a|b"), r"line 3: 'instrument---a\|b' does not match"),
     ],
 )
 def test_rejects_invalid_rows(data, audio, row, problem):

@@ -1,15 +1,12 @@
 """Tests of the Million Song Dataset's artist and tag sets, using small lists in their formats."""
 
-import time
-
 import numpy as np
-import pandas as pd
 import pytest
 
 from common.errors import InputError
-from data_prep import published_splits, split_csv
+from data_prep import split_csv
 from data_prep.datasets import Request, msd
-from data_prep.datasets.catalog import find_files, read_lines, select_available
+from data_prep.datasets.catalog import read_lines, read_registry
 from data_prep.datasets.pickled_lists import load_pickled_texts
 from tests.data_prep.datasets import python2
 from tests.data_prep.datasets.conftest import put
@@ -131,7 +128,7 @@ def test_rejects_audio_or_paths_that_match_no_track(artists):
 )
 def test_rejects_artist_list_in_wrong_format(artists, row, text, problem):
     artists.rows[row] = text
-    with pytest.raises(InputError, match=rf"artist-list\.pkl: {problem}.*; download it again"):
+    with pytest.raises(InputError, match=rf"artist-list\.pkl: .*{problem}.*; download it again"):
         artists.catalog()
     artists.rows = artists.rows[:59]
     with pytest.raises(InputError, match=r"artist-list\.pkl: .*; download it again"):
@@ -261,7 +258,7 @@ def test_tag_vectors_may_be_lists(tagged):
 )
 def test_list_with_unpublished_content_is_rejected_unopened(read, info, tmp_path):
     for name in info.lists:
-        assert name in published_splits.read_registry()
+        assert name in read_registry()
         python2.dump(["a"], tmp_path / name)  # a valid pickle with different content
         with pytest.raises(InputError, match="not the file that was published"):
             read(Request(tmp_path, metadata=tmp_path))
@@ -274,25 +271,3 @@ def test_published_lists_have_documented_sizes(music_data):
     assert all(track.startswith("TR") and len(track) == 18 for track in tracks)
     tags = read_lines(folder / "50tagList.txt")
     assert len(tags) == 50 and tags[:2] == ["rock", "pop"] and tags[-1] == "happy"
-
-
-def test_find_files_follows_links_and_ignores_folders(tmp_path):
-    put(tmp_path, ["a/1.mp3", "2.mp3", "a/folder.mp3/3.mp3"])
-    (tmp_path / "link.mp3").symlink_to("2.mp3")
-    (tmp_path / "broken.mp3").symlink_to("nowhere.mp3")
-    paths = ["a/1.mp3", "2.mp3", "./2.mp3", "a/2.mp3", "a/folder.mp3", "b/1.mp3", "2.mp3/1.mp3"]
-    paths += ["link.mp3", "broken.mp3", "a//1.mp3"]
-    exists = [True, True, True, False, False, False, False, True, False, True]
-    assert find_files(tmp_path, paths).tolist() == exists
-    assert find_files(tmp_path, []).shape == (0,)
-
-
-def test_select_available_is_fast(tmp_path):
-    """Test that selecting from 200,000 tracks in 100 folders takes less than 5 s of CPU time."""
-    put(tmp_path, [preview(number) for number in range(1000, 1100)])
-    paths = [preview(number) for number in range(1000, 201_000)]
-    table = pd.DataFrame({"track_id": paths, "path": paths})
-    start = time.process_time()
-    catalog = select_available(table, tmp_path)
-    assert time.process_time() - start < 5
-    assert len(catalog.table) == 100 and catalog.missing == 199_900

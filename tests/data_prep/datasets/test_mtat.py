@@ -2,14 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 
 from common.errors import InputError
 from data_prep import targets
 from data_prep.datasets import Request, mtat
-from data_prep.datasets.catalog import join_tags, read_lines
+from data_prep.datasets.catalog import read_lines
 from data_prep.datasets.pickled_lists import load_pickled_texts
 from tests.data_prep.datasets import python2
 from tests.data_prep.datasets.conftest import put
@@ -74,20 +71,6 @@ def test_rejects_lists_that_differ_from_the_published_ones(read, tmp_path):
     (tmp_path / name).unlink()
     with pytest.raises(InputError, match=f"{name}: not in the mirror"):
         read()
-
-
-@given(arrays.arrays(bool, st.tuples(st.integers(1, 6), st.just(4))))
-@settings(deadline=None, derandomize=True, max_examples=20)
-def test_join_tags_joins_the_tags_in_each_row(values):
-    tags = ["b", "a", "no c", "d"]
-    for row, text in zip(values, join_tags(values, tags, "source"), strict=True):
-        assert text == "|".join(tag for tag, has in zip(tags, row, strict=True) if has)
-
-
-@pytest.mark.parametrize("values", [[[1, 0]], [[1, 0, 2]], [[1, 0, np.nan]], [["1", "0", "1"]]])
-def test_join_tags_rejects_invalid_arrays(values):
-    with pytest.raises(InputError, match=r"y\.npy: not 0 and 1 for 3 tags; download"):
-        join_tags(np.array(values), TAGS, "y.npy")
 
 
 def test_published_lists_have_documented_sizes(music_data):

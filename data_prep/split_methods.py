@@ -1,8 +1,9 @@
-"""Splitting tracks into train, valid and test by artist, and checking artist names.
+"""Splitting tracks by artist or by genre into subsets, and checking artist names.
 
-ismir2018, section 4.1: from each artist with at least 20 tracks, exactly 20 tracks are
-used, spread over the artist's albums and divided 15/3/2 into train, valid and test. A
-smaller set of artists is always the beginning of a larger one.
+By artist (ismir2018, section 4.1): from each artist with at least 20 tracks, exactly 20 tracks
+are used, spread over the artist's albums and divided 15/3/2 into train, valid and test. A smaller
+set of artists is always the beginning of a larger one. By genre (agf2018): 85 % of each genre's
+tracks are assigned to train and 15 % to test, and an artist may have tracks in both.
 """
 
 import unicodedata
@@ -17,6 +18,7 @@ from data_prep import split_csv
 
 TRACKS_PER_ARTIST = 20
 SUBSET_SIZES = (15, 3, 2)  # tracks per artist in train, valid and test
+TEST_FRACTION = 0.15
 
 
 def split_by_artist(
@@ -48,10 +50,8 @@ def split_by_artist(
         Name of the column that groups the tracks.
     max_groups
         Number of groups; None uses all groups that qualify.
-    tracks_per_group
-        Number of tracks per group.
-    subset_sizes
-        Tracks per group in train, valid and test; must sum to `tracks_per_group`.
+    tracks_per_group, subset_sizes
+        Number of tracks per group, and in each of its subsets train, valid and test.
     seed
         Random seed.
     exclude
@@ -65,12 +65,6 @@ def split_by_artist(
     notes : list of str
         How many groups are used, and what is left out and why.
 
-    Raises
-    ------
-    InputError
-        If too few groups qualify, the sizes do not sum to `tracks_per_group`, the column
-        `by` does not exist, or a `track_id` is duplicated.
-
     Examples
     --------
     >>> split, notes = split_by_artist(table, max_groups=500, seed=1)
@@ -81,16 +75,11 @@ def split_by_artist(
             f"--train {train} --valid {valid} --test {test} sum to {sum(subset_sizes)}, not to "
             f"--tracks-per-artist {tracks_per_group}; change one of them"
         )
-    require_label(table, by)
-    duplicated = table["track_id"].duplicated()
-    if duplicated.any():
-        track = table["track_id"][duplicated].iloc[0]
-        raise InputError(f"track_id {track!r} is duplicated in the catalog; keep one row of it")
-
+    _require_label(table, by)
     table = table.iloc[np.argsort(table["track_id"].to_numpy(dtype=object), kind="stable")]
     group, names = _factorize(table[by])
     is_excluded, excluded_artists = _match_artists(table, exclude)
-    has_group, repeated = group >= 0, find_repeated_files(table)
+    has_group, repeated = group >= 0, _find_repeated_files(table)
     rows = np.flatnonzero(has_group & ~repeated & ~is_excluded)
     counts = np.bincount(group[rows], minlength=len(names))
 
@@ -112,18 +101,15 @@ def split_by_artist(
     used = qualified[:max_groups]
     notes = [f"{by}: {len(names)} in all, {len(qualified)} qualify, {len(used)} used"]
     too_small = len(names) - len(qualified) - (excluded_artists if by == "artist" else 0)
-    left_out = [
-        f"{count} {what}"
-        for count, what in (
-            (too_small, f"with fewer than {tracks_per_group} tracks"),
-            (excluded_artists, "excluded artists"),
-            ((~has_group).sum(), f"tracks with no {by}"),
-            (repeated.sum(), "tracks that share a file with another track"),
-        )
-        if count
-    ]
-    if left_out:
-        notes.append("left out: " + ", ".join(left_out))
+    left_out = {
+        f"with fewer than {tracks_per_group} tracks": too_small,
+        "excluded artists": excluded_artists,
+        f"tracks with no {by}": (~has_group).sum(),
+        "tracks that share a file with another track": repeated.sum(),
+    }
+    if any(left_out.values()):
+        parts = [f"{count} {what}" for what, count in left_out.items() if count]
+        notes.append("left out: " + ", ".join(parts))
 
     rank = np.full(len(names), -1)  # position of each group in the random order; -1 if unused
     rank[used] = np.arange(len(used))
@@ -148,35 +134,62 @@ def split_by_artist(
     return split.assign(subset=tracks["subset"].to_numpy()), notes
 
 
+def split_by_genre(
+    table: pd.DataFrame,
+    *,
+    by: str = "genre",
+    test_fraction: float = TEST_FRACTION,
+    seed: int = 0,
+    exclude: frozenset[str] = frozenset(),
+) -> tuple[pd.DataFrame, list[str]]:
+    """Assign a fraction of each genre's tracks to test and the rest to train; also return notes.
+
+    The number of test tracks is rounded per genre, in such a way that every genre with at
+    least two tracks has tracks in both subsets; a genre's only track is a training track.
+    The result depends only on the tracks and the seed; the row order of the input is kept.
+    Tracks without a value of `by` are left out, as are the tracks of the artists in `exclude`.
+    """
+    _require_label(table, by)
+    table, notes = drop_artists(table.reset_index(drop=True), exclude)
+    genre = table[by].fillna("").str.strip().to_numpy(object)
+    repeated = _find_repeated_files(table)
+    if (genre == "").any():
+        notes.append(f"left out: {(genre == '').sum()} tracks with no {by}")
+    if repeated.any():
+        notes.append(f"left out: {repeated.sum()} tracks that share a file with another track")
+    used = (genre != "") & ~repeated
+    if not used.any():
+        raise InputError(f"--by {by}: no track has a value; choose another label")
+    table, genre = table[used].reset_index(drop=True), genre[used]
+
+    # Random positions are assigned in track id order, so that the row order does not matter.
+    by_id = np.argsort(table["track_id"].to_numpy(object), kind="stable")
+    random_order = np.empty(len(table), np.int64)
+    random_order[by_id] = np.random.default_rng(seed).permutation(len(table))
+    is_test, single_tracks = np.zeros(len(table), bool), 0
+    for name in np.unique(genre):
+        rows = np.flatnonzero(genre == name)
+        single_tracks += len(rows) == 1
+        count = min(max(round(test_fraction * len(rows)), bool(test_fraction)), len(rows) - 1)
+        is_test[rows[np.argsort(random_order[rows])[:count]]] = True
+    if single_tracks:
+        notes.append(f"{single_tracks} {by}s have one track, which is used for training")
+    return table.assign(subset=np.where(is_test, "test", "train")), notes
+
+
 def check_artists(table: pd.DataFrame, source: str | Path) -> list[str]:
-    """Check a catalog's table before it is split or written.
+    """Check a catalog's table, in which `subset` is optional, and return notes for the user.
 
-    Parameters
-    ----------
-    table
-        One row per track; the column `subset` is optional.
-    source
-        Catalog name, for messages.
-
-    Returns
-    -------
-    list of str
-        Notes on anything unusual but allowed: how many tracks have no value in a label
-        column, and artists with almost identical names.
-
-    Raises
-    ------
-    InputError
-        If `split_csv.check_split` rejects the table.
+    The notes count the tracks without a value in a label column, and artists with almost
+    identical names.
     """
     required = [name for name in split_csv.COLUMNS if name != "subset" or name in table.columns]
     split_csv.check_split(table, source, required)
     notes = []
     for name in table.columns.drop([column for column in required if column != "artist"]):
         blank = int(_is_blank(table[name]).sum())
-        if blank and not (
-            name == "artist" and blank == len(table)
-        ):  # the GTZAN catalog has no artists at all
+        # A dataset such as GTZAN has no artists at all.
+        if blank and (name != "artist" or blank < len(table)):
             notes.append(f"{source}: {blank} of {len(table)} tracks have no {name}")
     similar = similar_names(table["artist"].dropna().unique())
     if similar:
@@ -189,13 +202,7 @@ def check_artists(table: pd.DataFrame, source: str | Path) -> list[str]:
 
 
 def read_artists(split_path: str | Path) -> frozenset[str]:
-    """Return the artists in all subsets of a split CSV.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read or none of its tracks has an artist.
-    """
+    """Return the artists in all subsets of a split CSV, or raise `InputError` if it has none."""
     names = split_csv.read_split(split_path)["artist"].unique()
     artists = frozenset(name for name in names if artist_key(name))
     if not artists:
@@ -206,13 +213,7 @@ def read_artists(split_path: str | Path) -> frozenset[str]:
 
 
 def drop_artists(table: pd.DataFrame, exclude: frozenset[str]) -> tuple[pd.DataFrame, list[str]]:
-    """Drop all tracks by the artists in `exclude`, and return a note of how many were dropped.
-
-    Raises
-    ------
-    InputError
-        If no tracks are left.
-    """
+    """Drop all tracks by the artists in `exclude`, and return a note of how many were dropped."""
     is_excluded, artists = _match_artists(table, exclude)
     if not is_excluded.any():
         return table, []
@@ -220,18 +221,6 @@ def drop_artists(table: pd.DataFrame, exclude: frozenset[str]) -> tuple[pd.DataF
         raise InputError("--exclude-artists-of: no track is left; give another split")
     note = f"left out: {is_excluded.sum()} tracks of {artists} excluded artists"
     return table[~is_excluded].reset_index(drop=True), [note]
-
-
-def find_repeated_files(table: pd.DataFrame) -> np.ndarray:
-    """Return a (tracks,) bool mask of tracks whose file also belongs to a smaller `track_id`."""
-    paths = split_csv.normalise_paths(table.sort_values("track_id", kind="stable")["path"])
-    return paths.duplicated().reindex(table.index).to_numpy()
-
-
-def require_label(table: pd.DataFrame, name: str) -> None:
-    """Raise `InputError` unless the table has the column `name`, which was set with --by."""
-    if name not in table.columns:
-        raise InputError(f"--by {name}: no such label; choose from {', '.join(table.columns)}")
 
 
 def similar_names(names: Iterable[str]) -> list[tuple[str, ...]]:
@@ -249,6 +238,17 @@ def artist_key(name: str) -> str:
         decomposed = unicodedata.normalize("NFKD", name.casefold())
         name = "".join(c for c in decomposed if not unicodedata.combining(c))
     return " ".join(name.casefold().split())
+
+
+def _require_label(table: pd.DataFrame, name: str) -> None:
+    if name not in table.columns:
+        raise InputError(f"--by {name}: no such label; choose from {', '.join(table.columns)}")
+
+
+def _find_repeated_files(table: pd.DataFrame) -> np.ndarray:
+    """Return a (tracks,) bool mask of tracks whose file also belongs to a smaller `track_id`."""
+    paths = split_csv.normalise_paths(table.sort_values("track_id", kind="stable")["path"])
+    return paths.duplicated().reindex(table.index).to_numpy()
 
 
 def _is_blank(values: pd.Series) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Tests of artist splits and of the checks made before splitting."""
+"""Tests of splitting by artist and by genre, and of the checks made before splitting."""
 
 import hashlib
 
@@ -8,8 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import InputError
-from data_prep import artist_split, split_csv
-from data_prep.artist_split import artist_key, read_artists, similar_names, split_by_artist
+from data_prep import split_csv, split_methods
+from data_prep.split_methods import (
+    artist_key,
+    read_artists,
+    similar_names,
+    split_by_artist,
+    split_by_genre,
+)
 
 SMALL = {"tracks_per_group": 8, "subset_sizes": (5, 2, 1)}
 # Album lengths for each artist; an album of length 0 does not exist.
@@ -180,11 +186,8 @@ def test_rejects_impossible_options(options, problem):
         split_by_artist(catalog([20, 20, 5]), **options)
 
 
-def test_rejects_duplicate_tracks_and_missing_artists():
+def test_rejects_tracks_without_artists():
     table = catalog([20, 20])
-    duplicated = pd.concat([table, table[7:9]])
-    with pytest.raises(InputError, match=r"^track_id 'a0/7' is duplicated in the catalog; keep"):
-        split_by_artist(duplicated)
     with pytest.raises(InputError, match="0 of 0 values of 'artist'"):
         split_by_artist(table.assign(artist=""))
 
@@ -256,16 +259,16 @@ def test_artist_key_is_idempotent(name):
 
 def test_check_artists_reports_missing_labels_and_similar_names():
     table = catalog([3, 3]).assign(tags="")
-    assert artist_split.check_artists(table.drop(columns="tags"), "music") == []
+    assert split_methods.check_artists(table.drop(columns="tags"), "music") == []
     table["artist"] = ["Björk", "Bjork", "", " ", "x", "X"]
     table.loc[2, "genre"] = None
-    assert artist_split.check_artists(table, "music") == [
+    assert split_methods.check_artists(table, "music") == [
         "music: 2 of 6 tracks have no artist",
         "music: 1 of 6 tracks have no genre",
         "music: 6 of 6 tracks have no tags",
         "music: 2 artists are spelled in several ways, which are kept apart: 'Bjork' and 'Björk' …",
     ]
-    assert not artist_split.check_artists(table[["track_id", "path", "artist"]][4:5], "music")
+    assert not split_methods.check_artists(table[["track_id", "path", "artist"]][4:5], "music")
 
 
 def test_check_artists_rejects_invalid_tables():
@@ -273,4 +276,84 @@ def test_check_artists_rejects_invalid_tables():
     table.loc[2, "path"] = "../x"
     for checked in (table, table.assign(subset="train")):
         with pytest.raises(InputError, match=r"^music: row 4: path '\.\./x' is not below the"):
-            artist_split.check_artists(checked, "music")
+            split_methods.check_artists(checked, "music")
+
+
+COUNTS = st.lists(st.integers(0, 40), min_size=1, max_size=6).filter(any)
+
+
+def genres(counts, **columns):
+    """Return genres g0, g1, … with these track counts, by 3 artists each."""
+    rows = [
+        (f"{genre}/{track}", f"{genre}/{track}.mp3", f"a{track % 3} of g{genre}", f"g{genre}")
+        for genre, count in enumerate(counts)
+        for track in range(count)
+    ]
+    table = pd.DataFrame(rows, columns=["track_id", "path", "artist", "genre"])
+    return table.assign(**columns)
+
+
+@given(COUNTS, st.floats(0.01, 0.99), st.integers(0, 5))
+@settings(deadline=None, derandomize=True, max_examples=40)
+def test_each_genre_has_the_requested_test_fraction(counts, fraction, seed):
+    table, notes = split_by_genre(genres(counts), test_fraction=fraction, seed=seed)
+    split_csv.check_split(table, "split")
+    pd.testing.assert_frame_equal(table.drop(columns="subset"), genres(counts))
+    for genre, subset in table.groupby("genre")["subset"]:
+        tests, count = subset.eq("test").sum(), counts[int(genre[1:])]
+        assert subset.isin(["train", "test"]).all()
+        if count == 1:
+            assert tests == 0
+        else:
+            assert 1 <= tests <= count - 1
+            nearest = min(max(fraction * count, 1), count - 1)
+            assert abs(tests - nearest) <= 0.5 + 1e-9
+    single = counts.count(1)
+    expected = [f"{single} genres have one track, which is used for training"] if single else []
+    assert notes == expected
+
+
+@given(COUNTS, st.randoms(use_true_random=False))
+@settings(deadline=None, derandomize=True, max_examples=20)
+def test_row_order_does_not_matter_with_genres(counts, random):
+    table, _ = split_by_genre(genres(counts))
+    order = list(range(len(table)))
+    random.shuffle(order)
+    shuffled, _ = split_by_genre(genres(counts).iloc[order])
+    pd.testing.assert_frame_equal(shuffled, table.iloc[order].reset_index(drop=True))
+
+
+def test_split_depends_on_the_seed_but_not_on_existing_subsets():
+    one, same, other = (
+        split_by_genre(genres([40, 40], subset=subset), seed=seed)[0]
+        for seed, subset in ((1, "valid"), (1, "train"), (2, "train"))
+    )
+    pd.testing.assert_frame_equal(one, same)
+    assert (one["subset"] != other["subset"]).any()
+    assert one["subset"].value_counts().to_dict() == {"train": 68, "test": 12}
+
+
+def test_dropped_tracks_are_counted():
+    table = genres([20, 8, 2, 1], album="x")
+    table.loc[[3, 24], "genre"] = ["", None]
+    table.loc[5, "path"] = "./" + table.loc[19, "path"]  # the same file; "0/19" sorts first
+    split, notes = split_by_genre(table, exclude=frozenset({"A1 of G1"}))
+    # Tracks 1, 4 and 7 in the second genre are by the excluded artist.
+    dropped = {"0/3", "0/5", "1/4", "1/1", "1/7"}
+    assert set(table["track_id"]) - set(split["track_id"]) == dropped
+    assert notes == [
+        "left out: 3 tracks of 1 excluded artists",
+        "left out: 1 tracks with no genre",
+        "left out: 1 tracks that share a file with another track",
+        "1 genres have one track, which is used for training",
+    ]
+    by_album, notes = split_by_genre(table, by="album", test_fraction=0.5)
+    assert by_album["subset"].value_counts().to_dict() == {"train": 15, "test": 15}
+    assert notes == ["left out: 1 tracks that share a file with another track"]
+
+
+def test_rejects_unknown_and_empty_labels():
+    with pytest.raises(InputError, match="--by mood: no such label; choose from track_id, path"):
+        split_by_genre(genres([5]), by="mood")
+    with pytest.raises(InputError, match="--by genre: no track has a value"):
+        split_by_genre(genres([5], genre=""))
