@@ -54,19 +54,13 @@ def test_unknown_dataset_is_read_from_its_folder_or_its_track_list(data):
     assert "csv --root data/naver --metadata data/naver.csv" in commands(data.find("naver"))[0]
 
 
-def test_synthetic_corpus_requires_no_files(data):
-    first, _ = commands(data.find("demo_target"))
-    assert first == "1_make_splits.py demo_target --root data --out splits/demo_target.csv"
-    assert DataFolder(None).find("demo") is None
-
-
 def test_existing_split_and_cache_are_used(data):
     write_split("mine", "somebody")
     assert data.find("mine") is None  # the split alone is not enough
     touch_cache("mine")
     dataset = data.find("mine")
     assert (dataset.steps, dataset.has_artists, dataset.audio) == ((), True, None)
-    assert DataFolder(None).find("mine") == dataset
+    assert DataFolder(None).find("mine") == dataset and DataFolder(None).find("demo") is None
     write_split("mine", "")
     assert not data.find("mine").has_artists
     Path("data/mine").mkdir()
@@ -80,18 +74,6 @@ def test_find_excludes_artists_only_of_datasets_with_artist_names(data):
     first = commands(dataset)[0]
     assert "--exclude-artists-of splits/fma_small.csv --split artists --out" in first
     assert dataset.steps[0].inputs == (Path("splits/fma_small.csv"),)
-
-
-def test_training_set_is_named_after_its_number_of_artists(data):
-    assert data.find_training_sets("mine", [5]) == {}
-    Path("data/mine").mkdir()
-    sets = data.find_training_sets("mine", [5, 30])
-    assert sets[5] == sets[30]
-    first = commands(sets[5])[0]
-    assert "folder --root data/mine --split artists" in first
-    assert first.endswith("artists 30 --out splits/mine_30.csv")
-    sets = data.find_training_sets("demo", [10, 60])
-    assert [each.split for each in sets.values()] == [Path("splits/demo.csv")] * 2
 
 
 def test_existing_split_with_unsuitable_artists_is_rejected(data):

@@ -26,15 +26,11 @@ def compare(write):
 def test_compare_without_results_lists_requirements_of_every_cell(tmp_path):
     table, paper = compare_with_paper(read_results(tmp_path)), read_paper_tables()
     columns = ["paper", "table", *CELL, "paper's", "note"]
-    assert list(table) == [
-        *columns[:-1],
-        *("ours", "difference", "spread", "over", "songs", "weights", "note", "needs"),
-    ]
-    pd.testing.assert_frame_equal(
-        table[columns], paper.rename(columns={"value": "paper's"})[columns], check_dtype=False
-    )
-    assert table["ours"].isna().all()
-    assert (table["needs"].str.len() > 20).all()
+    results = ["ours", "difference", "spread", "over", "songs", "weights"]
+    assert list(table) == [*columns[:-1], *results, "note", "needs"]
+    paper = paper.rename(columns={"value": "paper's"})[columns]
+    pd.testing.assert_frame_equal(table[columns], paper, check_dtype=False)
+    assert table["ours"].isna().all() and (table["needs"].str.len() > 20).all()
 
 
 def test_compare_fills_only_the_matching_cell(write):
@@ -84,12 +80,10 @@ def test_compare_averages_runs_that_differ_only_in_the_seed(compare):
 
 
 def test_compare_appends_only_largest_models_for_other_datasets(write):
-    demo = {"dataset": "demo_target"}
-    values = {("basic", 20): 0.1, ("basic", 60): 0.2, ("siamese", 60): 0.3, ("mfcc", None): 0.9}
-    results = [
-        {**demo, "model": model, "artists": artists, "value": value, "features": f"{model}{value}"}
-        for (model, artists), value in values.items()
-    ]
+    demo, names = {"dataset": "demo_target"}, ("model", "artists", "value")
+    values = [("basic", 20, 0.1), ("basic", 60, 0.2), ("siamese", 60, 0.3), ("mfcc", None, 0.9)]
+    rows = [dict(zip(names, row, strict=True)) for row in values]
+    results = [{**demo, "features": str(row), **row} for row in rows]
     tag = {**demo, **LINEAR, "model": "tag", "artists": None, "features": "tag"}
     # fma_medium appears in agf2018 only, so it is an additional dataset for ismir2018.
     other = {"dataset": "fma_medium", "features": "other"}
@@ -114,10 +108,10 @@ def test_compare_appends_all_sizes_to_tables_that_compare_sizes(compare):
 def test_compare_fills_the_arxiv2017_tables(compare):
     tagging = {"protocol": "tagging", "metric": "auc", "dataset": "mtat", "model": "basic"}
     filled = compare(
-        {**tagging, "label": "tags", "value": 0.91},
-        {**tagging, "label": "genre", "value": 0.11, "features": "other"},
-        {**TRANSFER, "value": 0.81},
-        {**TRANSFER, "value": 0.82, "model": "basic with LDA", "features": "lda"},
+        tagging | {"label": "tags", "value": 0.91},
+        tagging | {"label": "genre", "value": 0.11, "features": "other"},
+        TRANSFER | {"value": 0.81},
+        TRANSFER | {"value": 0.82, "model": "basic with LDA", "features": "lda"},
     )
     filled = filled[filled["paper"].eq("arxiv2017")]
     assert filled[["table", "protocol", "model", "ours"]].to_numpy().tolist() == [
