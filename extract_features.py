@@ -35,16 +35,11 @@ def main() -> int:
     )
     parser.add_argument("--mirror", type=Path, help="folder that contains the released weights")
     cli.add_count(parser, "--workers", available_cores(), "number of audio decoding processes")
-    parser.add_argument(
-        "--whole-tracks",
-        action="store_true",
-        help="compute features from whole tracks instead of the first 30 s",
-    )
-    parser.add_argument(
-        "--allow-failures",
-        action="store_true",
-        help="exit with status 0 even if some tracks failed",
-    )
+    for name, text in (
+        ("--whole-tracks", "compute features from whole tracks instead of the first 30 s"),
+        ("--allow-failures", "exit with status 0 even if some tracks failed"),
+    ):
+        parser.add_argument(name, action="store_true", help=text)
     cli.add_seed(parser)
     args = parser.parse_args()
     if args.input.suffix == ".h5" and args.whole_tracks:
@@ -91,60 +86,37 @@ def main() -> int:
         )
     classes = extractor.classes
     features, probabilities = np.split(np.stack(vectors), [len(vectors[0]) - len(classes)], axis=1)
-    feature_file.write_features(
-        args.out,
-        feature_file.Features(
-            features,
-            np.array(track_ids, object),
-            {**source.failed_before, **source.failed},
-            inputs,
-            extractor.trained_on,
-            classes,
-            probabilities if classes else None,
-        ),
+    content = feature_file.Features(
+        features,
+        np.array(track_ids, object),
+        {**source.failed_before, **source.failed},
+        inputs,
+        extractor.trained_on,
+        classes,
+        probabilities if classes else None,
     )
-    return failures.report_failures(
-        args.out, len(track_ids), source.failed, args.allow_failures, extractor.origin["name"]
-    )
+    feature_file.write_features(args.out, content)
+    name, tracks = extractor.origin["name"], len(track_ids)
+    return failures.report_failures(args.out, tracks, source.failed, args.allow_failures, name)
 
 
 class FeatureExtractor(NamedTuple):
-    """A feature function, and the details that feature files record about it.
+    """A feature function, and the details that feature files record about it."""
 
-    Attributes
-    ----------
-    function
-        Maps an iterable of log-mels to an iterator of vectors (d,), float32, or None for a track
-        without features.
-    origin
-        Provenance of the model or baseline.
-    trained_on
-        Names of the training artists of the model.
-    classes
-        Classes whose probabilities are appended to each vector, if any.
-    """
-
+    # Maps log-mels to vectors (d,), float32, or None for a track without features.
     function: Callable[[Iterable[np.ndarray]], Iterator[np.ndarray | None]]
-    origin: dict
-    trained_on: Sequence[str] = ()
-    classes: Sequence[str] = ()
+    origin: dict  # provenance of the model or baseline
+    trained_on: Sequence[str] = ()  # names of the training artists
+    classes: Sequence[str] = ()  # classes whose probabilities are appended to each vector
 
 
 def feature_extractor(
     name: str, *, mirror: str | Path | None, seed: int, mean_and_std: tuple[float, float] | None
 ) -> FeatureExtractor:
-    """Return the feature extractor for a model or baseline.
+    """Return the feature extractor for WEIGHTS, a model or baseline (see above).
 
-    Parameters
-    ----------
-    name
-        `mfcc` or `untrained` for a baseline, the path of an i-vector model or agf2018 networks, or
-        a name or path accepted by `models.pretrained.load_weights`.
-    mirror
-        Folder that contains the released weights.
-    seed, mean_and_std
-        Random seed of the untrained encoder, and the mean and standard deviation that normalise
-        its input (None: those of the released weights).
+    The seed is that of the untrained encoder, whose input is normalised with `mean_and_std` or, if
+    it is None, with those of the released weights.
     """
     if name == "mfcc":
         return FeatureExtractor(mfcc_features, {"name": "mfcc", "model": "mfcc", "artists": None})
@@ -169,23 +141,21 @@ def feature_extractor(
 
         if file_format == network_file.FORMAT:
             networks = network_file.load_networks(name)
-            return FeatureExtractor(
-                functools.partial(iter_embeddings, networks.model),
-                network_file.describe_networks(name),
-                networks.trained_on,
-                networks.genres if networks.mlp else (),
-            )
+            function = functools.partial(iter_embeddings, networks.model)
+            origin = network_file.describe_networks(name)
+            classes = networks.genres if networks.mlp else ()
+            return FeatureExtractor(function, origin, networks.trained_on, classes)
+    trained_on: Sequence[str] = ()
     if name == "untrained":
         keras.utils.set_random_seed(seed)
         mean, std = mean_and_std or (pretrained.RELEASED_MEAN, pretrained.RELEASED_STD)
         network = log_mel_model(build_encoder(), mean, std)
         origin = {"name": "untrained", "model": "untrained", "artists": None, "seed": seed}
-        return FeatureExtractor(functools.partial(iter_embeddings, network), origin)
-    weights = pretrained.load_weights(name, mirror)
-    network = log_mel_model(pretrained.encoder_from(weights), weights.mean, weights.std)
-    return FeatureExtractor(
-        functools.partial(iter_embeddings, network), weights.provenance, weights.trained_on
-    )
+    else:
+        weights = pretrained.load_weights(name, mirror)
+        network = log_mel_model(pretrained.encoder_from(weights), weights.mean, weights.std)
+        origin, trained_on = weights.provenance, weights.trained_on
+    return FeatureExtractor(functools.partial(iter_embeddings, network), origin, trained_on)
 
 
 def mfcc_features(mels: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

@@ -3,7 +3,7 @@
 Both are HDF5 files in the Keras 2 layout: a list of layer names, and one group of arrays per layer.
 Keras 3 files can be read as well. Layers are identified by their array shapes and their order in
 the file, because layer names differ between files (`conv1d_1`, `conv1d_25`). Only arrays are read:
-nothing in a file is executed, and its model configuration is ignored.
+nothing in a file is executed.
 """
 
 import contextlib
@@ -41,31 +41,16 @@ _ARCHIVE_ERRORS = (zipfile.BadZipFile, zlib.error)
 
 @dataclass(frozen=True)
 class Weights:
-    """The contents of a weights file.
+    """The contents of a weights file."""
 
-    Attributes
-    ----------
-    name
-        Name of the released model or of the run that wrote the file; otherwise the file's stem.
-    encoder_arrays
-        Kernel, bias, gamma, beta, moving mean and moving variance of each of the five blocks.
-    head
-        [kernel, bias] of the dense layer after the encoder, or None if there is none.
-    mean, std
-        Mean and standard deviation that normalise the input.
-    provenance
-        Name, sha256, model, number of artists, seed, mean and std, as recorded in feature files.
-    trained_on
-        Names of the training artists; empty if unknown, as in the released files.
-    """
-
-    name: str
+    name: str  # of the released model or of the run that wrote the file; otherwise the file's stem
+    # Kernel, bias, gamma, beta, moving mean and moving variance of each of the five blocks.
     encoder_arrays: list[np.ndarray]
-    head: list[np.ndarray] | None
-    mean: float
+    head: list[np.ndarray] | None  # [kernel, bias] of the dense layer after the encoder, if any
+    mean: float  # mean and standard deviation that normalise the input
     std: float
-    provenance: dict
-    trained_on: Sequence[str] = ()
+    provenance: dict  # as recorded in feature files
+    trained_on: Sequence[str] = ()  # training artists; empty if unknown, as in the released files
 
 
 def load_weights(name_or_path: str, mirror: str | Path | None = None) -> Weights:
@@ -97,18 +82,10 @@ def load_weights(name_or_path: str, mirror: str | Path | None = None) -> Weights
 
 
 def load_encoder(name_or_path: str, mirror: str | Path | None = None) -> keras.Model:
-    """Return a trained encoder that includes its input normalisation.
+    """Return a trained encoder that includes its input normalisation; see `load_weights`.
 
-    Parameters
-    ----------
-    name_or_path, mirror
-        See `load_weights`.
-
-    Returns
-    -------
-    keras.Model
-        Maps log-mels (batch, 129, 128) to embeddings (batch, 256).
-        `models.embeddings.extract_embeddings` applies it to whole tracks.
+    It maps log-mels (batch, 129, 128) to embeddings (batch, 256).
+    `models.embeddings.extract_embeddings` applies it to whole tracks.
 
     Examples
     --------
@@ -250,10 +227,8 @@ def _keras3_paths(file: h5py.File) -> list[str]:
     """Return the variable paths in natural order; Keras 3 numbers layers and variables."""
     paths: list[str] = []
     hdf5.get_group(file, "layers").visit(paths.append)
-    return sorted(
-        (f"layers/{path}" for path in paths if re.search(r"/vars/\d+$", path)),
-        key=lambda path: re.sub(r"\d+", lambda digits: digits[0].zfill(9), path),
-    )
+    variables = (f"layers/{path}" for path in paths if re.search(r"/vars/\d+$", path))
+    return sorted(variables, key=lambda path: re.sub(r"\d+", lambda n: n[0].zfill(9), path))
 
 
 def _sort_layers(

@@ -10,7 +10,7 @@ import pandas as pd
 
 from common import hdf5, provenance
 from common.errors import InputError
-from common.files import atomic_write, exclusive_folder
+from common.files import atomic_write
 from models.keras_backend import keras
 
 
@@ -54,10 +54,6 @@ class TrainingRun:
         if finished:
             self._delete_leftovers()
         return bool(finished)
-
-    def lock(self) -> contextlib.AbstractContextManager[None]:
-        """Return a context manager that prevents other processes from training in the folder."""
-        return exclusive_folder(self.folder)
 
     def read_state(self) -> TrainingState | None:
         """Return the state of an unfinished run, or None if there is no state file."""

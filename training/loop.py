@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from common.errors import InputError
+from common.files import exclusive_folder
 from data_prep.batches import Batches
 from data_prep.mel_cache import MelCache
 from models.encoder import build_encoder
@@ -78,11 +79,6 @@ class Task:
     train: Batches
     valid: Batches | None = None
 
-    def share_among(self, devices: Devices) -> "Task":
-        """Return the task with batches that can be divided equally among the devices."""
-        valid = self.valid and _share_batches(self.valid, devices)
-        return replace(self, train=_share_batches(self.train, devices), valid=valid)
-
 
 def fit(
     tasks: Sequence[Task],
@@ -105,16 +101,23 @@ def fit(
     task_order
         Index of the task to train in each epoch (default: the first task throughout).
     """
-    tasks = [task.share_among(devices) for task in tasks]
+    tasks = [
+        replace(
+            task,
+            train=_share_batches(task.train, devices),
+            valid=task.valid and _share_batches(task.valid, devices),
+        )
+        for task in tasks
+    ]
     order = [0] * schedule.epochs if task_order is None else [int(task) for task in task_order]
     resident = ResidentFrames(tasks[0].train.crops) if placement.resident else None
-    with run.lock() if devices.writes else contextlib.nullcontext():
+    with exclusive_folder(run.folder) if devices.writes else contextlib.nullcontext():
         complete = run.is_complete()  # another process may have completed the run before the lock
         devices.require_same(complete, f"{run.folder}: complete")
         if complete:
             logger.info("%s: already complete", run.folder)
             return
-        fitted = [_compile_model(task, schedule, placement, resident) for task in tasks]
+        fitted = [_compile_model(task, schedule, placement.steps, resident) for task in tasks]
         watchers = schedule.make_watchers()
         networks, optimizers = [task.model for task in tasks], [one.optimizer for one in fitted]
         checkpoint = CheckpointCallback(run, networks, optimizers, watchers, order, devices)
@@ -143,33 +146,23 @@ def fit(
 
 
 def _share_batches(batches: Batches, devices: Devices) -> Batches:
-    if batches.batch_size < devices.count:
+    """Return batches that can be divided equally among the devices."""
+    tracks, size = len(batches.anchors), batches.batch_size
+    if min(tracks, size) < devices.count:
         raise InputError(
-            f"--batch-size {batches.batch_size}: smaller than the number of devices, {devices}; "
-            "use a larger one"
-        )
-    if len(batches.anchors) < devices.count:
-        raise InputError(
-            f"a subset of {len(batches.anchors)} tracks cannot be shared by {devices}; train "
-            "without --distribute"
+            f"a subset of {tracks} tracks, or --batch-size {size}, is too small for {devices}; use "
+            "a larger one, or train without --distribute"
         )
     return replace(batches, multiple=devices.count)
 
 
 def _compile_model(
-    task: Task,
-    schedule: TrainingSchedule,
-    placement: Placement,
-    resident: ResidentFrames | None,
+    task: Task, schedule: TrainingSchedule, steps: int, resident: ResidentFrames | None
 ) -> keras.Model:
     """Compile and return the model to fit, which takes crops or places of resident crops."""
     model = resident.wrap_model(task.model) if resident else task.model
-    model.compile(
-        schedule.make_optimizer(),
-        loss=task.loss,
-        metrics=task.metrics,
-        steps_per_execution=placement.steps,
-    )
+    optimizer = schedule.make_optimizer()
+    model.compile(optimizer, task.loss, metrics=task.metrics, steps_per_execution=steps)
     return model
 
 
@@ -230,8 +223,8 @@ def encoder_run(
     artists = sorted({*training_artists(split), *(start.trained_on if start else ())})
 
     def save(path: Path, models: Sequence[keras.Model], made_from: dict) -> None:
-        options = {"mean": norm.mean, "std": norm.std, "made_from": made_from}
-        save_weights(path, models[0], **options, trained_on=artists)
+        (network,), mean, std = models, norm.mean, norm.std
+        save_weights(path, network, mean=mean, std=std, made_from=made_from, trained_on=artists)
 
     return TrainingRun(folder, inputs, save)
 

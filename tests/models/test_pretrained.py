@@ -18,7 +18,6 @@ from models.encoder import build_encoder
 from models.siamese import build_siamese
 from tests.common.web import server
 from tests.models import layouts
-from tests.training import fixtures
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # warning from Keras itself
 RELEASED = ["siamese_1000_59", "siamese_5000"]
@@ -76,10 +75,17 @@ def test_released_embeddings_match_golden_values(name, music_data, golden, golde
     assert np.abs(embeddings - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
+def restore_classifier(weights: pretrained.Weights, activation: str) -> keras.Model:
+    encoder, outputs = pretrained.encoder_from(weights), len(weights.head[1])
+    model = build_basic(encoder, outputs, activation, mean=weights.mean, std=weights.std)
+    model.get_layer("classes").set_weights(weights.head)
+    return model
+
+
 @pytest.mark.backend
 def test_softmax_outputs_match_golden_values(music_data, golden, golden_mels):
     weights = pretrained.load_weights(str(music_data / "golden/basic_500_random.h5"))
-    model = fixtures.restore_classifier(weights)
+    model = restore_classifier(weights, "softmax")
     rows = [list(golden["track_id"]).index(track) for track in golden_mels]
     segments = np.stack([mel[: 2 * 129].reshape(2, 129, 128) for mel in golden_mels.values()])
     outputs = model.predict_on_batch(segments.reshape(-1, 129, 128)).reshape(len(rows), 2, 500)
@@ -173,7 +179,7 @@ def test_saved_classifier_is_restored(activation, model_name, encoder, arrays, t
         "std": 0.4,
     }
     mels = np.random.default_rng(0).random((3, 129, 128), np.float32)
-    restored = fixtures.restore_classifier(weights).predict_on_batch(mels)
+    restored = restore_classifier(weights, activation).predict_on_batch(mels)
     np.testing.assert_allclose(restored, model.predict_on_batch(mels), atol=1e-6)
     embeddings = pretrained.load_encoder(str(path)).predict_on_batch(mels)
     expected = encoder.predict_on_batch((mels - 0.1) / 0.4)

@@ -11,9 +11,7 @@ from common.errors import InputError
 from common.provenance import make_record
 from data_prep import split_csv
 from data_prep.mel_cache import MelCache
-from models import pretrained
-from models.basic import build_basic
-from tests.training.fixtures import CLASSES, MEAN, STD, make_run
+from tests.training.fixtures import build_small, make_run
 from training.checkpoints import TrainingState
 from training.config import training_inputs
 
@@ -28,8 +26,8 @@ STATE = TrainingState(
 
 
 @pytest.fixture(scope="module")
-def model(encoder):
-    return build_basic(encoder, CLASSES, "softmax", mean=MEAN, std=STD)
+def model():
+    return build_small()
 
 
 @pytest.fixture
@@ -70,9 +68,6 @@ def test_finish_deletes_the_state(model, tmp_path):
     run.write_epoch([model], STATE, best=False)
     assert {path.name for path in folder.iterdir()} == {"last.h5", "log.csv", "state.h5"}
     run.write_epoch([model], STATE, best=True)
-    for name in ("best.h5", "last.h5"):
-        weights = pretrained.load_weights(str(folder / name))
-        assert (weights.name, weights.mean, weights.std) == ("run", MEAN, STD)
     assert not run.is_complete()
     run.finish()
     assert run.is_complete() and run.read_state() is None
@@ -121,22 +116,7 @@ def test_incomplete_state_is_rejected(name, unfinished):
         unfinished.read_state()
 
 
-def test_lock_allows_one_process_per_folder(tmp_path):
-    folder = tmp_path / "run"
-    with make_run(folder).lock():
-        with pytest.raises(InputError, match=r"run: another process"), make_run(folder).lock():
-            pass
-        assert (folder / "lock").exists(), "the refused process removed the lock of the other"
-    with pytest.raises(ZeroDivisionError), make_run(folder).lock():
-        raise ZeroDivisionError
-    assert list(folder.iterdir()) == []
-    with make_run(folder).lock():
-        pass
-
-
-def test_training_inputs_record_split_cache_settings_and_initial_weights(
-    small_corpus, encoder, tmp_path
-):
+def test_training_inputs_record_split_cache_settings_and_initial_weights(small_corpus, tmp_path):
     split, cache = split_csv.read_split(small_corpus[0]), MelCache(small_corpus[2])
     folder = tmp_path / "name"
     inputs = training_inputs(folder, "basic", split, cache, {"rate": 1})
