@@ -6,45 +6,21 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import logsumexp
 from sklearn.mixture import GaussianMixture
 
 from common import parallel
 from common.errors import InputError
 from recognition import gmm_ubm
 from recognition.gmm_ubm import DiagonalGMM, adapt_means, collect_statistics, fit_gmm, llr_scores
+from tests.recognition.formulas import expected_llr, log_likelihood, posteriors, random_gmm
 
 STARTS = pytest.mark.parametrize("start", ["kmeans", "random"])
-
-
-def random_gmm(c=4, d=3, seed=0, offset=0.0):
-    random = np.random.default_rng(seed)
-    return DiagonalGMM(
-        random.dirichlet(np.full(c, 3.0)),
-        random.normal(size=(c, d)) * 2 + offset,
-        random.uniform(0.2, 2.0, size=(c, d)),
-    )
 
 
 def sample(gmm, n, seed=1):
     random = np.random.default_rng(seed)
     component = random.choice(len(gmm.weights), size=n, p=gmm.weights)
     return random.normal(gmm.means[component], np.sqrt(gmm.variances[component]))
-
-
-def joint_log_density(gmm, frames):
-    """Compute log w_c N(x; m_c, S_c), (n, C), directly from the formula."""
-    squares = (frames[:, None] - gmm.means) ** 2 / gmm.variances
-    density = -0.5 * (np.log(2 * np.pi * gmm.variances) + squares).sum(axis=2)
-    return np.log(gmm.weights) + density
-
-
-def log_likelihood(gmm, frames):
-    return logsumexp(joint_log_density(gmm, frames), axis=1)
-
-
-def expected_llr(model, ubm, frames):
-    return (log_likelihood(model, frames) - log_likelihood(ubm, frames)).mean()
 
 
 def fit(frames, components, **options):
@@ -56,7 +32,7 @@ def fit(frames, components, **options):
 def test_statistics_match_the_formulas(offset, n):
     gmm = random_gmm(offset=offset)
     frames = sample(gmm, n)
-    posterior = np.exp(joint_log_density(gmm, frames) - log_likelihood(gmm, frames)[:, None])
+    posterior = posteriors(gmm, frames)
     zeroth, first = gmm.statistics(frames)
     np.testing.assert_allclose(zeroth, posterior.sum(axis=0), rtol=1e-8)
     np.testing.assert_allclose(first, posterior.T @ frames, rtol=1e-8, atol=1e-8)
@@ -98,16 +74,6 @@ def test_fit_matches_scikit_learn_for_the_same_initial_mixture():
     assert log_likelihood(ours, frames).mean() == pytest.approx(theirs.score(frames), abs=1e-5)
     np.testing.assert_allclose(ours.means, theirs.means_, atol=1e-2)
     np.testing.assert_allclose(ours.variances, theirs.covariances_, atol=1e-2)
-
-
-@STARTS
-def test_fit_recovers_the_true_mixture(start):
-    truth = random_gmm(4, 3, 5)
-    frames, held_out = sample(truth, 20_000), sample(truth, 20_000, seed=2)
-    gmm, history = fit(frames, 4, start=start, iterations=200, tolerance=1e-6)
-    assert len(history) < 200  # training stopped at the tolerance
-    difference = log_likelihood(gmm, held_out) - log_likelihood(truth, held_out)
-    assert abs(difference.mean()) < 0.01
 
 
 @pytest.mark.parametrize("stopped", [1, 6])
@@ -185,7 +151,7 @@ def test_adapt_means_matches_the_formula():
     ubm = random_gmm()
     tracks = [sample(random_gmm(seed=9), n, seed=n) for n in (50, 30)]
     frames = np.concatenate(tracks)
-    posterior = np.exp(joint_log_density(ubm, frames) - log_likelihood(ubm, frames)[:, None])
+    posterior = posteriors(ubm, frames)
     count = posterior.sum(axis=0)[:, None]
     alpha = count / (count + 16)
     expected = alpha * (posterior.T @ frames / count) + (1 - alpha) * ubm.means
@@ -223,8 +189,8 @@ def test_llr_scores_barely_change_when_distant_components_are_ignored():
     models = [adapted(ubm, sample(random_gmm(64, 12, seed), 2000)) for seed in range(3)]
     tracks = [sample(ubm, 500, seed=5), sample(random_gmm(64, 12, 1), 500)]
     expected = np.array([[expected_llr(model, ubm, track) for model in models] for track in tracks])
-    log_posterior = joint_log_density(ubm, tracks[0]) - log_likelihood(ubm, tracks[0])[:, None]
-    assert np.mean(log_posterior > gmm_ubm._NEAR) < 0.5
+    near = posteriors(ubm, tracks[0]) > np.exp(gmm_ubm._NEAR)
+    assert near.mean() < 0.5
     scores = llr_scores(models, ubm, tracks)
     assert np.abs(scores - expected).max() < 1e-2 * np.ptp(expected)
 

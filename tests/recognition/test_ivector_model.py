@@ -4,7 +4,6 @@ import h5py
 import numpy as np
 import pytest
 
-from common import hdf5
 from common.errors import InputError
 from data_prep.mel import FrontEnd
 from data_prep.mfcc import MfccSettings
@@ -14,6 +13,7 @@ from recognition.gmm_ubm import DiagonalGMM
 from recognition.ivector import TotalVariability, Whitening
 from recognition.ivector_model import IVectorModel, load_ivector_model, save_ivector_model
 from tests.damage import assert_damage_is_refused
+from tests.recognition.formulas import posteriors, random_gmm
 
 C, D, R = 3, 5, 2
 
@@ -21,11 +21,8 @@ C, D, R = 3, 5, 2
 @pytest.fixture
 def model() -> IVectorModel:
     random = np.random.default_rng(0)
-    ubm = DiagonalGMM(
-        random.dirichlet(np.ones(C)),
-        random.normal(scale=20, size=(C, D)),
-        random.uniform(50, 90, (C, D)),
-    )
+    ubm = random_gmm(C, D)
+    ubm = DiagonalGMM(ubm.weights, 10 * ubm.means, 60 * ubm.variances)
     return IVectorModel(
         MfccSettings(D, level_range=30.0),
         FrontEnd(),
@@ -54,24 +51,18 @@ def make_mels(count: int) -> list[np.ndarray]:
 
 
 def expected_ivector(model: IVectorModel, mel: np.ndarray) -> np.ndarray:
-    """Compute the posterior mean of w with explicit sums, whitened and scaled to unit length."""
+    """Compute the posterior mean of w from the formulas, whitened and scaled to unit length."""
     frames = model.extract_frames(mel).astype(np.float64)
-    ubm, t = model.ubm, model.total_variability.matrix
-    squares = (frames[:, None] - ubm.means) ** 2 / ubm.variances
-    joint = np.log(ubm.weights) - 0.5 * (np.log(2 * np.pi * ubm.variances) + squares).sum(axis=2)
-    posterior = np.exp(joint - joint.max(axis=1, keepdims=True))
-    posterior /= posterior.sum(axis=1, keepdims=True)
-    precision, b = np.eye(R), np.zeros(R)
-    for c in range(C):
-        n = posterior[:, c].sum()
-        first = posterior[:, c] @ frames
-        precision += n * t[c].T @ np.diag(1 / ubm.variances[c]) @ t[c]
-        b += t[c].T @ ((first - n * ubm.means[c]) / ubm.variances[c])
+    posterior = posteriors(model.ubm, frames)
+    n, ubm, t = posterior.sum(axis=0), model.ubm, model.total_variability.matrix
+    weighted = t / ubm.variances[..., None]
+    precision = np.eye(R) + np.einsum("c,cdr,cds->rs", n, weighted, t)
+    b = np.einsum("cdr,cd->r", weighted, posterior.T @ frames - n[:, None] * ubm.means)
     vector = model.whitening.matrix.T @ (np.linalg.inv(precision) @ b - model.whitening.mean)
     return vector / np.linalg.norm(vector)
 
 
-@pytest.mark.parametrize("batch", [1, 2, 256])
+@pytest.mark.parametrize("batch", [2, 256])
 def test_extract_ivectors_matches_formulas_and_yields_none_for_silent_tracks(
     model, monkeypatch, batch
 ):
@@ -118,7 +109,6 @@ def test_load_rejects_damaged_datasets(path, name, value):
     ("attribute", "value"),
     [
         ("mfcc", '{"coefficients": 7}'),
-        ("mfcc", "[]"),
         ("front_end", '{"sample_rate": 22050, "dtype": 1}'),
         ("made_from", "{}"),
         ("format", "another"),
@@ -129,13 +119,3 @@ def test_load_rejects_damaged_attributes(path, attribute, value):
         file.attrs[attribute] = value
     with pytest.raises(InputError, match=str(path)):
         load_ivector_model(path)
-
-
-def test_load_rejects_files_without_an_ivector_model(tmp_path):
-    other, text = tmp_path / "other.h5", tmp_path / "text.h5"
-    with hdf5.create_file(other) as file:
-        file["features"] = np.ones(3)
-    text.write_text("no HDF5")
-    for path in (other, text, tmp_path / "missing.h5", tmp_path):
-        with pytest.raises(InputError, match=str(path)):
-            load_ivector_model(path)

@@ -117,9 +117,7 @@ def test_incompatible_locked_and_damaged_states_are_rejected(new_run, train):
         train(new_run)
     gmm.variances = np.zeros((1, 5))
     new_run.save_state((gmm, np.array([-1.0])))
-    with pytest.raises(
-        InputError, match=r"_state\.h5: damaged \(.*not those of a Gaussian mixture\); delete"
-    ):
+    with pytest.raises(InputError, match=r"_state\.h5: damaged \(.*Gaussian mixture\); delete"):
         train(new_run)
     (new_run.folder / "ivector_state.h5").write_bytes(b"no HDF5")
     with pytest.raises(InputError, match=r"_state\.h5: damaged \(.*not an HDF5 file"):
@@ -131,10 +129,9 @@ def test_silent_tracks_are_skipped_and_their_number_is_logged(new_run, tmp_path,
     cache.frames = np.array(cache.frames)
     cache.frames[cache.start[0] :][: cache.length[0]] = 0
     artists = np.array(["silent artist", *ARTISTS[1:]], object)
+    mfcc = MfccSettings(5, level_range=40.0)
     with caplog.at_level(logging.INFO):
-        train_ivector_model(
-            new_run, cache, TRACKS, artists, MfccSettings(5, level_range=40.0), SCHEDULE
-        )
+        train_ivector_model(new_run, cache, TRACKS, artists, mfcc, SCHEDULE)
     assert "skipped 1 tracks without a loud frame" in caplog.text
     trained_on = ivector_model.load_ivector_model(new_run.model_path).trained_on
     assert "silent artist" not in trained_on
