@@ -33,7 +33,7 @@ import numpy as np
 
 from bench.resources import peak_memory
 from data_prep.mel import FrontEnd
-from data_prep.mfcc import MfccSettings
+from data_prep.mfcc import MfccSettings, mfcc_frames
 from evaluation.projection import fit_lda
 from recognition import gmm_ubm, systems
 from recognition import verification as v
@@ -134,7 +134,7 @@ class Noise:
 def llr() -> None:
     mels, mfcc = Noise(), MfccSettings()
     frames = np.concatenate(
-        [mfcc.frames(mels[track], FrontEnd()) for track in range(0, 10_000, 50)]
+        [mfcc_frames(mels[track], settings=mfcc) for track in range(0, 10_000, 50)]
     )
     ubm, _ = gmm_ubm.fit_gmm(frames, 256, iterations=5, seed=0)
     model = IVectorModel(mfcc, FrontEnd(), ubm, None, None, None, {})

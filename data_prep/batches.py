@@ -22,20 +22,9 @@ _INFINITY = np.array(np.inf, np.float16).view(np.uint16)  # bit pattern of infin
 class Crops:
     """Crops from a set of cached tracks, each identified by its first frame in the cache.
 
-    Parameters
-    ----------
-    cache
-        Mel cache that contains the tracks.
-    track_ids
-        (n,) track ids. The methods refer to tracks by their positions in this array.
-    segment
-        Number of frames per crop.
-
-    Raises
-    ------
-    InputError
-        If the cache was made with a different front end, a track is missing from it, or a
-        track is shorter than one segment.
+    The methods refer to tracks by their positions in `track_ids`; a crop has `segment` frames.
+    A cache made with a different front end, a missing track, and a track that is shorter than
+    one segment are refused with an `InputError`.
     """
 
     def __init__(self, cache: MelCache, track_ids: np.ndarray, segment: int = SEGMENT):
@@ -79,8 +68,7 @@ class Crops:
     def require_finite(self, crops: np.ndarray, places: np.ndarray) -> None:
         """Raise `InputError` if `crops`, which begin at `places`, contain NaN or infinity."""
         # Viewed as integers, NaN and infinity are at least _INFINITY. So are negative values, but
-        # log-mels have none. The comparison runs on every batch and is fifty times faster than
-        # isfinite.
+        # log-mels have none. This test of every batch is fifty times faster than isfinite.
         if crops.view(np.uint16).max(initial=0) < _INFINITY:
             return
         finite = np.isfinite(crops).all(axis=(-1, -2)).ravel()
@@ -88,12 +76,10 @@ class Crops:
             return
         place = places.ravel()[int(np.argmin(finite))]
         start, length = self.cache.start, self.cache.length
-        track = str(
-            self.cache.track_id[int(np.argmax((start <= place) & (place < start + length)))]
-        )
+        track = self.cache.track_id[np.argmax((start <= place) & (place < start + length))]
         raise InputError(
-            f"{self.cache.path}: {track!r} contains NaN or infinity; delete the cache and make it "
-            "again, or remove the track from the split"
+            f"{self.cache.path}: {str(track)!r} contains NaN or infinity; delete the cache and "
+            "make it again, or remove the track from the split"
         )
 
 
@@ -148,13 +134,9 @@ class Batches(abc.ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledBatches(Batches):
-    """Labelled crops, for all models except the siamese one.
+    """Labelled crops, for all models except the siamese one; x is (batch, segment, bands)."""
 
-    x has shape (batch, segment, bands), and y contains the anchors' rows of `labels`, which has
-    one row per anchor.
-    """
-
-    labels: np.ndarray
+    labels: np.ndarray  # one row per anchor; y contains the rows of the batch's anchors
 
     def _select(self, drawn, rng):
         return self.anchors[drawn], self.labels[drawn]
@@ -180,9 +162,8 @@ class SiameseBatches(Batches):
 class TrackSampler:
     """Sampler that draws positives and negatives without listing all candidates.
 
-    The tracks are sorted by artist, so each artist occupies a range. A positive is drawn from
-    the range of the anchor's artist, excluding the anchor; negatives are drawn from all tracks
-    outside that range.
+    The tracks are sorted by artist. A positive is drawn from the range of the anchor's artist,
+    excluding the anchor; negatives are drawn from all tracks outside that range.
     """
 
     order: np.ndarray  # (tracks,) positions sorted by artist
@@ -194,24 +175,10 @@ class TrackSampler:
     def from_artists(
         cls, artists: np.ndarray, tracks: np.ndarray, negatives: int, source: str | Path = "split"
     ) -> "TrackSampler":
-        """Return a sampler for tracks by the given artists.
+        """Return a sampler that draws from `tracks`, (tracks,) positions in `artists`.
 
-        Parameters
-        ----------
-        artists
-            (positions,) artists, of any sortable type.
-        tracks
-            (tracks,) positions to draw from.
-        negatives
-            Number of negatives that will be drawn per anchor.
-        source
-            Name of the split, for messages.
-
-        Raises
-        ------
-        InputError
-            If an artist has only one track, and therefore no positive, or if there are too few
-            tracks by other artists for the negatives.
+        Artists with only one track, and therefore no positive, and too few tracks by other
+        artists for `negatives` are refused with an `InputError` that names the split, `source`.
         """
         names, artist, counts = np.unique(artists[tracks], return_inverse=True, return_counts=True)
         if (counts < 2).any():

@@ -42,20 +42,9 @@ def write_failures(out: str | Path, failed: dict[str, str]) -> None:
 def report_failures(
     out: str | Path, tracks: int, failed: dict[str, str], allowed: bool, state: str
 ) -> int:
-    """Log a script's final line and return its exit status.
+    """Log a script's final line about the `tracks` in `out`; return its exit status.
 
-    Parameters
-    ----------
-    out
-        Path of the output file.
-    tracks
-        Number of tracks in the output.
-    failed
-        {track_id: reason} for the tracks that failed.
-    allowed
-        Whether to return exit status 0 despite failures.
-    state
-        "complete" or "already complete".
+    The status is 1 if any tracks failed, {track_id: reason}, unless that is `allowed`.
     """
     if not failed:
         logger.info(f"{out}: {state}, {tracks} tracks")
@@ -72,14 +61,7 @@ def read_usable_tracks(
 ) -> pd.DataFrame:
     """Read a split, omitting tracks that failed when `source` was made; log how many.
 
-    Parameters
-    ----------
-    split
-        Path of the split CSV.
-    failed
-        {track_id: reason}, as recorded in the mel cache or feature file `source`.
-    max_artists
-        Number of artists to keep, in split order; None keeps all.
+    If `max_artists` is given, only that many artists are kept, in split order.
     """
     tracks = split_csv.keep_first_artists(split_csv.read_split(split), max_artists, split)
     dropped = tracks["track_id"].isin(failed)

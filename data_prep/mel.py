@@ -19,31 +19,16 @@ _BLOCK = 256  # number of frames transformed at a time, which fit in the CPU cac
 
 @dataclass(frozen=True)
 class FrontEnd:
-    """Parameters of the log-mel-spectrogram (ismir2018 section 4 and the published code).
-
-    Attributes
-    ----------
-    sample_rate
-        Sample rate in Hz.
-    n_fft, hop
-        Length of the Hann window and distance between frames, in samples.
-    n_mels
-        Number of Slaney-style, area-normalised filters from 0 Hz to half the sample rate.
-    gain
-        Gain in the compression log10(1 + gain * mel).
-    pad_mode
-        Type of padding at both ends; reflection was librosa's default in 2017.
-    max_frames
-        Number of frames kept per track; None keeps all. The published code kept the
-        first 1,291 of the 1,292 frames of a 30 s clip.
-    """
+    """Parameters of the log-mel-spectrogram (ismir2018 section 4 and the published code)."""
 
     sample_rate: int = audio.SAMPLE_RATE
-    n_fft: int = 1024
-    hop: int = 512
-    n_mels: int = 128
-    gain: float = 10.0
-    pad_mode: str = "reflect"
+    n_fft: int = 1024  # length of the Hann window, in samples
+    hop: int = 512  # distance between frames, in samples
+    n_mels: int = 128  # Slaney-style, area-normalised filters from 0 Hz to half the sample rate
+    gain: float = 10.0  # of the compression log10(1 + gain * mel)
+    pad_mode: str = "reflect"  # at both ends, librosa's default in 2017
+    # Number of frames kept per track; None keeps all. The published code kept the first 1,291
+    # of the 1,292 frames of a 30 s clip.
     max_frames: int | None = 1291
 
     def to_dict(self) -> dict:
@@ -72,11 +57,6 @@ def log_mel(waveform: np.ndarray, front_end: FrontEnd | None = None) -> np.ndarr
     -------
     (frames, n_mels) float32 with frames = min(1 + n // hop, max_frames). Frame t is
     centred on sample t * hop.
-
-    Raises
-    ------
-    ValueError
-        If the waveform is not one-dimensional or is too short for the padding.
 
     Examples
     --------
@@ -116,12 +96,9 @@ def _window_and_filters(front_end: FrontEnd) -> tuple[np.ndarray, np.ndarray]:
 
 
 def log_mel_of_file(path: str | Path, front_end: FrontEnd | None = None) -> np.ndarray:
-    """Compute the log-mel of an audio file that is at least one segment (129 frames, 3 s) long.
+    """Compute the log-mel of an audio file, or raise `AudioError` if it cannot be used.
 
-    Raises
-    ------
-    data_prep.audio.AudioError
-        If the file cannot be used or is shorter than a segment.
+    A file that is shorter than one segment (129 frames, 3 s) cannot be used.
     """
     front_end = front_end or FrontEnd()
     waveform = audio.load_audio(path, front_end.max_seconds)
@@ -134,11 +111,9 @@ def log_mel_of_file(path: str | Path, front_end: FrontEnd | None = None) -> np.n
 
 
 def cut_segments(mel: np.ndarray, segment: int = SEGMENT) -> np.ndarray:
-    """Cut a (frames, n_mels) log-mel into consecutive segments, dropping the remainder.
+    """Cut a log-mel into consecutive segments, a (frames // segment, segment, n_mels) view.
 
-    Returns
-    -------
-    (frames // segment, segment, n_mels) view; a 30 s clip has 10 segments.
+    The remainder is dropped; a 30 s clip has 10 segments.
     """
     count = len(mel) // segment
     return mel[: count * segment].reshape(count, segment, mel.shape[1])

@@ -21,7 +21,20 @@ SILENT = "has no frame that is loud enough; it may be silent"
 
 @dataclass(frozen=True)
 class MfccSettings:
-    """Parameters of `mfcc_frames`; arxiv2017 uses 20 coefficients and no deltas."""
+    """Parameters of MFCC frames; arxiv2017 uses 20 coefficients and no deltas.
+
+    Attributes
+    ----------
+    coefficients
+        Number of coefficients, at most n_mels.
+    deltas
+        Whether to append the first difference over time (librosa's, over 9 frames), which
+        is computed before any frames are dropped.
+    level_range
+        Range in decibels below the loudest frame: frames whose energy, the sum of the
+        squared mel bands, is below this range are dropped, as are all frames of digital
+        silence. None keeps all frames.
+    """
 
     coefficients: int = 20
     deltas: bool = False
@@ -36,69 +49,34 @@ class MfccSettings:
         """Number of values per frame."""
         return self.coefficients * (2 if self.deltas else 1)
 
-    def frames(self, mel: np.ndarray, front_end: FrontEnd) -> np.ndarray:
-        """Return the `mfcc_frames` of one track, computed with these parameters."""
-        return mfcc_frames(mel, front_end, **self.to_dict())
-
 
 @dataclass(frozen=True)
 class TrackFrames:
-    """MFCC frames of a set of tracks, memory-mapped from an unnamed file.
+    """MFCC frames of a set of tracks, memory-mapped from an unnamed file."""
 
-    Attributes
-    ----------
-    frames
-        (total, dimensions) float32.
-    track_id
-        (tracks,) str, ids of the tracks that have frames.
-    start
-        (tracks + 1,) int64; track i occupies frames[start[i] : start[i + 1]].
-    failed
-        {track_id: reason} for the tracks without frames.
-    """
-
-    frames: np.ndarray
-    track_id: np.ndarray
-    start: np.ndarray
-    failed: dict[str, str]
+    frames: np.ndarray  # (total, dimensions) float32
+    track_id: np.ndarray  # (tracks,) str, ids of the tracks that have frames
+    start: np.ndarray  # (tracks + 1,) int64; track i occupies frames[start[i] : start[i + 1]]
+    failed: dict[str, str]  # {track_id: reason} for the tracks without frames
 
     @classmethod
     def from_cache(
         cls, cache: MelCache, track_ids: np.ndarray, settings: MfccSettings, folder: Path
     ) -> "TrackFrames":
-        """Compute the MFCC frames of cached tracks.
-
-        Parameters
-        ----------
-        cache
-            Mel cache that contains the tracks.
-        track_ids
-            (n,) str, ids of the tracks to process.
-        settings
-            MFCC parameters.
-        folder
-            Folder for the unnamed file, on a disk with enough free space.
-
-        Raises
-        ------
-        InputError
-            If a track is missing or contains NaN or infinity, or if no track has any frames.
-        """
+        """Compute the MFCC frames of cached tracks; the unnamed file is made in `folder`."""
         cache.rows(track_ids)  # raises InputError
         used, failed = [], {}
 
         def frames_of(track: str) -> np.ndarray:
             try:
-                return np.ascontiguousarray(settings.frames(cache[track], cache.front_end))
+                return np.ascontiguousarray(mfcc_frames(cache[track], cache.front_end, settings))
             except InputError as error:
                 raise InputError(f"{cache.path}: {track!r}: {error}") from error
 
         def usable_frames() -> Iterator[np.ndarray]:
             computed = map_in_threads(frames_of, track_ids)
-            with cli.progress_bar(
-                computed, total=len(track_ids), desc="MFCC", unit="track"
-            ) as progress:
-                for track, frames in zip(track_ids, progress, strict=True):
+            with cli.progress_bar(computed, total=len(track_ids), desc="MFCC", unit="track") as bar:
+                for track, frames in zip(track_ids, bar, strict=True):
                     if len(frames):
                         used.append(track)
                         yield frames
@@ -120,12 +98,7 @@ class TrackFrames:
 
 
 def mfcc_frames(
-    mel: np.ndarray,
-    front_end: FrontEnd | None = None,
-    *,
-    coefficients: int = 20,
-    deltas: bool = False,
-    level_range: float | None = None,
+    mel: np.ndarray, front_end: FrontEnd | None = None, settings: MfccSettings | None = None
 ) -> np.ndarray:
     """Compute the MFCCs of one track (arxiv2017: 20, the first of which represents the level).
 
@@ -140,50 +113,39 @@ def mfcc_frames(
     ----------
     mel
         (frames, n_mels), as returned by `data_prep.mel.log_mel`, float16 or float32.
-    front_end
-        Front end that `mel` was made with; defaults to that of the papers.
-    coefficients
-        Number of coefficients, at most n_mels.
-    deltas
-        Whether to append the first difference over time (librosa's, over 9 frames), which
-        is computed before any frames are dropped.
-    level_range
-        Range in decibels below the loudest frame: frames whose energy, the sum of the
-        squared mel bands, is below this range are dropped, as are all frames of digital
-        silence. None keeps all frames.
+    front_end, settings
+        Front end that `mel` was made with, and MFCC parameters; both default to the papers'.
 
     Returns
     -------
-    (kept frames, coefficients) float32, twice as wide with `deltas`.
+    (kept frames, settings.dimensions) float32.
 
     Raises
     ------
     InputError
-        If `mel` contains NaN or infinity, or has fewer than 9 frames and `deltas` is set.
+        If `mel` contains NaN or infinity, or has fewer than 9 frames and deltas are requested.
 
     Examples
     --------
     >>> mfcc_frames(cache["blues.00000"], cache.front_end).shape
     (1291, 20)
     """
-    front_end = front_end or FrontEnd()
+    gain, settings = (front_end or FrontEnd()).gain, settings or MfccSettings()
     if not np.isfinite(mel).all():
         raise InputError("log-mel: contains NaN or infinity; make the mel cache again")
-    if deltas and len(mel) < DELTA_WIDTH:
+    if settings.deltas and len(mel) < DELTA_WIDTH:
         raise InputError(
             f"log-mel: {len(mel)} frames, but deltas need {DELTA_WIDTH}; remove this track"
         )
     if not len(mel):
-        return np.zeros((0, coefficients), np.float32)
-    magnitudes = mel_magnitudes(mel.astype(np.float32), front_end.gain)
+        return np.zeros((0, settings.coefficients), np.float32)
+    magnitudes = mel_magnitudes(mel.astype(np.float32), gain)
     decibels = librosa.amplitude_to_db(magnitudes, ref=1.0, amin=SILENCE, top_db=80.0)
-    frames = librosa.feature.mfcc(S=decibels.T, n_mfcc=coefficients).T.astype(np.float32)
-    if deltas:
+    frames = librosa.feature.mfcc(S=decibels.T, n_mfcc=settings.coefficients).T.astype(np.float32)
+    if settings.deltas:
         difference = librosa.feature.delta(frames, width=DELTA_WIDTH, axis=0)
         frames = np.concatenate([frames, difference.astype(np.float32)], axis=1)
-    return frames if level_range is None else frames[_loud(mel, front_end.gain, level_range)]
-
-
-def _loud(mel: np.ndarray, gain: float, level_range: float) -> np.ndarray:
+    if settings.level_range is None:
+        return frames
     energy = np.square(mel_magnitudes(mel.astype(np.float64), gain)).sum(axis=1)
-    return (energy > 0) & (energy >= energy.max() * 10 ** (-level_range / 10))
+    return frames[(energy > 0) & (energy >= energy.max() * 10 ** (-settings.level_range / 10))]

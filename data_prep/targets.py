@@ -10,27 +10,9 @@ from data_prep import split_csv
 
 
 def artist_classes(split: pd.DataFrame, source: str | Path) -> tuple[list[str], np.ndarray]:
-    """Return a split's artists as class indices.
+    """Return a split's artists in order of appearance, and each track's (tracks,) int32 class.
 
-    Parameters
-    ----------
-    split
-        One row per track, with `artist` and `subset`.
-    source
-        Name of the split, for messages.
-
-    Returns
-    -------
-    names : list of str
-        The artists, in the order in which they first appear.
-    classes : ndarray
-        (tracks,) int32 index into `names`.
-
-    Raises
-    ------
-    InputError
-        If a track has no artist, there are fewer than two artists, or an artist has no tracks
-        in the training subset.
+    Every track must have an artist, and every artist a track in the training subset.
     """
     artists = split_csv.label_column(split, "artist", source)
     classes, names = pd.factorize(artists)
@@ -51,18 +33,7 @@ def artist_classes(split: pd.DataFrame, source: str | Path) -> tuple[list[str], 
 def tag_matrix(split: pd.DataFrame, label: str, source: str | Path) -> tuple[list[str], np.ndarray]:
     """Encode a column of tags, separated by `|`, as a multi-hot matrix.
 
-    Returns
-    -------
-    tags : list of str
-        The tags in alphabetical order.
-    matrix : ndarray
-        (tracks, tags) float32, with values 0 and 1.
-
-    Raises
-    ------
-    InputError
-        If the column `label` does not exist or contains fewer than two distinct tags. The
-        message names the split as `source`.
+    Return the tags in alphabetical order and a (tracks, tags) float32 matrix of zeros and ones.
     """
     column = pd.Series(split_csv.label_column(split, label, source))
     matrix = column.str.get_dummies("|")

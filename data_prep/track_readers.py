@@ -26,7 +26,7 @@ class CachedTracks:
     failed_before
         {track_id: reason} for the tracks that failed when the cache was made.
     mean_and_std
-        Mean and standard deviation over the frames of the training tracks.
+        Mean and standard deviation over the training tracks; None if unknown.
     inputs
         Inputs from which the log-mels are made, for the provenance record.
     """
@@ -49,10 +49,7 @@ class CachedTracks:
 
 
 class AudioTracks:
-    """An audio file, or all audio files in a folder, decoded on demand.
-
-    The attributes are those of `CachedTracks`; `mean_and_std` is None.
-    """
+    """An audio file, or all in a folder, decoded on demand; attributes as in `CachedTracks`."""
 
     mean_and_std = None
 

@@ -24,7 +24,7 @@ from common.errors import InputError
 from common.files import file_sha256
 from common.parallel import map_in_threads
 from data_prep.mel import FrontEnd
-from data_prep.mfcc import MfccSettings
+from data_prep.mfcc import MfccSettings, mfcc_frames
 from recognition.gmm_ubm import DiagonalGMM
 from recognition.ivector import TotalVariability, Whitening, length_normalise
 
@@ -54,7 +54,7 @@ class IVectorModel:
 
     def extract_frames(self, mel: np.ndarray) -> np.ndarray:
         """Return the MFCC frames (kept frames, D) float32 for a log-mel (frames, n_mels)."""
-        return self.mfcc.frames(mel, self.front_end)
+        return mfcc_frames(mel, self.front_end, self.mfcc)
 
     def extract_ivectors(self, mels: Iterable[np.ndarray]) -> Iterator[np.ndarray | None]:
         """Yield the i-vector of each log-mel, whitened and scaled to unit length: (R,) float32.

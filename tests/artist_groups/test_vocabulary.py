@@ -20,7 +20,7 @@ from common import provenance
 from common.errors import InputError
 from data_prep.mel import FrontEnd
 from data_prep.mel_cache import FORMAT, MelCache
-from data_prep.mfcc import TrackFrames, mfcc_frames
+from data_prep.mfcc import MfccSettings, TrackFrames, mfcc_frames
 
 
 def make_vectors(count=30, d=4, seed=0):
@@ -132,7 +132,7 @@ def test_quantise_frames_matches_mfccs_computed_for_each_track(cache, tmp_path, 
         if word == "d" and len(cache[track]) < 9:
             assert len(of_track) == 0
             continue
-        expected = mfcc_frames(cache[track], coefficients=25, deltas=word == "d")[:, -25:]
+        expected = mfcc_frames(cache[track], settings=MfccSettings(25, word == "d"))[:, -25:]
         np.testing.assert_array_equal(of_track, codebook.assign(expected))
 
 

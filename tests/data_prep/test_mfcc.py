@@ -35,7 +35,7 @@ def test_mfcc_frames_agree_with_librosa(music, mel):
     actual = mfcc_frames(mel, ALL)
     assert actual.dtype == np.float32 and actual.shape == (len(mel), 20)
     assert np.abs(actual - expected).max() < 0.05
-    both = mfcc_frames(mel, ALL, deltas=True)
+    both = mfcc_frames(mel, ALL, MfccSettings(deltas=True))
     np.testing.assert_array_equal(both[:, :20], actual)
     assert np.abs(both[:, 20:] - librosa.feature.delta(expected.T).T).max() < 0.02
 
@@ -44,7 +44,7 @@ def test_mfcc_frames_agree_with_the_formula(mel):
     """Compare with 20 log10 of the mel magnitude within 80 dB, and an orthonormal DCT-II."""
     level = 20 * np.log10(np.maximum((10.0 ** mel.astype(float) - 1) / 10, 1e-5))
     expected = scipy.fft.dct(np.maximum(level, level.max() - 80), norm="ortho")[:, :13]
-    assert np.abs(mfcc_frames(mel, coefficients=13) - expected).max() < 0.05
+    assert np.abs(mfcc_frames(mel, settings=MfccSettings(13)) - expected).max() < 0.05
 
 
 def test_mfcc_frames_from_float16_are_close(mel):
@@ -55,28 +55,28 @@ def test_mfcc_frames_from_float16_are_close(mel):
 def test_level_range_drops_quiet_frames(mel):
     quiet = log_mel(0.001 * clip(2.0), ALL)
     both = np.concatenate([mel, quiet, np.zeros((5, 128), np.float32)])
-    kept = mfcc_frames(both, level_range=40.0)
+    kept = mfcc_frames(both, settings=MfccSettings(level_range=40.0))
     every = mfcc_frames(both)
-    assert len(every) == len(both)
-    assert 0 < len(kept) <= len(mel)
-    np.testing.assert_array_equal(
-        kept, every[: len(mel)][np.isin(every[: len(mel), 0], kept[:, 0])]
-    )
-    assert len(mfcc_frames(both, level_range=1000.0)) == len(both) - 5  # silence is always dropped
-    assert mfcc_frames(both, level_range=40.0, deltas=True).shape == (len(kept), 40)
+    assert len(every) == len(both) and 0 < len(kept) <= len(mel)
+    loud = every[: len(mel)]
+    np.testing.assert_array_equal(kept, loud[np.isin(loud[:, 0], kept[:, 0])])
+    most = mfcc_frames(both, settings=MfccSettings(level_range=1000.0))
+    assert len(most) == len(both) - 5  # silence is always dropped
+    wide = mfcc_frames(both, settings=MfccSettings(level_range=40.0, deltas=True))
+    assert wide.shape == (len(kept), 40)
 
 
 def test_silent_track_has_frames_only_without_a_level_range():
     silent = np.zeros((30, 128), np.float16)
     frames = mfcc_frames(silent)
     assert np.isfinite(frames).all() and (frames == frames[0]).all()
-    assert mfcc_frames(silent, level_range=30.0).shape == (0, 20)
+    assert mfcc_frames(silent, settings=MfccSettings(level_range=30.0)).shape == (0, 20)
     assert mfcc_frames(silent[:0]).shape == (0, 20)
 
 
 def test_mfcc_frames_reject_short_tracks_and_nan(mel):
     with pytest.raises(InputError, match="8 frames, but deltas need 9"):
-        mfcc_frames(mel[:8], deltas=True)
+        mfcc_frames(mel[:8], settings=MfccSettings(deltas=True))
     with pytest.raises(InputError, match="NaN"):
         mfcc_frames(np.full((20, 128), np.nan, np.float32))
 
@@ -94,7 +94,7 @@ def test_from_cache_concatenates_track_frames(small_corpus, tmp_path):
         assert actual.start[-1] == len(actual.frames)
         for track, frames in zip(tracks, actual, strict=True):
             np.testing.assert_array_equal(
-                frames, mfcc_frames(cache[track], cache.front_end, **settings.to_dict())
+                frames, mfcc_frames(cache[track], cache.front_end, settings)
             )
         assert list(tmp_path.iterdir()) == []  # the frame file is unnamed
 

@@ -5,7 +5,7 @@ import pytest
 
 from common.errors import InputError
 from data_prep.mel import FrontEnd
-from data_prep.mfcc import MfccSettings
+from data_prep.mfcc import MfccSettings, mfcc_frames
 from evaluation.projection import fit_lda
 from recognition import gmm_ubm, systems
 from recognition import verification as v
@@ -83,7 +83,7 @@ def background():
     noise = np.random.default_rng(0).random((18, 60, 128))
     mels = list((noise * np.repeat(tilt, 6, axis=0)[:, None]).astype(np.float32))
     mfcc = MfccSettings(6)
-    frames = np.concatenate([mfcc.frames(mel, FrontEnd()) for mel in mels])
+    frames = np.concatenate([mfcc_frames(mel, settings=mfcc) for mel in mels])
     ubm, _ = gmm_ubm.fit_gmm(frames, 2, seed=0)
     return IVectorModel(mfcc, FrontEnd(), ubm, None, None, np.array([]), {}), mels
 
