@@ -19,6 +19,7 @@ from scipy.stats import kstest, rankdata
 from artist_groups import descriptors
 from artist_groups.descriptors import describe, describe_tracks, normalise_descriptors
 from common.errors import InputError
+from common.parallel import Outcome
 from data_prep.audio import AudioError
 from tests.conftest import start_script
 from tests.data_prep.files import RATE, au, clip, tone, wav, write_bad
@@ -31,11 +32,10 @@ def essentia():
     return pytest.importorskip("essentia", reason="needs requirements-essentia.txt")
 
 
-@pytest.fixture(scope="module")
-def tracks(tmp_path_factory):
+@pytest.fixture
+def tracks(tmp_path):
     """Write three 3 s tracks and return their paths."""
-    folder = tmp_path_factory.mktemp("tracks")
-    paths = [folder / f"{number}.wav" for number in range(3)]
+    paths = [tmp_path / f"{number}.wav" for number in range(3)]
     for number, path in enumerate(paths):
         path.write_bytes(wav(clip(3.0, first=4.0 * number)))
     return paths
@@ -63,11 +63,11 @@ def test_describe_gives_consistent_values_for_a_real_clip(essentia, music_data, 
 
 
 @pytest.mark.parametrize("rate", [22_050, 48_000])
-def test_describe_respects_the_sample_rate_of_the_file(essentia, tmp_path, rate):
-    (tmp_path / "a.wav").write_bytes(wav(tone(3.0, rate, hertz=1000.0), rate))
+def test_describe_accepts_short_files_of_any_sample_rate(essentia, tmp_path, rate):
+    (tmp_path / "a.wav").write_bytes(wav(tone(0.5, rate, hertz=1000.0), rate))
     values = describe(tmp_path / "a.wav")
+    assert len(values) == 4364 and np.isfinite(list(values.values())).all()
     assert values["lowlevel.spectral_centroid.median"] == pytest.approx(1000, rel=0.02)
-    assert values[LOUDNESS] == pytest.approx(-9.0, abs=0.3)
 
 
 def test_describe_depends_on_channels_but_not_on_file_format(essentia, tmp_path):
@@ -84,22 +84,13 @@ def test_describe_depends_on_channels_but_not_on_file_format(essentia, tmp_path)
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
-@pytest.mark.parametrize("suffix", ["m4a", "aac"])  # Essentia can also read m4a directly
-def test_describe_accepts_formats_that_need_ffmpeg(essentia, tmp_path, suffix):
-    source, encoded = tmp_path / "a.wav", tmp_path / f"a.{suffix}"
-    soundfile.write(source, np.stack([clip(5.0)] * 2, 1), RATE)
+def test_describe_accepts_a_format_that_needs_ffmpeg(essentia, tmp_path):
+    source, encoded = tmp_path / "a.wav", tmp_path / "a.aac"
+    soundfile.write(source, np.stack([clip(3.0)] * 2, 1), RATE)
     subprocess.run(["ffmpeg", "-v", "error", "-i", source, encoded], check=True)
     values, expected = describe(encoded), describe(source)
     assert values.keys() == expected.keys()
     assert values[LOUDNESS] == pytest.approx(expected[LOUDNESS], abs=0.3)
-
-
-def test_describe_accepts_a_clip_shorter_than_a_second(essentia, tmp_path):
-    (tmp_path / "long.wav").write_bytes(wav(clip(3.0)))
-    (tmp_path / "short.wav").write_bytes(wav(clip(0.1, first=2.0)))
-    short = describe(tmp_path / "short.wav")
-    assert short.keys() == describe(tmp_path / "long.wav").keys()
-    assert np.isfinite(list(short.values())).all()
 
 
 def test_describe_rejects_mostly_silent_tracks(essentia, tmp_path):
@@ -137,6 +128,7 @@ def test_missing_essentia_error_says_how_to_install_it(tmp_path, monkeypatch):
 # ---------------------------------------------------------------- many tracks
 
 
+@pytest.mark.slow
 def test_describe_tracks_does_not_depend_on_workers_or_chunks(
     essentia, tracks, tmp_path, monkeypatch
 ):
@@ -151,26 +143,19 @@ def test_describe_tracks_does_not_depend_on_workers_or_chunks(
         assert np.array_equal(row, np.array(list(values.values()), np.float32))
     monkeypatch.setattr(descriptors, "_CHUNK", 2)
     assert_same(one, describe_tracks(names, tracks, tmp_path / "two", workers=2))
-    chunks = sorted(path.name for path in (tmp_path / "two").glob("*.h5"))
-    assert chunks == ["0000000.h5", "0000002.h5"]
-    assert_same(one, describe_tracks(names, tracks, tmp_path / "two", workers=1))
 
 
 _DESCRIBE = """
 import sys
 from artist_groups import descriptors
 descriptors._CHUNK = 1
-paths = sys.argv[2:]
-descriptors.describe_tracks(paths, paths, sys.argv[1], workers=1)
+descriptors.describe_tracks(sys.argv[2:], sys.argv[2:], sys.argv[1], workers=1)
 """
 
 
 @pytest.mark.slow
-def test_killed_run_loses_only_the_unfinished_chunk(essentia, tmp_path, monkeypatch):
-    paths = [str(tmp_path / f"{number}.wav") for number in range(4)]
-    for number, path in enumerate(paths):
-        soundfile.write(path, clip(6.0, first=number), RATE)
-    folder = tmp_path / "made"
+def test_killed_run_loses_only_the_unfinished_chunk(essentia, tracks, tmp_path, monkeypatch):
+    paths, folder = list(map(str, tracks)), tmp_path / "made"
     # The killed process leaves its temporary WAV copy behind in TMPDIR.
     process = start_script("-c", _DESCRIBE, folder, *paths, TMPDIR=str(tmp_path))
     while not (folder / "0000000.h5").exists():
@@ -179,11 +164,11 @@ def test_killed_run_loses_only_the_unfinished_chunk(essentia, tmp_path, monkeypa
     process.send_signal(signal.SIGKILL)
     process.communicate()
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*.h5")}
-    assert 1 <= len(before) < 4
+    assert 1 <= len(before) < 3
     monkeypatch.setattr(descriptors, "_CHUNK", 1)
     table, _ = describe_tracks(paths, paths, folder, workers=1)
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert len(list(folder.glob("*.h5"))) == 4 and not list(folder.glob("*.partial"))
+    assert len(list(folder.glob("*.h5"))) == 3 and not list(folder.glob("*.partial"))
     for path in paths:
         assert np.array_equal(table.loc[path], np.array(list(describe(path).values()), np.float32))
 
@@ -203,23 +188,18 @@ def test_unreadable_files_are_reported_as_failed(essentia, tracks, tmp_path):
     assert_same((table, failed), describe_tracks(track_ids, paths, tmp_path / "made", workers=1))
 
 
-def test_describe_tracks_returns_an_empty_table_if_all_files_fail(essentia, tmp_path):
-    table, failed = describe_tracks(["a"], [tmp_path / "absent.wav"], tmp_path / "made", workers=1)
-    assert table.shape == (0, 0) and list(failed) == ["a"]
-    again, _ = describe_tracks(["a"], [tmp_path / "absent.wav"], tmp_path / "made", workers=1)
-    assert again.shape == (0, 0)
-
-
 def describe_by_name(path):
-    """Stand in for `describe` in the workers; the file name determines the behaviour."""
-    match path:
+    """Stand in for `describe`; the file name determines the behaviour."""
+    match os.path.basename(path):
         case "crash":
             os._exit(1)
         case "hang":
             time.sleep(3600)
         case "full":
             raise OSError(errno.ENOSPC, "no room", "copy.wav")
-    return {"all": 1.0, path: 2.0}
+        case "mute":
+            raise AudioError(path, "is mute")
+    return {"all": 1.0, os.path.basename(path): 2.0}
 
 
 @pytest.fixture
@@ -229,30 +209,60 @@ def by_name(essentia, monkeypatch):
     monkeypatch.setattr(descriptors, "_CHUNK", 3)
 
 
+@pytest.fixture
+def in_process(by_name, monkeypatch):
+    """Describe the tracks by name in this process, without starting workers."""
+
+    def map_in_process(function, items, **_):
+        for item in items:
+            try:
+                yield Outcome(item, function(item))
+            except (AudioError, OSError) as error:
+                yield Outcome(item, error=error)
+
+    monkeypatch.setattr(descriptors, "ordered_map", map_in_process)
+
+
 @pytest.mark.slow
 def test_crashes_and_hangs_fail_only_the_affected_tracks(by_name, tmp_path):
     paths = ["y", "crash", "x", "hang", "y"]
     table, failed = describe_tracks(list("abcde"), paths, tmp_path / "made", workers=2)
     assert failed == {"b": "its decoder crashed", "d": "its decoder did not come back"}
     assert table.index.tolist() == ["a", "c", "e"]
-    assert table.columns.tolist() == ["all", "x", "y"]  # union of all columns
+
+
+def test_describe_tracks_resumes_and_gives_the_union_of_all_descriptors(in_process, tmp_path):
+    paths, folder = (
+        [str(tmp_path / name) for name in ("y", "mute", "x", "full", "y")],
+        tmp_path / "m",
+    )
+    for path in paths:
+        open(path, "w").close()
+    with pytest.raises(OSError, match=r"no room: 'copy\.wav'"):  # not a track's failure
+        describe_tracks(list("abcde"), paths, folder, workers=1)
+    assert [path.name for path in folder.glob("*.h5")] == ["0000000.h5"]
+    made = (folder / "0000000.h5").stat().st_mtime_ns
+    paths[3] = paths[2]
+    table, failed = describe_tracks(list("abcde"), paths, folder, workers=1)
+    assert (folder / "0000000.h5").stat().st_mtime_ns == made
+    assert failed == {"b": "is mute"} and table.index.tolist() == list("acde")
+    assert table.columns.tolist() == ["all", "x", "y"]
     nan = np.nan
-    expected = np.array([[1, nan, 2], [1, 2, nan], [1, nan, 2]], np.float32)
+    expected = np.array([[1, nan, 2], [1, 2, nan], [1, 2, nan], [1, nan, 2]], np.float32)
     assert np.array_equal(table, expected, equal_nan=True)
+    empty, failed = describe_tracks(["b"], paths[1:2], tmp_path / "failed", workers=1)
+    assert empty.shape == (0, 0) and failed == {"b": "is mute"}
+    again, _ = describe_tracks(["b"], paths[1:2], tmp_path / "failed", workers=1)
+    assert again.shape == (0, 0)
 
 
-def test_full_disk_aborts_the_call_without_failing_a_track(by_name, tmp_path):
-    with pytest.raises(OSError, match=r"no room: 'copy\.wav'"):
-        describe_tracks(list("abcde"), ["x", "x", "x", "full", "x"], tmp_path / "made", workers=1)
-    assert [path.name for path in (tmp_path / "made").glob("*.h5")] == ["0000000.h5"]
-
-
-def test_chunks_made_from_different_inputs_are_rejected(by_name, tmp_path, monkeypatch):
+def test_damaged_chunks_and_chunks_made_from_different_inputs_are_rejected(
+    in_process, tmp_path, monkeypatch
+):
     folder, paths = tmp_path / "made", [str(tmp_path / name) for name in "xyzw"]
     for path in paths:
         open(path, "w").close()
     first = describe_tracks(list("abcd"), paths, folder, workers=1)
-    assert_same(first, describe_tracks(list("abcd"), paths, folder, workers=1))
     with pytest.raises(InputError, match=r"0000003\.h5: already there, .*tracks: .*delete it"):
         describe_tracks(list("abce"), paths, folder, workers=1)
     os.utime(paths[1], ns=(1, 1))
@@ -260,23 +270,14 @@ def test_chunks_made_from_different_inputs_are_rejected(by_name, tmp_path, monke
         describe_tracks(list("abcd"), paths, folder, workers=1)
     (folder / "0000000.h5").unlink()
     assert_same(first, describe_tracks(list("abcd"), paths, folder, workers=1))
+    with h5py.File(folder / "0000003.h5", "a") as file:
+        del file["values"]
+        file["values"] = np.zeros((2, 2), np.float32)
+    with pytest.raises(InputError, match=r"0000003\.h5: damaged; delete it and run the same"):
+        describe_tracks(list("abcd"), paths, folder, workers=1)
     monkeypatch.setattr(descriptors.importlib.metadata, "version", lambda _: "3.0")
     with pytest.raises(InputError, match=r'essentia: .* -> "3\.0"'):
         describe_tracks(list("abcd"), paths, folder, workers=1)
-
-
-def test_damaged_chunks_are_rejected(by_name, tmp_path):
-    folder = tmp_path / "made"
-    describe_tracks(["a"], ["x"], folder, workers=1)
-    chunk = folder / "0000000.h5"
-    with h5py.File(chunk, "a") as file:
-        del file["values"]
-        file["values"] = np.zeros((2, 2), np.float32)
-    with pytest.raises(InputError, match=r"0000000\.h5: damaged; delete it and run the same"):
-        describe_tracks(["a"], ["x"], folder, workers=1)
-    chunk.write_bytes(b"no HDF5")
-    with pytest.raises(InputError, match=r"0000000\.h5: not an HDF5 file"):
-        describe_tracks(["a"], ["x"], folder, workers=1)
 
 
 # ---------------------------------------------------------------- vectors
@@ -286,24 +287,17 @@ def lognormal(shape, seed=0):
     return np.random.default_rng(seed).lognormal(sigma=2, size=shape).astype(np.float32)
 
 
-def test_normalise_descriptors_gives_normal_distributions():
-    values = lognormal((600, 4))
+def test_normalise_descriptors_gives_normal_distributions_of_usable_descriptors():
+    values = lognormal((600, 6))
+    values[3, 0], values[4, 1], values[5, 1], values[:, 3] = np.nan, np.inf, -np.inf, 7
     before = values.copy()
     vectors = normalise_descriptors(values)
-    assert vectors.dtype == np.float32 and vectors.shape == (600, 4)
+    assert vectors.dtype == np.float32 and vectors.shape == (600, 3)
     for column in vectors.T:
         assert kstest(column, "norm").statistic < 0.01
         assert [column.min(), column.max()] == pytest.approx([-5.2, 5.2], abs=0.01)
-    assert np.array_equal(rankdata(values, axis=0), rankdata(vectors, axis=0))
-    assert np.array_equal(values, before), "the argument is not changed"
-
-
-def test_normalise_descriptors_drops_missing_and_constant_descriptors():
-    values = lognormal((30, 6))
-    values[3, 0], values[4, 1], values[5, 1] = np.nan, np.inf, -np.inf
-    values[:, 3], values[:, 5] = 7, np.nan
-    expected = normalise_descriptors(values[:, [2, 4]])
-    assert np.array_equal(normalise_descriptors(values), expected)
+    assert np.array_equal(rankdata(values[:, [2, 4, 5]], axis=0), rankdata(vectors, axis=0))
+    assert np.array_equal(values, before, equal_nan=True), "the argument is not changed"
 
 
 def test_normalise_descriptors_seed_selects_the_quantile_sample():
@@ -319,5 +313,3 @@ def test_normalise_descriptors_needs_two_tracks_and_one_descriptor():
     values[:, 0], values[2, 1], values[0, 2] = 1, np.nan, np.inf
     with pytest.raises(InputError, match=r"none of 3 remains; 2 are missing .*, 1 are constant"):
         normalise_descriptors(values)
-    with pytest.raises(InputError, match="none of 0 remains"):
-        normalise_descriptors(np.zeros((5, 0)))
