@@ -6,7 +6,7 @@ Identical results produce byte-identical files.
 import contextlib
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -157,20 +157,15 @@ def plot_scores_by_tasks(table: pd.DataFrame, title: str, path: Path) -> None:
             scores = table[table["metric"].eq(metric)].sort_values("number")
             for kind, genre in itertools.product(NETWORK_STYLES, reversed(GENRE_SETS)):
                 line = scores[scores["kind"].eq(kind) & scores["genre"].eq(genre)]
-                if len(line):
-                    colour, marker, offset = NETWORK_STYLES[kind]
-                    without = genre == GENRE_SETS[0]
-                    axes.errorbar(
-                        line["number"] + offset,
-                        line["value"],
-                        line["spread"].fillna(0),
-                        color=colour,
-                        marker=marker,
-                        markerfacecolor="white" if without else colour,
-                        linestyle="--" if without else "-",
-                        elinewidth=0.8,
-                        label=KIND_NAMES[kind] if kind == "wstn" else f"{KIND_NAMES[kind]} {genre}",
-                    )
+                if line.empty:
+                    continue
+                colour, marker, offset = NETWORK_STYLES[kind]
+                style = {"color": colour, "marker": marker, "elinewidth": 0.8}
+                if genre == GENRE_SETS[0]:
+                    style |= {"linestyle": "--", "markerfacecolor": "white"}
+                label = KIND_NAMES[kind] + (f" {genre}" if kind != "wstn" else "")
+                numbers, spreads = line["number"] + offset, line["spread"].fillna(0)
+                axes.errorbar(numbers, line["value"], spreads, label=label, **style)
             axes.set_ylabel(METRIC_NAMES[metric])
         numbers = sorted(table["number"].unique())
         axes.set(xticks=numbers, xlabel="number of tasks")
@@ -192,8 +187,8 @@ def plot_group_genres(table: pd.DataFrame, title: str, path: Path) -> None:
         axes.grid(visible=False)
         axes.tick_params(length=0)
         axes.set_ylabel(table.index.name)
-        bar = figure.colorbar(image, location="bottom", shrink=0.8, aspect=30)
-        bar.set_label("fraction of the group")
+        bar = {"location": "bottom", "shrink": 0.8, "aspect": 30, "label": "fraction of the group"}
+        figure.colorbar(image, **bar)
 
 
 def plot_track_map(plane: np.ndarray, labels: np.ndarray, title: str, path: Path) -> None:
@@ -264,16 +259,9 @@ def _figure(
 
 @contextlib.contextmanager
 def _bars(
-    path: Path,
-    values: pd.DataFrame,
-    spreads: pd.DataFrame,
-    colours: Mapping[str, str],
-    title: str,
+    path: Path, values: pd.DataFrame, spreads: pd.DataFrame, colours: dict[str, str], title: str
 ) -> Iterator[Axes]:
-    """Create a figure with a group of horizontal bars for each row of `values`.
-
-    Each column becomes one bar per group, labelled with its value. Empty columns are left out.
-    """
+    """Create a figure with a bar per row and column of `values`, labelled with its value."""
     values = values.dropna(axis="columns", how="all")
     step = len(values.columns) + 1
     height = 0.85 + len(values) * step * BAR_HEIGHT
@@ -285,13 +273,14 @@ def _bars(
             y, spread = positions[lengths.index] + offset, spreads[name][lengths.index]
             label = _shorten(name, TITLE_LENGTH)
             axes.barh(y, lengths, height=0.9, color=colours[name], label=label)
-            axes.errorbar(
-                lengths, y, xerr=spread, fmt="none", ecolor="black", elinewidth=0.8, capsize=1.5
-            )
+            error_bar: dict[str, Any] = {"ecolor": "black", "elinewidth": 0.8, "capsize": 1.5}
+            axes.errorbar(lengths, y, xerr=spread, fmt="none", **error_bar)
             for x, place, number in zip(lengths + spread.fillna(0), y, lengths, strict=True):
                 axes.text(x + 0.015, place, f"{number:.3f}", va="center")
         middle = positions + (len(values.columns) - 1) / 2
-        axes.set_yticks(middle, _shorten_apart(values.index), fontsize=8)
+        names = pd.Series([_shorten(name) for name in values.index])
+        longer = [_shorten(name, TITLE_LENGTH) for name in values.index]
+        axes.set_yticks(middle, names.where(~names.duplicated(keep=False), longer), fontsize=8)
         axes.set_ylim(positions.iloc[-1] + len(values.columns), -1)
         axes.set_xlim(0, 1.2)  # scores are at most 1; the rest is for the number after the bar
         axes.set_xticks(np.linspace(0, 1, 6))
@@ -334,13 +323,6 @@ def _shorten(name: object, longest: int = NAME_LENGTH) -> str:
         name = f" {name}"  # Matplotlib omits names with a leading underscore from legends
     end = (longest - 1) // 2
     return name if len(name) <= longest else f"{name[: longest - 1 - end]}…{name[-end:]}"
-
-
-def _shorten_apart(names: Sequence[object]) -> list[str]:
-    """Shorten names, but leave them longer if they would otherwise be identical."""
-    short = pd.Series([_shorten(name) for name in names])
-    longer = [_shorten(name, TITLE_LENGTH) for name in names]
-    return short.where(~short.duplicated(keep=False), longer).tolist()
 
 
 def _add_legend(figure: Figure, columns: int) -> float:

@@ -35,13 +35,8 @@ LABEL_MODELS = ("basic", "siamese")  # compared genre by genre in ismir2018, Fig
 
 # The systems of arxiv2017, Figures 2 and 3, in the paper's order.
 SYSTEMS = (
-    "GMM-UBM",
-    "i-vector + cosine",
-    "i-vector + PLDA",
-    "DeepArtistID + cosine",
-    "DeepArtistID + PLDA",
-    "early fusion + PLDA",
-    "late fusion + PLDA",
+    *("GMM-UBM", "i-vector + cosine", "i-vector + PLDA", "DeepArtistID + cosine"),
+    *("DeepArtistID + PLDA", "early fusion + PLDA", "late fusion + PLDA"),
 )
 
 
@@ -169,12 +164,9 @@ def tabulate_features(results: pd.DataFrame, column: str = "value") -> pd.DataFr
     table = results.pivot(index=rows, columns="protocol", values=column)
     table = table.reindex(columns=list(SCORES)).rename(columns=SCORES).rename_axis(columns=None)
     best = results[results["protocol"].eq("retrieval")].set_index(rows)["value"]
-    return (
-        table.assign(best=best)
-        .sort_values(["dataset", "label", "best", "features"], ascending=[True, True, False, True])
-        .drop(columns="best")
-        .reset_index()
-    )
+    order = {"ascending": [True, True, False, True]}
+    table = table.assign(best=best).sort_values(["dataset", "label", "best", "features"], **order)
+    return table.drop(columns="best").reset_index()
 
 
 def tabulate_by_artists(results: pd.DataFrame) -> pd.DataFrame:
@@ -269,13 +261,11 @@ def _format_values(results: pd.DataFrame) -> list[str]:
 # ---------------------------------------------------------------- files
 
 
-def write_all_tables(
-    results: pd.DataFrame, folder: Path
-) -> tuple[pd.DataFrame, dict[str, list[ResultTable]], list[ResultTable]]:
+def write_all_tables(results: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, dict, list]:
     """Write all tables as CSV, Markdown and LaTeX files.
 
     The files named `tables` contain the papers' tables; each comparison table has its own files.
-    Returns our numbers next to the papers', the tables of each paper, and the comparison tables.
+    Returns our numbers next to the papers', the tables by paper, and the comparison tables.
     """
     comparison = paper_tables.compare_with_paper(results)
     papers = {paper: make_paper_tables(comparison, paper) for paper in PAPERS}
@@ -293,12 +283,11 @@ def write_tables(folder: Path, paper: str | None = None) -> None:
     If `paper` is specified, log only the tables of that paper, even if they contain none.
     """
     comparison, papers, others = write_all_tables(read_results(folder), folder)
-    for name, tables in papers.items():
-        if paper in (None, name):
-            if paper or any(one.table["ours"].notna().any() for one in tables):
-                for table in tables:
-                    logger.info(as_markdown(table))
-            logger.info(describe_coverage(comparison, name))
+    for name in [paper] if paper else papers:
+        if paper or any(one.table["ours"].notna().any() for one in papers[name]):
+            for table in papers[name]:
+                logger.info(as_markdown(table))
+        logger.info(describe_coverage(comparison, name))
     if paper is None:
         for table in others:
             logger.info(as_markdown(table))
