@@ -1,7 +1,7 @@
 """A synthetic music corpus, rendered from a seed.
 
 The corpus has a *source* part (artists to train on) and a *target* part (different artists, to
-evaluate on), both with the same eight genres. Each `Genre` has typical instruments, drum kits,
+evaluate on), both with the same eight genres. Each genre has typical instruments, drum kits,
 scales and grooves. Each artist has a persistent `Style`, a random variation on the genre's
 instruments, drums, groove and mix. Each `Track` has its own key, chords, melody, arrangement
 and recording conditions. Tracks differ so much in equalisation, level and noise that the
@@ -13,9 +13,10 @@ import functools
 import itertools
 import tomllib
 import zlib
-from dataclasses import astuple, dataclass, replace
+from collections import namedtuple
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,34 +37,12 @@ CROSSOVER = 0.15  # probability that an instrument or kit is picked from all gen
 EQ_HZ = np.geomspace(40, RATE / 2, 10)
 
 
-@dataclass(frozen=True)
-class Instrument:
-    """A pitched sound: a fast-fading bright waveform, added to a sustained dull one."""
-
-    slope: float  # partial k of the bright waveform has amplitude k ** -slope
-    even: float  # factor applied to the amplitudes of the even partials
-    attack: float  # attack time in seconds
-    decay: float  # seconds until the amplitude is 1/e
-    bright: float  # seconds until the amplitude of the bright waveform is 1/e
-    detune: float  # relative detuning of the bright waveform
-    vibrato: float  # vibrato depth in semitones
-    drive: float  # amount of distortion
-
-
-@dataclass(frozen=True)
-class Kit:
-    """The sound of a drum kit, with frequencies in Hz and decay times to 1/e in seconds."""
-
-    kick: float
-    kick_decay: float
-    sweep: float  # octaves by which the kick's pitch falls
-    snare: float  # centre frequency of the snare's noise
-    snare_decay: float
-    snare_tone: float  # amplitude of the snare's drumhead
-    hat: float  # lower cutoff frequency of the hi-hat's noise
-    hat_decay: float
-    perc: float
-    perc_decay: float
+# A pitched sound and a drum kit; `synthetic_corpus.toml` explains their numbers.
+Instrument = namedtuple("Instrument", "slope even attack decay bright detune vibrato drive")
+Kit = namedtuple(
+    "Kit",
+    "kick kick_decay sweep snare snare_decay snare_tone hat hat_decay perc perc_decay",
+)
 
 
 @dataclass(frozen=True)
@@ -83,30 +62,16 @@ class Groove:
     arpeggio: bool = False  # whether chord notes are played one by one
 
 
-@dataclass(frozen=True)
-class Genre:
-    """The options that a genre's artists choose from; `density` is in melody notes per step."""
-
-    chords: list[str]
-    lead: list[str]
-    bass: list[str]
-    kits: list[str]
-    scales: list[str]
-    voicings: list[str]
-    density: float
-    subgenres: dict[str, Groove]
-
-
-Sound = TypeVar("Sound", Instrument, Kit)
-
 _TABLES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 FIRST, SECOND = _TABLES["first_words"], _TABLES["second_words"]
 SCALES, VOICINGS = _TABLES["scales"], _TABLES["voicings"]
 INSTRUMENTS = {name: Instrument(*numbers) for name, numbers in _TABLES["instruments"].items()}
 KITS = {name: Kit(*numbers) for name, numbers in _TABLES["kits"].items()}
-GENRES = {
-    name: Genre(**genre | {"subgenres": {n: Groove(**g) for n, g in genre["subgenres"].items()}})
-    for name, genre in _TABLES["genres"].items()
+GENRES = _TABLES["genres"]  # the options that each genre's artists choose from
+GROOVES = {
+    subgenre: Groove(**groove)
+    for genre in GENRES.values()
+    for subgenre, groove in genre["subgenres"].items()
 }
 
 
@@ -256,10 +221,9 @@ def _artist_names(part: str) -> list[str]:
     return names[PARTS.index(part) :: len(PARTS)].tolist()
 
 
-def _vary(sound: Sound, rng: np.random.Generator) -> Sound:
+def _vary(sound, rng: np.random.Generator):
     """Return an artist's variant of a sound, with each number multiplied by a random factor."""
-    numbers = np.array(astuple(sound))
-    return type(sound)(*(numbers * np.exp(rng.normal(0, 0.22, numbers.size))).tolist())
+    return type(sound)(*(np.array(sound) * np.exp(rng.normal(0, 0.22, len(sound)))).tolist())
 
 
 def _vary_pattern(pattern: str, rng: np.random.Generator) -> str:
@@ -270,7 +234,7 @@ def _vary_pattern(pattern: str, rng: np.random.Generator) -> str:
     return "".join(steps) if set(steps) != {"."} else pattern
 
 
-def _choose(own: tuple[str, ...], all_names: list[str], count: int, rng) -> list[str]:
+def _choose(own: list[str], all_names: list[str], count: int, rng) -> list[str]:
     """Draw names from a genre's own; occasionally replace the last with one from any genre."""
     names = rng.permutation(own)[:count].tolist()
     if rng.random() < CROSSOVER:
@@ -284,14 +248,14 @@ def _draw_style(part: str, number: int, seed: int) -> Style:
     rng = _rng(seed, part, number, "style")
     name = list(GENRES)[number % len(GENRES)]
     genre = GENRES[name]
-    subgenres = rng.permutation(list(genre.subgenres))[: rng.integers(1, 3)].tolist()
+    subgenres = rng.permutation(list(genre["subgenres"]))[: rng.integers(1, 3)].tolist()
     sounds = {}
     for role, count in (("bass", 1), ("chords", 1), ("lead", 2)):
-        all_names = sorted({own for g in GENRES.values() for own in getattr(g, role)})
-        chosen = _choose(getattr(genre, role), all_names, count, rng)
+        all_names = sorted({own for g in GENRES.values() for own in g[role]})
+        chosen = _choose(genre[role], all_names, count, rng)
         sounds[role] = tuple((name, _vary(INSTRUMENTS[name], rng)) for name in chosen)
-    kit = _choose(genre.kits, list(KITS), 1, rng)[0]
-    groove = _draw_groove(genre.subgenres[subgenres[0]], genre.subgenres[subgenres[-1]], rng)
+    kit = _choose(genre["kits"], list(KITS), 1, rng)[0]
+    groove = _draw_groove(GROOVES[subgenres[0]], GROOVES[subgenres[-1]], rng)
     weight = rng.uniform(0.3, 1.7, STEPS) * np.resize([1, rng.uniform(0.2, 0.9)], STEPS)
     return Style(
         genre=name,
@@ -300,13 +264,16 @@ def _draw_style(part: str, number: int, seed: int) -> Style:
         tempo=rng.uniform(*groove.tempo),
         sounds=sounds,
         kit=(kit, _vary(KITS[kit], rng)),
-        scales=tuple(rng.permutation(genre.scales)[:2].tolist()),
-        voicing=VOICINGS[str(rng.choice(genre.voicings))],
+        scales=tuple(rng.permutation(genre["scales"])[:2].tolist()),
+        voicing=VOICINGS[str(rng.choice(genre["voicings"]))],
         roots=tuple(rng.permutation(6)[:4].tolist()),
-        accents=genre.density * rng.uniform(0.7, 1.4) * weight / weight.mean(),
+        accents=genre["density"] * rng.uniform(0.7, 1.4) * weight / weight.mean(),
         leap=rng.uniform(0.8, 3.0),
-        keynote={"bass": 36}
-        | {"chords": int(rng.choice([48, 60])), "lead": int(rng.choice([60, 72]))},
+        keynote={
+            "bass": 36,
+            "chords": int(rng.choice([48, 60])),
+            "lead": int(rng.choice([60, 72])),
+        },
         mix={role: rng.normal(0, 2.5) for role in ROLES},
     )
 
@@ -314,7 +281,7 @@ def _draw_style(part: str, number: int, seed: int) -> Style:
 def _draw_groove(first: Groove, second: Groove, rng: np.random.Generator) -> Groove:
     """Draw a variant of one sub-genre's groove, with the hi-hats and chords of another."""
     own = {role: first for role in ("kick", "snare", "perc", "bass")}
-    patterns = {
+    patterns: dict[str, Any] = {
         role: _vary_pattern(getattr(groove, role), rng)
         for role, groove in {**own, "hat": second, "chords": second}.items()
     }
@@ -357,11 +324,10 @@ def _draw_track(part: str, artist: int, number: int, seed: int) -> Track:
 def _draw_recording(album: np.random.Generator, track: np.random.Generator) -> RecordingConditions:
     """Draw recording conditions that depend partly on the album, partly on the track."""
     octaves = np.linspace(-1, 1, EQ_HZ.size)
-
-    eq = sum(  # the squares of the weights sum to 1
-        weight * (rng.normal(0, 4.5) * octaves + rng.normal(0, 3.5, EQ_HZ.size))
-        for weight, rng in ((0.6, album), (0.8, track))
+    by_album, by_track = (
+        rng.normal(0, 4.5) * octaves + rng.normal(0, 3.5, EQ_HZ.size) for rng in (album, track)
     )
+    eq = 0.6 * by_album + 0.8 * by_track  # the squares of the weights sum to 1
     lo_fi = bool(track.random() < 0.25)
     if lo_fi:
         low, high = track.uniform(50, 250), track.uniform(3000, 7000)

@@ -11,7 +11,8 @@ import pandas as pd
 
 from common.errors import InputError
 from data_prep import split_csv
-from data_prep.datasets.catalog import Catalog, DatasetInfo, Request, list_errors, select_available
+from data_prep.datasets import catalog
+from data_prep.datasets.catalog import Catalog, DatasetInfo, Request
 
 INFO = DatasetInfo(
     "Any list of tracks as CSV or TSV", "that of your music", metadata="the CSV or TSV file"
@@ -37,13 +38,13 @@ def read_csv_list(request: Request) -> Catalog:
     split_csv.check_split(table, path, ("track_id", "path", "artist"))
     repeated = ("path", table["path"].duplicated(), "is a duplicate; keep one row of it")
     split_csv.refuse_rows(table, [repeated], lambda row: f"{path}: row {row + 2}")
-    return select_available(table, request.root)
+    return catalog.select_available(table, request.root)
 
 
 def _read_table(path: Path) -> pd.DataFrame:
     """Return all columns as str, with track_id, path and artist first and subset last."""
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
-    with list_errors(path):
+    with catalog.list_errors(path):
         # Decode as utf-8-sig, because Excel writes a byte order mark before the first column name.
         table = pd.read_csv(path, sep=separator, dtype=str, na_filter=False, encoding="utf-8-sig")
     if not isinstance(table.index, pd.RangeIndex):  # pandas used the first column as the index

@@ -14,14 +14,8 @@ import pandas as pd
 
 from common.errors import InputError
 from data_prep import split_csv
-from data_prep.datasets.catalog import (
-    Catalog,
-    DatasetInfo,
-    Request,
-    list_errors,
-    select_available,
-    unique_names,
-)
+from data_prep.datasets import catalog
+from data_prep.datasets.catalog import Catalog, DatasetInfo, Request
 
 INFO = DatasetInfo(
     title="FMA, the Free Music Archive's dataset",
@@ -74,7 +68,7 @@ def read_fma(request: Request, size: str) -> Catalog:
     table = _read_tracks(folder / "tracks.csv")
     titles = _read_genre_titles(folder / "genres.csv")
     # Assign labels before selecting a size, so that each artist has the same label in all sizes.
-    names = unique_names(table["artist.id"], table["artist"])
+    names = catalog.unique_names(table["artist.id"], table["artist"])
     selected = table["set.subset"].isin(SIZES[: SIZES.index(size) + 1])
     if not selected.any():
         raise InputError(f"{folder / 'tracks.csv'}: has no track of fma_{size}; {_REMEDY}")
@@ -93,13 +87,13 @@ def read_fma(request: Request, size: str) -> Catalog:
             "subset": table["set.split"].map(_SUBSETS),
         }
     ).reset_index(drop=True)
-    catalog = select_available(table, request.root, notes)
-    short = int(catalog.table["track_id"].isin(_SHORT).sum())
+    found = catalog.select_available(table, request.root, notes)
+    short = int(found.table["track_id"].isin(_SHORT).sum())
     note = (
         f"{short} clips of fma_{size} are known to be empty or shorter than 30 s; step 2 lists "
         "those that it cannot use"
     )
-    return replace(catalog, notes=[*catalog.notes, note]) if short and size != "full" else catalog
+    return replace(found, notes=[*found.notes, note]) if short and size != "full" else found
 
 
 def _metadata_folder(metadata: Path | None) -> Path:
@@ -112,7 +106,7 @@ def _metadata_folder(metadata: Path | None) -> Path:
 def _read_tracks(path: Path) -> pd.DataFrame:
     """Return the required columns as str, with `track_id` zero-padded to six digits."""
     positions = _column_positions(path)
-    with list_errors(path):
+    with catalog.list_errors(path):
         # With header=[0, 1], pandas would read all 260 MB before dropping columns.
         table = pd.read_csv(
             path,
@@ -131,7 +125,7 @@ def _read_tracks(path: Path) -> pd.DataFrame:
 
 def _column_positions(path: Path) -> dict[str, int]:
     """Return {our name: column index}, based on the header lines."""
-    with list_errors(path), open(path, encoding="utf-8", newline="") as file:
+    with catalog.list_errors(path), open(path, encoding="utf-8", newline="") as file:
         header = list(islice(csv.reader(file), _HEADER_LINES))
     if len(header) < _HEADER_LINES or header[2][:1] != ["track_id"]:
         raise InputError(f"{path}: does not begin with FMA's three header lines; {_REMEDY}")
@@ -158,7 +152,7 @@ def _check(table: pd.DataFrame, path: Path) -> None:
 
 def _read_genre_titles(path: Path) -> dict[str, str]:
     """Return the genre titles as {genre id: title}."""
-    with list_errors(path):
+    with catalog.list_errors(path):
         table = pd.read_csv(path, dtype=str, na_filter=False, encoding="utf-8")
     if not {"genre_id", "title"} <= set(table.columns):
         raise InputError(f"{path}: has no column genre_id or no column title; {_REMEDY}")

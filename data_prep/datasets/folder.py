@@ -62,7 +62,12 @@ def read_folder(request: Request) -> Catalog:
                 untagged.append(outcome.item)
             rows.append({"track_id": outcome.item, "path": outcome.item, **labels})
     table = pd.DataFrame(rows, columns=["track_id", "path", *LABELS])
-    from_folder = _fill_from_folders(table)
+    # Missing artists and albums are filled in from the first two folders.
+    without_tag = table["artist"].eq("")
+    folders = table["path"].map(lambda path: [*map(_clean, path.split("/")[:-1]), "", ""])
+    for position, label in enumerate(("artist", "album")):
+        table[label] = table[label].where(table[label].ne(""), folders.str[position])
+    from_folder = int((without_tag & table["artist"].ne("")).sum())
     without_artist = table["path"][table["artist"].eq("")].tolist()
     total = f"of {len(table)} files"
     notes = [
@@ -104,13 +109,10 @@ def _read_labels(root: Path, path: str) -> dict[str, str]:
     tags = None if file is None else file.tags
     if not tags:
         return dict.fromkeys(LABELS, "")
-    first = {name: next(iter(_tag_values(tags, name)), "") for name in _TAG_NAMES}
-    return {
-        "artist": first["artist"] or first["albumartist"],
-        "album": first["album"],
-        "genre": "|".join(_tag_values(tags, "genre")[:_MAX_GENRES]),
-        "title": first["title"],
-    }
+    values = {name: _tag_values(tags, name) for name in _TAG_NAMES}
+    labels = {label: next(iter(values[label]), "") for label in LABELS}
+    labels["artist"] = labels["artist"] or next(iter(values["albumartist"]), "")
+    return labels | {"genre": "|".join(values["genre"][:_MAX_GENRES])}
 
 
 def _tag_values(tags, name: str) -> list[str]:
@@ -132,19 +134,6 @@ def _clean(text: str) -> str:
     text = unicodedata.normalize("NFC", text[: 10 * _MAX_LENGTH])
     text = "".join(" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
     return " ".join(text.split())[:_MAX_LENGTH].strip()
-
-
-def _fill_from_folders(table: pd.DataFrame) -> int:
-    """Fill in missing artists and albums from folder names; return the number of such artists."""
-    folders = table["path"].str.split("/").map(lambda parts: [_clean(p) for p in parts[:-1]])
-    from_folders = {
-        "artist": folders.map(lambda names: names[0] if names else ""),
-        "album": folders.map(lambda names: names[1] if len(names) > 1 else ""),
-    }
-    count = int((table["artist"].eq("") & from_folders["artist"].ne("")).sum())
-    for label, names in from_folders.items():
-        table[label] = table[label].where(table[label].ne(""), names)
-    return count
 
 
 def _compile_pattern(pattern: str) -> re.Pattern:

@@ -10,14 +10,8 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from data_prep import audio, split_csv
-from data_prep.datasets.catalog import (
-    Catalog,
-    DatasetInfo,
-    Request,
-    drop_tracks,
-    fetch_lists,
-    read_lines,
-)
+from data_prep.datasets import catalog
+from data_prep.datasets.catalog import Catalog, DatasetInfo, Request
 
 INFO = DatasetInfo(
     title="GTZAN, fault-filtered",
@@ -41,19 +35,23 @@ def read_gtzan(request: Request) -> Catalog:
     A complete copy has 443 clips for train, 197 for valid and 290 for test. The artists are
     unknown.
     """
-    lists = zip(fetch_lists(INFO, request.metadata).values(), split_csv.SUBSETS, strict=True)
+    lists = zip(
+        catalog.fetch_lists(INFO, request.metadata).values(), split_csv.SUBSETS, strict=True
+    )
     table = pd.concat([_read_list(path, subset) for path, subset in lists], ignore_index=True)
     paths, notes = _find_clips(request.root)
     table["path"] = [paths.get(track, "") for track in table["track_id"]]
     remedy = "give the folder of GTZAN's audio"
     has_path = table["path"] != ""
-    available, missing = drop_tracks(table, has_path, request.root, "missing", remedy=remedy)
+    available, missing = catalog.drop_tracks(
+        table, has_path, request.root, "missing", remedy=remedy
+    )
     columns = ["track_id", "path", "artist", "genre", "subset"]
     return Catalog(available[columns], notes + missing, len(table) - len(available))
 
 
 def _read_list(path: Path, subset: str) -> pd.DataFrame:
-    names = [PurePosixPath(line).stem for line in read_lines(path)]
+    names = [PurePosixPath(line).stem for line in catalog.read_lines(path)]
     genres = [name.partition(".")[0] for name in names]
     return pd.DataFrame({"track_id": names, "artist": "", "genre": genres, "subset": subset})
 

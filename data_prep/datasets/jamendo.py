@@ -11,16 +11,8 @@ from pathlib import Path
 import pandas as pd
 
 from common.errors import InputError
-from data_prep.datasets.catalog import (
-    Catalog,
-    DatasetInfo,
-    Request,
-    drop_tracks,
-    find_files,
-    list_errors,
-    select_available,
-    unique_names,
-)
+from data_prep.datasets import catalog
+from data_prep.datasets.catalog import Catalog, DatasetInfo, Request
 
 INFO = DatasetInfo(
     title="MTG-Jamendo",
@@ -66,7 +58,7 @@ def read_jamendo(request: Request) -> Catalog:
     columns = ["track_id", "path", "artist", "album", "genre", "genres", "tags", "subset"]
     table = table[[name for name in columns if name in table.columns]]
     notes += _use_low_quality(table, request.root)
-    return select_available(table, request.root, notes)
+    return catalog.select_available(table, request.root, notes)
 
 
 def _list_path(metadata: Path | None) -> Path:
@@ -81,7 +73,7 @@ def _list_path(metadata: Path | None) -> Path:
 
 def _read_rows(path: Path, header: list[str]) -> Iterator[tuple[str, list[str]]]:
     """Yield (position for error messages, fields) per row; quotes in titles are taken literally."""
-    with list_errors(path), open(path, encoding="utf-8", newline="") as file:
+    with catalog.list_errors(path), open(path, encoding="utf-8", newline="") as file:
         rows = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         if next(rows, None) != header:
             raise InputError(
@@ -134,7 +126,7 @@ def _apply_split(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[st
         track, subset = unknown[["track_id", "subset"]].iloc[0]
         raise InputError(f"{files[subset]}: {track} is not in {path.name}; download both again")
     in_split = table["track_id"].isin(split["track_id"])
-    kept, notes = drop_tracks(table, in_split, path, "in no subset of split-0")
+    kept, notes = catalog.drop_tracks(table, in_split, path, "in no subset of split-0")
     return split.set_index("track_id").loc[kept["track_id"]].reset_index(), notes
 
 
@@ -149,13 +141,13 @@ def _read_names(path: Path) -> tuple[dict[str, str], dict[str, str]]:
         # Two titles end in a tab, so the fields after the title are counted from the row's end.
         names.append((row[1], row[-4], row[2], row[-3]))
     artist_ids, artists, album_ids, albums = zip(*names, strict=True) if names else ((),) * 4
-    return unique_names(artist_ids, artists), unique_names(album_ids, albums)
+    return catalog.unique_names(artist_ids, artists), catalog.unique_names(album_ids, albums)
 
 
 def _use_low_quality(table: pd.DataFrame, root: Path) -> list[str]:
     """Use the low-quality path for tracks that exist only in low quality, and return a note."""
     low = table["path"].str.removesuffix(".mp3") + ".low.mp3"
-    only_low = ~find_files(root, table["path"]) & find_files(root, low)
+    only_low = ~catalog.find_files(root, table["path"]) & catalog.find_files(root, low)
     table.loc[only_low, "path"] = low[only_low]
     note = f"{only_low.sum()} of {len(table)} tracks are available in low quality only (.low.mp3)"
     return [note] if only_low.any() else []

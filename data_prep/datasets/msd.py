@@ -14,16 +14,8 @@ import pandas as pd
 
 from common.errors import InputError
 from data_prep import split_csv
-from data_prep.datasets.catalog import (
-    Catalog,
-    DatasetInfo,
-    Request,
-    drop_tracks,
-    fetch_lists,
-    join_tags,
-    read_lines,
-    select_available,
-)
+from data_prep.datasets import catalog
+from data_prep.datasets.catalog import Catalog, DatasetInfo, Request
 from data_prep.datasets.pickled_lists import load_pickled_dict, load_pickled_texts
 from data_prep.split_methods import SUBSET_SIZES, TRACKS_PER_ARTIST
 
@@ -65,7 +57,7 @@ def read_msd(request: Request) -> Catalog:
     and test, or 17/1/2 in sets of 10,000 artists or more. The list numbers the artists instead
     of naming them, so they are called `artist_00001` and so on. `track_id` is the 7digital id.
     """
-    files = fetch_lists(INFO, request.metadata)
+    files = catalog.fetch_lists(INFO, request.metadata)
     path = files[ARTIST_LIST]
     table = _read_artist_list(path)
     available = len(table) // TRACKS_PER_ARTIST
@@ -79,9 +71,9 @@ def read_msd(request: Request) -> Catalog:
     table, without_path = _add_paths(table, table["track_id"], files[PATHS])
     # A file shared by two artists could end up in two subsets.
     keep = ~table["path"].duplicated()
-    table, repeated = drop_tracks(table, keep, path, "the audio of another track")
+    table, repeated = catalog.drop_tracks(table, keep, path, "the audio of another track")
     table = table[["track_id", "path", "artist", "subset"]]
-    return select_available(table, request.root, without_path + repeated)
+    return catalog.select_available(table, request.root, without_path + repeated)
 
 
 def read_msd_tags(request: Request) -> Catalog:
@@ -91,26 +83,26 @@ def read_msd_tags(request: Request) -> Catalog:
     15,000 for valid. The published test list is used for test. If fewer than 90,000 tracks
     exist, they are split in the same ratio. `track_id` is the MSD id.
     """
-    files = fetch_lists(TAG_SET_INFO, request.metadata)
+    files = catalog.fetch_lists(TAG_SET_INFO, request.metadata)
     table = _read_tag_lists(files[TRAIN], files[TEST], request.seed)
     id_of = load_pickled_dict(files[IDS])
     has_id = table["track_id"].isin(id_of.keys())
-    table, without_id = drop_tracks(table, has_id, files[IDS], "not in it")
+    table, without_id = catalog.drop_tracks(table, has_id, files[IDS], "not in it")
     ids = [str(id_of[track]) for track in table["track_id"]]
     table, without_path = _add_paths(table, ids, files[PATHS])
     # Two MSD tracks may map to the same 7digital track, which must not end up in two subsets.
     keep = ~table["path"].duplicated(keep="last") | (table["subset"] == "test")
-    table, repeated = drop_tracks(table, keep, files[TRAIN], "the audio of another track")
+    table, repeated = catalog.drop_tracks(table, keep, files[TRAIN], "the audio of another track")
     vectors = load_pickled_dict(files[TAG_VECTORS])
     has_tags = table["track_id"].isin(vectors.keys())
-    table, untagged = drop_tracks(table, has_tags, files[TAG_VECTORS], "not in it")
+    table, untagged = catalog.drop_tracks(table, has_tags, files[TAG_VECTORS], "not in it")
     notes = without_id + without_path + repeated + untagged
-    catalog = select_available(table, request.root, notes)
-    table, too_few = _draw_training_tracks(catalog.table, request.root)
+    found = catalog.select_available(table, request.root, notes)
+    table, too_few = _draw_training_tracks(found.table, request.root)
     matrix = np.stack([np.ravel(vectors[track]) for track in table["track_id"]])
-    table["tags"] = join_tags(matrix, read_lines(files[TAGS]), files[TAG_VECTORS])
+    table["tags"] = catalog.join_tags(matrix, catalog.read_lines(files[TAGS]), files[TAG_VECTORS])
     table = table[["track_id", "path", "artist", "tags", "subset"]]
-    return Catalog(table, catalog.notes + too_few, catalog.missing)
+    return Catalog(table, found.notes + too_few, found.missing)
 
 
 def _read_artist_list(path: Path) -> pd.DataFrame:
@@ -161,7 +153,9 @@ def _add_paths(
     path_of = load_pickled_dict(source)
     paths = [path_of.get(each) for each in ids]
     table = table.assign(path=[str(path) for path in paths])
-    return drop_tracks(table, [path is not None for path in paths], source, "without a path")
+    return catalog.drop_tracks(
+        table, [path is not None for path in paths], source, "without a path"
+    )
 
 
 DATASETS = {"msd": (read_msd, INFO), "msd_tags": (read_msd_tags, TAG_SET_INFO)}

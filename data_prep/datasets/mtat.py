@@ -10,15 +10,8 @@ import numpy as np
 import pandas as pd
 
 from data_prep import split_csv
-from data_prep.datasets.catalog import (
-    Catalog,
-    DatasetInfo,
-    Request,
-    fetch_lists,
-    join_tags,
-    read_lines,
-    select_available,
-)
+from data_prep.datasets import catalog
+from data_prep.datasets.catalog import Catalog, DatasetInfo, Request
 from data_prep.datasets.pickled_lists import load_pickled_texts
 
 _TAGS = "MTAT_split/top50_tags.txt"
@@ -44,13 +37,13 @@ def read_mtat(request: Request) -> Catalog:
     `artist` and `album` are the first two parts of the file name, in Magnatune's spelling, for
     example american_bach_soloists.
     """
-    files = fetch_lists(INFO, request.metadata)
-    tags = read_lines(files[_TAGS])
+    files = catalog.fetch_lists(INFO, request.metadata)
+    tags = catalog.read_lines(files[_TAGS])
     clips = [
         _read_clips(files[listed], files[values], tags).assign(subset=subset)
         for subset, (listed, values) in _LISTS.items()
     ]
-    return select_available(pd.concat(clips, ignore_index=True), request.root)
+    return catalog.select_available(pd.concat(clips, ignore_index=True), request.root)
 
 
 def _read_clips(path: Path, values: Path, tags: list[str]) -> pd.DataFrame:
@@ -62,7 +55,7 @@ def _read_clips(path: Path, values: Path, tags: list[str]) -> pd.DataFrame:
             "path": [f"{track}.mp3" for track in tracks],
             "artist": [part[0] for part in parts],
             "album": [part[1] for part in parts],
-            "tags": join_tags(np.load(values, allow_pickle=False), tags, values),
+            "tags": catalog.join_tags(np.load(values, allow_pickle=False), tags, values),
         }
     )
 

@@ -17,14 +17,19 @@ from data_prep.audio import SAMPLE_RATE, AudioError
 from tests.conftest import ROOT
 from tests.data_prep.files import au, clip, tone, wav, write_bad
 
-MP3_RATES = {8_000, 16_000, 22_050, 44_100, 48_000}
 CASES = [
     (suffix, rate, channels)
     for suffix in ("wav", "au", "flac", "ogg", "mp3")
-    for rate in (8_000, 16_000, 22_050, 44_100, 48_000, 96_000, 192_000)
+    for rate in (8_000, 22_050, 44_100, 192_000)
     for channels in (1, 2, 8)
-    if suffix != "mp3" or (rate in MP3_RATES and channels < 3)
+    if suffix != "mp3" or (rate <= 48_000 and channels < 3)
 ]
+
+
+def touch(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
 
 
 def scale_channels(mono, channels):
@@ -52,12 +57,6 @@ def test_load_audio_reads_a_tone_in_every_format(tmp_path, suffix, rate, channel
 def test_load_audio_preserves_the_level_in_every_sample_format(tmp_path, subtype):
     soundfile.write(tmp_path / "a.wav", tone(1.0), SAMPLE_RATE, subtype=subtype)
     assert audio.load_audio(tmp_path / "a.wav") == pytest.approx(tone(1.0), abs=0.01)
-
-
-def test_load_audio_returns_float_samples_unchanged(tmp_path):
-    music = clip(4.0)
-    soundfile.write(tmp_path / "a.wav", music, SAMPLE_RATE, subtype="FLOAT")
-    assert np.array_equal(audio.load_audio(tmp_path / "a.wav"), music)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 5])
@@ -108,11 +107,15 @@ def test_load_audio_gives_a_reason_for_every_bad_file(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_load_audio_rejects_unreadable_files(tmp_path):
-    (tmp_path / "a.wav").write_bytes(wav(tone(1.0)))
+def test_rejects_unreadable_files_and_folders(tmp_path):
+    touch(tmp_path, "a.wav", "locked/b.wav")
     (tmp_path / "a.wav").chmod(0)
     with pytest.raises(AudioError, match="Permission denied"):
         audio.load_audio(tmp_path / "a.wav")
+    (tmp_path / "locked").chmod(0)
+    with pytest.raises(PermissionError):
+        audio.list_audio_files(tmp_path)
+    (tmp_path / "locked").chmod(0o700)
 
 
 @pytest.mark.parametrize(
@@ -199,12 +202,6 @@ def test_load_audio_reads_a_real_clip(music_data):
     assert samples.dtype == np.float32 and 29 < len(samples) / SAMPLE_RATE < 31
 
 
-def touch(root, *names):
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(b"x")
-
-
 def test_list_audio_files_returns_sorted_paths(tmp_path):
     good = ["B.WAV", "a/b/c.mp3", "a/ü 日.flac", "a/x.m4a", "z.au", "z.ogg", "z.opus", "z.tar.aif"]
     touch(tmp_path, *good, "notes.txt", "a/cover.jpg", "wav", ".hidden.wav", ".git/x.wav", "a.raw")
@@ -230,17 +227,6 @@ def test_list_audio_files_rejects_names_that_are_not_utf8(tmp_path):
         pytest.skip("this file system takes UTF-8 names only")
     with pytest.raises(InputError, match=r"'caf\\udce9.wav' is not UTF-8; rename it"):
         audio.list_audio_files(tmp_path)
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_list_audio_files_raises_for_unreadable_folders(tmp_path):
-    touch(tmp_path, "a.wav", "locked/b.wav")
-    (tmp_path / "locked").chmod(0)
-    try:
-        with pytest.raises(PermissionError):
-            audio.list_audio_files(tmp_path)
-    finally:
-        (tmp_path / "locked").chmod(0o700)
 
 
 def test_digest_files_depends_on_names_sizes_and_times(tmp_path):

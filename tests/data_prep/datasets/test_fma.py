@@ -1,4 +1,4 @@
-"""Tests of FMA's lists in their published format: 52 columns and three header lines."""
+"""Tests of FMA's lists in their published format, which has three header lines."""
 
 import csv
 
@@ -8,16 +8,11 @@ from common.errors import InputError
 from data_prep.datasets import Request, fma
 from tests.data_prep.datasets.conftest import put
 
-HEADER = {
-    "album": "comments date_created date_released engineer favorites id information listens "
-    "producer tags title tracks type",
-    "artist": "active_year_begin active_year_end associated_labels bio comments date_created "
-    "favorites id latitude location longitude members name related_projects tags website "
-    "wikipedia_page",
+HEADER = {  # some of the 52 columns, in their order
+    "album": "comments id tags title tracks type",
+    "artist": "active_year_begin bio id location members name tags wikipedia_page",
     "set": "split subset",
-    "track": "bit_rate comments composer date_created date_recorded duration favorites genre_top "
-    "genres genres_all information interest language_code license listens lyricist number "
-    "publisher tags title",
+    "track": "bit_rate comments duration genre_top genres genres_all license tags title",
 }
 COLUMNS = [f"{group}.{name}" for group, names in HEADER.items() for name in names.split()]
 
@@ -84,6 +79,8 @@ def test_read_fma_small(copy):
     assert table.columns.tolist() == [
         *("track_id", "path", "artist", "album", "genre", "genres", "subset")
     ]
+    with pytest.raises(InputError, match=r"--metadata: missing"):
+        fma.read_fma(Request(root=copy.root), "small")
     above = Request(root=copy.root, metadata=copy.metadata.parent)
     assert fma.read_fma(above, "small").table.equals(table)
     assert table["track_id"].tolist() == ["000002", "098565", "133297"]
@@ -130,7 +127,6 @@ def test_notes_describe_differences_from_the_published_dataset(copy):
         ("5", {"set.subset": ""}, r"row 4: set.subset '' is not one of small, medium, large, full"),
         ("5", {"artist.id": "x"}, r"row 4: artist.id 'x' is not a number"),
         ("5", {"track.genres_all": "[21"}, r"row 4: track.genres_all '\[21' is not a list of"),
-        ("5", {"track.genres_all": "['a']"}, r"row 4: track.genres_all .* is not a list of genre"),
         ("5", {"track.genres_all": "[21, 9]"}, r"row 4: genre 9 is not in genres.csv"),
     ],
 )
@@ -150,11 +146,7 @@ HEADER_ERROR = "does not begin with FMA's three header lines"
     [
         ("tracks.csv", lambda text: b"", HEADER_ERROR),
         ("tracks.csv", lambda text: b"track_id,title,artist\n1,a,b\n2,c,d\n", HEADER_ERROR),
-        (
-            "tracks.csv",
-            lambda text: text.replace(b"genres_all", b"x"),
-            "no column track.genres_all",
-        ),
+        ("tracks.csv", lambda text: text.replace(b"genres_all", b"x"), "column track.genres_all"),
         ("tracks.csv", lambda text: text[: text.index(b"\n155066")], WHOLE),  # no rows left
         ("tracks.csv", lambda text: text[: text.rindex(b"and cold")], WHOLE),  # cut inside quotes
         ("tracks.csv", lambda text: text.replace("ó".encode(), b"\xf3"), WHOLE),
@@ -174,10 +166,3 @@ def test_rejects_invalid_lists(copy, name, change, problem):
     path.unlink()
     with pytest.raises(InputError, match=f"{name}: no such file; check --metadata"):
         fma.read_fma(copy, "small")
-
-
-def test_rejects_missing_lists_and_audio(copy, tmp_path):
-    with pytest.raises(InputError, match=r"--metadata: missing"):
-        fma.read_fma(Request(root=tmp_path), "small")
-    with pytest.raises(InputError, match=r"3 of 3 tracks are missing, such as '000/"):
-        fma.read_fma(Request(root=tmp_path, metadata=copy.metadata), "small")

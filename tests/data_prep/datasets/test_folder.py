@@ -95,18 +95,14 @@ def test_clean_returns_one_line_of_utf8(text):
     assert cleaned == cleaned.strip()
     assert cleaned.encode("utf-8").decode("utf-8") == cleaned
     assert folder._clean(cleaned) == cleaned
-
-
-def test_clean_composes_accents_and_drops_control_characters():
     assert folder._clean("Bjo\u0308rk") == "Bj\u00f6rk"
     assert folder._clean(" a\0b\x1b[31m\u2028c\ud800 ") == "a b [31m c"
 
 
 def test_read_folder_labels_mixed_files(tmp_path):
     root = tmp_path / "music"
-    write_track(
-        root, "Abba/Gold/1.flac", artist="ABBA", album="Gold: Hits", genre="Pop", title="One"
-    )
+    tags = {"artist": "ABBA", "album": "Gold: Hits", "genre": "Pop", "title": "One"}
+    write_track(root, "Abba/Gold/1.flac", **tags)
     write_track(root, "Abba/Gold/cd 2/2.ogg", title="Two")
     write_track(root, "Bjo\u0308rk/3.wav")
     write_track(root, "4.au")
@@ -132,9 +128,6 @@ def test_read_folder_labels_mixed_files(tmp_path):
         "3 of 6 files have their artist from the folder's name",
     ]
     split_csv.write_split(catalog.table.assign(subset="train"), tmp_path / "s.csv", {"inputs": {}})
-    assert (
-        split_csv.read_split(tmp_path / "s.csv")["path"].tolist() == catalog.table["path"].tolist()
-    )
 
 
 @pytest.mark.slow  # waits for the timeout
@@ -158,11 +151,6 @@ def test_damaged_tags_do_not_affect_other_files(tmp_path):
         (tmp_path / f"{cut}.mp3").write_bytes(whole[:cut] + b"\xff" * 50 + whole[cut + 50 :])
     table = folder.read_folder(Request(root=tmp_path)).table.set_index("path")
     assert len(table) == 11 and table.loc["whole.mp3", "artist"] == "A"
-
-
-def test_rejects_folder_without_music(tmp_path):
-    with pytest.raises(InputError, match="no audio"):
-        folder.read_folder(Request(root=tmp_path))
 
 
 @pytest.fixture

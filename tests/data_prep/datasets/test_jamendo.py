@@ -83,6 +83,9 @@ def test_names_may_contain_quotes_and_tabs(data, audio):
     assert table["album"].tolist() == [
         *("Live (album_000031)", '12" mix', "album_000552", "Live (album_000047)")
     ]
+    (data / "raw.meta.tsv").write_text(META + "track_1\tartist_1\talbum_1\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"raw.meta.tsv: line 5: has 3 fields, not 8"):
+        jamendo.read_jamendo(Request(root=audio, metadata=data))
 
 
 def test_reads_official_split(data, audio):
@@ -104,14 +107,6 @@ def test_reads_official_split(data, audio):
     )
 
 
-def test_each_list_has_its_own_split(data, audio):
-    path = data / "autotagging_genre.tsv"
-    path.write_text(HEADER + ROWS[0] + ROWS[1] + ROWS[3], encoding="utf-8")
-    split(data, name="autotagging_genre", train=[ROWS[0]], validation=[ROWS[1]], test=[ROWS[3]])
-    catalog = jamendo.read_jamendo(Request(root=audio, metadata=path))
-    assert catalog.table["subset"].tolist() == ["train", "valid", "test"] and not catalog.notes
-
-
 def test_low_quality_audio_is_used_as_a_fallback(data, audio):
     (audio / "82" / "382.mp3").rename(audio / "82" / "382.low.mp3")
     (audio / "24" / "3524.mp3").unlink()
@@ -128,10 +123,8 @@ def test_low_quality_audio_is_used_as_a_fallback(data, audio):
         (ROWS[0], r"line 3: track_0000214 is a duplicate"),
         ("track_1\tartist_1\n", r"line 3: has 2 fields, not 5 and tags"),
         (ROWS[1].replace("track_", ""), r"line 3: '0000382' does not match track_"),
-        (ROWS[1].replace("artist_", "x"), r"line 3: 'x000020' does not match artist_"),
         (ROWS[1].replace("82/382.mp3", "../382.mp3"), r"line 3: '../382.mp3' does not match"),
         (ROWS[1].replace("instrument---", "tool---"), r"line 3: 'tool---voice' does not match"),
-        (ROWS[1].replace("---voice", "---a|b"), r"line 3: 'instrument---a\|b' does not match"),
     ],
 )
 def test_rejects_invalid_rows(data, audio, row, problem):
@@ -144,7 +137,6 @@ def test_rejects_invalid_rows(data, audio, row, problem):
 def test_rejects_invalid_lists(data, audio):
     path = data / "autotagging.tsv"
     for content, problem in (
-        (b"", "its first line is not TRACK_ID"),
         (META.encode(), "its first line is not TRACK_ID"),
         (HEADER.encode(), "lists no track"),
         (HEADER.encode() + b"\xff\n", "not a complete UTF-8 table"),
@@ -152,16 +144,8 @@ def test_rejects_invalid_lists(data, audio):
         path.write_bytes(content)
         with pytest.raises(InputError, match=problem):
             jamendo.read_jamendo(Request(root=audio, metadata=data))
-    with pytest.raises(InputError, match=r"none.tsv: no such file; check --metadata"):
-        jamendo.read_jamendo(Request(root=audio, metadata=data / "none.tsv"))
     with pytest.raises(InputError, match="--metadata: missing"):
         jamendo.read_jamendo(Request(root=audio))
-
-
-def test_rejects_invalid_names(data, audio):
-    (data / "raw.meta.tsv").write_text(META + "track_1\tartist_1\talbum_1\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"raw.meta.tsv: line 5: has 3 fields, not 8"):
-        jamendo.read_jamendo(Request(root=audio, metadata=data))
 
 
 def test_rejects_invalid_splits(data, audio):
