@@ -44,7 +44,7 @@ def parse_arguments() -> argparse.Namespace:
     cli.add_count(parser, "--mtn-epochs", config.mtn_epochs, mtn_epochs)
     mlp_epochs = "number of epochs of each genre classifier"
     cli.add_count(parser, "--mlp-epochs", config.mlp_epochs, mlp_epochs)
-    cli.add_step_options(parser, learning_rate=config.learning_rate, batch_size=config.batch_size)
+    cli.add_step_options(parser, config)
     cli.add_seed(parser)
     return parser.parse_args()
 

@@ -73,7 +73,7 @@ def training_parser(description: str, example: str, defaults) -> argparse.Argume
     parser = make_parser(description, example)
     add_split_and_cache(parser, out="run folder, runs/NAME")
     add_count(parser, "--epochs", defaults.epochs, "maximum number of epochs")
-    add_step_options(parser, learning_rate=defaults.learning_rate, batch_size=defaults.batch_size)
+    add_step_options(parser, defaults)
     text = "dropout rate applied after the last activation"
     parser.add_argument("--dropout", type=fraction, default=defaults.dropout, help=text)
     text = "number of epochs without an improvement in validation loss before "
@@ -94,22 +94,19 @@ def training_parser(description: str, example: str, defaults) -> argparse.Argume
     return parser
 
 
-def add_step_options(
-    parser: argparse.ArgumentParser, *, learning_rate: float, batch_size: int
-) -> None:
+def add_step_options(parser: argparse.ArgumentParser, defaults) -> None:
     """Add the training-step options that all networks share."""
     text = "number of anchor tracks per training step"
-    add_count(parser, "--batch-size", batch_size, text, old="--batch")
-    number = {"type": positive_float, "default": learning_rate, "help": "initial learning rate"}
-    add_renamed(parser, "--learning-rate", "--rate", **number)
-    parser.add_argument(
-        "--data",
-        choices=("auto", "stream", "resident"),
-        default="auto",
-        help="where frames are held: stream sends the crops to the device at each step, resident "
-        "keeps all frames in device memory, and auto picks resident on a GPU with enough memory, "
-        "otherwise stream",
+    add_count(parser, "--batch-size", defaults.batch_size, text, old="--batch")
+    number = {"type": positive_float, "default": defaults.learning_rate}
+    add_renamed(parser, "--learning-rate", "--rate", **number, help="initial learning rate")
+    text = (
+        "where frames are held: stream sends the crops to the device at each step, resident keeps "
+        "all frames in device memory, and auto picks resident on a GPU with enough memory, "
+        "otherwise stream"
     )
+    values = ("auto", "stream", "resident")
+    parser.add_argument("--data", choices=values, default="auto", help=text)
     text = "number of training steps per call to the compiled training function "
     add_count(parser, "--steps-per-call", None, text + "(default: 16 on a CPU, 64 on a GPU)")
 

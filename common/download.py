@@ -29,10 +29,9 @@ def fetch_published_file(
     looked up there as `name` or as the last component of `name`. Otherwise it is downloaded once
     to the user's cache folder, from the `path` in the "OWNER/NAME" repository at the commit.
     """
-    mirror = mirror or os.environ.get(MIRROR_VARIABLE)
-    remedy = f"put the file as {name} in a folder and name it in {MIRROR_VARIABLE} or with {option}"
+    mirror, path_in_mirror = mirror or os.environ.get(MIRROR_VARIABLE), PurePosixPath(name)
     if mirror:
-        places = (Path(mirror, name), Path(mirror, PurePosixPath(name).name))
+        places = (Path(mirror, name), Path(mirror, path_in_mirror.name))
         file = next((place for place in places if place.is_file()), None)
         if file is None:
             settings = f"{option}, {MIRROR_VARIABLE}"
@@ -42,7 +41,20 @@ def fetch_published_file(
         if git_blob_id(file) != git_blob:
             raise InputError(f"{file}: not the file that was published; copy the published file")
         return file
-    file = _download(name, f"{_RAW}/{repository}/{commit}/{path}", git_blob, remedy)
+    remedy = f"put the file as {name} in a folder and name it in {MIRROR_VARIABLE} or with {option}"
+    url, folder = f"{_RAW}/{repository}/{commit}/{path}", pooch.os_cache("artist-labels")
+    file_name = f"{path_in_mirror.stem}-{git_blob[:12]}{path_in_mirror.suffix}"
+    pooch.get_logger().setLevel("ERROR")  # by default, pooch logs the hash of the file
+    # pooch overwrites the total but ignores a bar without one.
+    bar = progress_bar(total=1, unit="B", unit_scale=True, desc=path_in_mirror.name)
+    try:
+        # pooch cannot check Git blob ids, so the file is verified below.
+        file = Path(pooch.retrieve(url, None, file_name, folder, progressbar=bar))
+    except Exception as error:  # error messages from requests span many lines
+        raise InputError(
+            f"{name}: cannot be downloaded from {url} to {folder} ({type(error).__name__}); check "
+            f"the network, set XDG_CACHE_HOME to another folder, or {remedy}"
+        ) from error
     if git_blob_id(file) != git_blob:
         file.unlink()  # otherwise every later call would find the corrupt file
         raise InputError(
@@ -59,19 +71,3 @@ def git_blob_id(path: str | Path) -> str:
     with path.open("rb") as file:
         sha1 = hashlib.file_digest(file, lambda: hashlib.sha1(header, usedforsecurity=False))
     return sha1.hexdigest()
-
-
-def _download(name: str, url: str, git_blob: str, remedy: str) -> Path:
-    folder, file = pooch.os_cache("artist-labels"), PurePosixPath(name)
-    pooch.get_logger().setLevel("ERROR")  # by default, pooch logs the hash of the file
-    # pooch overwrites the total but ignores a bar without one.
-    bar = progress_bar(total=1, unit="B", unit_scale=True, desc=file.name)
-    file_name = f"{file.stem}-{git_blob[:12]}{file.suffix}"
-    try:
-        # pooch cannot check Git blob ids; the caller verifies the file.
-        return Path(pooch.retrieve(url, None, file_name, folder, progressbar=bar))
-    except Exception as error:  # error messages from requests span many lines
-        raise InputError(
-            f"{name}: cannot be downloaded from {url} to {folder} ({type(error).__name__}); check "
-            f"the network, set XDG_CACHE_HOME to another folder, or {remedy}"
-        ) from error

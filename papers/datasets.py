@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from common.errors import InputError
-from data_prep import split_methods, split_csv
+from data_prep import split_csv, split_methods
 from papers.pipeline import Step, make_step
 
 SPLITS, CACHES = Path("splits"), Path("cache")
@@ -171,11 +171,8 @@ def find_facts(folder: Path, source: str) -> DatasetFacts:
 
 def required_paths(folder: Path, source: str) -> list[Path]:
     """Return the paths that `1_make_splits.py` requires and cannot create or download."""
-    if source in SYNTHETIC:
-        return []
     facts = find_facts(folder, source)
-    metadata = [] if facts.metadata in ("", LISTS) else [facts.metadata]
-    return [folder / name for name in (facts.audio, *metadata)]
+    return [folder / name for name in (facts.audio, facts.metadata) if name not in ("", LISTS)]
 
 
 def _require_disjoint(dataset: Dataset, other: Dataset) -> None:

@@ -36,7 +36,7 @@ def read_paper_tables() -> pd.DataFrame:
 
 
 def compare_with_paper(results: pd.DataFrame) -> pd.DataFrame:
-    """Return every cell of the papers' tables, each with this package's matching result.
+    """Return every cell of the papers' tables, with its match in the output of `read_results`.
 
     A result matches a cell if both have the same protocol, dataset, model, number of artists and
     metric, and the result's label is genre (tags for the tagging protocol). Runs that differ only
@@ -48,18 +48,10 @@ def compare_with_paper(results: pd.DataFrame) -> pd.DataFrame:
     not use, such as the synthetic corpus. These results are limited to the largest number of
     training artists, unless the table itself compares numbers of artists.
 
-    Parameters
-    ----------
-    results : DataFrame
-        Results as returned by `evaluation.results.read_results`.
-
-    Returns
-    -------
-    DataFrame
-        Identified by `paper`, `table` and the columns in `CELL`: `paper's` number, `ours` and their
-        `difference`; `spread` (standard deviation) and what it is computed `over` ("10 trials");
-        the number of evaluated `songs`; `weights` (name of the features); `note` on the paper's
-        number; and `needs`, from `papers.requirements`, empty if nothing is missing.
+    Besides `paper`, `table` and `CELL`, the columns are `paper's` number, `ours` and their
+    `difference`; `spread` (standard deviation) and what it is computed `over` ("10 trials"); the
+    number of evaluated `songs`; `weights` (name of the features); `note` on the paper's number;
+    and `needs`, from `papers.requirements`, which is empty if nothing is missing.
     """
     ours, paper = _select_results(results), read_paper_tables().rename(columns={"value": "paper's"})
     table = paper.merge(ours, on=CELL, how="left")
