@@ -34,11 +34,6 @@ def f1_by_class(predicted: ArrayLike, truth: ArrayLike) -> dict[str, float]:
     return dict(zip(classes, map(float, scores), strict=True))
 
 
-def macro_f1(predicted: ArrayLike, truth: ArrayLike) -> float:
-    """Return the unweighted mean of `f1_by_class`."""
-    return float(np.mean(list(f1_by_class(predicted, truth).values())))
-
-
 def log_loss(probabilities: ArrayLike, truth: ArrayLike, classes: ArrayLike) -> float:
     """Compute the mean negative natural logarithm of the true-class probabilities.
 
@@ -66,11 +61,6 @@ def knn_predict(
 
     Training tracks at equal distance are ranked in row order. If several labels receive the same
     number of votes, the label with the nearest neighbour wins.
-
-    Parameters
-    ----------
-    train_x, test_x : (n, d) and (q, d) float, finite
-    train_y : (n,) labels
     """
     train_x, train_y = check_labelled_features(train_x, train_y, "k-NN training subset")
     test_x = check_features(test_x, "k-NN test subset")
@@ -116,8 +106,9 @@ def linear_softmax(
             f"linear softmax, train subset: every feature is {mean:g}; extract them again"
         )
     # With a column of ones appended to the features, the last row of the weights is the bias.
-    ones = {"pad_width": ((0, 0), (0, 1)), "constant_values": 1}
-    train_x, valid_x, test_x = (np.pad((x - mean) / deviation, **ones) for x in features)
+    train_x, valid_x, test_x = (
+        np.pad((x - mean) / deviation, ((0, 0), (0, 1)), constant_values=1) for x in features
+    )
     generators = [np.random.default_rng(np.random.SeedSequence([seed, i])) for i in range(trials)]
     weights, epochs_run = fit_softmax((train_x, train_y), (valid_x, valid_y), generators)
     correct = np.argmax(test_x @ weights, axis=-1) == test_y

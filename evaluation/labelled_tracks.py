@@ -32,12 +32,6 @@ class LabelledTracks:
         return self.feature_file.inputs.get("weights", {})
 
     @property
-    def probabilities(self) -> np.ndarray:
-        """Class probabilities (n, classes) float32; raises `InputError` if the file has none."""
-        track_id = self.split["track_id"].to_numpy(object)
-        return self.feature_file.select_probabilities(track_id, self.feature_path)
-
-    @property
     def digest(self) -> str:
         """Hash that identifies the tracks together with their labels and subsets."""
         return provenance.digest_rows(self.split.itertuples(index=False))

@@ -37,11 +37,6 @@ def fit_lda(features: ArrayLike, artists: ArrayLike, dimensions: int = 100) -> P
     features, artists : (n, d) float, finite; (n,) labels
     dimensions : int
         At most d and at most the number of artists - 1; the paper reduces 256 dimensions to 100.
-
-    Examples
-    --------
-    >>> fit_lda([[0, 0], [0, 1], [9, 0], [9, 1]], ["a", "a", "b", "b"], 1).matrix.shape
-    (2, 1)
     """
     features, artists = check_labelled_features(features, artists, "LDA")
     codes, names = pd.factorize(artists)
@@ -88,20 +83,9 @@ def fit_tsne(
 ) -> tuple[np.ndarray, float]:
     """Map tracks to the plane with scikit-learn's t-SNE, initialised with a PCA.
 
-    The map is deterministic for a given seed on a given machine; on another machine, it may come
-    out rotated or reflected.
-
-    Parameters
-    ----------
-    features : (n, d) float, finite, d >= 2
-    perplexity : float
-        Approximate number of neighbours per track; must be below n.
-
-    Returns
-    -------
-    plane : (n, 2) float64
-    divergence : float
-        Kullback-Leibler divergence between the neighbourhoods in feature space and in the plane.
+    Returns the positions (n, 2) float64 and the Kullback-Leibler divergence between the
+    neighbourhoods in feature space and in the plane. The map is deterministic for a given seed on a
+    given machine; on another machine, it may come out rotated or reflected.
     """
     features = check_features(features, "t-SNE")
     if not 0 < perplexity < len(features):

@@ -196,12 +196,9 @@ def format_with_deviation(value: float, deviation: float, digits: int = 4) -> st
 
 
 def merge_names(names: Iterable[str]) -> str:
-    """Merge names that differ only after their last underscore; join any others with spaces.
+    """Merge names that differ only after their last underscore, such as "basic_60_{0,1}".
 
-    Examples
-    --------
-    >>> merge_names(["basic_60_0", "basic_60_1"])
-    'basic_60_{0,1}'
+    Any others are joined with spaces.
     """
     names = sorted(names)
     stems = {name.rpartition("_")[0] for name in names}

@@ -21,6 +21,7 @@ from common.errors import InputError
 from evaluation.feature_checks import Subset, check_features, check_subsets
 
 HIDDEN = (512, 512)  # units in the layers of the tag network, which the paper does not specify
+EPOCHS, PATIENCE = 200, 8  # limits of the networks' training
 
 # Candidates for `transfer_accuracies`: inverse strength of the L2 penalty, and units per hidden
 # layer. If several candidates tie, the first wins.
@@ -33,8 +34,6 @@ CLIP = 1e-7
 # For matrices this small, threads cost more time than they save, and results would depend on the
 # number of threads.
 one_thread = threadpool_limits.wrap(limits=1)
-
-# ---------------------------------------------------------------- tags
 
 
 def score_tags(probabilities: ArrayLike, tags: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -58,38 +57,20 @@ def score_tags(probabilities: ArrayLike, tags: ArrayLike) -> tuple[np.ndarray, n
 
 
 @one_thread
-def predict_tags(
-    train: Subset,
-    valid: Subset,
-    test_x: ArrayLike,
-    *,
-    hidden: tuple[int, ...] = HIDDEN,
-    seed: int = 0,
-    epochs: int = 200,
-    patience: int = 8,
-) -> np.ndarray:
+def predict_tags(train: Subset, valid: Subset, test_x: ArrayLike, *, seed: int = 0) -> np.ndarray:
     """Train a network to predict tags, and return the tag probabilities of the test tracks.
 
     Features are standardised with the statistics of the training tracks. The network has fully
     connected ReLU layers and one sigmoid output per tag, and is trained with binary cross-entropy
-    and Adam (learning rate 1e-3, batch size 200). Training ends after `patience` epochs without a
-    lower validation loss, and the best weights are used.
-
-    Parameters
-    ----------
-    train, valid : (n, d) float features, finite; (n, t) tags of 0 and 1, t >= 2
-    test_x : (q, d) float, finite
+    and Adam (learning rate 1e-3, batch size 200). Training ends after `PATIENCE` epochs without a
+    lower validation loss, and the best weights are used. Tags (n, t) are 0 and 1, with t >= 2.
     """
     features = (("train", train[0]), ("valid", valid[0]), ("test", test_x))
     checked = [check_features(x, f"tagging, {subset} subset") for subset, x in features]
     train_x, valid_x, test_x = _standardise("tagging", *checked)
     train_y, valid_y = (np.asarray(tags, np.int64) for _, tags in (train, valid))
-    subsets = (train_x, train_y), (valid_x, valid_y)
-    network = _fit_network(*subsets, hidden, seed, epochs=epochs, patience=patience)
+    network = _fit_network((train_x, train_y), (valid_x, valid_y), HIDDEN, seed)
     return network.predict_proba(test_x).astype(np.float64)
-
-
-# ---------------------------------------------------------------- genre
 
 
 @one_thread
@@ -120,9 +101,6 @@ def transfer_accuracies(
     return {name: float(model.score(test_x, test_y)) for name, model in models.items()}
 
 
-# ---------------------------------------------------------------- tags and genre
-
-
 def _standardise(name: str, train_x: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
     """Standardise each dimension with the training statistics, and return float32 arrays."""
     if not np.ptp(train_x, axis=0).any():
@@ -136,9 +114,6 @@ def _fit_network(
     valid: tuple[np.ndarray, np.ndarray],
     hidden: tuple[int, ...],
     seed: int,
-    *,
-    epochs: int = 200,
-    patience: int = 8,
 ) -> MLPClassifier:
     """Train on class numbers (n,) or tags (n, t), and restore the best weights."""
     network = MLPClassifier(
@@ -152,7 +127,7 @@ def _fit_network(
     classes = np.arange(train[1].shape[1] if tags else train[1].max() + 1)
     best: list[np.ndarray] = []
     best_loss, wait = np.inf, 0
-    for _ in range(epochs):
+    for _ in range(EPOCHS):
         network.partial_fit(*train, classes=classes)
         loss = _cross_entropy(network.predict_proba(valid[0]), valid[1])
         if loss < best_loss:
@@ -160,7 +135,7 @@ def _fit_network(
             best_loss, wait = loss, 0
         else:
             wait += 1
-        if wait == patience:
+        if wait == PATIENCE:
             break
     layers = len(network.coefs_)
     network.coefs_, network.intercepts_ = best[:layers], best[layers:]

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> Command:
     for option, default, text, old in (
         ("--enrol-tracks", ENROL_TRACKS, "number of enrolment tracks per artist", "--enrol"),
         ("--test-tracks", TEST_TRACKS, "number of test tracks per artist", "--tests"),
-        ("--trials", 1, trials, None),
+        ("--trials", 1, trials, ""),
         ("--lda-dimensions", None, lda, "--lda"),
     ):
         cli.add_count(parser, option, default, text, old=old)
@@ -85,7 +85,7 @@ def evaluate_recognition(
 
     `scoring` are the options of `recognition.systems.load_feature_system`.
     """
-    _check_options(cache, **scoring)
+    _check_options(cache, scoring)
     from recognition import systems, verification
 
     if cache:  # --scorer llr
@@ -130,36 +130,27 @@ def evaluate_recognition(
     evaluate_and_save(compute, description, {**system.inputs, "settings": settings}, result_path)
 
 
-def _check_options(
-    cache: Path | None,
-    scorer: str,
-    train: list[Path] | None,
-    max_train_artists: int | None,
-    lda_dimensions: int | None,
-    fusion: str | None,
-    other_features: list[Path] | None,
-) -> None:
+def _check_options(cache: Path | None, scoring: dict) -> None:
     """Raise `ArgumentError` if options are missing or cannot be combined."""
+    scorer, fusion, other = (scoring[name] for name in ("scorer", "fusion", "other_features"))
     plda, llr, files = scorer == "plda", scorer == "llr", 2 if scorer == "plda" else 1
-    plda_options = train or max_train_artists or lda_dimensions
+    train = scoring["train"]
+    plda_options = (train, scoring["max_train_artists"], scoring["lda_dimensions"])
     for problem, is_present in {
         "--scorer plda needs --train, features and a split to train on": plda and not train,
         "--train, --max-train-artists and --lda-dimensions need --scorer plda": (
-            plda_options and not plda
+            any(plda_options) and not plda
         ),
         "--scorer llr needs --cache": llr and not cache,
         "--cache needs --scorer llr": cache and not llr,
-        "--fuse and --with need each other": bool(fusion) != bool(other_features),
+        "--fuse and --with need each other": bool(fusion) != bool(other),
         "--fuse cannot be combined with --scorer llr": fusion and llr,
         f"--with needs {files} feature file{'s' * plda} with --scorer {scorer}": (
-            other_features and len(other_features) != files
+            other and len(other) != files
         ),
     }.items():
         if is_present:
             raise argparse.ArgumentError(None, problem)
-
-
-# ---------------------------------------------------------------- LDA
 
 
 def _add_lda_arguments(parser: argparse.ArgumentParser) -> Command:

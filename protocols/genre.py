@@ -84,9 +84,6 @@ def run_protocol(
     evaluate_and_save(compute, description, inputs, result_path)
 
 
-# ---------------------------------------------------------------- retrieval, k-NN, linear softmax
-
-
 def evaluate_retrieval(tracks: LabelledTracks, label: str, *, seed: int) -> Evaluation:
     """Compute the MAP of retrieval."""
     from evaluation.retrieval import mean_average_precision
@@ -121,9 +118,6 @@ def evaluate_linear(tracks: LabelledTracks, label: str, *, trials: int, seed: in
 def _accuracy_by_label(correct: np.ndarray, truth: np.ndarray) -> dict:
     """Return result details with the accuracy per label (ismir2018, Figure 5)."""
     return {ACCURACY_BY_LABEL: pd.Series(correct, dtype=float).groupby(truth).mean().to_dict()}
-
-
-# ---------------------------------------------------------------- genre transfer, tags
 
 
 def evaluate_transfer(tracks: LabelledTracks, label: str, *, trials: int, seed: int) -> Evaluation:
@@ -165,9 +159,6 @@ def evaluate_tagging(tracks: LabelledTracks, label: str, *, trials: int, seed: i
     return Evaluation("auc", values, len(truth), details)
 
 
-# ---------------------------------------------------------------- class probabilities, t-SNE
-
-
 def evaluate_genre(tracks: LabelledTracks, label: str, *, seed: int) -> Evaluation:
     """Compute the log loss and macro F1 of class probabilities (agf2018).
 
@@ -176,7 +167,9 @@ def evaluate_genre(tracks: LabelledTracks, label: str, *, seed: int) -> Evaluati
     """
     from evaluation import classification
 
-    classes, probabilities = np.asarray(tracks.feature_file.classes, object), tracks.probabilities
+    classes = np.asarray(tracks.feature_file.classes, object)
+    track_ids = tracks.split["track_id"].to_numpy(object)
+    probabilities = tracks.feature_file.select_probabilities(track_ids, tracks.feature_path)
     truth, test = tracks.labels(label), tracks.split["subset"].eq("test").to_numpy()
     known = test & np.isin(truth, classes)
     left_out = test.sum() - known.sum()
@@ -190,10 +183,11 @@ def evaluate_genre(tracks: LabelledTracks, label: str, *, seed: int) -> Evaluati
         )
     truth, probabilities = truth[known], probabilities[known]
     predicted = classes[probabilities.argmax(axis=1)]
+    f1_by_class = classification.f1_by_class(predicted, truth)
     details = {
-        "macro_f1": classification.macro_f1(predicted, truth),
+        "macro_f1": float(np.mean(list(f1_by_class.values()))),
         "accuracy": float(np.mean(predicted == truth)),
-        "F1 of each genre": classification.f1_by_class(predicted, truth),
+        "F1 of each genre": f1_by_class,
     }
     loss = classification.log_loss(probabilities, truth, classes)
     return Evaluation("log_loss", [loss], len(truth), details)
@@ -202,11 +196,7 @@ def evaluate_genre(tracks: LabelledTracks, label: str, *, seed: int) -> Evaluati
 def evaluate_tsne(
     tracks: LabelledTracks, label: str, *, max_labels: int | None, perplexity: float, seed: int
 ) -> Evaluation:
-    """Map the tracks of the first `max_labels` labels to the plane with t-SNE.
-
-    arxiv2017 shows the tracks by 22 artists, and the GTZAN genres, using the LDA-projected
-    features of the 5,000-artist model.
-    """
+    """Map the tracks of the first `max_labels` labels to the plane with t-SNE."""
     from evaluation.projection import fit_tsne
 
     labels = tracks.labels(label)

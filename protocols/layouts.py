@@ -78,13 +78,15 @@ def write_explorer_page(
     *,
     compare_with: Path | None,
     audio: Path | None,
-    labels: list[str],
     out: Path,
-    neighbours: int,
     perplexity: float,
     seed: int,
+    **layout,
 ) -> None:
-    """Write a page of tracks with one t-SNE map, or with a second one to compare two models."""
+    """Write a page of tracks with one t-SNE map, or with a second one to compare two models.
+
+    `layout` are the options `labels` and `neighbours` of `report.explorer.write_explorer`.
+    """
     from evaluation.labelled_tracks import read_labelled_tracks
     from evaluation.projection import fit_tsne
     from report import explorer
@@ -104,7 +106,5 @@ def write_explorer_page(
         plane, _ = fit_tsne(tracks.features, perplexity, seed)
         maps[name] = (tracks.features, plane)
     title = f"{split.stem}: {' and '.join(maps)}"
-    explorer.write_explorer(
-        out, table, maps, audio, title, source=split, labels=labels, neighbours=neighbours
-    )
+    explorer.write_explorer(out, table, maps, audio, title, source=split, **layout)
     print(f"{out}: {len(table)} tracks, {len(maps)} map{'s' * (len(maps) > 1)}")

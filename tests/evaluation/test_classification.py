@@ -17,7 +17,6 @@ from evaluation.classification import (
     knn_predict,
     linear_softmax,
     log_loss,
-    macro_f1,
 )
 from tests.evaluation import exact_ranking
 
@@ -52,12 +51,6 @@ def test_log_loss_matches_the_explicit_sum_and_scikit_learn(case):
     assert loss == pytest.approx(theirs, rel=1e-5, abs=1e-7)
 
 
-def test_log_loss_of_certain_predictions_is_finite():
-    certain = np.array([[1, 0], [1, 0]], np.float32)
-    assert log_loss(certain, ["a", "a"], ["a", "b"]) == pytest.approx(2**-23, rel=1e-6)
-    assert log_loss(certain, ["b", "b"], ["a", "b"]) == pytest.approx(23 * math.log(2))
-
-
 def test_log_loss_rejects_incompatible_inputs():
     for truth, classes in ((["a"], ["a", "b"]), (["a", "b"], ["a"]), (["a", "c"], ["a", "b"])):
         with pytest.raises(InputError, match="labels and probabilities of shape"):
@@ -66,7 +59,7 @@ def test_log_loss_rejects_incompatible_inputs():
 
 @FIXED
 @given(st.lists(st.tuples(st.sampled_from(LABELS), st.sampled_from(LABELS)), min_size=1))
-def test_f1_matches_counts_and_scikit_learn(pairs):
+def test_f1_matches_counts(pairs):
     predicted, truth = zip(*pairs, strict=True)
     expected = {}
     for label in sorted({*predicted, *truth}):
@@ -74,9 +67,6 @@ def test_f1_matches_counts_and_scikit_learn(pairs):
         expected[label] = 2 * hits / (predicted.count(label) + truth.count(label))
     scores = f1_by_class(predicted, truth)
     assert scores == pytest.approx(expected) and list(scores) == list(expected)
-    mean = macro_f1(np.array(predicted, object), np.array(truth, object))
-    theirs = sklearn.metrics.f1_score(truth, predicted, average="macro", zero_division=0)
-    assert mean == pytest.approx(sum(expected.values()) / len(expected)) == theirs
 
 
 # ---------------------------------------------------------------- k-NN
@@ -115,14 +105,6 @@ def test_knn_uses_twenty_neighbours_by_default():
     assert list(knn_predict(train_x, labels, [[1.0, 0.0]])) == ["b"]
     for k in (19, 21):
         assert list(knn_predict(train_x, labels, [[1.0, 0.0]], k=k)) == ["a"]
-
-
-def test_knn_breaks_ties_by_rank_and_row():
-    train_x = [[0.0, 1.0], [1.0, 1.0], [1.0, 0.5], [1.0, 0.0]]
-    assert list(knn_predict(train_x, list("abab"), [[1.0, 0.0]], k=4)) == ["b"]
-    assert list(knn_predict(train_x, list("baba"), [[1.0, 0.0]], k=4)) == ["a"]
-    assert list(knn_predict([[1.0], [2.0]], ["a", "b"], [[3.0]], k=1)) == ["a"]
-    assert list(knn_predict([[1.0], [2.0]], ["b", "a"], [[0.0]], k=1)) == ["b"]
 
 
 @pytest.mark.parametrize("k", [0, 4])
@@ -259,50 +241,35 @@ def test_linear_softmax_depends_on_the_seed_but_not_on_the_number_of_trials():
     assert (default.accuracies != linear_softmax(*subsets, seed=2).accuracies).any()
 
 
-def test_linear_softmax_accuracy_for_separable_and_shuffled_classes():
+def test_linear_softmax_counts_unseen_test_labels_as_errors():
     train, valid, (test_x, test_y) = make_subsets((90, 30, 60), spread=0.05)
-    result = linear_softmax(train, valid, (test_x, test_y))
-    np.testing.assert_array_equal(result.accuracies, np.ones(10))
-    test_y = np.where(np.arange(60) < 15, "new", test_y)  # unseen labels count as errors
+    test_y = np.where(np.arange(60) < 15, "new", test_y)
     result = linear_softmax(train, valid, (test_x, test_y))
     np.testing.assert_array_equal(result.accuracies, np.full(10, 0.75))
-    subsets = make_subsets((200, 60, 400), classes=4, spread=0.05)
-    random = np.random.default_rng(0)
-    for _, labels in subsets:
-        random.shuffle(labels)
-    assert linear_softmax(*subsets).accuracies.mean() == pytest.approx(0.25, abs=0.06)
 
 
 def test_linear_softmax_ignores_validation_tracks_with_unseen_labels():
     train, (valid_x, valid_y), test = make_subsets()
     known = np.arange(30) % 3 != 1
-    with_new = linear_softmax(train, (valid_x, np.where(known, valid_y, "new")), test)
-    without = linear_softmax(train, (valid_x[known], valid_y[known]), test)
-    np.testing.assert_array_equal(with_new.accuracies, without.accuracies)
+    with_new = linear_softmax(train, (valid_x, np.where(known, valid_y, "new")), test, trials=2)
+    without = linear_softmax(train, (valid_x[known], valid_y[known]), test, trials=2)
+    np.testing.assert_array_equal(with_new.correct, without.correct)
     np.testing.assert_array_equal(with_new.epochs, without.epochs)
 
 
-@pytest.mark.parametrize("place", range(3))
 @pytest.mark.parametrize(
-    ("subset", "message"),
+    ("place", "subset", "message"),
     [
-        ((np.zeros((0, 6)), []), "no features.*split"),
-        ((np.array([[1.0], [np.nan]]), ["a", "b"]), "1 of 2 .*row 1; extract them again"),
-        ((np.eye(3), ["a", "b"]), "3 rows.*one label per row"),
+        (0, ([[1.0], [np.nan]], ["a", "b"]), "train subset: 1 of 2 .*row 1; extract them again"),
+        (1, (np.zeros((0, 6)), []), "valid subset: no features.*split"),
+        (2, (np.eye(3), ["a", "b"]), "test subset: 3 rows.*one label per row"),
+        (0, (np.eye(6), ["a"] * 6), "every track has the label a,"),
+        (0, (np.full((2, 6), 2.0), ["a", "b"]), "every feature is 2; extract them again"),
+        (1, (np.eye(6), ["new"] * 6), "valid subset: no track has a label of the train"),
     ],
 )
-def test_linear_softmax_names_the_invalid_subset(place, subset, message):
-    subsets = make_subsets()
+def test_linear_softmax_names_the_unusable_subset(place, subset, message):
+    subsets = make_subsets((12, 6, 6))
     subsets[place] = subset
-    with pytest.raises(InputError, match=f"{['train', 'valid', 'test'][place]} subset: {message}"):
+    with pytest.raises(InputError, match=message):
         linear_softmax(*subsets)
-
-
-def test_linear_softmax_rejects_untrainable_subsets():
-    (train_x, train_y), valid, test = make_subsets((12, 6, 6))
-    with pytest.raises(InputError, match="every track has the label a,"):
-        linear_softmax((train_x, ["a"] * 12), valid, test)
-    with pytest.raises(InputError, match="every feature is 2; extract them again"):
-        linear_softmax((np.full((12, 6), 2.0), train_y), valid, test)
-    with pytest.raises(InputError, match="valid subset: no track has a label of the train"):
-        linear_softmax((train_x, train_y), (valid[0], ["new"] * 6), test)

@@ -44,16 +44,9 @@ def test_average_precision_of_known_rankings():
     np.testing.assert_allclose(auc, [1, 0.75, np.nan, np.nan])
 
 
-@pytest.mark.parametrize(
-    ("scores", "tags", "message"),
-    [
-        (np.eye(2), [[0, 1], [0, 1]], "none of 2 tags is on some test tracks"),
-        (np.eye(2) * np.nan, np.eye(2), "NaN or infinity"),
-    ],
-)
-def test_score_tags_rejects_invalid_inputs(scores, tags, message):
-    with pytest.raises(InputError, match=message):
-        score_tags(scores, tags)
+def test_score_tags_rejects_tags_without_contrast():
+    with pytest.raises(InputError, match="none of 2 tags is on some test tracks"):
+        score_tags(np.eye(2), [[0, 1], [0, 1]])
 
 
 # ---------------------------------------------------------------- tags
@@ -67,12 +60,16 @@ def tagged(n, seed, d=6, tags=4):
     return features, (features @ rule + 0.3 * random.normal(size=(n, tags)) > 0).astype(np.float32)
 
 
-def test_tag_network_learns_predictable_tags_and_depends_on_the_seed():
+@pytest.fixture(autouse=True)
+def small_networks(monkeypatch):
+    monkeypatch.setattr(tagging, "HIDDEN", (16, 16))
+    monkeypatch.setattr(tagging, "NETWORKS", ((8,), (16,)))
+
+
+def test_tag_network_learns_predictable_tags_and_depends_on_the_seed(monkeypatch):
+    monkeypatch.setattr(tagging, "EPOCHS", 60)
     train, valid, (test_x, test_y) = tagged(300, 0), tagged(100, 1), tagged(200, 2)
-    found, again, other = (
-        predict_tags(train, valid, test_x, seed=seed, hidden=(16, 16), epochs=60)
-        for seed in (1, 1, 2)
-    )
+    found, again, other = (predict_tags(train, valid, test_x, seed=seed) for seed in (1, 1, 2))
     assert found.shape == (200, 4) and found.dtype == np.float64
     assert found.min() >= 0 and found.max() <= 1
     assert score_tags(found, test_y)[0].mean() > 0.9
@@ -80,18 +77,18 @@ def test_tag_network_learns_predictable_tags_and_depends_on_the_seed():
     assert np.abs(found - other).max() > 1e-3
 
 
-def test_early_stopping_restores_the_best_weights():
+def test_early_stopping_restores_the_best_weights(monkeypatch):
     # With inverted validation tags, the validation loss increases from the first epoch onwards.
     train, (valid_x, valid_y), (test_x, _) = tagged(300, 0), tagged(100, 1), tagged(50, 2)
-    first, long, short = (
-        predict_tags(train, (valid_x, 1 - valid_y), test_x, hidden=(16, 16), **options)
-        for options in ({"epochs": 1}, {"epochs": 40, "patience": 40}, {"epochs": 10**6})
-    )
-    np.testing.assert_array_equal(first, long)
-    np.testing.assert_array_equal(first, short)
+    found = []
+    for epochs, patience in ((1, 8), (40, 40), (10**6, 8)):
+        monkeypatch.setattr(tagging, "EPOCHS", epochs)
+        monkeypatch.setattr(tagging, "PATIENCE", patience)
+        found.append(predict_tags(train, (valid_x, 1 - valid_y), test_x))
+    np.testing.assert_array_equal(found, found[:1] * 3)
 
 
-def test_tracks_are_shuffled_every_epoch():
+def test_tracks_are_shuffled_every_epoch(monkeypatch):
     # Each epoch has several batches, so the order of the tracks matters.
     train, valid, (test_x, _) = tagged(450, 0), tagged(100, 1), tagged(10, 2)
     orders = []
@@ -101,9 +98,9 @@ def test_tracks_are_shuffled_every_epoch():
             orders.append(self._random_state.get_state()[2])
             return super()._fit_stochastic(*arguments, **named)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tagging, "MLPClassifier", Watched)
-        predict_tags(train, valid, test_x, hidden=(4,), epochs=3)
+    monkeypatch.setattr(tagging, "MLPClassifier", Watched)
+    monkeypatch.setattr(tagging, "EPOCHS", 3)
+    predict_tags(train, valid, test_x)
     assert len(set(orders)) == 3
 
 
@@ -124,11 +121,6 @@ def test_predict_tags_rejects_invalid_features(change, message):
 # ---------------------------------------------------------------- genre
 
 
-@pytest.fixture
-def small_networks(monkeypatch):
-    monkeypatch.setattr(tagging, "NETWORKS", ((8,), (16,)))
-
-
 def genres(n, seed, classes=3, d=4, spread=0.3):
     random = np.random.default_rng(seed)
     codes = np.arange(n) % classes
@@ -146,13 +138,13 @@ def ring(n, seed):
     return features, np.where(inner, "in", "out")
 
 
-def test_transfer_selects_by_validation_accuracy(small_networks):
+def test_transfer_selects_by_validation_accuracy():
     found = transfer_accuracies(ring(200, 0), ring(100, 1), ring(100, 2))
     assert found["neural network"] > 0.9 and found["logistic regression"] < 0.8
     assert found["best"] == found["neural network"]
 
 
-def test_transfer_counts_unseen_test_labels_as_errors(small_networks):
+def test_transfer_counts_unseen_test_labels_as_errors():
     train, (valid_x, valid_y), (test_x, test_y) = (genres(90, seed) for seed in range(3))
     plain = transfer_accuracies(train, (valid_x, valid_y), (test_x[45:], test_y[45:]))
     assert list(plain) == ["logistic regression", "neural network", "best"]
@@ -161,17 +153,3 @@ def test_transfer_counts_unseen_test_labels_as_errors(small_networks):
     more_valid = np.vstack([valid_x, valid_x[:3]]), np.append(valid_y, ["rap"] * 3)
     found = transfer_accuracies(train, more_valid, (test_x, test_y))
     assert found == {name: value / 2 for name, value in plain.items()}
-
-
-@pytest.mark.parametrize(
-    ("train", "valid", "test", "message"),
-    [
-        ((np.eye(2), ["a", "a"]), None, None, "every track has the label a"),
-        (None, (np.eye(2), ["x", "y"]), None, "valid subset: no track has a label"),
-        (None, None, (np.eye(2), ["a"]), "test subset: 2 rows of features but labels"),
-    ],
-)
-def test_transfer_rejects_incompatible_inputs(train, valid, test, message):
-    good = (np.eye(2), ["a", "b"])
-    with pytest.raises(InputError, match=message):
-        transfer_accuracies(train or good, valid or good, test or good)
