@@ -1,17 +1,8 @@
 """A version of `common.parallel.ordered_map` that runs on a Dask cluster.
 
-A cluster consists of one scheduler and any number of workers. Start each of them in
-this package's folder, with requirements.txt and requirements-dask.txt installed and
-the audio at the same path on every machine:
-
-    python -m dask scheduler --port 8786
-    python -m dask worker tcp://HOST:8786 --nthreads 1 --nworkers 8
-
-(Use `python -m dask`, because plain `dask` does not find this package.)
-
-Only use your own scheduler, on a network that you trust: Dask sends pickled objects,
-so the scheduler can run arbitrary code on this machine, and anyone who can reach its
-port can run arbitrary code on its workers.
+README.md in this folder describes how to start the scheduler and the workers. Only use your own
+scheduler, on a network that you trust: Dask sends pickled objects, so whoever can reach the
+scheduler can run arbitrary code on the workers and on this machine.
 """
 
 import asyncio
@@ -24,7 +15,6 @@ import logging
 import multiprocessing
 import pickle
 import threading
-import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
@@ -40,7 +30,7 @@ except ImportError:  # Dask is optional
 
 _CONNECT = 10.0  # seconds allowed for the scheduler to answer and to have a worker
 _NO_WORKERS = 60.0  # seconds without workers before the map fails; nannies restart lost workers
-_TICK = 5.0  # seconds between counts of the workers' threads
+_TICK = 5.0  # seconds between checks for workers while an outcome is awaited
 _local = threading.local()  # on a worker, the process of each thread
 
 
@@ -49,36 +39,21 @@ def ordered_map(
 ) -> Generator[Outcome, None, None]:
     """Apply a function to each item on a Dask cluster and yield the outcomes in order.
 
-    Each thread of a worker calls the function in a process of its own, supervised as in
-    `common.parallel.ordered_map`, so that an item on which the function crashes or hangs
-    affects no other item. Workers may join and leave at any time; Dask repeats what they
-    leave unfinished. No results remain on the cluster.
-
-    Parameters
-    ----------
-    function
-        Function from a module that the workers can import.
-    items
-        Picklable arguments, one per call.
-    scheduler
-        Address tcp://HOST:PORT, or the file written by `dask scheduler --scheduler-file`.
-    patience
-        Time limit per item, in seconds.
-
-    Raises
-    ------
-    InputError
-        If Dask is not installed, the scheduler is unreachable or the connection to it is
-        lost, it has no workers, or the workers cannot import the function.
+    `scheduler` is an address tcp://HOST:PORT, or the file written by `dask scheduler
+    --scheduler-file`. The workers must be able to import the function. Each thread of a worker
+    calls it in a process of its own, supervised as in `common.parallel.ordered_map`, so that an
+    item on which the function crashes or hangs affects no other item. Workers may join and leave
+    at any time; Dask repeats what they leave unfinished. No results remain on the cluster.
     """
-    items, task = iter(items), pickle.dumps((function, patience))
+    items, task, threads = iter(items), pickle.dumps((function, patience)), 0
     pending: collections.deque[tuple[Any, distributed.Future]] = collections.deque()
     with contextlib.closing(_Cluster(scheduler)) as cluster:
         while True:
-            free = max(AHEAD_PER_WORKER * cluster.count_threads() - len(pending), 0)
-            pending.extend(
-                (item, cluster.submit(task, item)) for item in itertools.islice(items, free)
-            )
+            if 2 * len(pending) <= AHEAD_PER_WORKER * threads:
+                threads = cluster.count_threads()
+                free = max(AHEAD_PER_WORKER * threads - len(pending), 0)
+                for item in itertools.islice(items, free):
+                    pending.append((item, cluster.submit(task, item)))
             if not pending:
                 return
             item, future = pending.popleft()
@@ -97,7 +72,6 @@ class _Cluster:
         for logger in ("distributed", "distributed.client", "tornado.application"):
             logging.getLogger(logger).setLevel(logging.CRITICAL)
         self._name, address = scheduler, _address(scheduler)
-        self._threads, self._counted = 0, -_TICK
         try:
             asyncio.run(asyncio.wait_for(_shake_hands(address), _CONNECT))
             with warnings.catch_warnings():
@@ -123,11 +97,8 @@ class _Cluster:
 
     def count_threads(self) -> int:
         """Return how many items the cluster can process at once, at least one."""
-        if time.monotonic() - self._counted >= _TICK:
-            with self._connection():
-                self._threads = sum(self._client.nthreads().values())
-            self._counted = time.monotonic()
-        return max(self._threads, 1)
+        with self._connection():
+            return max(sum(self._client.nthreads().values()), 1)
 
     def submit(self, task: bytes, item: Any) -> "distributed.Future":
         with self._connection():

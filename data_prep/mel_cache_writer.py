@@ -53,10 +53,9 @@ def make_mel_cache(
 ) -> CacheReport:
     """Decode every track in a split into the cache file `out`.
 
-    An interrupted cache is resumed. A complete cache that was made from the same tracks
-    and front end is left unchanged. The datasets are bit-identical regardless of
-    interruptions and the number of workers. Failed tracks are listed in a file next to
-    the cache.
+    An interrupted cache is resumed, and a complete one is left unchanged. The datasets are
+    bit-identical regardless of interruptions and the number of workers. Failed tracks are
+    listed in a file next to the cache.
 
     Parameters
     ----------
@@ -73,8 +72,8 @@ def make_mel_cache(
     shard_tracks
         Number of split rows per shard; None writes a single file.
     scheduler
-        Dask scheduler address or scheduler file; if given, its cluster decodes the
-        tracks instead, and needs the audio at the same path on every machine.
+        Dask scheduler address or scheduler file; its cluster then decodes the tracks, and
+        needs the audio at the same path on every machine.
 
     Raises
     ------
@@ -235,8 +234,7 @@ class _PlannedFile:
 
     def remaining_paths(self, folder: Path) -> Iterator[str]:
         root = os.path.abspath(folder)  # cluster workers may run in a different folder
-        for path in self.table["path"].iloc[len(self.entries) :]:
-            yield os.path.join(root, path)
+        return (os.path.join(root, path) for path in self.table["path"].iloc[len(self.entries) :])
 
     @cached_property
     def entries(self) -> list[tuple[int, float, float, str]]:
@@ -355,11 +353,9 @@ def _reserve_frames(file: h5py.File, count: int, n_mels: int) -> int | None:
     settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     settings.set_obj_track_times(False)  # so that identical caches are identical files
-    kind = h5py.h5t.py_create(np.dtype(np.float16))
-    space = h5py.h5s.create_simple((count, n_mels))
-    frames = h5py.h5d.create(file.id, b"frames", kind, space, dcpl=settings)
+    frames = file.create_dataset("frames", (count, n_mels), np.float16, dcpl=settings)
     if not count:
         return None
-    if frames.get_offset() != _FRAMES_OFFSET:
-        raise RuntimeError(f"HDF5 put the frames at {frames.get_offset()}, not {_FRAMES_OFFSET}")
-    return _FRAMES_OFFSET + frames.get_storage_size()
+    if frames.id.get_offset() != _FRAMES_OFFSET:
+        raise RuntimeError(f"HDF5 put the frames at {frames.id.get_offset()}, not {_FRAMES_OFFSET}")
+    return _FRAMES_OFFSET + frames.nbytes
