@@ -30,17 +30,15 @@ def describe_groups(
     0, its `weight` (mean proportion over all artists), `genres`, `artists` and, if named,
     `subgenres`: texts such as "rock 0.62; folk 0.21", without fractions that round to 0.00.
     """
-    table = pd.DataFrame(
-        {
-            "group": genres.index,
-            "weight": groups.proportions.mean(axis=0),
-            "genres": _name_largest(genres.to_numpy(), genres.columns, top),
-            "artists": _name_largest(groups.proportions.T, groups.artists, top),
-        }
-    )
-    if subgenres is None:
-        return table
-    return table.assign(subgenres=_name_largest(groups.topics, subgenres, top))
+    columns = {
+        "group": genres.index,
+        "weight": groups.proportions.mean(axis=0),
+        "genres": _name_largest(genres.to_numpy(), genres.columns, top),
+        "artists": _name_largest(groups.proportions.T, groups.artists, top),
+    }
+    if subgenres is not None:
+        columns["subgenres"] = _name_largest(groups.topics, subgenres, top)
+    return pd.DataFrame(columns)
 
 
 def genre_fractions(groups: ArtistGroups, split: pd.DataFrame) -> pd.DataFrame:

@@ -118,8 +118,7 @@ def plot_scores_by_artists(results: pd.DataFrame, paper: pd.DataFrame, path: Pat
                 name, counts = _shorten(f"{system}, the paper"), numbers["artists"].astype(int)
                 axes.errorbar(counts, numbers["value"], label=name, zorder=1, **style)
         counts = pd.concat([results["artists"].dropna(), paper["artists"]]).astype(int)
-        _set_count_axis(axes, counts, "training artists")
-        _set_score_axis(axes, metric)
+        _set_axes(axes, counts, "training artists", metric)
 
 
 def plot_scores_by_enrolment(table: pd.DataFrame, metric: str, path: Path) -> None:
@@ -128,8 +127,7 @@ def plot_scores_by_enrolment(table: pd.DataFrame, metric: str, path: Path) -> No
         for (system, group), style in _with_styles(table.groupby("system", sort=False)):
             means = group.groupby("tracks")["value"].mean()
             axes.plot(means.index, means, label=_shorten(system), **style)
-        _set_count_axis(axes, table["tracks"], "enrolment tracks")
-        _set_score_axis(axes, metric)
+        _set_axes(axes, table["tracks"], "enrolment tracks", metric)
 
 
 def plot_det_curves(results: pd.DataFrame, path: Path) -> None:
@@ -294,8 +292,8 @@ def _with_styles(items: Iterable) -> Iterator[tuple[Any, dict[str, Any]]]:
         yield item, {"color": colour, "marker": marker}
 
 
-def _set_count_axis(axes: Axes, counts: Iterable[int], name: str) -> None:
-    """Make the x axis logarithmic, with a tick at each count and a label wherever one fits."""
+def _set_axes(axes: Axes, counts: Iterable[int], name: str, metric: str) -> None:
+    """Make a logarithmic axis of counts, with a label wherever one fits, and an axis of scores."""
     counts = sorted(set(counts))
     inches = (COLUMN_WIDTH - 1) / max(np.log(counts[-1] / counts[0]), 1e-9)
     names, left = [], np.inf  # from right to left
@@ -308,12 +306,8 @@ def _set_count_axis(axes: Axes, counts: Iterable[int], name: str) -> None:
     axes.set_xscale("log")
     axes.set_xticks(counts, reversed(names))
     axes.minorticks_off()
-    axes.set_xlabel(name)
-
-
-def _set_score_axis(axes: Axes, metric: str) -> None:
     axes.set_ylim(0, 1.03 * axes.get_ylim()[1])
-    axes.set_ylabel(METRIC_NAMES.get(metric, metric))
+    axes.set(xlabel=name, ylabel=METRIC_NAMES.get(metric, metric))
 
 
 def _shorten(name: object, longest: int = NAME_LENGTH) -> str:

@@ -173,7 +173,7 @@ def test_write_explorer_rejects_invalid_inputs_and_keeps_the_previous_page(
 
 
 @pytest.fixture(scope="module")
-def driver():
+def chrome():
     with browser.open_browser(*browser.WEBGL, *browser.AUTOPLAY) as driver:
         driver.set_script_timeout(60)
         yield driver
@@ -189,6 +189,13 @@ def page(tmp_path_factory) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, np.zeros(8000 * 20), 8000)
     return write_page(folder / "results/page.html", tracks, audio=folder / "my music #1")
+
+
+@pytest.fixture
+def driver(chrome, page):
+    """Return a browser that shows the page."""
+    show(chrome, page)
+    return chrome
 
 
 def show(driver, page: Path) -> None:
@@ -253,7 +260,6 @@ def neighbours_of(page: Path, number: int, track: int) -> list[str]:
 
 
 def test_click_plays_the_track_and_lists_its_neighbours(driver, page):
-    show(driver, page)
     click_point(driver, 23, 1)
     assert text(driver, "#name") == "track 00023"
     assert playing(driver).endswith("/my music #1/artist 3/track 23.wav")
@@ -269,7 +275,6 @@ def test_click_plays_the_track_and_lists_its_neighbours(driver, page):
 
 @pytest.mark.slow
 def test_click_on_a_neighbour_selects_it_and_both_maps_mark_it(driver, page):
-    show(driver, page)
     click_point(driver, 23)
     # Button 12 is the third neighbour on the second map (basic).
     driver.find_elements("css selector", ".near button")[12].click()
@@ -288,8 +293,7 @@ def test_click_on_a_neighbour_selects_it_and_both_maps_mark_it(driver, page):
 
 
 @pytest.mark.slow
-def test_search_matches_track_id_artist_and_path(driver, page):
-    show(driver, page)
+def test_search_matches_track_id_artist_and_path(driver):
     box = driver.find_element("id", "search")
     for words, expected in {
         "00041": ["track 00041"],
@@ -309,8 +313,7 @@ def test_search_matches_track_id_artist_and_path(driver, page):
 
 
 @pytest.mark.slow
-def test_filters_combine_subset_and_label(driver, page):
-    show(driver, page)
+def test_filters_combine_subset_and_label(driver):
     _, subset, genre = menus(driver)
     tracks = make_tracks()
     counts = tracks["genre"].value_counts().drop("").sort_index()
@@ -326,20 +329,19 @@ def test_filters_combine_subset_and_label(driver, page):
 
 
 @pytest.mark.slow
-def test_tracks_can_be_filtered_by_each_of_their_tags(driver, tmp_path):
+def test_tracks_can_be_filtered_by_each_of_their_tags(chrome, tmp_path):
     tags = ["piano|bass", "", "bass", "bass drum", "voice|bass", "piano"]
     tracks = make_tracks(6).assign(tags=tags)
-    show(driver, write_page(tmp_path / "page.html", tracks, labels=("tags",)))
-    menu = menus(driver)[2]
+    show(chrome, write_page(tmp_path / "page.html", tracks, labels=("tags",)))
+    menu = menus(chrome)[2]
     labels = ["bass (3)", "bass drum (1)", "piano (2)", "voice (1)", "no tags (1)"]
     assert [option.text for option in menu.options] == ["all", *labels]
     menu.select_by_visible_text("bass (3)")
-    assert texts(driver, "#matches .name") == ["track 00000", "track 00002", "track 00004"]
+    assert texts(chrome, "#matches .name") == ["track 00000", "track 00002", "track 00004"]
 
 
 @pytest.mark.slow
-def test_colours_show_the_chosen_column(driver, page):
-    show(driver, page)
+def test_colours_show_the_chosen_column(driver):
     colour = menus(driver)[0]
     assert [option.text for option in colour.options] == ["artist", "subset", "genre"]
     colour.select_by_visible_text("subset")
@@ -352,8 +354,7 @@ def test_colours_show_the_chosen_column(driver, page):
 
 
 @pytest.mark.slow
-def test_zoom_survives_a_search_and_the_view_follows_the_selected_track(driver, page):
-    show(driver, page)
+def test_zoom_survives_a_search_and_the_view_follows_the_selected_track(driver):
     spans = "maps.map(({ plot: { layout } }) => layout.yaxis.range[1] - layout.yaxis.range[0])"
     [whole, other] = driver.execute_script(f"return {spans}")
     driver.find_element("css selector", "[aria-label='Zoom into siamese']").click()
@@ -370,18 +371,7 @@ def test_zoom_survives_a_search_and_the_view_follows_the_selected_track(driver, 
 
 
 @pytest.mark.slow
-def test_track_whose_id_is_its_path_is_shown_by_file_name(driver, tmp_path):
-    tracks = make_tracks(9).assign(track_id=lambda tracks: tracks["path"])
-    show(driver, write_page(tmp_path / "page.html", tracks))
-    assert texts(driver, "#matches .name") == [f"track {track}.wav" for track in range(9)]
-    click_point(driver, 4)
-    assert text(driver, "#name") == "track 4.wav"
-    assert "file: artist 4/track 4.wav" in text(driver, "#facts")
-
-
-@pytest.mark.slow
-def test_track_can_be_found_and_played_by_keyboard_alone(driver, page):
-    show(driver, page)
+def test_track_can_be_found_and_played_by_keyboard_alone(driver):
     for _ in range(40):
         if driver.execute_script("return document.activeElement.id === 'search'"):
             break
@@ -393,8 +383,7 @@ def test_track_can_be_found_and_played_by_keyboard_alone(driver, page):
 
 
 @pytest.mark.slow
-def test_arrow_keys_move_through_maps_and_lists(driver, page):
-    show(driver, page)
+def test_arrow_keys_move_through_maps_and_lists(driver):
     driver.execute_script("document.querySelectorAll('.map')[0].focus()")
     press(driver, Keys.ARROW_RIGHT)  # the first arrow key press selects the first track
     assert text(driver, "#name") == "track 00000"
@@ -412,8 +401,7 @@ def test_arrow_keys_move_through_maps_and_lists(driver, page):
 
 
 @pytest.mark.slow
-def test_list_shows_all_tracks_and_controls_have_accessible_names(driver, page):
-    show(driver, page)
+def test_list_shows_all_tracks_and_controls_have_accessible_names(driver):
     assert len(texts(driver, "#matches li")) == 50
     driver.find_element("id", "more").click()
     assert texts(driver, "#matches .name") == make_tracks()["track_id"].tolist()
@@ -428,7 +416,7 @@ def test_list_shows_all_tracks_and_controls_have_accessible_names(driver, page):
 
 
 @pytest.mark.slow
-def test_hostile_names_are_shown_as_text(driver, tmp_path):
+def test_hostile_names_are_shown_as_text(chrome, tmp_path):
     tracks = name_all(make_tracks(len(HOSTILE)), HOSTILE)
     tracks["path"] = [f"{name.replace(':', '').replace('/', '_')}.wav" for name in HOSTILE]
     music = tmp_path / "music"
@@ -436,18 +424,18 @@ def test_hostile_names_are_shown_as_text(driver, tmp_path):
     for path in tracks["path"]:
         soundfile.write(music / path, np.zeros(8000 * 20), 8000, format="WAV")
     maps = dict(zip(HOSTILE, make_maps(len(HOSTILE)).values(), strict=False))
-    show(driver, write_page(tmp_path / "page.html", tracks, maps, music, HOSTILE[1]))
-    assert text(driver, "h1") == HOSTILE[1]
-    assert texts(driver, ".side h2") == list(HOSTILE[:2])
-    assert texts(driver, "#matches .name") == list(HOSTILE)
+    show(chrome, write_page(tmp_path / "page.html", tracks, maps, music, HOSTILE[1]))
+    assert text(chrome, "h1") == HOSTILE[1]
+    assert texts(chrome, ".side h2") == list(HOSTILE[:2])
+    assert texts(chrome, "#matches .name") == list(HOSTILE)
     for track, name in enumerate(HOSTILE):
-        click_point(driver, track)  # hovering before the click shows the tooltip
-        assert text(driver, "#name") == name
-        assert name in text(driver, "#tip")
-        assert playing(driver).endswith("/" + tracks["path"][track])
-    assert driver.execute_script("return document.querySelectorAll('img, b, main a').length") == 0
-    assert driver.execute_script("return document.scripts.length") == 3
-    assert browser.console_errors(driver) == []  # an alert would have made the driver fail
+        click_point(chrome, track)  # hovering before the click shows the tooltip
+        assert text(chrome, "#name") == name
+        assert name in text(chrome, "#tip")
+        assert playing(chrome).endswith("/" + tracks["path"][track])
+    assert chrome.execute_script("return document.querySelectorAll('img, b, main a').length") == 0
+    assert chrome.execute_script("return document.scripts.length") == 3
+    assert browser.console_errors(chrome) == []  # an alert would have made the chrome fail
 
 
 @pytest.mark.slow
@@ -460,8 +448,7 @@ def test_hostile_names_are_shown_as_text(driver, tmp_path):
         ("audio.src = 'http://127.0.0.1:9/x.wav'", "media-src"),
     ],
 )
-def test_browser_blocks_network_and_foreign_scripts(driver, page, attempt, directive):
-    show(driver, page)
+def test_browser_blocks_network_and_foreign_scripts(driver, attempt, directive):
     listen = "addEventListener('securitypolicyviolation', (e) => done(e.effectiveDirective));"
     blocked = driver.execute_async_script(f"const done = arguments[0]; {listen} {attempt};")
     assert blocked == directive
@@ -470,16 +457,20 @@ def test_browser_blocks_network_and_foreign_scripts(driver, page, attempt, direc
 
 
 @pytest.mark.slow
-def test_page_reports_missing_audio(driver, tmp_path):
-    show(driver, write_page(tmp_path / "silent.html", make_tracks(9)))
-    click_point(driver, 4)
-    assert text(driver, "#name") == "track 00004"
-    assert text(driver, "#note") == "no audio"
-    assert not driver.find_element("id", "audio").is_displayed()
-    show(driver, write_page(tmp_path / "missing.html", make_tracks(9), audio=tmp_path))
-    click_point(driver, 4)
-    wait(driver, "return note.textContent.includes('cannot play')")
-    [error] = browser.console_errors(driver)
+def test_page_reports_missing_audio(chrome, tmp_path):
+    tracks = make_tracks(9)
+    # A track whose id is its path is shown by its file name.
+    silent = write_page(tmp_path / "silent.html", tracks.assign(track_id=tracks["path"]))
+    show(chrome, silent)
+    click_point(chrome, 4)
+    assert text(chrome, "#name") == "track 4.wav"
+    assert "file: artist 4/track 4.wav" in text(chrome, "#facts")
+    assert text(chrome, "#note") == "no audio"
+    assert not chrome.find_element("id", "audio").is_displayed()
+    show(chrome, write_page(tmp_path / "missing.html", tracks, audio=tmp_path))
+    click_point(chrome, 4)
+    wait(chrome, "return note.textContent.includes('cannot play')")
+    [error] = browser.console_errors(chrome)
     assert "ERR_FILE_NOT_FOUND" in error
 
 
@@ -494,20 +485,7 @@ def test_tracks_are_drawn_without_webgl(page):
 
 
 @pytest.mark.slow
-def test_panels_are_stacked_in_a_narrow_window(driver, page):
-    with browser.narrow_window(driver):
-        show(driver, page)
-        driver.execute_script("select(3)")
-        assert driver.execute_script("return document.documentElement.scrollWidth") <= 400
-        panels = "[...document.querySelectorAll('.side, #tracks')]"
-        tops = driver.execute_script(
-            f"return {panels}.map((one) => one.getBoundingClientRect().top)"
-        )
-        assert tops == sorted(set(tops))
-
-
-@pytest.mark.slow
-def test_selected_track_panel_does_not_hide_the_focused_element(driver, page):
+def test_narrow_window_stacks_panels_and_shows_the_focused_element(driver, page):
     hidden = """
         const [one, panel] = [document.activeElement, document.getElementById("selected")];
         const [box, top] = [one.getBoundingClientRect(), panel.getBoundingClientRect()];
@@ -517,6 +495,10 @@ def test_selected_track_panel_does_not_hide_the_focused_element(driver, page):
     with browser.narrow_window(driver):
         show(driver, page)
         driver.execute_script("select(3); document.getElementById('search').focus()")
+        assert driver.execute_script("return document.documentElement.scrollWidth") <= 400
+        panels = "return [...document.querySelectorAll('.side, #tracks')]"
+        tops = driver.execute_script(f"{panels}.map((one) => one.getBoundingClientRect().top)")
+        assert tops == sorted(set(tops))
         for _ in range(30):  # Shift+Tab moves back through neighbours, maps and buttons
             keys = ActionChains(driver).key_down(Keys.SHIFT).send_keys(Keys.TAB)
             keys.key_up(Keys.SHIFT).perform()
@@ -524,11 +506,11 @@ def test_selected_track_panel_does_not_hide_the_focused_element(driver, page):
 
 
 @pytest.mark.slow
-def test_page_with_ten_thousand_tracks_responds_within_100_ms(driver, tmp_path):
+def test_page_with_ten_thousand_tracks_responds_within_100_ms(chrome, tmp_path):
     count, random = 10_000, np.random.default_rng(0)
     features, planes = random.normal(size=(2, count, 16)), random.normal(size=(2, count, 2))
     maps = dict(zip(("siamese", "basic"), zip(features, planes, strict=True), strict=True))
-    show(driver, write_page(tmp_path / "big.html", make_tracks(count, genres=12), maps))
+    show(chrome, write_page(tmp_path / "big.html", make_tracks(count, genres=12), maps))
     search, choose = "document.getElementById('search')", "document.querySelectorAll('select')[2]"
     actions = {
         "click": [f"select({track})" for track in range(7)],
@@ -543,7 +525,7 @@ def test_page_with_ten_thousand_tracks_responds_within_100_ms(driver, tmp_path):
     }
     for name, scripts in actions.items():
         times = [
-            driver.execute_async_script(
+            chrome.execute_async_script(
                 f"const start = performance.now(); {script};"
                 "requestAnimationFrame(() => arguments[0](performance.now() - start))"
             )
