@@ -158,7 +158,7 @@ def plot_scores_by_tasks(table: pd.DataFrame, title: str, path: Path) -> None:
                 if line.empty:
                     continue
                 colour, marker, offset = NETWORK_STYLES[kind]
-                style = {"color": colour, "marker": marker, "elinewidth": 0.8}
+                style: dict[str, Any] = {"color": colour, "marker": marker, "elinewidth": 0.8}
                 if genre == GENRE_SETS[0]:
                     style |= {"linestyle": "--", "markerfacecolor": "white"}
                 label = KIND_NAMES[kind] + (f" {genre}" if kind != "wstn" else "")
@@ -185,8 +185,8 @@ def plot_group_genres(table: pd.DataFrame, title: str, path: Path) -> None:
         axes.grid(visible=False)
         axes.tick_params(length=0)
         axes.set_ylabel(table.index.name)
-        bar = {"location": "bottom", "shrink": 0.8, "aspect": 30, "label": "fraction of the group"}
-        figure.colorbar(image, **bar)
+        bar = figure.colorbar(image, location="bottom", shrink=0.8, aspect=30)
+        bar.set_label("fraction of the group")
 
 
 def plot_track_map(plane: np.ndarray, labels: np.ndarray, title: str, path: Path) -> None:

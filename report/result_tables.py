@@ -164,8 +164,8 @@ def tabulate_features(results: pd.DataFrame, column: str = "value") -> pd.DataFr
     table = results.pivot(index=rows, columns="protocol", values=column)
     table = table.reindex(columns=list(SCORES)).rename(columns=SCORES).rename_axis(columns=None)
     best = results[results["protocol"].eq("retrieval")].set_index(rows)["value"]
-    order = {"ascending": [True, True, False, True]}
-    table = table.assign(best=best).sort_values(["dataset", "label", "best", "features"], **order)
+    order = ["dataset", "label", "best", "features"]
+    table = table.assign(best=best).sort_values(order, ascending=[name != "best" for name in order])
     return table.drop(columns="best").reset_index()
 
 
