@@ -100,13 +100,11 @@ def fit_gmm(
     variance_floor
         Lower bound on each variance, as a fraction of that dimension's overall variance.
     tolerance
-        Training stops when an iteration improves the log-likelihood by less than this, in nats
-        per frame.
-    resume_from
-        Arguments that an interrupted fit with the same settings passed to `on_iteration`. The
-        result is bit-identical to that of an uninterrupted fit.
+        Training stops when an iteration gains less log-likelihood than this, in nats per frame.
     on_iteration
         Called after each iteration with the current mixture and the log-likelihoods so far.
+    resume_from
+        The last arguments of `on_iteration`, to continue an interrupted fit bit-identically.
 
     Returns
     -------

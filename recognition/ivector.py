@@ -69,19 +69,11 @@ def fit_total_variability(
 ) -> tuple[TotalVariability, np.ndarray]:
     """Train T (R = 256 dimensions in arxiv2017) by EM from a random start.
 
-    Parameters
-    ----------
-    zeroth : (tracks, C) float, N, number of frames per component
-    first : (tracks, C, D) float, F, sum of frames per component, not centred
-    ubm
-        The background model used to compute the statistics; it remains unchanged.
-    resume_from, on_iteration
-        As in `fit_gmm`, with a `TotalVariability` and the gains.
+    `zeroth` (tracks, C) is N, the number of frames per component, and `first` (tracks, C, D) is F,
+    the sum of frames per component, not centred; both are computed with `ubm`, which remains
+    unchanged. `resume_from` and `on_iteration` are as in `fit_gmm`.
 
-    Returns
-    -------
-    model : TotalVariability
-    gains : (iterations,) float64, log-likelihood gain over T = 0 before each iteration (`em_step`)
+    Also return the log-likelihood gain over T = 0 before each iteration, (iterations,) float64.
 
     Examples
     --------
@@ -120,9 +112,8 @@ def em_step(
     weighted_moments = np.zeros((c, triangle.size))  # Σ_s N_c E[w w']
     cross = np.zeros((c * d, rank))  # Σ_s F̃ E[w]'
     gain = 0.0
-    for counts, centred, mean, moment, block_gain in _posteriors(
-        model, zeroth, first, moments=True
-    ):
+    blocks = _posteriors(model, zeroth, first, moments=True)
+    for counts, centred, mean, moment, block_gain in blocks:
         moments += moment.sum(axis=0)
         weighted_moments += counts.T @ moment
         cross += centred.T @ mean

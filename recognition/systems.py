@@ -39,18 +39,10 @@ _FEATURE_NAMES = {"ivector": "i-vector", "basic": "DeepArtistID"}
 _SCORER_NAMES = {"cosine": "cosine", "plda": "PLDA", "llr": "GMM-UBM"}
 
 
-# ---------------------------------------------------------------- scorers
-
-
 def cosine_scorer(features: ArrayLike) -> Scorer:
     """Score by the cosine between an artist's mean enrolment feature and the test track's feature.
 
     `features` (n, d) are those of all tracks, in the order of the labels that `draw_enrolment` had.
-
-    Examples
-    --------
-    >>> enrolment = draw_enrolment(artists, seed=0)
-    >>> scores = cosine_scorer(features)(enrolment)
     """
 
     def score(enrolment: Enrolment) -> np.ndarray:
@@ -144,9 +136,6 @@ def cosine_scores(models: ArrayLike, tests: ArrayLike) -> np.ndarray:
     return np.round(scores, 10, out=scores)
 
 
-# ---------------------------------------------------------------- fusion
-
-
 def concatenate_features(parts: Sequence[np.ndarray]) -> np.ndarray:
     """Concatenate several features (n, d1), (n, d2), … per track (early fusion) as float64.
 
@@ -169,9 +158,6 @@ def fuse_scores(scores: Sequence[np.ndarray]) -> np.ndarray:
                 "that system out"
             )
     return np.mean([(each - each.mean()) / each.std() for each in scores], axis=0)
-
-
-# ---------------------------------------------------------------- evaluation
 
 
 def evaluate_recognition(
@@ -229,9 +215,6 @@ _PROTOCOLS = {
     "verification": ("eer", _equal_error_rate, _describe_verification),
     "identification": ("accuracy", identification_accuracy, _describe_identification),
 }
-
-
-# ---------------------------------------------------------------- systems loaded from files
 
 
 @dataclass(frozen=True)

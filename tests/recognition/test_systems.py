@@ -172,7 +172,6 @@ def files(tmp_path):
         "ivector_train": write("ivector_train", "uvwxyz", failed=("u0", "u3"), **ivector),
         "siamese": write("siamese", "abc", 2, 4, model="siamese"),
         "other": write("other", "mno", 0, 4, model="ivector"),
-        "seen": write("seen", "abc", 0, 4, trained_on=("B", "z")),
     }
 
 
@@ -247,7 +246,6 @@ def test_fusion_system_uses_only_tracks_with_both_features(files, fusion):
 def test_plda_training_artists_must_differ_from_the_artists_to_recognise(files):
     with pytest.raises(InputError, match="trained on 3 of 3 artists, the first 'a'"):
         load(files, scorer="plda", train=files["cnn"])
-    systems.load_feature_system(*files["seen"], "genre", scorer="cosine")  # labels are genres
 
 
 def test_incompatible_files_are_rejected(files):
