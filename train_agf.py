@@ -28,22 +28,20 @@ def parse_arguments() -> argparse.Namespace:
     config = GroupTrainingConfig()
     parser = cli.make_parser(__doc__, EXAMPLE)
     cli.add_split_and_cache(parser, out="folder for all runs, runs/NAME")
-    groups = "artist groups written by 2b_artist_groups.py"
-    parser.add_argument("groups", metavar="GROUPS.h5", type=Path, help=groups)
-    kinds = "kinds of runs to train"
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help=kinds)
-    parser.add_argument(
-        "--tasks",
-        nargs="+",
-        metavar="LETTERS",
-        help="sets of one-letter task codes, such as g gs gsedm; a wstn has as many weights as the "
-        "networks of its set together (default: all sets that the groups allow)",
+    text = "artist groups written by 2b_artist_groups.py"
+    parser.add_argument("groups", metavar="GROUPS.h5", type=Path, help=text)
+    text = "kinds of runs to train"
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help=text)
+    text = (
+        "sets of one-letter task codes, such as g gs gsedm; a wstn has as many weights as the "
+        "networks of its set together (default: all sets that the groups allow)"
     )
+    parser.add_argument("--tasks", nargs="+", metavar="LETTERS", help=text)
     cli.add_count(parser, "--epochs", config.epochs, "number of epochs of each stn and wstn")
-    mtn_epochs = "number of epochs of each mtn; an epoch trains one of its tasks"
-    cli.add_count(parser, "--mtn-epochs", config.mtn_epochs, mtn_epochs)
-    mlp_epochs = "number of epochs of each genre classifier"
-    cli.add_count(parser, "--mlp-epochs", config.mlp_epochs, mlp_epochs)
+    text = "number of epochs of each mtn; an epoch trains one of its tasks"
+    cli.add_count(parser, "--mtn-epochs", config.mtn_epochs, text)
+    text = "number of epochs of each genre classifier"
+    cli.add_count(parser, "--mlp-epochs", config.mlp_epochs, text)
     cli.add_step_options(parser, config)
     cli.add_seed(parser)
     return parser.parse_args()

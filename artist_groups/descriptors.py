@@ -26,8 +26,7 @@ from common.errors import InputError
 from common.files import exclusive_folder
 from common.parallel import Outcome, ordered_map
 from data_prep import audio, failures
-from data_prep.audio import AudioError
-from data_prep.audio import digest_files
+from data_prep.audio import AudioError, digest_files
 
 _FORMAT = "descriptors-1"
 _CHUNK = 200  # tracks per file, so that an interruption loses only a few minutes of work
@@ -45,9 +44,9 @@ def describe(path: str | Path) -> dict[str, float]:
     with the ten numbers in `metadata.*`, they make up the paper's 4,374. Names are sorted; elements
     of vectors and matrices have three-digit indices, as in `lowlevel.mfcc.cov.000.012`.
 
-    Essentia receives the file at its original sample rate and in stereo, because EBU R 128 loudness
-    uses both channels. All other descriptors use the mean of the channels. A file that
-    `audio.load_audio` or Essentia rejects, such as a mostly silent track, raises `AudioError`.
+    Essentia receives the original sample rate and channels: EBU R 128 loudness uses both channels,
+    all other descriptors their mean. A file that `audio.load_audio` or Essentia rejects, such as a
+    mostly silent track, raises `AudioError`.
     """
     essentia = _import_essentia()
     audio.load_audio(path)  # rejects the files that the mel cache rejects, with the same messages
@@ -119,13 +118,9 @@ def describe_tracks(
     that fails, crashes its process or takes half an hour is reported as failed; it is not retried
     until its chunk is deleted.
 
-    Returns
-    -------
-    descriptors
-        (tracks, d) float32 for the tracks that did not fail, indexed by track ID, with sorted
-        descriptor names as columns. A descriptor that a track lacks is NaN.
-    failed
-        {track_id: reason} for the tracks that failed.
+    Returns a table (tracks, d) float32 of the tracks that did not fail, with sorted descriptor
+    names as columns and NaN for a descriptor that a track lacks, and {track_id: reason} of the
+    others.
     """
     _import_essentia()  # fail at once rather than once per track
     rows, folder = list(zip(track_ids, map(str, paths), strict=True)), Path(folder)
@@ -138,10 +133,8 @@ def describe_tracks(
         missing = [path for path in chunks if path not in parts]
         files = [file for path in missing for _, file in chunks[path]]
         outcomes = ordered_map(describe, files, workers=workers, patience=_PATIENCE)
-        done = len(rows) - len(files)
-        bar = cli.progress_bar(
-            outcomes, total=len(rows), initial=done, desc="descriptors", unit="track"
-        )
+        progress = {"total": len(rows), "initial": len(rows) - len(files)}
+        bar = cli.progress_bar(outcomes, **progress, desc="descriptors", unit="track")
         with contextlib.closing(outcomes), bar:
             outcome = iter(bar)
             for path in missing:

@@ -73,16 +73,9 @@ def build_network(
     """Build the CNN for one task, (batch, 43, 128) standardised decibels -> (batch, outputs).
 
     Targets are distributions, so the output is a softmax to be trained with cross-entropy.
-    The 256 units of the layer `feature` provide the features for the MLP.
-
-    Parameters
-    ----------
-    outputs
-        Number of genres or groups.
-    width
-        Multiplier for every layer's filter count; differs from 1 only for a wSTN.
-    first
-        First block, to be shared with other networks; by default, a new one is built.
+    The 256 units of the layer `feature` provide the features for the MLP. `width` multiplies every
+    layer's filter count and differs from 1 only for a wSTN. `first` is a first block to be shared
+    with other networks.
 
     Examples
     --------

@@ -109,9 +109,8 @@ def describe_networks(path: str | Path) -> dict:
 
 
 def _open(path: str | Path) -> h5py.File:
-    return hdf5.open_format(
-        path, FORMAT, "not a file of agf2018's networks; make one with train_agf.py"
-    )
+    hint = "not a file of agf2018's networks; make one with train_agf.py"
+    return hdf5.open_format(path, FORMAT, hint)
 
 
 def _read_inputs(file: h5py.File) -> dict:

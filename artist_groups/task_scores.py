@@ -86,19 +86,12 @@ def average_combinations(trainings: pd.DataFrame) -> pd.DataFrame:
         dataset, kind, genre, metric = key
         by_seed = group.pivot_table(index="tasks", columns="seed", values="value")
         complete = by_seed.dropna(axis=1).mean()
-        possible = _count_combinations(kind=kind, genre=genre)
-        rows.append(
-            {
-                **{"dataset": dataset, "model": f"{kind} {genre}", "metric": metric},
-                "value": by_seed.mean(axis=1).mean(),
-                "spread": _deviation(complete),
-                "over": _count_seeds(complete),
-                "n_songs": group["n_songs"].min(),
-                "features": f"mean of {len(by_seed)} of {possible} combinations",
-                "lacking": possible - len(by_seed),
-            }
-        )
-    return pd.DataFrame(rows)
+        count, possible = len(by_seed), _count_combinations(kind=kind, genre=genre)
+        features = f"mean of {count} of {possible} combinations"
+        row = (dataset, f"{kind} {genre}", metric, by_seed.mean(axis=1).mean())
+        row += (_deviation(complete), _count_seeds(complete), group["n_songs"].min())
+        rows.append((*row, features, possible - count))
+    return pd.DataFrame(rows, columns=_CELL)
 
 
 def best_combinations(trainings: pd.DataFrame) -> pd.DataFrame:

@@ -21,7 +21,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 import threadpoolctl
@@ -68,14 +67,8 @@ def learn_groups(
 ) -> ArtistGroups:
     """Learn groups for all artists whose tracks have symbols, by batch variational Bayes.
 
-    Parameters
-    ----------
-    word
-        One-letter code of the vocabulary, for error messages.
-    symbols
-        (n,) int for each track, with values from 0 to `size` - 1.
-    artists
-        (tracks,) str, the artist of each track.
+    `word`, the code of the vocabulary, is for error messages. `symbols` are (n,) int for each
+    track, from 0 to `size` - 1, and `artists` are (tracks,) str.
 
     Examples
     --------
@@ -137,27 +130,23 @@ def load_groups(path: str | Path) -> GroupsFile:
     groups, codebooks, subgenres = {}, {}, []
     with hdf5.open_format(path, FORMAT, hint) as file:
         inputs = hdf5.read_json_attribute(file, "made_from").get("inputs")
-        mean, std = _read_arrays(file, "decibels/mean", "decibels/std")
+        mean, std = (hdf5.read_array(file, f"decibels/{name}") for name in ("mean", "std"))
         words = hdf5.get_group(file, "words")
         is_valid = isinstance(inputs, dict) and 0 < len(words) == len(set(words) & set(WORDS))
         for word in (word for word in WORDS if word in words):
             group = hdf5.get_group(words, word)
-            artists = hdf5.read_strings(group, "artists")
-            groups[word] = ArtistGroups(artists, *_read_arrays(group, "shares", "symbols"))
+            shares, symbols = (hdf5.read_array(group, name) for name in ("shares", "symbols"))
+            groups[word] = ArtistGroups(hdf5.read_strings(group, "artists"), shares, symbols)
             if word == "s":
                 subgenres = list(hdf5.read_strings(group, "names"))
             else:
-                codebooks[word] = Codebook(*_read_arrays(group, "centres", "scale"))
+                centres, scale = (hdf5.read_array(group, name) for name in ("centres", "scale"))
+                codebooks[word] = Codebook(centres, scale)
     content = GroupsFile(mean, std, groups, subgenres, inputs or {}, codebooks)
     if not is_valid or not _has_schema(content):
-        raise InputError(
-            f"{path}: damaged; delete it and make it again with data_prep/2b_artist_groups.py"
-        )
+        remedy = "delete it and make it again with data_prep/2b_artist_groups.py"
+        raise InputError(f"{path}: damaged; {remedy}")
     return content
-
-
-def _read_arrays(group: h5py.Group, *names: str) -> list[np.ndarray]:
-    return [hdf5.read_array(group, name) for name in names]
 
 
 def _has_schema(content: GroupsFile) -> bool:

@@ -11,7 +11,6 @@ Each run writes three outputs to its run folder:
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -80,10 +79,6 @@ class Experiment:
         inputs = training_inputs(self._folder(run), run.model, self.tracks, self.cache, settings)
         return {**inputs, "groups": self.groups.inputs}
 
-    @cached_property
-    def _crops(self) -> Crops:
-        return Crops(self.cache, self.tracks["track_id"].to_numpy(object), FRAMES)
-
     def _train_networks(self, run: TaskSet) -> None:
         """Train the networks of a run; each epoch trains the network for one task."""
         tasks, width = "g" if run.kind == "wstn" else run.tasks, self._width(run)
@@ -102,18 +97,19 @@ class Experiment:
         if training.is_complete():
             return
         keras.utils.set_random_seed(config.seed)
+        crops = Crops(self.cache, self.tracks["track_id"].to_numpy(object), FRAMES)
         outputs = {task: self.targets[task].distributions.shape[1] for task in tasks}
         fitted = []
         for task, network in group_networks.build_mtn(outputs, width).items():
             model = group_networks.build_training_model(network, mean, std)
             tracks, labels = self.targets[task]
             batch_size, seed = config.batch_size, config.seed
-            batches = LabelledBatches(self._crops, tracks, batch_size, seed, labels=labels)
+            batches = LabelledBatches(crops, tracks, batch_size, seed, labels=labels)
             fitted.append(Task(model, LOSS, [], batches))
         # agf2018: "each epoch trains one task drawn at random".
         rng = np.random.default_rng([config.seed, len(tasks)])
         order = rng.integers(len(tasks), size=record["epochs"]).tolist()
-        placement = Placement.choose(self.devices, self._crops, config.data, config.steps_per_call)
+        placement = Placement.choose(self.devices, crops, config.data, config.steps_per_call)
         schedule = TrainingSchedule(config.learning_rate, record["epochs"], adam=True)
         fit(fitted, schedule, training, placement, self.devices, task_order=order)
         keras.utils.clear_session()
@@ -176,10 +172,8 @@ class Experiment:
             run.model,
         )
         if not np.isfinite(loss):
-            raise InputError(
-                f"{folder}: training of the MLP diverged (loss is NaN or infinite); use a lower "
-                "--learning-rate and a new --out"
-            )
+            problem = "training of the MLP diverged (loss is NaN or infinite)"
+            raise InputError(f"{folder}: {problem}; use a lower --learning-rate and a new --out")
         model = folder / "model.h5"
         record = provenance.make_record(self._model_inputs(run))
         network_file.save_networks(model, replace(networks, mlp=mlp), record)

@@ -49,19 +49,19 @@ def parse_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = cli.make_parser(__doc__, EXAMPLE)
     cli.add_split_and_cache(parser, out="artist group file to write, groups/NAME.h5")
-    words = "one-letter codes of the vocabularies to use (default: all that are available)"
-    parser.add_argument("--words", nargs="+", choices=WORDS, help=words)
-    audio = "audio folder to which the split's paths are relative; needed by the descriptor "
-    parser.add_argument("--audio", type=Path, help=f"{audio}vocabulary (e)")
-    subgenres = "name of the sub-genre column, used by the sub-genre vocabulary (s)"
-    parser.add_argument("--subgenres", metavar="COLUMN", default="genres", help=subgenres)
-    mfccs = "number of clusters in the MFCC and delta MFCC vocabularies (m, d)"
-    cli.add_count(parser, "--clusters", CLUSTERS, mfccs)
-    of_tracks = "number of clusters in the descriptor vocabulary (e), at most the number of tracks"
-    cli.add_count(parser, "--track-clusters", CLUSTERS, of_tracks)
+    text = "one-letter codes of the vocabularies to use (default: all that are available)"
+    parser.add_argument("--words", nargs="+", choices=WORDS, help=text)
+    text = "name of the sub-genre column, used by the sub-genre vocabulary (s)"
+    parser.add_argument("--subgenres", metavar="COLUMN", default="genres", help=text)
+    text = "audio folder that contains the split's paths; needed by the descriptor vocabulary (e)"
+    parser.add_argument("--audio", type=Path, help=text)
+    text = "number of clusters in the MFCC and delta MFCC vocabularies (m, d)"
+    cli.add_count(parser, "--clusters", CLUSTERS, text)
+    text = "number of clusters in the descriptor vocabulary (e), at most the number of tracks"
+    cli.add_count(parser, "--track-clusters", CLUSTERS, text)
+    text = "number of processes that compute descriptors (e)"
+    cli.add_count(parser, "--workers", available_cores(), text)
     cli.add_count(parser, "--groups", topics.GROUPS, "number of groups per vocabulary")
-    workers = "number of processes that compute descriptors (e)"
-    cli.add_count(parser, "--workers", available_cores(), workers)
     cli.add_seed(parser)
     return parser.parse_args()
 
@@ -80,11 +80,10 @@ def main() -> None:
 
     # Learn or load the groups
     names = ("clusters", "track_clusters", "groups", "subgenres", "seed")
-    settings = {"words": " ".join(words), **{name: getattr(args, name) for name in names}}
     inputs = {
         "split": provenance.digest_rows(split.itertuples(index=False)),
         "cache": cache.made_from["inputs"],
-        "settings": settings,
+        "settings": {"words": " ".join(words), **{name: getattr(args, name) for name in names}},
     }
     unfinished, state = args.out.with_name(args.out.name + ".making"), "already complete"
     if args.out.exists():
@@ -96,10 +95,8 @@ def main() -> None:
         topics.save_groups(args.out, content)
     shutil.rmtree(unfinished, ignore_errors=True)
     artists = set().union(*(groups.artists for groups in content.groups.values()))
-    print(
-        f"{args.out}: {state}, words {' '.join(words)} of {len(artists)} artists "
-        f"in {args.groups} groups"
-    )
+    summary = f"words {' '.join(words)} of {len(artists)} artists in {args.groups} groups"
+    print(f"{args.out}: {state}, {summary}")
 
 
 def select_training_tracks(split: pd.DataFrame, source: Path) -> pd.DataFrame:
@@ -126,9 +123,8 @@ def choose_words(args: argparse.Namespace, train: pd.DataFrame) -> list[str]:
             if args.words:
                 raise
             words.remove("s")
-            print(
-                f"the sub-genre vocabulary (s) is left out: {error}; name a column with --subgenres"
-            )
+            remedy = "name a column with --subgenres"
+            print(f"the sub-genre vocabulary (s) is left out: {error}; {remedy}")
     if "e" in words and not args.words and importlib.util.find_spec("essentia") is None:
         words.remove("e")
         print(

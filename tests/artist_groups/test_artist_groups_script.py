@@ -60,11 +60,9 @@ def test_script_writes_groups_for_training_artists_and_skips_complete_files(corp
         assert list(groups.artists) == list(table["artist"].unique())
         assert groups.proportions.shape == (4, 2)
     assert content.codebooks["m"].centres.shape == (5, 25)
-    assert content.inputs["cache"] == cache.made_from["inputs"]
-    assert content.inputs["settings"] == {
-        **{"words": "m d s", "clusters": 5, "track_clusters": 5, "groups": 2},
-        **{"subgenres": "subgenres", "seed": 0},
-    }
+    settings = {"words": "m d s", "clusters": 5, "track_clusters": 5, "groups": 2}
+    settings |= {"subgenres": "subgenres", "seed": 0}
+    assert content.inputs["settings"] == settings
     before = out.read_bytes()
     assert run_in_process(*command).lines == [f"{out}: already complete, {summary}"]
     assert out.read_bytes() == before
@@ -76,9 +74,7 @@ def test_script_writes_groups_for_training_artists_and_skips_complete_files(corp
     assert "split: " in error_in_process(*command)
     again = out.with_name("again.h5")
     run_in_process(*command[:4], again, *command[5:])
-    repeated = topics.load_groups(again)
-    np.testing.assert_array_equal(repeated.mean, content.mean)
-    for word, groups in repeated.groups.items():
+    for word, groups in topics.load_groups(again).groups.items():
         np.testing.assert_array_equal(groups.proportions, content.groups[word].proportions)
 
 
@@ -160,11 +156,20 @@ def described(monkeypatch):
     return calls
 
 
-def test_descriptor_groups_use_only_tracks_that_could_be_described(corpus, described):
+def test_descriptor_groups_use_only_tracks_that_could_be_described(corpus, described, monkeypatch):
     split, audio, out, command = corpus
     table = split_csv.read_split(split)
     train, first = table[table["subset"].eq("train")], table["artist"][0]
     command = (*command, "--words", "e", "--audio", audio, "--workers", 3)
+    unfinished = out.with_name("s.h5.making")
+
+    def interrupt(*_):
+        raise InputError("interrupted")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(topics, "save_groups", interrupt)
+        assert "interrupted" in error_in_process(*command)
+    assert unfinished.is_dir() and not out.exists()  # the folder survives until completion
     assert run_in_process(*command).lines == [
         f"{audio}: 4 of 12 tracks could not be described for the word e, the first, "
         f"{train['track_id'].iloc[0]}: is mute",
@@ -172,33 +177,12 @@ def test_descriptor_groups_use_only_tracks_that_could_be_described(corpus, descr
         f"{first!r}",
         f"{out}: complete, words e of 3 artists in 2 groups",
     ]
-    unfinished = out.with_name("s.h5.making")
     paths = [audio / path for path in train["path"]]
-    assert described == [(list(train["track_id"]), paths, unfinished, 3)]
-    assert not unfinished.exists()
+    assert described == 2 * [(list(train["track_id"]), paths, unfinished, 3)]
     content = topics.load_groups(out)
     # One of the six descriptors is missing for one track and therefore dropped.
     assert content.codebooks["e"].centres.shape == (5, 5)
     assert list(content.groups["e"].artists) == list(train["artist"].unique()[1:])
-    unfinished.mkdir()  # as left behind by a run killed just after completing the file
-    assert "already complete" in run_in_process(*command).out and not unfinished.exists()
-    assert len(described) == 1
-
-
-def test_descriptor_folder_survives_an_interruption_until_completion(
-    corpus, described, monkeypatch
-):
-    _, audio, out, command = corpus
-    command = (*command, "--words", "m", "e", "--audio", audio)
-
-    def interrupt(*arguments):
-        raise InputError("interrupted")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(topics, "save_groups", interrupt)
-        assert "interrupted" in error_in_process(*command)
-    assert out.with_name("s.h5.making").is_dir() and not out.exists()
-    run_in_process(*command)
     assert [path.name for path in out.parent.iterdir()] == ["s.h5"]
 
 
@@ -212,4 +196,3 @@ def test_script_learns_groups_for_all_words_with_essentia(corpus):
     content = topics.load_groups(out)
     assert content.codebooks["e"].centres.shape[1] > 1000
     assert list(content.groups) == ["m", "d", "e", "s"]
-    assert "--audio: the word e needs it" in error_in_process(*command)

