@@ -133,8 +133,10 @@ def describe_tracks(
         missing = [path for path in chunks if path not in parts]
         files = [file for path in missing for _, file in chunks[path]]
         outcomes = ordered_map(describe, files, workers=workers, patience=_PATIENCE)
-        progress = {"total": len(rows), "initial": len(rows) - len(files)}
-        bar = cli.progress_bar(outcomes, **progress, desc="descriptors", unit="track")
+        total, done = len(rows), len(rows) - len(files)
+        bar = cli.progress_bar(
+            outcomes, total=total, initial=done, desc="descriptors", unit="track"
+        )
         with contextlib.closing(outcomes), bar:
             outcome = iter(bar)
             for path in missing:

@@ -87,10 +87,11 @@ def average_combinations(trainings: pd.DataFrame) -> pd.DataFrame:
         by_seed = group.pivot_table(index="tasks", columns="seed", values="value")
         complete = by_seed.dropna(axis=1).mean()
         count, possible = len(by_seed), _count_combinations(kind=kind, genre=genre)
-        features = f"mean of {count} of {possible} combinations"
-        row = (dataset, f"{kind} {genre}", metric, by_seed.mean(axis=1).mean())
-        row += (_deviation(complete), _count_seeds(complete), group["n_songs"].min())
-        rows.append((*row, features, possible - count))
+        scores = (by_seed.mean(axis=1).mean(), _deviation(complete), _count_seeds(complete))
+        tracks, features = group["n_songs"].min(), f"mean of {count} of {possible} combinations"
+        rows.append(
+            (dataset, f"{kind} {genre}", metric, *scores, tracks, features, possible - count)
+        )
     return pd.DataFrame(rows, columns=_CELL)
 
 
