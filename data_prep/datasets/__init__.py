@@ -20,10 +20,10 @@ DATASETS = {
     "msd": ("msd", "Million Song Dataset: the papers' artist sets"),
     "msd_tags": ("msd", "Million Song Dataset: 50 Last.fm tags"),
     "gtzan": ("gtzan", "GTZAN, fault-filtered: 10 genres"),
-    "fma_small": ("fma", "Free Music Archive, small"),
-    "fma_medium": ("fma", "Free Music Archive, medium"),
-    "fma_large": ("fma", "Free Music Archive, large"),
-    "fma_full": ("fma", "Free Music Archive, full"),
+    **{
+        f"fma_{size}": ("fma", f"Free Music Archive, {size}")
+        for size in ("small", "medium", "large", "full")
+    },
     "mtat": ("mtat", "MagnaTagATune: 50 tags"),
     "jamendo": ("jamendo", "MTG-Jamendo"),
     "folder": ("folder", "any folder of music, with labels from its tags or paths"),

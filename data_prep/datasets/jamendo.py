@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from common.errors import InputError
+from data_prep import split_csv
 from data_prep.datasets import catalog
 from data_prep.datasets.catalog import Catalog, DatasetInfo, Request
 
@@ -116,16 +117,13 @@ def _apply_split(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[st
         raise InputError(f"{missing[0]}: no such file, but others of split-0; {_REMEDY}")
     subsets = [_read_tracks(file).assign(subset=subset) for subset, file in files.items()]
     split = pd.concat(subsets, ignore_index=True)
-    duplicated = split["track_id"].duplicated()
-    if duplicated.any():
-        track = split["track_id"][duplicated].iloc[0]
-        first, second, *_ = (files[s] for s in split["subset"][split["track_id"] == track])
-        raise InputError(f"{second}: {track} is also in {first}; download both again")
-    unknown = split[~split["track_id"].isin(table["track_id"])]
-    if len(unknown):
-        track, subset = unknown[["track_id", "subset"]].iloc[0]
-        raise InputError(f"{files[subset]}: {track} is not in {path.name}; download both again")
-    in_split = table["track_id"].isin(split["track_id"])
+    tracks, remedy = split["track_id"], "download both again"
+    checks = [
+        ("track_id", tracks.duplicated(), f"is also in another subset; {remedy}"),
+        ("track_id", ~tracks.isin(table["track_id"]), f"is not in {path.name}; {remedy}"),
+    ]
+    split_csv.refuse_rows(split, checks, lambda row: str(files[split["subset"][row]]))
+    in_split = table["track_id"].isin(tracks)
     kept, notes = catalog.drop_tracks(table, in_split, path, "in no subset of split-0")
     return split.set_index("track_id").loc[kept["track_id"]].reset_index(), notes
 

@@ -203,14 +203,8 @@ def test_extract_archive_rejects_a_damaged_second_header(suffix, tmp_path):
     content = tar_content([(tar_info(name, 4), b"good") for name in ("a", "b")])
     damaged = content[:1024] + b"x" + content[1025:]
     compress = gzip.compress if suffix == ".tar.gz" else bytes
-    for changed in (damaged, content[:1100]):
+    for changed in (damaged, content[:1100], b"text", b""):
         assert "damaged" in refusal(tmp_path, suffix, compress(changed))
-
-
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_extract_archive_rejects_files_that_are_not_archives(suffix, tmp_path):
-    for content in (b"", b"text", bytes(range(256)) * 40):
-        assert "damaged" in refusal(tmp_path, suffix, content)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -28,7 +28,7 @@ def table(**columns):
 @settings(
     deadline=None,
     derandomize=True,
-    max_examples=80,
+    max_examples=30,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_any_text_survives_a_round_trip(tmp_path, pairs):

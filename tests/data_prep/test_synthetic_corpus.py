@@ -9,14 +9,7 @@ import soundfile
 
 from common.errors import InputError
 from data_prep import synthetic_corpus
-from data_prep.synthetic_corpus import (
-    GENRES,
-    RATE,
-    SAMPLES,
-    corpus_table,
-    render_track,
-    write_corpus,
-)
+from data_prep.synthetic_corpus import GENRES, RATE, corpus_table, render_track, write_corpus
 
 
 @pytest.fixture(scope="module")
@@ -48,42 +41,11 @@ def test_parts_have_expected_track_counts_and_disjoint_artists(table):
     assert tracks["target"].size == 24 and set(tracks["target"]) == {10}
     assert not set(tracks["source"].index) & set(tracks["target"].index)
     assert table["track_id"].is_unique and (table["track_id"] == table["path"]).all()
-
-
-def test_artists_are_spread_evenly_over_genres_and_have_few_albums(table):
-    artists = table.drop_duplicates("artist").groupby(["part", "genre"]).size().unstack()
-    assert set(artists.columns) == set(GENRES)
-    assert set(artists.loc["source"]) == {7, 8}
-    assert set(artists.loc["target"]) == {3}
-    for genre, subgenres in set(zip(table["genre"], table["subgenres"], strict=True)):
-        assert set(subgenres.split("|")) <= set(GENRES[genre]["subgenres"])
-    assert table["subgenres"].str.split("|").explode().nunique() == 16
-    albums = table.groupby("artist")["album"].nunique()
-    assert albums.between(2, 4).all() and albums.nunique() > 1
-    assert (table.groupby("artist")["genre"].nunique() == 1).all()
-
-
-def test_tags_are_neither_rare_nor_universal(table):
-    tags = table["tags"].str.split("|").explode()
-    assert 20 <= tags.nunique() <= 35
-    for part in ("source", "target"):
-        own = tags[table.loc[tags.index, "part"] == part]
-        frequency = own.value_counts() / own.index.nunique()
-        assert set(own) == set(tags)
-        assert frequency.between(0.02, 0.7).all(), frequency
-    assert (table["tags"].str.count(r"\|") >= 3).all()
-    tempos = table["tags"].str.split("|").apply(lambda t: len({"slow", "medium", "fast"} & set(t)))
-    assert (tempos == 1).all()
-
-
-def test_labels_are_text_and_paths_are_safe(table):
-    assert list(table.columns) == [
-        "track_id", "path", "part", "artist", "album", "genre", "subgenres", "tags",
-    ]  # fmt: skip
-    assert not table.isna().any(axis=None) and (table != "").all(axis=None)
+    artists = table.drop_duplicates("artist").groupby(["part", "genre"]).size()
+    assert set(artists["source"]) == {7, 8} and set(artists["target"]) == {3}
     for row in table.itertuples():
         assert re.fullmatch(r"(source|target)(/[a-z_]+){2}/\d\d_[a-z_]+\.flac", row.path)
-        assert row.path.startswith(f"{row.part}/{row.artist}/{row.album}/")
+        assert set(row.subgenres.split("|")) <= set(GENRES[row.genre]["subgenres"])
 
 
 def test_small_corpus_is_a_subset_of_a_large_one(table, small):
@@ -104,7 +66,7 @@ def test_rejects_impossible_counts(counts):
 
 def test_audio_is_neither_clipped_nor_silent(waves):
     for path, wave in waves.items():
-        assert wave.shape == (SAMPLES,) == (661_500,) and wave.dtype == np.float32
+        assert wave.shape == (661_500,) and wave.dtype == np.float32
         assert np.isfinite(wave).all()
         assert 0.1 < abs(wave).max() < 1
         assert (abs(wave) > 0.999 * abs(wave).max()).mean() < 1e-3

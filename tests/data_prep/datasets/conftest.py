@@ -1,6 +1,7 @@
 """Helpers that write small datasets and register their lists as published."""
 
 import csv
+import pickle
 
 import pytest
 
@@ -22,6 +23,12 @@ def publish(tmp_path, monkeypatch):
         return folder
 
     return register
+
+
+def dump(value, path):
+    """Pickle a value in Python 2's protocol; the tests of the loaders use Python 2's own files."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(pickle.dumps(value, protocol=2))
 
 
 def put(root, paths):

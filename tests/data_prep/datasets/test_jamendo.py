@@ -154,8 +154,8 @@ def test_rejects_invalid_splits(data, audio):
     with pytest.raises(InputError, match=r"autotagging-validation.tsv: no such file, but others"):
         jamendo.read_jamendo(asked)
     split(data, validation=[ROWS[2], ROWS[0]])
-    with pytest.raises(InputError, match=r"validation.tsv: track_0000214 is also in .*-train.tsv"):
+    with pytest.raises(InputError, match=r"validation.tsv: .*0214' is also in another subset"):
         jamendo.read_jamendo(asked)
     split(data, validation=[ROWS[0].replace("0000214", "0000999")])
-    with pytest.raises(InputError, match=r"validation.tsv: track_0000999 is not in autotagging"):
+    with pytest.raises(InputError, match=r"validation.tsv: .*0999' is not in autotagging"):
         jamendo.read_jamendo(asked)

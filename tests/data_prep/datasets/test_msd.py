@@ -6,8 +6,7 @@ import pytest
 from common.errors import InputError
 from data_prep import split_csv
 from data_prep.datasets import Request, msd
-from tests.data_prep.datasets import python2
-from tests.data_prep.datasets.conftest import put
+from tests.data_prep.datasets.conftest import dump, put
 
 
 def preview(number):
@@ -18,9 +17,8 @@ def preview(number):
 class ArtistSet:
     """Lists and audio for artists 7, 2 and 5, with 20 tracks each."""
 
-    def __init__(self, folder, publish, protocol=0):
-        self.folder, self.root = folder, folder / "music"
-        self.publish, self.protocol = publish, protocol
+    def __init__(self, folder, publish):
+        self.folder, self.root, self.publish = folder, folder / "music", publish
         # Neither the ids nor an artist's tracks need to be in order.
         self.rows = [
             f"{1000 + 37 * track + artist}/{artist}/{track}"
@@ -31,8 +29,8 @@ class ArtistSet:
         put(self.root, self.paths.values())
 
     def catalog(self, max_artists=None):
-        python2.dump(self.rows, self.folder / msd.ARTIST_LIST, self.protocol)
-        python2.dump(self.paths, self.folder / msd.PATHS, self.protocol)
+        dump(self.rows, self.folder / msd.ARTIST_LIST)
+        dump(self.paths, self.folder / msd.PATHS)
         self.publish(self.folder, msd.INFO.lists)
         request = Request(self.root, metadata=self.folder, max_artists=max_artists)
         return msd.read_msd(request)
@@ -43,9 +41,7 @@ def artists(tmp_path, publish):
     return ArtistSet(tmp_path, publish)
 
 
-@pytest.mark.parametrize("protocol", [0, 2])
-def test_artist_set_assigns_subsets_by_track_number(tmp_path, publish, protocol):
-    artists = ArtistSet(tmp_path, publish, protocol)
+def test_artist_set_assigns_subsets_by_track_number(artists):
     catalog = artists.catalog()
     table = catalog.table
     assert (catalog.notes, catalog.missing) == ([], 0)
@@ -139,14 +135,10 @@ class TagSet:
         put(self.root, self.paths.values())
 
     def catalog(self, seed=0):
-        for name, value, protocol in (
-            (msd.TRAIN, self.train, 0),
-            (msd.TEST, self.test, 0),
-            (msd.IDS, self.ids, 2),
-            (msd.PATHS, self.paths, 2),
-            (msd.TAG_VECTORS, self.vectors, 0),
-        ):
-            python2.dump(value, self.folder / name, protocol)
+        lists = {msd.TRAIN: self.train, msd.TEST: self.test, msd.IDS: self.ids}
+        lists |= {msd.PATHS: self.paths, msd.TAG_VECTORS: self.vectors}
+        for name, value in lists.items():
+            dump(value, self.folder / name)
         (self.folder / msd.TAGS).write_text(self.tags, encoding="utf-8")
         self.publish(self.folder, msd.TAG_SET_INFO.lists)
         return msd.read_msd_tags(Request(self.root, metadata=self.folder, seed=seed))
@@ -231,6 +223,6 @@ def test_rejects_tag_vectors_for_different_tags(tagged):
 def test_list_with_unpublished_content_is_rejected_unopened(name, tmp_path):
     read, info = msd.DATASETS[name]
     for listed in info.lists:
-        python2.dump(["a"], tmp_path / listed)  # a valid pickle with different content
+        dump(["a"], tmp_path / listed)  # a valid pickle with different content
         with pytest.raises(InputError, match="not the file that was published"):
             read(Request(tmp_path, metadata=tmp_path))

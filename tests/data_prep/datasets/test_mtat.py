@@ -8,8 +8,7 @@ from data_prep import targets
 from data_prep.datasets import Request, mtat
 from data_prep.datasets.catalog import read_lines
 from data_prep.datasets.pickled_lists import load_pickled_texts
-from tests.data_prep.datasets import python2
-from tests.data_prep.datasets.conftest import put
+from tests.data_prep.datasets.conftest import dump, put
 
 TAGS = ["guitar", "no vocals", "rock"]
 NAMES = {
@@ -23,9 +22,9 @@ VALUES = {"train": [[1, 0, 1], [0, 0, 0]], "valid": [[0, 1, 0]], "test": [[1, 1,
 @pytest.fixture
 def read(tmp_path, publish):
     """Publish small lists, write their audio, and return a function that reads the dataset."""
-    for protocol, (subset, names) in zip((0, 2, 0), NAMES.items(), strict=True):
+    for subset, names in NAMES.items():
         path, y = (tmp_path / name for name in mtat._LISTS[subset])
-        python2.dump(names, path, protocol)
+        dump(names, path)
         np.save(y, np.array(VALUES[subset], dtype=float))
         put(tmp_path / "music", [name.replace(".npy", ".mp3") for name in names])
     (tmp_path / mtat._TAGS).write_text("\n".join(TAGS), encoding="utf-8")

@@ -9,7 +9,6 @@ import pytest
 
 from common.errors import InputError
 from data_prep.datasets.pickled_lists import load_pickled_dict, load_pickled_texts
-from tests.data_prep.datasets import python2
 
 
 def write(folder, content: bytes):
@@ -31,16 +30,14 @@ def test_load_dict_from_python_2(tmp_path):
     assert load_pickled_dict(write(tmp_path, text)) == expected
 
 
-@pytest.mark.parametrize("protocol", [0, 2])
-def test_load_arrays_from_python_2(tmp_path, protocol):
-    arrays = {
-        "a": np.array([1, 0, 1], np.float32),
-        "b": np.arange(200, 206).reshape(2, 3),
-        "c": np.array([True, False]),
-    }
-    loaded = load_pickled_dict(python2.dump(arrays, tmp_path / "a.pkl", protocol))
-    for name, array in arrays.items():
-        np.testing.assert_array_equal(loaded[name], array, strict=True)
+def test_load_arrays_from_python_2(tmp_path):
+    array = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR(I1\n(I3\nt"
+    array += b"cnumpy\ndtype\n(S'f4'\nI0\nI1\ntR(I3\nS'<'\nNNNI-1\nI-1\nI0\ntbI0\n"
+    text = b"(dS'a'\n" + array + rb"S'\x00\x00\x80?\x00\x00\x00\x00\x00\x00\x80?'" + b"\ntbs."
+    binary = b"(dS'a'\n" + array + b"U\x0c\0\0\x80?\0\0\0\0\0\0\x80?tbs."
+    for content in (text, binary):
+        loaded = load_pickled_dict(write(tmp_path, content))["a"]
+        np.testing.assert_array_equal(loaded, np.array([1, 0, 1], np.float32), strict=True)
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL))
