@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from data_prep.datasets.catalog import (
     find_files,
     join_tags,
     read_registry,
+    select_available,
     unique_names,
 )
 from tests.data_prep.datasets.conftest import put
