@@ -1,5 +1,6 @@
 """Audio files for tests: valid files, and one invalid file of each kind."""
 
+import itertools
 import os
 import struct
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from common.parallel import Outcome
 from data_prep import synthetic_corpus
 
 RATE = 22_050
@@ -41,6 +43,27 @@ def au(samples: np.ndarray, declared: int | None = None) -> bytes:
     data = (samples * 32767).astype(">i2").tobytes()
     size = len(data) if declared is None else declared
     return struct.pack(">4sIIIII", b".snd", 24, size, 3, RATE, 1) + data
+
+
+def in_this_process(function, items, *, workers=1):
+    """Replace `common.parallel.ordered_map`, without worker processes."""
+    for item in items:
+        try:
+            yield Outcome(item, function(item))
+        except Exception as error:
+            yield Outcome(item, error=error)
+
+
+def stopped_after(number: int, decoded: list[str]):
+    """Return an ordered map that is interrupted after `number` items, and lists them."""
+
+    def ordered_map(function, items, *, workers):
+        for outcome in in_this_process(function, itertools.islice(items, number)):
+            decoded.append(Path(outcome.item).name)
+            yield outcome
+        raise KeyboardInterrupt
+
+    return ordered_map
 
 
 def write_bad(folder: Path) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Tests of the mel cache: content, rejection of damaged files, and resuming after interruptions."""
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -18,15 +19,14 @@ import pytest
 import soundfile
 
 from common.errors import InputError
-from common.parallel import Outcome
 from data_prep import audio, mel_cache_writer, split_csv
 from data_prep.batches import Crops
 from data_prep.mel import FrontEnd, log_mel_of_file
 from data_prep.mel_cache import MelCache
 from data_prep.mel_cache_writer import make_mel_cache
 from data_prep.track_readers import CachedTracks
-from tests.conftest import ROOT
-from tests.data_prep.files import clip, wav, write_bad
+from tests.conftest import ROOT, run_in_process
+from tests.data_prep.files import clip, in_this_process, stopped_after, wav, write_bad
 
 SCRIPT = ROOT / "data_prep" / "2_cache_mels.py"
 TRACKS = 9
@@ -49,9 +49,9 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def complete(corpus, tmp_path_factory):
-    """Return the path of a corpus cache made without interruption."""
+    """Return the path of a corpus cache made without interruption, by worker processes."""
     out = tmp_path_factory.mktemp("made") / "made.h5"
-    report = make_mel_cache(*corpus, out)
+    report = make_mel_cache(*corpus, out, workers=2)
     assert (report.tracks, report.failed, report.was_complete) == (TRACKS, {}, False)
     return out
 
@@ -60,6 +60,12 @@ def complete(corpus, tmp_path_factory):
 def copy(complete, tmp_path):
     """Return the path of a copy of the complete cache."""
     return Path(shutil.copy(complete, tmp_path / "copy.h5"))
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Decode tracks in this process, which is faster."""
+    monkeypatch.setattr(mel_cache_writer, "ordered_map", in_this_process)
 
 
 STARTED = []
@@ -125,7 +131,7 @@ def test_mean_and_std_are_computed_from_training_tracks(corpus, complete):
     assert abs(cache.mean - cache.frames.astype(np.float64).mean()) > 1e-6
 
 
-def test_mean_and_std_use_all_tracks_if_there_are_no_training_tracks(corpus, tmp_path):
+def test_mean_and_std_use_all_tracks_if_there_are_no_training_tracks(corpus, tmp_path, here):
     table = corpus[0].iloc[:2].assign(subset="test")
     make_mel_cache(table, corpus[1], tmp_path / "c.h5")
     cache = MelCache(tmp_path / "c.h5")
@@ -141,8 +147,8 @@ def test_rows_returns_positions_or_names_a_missing_track(complete):
         cache.rows(np.array(["0.wav", "x", "y"]))
 
 
-def test_cache_does_not_depend_on_the_number_of_workers(corpus, complete, tmp_path):
-    make_mel_cache(*corpus, tmp_path / "c.h5", workers=3)
+def test_cache_does_not_depend_on_the_number_of_workers(corpus, complete, tmp_path, here):
+    make_mel_cache(*corpus, tmp_path / "c.h5")
     assert (tmp_path / "c.h5").read_bytes() == complete.read_bytes()
     assert names(tmp_path) == ["c.h5"]
 
@@ -159,14 +165,11 @@ def test_require_front_end_ignores_max_frames(complete):
         cache.require_front_end(FrontEnd(hop=256, pad_mode="constant", max_frames=None))
 
 
-@pytest.mark.parametrize("other", [{"hop": 256}, {"n_mels": 64}])
-def test_crops_and_extraction_reject_a_different_front_end(corpus, tmp_path, other):
+def test_crops_and_extraction_reject_a_different_front_end(corpus, tmp_path, here):
     out = tmp_path / "c.h5"
-    make_mel_cache(corpus[0].iloc[:3], corpus[1], out, front_end=FrontEnd(**other))
-    ((name, value),) = other.items()
+    make_mel_cache(corpus[0].iloc[:2], corpus[1], out, front_end=FrontEnd(hop=256))
     refusal = (
-        f"{out}: made with another front end than the networks' "
-        f"(front_end.{name}: {value} -> {getattr(FrontEnd(), name)}); "
+        f"{out}: made with another front end than the networks' (front_end.hop: 256 -> 512); "
         "make the cache again with data_prep/2_cache_mels.py"
     )
     for use in (CachedTracks, lambda path: Crops(MelCache(path), ["0.wav"])):
@@ -175,7 +178,7 @@ def test_crops_and_extraction_reject_a_different_front_end(corpus, tmp_path, oth
         assert str(caught.value) == refusal
 
 
-def test_crops_and_extraction_accept_whole_tracks(corpus, complete, tmp_path):
+def test_crops_and_extraction_accept_whole_tracks(corpus, complete, tmp_path, here):
     out = tmp_path / "c.h5"
     make_mel_cache(*corpus, out, front_end=FrontEnd(max_frames=None))
     tracks = CachedTracks(out)
@@ -273,7 +276,7 @@ def test_bad_files_are_listed_with_reasons(tmp_path):
     assert status == 0 and f"{len(bad)} failed" in out_text
 
 
-def test_caching_can_be_retried_after_no_track_was_usable(corpus, complete, tmp_path):
+def test_caching_can_be_retried_after_no_track_was_usable(corpus, complete, tmp_path, here):
     wrong, out = tmp_path / "wrong", tmp_path / "c.h5"
     wrong.mkdir()
     with pytest.raises(InputError, match=r"none of the 9 tracks.*first, 0.wav: no such file"):
@@ -292,20 +295,16 @@ def test_missing_audio_folder_is_rejected(corpus, tmp_path):
 def test_unplugged_disk_does_not_mark_its_tracks_as_failed(corpus, complete, tmp_path, monkeypatch):
     folder, out = tmp_path / "audio", tmp_path / "c.h5"
     shutil.copytree(corpus[1], folder)
-    ordered_map = mel_cache_writer.ordered_map
 
     def unplugged(function, items, *, workers):
-        items = list(items)
-        for number, outcome in enumerate(ordered_map(function, items[:3], workers=workers)):
-            assert number < 3
-            yield outcome
+        yield from in_this_process(function, itertools.islice(items, 3))
         folder.rename(tmp_path / "away")
-        yield Outcome(items[3], error=audio.AudioError(items[3], "no such file"))
+        yield from in_this_process(function, items)
 
     monkeypatch.setattr(mel_cache_writer, "ordered_map", unplugged)
     with pytest.raises(InputError, match="audio: no longer exists; restore it"):
         make_mel_cache(corpus[0], folder, out)
-    monkeypatch.undo()
+    monkeypatch.setattr(mel_cache_writer, "ordered_map", in_this_process)
     (tmp_path / "away").rename(folder)
     assert make_mel_cache(corpus[0], folder, out).failed == {}
     assert out.read_bytes() == complete.read_bytes()
@@ -314,22 +313,16 @@ def test_unplugged_disk_does_not_mark_its_tracks_as_failed(corpus, complete, tmp
 # ---------------------------------------------------------------- damaged caches
 
 
-def replace(name, value):
+def replace(name, value, **settings):
     def damage(file):
         del file[name]
-        file[name] = value
+        file.create_dataset(name, data=value, **settings)
 
     return damage
 
 
 def attribute(name, value):
-    def damage(file):
-        if value is None:
-            del file.attrs[name]
-        else:
-            file.attrs[name] = value
-
-    return damage
+    return lambda file: file.attrs.__setitem__(name, value)
 
 
 def shift(name, row, by):
@@ -341,18 +334,13 @@ def shift(name, row, by):
     return damage
 
 
-def chunked(file):
-    frames = file["frames"][()]
-    del file["frames"]
-    file.create_dataset("frames", data=frames, chunks=(100, 128))
-
-
 def linked(file):
     del file["frames"]
     file["frames"] = h5py.ExternalLink("other.h5", "frames")
 
 
 ROWS = np.zeros(TRACKS, np.int64)
+FRAMES = np.zeros((5000, 128), np.float16)
 
 
 @pytest.mark.parametrize(
@@ -363,19 +351,16 @@ ROWS = np.zeros(TRACKS, np.int64)
         pytest.param(shift("length", 1, 2**63 - 1000), id="sum overflows"),
         pytest.param(replace("start", ROWS[:-1]), id="fewer starts"),
         pytest.param(replace("start", ["a"] * TRACKS), id="starts are text"),
-        pytest.param(replace("track_id", ["a"]), id="fewer tracks"),
         pytest.param(replace("track_id", ["a"] * TRACKS), id="duplicate tracks"),
-        pytest.param(replace("frames", np.zeros((5000, 128))), id="frames of float64"),
-        pytest.param(replace("frames", np.zeros((5000, 64), np.float16)), id="64 bands"),
-        pytest.param(replace("frames", np.zeros((0, 128), np.float16)), id="no frames"),
-        pytest.param(chunked, id="frames in chunks"),
+        pytest.param(replace("frames", FRAMES.astype(float)), id="frames of float64"),
+        pytest.param(replace("frames", FRAMES[:, :64]), id="64 bands"),
+        pytest.param(replace("frames", FRAMES[:0]), id="no frames"),
+        pytest.param(replace("frames", FRAMES, chunks=(100, 128)), id="frames in chunks"),
         pytest.param(linked, id="frames in another file"),
-        pytest.param(attribute("mean", None), id="no mean"),
         pytest.param(attribute("mean", np.nan), id="mean is NaN"),
         pytest.param(attribute("std", 0.0), id="std is zero"),
         pytest.param(attribute("front_end", '{"hop": 1, "other": 2}'), id="other front end"),
         pytest.param(attribute("made_from", "{}"), id="no inputs"),
-        pytest.param(attribute("format", "mel-cache-9"), id="other format"),
     ],
 )
 def test_damaged_cache_is_rejected(copy, damage):
@@ -388,13 +373,9 @@ def test_damaged_cache_is_rejected(copy, damage):
 
 def test_truncated_and_foreign_files_are_rejected(corpus, copy):
     whole = copy.read_bytes()
-    with h5py.File(copy, "w") as file:
-        file["weights"] = [1.0]
-    foreign = copy.read_bytes()
     for content, error in (
         (whole[: len(whole) // 2], "not an HDF5 file, or damaged"),
-        (b"x" * 999, "not an HDF5 file, or damaged"),
-        (foreign, "not a mel cache; make one with"),
+        (whole.replace(b"mel-cache-1", b"mel-cache-2"), "not a mel cache; make one with"),
     ):
         copy.write_bytes(content)
         for read in (MelCache, lambda path: make_mel_cache(*corpus, path)):
@@ -406,20 +387,16 @@ def test_truncated_and_foreign_files_are_rejected(corpus, copy):
 
 
 @pytest.fixture(scope="module")
-def journal(corpus, complete, tmp_path_factory):
+def journal(complete):
     """Return {file: content} of the working folder of a process killed after the seventh track."""
-    return journal_of(MelCache(complete), 7)
-
-
-def journal_of(cache, tracks):
-    lines = []
-    for track in cache.track_id[:tracks]:
+    cache, lines = MelCache(complete), []
+    for track in cache.track_id[:7]:
         values = cache[track].astype(np.float64).ravel()
         entry = [len(cache[track]), float(values.sum()), float(values @ values), ""]
         lines.append(json.dumps(entry).encode() + b"\n")
     return {
         "inputs.json": json.dumps(cache.made_from["inputs"]).encode(),
-        "frames": bytes(4096) + cache.frames[: int(cache.length[:tracks].sum())].tobytes(),
+        "frames": bytes(4096) + cache.frames[: int(cache.length[:7].sum())].tobytes(),
         "journal": b"".join(lines),
     }
 
@@ -432,12 +409,9 @@ def put(name, make_content):
     return lambda files: files.update({name: make_content(files[name])})
 
 
-def after_third(garbage):
-    def content(lines):
-        lines = lines.splitlines(keepends=True)
-        return b"".join([*lines[:3], garbage, *lines[3:]])
-
-    return put("journal", content)
+def insert_garbage(lines):
+    lines = lines.splitlines(keepends=True)
+    return b"".join([*lines[:3], b"\xff\x00garbage\n", *lines[3:]])
 
 
 @pytest.mark.parametrize(
@@ -447,7 +421,7 @@ def after_third(garbage):
         pytest.param(put("journal", lambda lines: lines[:-5]), 6, id="half a last line"),
         pytest.param(put("frames", lambda frames: frames[:-1]), 6, id="half a last frame"),
         pytest.param(put("frames", lambda frames: frames + b"x" * 999), 7, id="more frames"),
-        pytest.param(after_third(b"\xff\x00garbage\n"), 3, id="garbage"),
+        pytest.param(put("journal", insert_garbage), 3, id="garbage"),
         pytest.param(put("journal", lambda lines: lines * 3), 7, id="more lines than frames"),
         pytest.param(drop("frames"), 0, id="no frames"),
         pytest.param(drop("journal"), 0, id="no journal"),
@@ -463,20 +437,11 @@ def test_resume_repeats_tracks_not_confirmed_by_the_journal(
     making.mkdir()
     for name, content in files.items():
         (making / name).write_bytes(content)
-    decoded = []
-
-    def here(function, items, *, workers):
-        for item in items:
-            if len(decoded) == 1 and not stopped:
-                stopped.append(True)
-                raise KeyboardInterrupt
-            decoded.append(Path(item).name)
-            yield Outcome(item, result=function(item))
-
-    stopped = []
-    monkeypatch.setattr(mel_cache_writer, "ordered_map", here)
+    decoded: list[str] = []
+    monkeypatch.setattr(mel_cache_writer, "ordered_map", stopped_after(1, decoded))
     with pytest.raises(KeyboardInterrupt):
         make_mel_cache(*corpus, tmp_path / "c.h5")
+    monkeypatch.setattr(mel_cache_writer, "ordered_map", stopped_after(TRACKS, decoded))
     make_mel_cache(*corpus, tmp_path / "c.h5")
     assert decoded == [f"{number}.wav" for number in range(kept, TRACKS)]
     assert (tmp_path / "c.h5").read_bytes() == complete.read_bytes()
@@ -622,16 +587,11 @@ def test_output_folder_that_cannot_be_created_is_reported(corpus, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot make this folder \(.*\); choose another place"):
         make_mel_cache(*corpus, tmp_path / "file" / "c.h5")
-    if os.geteuid():
-        (tmp_path / "locked").mkdir(mode=0o500)
-        with pytest.raises(InputError, match=r"cannot make this folder \(Permission denied\)"):
-            make_mel_cache(*corpus, tmp_path / "locked" / "c.h5")
 
 
 def test_script_reports_invalid_arguments(corpus, tmp_path):
     split = tmp_path / "absent.csv"
-    status, out_text, error = finished(script(split, corpus[1], tmp_path / "c.h5"))
-    assert (status, out_text) == (1, "")
-    assert error == f"error: {split}: no such split; make it with data_prep/1_make_splits.py\n"
-    status, _, error = finished(script(split, corpus[1], tmp_path / "c.h5", "--workers", "0"))
-    assert status == 2 and "0 is below one" in error
+    command = SCRIPT, split, "--audio", corpus[1], "--out", tmp_path / "c.h5"
+    error = f"error: {split}: no such split; make it with data_prep/1_make_splits.py"
+    assert run_in_process(*command, status=1).err.strip() == error
+    assert "0 is below one" in run_in_process(*command, "--workers", "0", status=2).err
