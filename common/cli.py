@@ -117,9 +117,7 @@ def fill_dataclass(kind: type[T], args: argparse.Namespace) -> T:
     return kind(**{field.name: getattr(args, field.name) for field in fields})
 
 
-def _number_type(
-    name: str, parse: Callable[[str], float], is_valid: Callable[[float], bool], error: str
-) -> Callable:
+def _number_type(parse: type, is_valid: Callable[[float], bool], error: str) -> Callable:
     """Return an argparse type that rejects numbers outside its range."""
 
     def number_type(text: str) -> float:
@@ -128,17 +126,17 @@ def _number_type(
             raise argparse.ArgumentTypeError(f"{text} is {error}")
         return number
 
-    number_type.__name__ = name  # argparse prints this name if the text is not a number
+    # argparse prints this name if the text is not a number.
+    number_type.__name__ = "integer" if parse is int else "number"
     return number_type
 
 
-non_negative = _number_type("integer", int, lambda n: n >= 0, "below zero")
-positive = _number_type("integer", int, lambda n: n >= 1, "below one")
-_POSITIVE = "not a finite number above zero"
-positive_float = _number_type("number", float, lambda x: 0 < x < math.inf, _POSITIVE)
-fraction = _number_type("number", float, lambda x: 0 <= x < 1, "not in [0, 1)")
+non_negative = _number_type(int, lambda n: n >= 0, "below zero")
+positive = _number_type(int, lambda n: n >= 1, "below one")
+positive_float = _number_type(float, lambda x: 0 < x < math.inf, "not a finite number above zero")
+fraction = _number_type(float, lambda x: 0 <= x < 1, "not in [0, 1)")
 # NumPy's legacy generator only accepts 32-bit seeds.
-_seed = _number_type("integer", int, lambda n: 0 <= n < 2**32, "not an integer from 0 to 2^32 - 1")
+_seed = _number_type(int, lambda n: 0 <= n < 2**32, "not an integer from 0 to 2^32 - 1")
 
 
 def progress_bar(items: Iterable | None = None, *, shown: bool = True, **settings) -> tqdm:
