@@ -34,11 +34,6 @@ def test_learn_groups_separates_artists_with_disjoint_symbols():
     assert groups.rows_of(["x", "artist 8", "artist 9", "artist 0"]).tolist() == [-1, 8, -1, 0]
 
 
-def test_learn_groups_needs_two_artists_with_symbols():
-    with pytest.raises(InputError, match="word d: 1 artists with symbols; use a split with two"):
-        learn_groups("d", make_symbols()[-2:], NAMES[-2:], 10, 2)
-
-
 def test_diversity_is_low_for_identical_artists():
     alike = learn_groups("m", [np.zeros(4, int)] * 10, NAMES, 1, 4, seed=0)
     assert alike.diversity < 0.05
