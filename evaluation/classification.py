@@ -13,25 +13,15 @@ from sklearn.metrics import f1_score
 
 from common.errors import InputError
 from evaluation import LINEAR_TRIALS, NEIGHBOURS
-from evaluation.feature_checks import (
-    Subset,
-    check_features,
-    check_labelled_features,
-    check_subsets,
-)
+from evaluation.feature_checks import Subset, check_features, check_labelled_features, check_subsets
 from evaluation.retrieval import nearest_neighbours
 
 
 def f1_by_class(predicted: ArrayLike, truth: ArrayLike) -> dict[str, float]:
-    """Compute the F1 score of each class in `predicted` (n,) str or `truth` (n,) str.
-
-    The classes are sorted. A class that is never predicted correctly scores 0.
-    """
-    predicted, truth = np.asarray(predicted), np.asarray(truth)
+    """Compute the F1 score of each class in `predicted` (n,) str or `truth` (n,) str, sorted."""
     classes = sorted({*truth, *predicted})
-    codes = [pd.Index(classes).get_indexer(labels) for labels in (truth, predicted)]
-    scores = f1_score(*codes, labels=range(len(classes)), average=None, zero_division=0)
-    return dict(zip(classes, map(float, scores), strict=True))
+    scores = f1_score(truth, predicted, labels=classes, average=None, zero_division=0)
+    return dict(zip(classes, scores.tolist(), strict=True))
 
 
 def log_loss(probabilities: ArrayLike, truth: ArrayLike, classes: ArrayLike) -> float:

@@ -12,6 +12,7 @@ import pytest
 
 from common import feature_file
 from data_prep.mel_cache import MelCache
+from evaluate import COMMANDS
 from evaluation.retrieval import mean_average_precision
 from models import pretrained
 from tests.conftest import error_in_process, run_in_process, run_script
@@ -35,7 +36,7 @@ for script in sys.argv[1:]:
         runpy.run_path(script, run_name="__main__")
     except SystemExit as end:
         assert end.code == 0, script
-    slow = {"tensorflow", "keras", "matplotlib.pyplot", "essentia"} & set(sys.modules)
+    slow = {"tensorflow", "keras", "matplotlib.pyplot", "essentia", "protocols"} & set(sys.modules)
     assert not slow, f"{script} imports {slow}"
 """
 
@@ -94,9 +95,11 @@ def test_help_has_an_example_and_does_not_import_tensorflow():
         assert f"example:\n  python {script} " in result.out
 
 
-def test_protocol_help_has_an_example_and_defaults():
-    result = run_in_process("evaluate.py", "knn", "--help")
-    assert "example:\n  python evaluate.py " in result.out and "(default: 20)" in result.out
+@pytest.mark.parametrize("name", [name for names in COMMANDS.values() for name in names])
+def test_evaluation_command_help_has_an_example(name):
+    result = run_in_process("evaluate.py", name, "--help")
+    assert f"example:\n  python evaluate.py {name} " in result.out
+    assert name != "knn" or "(default: 20)" in result.out
 
 
 @pytest.mark.parametrize(
@@ -262,31 +265,22 @@ def test_extraction_rejects_unusable_inputs(small_corpus, outputs):
 
 def test_protocol_results_are_shown_in_tables_and_figures(features, small_corpus, outputs):
     split, results = small_corpus[0], outputs / "results"
-    for protocol, metric, variant, *more in (
-        ("retrieval", "map", []),
-        ("knn", "accuracy", ["k=3"], "-k", 3),
-        ("linear", "accuracy", ["trials=2"], "--trials", 2),
+    for protocol, metric, *options in (
+        ("retrieval", "map"),
+        ("knn", "accuracy", "-k", 3),
+        ("linear", "accuracy", "--trials", 2),
     ):
         path = results / f"{protocol}.json"
-        output = run_in_process("evaluate.py", protocol, features, split, *more, "--json", path)
-        name, value = output.lines[-1].split(" ")
+        output = run_in_process("evaluate.py", protocol, features, split, *options, "--json", path)
         result = json.loads(path.read_text(encoding="utf-8"))
-        assert name == metric and 0 < result["value"] <= 1
-        assert re.fullmatch(r"\d\.\d{4}", value) and float(value) == round(result["value"], 4)
-        expected = {
-            **{"protocol": protocol, "metric": metric, "dataset": split.stem, "label": "genre"},
-            **{"features": " ".join(["basic", *variant]), "model": "basic", "artists": 4},
-            "variant": " ".join(variant),
-            "n_songs": 24 if protocol == "retrieval" else 4,
-            "trials": 2 if protocol == "linear" else None,
-        }
-        assert {key: result[key] for key in expected} == expected
+        assert output.lines[-1] == f"{metric} {result['value']:.4f}" and 0 < result["value"] <= 1
+        assert (result["model"], result["artists"], result["label"]) == ("basic", 4, "genre")
+        assert result["dataset"] == split.stem
 
     table = pd.read_csv(split, dtype=str)
     rows = feature_file.read_features(features).select(table["track_id"].to_numpy(object), features)
     value = json.loads((results / "retrieval.json").read_text())["value"]
     assert value == pytest.approx(mean_average_precision(rows, table["genre"]))
-
     output = run_in_process("evaluate.py", "tables", "--results", results)
     assert f"{value:.4f}" in output.out and "0.5508" in output.out  # value from the paper
     written = {path.name for path in results.iterdir()}
@@ -297,41 +291,10 @@ def test_protocol_results_are_shown_in_tables_and_figures(features, small_corpus
     assert "ismir2018, Figure 6: not drawn; it needs evaluate.py tsne --label artist" in output.out
 
 
-def test_evaluation_ignores_split_order_and_skips_unlabelled_tracks(
-    features, small_corpus, outputs
-):
-    table = pd.read_csv(small_corpus[0], dtype=str, keep_default_na=False)
-    table[::-1].to_csv(outputs / "reversed.csv", index=False)
-    values = [
-        run_in_process("evaluate.py", "retrieval", features, split).lines[-1]
-        for split in (small_corpus[0], outputs / "reversed.csv")
-    ]
-    assert values[0] == values[1]
-    table.loc[[0, 7], "genre"] = ""
-    table.to_csv(outputs / "unlabelled.csv", index=False)
-    output = run_in_process("evaluate.py", "retrieval", features, outputs / "unlabelled.csv")
-    assert "2 tracks without genre left out" in output.lines[0]
-    assert output.lines[-1].startswith("map ")
-
-
-def test_evaluation_rejects_mismatched_inputs(features, small_corpus, outputs):
-    split, _, cache = small_corpus
-    table = pd.read_csv(split, dtype=str, keep_default_na=False)
-    changed = outputs / "changed.csv"
-    message = error_in_process("evaluate.py", "retrieval", features, split, "--label", "mood")
-    assert str(split) in message and "'mood'" in message and "genre" in message
-    table.assign(track_id=table["track_id"] + "x").to_csv(changed, index=False)
-    assert str(features) in error_in_process("evaluate.py", "retrieval", features, changed)
-    table[table["subset"].ne("test")].to_csv(changed, index=False)
-    assert "test subset" in error_in_process("evaluate.py", "knn", features, changed, "-k", 3)
-    assert "k = 20" in error_in_process("evaluate.py", "knn", features, split)
-    table.assign(genre="").to_csv(changed, index=False)
-    error_in_process("evaluate.py", "retrieval", features, changed)
-    assert str(cache) in error_in_process("evaluate.py", "retrieval", cache, split)
-    assert "no such file" in error_in_process("evaluate.py", "retrieval", outputs / "no.h5", split)
-    for layout in ("tables", "figures", "report"):
-        message = error_in_process("evaluate.py", layout, "--results", outputs / "no")
-        assert "no such folder" in message
+@pytest.mark.parametrize("layout", ["tables", "figures", "report"])
+def test_layouts_reject_a_missing_folder(layout, outputs):
+    message = error_in_process("evaluate.py", layout, "--results", outputs / "no")
+    assert "no such folder" in message
 
 
 # ---------------------------------------------------------------- corpus with an unreadable file

@@ -128,17 +128,31 @@ def test_tagging_reports_every_tag(files, evaluate):
     )
 
 
-def test_retrieval_rejects_a_missing_column(files):
-    message = error_in_process("evaluate.py", "retrieval", *files, "--label", "mood")
-    assert "has no column 'mood'" in message
-
-
-@pytest.mark.parametrize("protocol", ["retrieval", "knn", "linear", "transfer"])
-def test_protocols_reject_a_single_label(tmp_path, protocol):
-    table, features = feature_files.make_artists("abcdef")
-    files = feature_files.write_files(tmp_path, "tracks", table.assign(genre="rock"), features)
-    message = error_in_process("evaluate.py", protocol, *files)
-    assert "every track has the label rock, and at least two labels are needed" in message
+def test_unusable_splits_are_rejected(files):
+    features, split = files
+    table, _ = feature_files.make_artists("abcdef")
+    one_label = "every track has the label rock, and at least two labels are needed"
+    for options, changed, message in (
+        (
+            ("retrieval", "--label", "mood"),
+            table,
+            f"{split}: has no column 'mood'",
+        ),
+        (
+            ("retrieval",),
+            table.assign(track_id=table["path"] + "x"),
+            f"{features}: 36 of 36",
+        ),
+        (("retrieval",), table.assign(genre=""), f"{split}: no track has a genre"),
+        (("knn",), table[table["subset"].ne("test")], "test subset: no features"),
+        (("knn", "-k", 20), table, "k = 20 neighbours of 17 training tracks"),
+        *(((name,), table.assign(genre="rock"), one_label) for name in ("retrieval", "knn")),
+        (("genre",), table, f"{features}: contains no class probabilities"),
+    ):
+        changed.to_csv(split, index=False)
+        assert message in error_in_process("evaluate.py", options[0], *files, *options[1:])
+    for file, message in ((split, "not an HDF5 file"), (split.with_name("no.h5"), "no such file")):
+        assert f"{file}: {message}" in error_in_process("evaluate.py", "retrieval", file, split)
 
 
 # ---------------------------------------------------------------- class probabilities
@@ -181,8 +195,3 @@ def test_genre_leaves_out_test_tracks_with_unknown_classes(probabilities, evalua
     table.assign(genre="polka").to_csv(files[1], index=False)
     message = error_in_process("evaluate.py", "genre", *files)
     assert f"{files[1]}: no test track has a genre that the networks were trained on" in message
-
-
-def test_genre_rejects_features_without_probabilities(files):
-    message = error_in_process("evaluate.py", "genre", *files)
-    assert f"{files[0]}: " in message and "class probabilities" in message
