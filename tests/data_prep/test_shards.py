@@ -319,14 +319,14 @@ def test_interrupted_cache_with_different_sharding_is_rejected(
 # ---------------------------------------------------------------- the script
 
 
-def test_script_names_the_shard_pattern_when_tracks_fail(corpus, caches, tmp_path):
+def test_script_names_the_shard_pattern_when_tracks_fail(corpus, caches, tmp_path, here):
     table, folder = corpus
     split, out = tmp_path / "s.csv", tmp_path / "set.h5"
     split_csv.write_split(table, split, {"inputs": {}})
     command = ("data_prep/2_cache_mels.py", split, "--audio", folder, "--out", out)
     listed = mel_cache.shard_pattern(out).with_suffix(".failures.csv")
     for state in ("complete", "already complete"):
-        done = run_in_process(*command, "--workers", "2", "--shard-tracks", N, status=1)
+        done = run_in_process(*command, "--shard-tracks", N, status=1)
         assert f": {state}, 8 tracks; 1 failed, see {listed} (to try them" in done.out
     ours = content(tmp_path)
     assert len(ours) == 3 and all(ours[name] == content(caches)[name] for name in ours)
