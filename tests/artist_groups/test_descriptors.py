@@ -18,10 +18,9 @@ from scipy.stats import kstest, rankdata
 from artist_groups import descriptors
 from artist_groups.descriptors import describe, describe_tracks, normalise_descriptors
 from common.errors import InputError
-from common.parallel import Outcome
 from data_prep.audio import AudioError
 from tests.conftest import start_script
-from tests.data_prep.files import RATE, clip, tone, wav, write_bad
+from tests.data_prep.files import RATE, clip, in_this_process, tone, wav, write_bad
 
 LOUDNESS = "lowlevel.loudness_ebu128.integrated"
 
@@ -193,14 +192,10 @@ def by_name(essentia, monkeypatch):
 def in_process(by_name, monkeypatch):
     """Describe the tracks by name in this process, without starting workers."""
 
-    def map_in_process(function, items, **_):
-        for item in items:
-            try:
-                yield Outcome(item, function(item))
-            except (AudioError, OSError) as error:
-                yield Outcome(item, error=error)
+    def in_order(function, items, **_):
+        return in_this_process(function, items)
 
-    monkeypatch.setattr(descriptors, "ordered_map", map_in_process)
+    monkeypatch.setattr(descriptors, "ordered_map", in_order)
 
 
 @pytest.mark.slow

@@ -1,8 +1,5 @@
 """Test codebooks, bags of symbols and band statistics against independent computations."""
 
-import json
-
-import h5py
 import librosa
 import numpy as np
 import pytest
@@ -11,11 +8,9 @@ from sklearn.metrics import pairwise_distances_argmin
 from artist_groups import vocabulary
 from artist_groups.decibels import band_statistics, to_decibels
 from artist_groups.vocabulary import count_symbols, learn_codebook, quantise_frames
-from common import provenance
 from common.errors import InputError
-from data_prep.mel import FrontEnd
-from data_prep.mel_cache import FORMAT, MelCache
 from data_prep.mfcc import MfccSettings, TrackFrames, mfcc_frames
+from tests.data_prep.files import write_mel_cache
 
 
 def make_vectors(count=30, d=4, seed=0):
@@ -78,16 +73,8 @@ def test_count_symbols_sums_over_all_tracks_by_an_artist():
 def make_cache(path, mels):
     """Write a mel cache of tracks t0, t1, …, preceded by three frames that belong to no track."""
     length = np.array([len(mel) for mel in mels])
-    with h5py.File(path, "w") as file:
-        file["frames"] = np.concatenate([np.full((3, 128), np.nan), *mels]).astype(np.float16)
-        file["start"], file["length"] = 3 + np.cumsum(length) - length, length
-        file["track_id"] = track_names(len(mels)).tolist()
-        for name in ("failed_track_id", "failed_reason"):
-            file.create_dataset(name, (0,), h5py.string_dtype())
-        file.attrs["format"], file.attrs["mean"], file.attrs["std"] = FORMAT, 0.5, 0.3
-        file.attrs["front_end"] = json.dumps(FrontEnd().to_dict())
-        file.attrs["made_from"] = provenance.to_json(provenance.make_record({"made": "up"}))
-    return MelCache(path)
+    frames = np.concatenate([np.full((3, 128), np.nan), *mels]).astype(np.float16)
+    return write_mel_cache(path, frames, 3 + np.cumsum(length) - length, length)
 
 
 def make_mels(lengths=(40, 8, 30, 9, 50)):

@@ -1,15 +1,20 @@
 """Audio files for tests: valid files, and one invalid file of each kind."""
 
 import itertools
+import json
 import os
 import struct
 from pathlib import Path
 
+import h5py
 import numpy as np
 import soundfile
 
+from common import provenance
 from common.parallel import Outcome
 from data_prep import synthetic_corpus
+from data_prep.mel import FrontEnd
+from data_prep.mel_cache import FORMAT, MelCache
 
 RATE = 22_050
 TRACK = synthetic_corpus.corpus_table(source_artists=1, source_tracks=1, target_artists=0)["path"][
@@ -64,6 +69,28 @@ def stopped_after(number: int, decoded: list[str]):
         raise KeyboardInterrupt
 
     return ordered_map
+
+
+def write_mel_cache(
+    path: Path,
+    frames: np.ndarray,
+    start: np.ndarray,
+    length: np.ndarray,
+    *,
+    mean: float = 0.5,
+    std: float = 0.3,
+    front_end: FrontEnd | None = None,
+) -> MelCache:
+    """Write and open a mel cache of tracks t0, t1, … that occupy the given frames."""
+    with h5py.File(path, "w") as file:
+        file["frames"], file["start"], file["length"] = frames, start, length
+        file["track_id"] = [f"t{number}" for number in range(len(length))]
+        for name in ("failed_track_id", "failed_reason"):
+            file.create_dataset(name, (0,), h5py.string_dtype())
+        file.attrs["format"], file.attrs["mean"], file.attrs["std"] = FORMAT, mean, std
+        file.attrs["front_end"] = json.dumps((front_end or FrontEnd()).to_dict())
+        file.attrs["made_from"] = provenance.to_json(provenance.make_record({"made": "up"}))
+    return MelCache(path)
 
 
 def write_bad(folder: Path) -> dict[str, str]:

@@ -1,15 +1,11 @@
 """Tests of batches: crop positions, sampled tracks and reproducibility."""
 
-import json
-
-import h5py
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from common import provenance
 from common.errors import InputError
 from data_prep.batches import (
     Crops,
@@ -20,7 +16,7 @@ from data_prep.batches import (
     _permutation,
 )
 from data_prep.mel import FrontEnd
-from data_prep.mel_cache import FORMAT, MelCache
+from tests.data_prep.files import write_mel_cache
 
 LENGTHS = np.array([129, 130, 400, 131, 1291, 129, 200])
 TRACKS = len(LENGTHS)
@@ -37,16 +33,8 @@ def numbered_frames():
     return frames
 
 
-def write_cache(path, frames, front_end=FrontEnd()):  # noqa: B008
-    with h5py.File(path, "w") as file:
-        file["frames"], file["start"], file["length"] = frames, STARTS, LENGTHS
-        file["track_id"] = [f"t{number}" for number in range(TRACKS)]
-        for name in ("failed_track_id", "failed_reason"):
-            file.create_dataset(name, (0,), h5py.string_dtype())
-        file.attrs["format"], file.attrs["mean"], file.attrs["std"] = FORMAT, 0.0, 1.0
-        file.attrs["front_end"] = json.dumps(front_end.to_dict())
-        file.attrs["made_from"] = provenance.to_json(provenance.make_record({"seed": 0}))
-    return MelCache(path)
+def write_cache(path, frames, front_end=None):
+    return write_mel_cache(path, frames, STARTS, LENGTHS, mean=0.0, std=1.0, front_end=front_end)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Data and models for the training tests: three classes of noise, each with one louder band."""
 
-import json
 from pathlib import Path
 
 import h5py
@@ -10,9 +9,9 @@ import pandas as pd
 
 from common import hdf5, provenance
 from data_prep.batches import Batches, Crops, LabelledBatches
-from data_prep.mel import FrontEnd
-from data_prep.mel_cache import FORMAT, MelCache
+from data_prep.mel_cache import MelCache
 from models.encoder import build_encoder, normalisation_layer
+from tests.data_prep.files import write_mel_cache
 from training.checkpoints import TrainingRun
 from training.data_placement import Placement
 from training.devices import Devices
@@ -41,15 +40,7 @@ def write_cache(path: Path, nan_track: int | None = None) -> MelCache:
         mel = rng.random((count, 128), np.float32)
         mel[:, 40 * (track % CLASSES) :][:, :40] += 0.5
         frames[first : first + count] = np.nan if track == nan_track else mel
-    with h5py.File(path, "w") as file:
-        file["frames"], file["start"], file["length"] = frames, start, length
-        file["track_id"] = [f"t{number}" for number in range(TRACKS)]
-        for name in ("failed_track_id", "failed_reason"):
-            file.create_dataset(name, (0,), h5py.string_dtype())
-        file.attrs["format"], file.attrs["mean"], file.attrs["std"] = FORMAT, MEAN, STD
-        file.attrs["front_end"] = json.dumps(FrontEnd().to_dict())
-        file.attrs["made_from"] = provenance.to_json(provenance.make_record({"made": "up"}))
-    return MelCache(path)
+    return write_mel_cache(path, frames, start, length, mean=MEAN, std=STD)
 
 
 def make_crops(cache: MelCache) -> Crops:
