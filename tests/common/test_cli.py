@@ -126,20 +126,17 @@ def test_run_script_escapes_characters_that_the_terminal_cannot_display(tmp_path
     assert result.stderr == "error: \\xfc \\udcff: wrong\n"
 
 
-@pytest.mark.parametrize(
-    ("kind", "right", "wrong"),
-    [
+def test_argument_types_accept_only_numbers_in_range():
+    for kind, right, wrong in (
         (cli.non_negative, "0", "-1"),
         (cli.positive, "1", "0"),
         (cli.positive_float, "1e-3", "0 nan inf"),
         (cli.fraction, "0", "1 -0.1 nan"),
-    ],
-)
-def test_argument_types_accept_only_numbers_in_range(kind, right, wrong):
-    assert kind(right) == float(right)
-    for text in wrong.split():
-        with pytest.raises(argparse.ArgumentTypeError):
-            kind(text)
+    ):
+        assert kind(right) == float(right)
+        for text in wrong.split():
+            with pytest.raises(argparse.ArgumentTypeError):
+                kind(text)
 
 
 def test_progress_bar_is_hidden_without_a_terminal_or_on_request():
