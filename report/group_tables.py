@@ -18,12 +18,13 @@ from report.result_tables import ResultTable, as_markdown, write_table
 logger = logging.getLogger(__name__)
 
 SOURCE = "artist groups"  # name used in error messages
+TOP = 3  # number of genres, artists and sub-genres that describe a group
 
 
 def describe_groups(
-    groups: ArtistGroups, genres: pd.DataFrame, subgenres: Sequence[str] | None, top: int = 3
+    groups: ArtistGroups, genres: pd.DataFrame, subgenres: Sequence[str] | None
 ) -> pd.DataFrame:
-    """Describe each group by its `top` most prominent genres, artists and sub-genres.
+    """Describe each group by its most prominent genres, artists and sub-genres.
 
     `genres` are the groups' `genre_fractions`. `subgenres` names the columns of `groups.topics`,
     for groups from the sub-genre vocabulary (`s`). The columns are the number of the `group` from
@@ -33,11 +34,11 @@ def describe_groups(
     columns = {
         "group": genres.index,
         "weight": groups.proportions.mean(axis=0),
-        "genres": _name_largest(genres.to_numpy(), genres.columns, top),
-        "artists": _name_largest(groups.proportions.T, groups.artists, top),
+        "genres": _name_largest(genres.to_numpy(), genres.columns),
+        "artists": _name_largest(groups.proportions.T, groups.artists),
     }
     if subgenres is not None:
-        columns["subgenres"] = _name_largest(groups.topics, subgenres, top)
+        columns["subgenres"] = _name_largest(groups.topics, subgenres)
     return pd.DataFrame(columns)
 
 
@@ -59,10 +60,10 @@ def genre_fractions(groups: ArtistGroups, split: pd.DataFrame) -> pd.DataFrame:
     return table.div(total.where(total > 0, 1), axis=0).rename_axis(index="group", columns="genre")
 
 
-def _name_largest(fractions: np.ndarray, names: ArrayLike, top: int) -> list[str]:
-    """Return the names and values of the `top` largest fractions in each row."""
+def _name_largest(fractions: np.ndarray, names: ArrayLike) -> list[str]:
+    """Return the names and values of the largest fractions in each row."""
     names = np.asarray(names)
-    order = np.argsort(-fractions, axis=1, kind="stable")[:, :top]
+    order = np.argsort(-fractions, axis=1, kind="stable")[:, :TOP]
     return [
         "; ".join(f"{names[i]} {row[i]:.2f}" for i in largest if row[i] >= 0.005)
         for row, largest in zip(fractions, order, strict=True)

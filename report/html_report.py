@@ -71,15 +71,10 @@ def _tabulate_data(results: pd.DataFrame) -> pd.DataFrame:
 def _tabulate_trainings(logs: list[TrainingLog]) -> pd.DataFrame:
     rows = []
     for log in logs:
-        validation = log.curves.get("validation", pd.Series(dtype=float))
-        scores = {
-            "epochs": len(log.curves),
-            f"last {log.metric}": log.curves["training"].iloc[-1],
-            "lowest validation loss": validation.min(),
-        }
-        inputs = dict(log.inputs)
-        backend = inputs.pop("backend")
-        rows.append({"run": log.name, **inputs, **scores, "backend": backend})
+        losses = log.curves.get("validation", pd.Series(dtype=float))
+        last = {"epochs": len(log.curves), f"last {log.metric}": log.curves["training"].iloc[-1]}
+        scores = {**last, "lowest validation loss": losses.min(), "backend": log.backend}
+        rows.append({"run": log.name, **log.inputs, **scores})
     return pd.DataFrame(rows).convert_dtypes()
 
 

@@ -24,7 +24,8 @@ class TrainingLog:
     kind: str  # "basic", "siamese", "stn", "ubm" …
     curves: pd.DataFrame
     metric: str  # "loss" or `LIKELIHOOD`
-    inputs: dict  # model, artists, tracks of the cache, seed and backend; None if unknown
+    inputs: dict  # model, artists, tracks of the cache and seed; None if unknown
+    backend: str = ""
 
 
 def read_training_logs(folder: Path) -> list[TrainingLog]:
@@ -39,10 +40,10 @@ def read_training_logs(folder: Path) -> list[TrainingLog]:
         try:
             content = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
             kind = content.get("inputs", {}).get("model", name).split()[0].split("_")[0]
-            inputs = _select_inputs(content, kind)
+            inputs, backend = _select_inputs(content, kind), content.get("backend", "")
         except (AttributeError, IndexError, RecursionError, ValueError) as error:
             raise InputError(f"{record}: not the record of a training run; {_REMEDY}") from error
-        logs.append(TrainingLog(name, kind, curves, "loss", inputs))
+        logs.append(TrainingLog(name, kind, curves, "loss", inputs, backend))
     for path in sorted(folder.glob("*/ivector.csv")):
         table = _read_log(path, "model", "log_likelihood")
         for model, group in table.groupby("model", sort=False):
@@ -60,7 +61,6 @@ def _select_inputs(record: dict, model: str) -> dict:
         "artists": inputs.get("artists"),
         "tracks of the cache": inputs.get("cache", {}).get("tracks"),
         "seed": inputs.get("settings", {}).get("seed"),
-        "backend": record.get("backend", ""),
     }
 
 

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import xml.etree.ElementTree
 from statistics import NormalDist
 from unittest import mock
 
@@ -131,8 +130,6 @@ def test_identical_data_produce_byte_identical_files(tmp_path):
         plots.plot_accuracies_by_label(accuracies(HOSTILE), "$linear_", path)
     for name in ("genres.png", "genres.svg"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-    svg = xml.etree.ElementTree.parse(tmp_path / "one/genres.svg")
-    assert svg.getroot().tag.endswith("svg")
 
 
 # ---------------------------------------------------------------- artist recognition
@@ -320,14 +317,11 @@ def test_group_genres_are_sorted_by_main_genre(draw, groups, genres):
     fractions = np.random.default_rng(0).dirichlet(np.full(genres, 0.2), groups)
     table = pd.DataFrame(fractions, columns=names).rename_axis("group")
     axes = draw(plots.plot_group_genres, table, "genres of artist groups by the word s").axes[0]
-    drawn = np.asarray(axes.images[0].get_array())
     order = [int(label.get_text()) for label in axes.get_yticklabels()]
-    assert sorted(order) == list(range(groups))
-    np.testing.assert_array_equal(drawn, fractions[order])
-    main = drawn.argmax(axis=1)
-    assert (np.diff(main) >= 0).all()
-    purities = [drawn[main == genre].max(axis=1) for genre in set(main)]
-    assert all((np.diff(purity) <= 0).all() for purity in purities)
+    assert order == sorted(
+        range(groups), key=lambda n: (fractions[n].argmax(), -fractions[n].max())
+    )
+    np.testing.assert_array_equal(axes.images[0].get_array(), fractions[order])
     labels = [label.get_text() for label in axes.get_xticklabels()]
     assert len(set(labels)) == genres and max(map(len, labels)) <= 24
     assert labels[0].startswith("a genre of ") and labels[0].endswith("$_0$")

@@ -30,7 +30,7 @@ def test_read_training_logs_supports_all_model_types(tmp_path):
     assert set(logs) == {"basic", "siamese", "stn", "ubm", "total variability"}
     mine, ubm = logs["siamese"], logs["ubm"]
     assert (mine.name, mine.metric, ubm.metric) == ("mine", "loss", LIKELIHOOD)
-    assert list(mine.inputs.values()) == ["siamese", 9, None, 3, "jax"]
+    assert [*mine.inputs.values(), mine.backend] == ["siamese", 9, None, 3, "jax"]
     assert mine.curves.to_dict("list") == {"training": [2, 1], "validation": [3, 2.5]}
     assert logs["stn"].name == "stn_g_0" and list(logs["stn"].curves) == ["training"]
     assert logs["basic"].inputs["model"] == "basic" and logs["basic"].inputs["artists"] is None
