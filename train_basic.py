@@ -2,7 +2,7 @@
 
 from common import cli
 from data_prep.batches import LabelledBatches
-from data_prep.targets import artist_classes, tag_matrix
+from data_prep.split_csv import artist_classes, tag_matrix
 from training.config import BasicConfig, TrainingData
 
 

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 
 from common import cli
-from data_prep import split_csv, targets
+from data_prep import split_csv
 from data_prep.failures import read_usable_tracks
 from data_prep.mel_cache import MelCache
 from data_prep.mfcc import MfccSettings
@@ -48,7 +48,7 @@ def main() -> None:
     # Data
     cache = MelCache(args.cache)
     split = read_usable_tracks(args.split, cache.failed, args.cache, args.max_artists)
-    targets.artist_classes(split, args.split)  # checks the artist labels
+    split_csv.artist_classes(split, args.split)  # checks the artist labels
     train_rows = split_csv.subset_mask(split, "train", args.split)
     track_ids = split["track_id"].to_numpy(object)[train_rows]
     artists = split["artist"].to_numpy(object)[train_rows]

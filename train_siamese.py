@@ -4,7 +4,7 @@ import numpy as np
 
 from common import cli
 from data_prep.batches import SiameseBatches, TrackSampler
-from data_prep.targets import artist_classes
+from data_prep.split_csv import artist_classes
 from training.config import SiameseConfig, TrainingData
 
 

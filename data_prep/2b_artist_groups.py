@@ -25,7 +25,7 @@ from common import cli, provenance
 from common.errors import InputError
 from common.files import make_folder
 from common.parallel import available_cores
-from data_prep import split_csv, targets
+from data_prep import split_csv
 from data_prep.failures import read_usable_tracks
 from data_prep.mel import FrontEnd
 from data_prep.mel_cache import MelCache
@@ -118,7 +118,7 @@ def choose_words(args: argparse.Namespace, train: pd.DataFrame) -> list[str]:
     words = [word for word in WORDS if word in (args.words or WORDS)]
     if "s" in words:
         try:
-            targets.tag_matrix(train, args.subgenres, args.split)
+            split_csv.tag_matrix(train, args.subgenres, args.split)
         except InputError as error:
             if args.words:
                 raise
@@ -158,7 +158,7 @@ def make_groups(
     sizes = {"groups": args.groups, "seed": args.seed}
     groups, codebooks, subgenres = {}, {}, []
     if "s" in words:
-        subgenres, hot = targets.tag_matrix(train, args.subgenres, args.split)
+        subgenres, hot = split_csv.tag_matrix(train, args.subgenres, args.split)
         groups["s"] = learn_groups("s", map(np.flatnonzero, hot), artists, len(subgenres), **sizes)
     if "e" in words:
         paths = [args.audio / path for path in train["path"]]

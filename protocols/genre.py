@@ -13,7 +13,7 @@ import pandas as pd
 
 from common import cli
 from common.errors import InputError
-from data_prep import targets
+from data_prep import split_csv
 from evaluation import LINEAR_TRIALS, NEIGHBOURS
 from evaluation.feature_checks import require_two_labels
 from evaluation.labelled_tracks import LabelledTracks, read_labelled_tracks
@@ -138,7 +138,7 @@ def evaluate_tagging(tracks: LabelledTracks, label: str, *, trials: int, seed: i
     """Compute the area under the ROC curve of each tag; trials use consecutive seeds."""
     from evaluation.tagging import predict_tags, score_tags
 
-    names, tags = targets.tag_matrix(tracks.split, label, tracks.split_path)
+    names, tags = split_csv.tag_matrix(tracks.split, label, tracks.split_path)
     train, valid, (test, truth) = tracks.subsets(tags)
     for name, part in (("train", train[0]), ("valid", valid[0]), ("test", test)):
         if not len(part):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
-from data_prep import targets
+from data_prep import split_csv
 from data_prep.datasets import Request, mtat
 from data_prep.datasets.catalog import read_lines
 from data_prep.datasets.pickled_lists import load_pickled_texts
@@ -43,7 +43,7 @@ def test_reads_split_in_published_format(read):
     assert table["album"].tolist() == ["first_album", "live", "live", "x"]
     assert table["subset"].tolist() == ["train", "train", "valid", "test"]
     assert table["tags"].tolist() == ["guitar|rock", "", "no vocals", "guitar|no vocals|rock"]
-    names, hot = targets.tag_matrix(table, "tags", "source")
+    names, hot = split_csv.tag_matrix(table, "tags", "source")
     assert names == sorted(TAGS)
     assert hot.tolist() == [row for subset in VALUES.values() for row in subset]
 

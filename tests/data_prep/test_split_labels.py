@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from common.errors import InputError
-from data_prep.targets import artist_classes, tag_matrix
+from data_prep.split_csv import artist_classes, tag_matrix
 
 
 def split(**columns):
