@@ -34,7 +34,7 @@ def main() -> int:
         print_origin(args.dataset, info)
         return 0
     if args.unpack:
-        from data_prep import audio_archives
+        from data_prep import audio_archives  # most runs do not need it
 
         for archive in args.unpack:
             files = audio_archives.extract_dataset_archive(
