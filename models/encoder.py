@@ -22,22 +22,11 @@ def build_encoder(
 
     Five blocks of convolution over time, batch normalisation, ReLU and max pooling (except in the
     last block) are followed by an average over the remaining time axis, which is one frame long.
+    The model maps (batch, 129, 128) float32 to (batch, 256) float32.
 
-    Parameters
-    ----------
-    dropout
-        Rate of the dropout applied after the last activation.
-    precision
-        "float32", or "mixed" to compute in bfloat16 and keep the weights in float32. Loss
-        scaling is unnecessary because bfloat16 has the same range as float32.
-    synchronised
-        Whether batch normalisation computes its statistics over all devices that share a
-        batch. With JAX it always does.
-
-    Returns
-    -------
-    keras.Model
-        Maps (batch, 129, 128) float32 to (batch, 256) float32.
+    Precision "mixed" computes in bfloat16 and keeps the weights in float32. Loss scaling is
+    unnecessary because bfloat16 has the same range. If `synchronised`, batch normalisation computes
+    its statistics over all devices that share a batch. With JAX it always does.
     """
     dtype = "mixed_bfloat16" if precision == "mixed" else "float32"
     segment = x = keras.Input((SEGMENT, BANDS), name="segment")

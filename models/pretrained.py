@@ -153,19 +153,16 @@ def _read_weights(path: Path) -> Weights:
 @contextlib.contextmanager
 def _open_weights(path: Path) -> Iterator[h5py.File]:
     """Open an HDF5 file, or the one inside a .keras archive; raise `InputError` if damaged."""
+    source = path
     try:
-        if h5py.is_hdf5(path) or not zipfile.is_zipfile(path):
-            with hdf5.open_file(path) as file:
-                yield file
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            extracted = Path(folder, "model.weights.h5")
-            extracted.write_bytes(_read_archive(path))
-            try:
-                with hdf5.open_file(extracted) as file:
-                    yield file
-            except InputError as error:  # name the user's file instead of the temporary one
-                raise InputError(str(error).replace(str(extracted), str(path))) from error
+        with contextlib.ExitStack() as stack:
+            if zipfile.is_zipfile(path) and not h5py.is_hdf5(path):
+                folder = stack.enter_context(tempfile.TemporaryDirectory())
+                source = Path(folder, "model.weights.h5")
+                source.write_bytes(_read_archive(path))
+            yield stack.enter_context(hdf5.open_file(source))
+    except InputError as error:  # name the user's file instead of the temporary one
+        raise InputError(str(error).replace(str(source), str(path))) from error
     except (*_DAMAGE_ERRORS, *_ARCHIVE_ERRORS) as error:
         raise InputError(
             f"{path}: contains no Keras weights, or damaged ones; make or download it again"

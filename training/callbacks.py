@@ -144,11 +144,9 @@ class CheckpointCallback(keras.callbacks.Callback):
             self._history.setdefault(name, []).append(float(value))
         if not self._devices.writes:
             return
-        state = TrainingState(
-            [keras.ops.convert_to_numpy(variable) for variable in self._variables],
-            self._history,
-            finished=self.model.stop_training or epoch + 1 == len(self._task_order),
-        )
+        arrays = [keras.ops.convert_to_numpy(variable) for variable in self._variables]
+        finished = self.model.stop_training or epoch + 1 == len(self._task_order)
+        state = TrainingState(arrays, self._history, finished)
         self._run.write_epoch(self._models, state, best=best)
         for name, value in logs.items():
             self._board.add_scalar(name, value, epoch + 1)
@@ -175,12 +173,8 @@ class ProgressCallback(keras.callbacks.Callback):
         self._folder = folder
         self._steps = [len(of_epoch) for of_epoch in batches]
         self._tracks = np.cumsum([0, *(of_epoch.in_epoch for of_epoch in batches)])
-        self._bar = cli.progress_bar(
-            total=int(self._tracks[-1]),
-            initial=int(self._tracks[epochs_done]),
-            unit="track",
-            shown=devices.writes,
-        )
+        total, done = int(self._tracks[-1]), int(self._tracks[epochs_done])
+        self._bar = cli.progress_bar(total=total, initial=done, unit="track", shown=devices.writes)
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Show the epoch number."""

@@ -57,9 +57,9 @@ class TrainingRun:
 
     def read_state(self) -> TrainingState | None:
         """Return the state of an unfinished run, or None if there is no state file."""
-        if not self._state_path.exists():
+        if not (self.folder / "state.h5").exists():
             return None
-        with self._open(self._state_path) as file:
+        with self._open("state.h5") as file:
             variables, history = (hdf5.get_group(file, name) for name in ("variables", "history"))
             return TrainingState(
                 [hdf5.read_array(variables, f"{number:03}") for number in range(len(variables))],
@@ -79,7 +79,7 @@ class TrainingRun:
             table = pd.DataFrame(state.history)
             table.insert(0, "epoch", np.arange(1, len(table) + 1))
             table.to_csv(partial, index=False)
-        with hdf5.create_file(self._state_path) as file:
+        with hdf5.create_file(self.folder / "state.h5") as file:
             file.attrs["finished"] = state.finished
             file.attrs["made_from"] = provenance.to_json(record)
             for number, array in enumerate(state.variables):
@@ -94,18 +94,14 @@ class TrainingRun:
             partial.write_text(provenance.to_json(self._make_record()), encoding="utf-8")
         self._delete_leftovers()
 
-    @property
-    def _state_path(self) -> Path:
-        return self.folder / "state.h5"
-
     def _make_record(self) -> dict:
         return {**provenance.make_record(self.inputs), "backend": keras.backend.backend()}
 
     def _unfinished_inputs(self) -> dict:
         """Return the inputs of an unfinished run, even if it was killed before writing a state."""
-        for path in (self._state_path, self.folder / "last.h5"):
-            if path.exists():
-                with self._open(path) as file:
+        for name in ("state.h5", "last.h5"):
+            if (self.folder / name).exists():
+                with self._open(name) as file:
                     return hdf5.read_json_attribute(file, "made_from").get("inputs", {})
         return {}
 
@@ -115,10 +111,10 @@ class TrainingRun:
             (self.folder / name).unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def _open(self, path: Path) -> Iterator:
+    def _open(self, name: str) -> Iterator:
         """Open a file in the run folder; errors suggest deleting the folder."""
         try:
-            with hdf5.open_file(path) as file:
+            with hdf5.open_file(self.folder / name) as file:
                 yield file
         except InputError as error:
             problem = str(error).partition(";")[0]

@@ -79,6 +79,11 @@ class Task:
     train: Batches
     valid: Batches | None = None
 
+    def share_among(self, devices: Devices) -> "Task":
+        """Return the task with batches that can be divided equally among the devices."""
+        train = _share_batches(self.train, devices)
+        return replace(self, train=train, valid=self.valid and _share_batches(self.valid, devices))
+
 
 def fit(
     tasks: Sequence[Task],
@@ -93,22 +98,10 @@ def fit(
     If the folder contains an unfinished run, training resumes after its last completed epoch and
     ends with the same weights as an uninterrupted run.
 
-    Parameters
-    ----------
-    tasks
-        One task, or several whose models share weights: each epoch trains one of them. Each task
-        has its own optimizer. All tasks must use the same `Crops` object.
-    task_order
-        Index of the task to train in each epoch (default: the first task throughout).
+    Several tasks share weights and one `Crops` object, but each has its own optimizer. Each epoch
+    trains one of them, with the index that `task_order` gives (default: always the first).
     """
-    tasks = [
-        replace(
-            task,
-            train=_share_batches(task.train, devices),
-            valid=task.valid and _share_batches(task.valid, devices),
-        )
-        for task in tasks
-    ]
+    tasks = [task.share_among(devices) for task in tasks]
     order = [0] * schedule.epochs if task_order is None else [int(task) for task in task_order]
     resident = ResidentFrames(tasks[0].train.crops) if placement.resident else None
     with exclusive_folder(run.folder) if devices.writes else contextlib.nullcontext():
@@ -122,9 +115,8 @@ def fit(
         networks, optimizers = [task.model for task in tasks], [one.optimizer for one in fitted]
         checkpoint = CheckpointCallback(run, networks, optimizers, watchers, order, devices)
         if not checkpoint.finished:
-            progress = ProgressCallback(
-                run.folder, checkpoint.epochs, [tasks[number].train for number in order], devices
-            )
+            batches = [tasks[number].train for number in order]
+            progress = ProgressCallback(run.folder, checkpoint.epochs, batches, devices)
             decay = [] if schedule.adam else [LearningRateDecay()]
             callbacks = [StopAtNaN(), *decay, *watchers, checkpoint, progress]
             epochs = range(checkpoint.epochs, len(order))
@@ -146,7 +138,6 @@ def fit(
 
 
 def _share_batches(batches: Batches, devices: Devices) -> Batches:
-    """Return batches that can be divided equally among the devices."""
     tracks, size = len(batches.anchors), batches.batch_size
     if min(tracks, size) < devices.count:
         raise InputError(
@@ -248,10 +239,7 @@ def fit_encoder(
     run: TrainingRun,
     devices: Devices,
 ) -> None:
-    """Choose where the data are placed, and train an encoder; see `fit`.
-
-    `devices` come from the `open_devices` context in which the model was built.
-    """
+    """Train an encoder, in the `open_devices` context in which its model was built; see `fit`."""
     if run.is_complete():
         logger.info("%s: already complete", run.folder)
         return

@@ -139,13 +139,12 @@ def test_untrained_encoder_depends_on_the_seed_and_the_normalisation():
 def test_feature_extractor_handles_baselines_and_weights_files(encoder, extract, tmp_path):
     mfccs = make_extractor("mfcc")
     assert (mfccs.function, mfccs.origin["model"]) == (mfcc_features, "mfcc")
-    path = tmp_path / "best.h5"
-    inputs = {"name": "run", "model": "siamese", "artists": 4}
+    path, record = tmp_path / "best.h5", {"inputs": {"name": "run"}}
     model = build_siamese(encoder, 4, mean=MEAN, std=STD)
-    pretrained.save_weights(path, model, mean=MEAN, std=STD, made_from={"inputs": inputs})
+    pretrained.save_weights(path, model, mean=MEAN, std=STD, made_from=record)
     extractor = make_extractor(path, mean_and_std=(9.0, 9.0))
     origin = extractor.origin
-    assert origin["name"] == "run" and (origin["mean"], origin["std"]) == (MEAN, STD)
+    assert (origin["name"], origin["mean"], origin["std"]) == ("run", MEAN, STD)
     ours, expected = (
         np.stack(list(function(random_mels(1, 2)))) for function in (extractor.function, extract)
     )

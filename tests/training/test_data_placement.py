@@ -39,34 +39,26 @@ def set_memory(monkeypatch, memory: int | None) -> None:
 # ---------------------------------------------------------------- choice of placement
 
 
-def test_crops_are_streamed_on_a_cpu(crops, monkeypatch):
-    set_memory(monkeypatch, 10**9)
-    placement = Placement.choose(CPU, crops)
-    assert placement == Placement(False, 1 if SINGLE[CPU] else 16)
-    assert str(placement).startswith("crops streamed")
-    assert str(placement).endswith(", 1 step per call" if SINGLE[CPU] else ", 16 steps per call")
-
-
-@pytest.mark.parametrize("devices", [GPU, GPUS], ids=str)
-def test_frames_are_resident_on_a_gpu_with_enough_memory(devices, crops, monkeypatch):
+@pytest.mark.parametrize("devices", [CPU, GPU, GPUS], ids=str)
+def test_default_placement_is_resident_on_a_gpu_with_enough_memory(devices, crops, monkeypatch):
     """Memory is also needed for the network and for a temporary second copy of the frames."""
-    set_memory(monkeypatch, 10**9)
-    steps = 1 if SINGLE[devices] else 64
-    assert Placement.choose(devices, crops) == Placement(True, steps)
+    steps = 1 if SINGLE[devices] else 16 if devices == CPU else 64
     needed = crops_bytes(crops)
-    for memory, resident in ((3 * needed, True), (2 * needed, False), (None, False)):
+    for memory, enough in ((3 * needed, True), (2 * needed, False), (None, False)):
         set_memory(monkeypatch, memory)
-        assert Placement.choose(devices, crops).resident == resident
+        placement = Placement.choose(devices, crops)
+        assert placement == Placement(enough and devices != CPU, steps)
+    assert str(placement).startswith("crops streamed")
+    assert str(placement).endswith(f", {steps} step{'s' * (steps > 1)} per call")
 
 
 @pytest.mark.parametrize("devices", [CPU, GPU, GPUS], ids=str)
-def test_requested_placement_is_used(devices, crops, monkeypatch):
+@pytest.mark.parametrize("data", ["stream", "resident"])
+def test_requested_placement_is_used(data, devices, crops, monkeypatch):
     set_memory(monkeypatch, 1)
-    for data, resident in (("stream", False), ("resident", True)):
-        assert Placement.choose(devices, crops, data).resident == resident
-        assert Placement.choose(devices, crops, data, 1) == Placement(resident, 1)
-        if not SINGLE[devices]:
-            assert Placement.choose(devices, crops, data, 5) == Placement(resident, 5)
+    for steps in (1,) if SINGLE[devices] else (1, 5):
+        expected = Placement(data == "resident", steps)
+        assert Placement.choose(devices, crops, data, steps) == expected
 
 
 @pytest.mark.parametrize("devices", [CPU, GPU, GPUS], ids=str)
@@ -86,9 +78,8 @@ def test_resident_crops_match_the_cache(chunk, cache, monkeypatch):
     monkeypatch.setattr(data_placement, "_CHUNK", chunk)
     tracks = np.array([30, 7, 8, 3, 35, 6, 0, 19])
     crops = Crops(cache, cache.track_id[tracks])
-    assert (
-        len(crops.spans()) == 6
-    )  # tracks 6 to 8 are adjacent; NaN frames precede tracks 0, 30 and 35
+    # Tracks 6 to 8 are adjacent; NaN frames precede tracks 0, 30 and 35.
+    assert len(crops.spans()) == 6
     resident = ResidentFrames(crops)
     segment = keras.Input((129, 128), dtype="float16")
     identity = keras.Model(segment, keras.layers.Identity(dtype="float16")(segment))
@@ -105,13 +96,12 @@ def test_resident_crops_match_the_cache(chunk, cache, monkeypatch):
 def test_grouped_resident_crops_keep_their_shape(crops):
     resident = ResidentFrames(crops)
     tracks = keras.Input((4, 129, 128), dtype="float16")
-    identity = keras.Model(tracks, keras.layers.Identity(dtype="float16")(tracks))
-    model = resident.wrap_model(identity)
+    model = keras.Model(tracks, keras.layers.Identity(dtype="float16")(tracks))
+    model = resident.wrap_model(model)
     places = crops.places(np.arange(12).reshape(3, 4), np.random.default_rng(0))
     assert model.input_shape == (None, 4)
-    np.testing.assert_array_equal(
-        model.predict_on_batch(resident.places(places)), crops.gather(places)
-    )
+    output = model.predict_on_batch(resident.places(places))
+    np.testing.assert_array_equal(output, crops.gather(places))
 
 
 def test_crops_bytes_counts_each_track_once(cache):
