@@ -80,55 +80,44 @@ def test_tables_command_prints_a_single_paper(tmp_path):
     assert "agf2018, Table 4" in ran.out and "ismir2018" not in ran.out
 
 
-@pytest.mark.slow
-def test_figures_are_drawn_for_each_dataset_and_protocol(results):
-    ran = run_in_process("evaluate.py", "figures", "--results", results)
-    names = {*NAMES, "gtzan_genre", "v1.0_genre"}
-    expected = {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
-    written = {path.name for path in results.iterdir() if path.suffix != ".json"}
-    assert written == {*expected, "figures.csv"}
-    table = pd.read_csv(results / "figures.csv", keep_default_na=False)
-    assert set(table["file"]) - {""} == {f"{name}.png" for name in names}
-    missing = table[table["file"].eq("")]
-    assert missing["of_paper"].tolist() == [
-        *("ismir2018, Figure 6", "ismir2018, Figure 7"),
-        *(f"arxiv2017, Figure {n}" for n in (2, 3, 4, 5)),
-        "agf2018, Figure 3",
-    ]
-    assert len(ran.lines) == len(table)
-    assert sum("not drawn; it needs evaluate.py " in line for line in ran.lines) == len(missing)
-
-
-def test_recognition_task_set_and_many_label_results_have_tables_and_figures(tmp_path):
+def test_figures_and_tables_are_made_for_every_protocol(tmp_path):
     curve = {"false alarm": [1.0, 0.3, 0.0], "miss": [0.0, 0.1, 1.0]}
-    details = {"DET": curve, "by enrolment songs": {"1": 0.3, "15": 0.1, "2": 0.2}}
-    recognition = {"protocol": "verification", "metric": "eer", "model": "GMM-UBM"}
-    genre = {"protocol": "genre", "metric": "log_loss", "model": "stn g", "value": 1.5}
-    knn = {"protocol": "knn", "metric": "accuracy", "label": "artist"}
-    accuracies = {f"artist {n}": 0.5 for n in range(41)}
-    for name, result in (
-        ("eer", recognition | {"label": "artist", "details": details}),
-        ("genre", genre),
-        ("knn", knn | {"details": {"accuracy of each genre": accuracies}}),
+    enrolment = {"DET": curve, "by enrolment songs": {"1": 0.3, "15": 0.1, "2": 0.2}}
+    many, few = ({"accuracy of each genre": {f"g{n}": 0.5 for n in range(c)}} for c in (41, 3))
+    for protocol, metric, label, model, value, details in (
+        ("verification", "eer", "artist", "GMM-UBM", 0.2, enrolment),
+        ("genre", "log_loss", "genre", "stn g", 1.5, {}),
+        ("knn", "accuracy", "genre", "basic", 0.5, many),  # too many labels for a figure
+        ("linear", "accuracy", "genre", "basic", 0.5, few),
     ):
-        (tmp_path / f"{name}.json").write_text(json.dumps(RESULT | result))
+        result = {"protocol": protocol, "metric": metric, "label": label, "dataset": "v1.0"}
+        result |= {"model": model, "value": value, "details": details}
+        (tmp_path / f"{protocol}.json").write_text(json.dumps(RESULT | result))
     run_in_process("evaluate.py", "tables", "--results", tmp_path)
-    run_in_process("evaluate.py", "figures", "--results", tmp_path)
-    table = pd.read_csv(tmp_path / "verification_by_enrolment_gtzan_artist.csv")
+    ran = run_in_process("evaluate.py", "figures", "--results", tmp_path)
+    table = pd.read_csv(tmp_path / "verification_by_enrolment_v1.0_artist.csv")
     expected = {"system": "GMM-UBM", "enrolled by 1": 0.3, "enrolled by 2": 0.2}
     assert table.to_dict("records") == [expected | {"enrolled by 15": 0.1}]
-    table = pd.read_csv(tmp_path / "combinations_gtzan.csv").set_index("tasks")
+    table = pd.read_csv(tmp_path / "combinations_v1.0.csv").set_index("tasks")
     assert table.loc["g", "STN log loss"] == 1.5
-    assert (tmp_path / "knn_by_artist_gtzan.md").exists()  # 41 labels are too many for a figure
-    figures = pd.read_csv(tmp_path / "figures.csv").dropna(subset="file").set_index("file")
-    assert figures["of_paper"].fillna("").to_dict() == {
-        "gtzan_artist.png": "",
-        "verification_by_artists_gtzan_artist.png": "arxiv2017, Figure 2",
-        "knn_by_artists_gtzan_artist.png": "",
-        "det_gtzan_artist.png": "",
-        "verification_by_enrolment_gtzan_artist.png": "",
-        "by_tasks_gtzan.png": "agf2018, Figure 3",
+    assert len(pd.read_csv(tmp_path / "knn_by_genre_v1.0.csv")) == 41
+    listed = pd.read_csv(tmp_path / "figures.csv", keep_default_na=False)
+    drawn = listed[listed["file"].ne("")].set_index("file")["of_paper"].to_dict()
+    assert drawn == {
+        "v1.0_genre.png": "",
+        "verification_by_artists_v1.0_artist.png": "arxiv2017, Figure 2",
+        "knn_by_artists_v1.0_genre.png": "ismir2018, Figure 3",
+        "linear_by_artists_v1.0_genre.png": "ismir2018, Figure 4",
+        "linear_by_genre_v1.0.png": "ismir2018, Figure 5",
+        "det_v1.0_artist.png": "",
+        "verification_by_enrolment_v1.0_artist.png": "",
+        "by_tasks_v1.0.png": "agf2018, Figure 3",
     }
+    svg = {path.with_suffix(".png").name for path in tmp_path.glob("*.svg")}
+    assert {path.name for path in tmp_path.glob("*.png")} == svg == set(drawn)
+    missing = [line.partition(":")[0] for line in ran.lines if "not drawn; it needs" in line]
+    assert missing == listed.loc[listed["file"].eq(""), "of_paper"].to_list()
+    assert missing[:3] == [f"ismir2018, Figure {number}" for number in (2, 6, 7)]
 
 
 # ---------------------------------------------------------------- t-SNE and the track explorer
