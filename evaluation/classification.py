@@ -19,7 +19,7 @@ from evaluation.retrieval import nearest_neighbours
 
 def f1_by_class(predicted: ArrayLike, truth: ArrayLike) -> dict[str, float]:
     """Compute the F1 score of each class in `predicted` (n,) str or `truth` (n,) str, sorted."""
-    classes = sorted({*truth, *predicted})
+    classes = np.union1d(truth, predicted).tolist()
     scores = f1_score(truth, predicted, labels=classes, average=None, zero_division=0)
     return dict(zip(classes, scores.tolist(), strict=True))
 

@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> Command:
     parser.add_argument(
         "--train", nargs=2, type=Path, metavar=("FEATURES.h5", "SPLIT.csv"), help=text
     )
-    text = "how to fuse two feature files: concatenate the features, or average the scores"
+    text = "how to fuse two feature files: concatenate features (early) or average scores (late)"
     parser.add_argument("--fuse", dest="fusion", choices=("early", "late"), help=text)
     parser.add_argument(
         "--with",

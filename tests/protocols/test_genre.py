@@ -102,17 +102,6 @@ def test_linear_reports_the_mean_over_trials(files, evaluate):
     assert f"accuracy of each genre folk {each['folk']:.4f}" in lines
 
 
-def test_transfer_averages_the_best_model_of_each_trial(files, evaluate, monkeypatch):
-    monkeypatch.setattr(tagging, "NETWORKS", ((4,),))
-    tracks = read_labelled_tracks(*files, "genre")
-    subsets = tracks.subsets(tracks.labels("genre"))
-    each = [tagging.transfer_accuracies(*subsets, seed=seed) for seed in (3, 4)]
-    result, lines = evaluate("transfer", *files, "--trials", 2, "--seed", 3)
-    assert result["value"] == np.mean([one["best"] for one in each])
-    network = np.mean([one["neural network"] for one in each])
-    assert result["details"]["neural network"] == network and len(lines) == 4
-
-
 def test_tagging_reports_every_tag(files, evaluate):
     result, lines = evaluate("tagging", *files)
     assert (result["metric"], result["n_songs"], result["label"]) == ("auc", 12, "tags")
@@ -123,9 +112,8 @@ def test_tagging_reports_every_tag(files, evaluate):
     assert [tag for *_, tag, _ in printed] == sorted(areas, key=areas.get, reverse=True)
     table, _ = feature_files.make_artists("abcdef")
     table[table["subset"].ne("valid")].to_csv(files[1], index=False)
-    assert "tracks.csv: no track in the subset valid" in error_in_process(
-        "evaluate.py", "tagging", *files
-    )
+    message = error_in_process("evaluate.py", "tagging", *files)
+    assert "tracks.csv: no track in the subset valid" in message
 
 
 def test_unusable_splits_are_rejected(files):
