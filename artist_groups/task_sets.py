@@ -128,7 +128,6 @@ def group_targets(
         targets[word] = Targets(np.flatnonzero(rows >= 0), proportions)
     for task, (tracks, _) in targets.items():
         if missing := len(train) - len(tracks):
-            label = "genre" if task == "g" else "artist groups"
-            message = "%s: %d training tracks without %s: not in the task %s"
-            logger.info(message, source, missing, label, task)
+            without = f"without {'genre' if task == 'g' else 'artist groups'}"
+            logger.info(f"{source}: {missing} training tracks {without}: not in the task {task}")
     return list(genres), targets

@@ -87,9 +87,8 @@ def learn_codebook(
         reservoir.offer(np.asarray(rows, np.float32))
         count += len(rows)
     if count < clusters:
-        raise InputError(
-            f"codebook: {count} vectors for {clusters} clusters; use fewer clusters or more tracks"
-        )
+        problem = f"{count} vectors for {clusters} clusters"
+        raise InputError(f"codebook: {problem}; use fewer clusters or more tracks")
     sample = reservoir.drawn()
     deviation, largest = sample.std(axis=0, dtype=np.float64), np.abs(sample).max(axis=0)
     # Do not scale up a coordinate that varies only by rounding; it would count like the others.

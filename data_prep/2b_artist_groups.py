@@ -53,7 +53,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--words", nargs="+", choices=WORDS, help=text)
     text = "name of the sub-genre column, used by the sub-genre vocabulary (s)"
     parser.add_argument("--subgenres", metavar="COLUMN", default="genres", help=text)
-    text = "audio folder that contains the split's paths; needed by the descriptor vocabulary (e)"
+    text = "audio folder to which the split's paths are relative; needed by the word e"
     parser.add_argument("--audio", type=Path, help=text)
     text = "number of clusters in the MFCC and delta MFCC vocabularies (m, d)"
     cli.add_count(parser, "--clusters", CLUSTERS, text)
@@ -127,10 +127,8 @@ def choose_words(args: argparse.Namespace, train: pd.DataFrame) -> list[str]:
             print(f"the sub-genre vocabulary (s) is left out: {error}; {remedy}")
     if "e" in words and not args.words and importlib.util.find_spec("essentia") is None:
         words.remove("e")
-        print(
-            "the descriptor vocabulary (e) is left out: it needs Essentia; "
-            "pip install -r requirements-essentia.txt"
-        )
+        remedy = "pip install -r requirements-essentia.txt"
+        print(f"the descriptor vocabulary (e) is left out: it needs Essentia; {remedy}")
     if "e" in words:
         if args.audio is None:
             others = " ".join(word for word in words if word != "e")
@@ -185,15 +183,11 @@ def make_groups(
         symbols, remedy = SYMBOLS[word]
         missing = pd.unique(artists)[groups[word].rows_of(pd.unique(artists)) < 0]
         if len(missing):
-            print(
-                f"{args.split}: {len(missing)} artists without {symbols} get no groups by the "
-                f"word {word}; the first is {missing[0]!r}"
-            )
+            problem = f"{len(missing)} artists without {symbols} get no groups by the word {word}"
+            print(f"{args.split}: {problem}; the first is {missing[0]!r}")
         if groups[word].diversity < MIN_DIVERSITY:
-            print(
-                f"{args.out}: by the word {word}, all artists have nearly the same groups, from "
-                f"which nothing can be learned; {remedy}"
-            )
+            problem = f"by the word {word}, all artists have nearly the same groups, from which"
+            print(f"{args.out}: {problem} nothing can be learned; {remedy}")
     return GroupsFile(mean, std, groups, subgenres, inputs, codebooks)
 
 
