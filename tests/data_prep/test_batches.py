@@ -15,7 +15,6 @@ from data_prep.batches import (
     _batch_rng,
     _permutation,
 )
-from data_prep.mel import FrontEnd
 from tests.data_prep.files import write_mel_cache
 
 LENGTHS = np.array([129, 130, 400, 131, 1291, 129, 200])
@@ -80,14 +79,6 @@ def test_crops_are_consecutive_frames_from_one_track(cache):
     assert cache.frames.tobytes() == before, "a crop is a view of the cache"
 
 
-@pytest.mark.parametrize("track", range(TRACKS))
-def test_crop_positions_are_uniform_within_a_track(crops, track):
-    drawn = crops.places(np.full(40_000, track), np.random.default_rng(track)) - STARTS[track]
-    counts = np.bincount(drawn, minlength=LENGTHS[track] - 128)
-    assert len(counts) == LENGTHS[track] - 128
-    assert len(counts) == 1 or chisquare(counts).pvalue > 0.001
-
-
 def test_crop_positions_are_uniform_across_epochs(crops):
     batches = labelled(crops)
     drawn = [batches.places(epoch, number) for epoch in range(4000) for number in range(3)]
@@ -104,14 +95,6 @@ def test_rejects_short_and_missing_tracks(cache, monkeypatch):
     monkeypatch.setattr(cache, "length", np.where(LENGTHS == 130, 128, LENGTHS))
     with pytest.raises(InputError, match=r"c.h5: 't1' is shorter than 129 frames"):
         Crops(cache, cache.track_id)
-
-
-def test_rejects_cache_made_with_a_different_front_end(tmp_path):
-    cache = write_cache(tmp_path / "c.h5", numbered_frames(), FrontEnd(hop=256, gain=1.0))
-    with pytest.raises(InputError, match=r"gain: 1\.0 -> 10\.0; front_end\.hop: 256 -> 512"):
-        Crops(cache, cache.track_id)
-    cache = write_cache(tmp_path / "d.h5", numbered_frames(), FrontEnd(max_frames=None))
-    assert len(Crops(cache, cache.track_id)) == TRACKS
 
 
 @given(tracks=st.permutations(range(TRACKS)), count=st.integers(1, TRACKS))
@@ -151,16 +134,11 @@ def test_require_finite_names_the_track_of_the_first_bad_crop(tmp_path, value):
         return str(caught.value).split("'")[1]
 
     crops.require_finite(crops.gather(good), good)
+    crops.require_finite(-crops.gather(good), good)
     assert named_track(np.append(good, first_with)) == "t2"
     assert named_track(np.append(good, last_with)) == "t2"
     assert named_track(np.array([[STARTS[3], STARTS[4]], [first_with, STARTS[3]]])) == "t4"
     assert named_track(np.array([[STARTS[3], first_with], [STARTS[4], STARTS[3]]])) == "t2"
-
-
-def test_require_finite_accepts_negative_values(tmp_path):
-    cache = write_cache(tmp_path / "c.h5", -numbered_frames())
-    crops, places = Crops(cache, cache.track_id), STARTS[:3]
-    crops.require_finite(crops.gather(places), places)
 
 
 @given(count=st.integers(1, 300), size=st.integers(1, 40), multiple=st.integers(1, 9))
@@ -228,9 +206,10 @@ def tracks_of_artists(draw):
     counts = draw(st.lists(st.integers(2, 6), min_size=2, max_size=6))
     others = draw(st.lists(st.integers(0, len(counts) + 1), max_size=5))
     drawn_from = np.repeat(np.arange(len(counts)), counts).tolist()
-    all_tracks = draw(
-        st.permutations([(a, True) for a in drawn_from] + [(a, False) for a in others])
+    used, unused = (
+        [(a, flag) for a in some] for some, flag in ((drawn_from, True), (others, False))
     )
+    all_tracks = draw(st.permutations([*used, *unused]))
     artists = np.array([f"artist {number}" for number, _ in all_tracks], object)
     tracks = draw(st.permutations([place for place, (_, used) in enumerate(all_tracks) if used]))
     negatives = draw(st.integers(0, sum(counts) - max(counts)))
@@ -250,12 +229,6 @@ def test_positives_share_the_anchor_artist_and_negatives_do_not(given_tracks, se
     assert (artists[drawn[:, 1]] == artists[anchors]).all() and (drawn[:, 1] != anchors).all()
     assert (artists[drawn[:, 2:]] != artists[anchors][:, None]).all()
     assert all(len(set(row)) == negatives for row in drawn[:, 2:])
-
-
-def test_all_tracks_by_other_artists_may_be_negatives():
-    sampler = TrackSampler.from_artists(np.repeat(["a", "b"], 40), np.arange(80), 40)
-    drawn = sampler.draw(np.arange(80), 40, np.random.default_rng(0))
-    assert (np.sort(drawn[:40, 2:]) == np.arange(40, 80)).all()
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """Tests of the front end against golden values, librosa and an independent implementation."""
 
-import dataclasses
-
 import librosa
 import numpy as np
 import pytest
@@ -12,7 +10,7 @@ from hypothesis import strategies as st
 from data_prep import audio, mel
 from data_prep.audio import SAMPLE_RATE, AudioError
 from data_prep.mel import SEGMENT, FrontEnd, cut_segments, log_mel, log_mel_of_file
-from tests.data_prep.files import clip, tone, wav
+from tests.data_prep.files import clip, wav
 
 SHORT = FrontEnd(max_frames=40)
 ALL = FrontEnd(max_frames=None)
@@ -69,16 +67,6 @@ def test_log_mel_agrees_with_librosa(music):
     assert np.abs(log_mel(music, ALL) - np.log10(1 + 10 * magnitude.T)).max() < 1e-5
 
 
-def test_log_mel_of_a_tone_has_the_expected_band_and_level():
-    actual = log_mel(tone(2.0, hertz=1000.0, level=0.5))
-    quiet = log_mel(tone(2.0, hertz=1000.0, level=0.25))
-    centre = np.linspace(0, slaney(11025), 130)[1:-1]
-    band = int(actual[40].argmax())
-    assert abs(centre[band] - slaney(1000.0)) < centre[1] - centre[0]
-    magnitude, half = (10 ** m[40, band] - 1 for m in (actual, quiet))
-    assert magnitude / half == pytest.approx(2, rel=1e-3)
-
-
 @given(st.integers(513, 60_000), st.sampled_from([1, 7, 64]))
 @settings(deadline=None, derandomize=True, max_examples=25)
 def test_log_mel_does_not_depend_on_the_block_size(music, samples, block):
@@ -123,22 +111,19 @@ def test_log_mel_rejects_invalid_shapes():
 
 
 def test_log_mel_of_file_requires_at_least_one_segment(tmp_path):
-    music = clip(4.0)
-    (tmp_path / "long.wav").write_bytes(wav(music[: 128 * 512]))
-    (tmp_path / "short.wav").write_bytes(wav(music[: 128 * 512 - 1]))
-    assert len(log_mel_of_file(tmp_path / "long.wav")) == SEGMENT
+    music, path = clip(4.0), tmp_path / "a.wav"
+    path.write_bytes(wav(music[: 128 * 512]))
+    assert len(log_mel_of_file(path)) == SEGMENT
+    path.write_bytes(wav(music[: 128 * 512 - 1]))
     with pytest.raises(AudioError, match="less than one segment"):
-        log_mel_of_file(tmp_path / "short.wav")
+        log_mel_of_file(path)
 
 
-def test_front_end_survives_a_dict_round_trip():
-    assert FrontEnd(**ALL.to_dict()) == ALL and ALL.max_seconds is None
-    assert 29.9 < FrontEnd().max_seconds < 30.1
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        ALL.hop = 1
+def test_max_seconds_is_the_length_of_a_clip():
+    assert ALL.max_seconds is None and 29.9 < FrontEnd().max_seconds < 30.1
 
 
-@pytest.mark.parametrize("frames", [0, 128, 129, 257, 258, 1291])
+@pytest.mark.parametrize("frames", [0, 128, 129, 1291])
 def test_cut_segments_drops_the_remainder(frames):
     spectrogram = np.arange(frames * 4, dtype=np.float32).reshape(frames, 4)
     cut = cut_segments(spectrogram)
