@@ -85,8 +85,11 @@ class MelCache:
             self.frames = ShardedFrames([file.frames for file in files])
             before = np.cumsum([0] + [len(file.frames) for file in files[:-1]])
             self.start = np.concatenate([f.start + b for f, b in zip(files, before, strict=True)])
-            sums = [np.concatenate(column) for column in zip(*(f.sums for f in files), strict=True)]
-            self.mean, self.std = mean_and_std(self.length, *sums, self.front_end.n_mels)
+            sums = zip(*(file.sums for file in files), strict=True)
+            train, total, squares = map(np.concatenate, sums)
+            self.mean, self.std = mean_and_std(
+                self.length, train, total, squares, self.front_end.n_mels
+            )
         else:
             self.frames, self.start = files[0].frames, files[0].start
             self.mean, self.std = files[0].mean, files[0].std
@@ -156,7 +159,7 @@ class CacheFile:
             self.failed = dict(zip(*failed, strict=False))
             frames = hdf5.get_dataset(file, "frames")
             offset, shape, dtype = frames.id.get_offset(), frames.shape, frames.dtype
-            self.inputs = self.made_from.get("inputs")
+            self.inputs: dict = self.made_from.get("inputs", {})
             self.is_shard = isinstance(self.inputs, dict) and "shard" in self.inputs
             names = ("train", "total", "squares") if self.is_shard else ()
             self.sums = [hdf5.read_array(file, name) for name in names]
@@ -175,7 +178,8 @@ class CacheFile:
             and (shape[0] or self.is_shard)
             and self.start.dtype == self.length.dtype == np.int64
             and all(column.shape == self.track_id.shape for column in columns)
-            and all(np.isfinite(values).all() for values in [self.mean, self.std, *self.sums])
+            and np.isfinite([self.mean, self.std]).all()
+            and all(np.isfinite(column).all() for column in columns)
             and ((self.start >= 0) & (self.length >= 0)).all()
             and (self.length <= shape[0] - self.start).all()
         ):

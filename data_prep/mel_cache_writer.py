@@ -89,7 +89,6 @@ def make_mel_cache(
     inputs = {"front_end": front_end.to_dict(), "tracks": len(table), "split": _digest(table)}
     making = add_suffix(out, ".making")
     files = _plan_files(table, out, making, inputs, shard_tracks)
-
     if _are_complete(files):
         return _finish(files, folder, making, was_complete=True)
     if not folder.is_dir():
@@ -216,7 +215,7 @@ class _PlannedFile:
     inputs: dict
     folder: Path
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.failed: dict[str, str] = {}  # {track_id: reason}, known for finished files
         self._frames, self._journal = self.folder / "frames", self.folder / "journal"
 

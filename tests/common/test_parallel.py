@@ -121,10 +121,6 @@ def test_ordered_map_propagates_errors_raised_by_the_items_iterator():
     check_error_of_the_items_is_raised(run)
 
 
-def test_ordered_map_of_no_items_yields_nothing():
-    assert list(run([])) == []
-
-
 def test_closing_ordered_map_early_ends_the_workers():
     outcomes = run(("pid", number) for number in range(10**9))
     pids = {next(outcomes).result for _ in range(30)}

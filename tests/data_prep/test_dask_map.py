@@ -151,10 +151,6 @@ def test_dask_map_raises_errors_from_its_iterable(run):
     check_error_of_the_items_is_raised(run)
 
 
-def test_dask_map_accepts_an_empty_list(run):
-    assert list(run([])) == []
-
-
 def test_dask_map_releases_yielded_results(run, dask_cluster):
     outcomes = run(("double", number) for number in range(10**9))
     assert [next(outcomes).result for _ in range(30)] == list(range(0, 60, 2))

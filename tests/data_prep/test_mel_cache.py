@@ -532,17 +532,6 @@ def test_resume_after_a_kill_during_the_last_steps(corpus, complete, tmp_path):
 
 
 @pytest.mark.slow
-def test_ctrl_c_prints_how_to_resume(slow, tmp_path):
-    split, folder, _ = slow
-    out, journal = tmp_path / "c.h5", tmp_path / "c.h5.making" / "journal"
-    process = script(split, folder, out, "--workers", "2")
-    wait_for(lambda: lines_in(journal) > 5, process)
-    os.killpg(process.pid, signal.SIGINT)
-    assert finished(process) == (1, "", "error: stopped; run the same command again to finish\n")
-    assert 5 < lines_in(journal) < 150
-
-
-@pytest.mark.slow
 def test_resume_after_a_full_disk(corpus, complete, tmp_path):
     """Limit the file size so that first the frames, then the cache, exceed the limit."""
     table, folder = corpus
