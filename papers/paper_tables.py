@@ -79,7 +79,9 @@ def select_paper_numbers(results: pd.DataFrame) -> pd.DataFrame:
 
 def _select_results(results: pd.DataFrame) -> pd.DataFrame:
     """Return the results that can fill a table cell, with the columns of `compare_with_paper`."""
-    results = results[_has_paper_label(results) & results["variant"].fillna("").eq("")]
+    results = results[
+        _has_paper_label(results) & (results["variant"].isna() | results["variant"].eq(""))
+    ]
     by_tasks = task_scores.compute_cells(task_scores.select_trainings(results))
     results = results[results["protocol"].ne("genre")]
     # Table 2 of arxiv2017 calls the basic model "basic without LDA".

@@ -104,6 +104,8 @@ def load_ivector_model(path: str | Path) -> IVectorModel:
             rank, d = total_variability.matrix.shape[-1], ubm.means.shape[1]
             if (mean.shape, matrix.shape, mfcc.dimensions) != ((rank,), (rank, rank), d):
                 raise ValueError("its parts do not fit together")
+            if not (np.isfinite(mean).all() and np.isfinite(matrix).all()):
+                raise ValueError("its whitening contains NaN or infinity")
             if not provenance.is_model_record(inputs):
                 raise ValueError("invalid provenance")
             return IVectorModel(
@@ -140,4 +142,6 @@ def read_total_variability(file: h5py.File, ubm: DiagonalGMM) -> TotalVariabilit
     matrix = hdf5.read_array(file, "total_variability")
     if matrix.ndim != 3 or matrix.shape[:2] != ubm.means.shape:
         raise ValueError("total_variability does not fit the background model")
+    if not np.isfinite(matrix).all():
+        raise ValueError("total_variability contains NaN or infinity")
     return TotalVariability(matrix, ubm)

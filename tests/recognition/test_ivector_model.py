@@ -99,6 +99,8 @@ def test_ivector_model_file_round_trip(model, path):
         ("whitening/matrix", np.ones((R, R + 1))),
         ("whitening/matrix", "text"),
         ("trained_on", np.ones(3)),
+        ("whitening/mean", np.full(R, np.nan)),
+        ("total_variability", np.full((C, D, R), np.inf)),
     ],
 )
 def test_load_rejects_damaged_datasets(path, name, value):
