@@ -11,7 +11,6 @@ to --out.
 from pathlib import Path
 
 from common import cli
-from common.errors import InputError
 from common.files import exclusive_folder
 from papers import agf2018, arxiv2017, ismir2018
 from papers.datasets import DataFolder
@@ -40,9 +39,6 @@ def main() -> None:
         subparser.add_argument("--plan", action="store_true", help=text)
         paper.add_arguments(subparser)
     options = parser.parse_args()
-    if options.data and not options.data.is_dir():
-        raise InputError(f"{options.data}: no such folder of datasets; check --data")
-
     steps, left_out = PAPERS[options.paper][0].plan(options, DataFolder(options.data))
     pipeline = Pipeline(options.out, steps)
     print(*pipeline.describe(), *(f"left out: {line}" for line in left_out), sep="\n")

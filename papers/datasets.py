@@ -71,6 +71,8 @@ class DataFolder:
         """
         excluded = [each for each in exclude if each.has_artists]
         source = source or name
+        if self.folder and source not in SYNTHETIC and not self.folder.is_dir():
+            raise InputError(f"{self.folder}: no such folder of datasets; check --data")
         dataset = self._plan(name, options, [each.split for each in excluded], source, cache)
         required = required_paths(self.folder, source) if self.folder else []
         available = self.folder is not None and all(map(Path.exists, required))

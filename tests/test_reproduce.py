@@ -10,7 +10,7 @@ import pytest
 from common.files import exclusive_folder
 from data_prep import split_csv
 from papers import pipeline
-from tests.conftest import error_in_process, run_in_process
+from tests.conftest import ROOT, error_in_process, run_in_process
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # warning from Keras itself
 
@@ -156,3 +156,17 @@ def test_missing_data_and_second_process_are_rejected_before_any_step_runs(place
     assert not (place / "out").exists()
     with exclusive_folder(place / "out"):
         assert "another process" in error_in_process(*ISMIR2018)
+
+
+def test_demo_commands_of_the_makefile_need_no_data(tmp_path, monkeypatch):
+    """Test that each demo can be planned in a folder that contains nothing."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", "")
+    demo = re.search(r"^DEMO := (.*)$", makefile, re.M)[1]
+    commands = re.findall(r"^\t\$\(PY\) (reproduce\.py .*)$", makefile, re.M)
+    commands = [command.replace("$(DEMO)", demo) for command in commands if "$(DEMO)" in command]
+    assert len(commands) == 3
+    monkeypatch.chdir(tmp_path)
+    for command in commands:
+        lines = run_in_process(*command.split(), "--plan").lines
+        assert re.fullmatch(r"0 of \d+ steps are done", lines[-1])
+    assert "no such folder of datasets" in error_in_process("reproduce.py", "ismir2018", "--data=x")
