@@ -233,16 +233,17 @@ def _merge_inputs(out: Path, files: dict[int, CacheFile]) -> dict:
     first = next(iter(files))
     shared: dict = {}
     for number, file in files.items():
-        if not file.is_shard:
+        shard = file.inputs.get("shard")
+        keys = ("number", "of", "tracks")
+        if not isinstance(shard, dict) or not all(isinstance(shard.get(k), int) for k in keys):
             raise InputError(
                 f"{file.path}: named like a shard of {out.name}, but not one; move it away"
             )
-        shard = file.inputs["shard"]
         if shard["number"] != number:
             raise InputError(
                 f"{file.path}: contains shard {shard['number']}, not {number}; rename it back"
             )
-        whole = {"tracks": shard["tracks"], "split": shard["split"], "shards": shard["of"]}
+        whole = {"tracks": shard["tracks"], "split": shard.get("split"), "shards": shard["of"]}
         of_shard = {"front_end": file.front_end.to_dict(), **whole}
         shared = shared or of_shard
         if changed := provenance.list_differences(shared, of_shard):

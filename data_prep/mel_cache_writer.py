@@ -338,10 +338,11 @@ def _require_same_start(folder: Path, inputs: dict) -> None:
     make_folder(folder)
     path = folder / "inputs.json"
     if path.exists():
-        try:
+        recorded = None
+        with contextlib.suppress(RecursionError, ValueError):
             recorded = json.loads(path.read_bytes())
-        except ValueError as error:
-            raise InputError(f"{path}: is damaged; delete the folder {folder.name}") from error
+        if not isinstance(recorded, dict):
+            raise InputError(f"{path}: is damaged; delete the folder {folder.name}")
         provenance.require_same(folder, recorded, inputs)
         return
     for stale in ("frames", "journal"):  # left by a process killed while it removed the folder

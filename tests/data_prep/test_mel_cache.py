@@ -215,6 +215,9 @@ def test_different_inputs_are_rejected(corpus, copy):
     (making / "inputs.json").write_text(json.dumps({**inputs, "tracks": 8}))
     with pytest.raises(InputError, match=r"new.h5.making: already there.*tracks: 8 -> 9"):
         make_mel_cache(*corpus, copy.parent / "new.h5")
+    (making / "inputs.json").write_text("[]")
+    with pytest.raises(InputError, match=r"inputs.json: is damaged; delete the folder new.h5.mak"):
+        make_mel_cache(*corpus, copy.parent / "new.h5")
 
 
 def test_second_process_is_rejected(corpus, tmp_path):

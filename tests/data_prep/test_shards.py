@@ -181,6 +181,16 @@ def test_complete_cache_is_not_a_shard(caches, copies):
         MelCache(copies)
 
 
+@pytest.mark.parametrize("entry", [None, {"number": 1}, {"number": 1, "of": "3", "tracks": 3}])
+def test_shard_with_damaged_provenance_is_rejected(copies, entry):
+    with h5py.File(shard(copies, 1), "a") as file:
+        record = json.loads(file.attrs["made_from"])
+        record["inputs"]["shard"] = entry
+        file.attrs["made_from"] = json.dumps(record)
+    with pytest.raises(InputError, match=r"set-00001.h5: named like a shard of set.h5, but not"):
+        MelCache(copies)
+
+
 def test_files_with_similar_names_are_ignored(caches, copies):
     for name in ("set-0000.h5", "set-00000.h5.partial", "reset-00003.h5", "set-000003.h5"):
         (copies.parent / name).write_text("")
