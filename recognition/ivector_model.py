@@ -106,11 +106,15 @@ def load_ivector_model(path: str | Path) -> IVectorModel:
                 raise ValueError("its parts do not fit together")
             if not (np.isfinite(mean).all() and np.isfinite(matrix).all()):
                 raise ValueError("its whitening contains NaN or infinity")
+            front_end = FrontEnd(**hdf5.read_json_attribute(file, "front_end"))
+            valid = isinstance(mfcc.level_range, float | int | None)
+            if not rank or not valid or not isinstance(front_end.gain, float | int):
+                raise ValueError("invalid frame settings or no dimensions")
             if not provenance.is_model_record(inputs):
                 raise ValueError("invalid provenance")
             return IVectorModel(
                 mfcc,
-                FrontEnd(**hdf5.read_json_attribute(file, "front_end")),
+                front_end,
                 ubm,
                 total_variability,
                 Whitening(mean, matrix),

@@ -84,6 +84,9 @@ class IVectorRun:
                 if "total_variability" in file:
                     model = ivector_model.read_total_variability(file, gmm)
                     total_variability = model, hdf5.read_array(file, "gains")
+            logs = [ubm[1], *([total_variability[1]] if total_variability else [])]
+            if not all(log.ndim == 1 and np.isfinite(log).all() for log in logs):
+                raise ValueError("its log-likelihoods")
         except (InputError, KeyError, TypeError, ValueError) as error:
             reason = str(error).partition(";")[0]
             raise InputError(

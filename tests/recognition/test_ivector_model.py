@@ -111,7 +111,9 @@ def test_load_rejects_damaged_datasets(path, name, value):
     ("attribute", "value"),
     [
         ("mfcc", '{"coefficients": 7}'),
+        ("mfcc", '{"coefficients": 5, "level_range": "loud"}'),
         ("front_end", '{"sample_rate": 22050, "dtype": 1}'),
+        ("front_end", '{"gain": null}'),
         ("made_from", "{}"),
         ("format", "another"),
     ],

@@ -115,6 +115,10 @@ def test_incompatible_locked_and_damaged_states_are_rejected(new_run, train):
         train(IVectorRun(new_run.folder, {**INPUTS, "model": "x"}))
     with exclusive_folder(new_run.folder), pytest.raises(InputError, match="another process"):
         train(new_run)
+    for damaged in (np.array([np.nan]), np.array(-1.0)):
+        new_run.save_state((gmm, damaged))
+        with pytest.raises(InputError, match=r"_state\.h5: damaged \(its log-likelihoods\); del"):
+            train(new_run)
     gmm.variances = np.zeros((1, 5))
     new_run.save_state((gmm, np.array([-1.0])))
     with pytest.raises(InputError, match=r"_state\.h5: damaged \(.*Gaussian mixture\); delete"):
