@@ -12,6 +12,8 @@ from collections.abc import Iterator
 
 from common.errors import InputError
 
+BACKENDS = ("tensorflow", "jax", "torch")
+
 
 @contextlib.contextmanager
 def _without_start_messages() -> Iterator[None]:
@@ -43,8 +45,15 @@ except (ImportError, ValueError) as error:
         "install its requirements file"
     ) from error
 
+# OpenVINO computes in bfloat16 on CPUs that support it, which changes features by almost 1 %.
+if keras.backend.backend() not in BACKENDS:
+    raise InputError(
+        f"KERAS_BACKEND={keras.backend.backend()}: not supported, since its numbers differ; use "
+        f"{', '.join(BACKENDS[:-1])} or {BACKENDS[-1]}"
+    )
+
 # TensorFlow warns when functions are compiled repeatedly, which is expected here because many
 # networks are trained one after another.
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
-__all__ = ["keras"]
+__all__ = ["BACKENDS", "keras"]

@@ -7,10 +7,13 @@ nothing in a file is executed.
 """
 
 import contextlib
+import itertools
+import json
 import re
 import tempfile
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -203,7 +206,49 @@ def _read_layers(file: h5py.File) -> list[list[np.ndarray]]:
             array = array.astype(np.float32)
         # A nested model stores its arrays in one flat list, so the group identifies the layer.
         layers.setdefault(path.rpartition("/")[0], []).append(array)
+    return _sort_nested(file, paths, layers)
+
+
+def _sort_nested(
+    file: h5py.File, paths: list[str], layers: dict[str, list[np.ndarray]]
+) -> list[list[np.ndarray]]:
+    """Return each layer's arrays in the order of the model's layers.
+
+    In a nested model, Keras lists the arrays of frozen layers after those of all others. The order
+    of the layers is that of the model's configuration, or else of the numbers in their names.
+    """
+    names = {path.rpartition("/")[2]: arrays for path, arrays in layers.items()}
+    order = _configured_names(file)
+    if len(names) == len(layers) <= len(order) and names.keys() <= set(order):
+        return [names[name] for name in dict.fromkeys(order) if name in names]
+    if len({path.rpartition("/")[0] for path in layers}) == len(layers):  # there is no nested model
+        return list(layers.values())
+    if all(re.search(r"\d$|^(conv1d|batch_normalization|dense)$", name) for name in names):
+        return [names[name] for name in sorted(names, key=_pad_numbers)]
+    kinds = "".join("c" if arrays[0].ndim == 3 else "n" for arrays in layers.values())
+    runs = Counter(
+        layer for layer, _ in itertools.groupby(path.rpartition("/")[0] for path in paths)
+    )
+    norms = {runs[path] for path, arrays in layers.items() if len(arrays) == 4}
+    if len(norms) > 1 or not re.match("(cn){5}", kinds):
+        raise InputError(
+            f"{file.filename}: was saved with frozen layers, so their order is unknown; save it "
+            "again with all layers trainable"
+        )
     return list(layers.values())
+
+
+def _configured_names(file: h5py.File) -> list[str]:
+    """Return the names of all layers, also nested ones, in a file's model configuration."""
+
+    def walk(layer: Any) -> Iterator[str]:
+        config = layer.get("config") if isinstance(layer, dict) else None
+        if isinstance(config, dict):
+            yield str(config.get("name"))
+            for inner in (*config.get("layers", ()), config.get("layer")):
+                yield from walk(inner)
+
+    return list(walk(json.loads(file.attrs.get("model_config", "null"))))
 
 
 def _keras2_paths(file: h5py.File, root: str) -> list[str]:
@@ -225,7 +270,12 @@ def _keras3_paths(file: h5py.File) -> list[str]:
     paths: list[str] = []
     hdf5.get_group(file, "layers").visit(paths.append)
     variables = (f"layers/{path}" for path in paths if re.search(r"/vars/\d+$", path))
-    return sorted(variables, key=lambda path: re.sub(r"\d+", lambda n: n[0].zfill(9), path))
+    return sorted(variables, key=_pad_numbers)
+
+
+def _pad_numbers(text: str) -> str:
+    """Return a text whose alphabetical order is the natural order of its numbers."""
+    return re.sub(r"\d+", lambda number: number[0].zfill(9), text)
 
 
 def _sort_layers(
@@ -240,7 +290,7 @@ def _sort_layers(
     if others or len(dense) > 1 or shapes != _expected_shapes(dense):
         raise InputError(f"{path}: its layers differ from this encoder's; choose another file")
     if not all(np.isfinite(array).all() for arrays in layers for array in arrays):
-        raise InputError(f"{path}: its weights contain NaN or infinity; use an earlier file")
+        raise InputError(f"{path}: its weights contain NaN or infinite values; use an earlier file")
     if any((variance < 0).any() for *_, variance in norms):
         raise InputError(f"{path}: has a negative variance, so its arrays are in another order")
     blocks = zip(convolutions, norms, strict=True)
