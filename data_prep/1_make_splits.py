@@ -18,7 +18,7 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 from common import cli, provenance
 from common.errors import InputError
 from common.parallel import available_cores
-from data_prep import split_csv, split_methods
+from data_prep import artist_names, split_csv, split_methods
 from data_prep.datasets import DATASETS, load_dataset
 from data_prep.datasets.catalog import Catalog, DatasetInfo, Request, fetch_lists, read_registry
 
@@ -45,6 +45,7 @@ def main() -> int:
         root=args.root,
         metadata=args.metadata,
         seed=args.seed,
+        labels=args.labels,
         pattern=args.pattern,
         workers=args.workers,
         # With other splits, --max-artists limits the artists drawn from the whole catalog.
@@ -58,25 +59,37 @@ def main() -> int:
         return validate(read_catalog(request), request.root)
 
     catalog = read_catalog(request)
-    notes = [*catalog.notes, *split_methods.check_artists(catalog.table, args.dataset)]
+    tracks, notes = split_methods.clear_not_artists(catalog.table, args.not_artists)
+    notes = [*catalog.notes, *notes, *split_methods.check_artists(tracks, args.dataset)]
+    if args.report_duplicates or args.drop_duplicates:
+        from data_prep import duplicates  # most runs do not need it
+
+        groups = duplicates.find_copies(tracks["path"], args.root, args.workers)
+        tracks = tracks.assign(**{duplicates.COLUMN: groups})
+        if args.drop_duplicates:
+            tracks, dropped = duplicates.drop_copies(tracks)
+            notes += dropped
     excluded = frozenset().union(*map(split_methods.read_artists, args.exclude_artists_of or ()))
     options = {"by": args.by, "seed": args.seed, "exclude": excluded}
-    if args.split == "official" and "subset" in catalog.table.columns:
+    if args.split == "official" and "subset" in tracks.columns:
         if args.max_artists and args.dataset != "msd":
             raise InputError("--max-artists: the dataset has its own split; add --split artists")
-        table, split_notes = split_methods.drop_artists(catalog.table, excluded)
+        table, split_notes = split_methods.drop_artists(tracks, excluded)
     elif args.split == "stratified":
         table, split_notes = split_methods.split_by_genre(
-            catalog.table, test_fraction=args.test_fraction, **options
+            tracks, test_fraction=args.test_fraction, **options
         )
     else:
         table, split_notes = split_methods.split_by_artist(
-            catalog.table,
+            tracks,
             max_groups=args.max_artists,
             tracks_per_group=args.tracks_per_artist,
             subset_sizes=(args.train, args.valid, args.test),
             **options,
         )
+    if args.report_duplicates or args.drop_duplicates:
+        split_notes += duplicates.report_copies(table)
+        table = table.drop(columns=duplicates.COLUMN)
     for note in notes + split_notes:
         print(note)
 
@@ -121,6 +134,14 @@ def parse_arguments() -> argparse.Namespace:
     add("--unpack", type=Path, nargs="+", metavar="ARCHIVE", help=text)
     text = "path pattern from which to read labels, such as {artist}/{album}/{} (folder only)"
     add("--pattern", help=text)
+    text = "where to read labels: tags, or tags and else folder names (folder only)"
+    add("--labels", choices=("any", "tags"), default="any", help=text)
+    text = "list of names that stand for no artist, one per line, which replaces the built-in one"
+    add("--not-artists", type=Path, default=artist_names.NOT_ARTISTS, metavar="FILE", help=text)
+    text = "print which tracks are copies of the same recording, by bytes and by their first 30 s"
+    add("--report-duplicates", action="store_true", help=text)
+    text = "use only one track of each recording"
+    add("--drop-duplicates", action="store_true", help=text)
     text = "type of split; without an official one, official means artists"
     kinds = ("official", "artists", "stratified")
     add("--split", choices=kinds, default=kinds[0], help=text)

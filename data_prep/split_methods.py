@@ -7,18 +7,18 @@ tracks are assigned to train and 15 % to test, and an artist may have tracks in 
 """
 
 import unicodedata
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from common.errors import InputError
-from data_prep import split_csv
+from data_prep import artist_names, split_csv
 
 TRACKS_PER_ARTIST = 20
 SUBSET_SIZES = (15, 3, 2)  # tracks per artist in train, valid and test
 TEST_FRACTION = 0.15
+_EXAMPLES = 5  # similar names in a note
 
 
 def split_by_artist(
@@ -191,14 +191,27 @@ def check_artists(table: pd.DataFrame, source: str | Path) -> list[str]:
         # A dataset such as GTZAN has no artists at all.
         if blank and (name != "artist" or blank < len(table)):
             notes.append(f"{source}: {blank} of {len(table)} tracks have no {name}")
-    similar = similar_names(table["artist"].dropna().unique())
+    similar = artist_names.find_similar_names(table["artist"].dropna())
     if similar:
-        first, second, *_ = similar[0]
+        examples = "; ".join(" = ".join(map(repr, names)) for names in similar[:_EXAMPLES])
         notes.append(
-            f"{source}: {len(similar)} artists are spelled in several ways, which are kept apart: "
-            f"{first!r} and {second!r}" + (" …" if len(similar) > 1 else "")
+            f"{source}: {len(similar)} artists may be named in several ways, which are kept apart: "
+            f"{examples}{'; …' if len(similar) > _EXAMPLES else ''}"
         )
     return notes
+
+
+def clear_not_artists(
+    table: pd.DataFrame, path: str | Path = artist_names.NOT_ARTISTS
+) -> tuple[pd.DataFrame, list[str]]:
+    """Clear names that stand for no artist, listed in a file; return a note that counts them."""
+    names = artist_names.read_not_artists(path)
+    artists, counts = artist_names.clear_not_artists(table["artist"].fillna(""), names)
+    if not counts:
+        return table, []
+    listed = ", ".join(f"{name!r} ({tracks})" for name, tracks in counts.items())
+    note = f"{sum(counts.values())} of {len(table)} tracks name no artist, but {listed}"
+    return table.assign(artist=artists), [note]
 
 
 def read_artists(split_path: str | Path) -> frozenset[str]:
@@ -218,18 +231,9 @@ def drop_artists(table: pd.DataFrame, exclude: frozenset[str]) -> tuple[pd.DataF
     if not is_excluded.any():
         return table, []
     if is_excluded.all():
-        raise InputError("--exclude-artists-of: no track is left; give another split")
+        raise InputError("--exclude-artists-of: no tracks remain; give another split")
     note = f"left out: {is_excluded.sum()} tracks of {artists} excluded artists"
     return table[~is_excluded].reset_index(drop=True), [note]
-
-
-def similar_names(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """Return groups of names that differ only in case, accents or white space, as sorted tuples."""
-    spellings: dict[str, list[str]] = {}
-    for name in sorted(set(names)):
-        spellings.setdefault(artist_key(name), []).append(name)
-    spellings.pop("", None)
-    return [tuple(group) for group in spellings.values() if len(group) > 1]
 
 
 def artist_key(name: str) -> str:

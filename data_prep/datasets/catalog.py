@@ -38,6 +38,7 @@ class Request:
     root: Path  # audio folder
     metadata: Path | None = None  # the dataset's own lists, or a mirror of the published lists
     seed: int = 0
+    labels: str = "any"  # "tags" leaves folder names out (folder only)
     pattern: str | None = None  # path pattern for a music folder; None reads the files' tags
     workers: int = 1  # number of worker processes
     max_artists: int | None = None  # None means all artists

@@ -4,7 +4,10 @@ A list needs a `path` column and at least one label column, such as `artist`; `t
 `subset` are optional.
 """
 
+import csv
 import os
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +21,7 @@ INFO = DatasetInfo(
     "Any list of tracks as CSV or TSV", "that of your music", metadata="the CSV or TSV file"
 )
 
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _SUBSET_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("valid", "validation", "val", "dev"), "valid"),
@@ -43,19 +47,29 @@ def read_csv_list(request: Request) -> Catalog:
 
 def _read_table(path: Path) -> pd.DataFrame:
     """Return all columns as str, with track_id, path and artist first and subset last."""
-    separator = "\t" if path.suffix.lower() == ".tsv" else ","
-    with catalog.list_errors(path):
-        # Decode as utf-8-sig, because Excel writes a byte order mark before the first column name.
-        table = pd.read_csv(path, sep=separator, dtype=str, na_filter=False, encoding="utf-8-sig")
-    if not isinstance(table.index, pd.RangeIndex):  # pandas used the first column as the index
-        raise InputError(f"{path}: its rows have more fields than its header; name all columns")
+    # Decode as utf-8-sig, because Excel writes a byte order mark before the first column name.
+    with catalog.list_errors(path), open(path, encoding="utf-8-sig", newline="") as file:
+        rows = _read_tsv(file) if path.suffix.lower() == ".tsv" else _read_csv(file, path)
+        header, *body = [row for row in rows if row] or [[]]
+    for number, row in enumerate(body, 2):
+        if len(row) > len(header):
+            raise InputError(
+                f"{path}: row {number} has {len(row)} fields, the header {len(header)}; name all "
+                "columns, or put fields with separators in quotation marks"
+            )
+        row += [""] * (len(header) - len(row))
+    table = pd.DataFrame(body, columns=header, dtype=object)
     table.columns = table.columns.str.strip()
     # An unnamed column is an index that pandas has written.
     table = table.loc[:, ~table.columns.str.fullmatch(r"(Unnamed: [0-9]+)?")]
+    if not table.columns.is_unique:
+        repeated = table.columns[table.columns.duplicated()][0]
+        raise InputError(f"{path}: has two columns {repeated!r}; rename one")
     labels = [name for name in table.columns if name not in ("track_id", "path", "subset")]
     if "path" not in table.columns or not labels:
+        given = ", ".join(table.columns) or "no columns"
         missing = "path" if "path" not in table.columns else "artist, or any other label"
-        raise InputError(f"{path}: has no column {missing}; it has {', '.join(table.columns)}")
+        raise InputError(f"{path}: has no column {missing}; it has {given}")
     columns = {
         "track_id": table.get("track_id", table["path"].map(lambda p: os.path.splitext(p)[0])),
         "path": table["path"],
@@ -65,6 +79,31 @@ def _read_table(path: Path) -> pd.DataFrame:
     if "subset" in table.columns:
         columns["subset"] = table["subset"].str.strip().str.lower().replace(_SUBSET_NAMES)
     return pd.DataFrame(columns)
+
+
+def _read_csv(file: Iterable[str], path: Path) -> Iterator[list[str]]:
+    """Yield the fields of each row, and reject quotation marks that would swallow other fields."""
+    reader = csv.reader(file, strict=True)
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise InputError(
+            f"{path}: line {reader.line_num}: {error}; put a field with a quotation mark in "
+            "quotation marks, and double those inside"
+        ) from error
+
+
+def _read_tsv(file: Iterable[str]) -> Iterator[list[str]]:
+    """Yield the fields of each line; a field that is in quotation marks as a whole loses them.
+
+    Other quotation marks are part of the text, as in the name "Weird Al" Yankovic.
+    """
+    for line in file:
+        fields = line.rstrip("\r\n").split("\t") if line.strip("\r\n") else []
+        yield [
+            field[1:-1].replace('""', '"') if _QUOTED.fullmatch(field) else field
+            for field in fields
+        ]
 
 
 DATASETS = {"csv": (read_csv_list, INFO)}

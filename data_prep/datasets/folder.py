@@ -6,14 +6,17 @@ import re
 import unicodedata
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import mutagen
+import mutagen.apev2
 import pandas as pd
+import soundfile
 
 from common import cli
 from common.errors import InputError
 from common.parallel import ordered_map
-from data_prep import audio
+from data_prep import audio, ffmpeg
 from data_prep.datasets.catalog import Catalog, DatasetInfo, Request
 
 INFO = DatasetInfo(title="Any folder of music", licence="that of your music")
@@ -43,8 +46,9 @@ def read_folder(request: Request) -> Catalog:
     blues.00000.wav. Files that do not match are left out.
 
     Otherwise, the labels are read from the files' tags. `artist` is the track artist, falling back
-    to the album artist and then to the first folder in `Artist/Album/track.mp3`; `album` falls
-    back to the second folder. Multiple genres are separated by `|`.
+    to the album artist and, unless `request.labels` is "tags", to the first folder in
+    `Artist/Album/track.mp3`; `album` falls back to the second folder. Multiple genres are
+    separated by `|`.
     """
     paths = audio.list_audio_files(request.root)
     if request.pattern:
@@ -65,22 +69,27 @@ def read_folder(request: Request) -> Catalog:
     # Missing artists and albums are filled in from the first two folders.
     without_tag = table["artist"].eq("")
     folders = table["path"].map(lambda path: [*map(_clean, path.split("/")[:-1]), "", ""])
-    for position, label in enumerate(("artist", "album")):
+    fallbacks = () if request.labels == "tags" else ("artist", "album")
+    for position, label in enumerate(fallbacks):
         table[label] = table[label].where(table[label].ne(""), folders.str[position])
     from_folder = int((without_tag & table["artist"].ne("")).sum())
     without_artist = table["path"][table["artist"].eq("")].tolist()
     total = f"of {len(table)} files"
+    fallbacks_text = ", neither in their tags nor as a folder" if fallbacks else " in their tags"
     notes = [
         f"{len(paths)} {total} {what}, such as {paths[0]!r}"
         for paths, what in (
             (unreadable, "have tags that cannot be read"),
             (untagged, "have no tags"),
-            (without_artist, "have no artist, neither in their tags nor as a folder"),
+            (without_artist, "have no artist" + fallbacks_text),
         )
         if paths
     ]
     if from_folder:
-        notes.append(f"{from_folder} {total} have their artist from the folder's name")
+        notes.append(
+            f"{from_folder} {total} have their artist from the folder's name and "
+            f"{int((~without_tag).sum())} from tags; --labels tags leaves out the former"
+        )
     return Catalog(table, notes)
 
 
@@ -105,14 +114,36 @@ def _read_paths(root: Path, pattern: str, paths: list[str]) -> Catalog:
 
 def _read_labels(root: Path, path: str) -> dict[str, str]:
     """Return {label: text} for one file, '' where a tag is missing; runs in a worker process."""
-    file = mutagen.File(os.path.join(root, path), easy=True)
-    tags = None if file is None else file.tags
+    tags = _read_tags(os.path.join(root, path))
     if not tags:
         return dict.fromkeys(LABELS, "")
     values = {name: _tag_values(tags, name) for name in _TAG_NAMES}
     labels = {label: next(iter(values[label]), "") for label in LABELS}
     labels["artist"] = labels["artist"] or next(iter(values["albumartist"]), "")
     return labels | {"genre": "|".join(values["genre"][:_MAX_GENRES])}
+
+
+def _read_tags(path: str) -> Any:
+    """Return a file's tags as a mapping, from the first reader that finds any; or None.
+
+    mutagen knows most formats, but neither APEv2 tags in MP3 files nor the INFO chunk of WAV files,
+    which libsndfile reads, nor Matroska.
+    """
+    file = mutagen.File(path, easy=True)
+    if file is not None and file.tags:
+        return file.tags
+    with contextlib.suppress(mutagen.MutagenError):
+        return mutagen.apev2.APEv2(path)
+    with contextlib.suppress(soundfile.LibsndfileError, TypeError):
+        with soundfile.SoundFile(path) as wav:
+            found = wav.copy_metadata()
+        if found:
+            return {name: [value] for name, value in found.items()}
+    demuxer = ffmpeg.find_demuxer(path)
+    if demuxer and ffmpeg.is_installed():
+        with contextlib.suppress(ffmpeg.FfmpegError):
+            return {name: [value] for name, value in ffmpeg.read_tags(path, demuxer).items()}
+    return None
 
 
 def _tag_values(tags, name: str) -> list[str]:

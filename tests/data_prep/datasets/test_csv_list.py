@@ -58,6 +58,22 @@ def test_csv_list_reads_excel_and_pandas_files(read):
     assert read("path,artist,genre\na/1.mp3,x\n").table["genre"].tolist() == [""]
 
 
+def test_tsv_list_takes_quotation_marks_literally_unless_they_enclose_a_field(read):
+    rows = ['"Weird Al" Yankovic', '"quoted ""name"""', '"open', 'close"']
+    content = "path\tartist\n" + "".join(f"a/{n}.mp3\t{row}\n" for n, row in enumerate(rows, 1))
+    table = read(content, "list.tsv").table
+    assert table["artist"].tolist() == [rows[0], 'quoted "name"', *rows[2:]]
+
+
+@pytest.mark.parametrize("name", ["list.csv", "list.tsv"])
+def test_artists_that_look_like_missing_values_are_kept(read, name):
+    artists = ["NA", "None", "null", "007"]
+    separator = "\t" if name.endswith("tsv") else ","
+    rows = [("path", "artist"), *((f"a/{n}.mp3", a) for n, a in enumerate(artists, 1))]
+    table = read("".join(separator.join(row) + "\n" for row in rows), name).table
+    assert table["artist"].tolist() == artists
+
+
 @pytest.mark.parametrize(
     ("rows", "problem"),
     [
@@ -67,9 +83,10 @@ def test_csv_list_reads_excel_and_pandas_files(read):
         (",a/1.mp3,x,train\n", "row 2: track_id '' is empty"),
         ("1,a/../../1.mp3,x,train\n", "row 2: path 'a/../../1.mp3' is not below"),
         ("1,a/1.mp3,x,tests\n", "row 2: subset 'tests' is not one of train, valid, test; correct"),
-        ("1,a/1.mp3,x,train\n2,a/2.mp3,x,test,more\n", "not a complete UTF-8 table"),
-        ("1,a/1.mp3,x,train,more\n", "rows have more fields than its header"),
-        ('1,a/1.mp3,"x,train\n', "not a complete UTF-8 table"),
+        ("1,a/1.mp3,x,train\n2,a/2.mp3,x,test,more\n", "row 3 has 5 fields, the header 4"),
+        ("1,a/1.mp3,x,train,more\n", "row 2 has 5 fields, the header 4; name all"),
+        ('1,a/1.mp3,"x,train\n', "line 2: unexpected end of data; put a field"),
+        ('1,a/1.mp3,"x" y,train\n', "line 2: ',' expected after '\"'; put a field"),
         ("", "lists no track"),
     ],
 )
@@ -83,7 +100,8 @@ def test_rejects_invalid_rows(read, tmp_path, rows, problem):
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"", "not a complete UTF-8 table"),
+        (b"", "has no column path; it has no columns"),
+        (b"path,artist,artist\n", "has two columns 'artist'"),
         (b"artist,genre\nx,y\n", "has no column path; it has artist, genre"),
         (b"track_id,path,subset\n1,a/1.mp3,train\n", "has no column artist, or any other label"),
         (b"path,artist\na/1.mp3,\xe9\n", "not a complete UTF-8 table"),

@@ -1,9 +1,12 @@
 """Tests of labels read from the tags of real audio files and from paths."""
 
 import os
+import shutil
+import subprocess
 import unicodedata
 
 import mutagen
+import numpy as np
 import pytest
 import soundfile
 from hypothesis import given, settings
@@ -12,7 +15,7 @@ from mutagen.apev2 import APEv2
 from mutagen.id3 import ID3, TALB, TCON, TIT2, TPE1, TPE2
 
 from common.errors import InputError
-from data_prep import split_csv
+from data_prep import audio, split_csv
 from data_prep.datasets import Request, folder
 from tests.data_prep.datasets.conftest import put
 from tests.data_prep.files import RATE, tone
@@ -125,7 +128,8 @@ def test_read_folder_labels_mixed_files(tmp_path):
         "2 of 6 files have tags that cannot be read, such as '5.mp3'",
         "2 of 6 files have no tags, such as '4.au'",
         "2 of 6 files have no artist, neither in their tags nor as a folder, such as '4.au'",
-        "3 of 6 files have their artist from the folder's name",
+        "3 of 6 files have their artist from the folder's name and 1 from tags; --labels tags "
+        "leaves out the former",
     ]
     split_csv.write_split(catalog.table.assign(subset="train"), tmp_path / "s.csv", {"inputs": {}})
 
@@ -192,3 +196,50 @@ def test_pattern_may_omit_artist_and_contain_dots(tmp_path):
 def test_rejects_invalid_patterns(music, pattern, problem):
     with pytest.raises(InputError, match=problem):
         folder.read_folder(Request(root=music, pattern=pattern))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"), [("wav", "pcm_s16le"), ("mka", "flac"), ("wv", "wavpack"), ("m4a", "aac")]
+)
+def test_tags_of_ffmpeg_are_read_in_every_container(tmp_path, suffix, codec):
+    """Test the INFO chunk of WAV, Matroska tags, APEv2 and MP4 atoms."""
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("ffmpeg is not installed")
+    tags = {"artist": "Some Artist", "album": "Some Album", "genre": "Jazz", "title": "A Title"}
+    options = [part for name, text in tags.items() for part in ("-metadata", f"{name}={text}")]
+    source = ["-f", "lavfi", "-i", "sine=440:d=1", "-c:a", codec]
+    out = tmp_path / "Folder" / f"a.{suffix}"
+    out.parent.mkdir()
+    subprocess.run(["ffmpeg", "-v", "error", *source, *options, out], check=True)
+    table = folder.read_folder(Request(root=tmp_path)).table
+    assert table.loc[0, list(tags)].to_dict() == tags
+
+
+def test_ape_tags_of_mp3_files_are_read(tmp_path):
+    soundfile.write(tmp_path / "a.mp3", np.zeros(44_100), 44_100)
+    tags = APEv2()
+    tags["Artist"], tags["Title"] = "Some Artist", "A Title"
+    tags.save(tmp_path / "a.mp3")
+    row = folder.read_folder(Request(root=tmp_path)).table.iloc[0]
+    assert (row["artist"], row["title"]) == ("Some Artist", "A Title")
+
+
+def test_folder_names_are_not_used_if_only_tags_are_wanted(tmp_path):
+    put_path = tmp_path / "Artist" / "a.wav"
+    put_path.parent.mkdir()
+    soundfile.write(put_path, np.zeros(1000), 22_050)
+    catalog = folder.read_folder(Request(root=tmp_path, labels="tags"))
+    assert catalog.table["artist"].tolist() == [""] and catalog.table["album"].tolist() == [""]
+    assert catalog.notes[-1] == "1 of 1 files have no artist in their tags, such as 'Artist/a.wav'"
+
+
+def test_files_that_are_not_read_are_counted(tmp_path, caplog):
+    caplog.set_level("INFO")
+    for name in ("a.wav", "a.mid", "b.mid", "c.MOD", "cover.jpg", ".hidden.mid"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "link").symlink_to(tmp_path)
+    assert audio.list_audio_files(tmp_path) == ["a.wav"]
+    assert caplog.messages == [
+        f"{tmp_path}: 4 files are not read (2 .mid, 1 .jpg, 1 .mod); ffmpeg can convert .mod to "
+        "WAV and 1 links to folders are not followed"
+    ]

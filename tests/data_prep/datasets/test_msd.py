@@ -1,4 +1,4 @@
-"""Tests of the Million Song Dataset's artist and tag sets, using small lists in their formats."""
+"""Tests of the Million Song Dataset's artist and tag sets, with small lists in the same formats."""
 
 import numpy as np
 import pytest

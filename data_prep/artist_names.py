@@ -1,0 +1,97 @@
+"""Artist names that stand for no artist, and names that may mean the same artist."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scipy.sparse.csgraph
+
+from common.errors import InputError
+
+NOT_ARTISTS = Path(__file__).with_name("not_artists.txt")
+
+_BRACKETS = "()[]{}<>«»\"'“”‘’"
+_GUESTS = re.compile(r"\s[(\[]?(?:feat|ft|featuring|with)\b\.?")
+_JOINERS = re.compile(r"\s*(?:&|\+|,|;|/|\band\b|\bund\b|\bet\b|\bvs\b)\s*")
+_UNKNOWN = re.compile(r"[\s?_.*#/\\–—-]+")  # "???" or "-", but not the bands "!!!" and "+/-"
+_IN_BRACKETS = frozenset({"none", "null", "na", "n/a", "empty", "undefined"})
+
+
+def read_not_artists(path: str | Path = NOT_ARTISTS) -> frozenset[str]:
+    """Return the names in a list of names that are no artists, one per line; `#` starts a comment.
+
+    Raises
+    ------
+    InputError
+        If the file does not exist or is not UTF-8.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a UTF-8 list of names ({error})") from error
+    return frozenset(_fold(line) for line in lines if line.strip() and not line.startswith("#"))
+
+
+def clear_not_artists(
+    artists: pd.Series, not_artists: frozenset[str]
+) -> tuple[pd.Series, dict[str, int]]:
+    """Replace names that are no artists by '', and return {name: tracks} of what was replaced.
+
+    Besides the listed names, names such as `???` and `-`, and `(None)` or `<null>` in brackets, are
+    no artists. None, NA and null, without brackets, are names of artists.
+    """
+    counts = artists.value_counts()
+    names = [name for name in counts.index if name and is_no_artist(name, not_artists)]
+    return artists.mask(artists.isin(names), ""), {name: int(counts[name]) for name in names}
+
+
+def is_no_artist(name: str, not_artists: frozenset[str]) -> bool:
+    """Return whether a name stands for no artist, given the folded names of `read_not_artists`."""
+    name = name.strip()
+    is_empty = name[:1] in _BRACKETS and _fold(name) in _IN_BRACKETS
+    return is_empty or bool(_UNKNOWN.fullmatch(name)) or _fold(name) in not_artists
+
+
+def find_similar_names(artists: Iterable[str]) -> list[list[str]]:
+    """Return the groups of artist names that differ only in spelling, order or guests.
+
+    `A & B`, `B and A` and `A feat. C` with `A` are examples. Nothing is merged, since the names may
+    belong to different artists.
+
+    Examples
+    --------
+    >>> find_similar_names(["Nina & Tom", "Tom and Nina", "Björk", "Bjork", "Abba"])
+    [['Bjork', 'Björk'], ['Nina & Tom', 'Tom and Nina']]
+    """
+    names = sorted(set(artists) - {""})
+    keys: dict[tuple[str, ...], int] = {}
+    edges = []
+    for number, name in enumerate(names):
+        main, *guests = _GUESTS.split(_fold(name), maxsplit=1)
+        whole = re.sub(r"[\W_]+", "", main)
+        for key in {_spelling_key(main), _spelling_key(" & ".join([main, *guests])), (whole,)} - {
+            (),
+            ("",),
+        }:
+            edges.append((number, len(names) + keys.setdefault(key, len(keys))))
+    size = len(names) + len(keys)
+    rows, columns = zip(*edges, strict=True) if edges else ((), ())
+    graph = scipy.sparse.coo_array((np.ones(len(edges)), (rows, columns)), shape=(size, size))
+    group = scipy.sparse.csgraph.connected_components(graph, directed=False)[1][: len(names)]
+    lists = pd.Series(names, dtype=object).groupby(group).agg(list)
+    return sorted(names for names in lists if len(names) > 1)
+
+
+def _spelling_key(name: str) -> tuple[str, ...]:
+    parts = (re.sub(r"[\W_]+", "", part.removeprefix("the ")) for part in _JOINERS.split(name))
+    return tuple(sorted({part for part in parts if part}))
+
+
+def _fold(name: str) -> str:
+    """Return a name without case, accents, brackets around it and repeated spaces."""
+    decomposed = unicodedata.normalize("NFKD", name.strip().strip(_BRACKETS).casefold())
+    letters = "".join(c for c in decomposed if not unicodedata.combining(c))
+    return " ".join(letters.split())
