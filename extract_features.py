@@ -18,8 +18,10 @@ from common.errors import InputError
 from common.files import make_folder
 from common.parallel import available_cores
 from data_prep import failures
+from data_prep.audio import NORMALISATIONS, describe_quiet
 from data_prep.mel import FrontEnd
 from data_prep.mfcc import SILENT, mfcc_frames
+from data_prep.resampling import RESAMPLERS
 from data_prep.track_readers import AudioTracks, CachedTracks
 
 
@@ -35,15 +37,16 @@ def main() -> int:
     )
     parser.add_argument("--mirror", type=Path, help="folder that contains the released weights")
     cli.add_count(parser, "--workers", available_cores(), "number of audio decoding processes")
-    for name, text in (
-        ("--whole-tracks", "compute features from whole tracks instead of the first 30 s"),
-        ("--allow-failures", "exit with status 0 even if some tracks failed"),
-    ):
-        parser.add_argument(name, action="store_true", help=text)
+    cli.add_front_end(parser, RESAMPLERS, NORMALISATIONS)
+    text = "exit with status 0 even if some tracks failed"
+    parser.add_argument("--allow-failures", action="store_true", help=text)
     cli.add_seed(parser)
     args = parser.parse_args()
-    if args.input.suffix == ".h5" and args.whole_tracks:
-        parser.error("--whole-tracks: a cache has a fixed length; give the option to step 2")
+    if args.input.suffix == ".h5":
+        for name in ("whole_tracks", "resampler", "normalise"):
+            if getattr(args, name):
+                option = name.replace("_", "-")
+                parser.error(f"--{option}: a cache is fixed; give the option to step 2")
     if args.out.is_dir():  # checked now because extraction may take hours
         raise InputError(f"{args.out}: is a folder; name a file in it, {args.out / 'NAME.h5'}")
     make_folder(args.out.parent)
@@ -52,7 +55,7 @@ def main() -> int:
     if args.input.suffix == ".h5":
         source = CachedTracks(args.input)
     else:
-        front_end = FrontEnd(max_frames=None) if args.whole_tracks else FrontEnd()
+        front_end = FrontEnd.of(args.whole_tracks, args.resampler, args.normalise)
         source = AudioTracks(args.input, front_end, args.workers)
     extractor = feature_extractor(
         args.weights, mirror=args.mirror, seed=args.seed, mean_and_std=source.mean_and_std
@@ -78,6 +81,8 @@ def main() -> int:
                 track_ids.append(track)
                 vectors.append(vector)
     failures.write_failures(args.out, source.failed)
+    if source.quiet:
+        print(describe_quiet(source.quiet, len(source.track_id)))
     if not vectors:
         track, reason = next(iter(source.failed.items()))
         raise InputError(

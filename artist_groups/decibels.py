@@ -36,7 +36,7 @@ def band_statistics(cache: MelCache, track_ids: np.ndarray) -> tuple[np.ndarray,
     for track, sums_of_track in zip(track_ids, sums, strict=True):
         if not np.isfinite(sums_of_track).all():
             raise InputError(
-                f"{cache.path}: {track!r} contains NaN or infinity; make the mel cache again"
+                f"{cache.path}: {track!r} contains NaN or infinite values; rebuild the mel cache"
             )
         total += sums_of_track
     mean, squares = total / length.sum()

@@ -9,12 +9,10 @@ import contextlib
 import errno
 import importlib.metadata
 import tempfile
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
-import librosa
 import numpy as np
 import pandas as pd
 import soundfile
@@ -25,13 +23,12 @@ from common import cli, hdf5, provenance
 from common.errors import InputError
 from common.files import exclusive_folder
 from common.parallel import Outcome, ordered_map
-from data_prep import audio, failures
+from data_prep import audio, decoding, failures
 from data_prep.audio import AudioError, digest_files
 
 _FORMAT = "descriptors-1"
 _CHUNK = 200  # tracks per file, so that an interruption loses only a few minutes of work
 _PATIENCE = 1800.0  # timeout per track in seconds; a two-hour track takes almost ten minutes
-_BLOCK = 1 << 20  # samples copied at a time, counted over all channels
 _TEXTS = ("names", "track_id", "failed_track_id", "failed_reason")  # datasets in a chunk file
 _PER_BEAT = "rhythm.beats_position"  # the only vector whose length depends on the track
 
@@ -89,21 +86,12 @@ def _write_wav(copy: Path, path: str | Path) -> None:
     Essentia cannot read AU files or files with certain tags, and its ffmpeg interprets some file
     names as references to different files.
     """
+    track = decoding.decode(Path(path), None, mono=False)
+    samples = track.samples if track.samples.shape[1] <= 2 else track.samples.mean(axis=1)
+    channels = 1 if samples.ndim == 1 else samples.shape[1]
     try:
-        info = soundfile.info(path)
-        rate, channels = info.samplerate, info.channels
-        blocks = soundfile.blocks(path, max(_BLOCK // channels, 1), dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError:  # a format that `audio.load_audio` decodes with ffmpeg
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            samples, rate = librosa.load(Path(path).resolve(), sr=None, mono=False)
-        samples = np.atleast_2d(samples).T
-        blocks, channels = [samples], samples.shape[1]
-    keep = channels <= 2
-    try:
-        with soundfile.SoundFile(copy, "w", int(rate), channels if keep else 1, "FLOAT") as file:
-            for block in blocks:
-                file.write(block if keep else block.mean(axis=1))
+        with soundfile.SoundFile(copy, "w", track.rate, channels, "FLOAT") as file:
+            file.write(samples)
     except soundfile.LibsndfileError as error:  # a write error: `load_audio` could read the file
         raise OSError(errno.ENOSPC, "no room for a copy", str(copy)) from error
 

@@ -83,7 +83,9 @@ def learn_codebook(
     reservoir, count = Reservoir(_SAMPLE * clusters, seed), 0
     for rows in vectors:
         if not np.isfinite(rows).all():
-            raise InputError("codebook: a track contains NaN or infinity; make the mel cache again")
+            raise InputError(
+                "codebook: a track contains NaN or infinite values; rebuild the mel cache"
+            )
         reservoir.offer(np.asarray(rows, np.float32))
         count += len(rows)
     if count < clusters:

@@ -108,10 +108,10 @@ def cache(folder: Path) -> None:
     print(f"cache_gb {peak_memory():.2f}")
 
 
-def one_frame(path: str, front_end: object) -> tuple[np.ndarray, float, float]:
+def one_frame(path: str, front_end: object) -> tuple[np.ndarray, float, float, bool]:
     """Return a result like the real decoder's, without decoding (runs in a worker)."""
     value = int(path[-5]) / 8
-    return np.full((1, 128), value, np.float16), 128 * value, 128 * value**2
+    return np.full((1, 128), value, np.float16), 128 * value, 128 * value**2, False
 
 
 def open_cache(folder: Path) -> None:

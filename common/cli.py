@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -63,6 +63,19 @@ def add_split_and_cache(parser: argparse.ArgumentParser, out: str) -> None:
     parser.add_argument("split", metavar="SPLIT.csv", type=Path, help="split file")
     parser.add_argument("cache", metavar="CACHE.h5", type=Path, help="mel cache for the split")
     parser.add_argument("--out", type=Path, required=True, help=out)
+
+
+def add_front_end(
+    parser: argparse.ArgumentParser, resamplers: Sequence[str], normalisations: Sequence[str]
+) -> None:
+    """Add the options of `data_prep.mel.FrontEnd`; None stands for its defaults."""
+    text = "use every frame of each track, instead of the first 1,291 (30 s) as in the papers"
+    parser.add_argument("--whole-tracks", action="store_true", help=text)
+    text = "resampling filter for audio at other sample rates than 22,050 Hz "
+    text += f"(default: {resamplers[0]}, that of the authors)"
+    parser.add_argument("--resampler", choices=resamplers, help=text)
+    text = f"level to which each track is scaled (default: {normalisations[0]}, as the authors did)"
+    parser.add_argument("--normalise", choices=normalisations, help=text)
 
 
 def training_parser(description: str, example: str, defaults) -> argparse.ArgumentParser:

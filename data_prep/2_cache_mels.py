@@ -9,7 +9,9 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 from common import cli
 from common.parallel import available_cores
 from data_prep import failures, mel_cache, mel_cache_writer, split_csv
+from data_prep.audio import NORMALISATIONS, describe_quiet
 from data_prep.mel import FrontEnd
+from data_prep.resampling import RESAMPLERS
 
 
 def main() -> int:
@@ -40,11 +42,7 @@ def main() -> int:
         "number of tracks per shard; the shards NAME-00000.h5, NAME-00001.h5 … are read as NAME.h5 "
         "by later steps (default: write one file)",
     )
-    parser.add_argument(
-        "--whole-tracks",
-        action="store_true",
-        help="keep every frame of each track, instead of the first 1,291 (30 s) as in the papers",
-    )
+    cli.add_front_end(parser, RESAMPLERS, NORMALISATIONS)
     parser.add_argument(
         "--allow-failures", action="store_true", help="exit with status 0 even if tracks failed"
     )
@@ -53,11 +51,13 @@ def main() -> int:
         split_csv.read_split(args.split),
         args.audio,
         args.out,
-        front_end=FrontEnd(max_frames=None) if args.whole_tracks else FrontEnd(),
+        front_end=FrontEnd.of(args.whole_tracks, args.resampler, args.normalise),
         workers=args.workers,
         shard_tracks=args.shard_tracks,
         scheduler=args.dask,
     )
+    if report.quiet:
+        print(describe_quiet(report.quiet, report.tracks))
     state = "already complete" if report.was_complete else "complete"
     # Each shard has its own list of failed tracks and must be deleted to retry them.
     in_shards = report.failed and args.shard_tracks

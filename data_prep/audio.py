@@ -1,57 +1,55 @@
-"""Audio files: decoding them to mono at the papers' sample rate, and listing those in a folder."""
+"""Audio files: loading them as mono at the papers' sample rate, and listing a folder's."""
 
+import logging
 import os
-import re
-import shutil
-import warnings
+from collections import Counter
 from pathlib import Path
 
-import librosa
 import numpy as np
 import soundfile
-import soxr
 
 from common import provenance
 from common.errors import InputError
+from data_prep.decoding import SILENT_PEAK, AudioError, decode
+from data_prep.resampling import RESAMPLERS, resample
+
+logger = logging.getLogger(__name__)
 
 SAMPLE_RATE = 22_050  # Hz; ismir2018 section 4
-
-# Only files with these suffixes, which libsndfile does not support, are passed to ffmpeg, because
-# ffmpeg would also open playlists and URLs contained in an untrusted file.
-FFMPEG_SUFFIXES = frozenset({".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka"})
+NORMALISATIONS = ("none", "peak")
+FFMPEG_SUFFIXES = frozenset(
+    ".3gp .aac .ape .m4a .m4b .mka .mp4 .oga .spx .tta .webm .wma .wv".split()  # noqa: SIM905
+)
 # Suffixes of audio files; formats that have no header or that rarely contain music are left out.
 SUFFIXES = (
     FFMPEG_SUFFIXES
-    | {".oga", ".opus", ".aif", ".aifc"}
+    | {".opus", ".aif", ".aifc", ".mp2"}
     | {f".{name.lower()}" for name in soundfile.available_formats()}
     - {".raw", ".mat4", ".mat5", ".sd2"}
 )
-_RATES = (4_000, 400_000)  # Hz; other rates mean a damaged header, and resampling might never end
-_MAX_SECONDS = 2 * 3600.0  # maximum track length, because whole tracks are decoded into memory
-_SILENT_PEAK = 1e-4  # -80 dB relative to full scale
-_MAX_PEAK = 2.0**32  # larger values are not audio at any scale and overflow the spectrum
-_MIN_PRESENT = 0.99  # fraction of the declared samples; some encoders miscount the last block
-_BLOCK = 1 << 20  # values read at a time, over all channels
-_MISMATCH = re.compile(r"^ *(?:data|Data Size|SSND) *: (\d+) \(should be (\d+)\)", re.M)
+# Formats that ffmpeg reads, but that are not listed as audio here. Tracker modules need a build
+# with libopenmpt.
+_CONVERTIBLE = frozenset(
+    ".ac3 .amr .dff .dsf .dts .eac3 .it .mlp .mod .mpc .ra .rm .s3m .shn .tak .thd .xm".split()  # noqa: SIM905
+)
+
+# Decoders of lossy formats exceed full scale by a few dB. Floats of a larger size are integers that
+# were not divided by their full scale, 32,768 for 16 bits.
+_MAX_PEAK = 16.0
+QUIET_PEAK = 10 ** (-10 / 20)
 
 
-class AudioError(InputError):
-    """Raised if a track cannot be used; `reason` is the message without the file name."""
-
-    def __init__(self, path: str | Path, reason: str):
-        super().__init__(path, reason)
-        self.path, self.reason = str(path), reason
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
-
-
-def load_audio(path: str | Path, max_seconds: float | None = None) -> np.ndarray:
+def load_audio(
+    path: str | Path,
+    max_seconds: float | None = None,
+    *,
+    resampler: str = RESAMPLERS[0],
+    normalise: str = NORMALISATIONS[0],
+) -> np.ndarray:
     """Read an audio file as mono at 22,050 Hz.
 
-    All formats supported by libsndfile can be read, such as WAV, AU, FLAC, OGG and MP3,
-    as well as m4a, mp4, aac, wma and webm if ffmpeg is installed. Channels are averaged,
-    and the audio is resampled with soxr (HQ).
+    libsndfile reads WAV, AU, AIFF, FLAC, Ogg and MP3. If ffmpeg is installed, it reads most other
+    formats, recognised by their content. Channels are averaged.
 
     Parameters
     ----------
@@ -59,6 +57,10 @@ def load_audio(path: str | Path, max_seconds: float | None = None) -> np.ndarray
         Path of the audio file.
     max_seconds
         Number of seconds to read from the beginning; None reads the whole file, up to two hours.
+    resampler
+        See `data_prep.resampling.resample`.
+    normalise
+        "peak" scales the waveform to a peak of 1; "none" keeps its level, as the authors did.
 
     Returns
     -------
@@ -67,7 +69,9 @@ def load_audio(path: str | Path, max_seconds: float | None = None) -> np.ndarray
     Raises
     ------
     AudioError
-        If the file is missing, damaged, silent, too long, or not audio.
+        If the file is missing, empty, not audio, damaged, truncated or silent, if its samples are
+        not finite or far above full scale, or if it is longer than two hours and `max_seconds` is
+        None.
 
     Examples
     --------
@@ -75,143 +79,93 @@ def load_audio(path: str | Path, max_seconds: float | None = None) -> np.ndarray
     (66150,)
     """
     path = Path(path)
-    _require_content(path)
-    samples, rate = _decode(path, max_seconds)
+    track = decode(path, max_seconds)
+    samples = track.samples
     if not len(samples):
         raise AudioError(path, "contains no samples; replace it or remove it from the list")
     peak = max(samples.max(), -samples.min())
-    if not peak <= _MAX_PEAK:  # also true for NaN
-        bad = int(np.count_nonzero(~(np.abs(samples) <= _MAX_PEAK)))
-        raise AudioError(path, f"{bad} samples are not finite or far too large; export it again")
-    if peak < _SILENT_PEAK:
-        raise AudioError(path, "is silent; replace it or remove it from the list")
-    if rate == SAMPLE_RATE:
-        return samples
-    return soxr.resample(samples, rate, SAMPLE_RATE, quality="HQ")
-
-
-def _require_content(path: Path) -> None:
-    try:
-        # Only regular files are allowed, since reading from a pipe or a device could block.
-        if not path.is_file():
-            reason = "is not a file" if path.exists() else "no such file"
-            raise AudioError(path, f"{reason}; check the path and the audio folder")
-        if path.stat().st_size == 0:
-            raise AudioError(path, "is empty (0 bytes); download or copy it again")
-    except OSError as error:
-        raise AudioError(path, f"cannot be opened ({error.strerror}); check the disk") from error
-
-
-def _decode(path: Path, max_seconds: float | None) -> tuple[np.ndarray, int]:
-    try:
-        with open(path, "rb"):  # gives a clearer error than libsndfile if the file is unreadable
-            pass
-        with soundfile.SoundFile(path) as file:
-            return _read_mono(path, file, max_seconds), file.samplerate
-    except soundfile.LibsndfileError as error:
-        # libsndfile reports "does not exist" for a file named .mp3 that does not contain MP3.
-        messages = ("not recognised", "unknown format", "does not exist")
-        unknown = any(message in str(error) for message in messages)
-        if unknown and path.suffix.lower() in FFMPEG_SUFFIXES:
-            return _decode_with_ffmpeg(path, max_seconds)
-        if unknown:
-            raise AudioError(
-                path, "is not a format that libsndfile knows; convert it to WAV, FLAC or MP3"
-            ) from error
+    if not np.isfinite(peak):
+        bad = int(np.count_nonzero(~np.isfinite(samples)))
+        raise AudioError(path, f"{bad} samples are not finite; export it again")
+    if peak > _MAX_PEAK:
         raise AudioError(
-            path, f"is damaged or truncated ({error.error_string}); download or copy it again"
-        ) from error
-    except TypeError as error:  # soundfile assumes that .raw files have no header
-        raise AudioError(
-            path, "has no header that describes its content; convert it to WAV or FLAC"
-        ) from error
-    except OSError as error:
-        raise AudioError(path, f"cannot be read ({error.strerror}); check the disk") from error
+            path,
+            f"has a peak of {peak:.4g}, but full scale is 1: the samples look like integers stored "
+            "as floats; divide them by full scale, or export it again",
+        )
+    if peak < SILENT_PEAK:
+        raise AudioError(path, _describe_silence(track.channels_cancel, max_seconds, track.is_cut))
+    if normalise == "peak":
+        samples = samples / peak
+    return resample(samples, track.rate, SAMPLE_RATE, resampler)
 
 
-def _read_mono(path: Path, file: soundfile.SoundFile, max_seconds: float | None) -> np.ndarray:
-    """Read and average the channels block by block, so the declared size is never allocated."""
-    if not _RATES[0] <= file.samplerate <= _RATES[1]:
-        raise AudioError(path, f"declares {file.samplerate} samples per second; export it again")
-    wanted = int((max_seconds or _MAX_SECONDS) * file.samplerate)
-    _require_declared_size(path, file, wanted)
-    blocks, count = [], 0
-    while count < wanted:
-        size = min(max(_BLOCK // file.channels, 1), wanted - count)
-        block = file.read(size, dtype="float32", always_2d=True)
-        if not len(block):
-            break
-        blocks.append(sum(block.T) / file.channels)  # ten times faster than block.mean(axis=1)
-        count += len(block)
-    if count < _MIN_PRESENT * min(wanted, file.frames):
-        raise _truncated(path, count / file.frames)
-    if max_seconds is None and count == wanted and file.frames > wanted:
-        raise AudioError(path, "is longer than two hours; cut it into tracks")
-    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+def _describe_silence(channels_cancel: bool, seconds: float | None, is_cut: bool) -> str:
+    if channels_cancel:
+        return "has channels that cancel each other; invert one of them, or keep only one"
+    if is_cut:
+        return (
+            f"is silent for its first {seconds:.0f} s, the part that is used; cut off the silence"
+        )
+    return "is silent; replace it or remove it from the list"
 
 
-def _require_declared_size(path: Path, file: soundfile.SoundFile, wanted: int) -> None:
-    """Reject a WAV, AU or AIFF file that contains less data than its header declares.
-
-    libsndfile only reports the mismatch in its log, as `data : DECLARED (should be PRESENT)`.
-    Programs that write to a stream declare a size close to the maximum, which is accepted.
-    """
-    if file.frames >= wanted:
-        return
-    for declared, present in _MISMATCH.findall(file.extra_info):
-        declared, present = int(declared), int(present)
-        if declared < 2**31 - 2**20 and present < _MIN_PRESENT * declared:
-            raise _truncated(path, present / declared)
-
-
-def _truncated(path: Path, fraction: float) -> AudioError:
-    return AudioError(
-        path,
-        f"is truncated: contains {fraction:.0%} of what it declares; download or copy it again",
+def describe_quiet(quiet: int, tracks: int) -> str:
+    """Return a note about tracks whose peak is below `QUIET_PEAK`."""
+    return (
+        f"{quiet} of {tracks} tracks have a peak below -10 dB; features depend on the level, and "
+        "--normalise peak makes it equal"
     )
-
-
-def _decode_with_ffmpeg(path: Path, max_seconds: float | None) -> tuple[np.ndarray, int]:
-    if shutil.which("ffmpeg") is None:
-        raise AudioError(path, "needs ffmpeg; install it, or convert to WAV, FLAC or MP3")
-    try:
-        with warnings.catch_warnings():
-            # librosa warns that this ffmpeg fallback will be removed, but its version is pinned.
-            warnings.simplefilter("ignore")
-            samples, rate = librosa.load(
-                path.resolve(), sr=None, mono=True, duration=max_seconds or _MAX_SECONDS
-            )
-    except Exception as error:  # audioread's exceptions have no common base class
-        raise AudioError(
-            path, "is not a format that ffmpeg knows; convert it to WAV, FLAC or MP3"
-        ) from error
-    return samples, int(rate)
 
 
 def list_audio_files(folder: str | Path) -> list[str]:
     """Return the sorted relative paths, with `/` separators, of all audio files below a folder.
 
-    Audio files are recognised by their suffix. Hidden files and folders are skipped, and
-    links to folders are not followed.
+    Audio files are recognised by their suffix. Hidden files and folders are skipped, and links to
+    folders are not followed. All other files and links are counted in a message of the log.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; check the path")
-    paths = []
+    paths, links, others = [], 0, Counter[str]()
     for parent, folders, names in os.walk(folder, onerror=_raise):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        links += sum(os.path.islink(os.path.join(parent, name)) for name in folders)
         relative = Path(parent).relative_to(folder)
-        paths += [
-            (relative / name).as_posix()
-            for name in names
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
-        ]
+        for name in names:
+            suffix = Path(name).suffix.lower()
+            if name.startswith("."):
+                continue
+            if suffix in SUFFIXES:
+                paths.append((relative / name).as_posix())
+            else:
+                others[suffix] += 1
+    message = _describe_passed_over(links, others)
     if not paths:
-        raise InputError(f"{folder}: contains no audio files ({', '.join(sorted(SUFFIXES))})")
+        raise InputError(
+            f"{folder}: contains no audio files ({', '.join(sorted(SUFFIXES))}); {message}"
+        )
     for path in paths:
         if path.encode(errors="ignore").decode() != path:
             raise InputError(f"{folder}: the name {path!r} is not UTF-8; rename it")
+    if links or others:
+        logger.info("%s: %s", folder, message)
     return sorted(paths)
+
+
+def _describe_passed_over(links: int, others: Counter[str]) -> str:
+    parts = []
+    if others:
+        counts = ", ".join(
+            f"{count} {name or 'without suffix'}"
+            for name, count in sorted(others.items(), key=lambda item: (-item[1], item[0]))[:6]
+        )
+        parts.append(f"{others.total()} files are not read ({counts})")
+        if convertible := sorted(others.keys() & _CONVERTIBLE):
+            parts[-1] += f"; ffmpeg can convert {', '.join(convertible)} to WAV"
+    if links:
+        parts.append(f"{links} links to folders are not followed")
+    return " and ".join(parts) or "it is empty"
 
 
 def _raise(error: OSError) -> None:

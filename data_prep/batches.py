@@ -66,7 +66,7 @@ class Crops:
         return np.stack([first[begins], stop[np.append(begins[1:], True)]], axis=1)
 
     def require_finite(self, crops: np.ndarray, places: np.ndarray) -> None:
-        """Raise `InputError` if `crops`, which begin at `places`, contain NaN or infinity."""
+        """Raise `InputError` if `crops`, which begin at `places`, are not all finite."""
         # Viewed as integers, NaN and infinity are at least _INFINITY. So are negative values, but
         # log-mels have none. This test of every batch is fifty times faster than isfinite.
         if crops.view(np.uint16).max(initial=0) < _INFINITY:
@@ -78,8 +78,8 @@ class Crops:
         start, length = self.cache.start, self.cache.length
         track = self.cache.track_id[np.argmax((start <= place) & (place < start + length))]
         raise InputError(
-            f"{self.cache.path}: {str(track)!r} contains NaN or infinity; delete the cache and "
-            "make it again, or remove the track from the split"
+            f"{self.cache.path}: {str(track)!r} contains NaN or infinite values; delete the cache "
+            "and rebuild it, or remove the track from the split"
         )
 
 
@@ -112,7 +112,7 @@ class Batches(abc.ABC):
         return self.crops.gather(places), y
 
     def places(self, epoch: int, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return a batch with its crops given as (batch, ...) int64 first frames instead of x."""
+        """Return a batch with each crop's first frame, (batch, ...) int64, in place of `x`."""
         rng = _batch_rng(self.seed, epoch, number)
         tracks, y = self._select(self._draw_anchors(epoch, number), rng)
         return self.crops.places(tracks, rng), y

@@ -11,9 +11,12 @@ import scipy.fft
 
 from common.parallel import one_blas_thread
 from data_prep import audio
+from data_prep.resampling import RESAMPLERS
 
 SILENCE = 1e-5  # lower limit for mel magnitudes converted to decibels, -100 dB
 SEGMENT = 129  # frames, about 3 s: input length of the 1-D CNN (ismir2018 section 4)
+# Records of version 0.1 name neither parameter. These values are left out, so that they stay equal.
+_UNRECORDED = {"resampler": "soxr_hq", "normalise": "none"}
 _BLOCK = 256  # number of frames transformed at a time, which fit in the CPU cache
 
 
@@ -30,10 +33,29 @@ class FrontEnd:
     # Number of frames kept per track; None keeps all. The published code kept the first 1,291
     # of the 1,292 frames of a 30 s clip.
     max_frames: int | None = 1291
+    resampler: str = RESAMPLERS[0]  # of audio at other sample rates, see `data_prep.resampling`
+    normalise: str = audio.NORMALISATIONS[0]  # "peak" scales each track to a peak of 1
 
     def to_dict(self) -> dict:
         """Return the parameters as JSON values for provenance records."""
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        return {name: value for name, value in values.items() if _UNRECORDED.get(name) != value}
+
+    @classmethod
+    def of(
+        cls, whole_tracks: bool, resampler: str | None = None, normalise: str | None = None
+    ) -> "FrontEnd":
+        """Return the front end that options ask for; None stands for the default."""
+        return cls(
+            max_frames=None if whole_tracks else cls.max_frames,
+            resampler=resampler or cls.resampler,
+            normalise=normalise or cls.normalise,
+        )
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "FrontEnd":
+        """Return the front end of a provenance record; raise `TypeError` for unknown names."""
+        return cls(**{**_UNRECORDED, **values})
 
     @property
     def max_seconds(self) -> float | None:
@@ -100,14 +122,23 @@ def log_mel_of_file(path: str | Path, front_end: FrontEnd | None = None) -> np.n
 
     A file that is shorter than one segment (129 frames, 3 s) cannot be used.
     """
-    front_end = front_end or FrontEnd()
-    waveform = audio.load_audio(path, front_end.max_seconds)
+    return log_mel_and_peak(path, front_end or FrontEnd())[0]
+
+
+def log_mel_and_peak(path: str | Path, front_end: FrontEnd) -> tuple[np.ndarray, float]:
+    """Compute what `log_mel_of_file` does, and the peak of the waveform."""
+    waveform = audio.load_audio(
+        path,
+        front_end.max_seconds,
+        resampler=front_end.resampler,
+        normalise=front_end.normalise,
+    )
     if 1 + len(waveform) // front_end.hop < SEGMENT:
         seconds = len(waveform) / front_end.sample_rate
         raise audio.AudioError(
             path, f"is {seconds:.2f} s long, less than one segment of {SEGMENT} frames (3 s)"
         )
-    return log_mel(waveform, front_end)
+    return log_mel(waveform, front_end), float(np.abs(waveform).max())
 
 
 def cut_segments(mel: np.ndarray, segment: int = SEGMENT) -> np.ndarray:

@@ -164,7 +164,7 @@ class CacheFile:
             names = ("train", "total", "squares") if self.is_shard else ()
             self.sums = [hdf5.read_array(file, name) for name in names]
         try:
-            self.front_end = FrontEnd(**parameters)
+            self.front_end = FrontEnd.from_dict(parameters)
             self.frames: np.ndarray = np.empty(shape, dtype)
             if shape[0]:  # a chunked dataset has no offset
                 self.frames = np.memmap(path, dtype, mode="r", offset=offset, shape=shape)

@@ -1,4 +1,4 @@
-"""Making of mel caches in such a way that a killed process can resume.
+"""Write mel caches so that an interrupted run can be resumed.
 
 While a cache NAME.h5 is being made, the folder NAME.h5.making/ contains the frames written
 so far and a journal with one line per track. Both files only grow, in split order, so killing
@@ -26,7 +26,8 @@ from common.errors import InputError
 from common.files import add_suffix, atomic_write, exclusive_folder, make_folder, write_all
 from common.parallel import Outcome, ordered_map
 from data_prep import failures, mel_cache
-from data_prep.mel import FrontEnd, log_mel_of_file
+from data_prep.audio import QUIET_PEAK
+from data_prep.mel import FrontEnd, log_mel_and_peak
 
 _FRAMES_OFFSET = 4096  # bytes; one page, into which HDF5's first structures fit
 _MAX_SHARDS = 100_000  # shard numbers have five digits
@@ -39,6 +40,7 @@ class CacheReport:
     tracks: int
     failed: dict[str, str]
     was_complete: bool
+    quiet: int = 0  # number of tracks decoded by this call with a peak below -10 dB
 
 
 def make_mel_cache(
@@ -113,11 +115,12 @@ def make_mel_cache(
         return _finish(files, folder, making, was_complete=False)
 
 
-def _decode(path: str, front_end: FrontEnd) -> tuple[np.ndarray, float, float]:
-    """Return a track's frames, their sum and their sum of squares; runs in a worker process."""
-    frames = log_mel_of_file(path, front_end).astype(np.float16)
+def _decode(path: str, front_end: FrontEnd) -> tuple[np.ndarray, float, float, bool]:
+    """Return a track's frames, their sum and sum of squares, and whether it is quiet."""
+    mel, peak = log_mel_and_peak(path, front_end)
+    frames = mel.astype(np.float16)
     rounded = frames.astype(np.float64).ravel()
-    return frames, float(rounded.sum()), float(rounded @ rounded)
+    return frames, float(rounded.sum()), float(rounded @ rounded), peak < QUIET_PEAK
 
 
 def _digest(table: pd.DataFrame) -> str:
@@ -144,7 +147,9 @@ def _finish(
         file.out.unlink(missing_ok=True)
     shutil.rmtree(making, ignore_errors=True)
     if len(failed) < tracks:
-        return CacheReport(tracks - len(failed), failed, was_complete)
+        return CacheReport(
+            tracks - len(failed), failed, was_complete, sum(file.quiet for file in files)
+        )
     track, reason = next(iter(failed.items()))
     raise InputError(
         f"{folder}: none of the {tracks} tracks could be used; the first, {track}: {reason}"
@@ -216,6 +221,7 @@ class _PlannedFile:
     folder: Path
 
     def __post_init__(self) -> None:
+        self.quiet = 0
         self.failed: dict[str, str] = {}  # {track_id: reason}, known for finished files
         self._frames, self._journal = self.folder / "frames", self.folder / "journal"
 
@@ -270,7 +276,8 @@ class _PlannedFile:
 
         def append(outcome: Outcome) -> None:
             if outcome.error is None:
-                values, total, squares = outcome.result
+                values, total, squares, is_quiet = outcome.result
+                self.quiet += is_quiet
                 write_all(frames, values.data.cast("B"))
                 entry = len(values), total, squares, ""
             else:

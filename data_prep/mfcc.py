@@ -123,7 +123,7 @@ def mfcc_frames(
     Raises
     ------
     InputError
-        If `mel` contains NaN or infinity, or has fewer than 9 frames and deltas are requested.
+        If `mel` is not finite, or has fewer than 9 frames and deltas are requested.
 
     Examples
     --------
@@ -132,7 +132,7 @@ def mfcc_frames(
     """
     gain, settings = (front_end or FrontEnd()).gain, settings or MfccSettings()
     if not np.isfinite(mel).all():
-        raise InputError("log-mel: contains NaN or infinity; make the mel cache again")
+        raise InputError("log-mel: contains NaN or infinite values; rebuild the mel cache")
     if settings.deltas and len(mel) < DELTA_WIDTH:
         raise InputError(
             f"log-mel: {len(mel)} frames, but deltas need {DELTA_WIDTH}; remove this track"

@@ -10,7 +10,7 @@ import numpy as np
 from common.errors import InputError
 from common.parallel import ordered_map
 from data_prep import audio, failures
-from data_prep.mel import SEGMENT, FrontEnd, log_mel_of_file
+from data_prep.mel import SEGMENT, FrontEnd, log_mel_and_peak
 from data_prep.mel_cache import MelCache
 
 
@@ -23,6 +23,8 @@ class CachedTracks:
         Track ids, a list of str.
     failed
         {track_id: reason} for the tracks that `mels` has skipped so far.
+    quiet
+        Number of tracks so far whose peak is below -10 dB; 0 for a cache, which tells it when made.
     failed_before
         {track_id: reason} for the tracks that failed when the cache was made.
     mean_and_std
@@ -39,6 +41,7 @@ class CachedTracks:
             raise InputError(f"{path}: {str(short)!r} is shorter than {SEGMENT} frames; remove it")
         self.track_id = list(self._cache.track_id)
         self.failed: dict[str, str] = {}
+        self.quiet = 0
         self.failed_before = self._cache.failed
         self.mean_and_std = self._cache.mean, self._cache.std
         self.inputs = {"cache": self._cache.made_from["inputs"]}
@@ -59,6 +62,7 @@ class AudioTracks:
         self._root = path if path.is_dir() else path.parent
         self.track_id = audio.list_audio_files(path) if path.is_dir() else [path.name]
         self.failed: dict[str, str] = {}
+        self.quiet = 0
         self.failed_before: dict[str, str] = {}
         self._front_end, self._workers = front_end, min(workers, len(self.track_id))
         files = audio.digest_files(self._root, self.track_id)
@@ -66,11 +70,13 @@ class AudioTracks:
 
     def mels(self) -> Iterator[np.ndarray]:
         """Yield the (frames, n_mels) float32 log-mel of each usable track."""
-        decode = partial(log_mel_of_file, front_end=self._front_end)
+        decode = partial(log_mel_and_peak, front_end=self._front_end)
         paths = [str(self._root / track) for track in self.track_id]
         with contextlib.closing(ordered_map(decode, paths, workers=self._workers)) as outcomes:
             for track, outcome in zip(self.track_id, outcomes, strict=True):
                 if outcome.error is None:
-                    yield outcome.result
+                    mel, peak = outcome.result
+                    self.quiet += peak < audio.QUIET_PEAK
+                    yield mel
                 else:
                     self.failed[track] = failures.failure_reason(outcome.error)

@@ -24,8 +24,8 @@ def check_features(features: ArrayLike, name: str) -> np.ndarray:
     bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
     if bad.size:
         raise InputError(
-            f"{name}: {bad.size} of {len(features)} rows of features contain NaN or infinity, "
-            f"the first is row {bad[0]}; extract them again"
+            f"{name}: {bad.size} of {len(features)} rows of features contain NaN or infinite "
+            f"values, the first is row {bad[0]}; extract them again"
         )
     return features
 

@@ -44,8 +44,8 @@ def ranked_blocks(
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """Rank items (m, d) by cosine similarity to queries (q, d), one block of queries at a time.
 
-    Yields the rows of the queries in the block, and for each query the row numbers of all or of the
-    `k` nearest items, nearest first, or instead the value of `metric(row of the query, ranking)`.
+    For each block, yields the rows of its queries and one result per query: the row numbers of all
+    items (or of the `k` nearest), nearest first, or, if given, `metric(query row, ranking)`.
     Ties are ranked in row order. The cosine of a zero vector with any vector is 0. If `items` is
     omitted, queries are ranked against each other, and each is left out of its own ranking.
     """

@@ -63,7 +63,8 @@ def predict_tags(train: Subset, valid: Subset, test_x: ArrayLike, *, seed: int =
     Features are standardised with the statistics of the training tracks. The network has fully
     connected ReLU layers and one sigmoid output per tag, and is trained with binary cross-entropy
     and Adam (learning rate 1e-3, batch size 200). Training ends after `PATIENCE` epochs without a
-    lower validation loss, and the best weights are used. Tags (n, t) are 0 and 1, with t >= 2.
+    lower validation loss, and the best weights are used. `tags` is a binary (n, t) array with
+    t >= 2.
     """
     features = (("train", train[0]), ("valid", valid[0]), ("test", test_x))
     checked = [check_features(x, f"tagging, {subset} subset") for subset, x in features]

@@ -162,7 +162,7 @@ def run_script(command: Sequence[str]) -> int:
 
 
 def read_journal(folder: str | Path) -> dict[str, float | None]:
-    """Return the completed commands, mapped to their seconds (None: output already complete)."""
+    """Return {completed command: seconds}, with None if its output was already complete."""
     path, journal = Path(folder) / JOURNAL, {}
     if not path.exists():
         return {}

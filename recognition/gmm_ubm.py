@@ -9,7 +9,7 @@ An artist's model is the UBM with its means adapted to the artist's frames (`ada
 is scored by the log-likelihood ratio of the two models, averaged over the frames of the test track
 (`llr_scores`).
 
-Shapes: C mixture components, D frame dimensions. Frames that contain NaN or infinity raise
+Shapes: C mixture components, D frame dimensions. Frames that contain NaN or infinite values raise
 `InputError`.
 
 Implementation: log w_c N(x; m_c, S_c) is linear in [z², z, 1], where z is x standardised by the
@@ -307,7 +307,7 @@ def _exponentiate(joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _check_frames(frames: ArrayLike) -> np.ndarray:
     frames = np.asarray(frames)
     if not np.isfinite(frames).all():
-        raise InputError("frames: contain NaN or infinity; make the mel cache again")
+        raise InputError("frames: contain NaN or infinite values; rebuild the mel cache")
     return frames
 
 

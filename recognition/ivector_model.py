@@ -105,8 +105,8 @@ def load_ivector_model(path: str | Path) -> IVectorModel:
             if (mean.shape, matrix.shape, mfcc.dimensions) != ((rank,), (rank, rank), d):
                 raise ValueError("its parts do not fit together")
             if not (np.isfinite(mean).all() and np.isfinite(matrix).all()):
-                raise ValueError("its whitening contains NaN or infinity")
-            front_end = FrontEnd(**hdf5.read_json_attribute(file, "front_end"))
+                raise ValueError("its whitening contains NaN or infinite values")
+            front_end = FrontEnd.from_dict(hdf5.read_json_attribute(file, "front_end"))
             valid = isinstance(mfcc.level_range, float | int | None)
             if not rank or not valid or not isinstance(front_end.gain, float | int):
                 raise ValueError("invalid frame settings or no dimensions")
@@ -145,7 +145,7 @@ def read_total_variability(file: h5py.File, ubm: DiagonalGMM) -> TotalVariabilit
     """Read the total-variability model from a file; raise `ValueError` if it is invalid."""
     matrix = hdf5.read_array(file, "total_variability")
     if matrix.ndim != 3 or matrix.shape[:2] != ubm.means.shape:
-        raise ValueError("total_variability does not fit the background model")
+        raise ValueError("total_variability has another shape than the background model")
     if not np.isfinite(matrix).all():
-        raise ValueError("total_variability contains NaN or infinity")
+        raise ValueError("total_variability contains NaN or infinite values")
     return TotalVariability(matrix, ubm)

@@ -114,8 +114,8 @@ def require_artist_disjoint(artists: ArrayLike, training_artists: Iterable[str])
 def split_trials(scores: ArrayLike, truth: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Split the scores (a, t) of all trials into target and impostor scores.
 
-    `truth` (t,) is the row number of each test track's true artist. Target scores are (t,), and
-    impostor scores, of each test track against all other artists, are (t (a - 1),).
+    `truth` (t,) is the row number of each test track's true artist. Target scores have
+    the shape (t,); impostor scores, of each test track against all other artists, (t * (a - 1),).
     """
     scores, truth = _check_scores(scores, truth)
     own = np.zeros(scores.shape, dtype=bool)

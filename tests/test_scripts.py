@@ -223,7 +223,7 @@ def test_extraction_skips_and_lists_unusable_files(features, runs, small_corpus,
 
 @pytest.mark.parametrize("bad", [0, 2])
 def test_features_keep_their_track_names_whichever_track_fails(bad, small_corpus, tmp_path):
-    """The `mfcc` extractor computes rows on demand, so no failure is known in advance."""
+    """The `mfcc` extractor computes rows on demand, so failures cannot be detected in advance."""
     music = tmp_path / "music"
     tracks = [path for path in sorted(small_corpus[1].rglob("*")) if path.is_file()][:3]
     music.mkdir()

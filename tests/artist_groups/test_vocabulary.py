@@ -57,7 +57,7 @@ def test_learn_codebook_rejects_unusable_vectors():
     count = sum(map(len, make_vectors(3)))
     with pytest.raises(InputError, match=f"{count} vectors for 500 clusters; use fewer"):
         learn_codebook(make_vectors(3), 500)
-    with pytest.raises(InputError, match="NaN or infinity"):
+    with pytest.raises(InputError, match="NaN or infinite values"):
         learn_codebook([np.full((9, 2), np.nan)], 2)
 
 
@@ -143,7 +143,7 @@ def test_band_statistics_error_names_a_track_with_nonfinite_levels(tmp_path, tra
     mels = make_mels()
     mels[track][-1, 7] = value
     cache = make_cache(tmp_path / "c.h5", mels)
-    with pytest.raises(InputError, match=rf"c.h5: 't{track}' contains NaN or infinity"):
+    with pytest.raises(InputError, match=rf"c.h5: 't{track}' contains NaN or infinite values"):
         band_statistics(cache, track_names(5))
 
 

@@ -133,9 +133,9 @@ def write_bad(folder: Path) -> dict[str, str]:
     os.mkfifo(folder / "pipe.wav")
     (folder / "loop.wav").symlink_to("loop.wav")
     return {
-        "text.wav": "is not a format that libsndfile knows",
-        "text.mp3": "is not a format that libsndfile knows",
-        "text.flac": "is not a format that libsndfile knows",
+        "text.wav": "is not a format that libsndfile or ffmpeg knows",
+        "text.mp3": "is not a format that libsndfile or ffmpeg knows",
+        "text.flac": "is not a format that libsndfile or ffmpeg knows",
         "playlist.raw": "has no header",
         "empty.wav": "is empty (0 bytes)",
         "empty.mp3": "is empty (0 bytes)",
@@ -147,7 +147,7 @@ def write_bad(folder: Path) -> dict[str, str]:
         "zero samples.wav": "contains no samples",
         "silent.wav": "is silent",
         "nan.wav": "3 samples are not finite",
-        "absurd.wav": "1 samples are not finite or far too large",
+        "absurd.wav": "has a peak of 3e+38",
         "short.wav": "is 2.97 s long, less than one segment",
         "slow.wav": "declares 20 samples per second",
         "huge.wav": "is truncated: contains 0%",

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from common.errors import InputError
-from data_prep import audio
+from data_prep import audio, decoding
 from data_prep.audio import SAMPLE_RATE, AudioError
 from tests.conftest import ROOT
 from tests.data_prep.files import au, clip, tone, wav, write_bad
@@ -49,7 +49,8 @@ def test_load_audio_reads_a_tone_in_every_format(tmp_path, suffix, rate, channel
     middle = samples[SAMPLE_RATE // 4 : SAMPLE_RATE // 4 + 22_050 * 4 // 5]
     spectrum = np.abs(np.fft.rfft(middle * np.hanning(len(middle))))
     assert spectrum.argmax() * SAMPLE_RATE / len(middle) == pytest.approx(1000, abs=1.5)
-    tolerance = {"ogg": 0.05, "mp3": 0.1}.get(suffix, 0.002)
+    # The authors' resampler gains 0.4 % at 96 kHz and 1.2 % at 192 kHz.
+    tolerance = {"ogg": 0.05, "mp3": 0.1}.get(suffix, 0.015 if rate > 48_000 else 0.002)
     assert np.sqrt(2 * np.mean(middle**2)) == pytest.approx(0.4, rel=tolerance)
 
 
@@ -65,7 +66,7 @@ def test_load_audio_does_not_depend_on_the_block_size(tmp_path, monkeypatch, cha
     soundfile.write(tmp_path / "a.wav", music, SAMPLE_RATE, subtype="FLOAT")
     whole = audio.load_audio(tmp_path / "a.wav")
     assert whole == pytest.approx(music.mean(axis=1), abs=1e-6)
-    monkeypatch.setattr(audio, "_BLOCK", 1000)
+    monkeypatch.setattr(decoding, "_BLOCK", 1000)
     assert np.array_equal(audio.load_audio(tmp_path / "a.wav"), whole)
 
 
@@ -176,11 +177,13 @@ def test_load_audio_decodes_m4a_with_ffmpeg(tmp_path):
     ffmpeg = shutil.which("ffmpeg")
     if ffmpeg is None:
         path.write_bytes(b"\0\0\0\x20ftypM4A " + bytes(1000))
-        with pytest.raises(AudioError, match="needs ffmpeg; install it, or convert"):
+        with pytest.raises(
+            AudioError, match="needs ffmpeg for its format; install ffmpeg, or convert"
+        ):
             audio.load_audio(path)
         return
     path.write_bytes(b"\0\0\0\x20ftypM4A " + bytes(1000))
-    with pytest.raises(AudioError, match="is not a format that ffmpeg knows"):
+    with pytest.raises(AudioError, match=r"cannot be read by ffmpeg \(Invalid data.*\); convert"):
         audio.load_audio(path)
     path.unlink()
     (tmp_path / "a.wav").write_bytes(wav(tone(2.0)))
@@ -193,7 +196,7 @@ def test_load_audio_does_not_pass_playlists_to_ffmpeg(tmp_path):
     """Test that playlists are rejected, as they may refer to other files or to the network."""
     for name in ("list.m3u8", "list.wav", "list"):
         (tmp_path / name).write_text("#EXTM3U\n#EXTINF:1,\nfile:///etc/hostname\n")
-        with pytest.raises(AudioError, match="is not a format that libsndfile knows"):
+        with pytest.raises(AudioError, match="is not a format that libsndfile or ffmpeg knows"):
             audio.load_audio(tmp_path / name)
 
 

@@ -129,7 +129,7 @@ def test_require_finite_names_the_track_of_the_first_bad_crop(tmp_path, value):
     good = np.array([STARTS[3], last_before, STARTS[4] + 6])
 
     def named_track(places) -> str:
-        with pytest.raises(InputError, match="contains NaN or infinity; delete") as caught:
+        with pytest.raises(InputError, match="contains NaN or infinite values; delete") as caught:
             crops.require_finite(crops.gather(places), places)
         return str(caught.value).split("'")[1]
 

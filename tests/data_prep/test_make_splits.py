@@ -34,7 +34,7 @@ def library(tmp_path):
 
 @pytest.fixture
 def write_list(library, tmp_path):
-    """Return a function that writes the library's 20 tracks to a CSV list and returns options."""
+    """Return a function that lists the library's 20 tracks in a CSV file, and returns options."""
 
     def write(**columns):
         paths = sorted(library.rglob("*/*/*.wav"))

@@ -257,7 +257,9 @@ def test_bad_files_are_listed_with_reasons(tmp_path, here):
     split_csv.write_split(table_of(sorted([*bad, *good])), split, {"inputs": {}})
     command = SCRIPT, split, "--audio", folder, "--out", out
     expected = f"{out}: complete, {len(good)} tracks; {len(bad)} failed, see "
-    assert run_in_process(*command, status=1).out.startswith(expected)
+    note, line = run_in_process(*command, status=1).lines
+    assert line.startswith(expected)
+    assert note.startswith("3 of 3 tracks have a peak below -10 dB")
     cache = MelCache(out)
     assert cache.track_id.tolist() == sorted(good) and cache.failed.keys() == bad.keys()
     for name, why in bad.items():
@@ -383,7 +385,7 @@ def test_truncated_and_foreign_files_are_rejected(corpus, copy):
 
 @pytest.fixture(scope="module")
 def journal(complete):
-    """Return {file: content} of the working folder of a process killed after the seventh track."""
+    """Return {file: content} of the working folder that a kill after the seventh track leaves."""
     cache, lines = MelCache(complete), []
     for track in cache.track_id[:7]:
         values = cache[track].astype(np.float64).ravel()

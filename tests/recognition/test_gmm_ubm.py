@@ -123,8 +123,8 @@ def test_fit_tolerates_components_without_frames(start):
     [
         (101, lambda x: x, "100 for 101 components; use fewer --components"),
         (4, lambda x: np.where([False, True, False], 0.1, x), "coefficient 1 is constant"),
-        (4, lambda x: np.vstack([x, np.full((1, 3), np.nan)]), "NaN or infinity"),
-        (4, lambda x: np.vstack([x, np.full((1, 3), np.inf)]), "NaN or infinity"),
+        (4, lambda x: np.vstack([x, np.full((1, 3), np.nan)]), "NaN or infinite values"),
+        (4, lambda x: np.vstack([x, np.full((1, 3), np.inf)]), "NaN or infinite values"),
     ],
 )
 def test_fit_rejects_unusable_frames(components, change, message):

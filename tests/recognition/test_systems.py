@@ -49,7 +49,7 @@ def test_cosine_scores_round_to_ties_and_are_zero_for_zero_vectors():
 
 def test_cosine_scorer_rejects_nan():
     enrolment = draw_enrolment(list("aabb"), 1, 1, seed=0)
-    with pytest.raises(InputError, match="NaN or infinity"):
+    with pytest.raises(InputError, match="NaN or infinite values"):
         systems.cosine_scorer(np.full((4, 2), np.nan))(enrolment)
 
 

@@ -154,14 +154,14 @@ def test_require_artist_disjoint_rejects_training_artists():
 @pytest.mark.parametrize("function", [v.split_trials, v.identification_accuracy])
 @pytest.mark.parametrize("scores", [np.ones((2, 3)), np.ones(2), [[1, np.nan], [0, 1]]])
 def test_unusable_scores_are_rejected(function, scores):
-    with pytest.raises(InputError, match=r"NaN or infinity, or are not \(artists, tests\)"):
+    with pytest.raises(InputError, match=r"NaN or infinite values, or are not \(artists, tests\)"):
         function(scores, [0, 1])
 
 
 def test_identification_accuracy_matches_known_values():
     scores = np.array([[9, 1, 3], [5, 2, 9], [1, 3, 5]])
     assert [v.identification_accuracy(scores, [0, 1, 2], k) for k in (1, 2, 3)] == [1 / 3, 1, 1]
-    for k in (1, 5):  # constant scores give the accuracy of chance
+    for k in (1, 5):  # constant scores give chance-level accuracy
         chance = v.identification_accuracy(np.zeros((10, 4)), [0, 3, 5, 9], k)
         assert chance == pytest.approx(k / 10)
 

@@ -70,7 +70,7 @@ def test_finish_deletes_the_state(model, tmp_path):
     assert names == {"best.h5", "last.h5", "log.csv", "run.json"}
 
 
-def test_files_left_by_a_late_kill_are_deleted(unfinished):
+def test_leftover_files_are_deleted_after_a_kill_late_in_the_run(unfinished):
     leftovers = [unfinished.folder / name for name in ("state.h5", "lock")]
     state = leftovers[0].read_bytes()
     unfinished.finish()

@@ -1,0 +1,252 @@
+"""Decoding audio files at their own sample rate: whole, or not at all.
+
+libsndfile reads WAV, AU, AIFF, FLAC, Ogg and MP3. What it cannot read, or would read in part, goes
+to ffmpeg if that is installed. Every length that a file declares is compared with what was decoded.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+
+from common.errors import InputError
+from data_prep import ffmpeg, mpeg_stream, ogg
+
+MAX_SECONDS = 2 * 3600.0  # maximum track length, because whole tracks are decoded into memory
+SILENT_PEAK = 1e-4  # -80 dB relative to full scale
+
+_RATES = (4_000, 400_000)  # Hz; other rates mean a damaged header, and resampling might never end
+_MAX_FRAMES = 1 << 40  # libsndfile declares more than this if it does not know the length
+_MIN_PRESENT = 0.99  # fraction of the declared samples; some encoders miscount the last block
+_BLOCK = 1 << 20  # values read at a time, over all channels
+_MISMATCH = re.compile(r"^ *(?:data|Data Size|SSND) *: (\d+) \(should be (\d+)\)", re.M)
+_CONVERT = "convert it to WAV, FLAC or MP3"
+
+
+class AudioError(InputError):
+    """Raised if a track cannot be used; `reason` is the message without the file name."""
+
+    def __init__(self, path: str | Path, reason: str):
+        super().__init__(path, reason)
+        self.path, self.reason = str(path), reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded track.
+
+    Attributes
+    ----------
+    samples : (n,) float32, mean of the channels; or (n, channels) if all were asked for
+    rate : sample rate in Hz
+    channels_cancel : whether a channel is audible, but not their mean
+    is_cut : whether the file goes on after the seconds that were asked for
+    """
+
+    samples: np.ndarray
+    rate: int
+    channels_cancel: bool
+    is_cut: bool
+
+
+class _Job(NamedTuple):
+    """What to decode: a file, the number of seconds, and whether to average the channels."""
+
+    path: Path
+    seconds: float
+    mono: bool
+
+
+def decode(path: Path, max_seconds: float | None, *, mono: bool = True) -> Decoded:
+    """Decode the first `max_seconds` of a file, or all of it, up to two hours, if that is None.
+
+    Raises
+    ------
+    AudioError
+        If the file is missing, empty, not audio, damaged or truncated, or if it is longer than two
+        hours and `max_seconds` is None.
+    """
+    _require_content(path)
+    job = _Job(path, MAX_SECONDS if max_seconds is None else max_seconds, mono)
+    try:
+        decoded = _decode(job)
+    except mpeg_stream.MpegError as error:
+        raise AudioError(path, f"{error}; export it again") from error
+    except soundfile.LibsndfileError as error:
+        raise AudioError(
+            path, f"is damaged or truncated ({error.error_string}); download or copy it again"
+        ) from error
+    except OSError as error:
+        raise AudioError(path, f"cannot be read ({error.strerror}); check the disk") from error
+    if max_seconds is None and decoded.is_cut:
+        raise AudioError(path, "is longer than two hours; cut it into tracks")
+    return decoded
+
+
+def _require_content(path: Path) -> None:
+    try:
+        # Only regular files are allowed, since reading from a pipe or a device could block.
+        if not path.is_file():
+            reason = "is not a file" if path.exists() else "no such file"
+            raise AudioError(path, f"{reason}; check the path and the audio folder")
+        if path.stat().st_size == 0:
+            raise AudioError(path, "is empty (0 bytes); download or copy it again")
+    except OSError as error:
+        raise AudioError(path, f"cannot be opened ({error.strerror}); check the disk") from error
+
+
+def _decode(job: _Job) -> Decoded:
+    demuxer = ffmpeg.find_demuxer(job.path)
+    if demuxer == "ogg":
+        return _decode_ogg(job)
+    if demuxer in ("mp3", None):
+        decoded = _decode_mpeg(job)
+        if decoded:
+            return decoded
+    return _decode_declared(job, demuxer)
+
+
+def _decode_ogg(job: _Job) -> Decoded:
+    pages = ogg.read_pages(job.path)
+    if pages.links > 1:
+        problem = f"contains {pages.links} Ogg streams, one after another"
+        decoded = _decode_with_ffmpeg(job, "ogg", problem)
+    elif not pages.is_readable:
+        decoded = _decode_with_ffmpeg(job, "ogg", "needs ffmpeg for its codec")
+    else:
+        decoded = _decode_declared(job, "ogg")
+    if not pages.is_whole and not decoded.is_cut:
+        raise AudioError(job.path, "is truncated within a page; download or copy it again")
+    return decoded
+
+
+def _decode_declared(job: _Job, demuxer: str | None) -> Decoded:
+    """Decode a file with libsndfile, which trusts the length that the file declares."""
+    try:
+        with soundfile.SoundFile(job.path) as file:
+            if file.frames >= _MAX_FRAMES and demuxer:
+                return _decode_with_ffmpeg(job, demuxer, "does not declare its length")
+            return _decode_with_libsndfile(job, file, file.frames)
+    except soundfile.LibsndfileError as error:
+        # libsndfile reports "does not exist" for a file named .mp3 that does not contain MP3.
+        unknown = ("not recognised", "unknown format", "does not exist", "unsupported encoding")
+        if not any(message in str(error) for message in unknown):
+            raise
+        if demuxer:
+            return _decode_with_ffmpeg(job, demuxer, "needs ffmpeg for its format")
+        raise AudioError(
+            job.path, f"is not a format that libsndfile or ffmpeg knows; {_CONVERT}"
+        ) from error
+    except TypeError as error:  # soundfile assumes that .raw files have no header
+        raise AudioError(
+            job.path, "has no header that describes its content; convert it to WAV or FLAC"
+        ) from error
+
+
+def _decode_mpeg(job: _Job) -> Decoded | None:
+    """Decode MPEG audio, or return None if the file contains none or declares its length."""
+    try:
+        stream = mpeg_stream.find_frames(job.path, job.seconds + 1)
+    except mpeg_stream.MixedPartsError as error:
+        return _decode_with_ffmpeg(job, "mp3", str(error))
+    if stream is None or stream.is_declared:
+        return None
+    with (
+        mpeg_stream.open_pipe(job.path, stream) as pipe,
+        soundfile.SoundFile(pipe, closefd=False) as file,
+    ):
+        decoded = _decode_with_libsndfile(job, file, stream.samples, stream.skip)
+    if stream.is_cut and not decoded.is_cut:
+        raise AudioError(job.path, "is truncated within a frame; download or copy it again")
+    return decoded
+
+
+def _decode_with_libsndfile(
+    job: _Job, file: soundfile.SoundFile, declared: int, skip: int = 0
+) -> Decoded:
+    _require_rate(job.path, file.samplerate)
+    wanted = int(job.seconds * file.samplerate)
+    if file.seekable():
+        _require_declared_size(job.path, file, wanted)
+    for _ in _blocks(file, skip):
+        pass
+    return _collect(job, _blocks(file, wanted + 1), file.samplerate, declared)
+
+
+def _blocks(file: soundfile.SoundFile, count: int) -> Iterator[np.ndarray]:
+    """Yield up to `count` samples as (n, channels) float32 blocks."""
+    size = max(_BLOCK // file.channels, 1)
+    while count and len(block := file.read(min(size, count), dtype="float32", always_2d=True)):
+        count -= len(block)
+        yield block
+
+
+def _decode_with_ffmpeg(job: _Job, demuxer: str, problem: str) -> Decoded:
+    """Decode with ffmpeg what libsndfile cannot read because of a `problem`."""
+    if not ffmpeg.is_installed():
+        raise AudioError(job.path, f"{problem}; install ffmpeg, or {_CONVERT}")
+    try:
+        stream = ffmpeg.probe(job.path, demuxer)
+        _require_rate(job.path, stream.rate)
+        declared = round((stream.seconds or 0) * stream.rate)
+        blocks = ffmpeg.decode(job.path, stream, job.seconds + 1)
+        return _collect(job, blocks, stream.rate, declared)
+    except ffmpeg.FfmpegError as error:
+        raise AudioError(job.path, str(error)) from error
+
+
+def _collect(job: _Job, blocks: Iterator[np.ndarray], rate: int, declared: int) -> Decoded:
+    """Join (n, channels) blocks, or the means of their channels, up to the wanted length.
+
+    The size that a header declares is never allocated. Raises `AudioError` if there are fewer
+    samples than `declared`.
+    """
+    wanted = int(job.seconds * rate)
+    parts, count, is_silent, is_loud = [], 0, True, False
+    for block in blocks:
+        mean = sum(block.T) / block.shape[1]  # ten times faster than block.mean(axis=1)
+        parts.append(mean if job.mono else block)
+        count += len(mean)
+        if is_silent:
+            is_silent = max(mean.max(), -mean.min()) < SILENT_PEAK
+            is_loud |= max(block.max(), -block.min()) >= SILENT_PEAK
+        if count > wanted:
+            break
+    if count < _MIN_PRESENT * min(wanted, declared):
+        raise _truncated(job.path, count / declared)
+    samples = np.concatenate(parts)[:wanted] if parts else np.zeros(0, np.float32)
+    return Decoded(samples, rate, is_silent and is_loud, count > wanted)
+
+
+def _require_rate(path: Path, rate: int) -> None:
+    if not _RATES[0] <= rate <= _RATES[1]:
+        raise AudioError(path, f"declares {rate} samples per second; export it again")
+
+
+def _require_declared_size(path: Path, file: soundfile.SoundFile, wanted: int) -> None:
+    """Reject a WAV, AU or AIFF file that contains less data than its header declares.
+
+    libsndfile only reports the mismatch in its log, as `data : DECLARED (should be PRESENT)`.
+    Programs that write to a stream declare a size close to the maximum, so such a size does not
+    mean that the file is truncated.
+    """
+    if file.frames >= wanted:
+        return
+    for declared, present in _MISMATCH.findall(file.extra_info):
+        declared, present = int(declared), int(present)
+        if declared < 2**31 - 2**20 and present < _MIN_PRESENT * declared:
+            raise _truncated(path, present / declared)
+
+
+def _truncated(path: Path, fraction: float) -> AudioError:
+    return AudioError(
+        path,
+        f"is truncated: contains {fraction:.0%} of what it declares; download or copy it again",
+    )

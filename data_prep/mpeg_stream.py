@@ -1,0 +1,255 @@
+"""Finding all frames of an MPEG audio stream (MP3), whatever length its header declares.
+
+libsndfile stops at the length declared by the first header or, without one, at a guess from the bit
+rate of the first frames. If the bit rate varies, a cover picture stands in front or two files were
+joined, most of the music may lie beyond. Passed through a pipe, the frames are all decoded.
+
+Source: ISO/IEC 11172-3 section 2.4.2 (frame header); LAME's "Mp3 Info Tag" (length and delay).
+"""
+
+import contextlib
+import functools
+import mmap
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_SAMPLE_RATES = {
+    3: (44_100, 48_000, 32_000),
+    2: (22_050, 24_000, 16_000),
+    0: (11_025, 12_000, 8_000),
+}
+_BIT_RATES = {  # kbit/s for the indices 1 to 14, by (MPEG-1, layer)
+    (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (True, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (False, 1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+_SEARCH = 1 << 20  # bytes searched for a frame after the end of the previous one
+_DECODER_DELAY = 529  # samples
+_MAX_GAP = 0.01  # fraction of the stream that may be something else than frames
+
+
+class MpegError(Exception):
+    """Raised if a stream cannot be decoded; the message is the reason."""
+
+
+class MixedPartsError(MpegError):
+    """Raised if the sample rate or the number of channels changes."""
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """A frame header: size in bytes, samples per channel, sample rate and number of channels."""
+
+    size: int
+    samples: int
+    rate: int
+    channels: int
+    info_offset: int  # where a Xing or Info header would stand
+
+
+@dataclass
+class MpegStream:
+    """The parts of a file that contain audio frames.
+
+    Attributes
+    ----------
+    is_cut
+        Whether the last frame is incomplete.
+    parts
+        (first, end) byte offsets of runs of frames.
+    rate
+        Sample rate in Hz.
+    samples
+        Number of samples per channel in all frames.
+    skip
+        Number of samples at the start that the encoder has added.
+    is_declared
+        Whether the header declares the length of the whole file, which libsndfile then reads right.
+    """
+
+    rate: int
+    is_declared: bool = False
+    is_cut: bool = False
+    parts: list[tuple[int, int]] = field(default_factory=list)
+    samples: int = 0
+    skip: int = 0
+
+    def add(self, first: int, end: int) -> None:
+        """Add a part unless it is empty."""
+        if end > first:
+            self.parts.append((first, end))
+
+
+def find_frames(path: str | Path, max_seconds: float) -> MpegStream | None:
+    """Find the frames of the first `max_seconds` of a file; None if it contains no MPEG audio.
+
+    Raises
+    ------
+    MixedPartsError
+        If the sample rate or the number of channels changes.
+    MpegError
+        If a part of the file is damaged.
+    OSError
+        If the file cannot be read.
+    """
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        position = _next_frame(data, 0)
+        if position is None:
+            return None
+        first = _parse(data, position)
+        assert first is not None  # as `_next_frame` has found it
+        stream = MpegStream(first.rate)
+        info = _read_info(data, position, first)
+        if info is not None and data[:1] != b"\0":  # libsndfile gives up after 64 KiB of zeros
+            count, size, delay = info
+            stream.skip = delay + _DECODER_DELAY if delay else 0
+            end = position + size
+            if count and size and (end >= len(data) or _next_frame(data, end) is None):
+                stream.is_declared = True
+                return stream
+        _walk(data, position, stream, first, max_seconds)
+        return stream
+
+
+def _walk(
+    data: mmap.mmap, position: int, stream: MpegStream, first: _Frame, max_seconds: float
+) -> None:
+    """Add the frames from a position on to a stream."""
+    gaps, wanted = 0, max_seconds * first.rate + stream.skip
+    start = begin = position
+    while stream.samples < wanted:
+        frame = _parse(data, position)
+        if frame is None or position + frame.size > len(data):
+            stream.is_cut = frame is not None
+            stream.add(start, position)
+            following = _next_frame(data, position)
+            if following is None:
+                break
+            gaps += _gap(data, position, following)
+            start = position = following
+        elif (frame.rate, frame.channels) != (first.rate, first.channels):
+            raise MixedPartsError("has parts with different sample rates or numbers of channels")
+        elif _read_info(data, position, frame) is not None:
+            stream.add(start, position)
+            start = position = position + frame.size
+        else:
+            position += frame.size
+            stream.samples += frame.samples
+    else:
+        stream.add(start, position)
+    if gaps > _MAX_GAP * (position - begin):
+        share = gaps / (position - begin)
+        raise MpegError(f"is damaged: {share:.0%} of its bytes between frames are not MPEG audio")
+
+
+@contextlib.contextmanager
+def open_pipe(path: str | Path, stream: MpegStream) -> Iterator[int]:
+    """Yield the file descriptor of a pipe that delivers the frames of a stream."""
+    reading, writing = os.pipe()
+
+    def write() -> None:
+        with (
+            contextlib.suppress(BrokenPipeError),
+            open(path, "rb") as file,
+            open(writing, "wb") as pipe,
+        ):
+            for first, end in stream.parts:
+                file.seek(first)
+                while first < end:
+                    first += pipe.write(file.read(min(end - first, 1 << 16)))
+
+    thread = threading.Thread(target=write, daemon=True)
+    thread.start()
+    try:
+        yield reading
+    finally:
+        os.close(reading)
+        thread.join()
+
+
+def _next_frame(data: mmap.mmap, position: int) -> int | None:
+    """Return where the next three frames in a row start, after any tags, zeros and other data."""
+    position = _skip_tags(data, position)
+    end = min(len(data), position + _SEARCH)
+    while (position := data.find(b"\xff", position, end)) >= 0:
+        following, frames = position, 0
+        while frames < 3 and (frame := _parse(data, following)) is not None:
+            following, frames = following + frame.size, frames + 1
+        if frames == 3 or (frames and following == len(data)):
+            return position
+        position += 1
+    return None
+
+
+def _skip_tags(data: mmap.mmap, position: int) -> int:
+    """Skip ID3v2 tags and zeros."""
+    while True:
+        if data[position : position + 3] == b"ID3" and position + 10 <= len(data):
+            size = 0
+            for byte in data[position + 6 : position + 10]:
+                size = size << 7 | byte & 0x7F
+            position += 10 + size
+        elif data[position : position + 1] == b"\0":
+            while data[position : position + 4096].count(0) == 4096:
+                position += 4096
+            block = data[position : position + 4096]
+            position += len(block) - len(block.lstrip(b"\0"))
+        else:
+            return position
+
+
+def _gap(data: mmap.mmap, position: int, following: int) -> int:
+    """Return the number of bytes between two frames that belong to no tag."""
+    return max(following - _skip_tags(data, position), 0)
+
+
+def _parse(data: mmap.mmap, position: int) -> _Frame | None:
+    return _parse_header(int.from_bytes(data[position : position + 4], "big"))
+
+
+@functools.lru_cache(maxsize=4096)
+def _parse_header(header: int) -> _Frame | None:
+    """Return the frame that a 32-bit header describes, or None if it is not valid."""
+    version, layer = header >> 19 & 3, 4 - (header >> 17 & 3)
+    bit_rate, rate, mode = header >> 12 & 15, header >> 10 & 3, header >> 6 & 3
+    if header >> 21 != 0x7FF or version == 1 or layer == 4 or bit_rate in (0, 15) or rate == 3:
+        return None
+    mpeg1, padding, mono = version == 3, header >> 9 & 1, mode == 3
+    hertz = _SAMPLE_RATES[version][rate]
+    samples = 384 if layer == 1 else 576 if layer == 3 and not mpeg1 else 1152
+    slot = 4 if layer == 1 else 1
+    bits = _BIT_RATES[mpeg1, layer][bit_rate - 1] * 1000
+    size = (samples // 8 * bits // hertz // slot + padding) * slot
+    side = (17 if mono else 32) if mpeg1 else (9 if mono else 17)
+    return _Frame(size, samples, hertz, 1 if mono else 2, 4 + side)
+
+
+def _read_info(data: mmap.mmap, position: int, frame: _Frame) -> tuple[int, int, int] | None:
+    """Return a Xing, Info or VBRI header's frames, bytes and encoder delay; zero if not stated."""
+    if data[position + 36 : position + 40] == b"VBRI":
+        size, frames = (
+            int.from_bytes(data[position + 46 + 4 * n : position + 50 + 4 * n], "big")
+            for n in range(2)
+        )
+        return frames, size, 0
+    start = position + frame.info_offset
+    if data[start : start + 4] not in (b"Xing", b"Info"):
+        return None
+    flags = data[start + 7]
+    values = [0, 0]
+    offset = start + 8
+    for bit in range(2):
+        if flags >> bit & 1:
+            values[bit] = int.from_bytes(data[offset : offset + 4], "big")
+            offset += 4
+    offset += (100 if flags & 4 else 0) + (4 if flags & 8 else 0)
+    delay = 0
+    if data[offset : offset + 4] in (b"LAME", b"Lavf", b"Lavc"):
+        delay = int.from_bytes(data[offset + 21 : offset + 24], "big") >> 12
+    return values[0], values[1], delay

@@ -1,0 +1,42 @@
+"""The page headers of Ogg files (RFC 3533), which show whether libsndfile reads a file whole.
+
+If several streams follow one another, libsndfile takes the length of the last one for that of the
+file, and decodes only the first.
+"""
+
+import mmap
+from dataclasses import dataclass
+from pathlib import Path
+
+_FIRST_PAGE = 2  # flag of the first page of a stream
+_READABLE = (b"\x01vorbis", b"OpusHead")  # by libsndfile
+
+
+@dataclass(frozen=True)
+class OggPages:
+    """What the pages of a file say.
+
+    Attributes
+    ----------
+    links : number of streams, or groups of parallel streams, that follow one another
+    is_whole : whether the last page is complete
+    is_readable : whether libsndfile reads the codec of the first stream, Vorbis or Opus
+    """
+
+    links: int
+    is_whole: bool
+    is_readable: bool
+
+
+def read_pages(path: str | Path) -> OggPages:
+    """Read the headers of all pages of an Ogg file."""
+    links, in_header, position = 0, False, 0
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        codec = data[27 + data[26] : 35 + data[26]] if len(data) > 26 else b""
+        while data[position : position + 4] == b"OggS" and position + 27 <= len(data):
+            is_first = bool(data[position + 5] & _FIRST_PAGE)
+            links += is_first and not in_header
+            in_header = is_first
+            segments = data[position + 26]
+            position += 27 + segments + sum(data[position + 27 : position + 27 + segments])
+        return OggPages(links, position <= len(data), codec.startswith(_READABLE))

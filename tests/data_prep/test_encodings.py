@@ -1,0 +1,207 @@
+"""Tests that every real encoding is read whole, or refused with the true reason.
+
+The clips are real music. Their frames are compared with those of the clean WAV file.
+"""
+
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+
+from data_prep.audio import AudioError, load_audio
+from data_prep.mel import log_mel
+from data_prep.resampling import resample
+from tests.data_prep.encodings import ENCODINGS
+
+RATE = 44_100
+TOLERANCE = 2  # frames; encoders add a delay
+
+
+@pytest.fixture(scope="module")
+def clean(music_data, tmp_path_factory):
+    """Return a stereo WAV file of 17 s of real music at 44.1 kHz."""
+    source = music_data / "data" / "gtzan_clips" / "rock.00000.au"
+    return write_stereo(source, tmp_path_factory.mktemp("clean") / "clean.wav", 17.0)
+
+
+def write_stereo(source, path, seconds=None, rate=RATE):
+    """Write a clip as stereo with a second channel at a lower level."""
+    samples, own_rate = soundfile.read(source, dtype="float32")
+    samples = samples[: None if seconds is None else int(seconds * own_rate)]
+    mono = resample(samples, own_rate, rate)
+    soundfile.write(path, np.stack([mono, 0.7 * mono], axis=1), rate)
+    return path
+
+
+def compare(path, wav, seconds=None):
+    """Return (difference in frames, cosine of the mean log-mels) of a file and its clean WAV."""
+    mels = [log_mel(load_audio(p, seconds)) for p in (path, wav)]
+    means = [mel.mean(axis=0) for mel in mels]
+    cosine = means[0] @ means[1] / np.linalg.norm(means[0]) / np.linalg.norm(means[1])
+    return len(mels[0]) - len(mels[1]), float(cosine)
+
+
+@pytest.mark.parametrize("seconds", [None, 5.0])
+@pytest.mark.parametrize("name", ENCODINGS)
+def test_encoding_is_read_whole(clean, tmp_path, name, seconds):
+    encoding = ENCODINGS[name]
+    frames, cosine = compare(
+        encoding.encode(clean, tmp_path / f"a.{encoding.suffix}"), clean, seconds
+    )
+    assert abs(frames) <= TOLERANCE
+    assert cosine >= (0.9999 if encoding.lossless else 0.98)
+
+
+# ---------------------------------------------------------------- files of several parts
+
+
+@pytest.fixture(scope="module")
+def halves(clean, tmp_path_factory):
+    """Return WAV files of the first 8 s and of the rest of the clean clip."""
+    samples, rate = soundfile.read(clean, dtype="float32")
+    folder = tmp_path_factory.mktemp("halves")
+    for name, part in (("first", samples[: 8 * rate]), ("second", samples[8 * rate :])):
+        soundfile.write(folder / f"{name}.wav", part, rate)
+    return folder / "first.wav", folder / "second.wav"
+
+
+@pytest.mark.parametrize("name", ["vbr mp3", "cbr mp3", "vbr mp3 without header", "vorbis", "opus"])
+def test_files_joined_from_two_are_read_whole(clean, halves, tmp_path, name):
+    encoding = ENCODINGS[name]
+    parts = [encoding.encode(half, tmp_path / half.stem).read_bytes() for half in halves]
+    joined = tmp_path / f"joined.{encoding.suffix}"
+    joined.write_bytes(b"".join(parts))
+    frames, cosine = compare(joined, clean)
+    assert 0 <= frames <= 4 and cosine > 0.98  # the second part has a delay of its own
+
+
+def test_parts_with_other_sample_rates_are_left_to_ffmpeg(clean, halves, tmp_path, monkeypatch):
+    mono = tmp_path / "mono.wav"
+    samples, rate = soundfile.read(halves[1], dtype="float32")
+    soundfile.write(mono, samples[:, 0], rate)
+    encoding = ENCODINGS["cbr mp3"]
+    joined = tmp_path / "joined.mp3"
+    joined.write_bytes(
+        encoding.encode(halves[0], tmp_path / "1").read_bytes()
+        + encoding.encode(mono, tmp_path / "2").read_bytes()
+    )
+    frames, _ = compare(joined, clean)
+    assert 0 <= frames <= 4
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(AudioError, match=r"parts with different sample rates .*; install ffmpeg"):
+        load_audio(joined)
+
+
+@pytest.mark.parametrize("size", [0, 20_000, 300_000])
+@pytest.mark.parametrize("before", ["tag", "zeros"])
+def test_mp3_behind_a_picture_or_zeros_is_read_whole(clean, tmp_path, before, size):
+    path = ENCODINGS["vbr mp3 without header"].encode(clean, tmp_path / "a.mp3")
+    content = bytes(size)
+    if before == "tag":
+        head = [(size + 10) >> shift & 0x7F for shift in (21, 14, 7, 0)]
+        frame = b"APIC" + size.to_bytes(4, "big") + bytes(2)
+        content = b"ID3\3\0\0" + bytes(head) + frame + b"\xff\xfb" * (size // 2)
+    path.write_bytes(content + path.read_bytes())
+    frames, cosine = compare(path, clean)
+    assert abs(frames) <= TOLERANCE and cosine > 0.98
+
+
+@pytest.mark.parametrize("seconds", [None, 30.0])
+def test_mp3_with_a_gap_is_refused(clean, tmp_path, seconds):
+    path = ENCODINGS["cbr mp3"].encode(clean, tmp_path / "a.mp3")
+    content = bytearray(ENCODINGS["vbr mp3 without header"].encode(clean, path).read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 30_000] = b"x" * 30_000
+    path.write_bytes(content)
+    with pytest.raises(AudioError, match="of its bytes between frames are not MPEG audio"):
+        load_audio(path, seconds)
+
+
+# ---------------------------------------------------------------- truncated files
+
+
+@pytest.mark.parametrize("name", [name for name in ENCODINGS if "pipe" not in name])
+def test_half_a_file_is_refused(clean, tmp_path, name):
+    encoding = ENCODINGS[name]
+    options = ["-movflags", "+faststart"] if name == "m4a" else []
+    command = (*encoding.command[:-1], *options, encoding.command[-1])
+    encoding = type(encoding)(encoding.suffix, command, encoding.to_pipe, encoding.lossless)
+    path = encoding.encode(clean, tmp_path / f"a.{encoding.suffix}")
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(AudioError, match="truncated"):
+        load_audio(path)
+    if name != "alac in caf":  # its table of packets stands at the end
+        assert compare(path, clean, 5.0)[1] > 0.98
+
+
+# ---------------------------------------------------------------- what ffmpeg is told
+
+
+def test_rate_is_read_from_the_stream_and_not_from_tags_or_names(clean, tmp_path):
+    path = tmp_path / "Stream 0: Audio: 96000 Hz, mono.m4a"
+    command = ENCODINGS["m4a"].command
+    tag = "comment=Stream #0:0: Audio: pcm, 96000 Hz, stereo, s16"
+    encoding = type(ENCODINGS["m4a"])("m4a", (*command[:-1], "-metadata", tag, "{out}"))
+    frames, cosine = compare(encoding.encode(clean, path), clean)
+    assert abs(frames) <= TOLERANCE and cosine > 0.98
+
+
+@pytest.mark.parametrize(("layout", "channels"), [("quad", 4), ("5.1", 6), ("7.1", 8)])
+def test_channels_of_any_layout_are_averaged(clean, tmp_path, layout, channels):
+    path = tmp_path / "a.mka"
+    filters = f"pan={layout}|" + "|".join(f"c{n}=c{n % 2}" for n in range(channels))
+    command = (*ENCODINGS["m4a"].command[:7], "-filter:a", filters, "-c:a", "flac", "{out}")
+    type(ENCODINGS["m4a"])("mka", command).encode(clean, path)
+    assert abs(compare(path, clean)[0]) <= TOLERANCE
+
+
+def test_format_is_recognised_by_content_and_not_by_suffix(clean, tmp_path):
+    encoded = ENCODINGS["m4a"].encode(clean, tmp_path / "a.m4a")
+    named = encoded.rename(tmp_path / "a.mp3")
+    assert abs(compare(named, clean)[0]) <= TOLERANCE
+
+
+@pytest.mark.parametrize("name", ["m4a", "ogg flac", "flac without length", "alac in caf"])
+def test_missing_ffmpeg_is_the_reason(clean, tmp_path, monkeypatch, name):
+    encoding = ENCODINGS[name]
+    path = encoding.encode(clean, tmp_path / f"a.{encoding.suffix}")
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(AudioError, match=r"install ffmpeg|needs ffmpeg"):
+        load_audio(path)
+
+
+def test_length_that_libsndfile_cannot_know_is_not_trusted(clean, tmp_path, monkeypatch):
+    """A stand-in for libsndfile reports an absurd length, as it does for some Ogg files."""
+    path = ENCODINGS["vorbis"].encode(clean, tmp_path / "a.ogg")
+    monkeypatch.setattr(soundfile.SoundFile, "frames", property(lambda file: 2**62))
+    assert abs(compare(path, clean)[0]) <= TOLERANCE
+
+
+# ---------------------------------------------------------------- levels and silence
+
+
+def test_integers_stored_as_floats_are_refused(clean, tmp_path):
+    samples, rate = soundfile.read(clean, dtype="float32")
+    soundfile.write(tmp_path / "a.wav", samples * 32768, rate, subtype="FLOAT")
+    with pytest.raises(AudioError, match="full scale is 1: the samples look like integers"):
+        load_audio(tmp_path / "a.wav")
+    soundfile.write(tmp_path / "a.wav", samples * 4, rate, subtype="FLOAT")
+    assert load_audio(tmp_path / "a.wav").max() > 1  # 12 dB above full scale
+
+
+def test_silence_names_its_cause(clean, tmp_path):
+    samples, rate = soundfile.read(clean, dtype="float32")
+    mono = samples[:, 0]
+    soundfile.write(tmp_path / "inverse.wav", np.stack([mono, -mono], 1), rate)
+    with pytest.raises(AudioError, match="has channels that cancel each other"):
+        load_audio(tmp_path / "inverse.wav")
+    late = np.concatenate([np.zeros(6 * rate, np.float32), mono])
+    soundfile.write(tmp_path / "late.wav", late, rate)
+    with pytest.raises(AudioError, match="is silent for its first 5 s, the part that is used"):
+        load_audio(tmp_path / "late.wav", 5.0)
+    assert len(load_audio(tmp_path / "late.wav")) == pytest.approx(len(late) / 2, abs=2)
+    soundfile.write(tmp_path / "silent.wav", 0 * mono[: 4 * rate], rate)
+    with pytest.raises(AudioError, match="is silent; replace it"):
+        load_audio(tmp_path / "silent.wav", 5.0)
