@@ -7,7 +7,7 @@ resampy 0.3.0, the name passed to a different filter, which attenuates 10 kHz by
 by 18 dB.
 
 If the ratio of input to output rate is M : L in lowest terms, every L-th output sample has the same
-filter taps. The taps of up to 128 consecutive output samples form a matrix, and one matrix product
+filter taps. The taps of up to 64 consecutive output samples form a matrix, and one matrix product
 applies it to all periods of the track.
 
 References
@@ -26,7 +26,8 @@ RESAMPLERS = ("kaiser_best_2017", "soxr_hq")
 
 _ZERO_CROSSINGS, _PER_CROSSING = 64, 512
 _ROLLOFF, _BETA = 0.9475937167399596, 14.769656459379492
-_BLOCK = 128  # output samples per matrix, which balances its size against the zeros in it
+_ROWS = 128  # periods per matrix product, so that they fit in the CPU cache
+_BLOCK = 64  # output samples per matrix, which balances its size against the zeros in it
 
 
 def resample(
@@ -68,7 +69,9 @@ def resample(
     for first in range(0, up, _BLOCK):
         matrix, start = _taps(up, down, first)
         windows = np.lib.stride_tricks.sliding_window_view(padded[start:], len(matrix))[::down]
-        result[:, first : first + _BLOCK] = windows[:rows] @ matrix
+        for row in range(0, rows, _ROWS):
+            part = slice(row, min(row + _ROWS, rows))
+            np.matmul(windows[part], matrix, out=result[part, first : first + _BLOCK])
     output[:count] = result.ravel()[:count]
     return output
 
@@ -84,7 +87,7 @@ def _table_step(up: int, down: int) -> int:
 
 @functools.lru_cache(maxsize=512)
 def _taps(up: int, down: int, first: int) -> tuple[np.ndarray, int]:
-    """Return the filter matrix of output samples first to first + 127, and where its rows start.
+    """Return the filter matrix of output samples first to first + 63, and where its rows start.
 
     The matrix is (input samples, output samples) float32. Its first row belongs to the sample at
     that index of an input which is preceded by `_reach` zeros.
