@@ -39,7 +39,7 @@ class FrontEnd:
     def to_dict(self) -> dict:
         """Return the parameters as JSON values for provenance records."""
         values = dataclasses.asdict(self)
-        return {name: value for name, value in values.items() if _UNRECORDED.get(name) != value}
+        return {k: value for k, value in values.items() if (k, value) not in _UNRECORDED.items()}
 
     @classmethod
     def of(

@@ -32,6 +32,11 @@ def _without_start_messages() -> Iterator[None]:
         os.close(null)
 
 
+# PyTorch's OpenMP threads wait actively by default. If another process needs the core, training
+# then slows down to a quarter.
+if os.environ.get("KERAS_BACKEND") == "torch":
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 try:
     with _without_start_messages():
         import keras

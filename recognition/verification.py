@@ -142,7 +142,7 @@ def _check_scores(scores: ArrayLike, truth: ArrayLike) -> tuple[np.ndarray, np.n
     if scores.ndim != 2 or truth.shape != scores.shape[1:] or not np.isfinite(scores).all():
         raise InputError(
             f"verification: scores of shape {scores.shape} for {truth.shape} true artists contain "
-            "NaN or infinity, or are not (artists, tests); compute them again"
+            "NaN or infinite values, or are not (artists, tests); compute them again"
         )
     return scores, truth
 

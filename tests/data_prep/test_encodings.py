@@ -205,3 +205,23 @@ def test_silence_names_its_cause(clean, tmp_path):
     soundfile.write(tmp_path / "silent.wav", 0 * mono[: 4 * rate], rate)
     with pytest.raises(AudioError, match="is silent; replace it"):
         load_audio(tmp_path / "silent.wav", 5.0)
+
+
+# ---------------------------------------------------------------- a corpus of real clips
+
+
+@pytest.mark.parametrize(
+    "count", [2, pytest.param(60, marks=pytest.mark.slow)], ids=["two clips", "sixty clips"]
+)
+def test_no_encoding_of_real_clips_loses_music(music_data, tmp_path, count):
+    """Encode clips of all genres in every way, and compare them with the clean WAV file."""
+    clips = sorted((music_data / "data" / "gtzan_short").glob("*.wav"))
+    clips = clips[:: len(clips) // count][:count]
+    for clip in clips:
+        wav = write_stereo(clip, tmp_path / "clean.wav")
+        seconds = soundfile.info(wav).duration
+        for name, encoding in ENCODINGS.items():
+            path = encoding.encode(wav, tmp_path / f"a.{encoding.suffix}")
+            frames, cosine = compare(path, wav)
+            assert abs(frames) <= max(TOLERANCE, 0.01 * seconds * 22_050 / 512), (clip, name)
+            assert cosine >= (0.9999 if encoding.lossless else 0.98), (clip, name, cosine)

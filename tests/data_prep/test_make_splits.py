@@ -196,7 +196,7 @@ def test_csv_list_is_split_by_genre(write_list, tmp_path):
     half = ("--by", "mood", "--test-fraction", 0.5)
     excluding = ("--exclude-artists-of", out)
     error = error_in_process(SCRIPT, *command, tmp_path / "half.csv", *half, *excluding)
-    assert "no track is left" in error
+    assert "no tracks remain" in error
     printed = make_splits(*command, tmp_path / "half.csv", *half).out
     assert printed.endswith("10 train, 0 valid, 10 test\n")
 

@@ -129,3 +129,28 @@ def test_cut_segments_drops_the_remainder(frames):
     cut = cut_segments(spectrogram)
     assert cut.shape == (frames // 129, 129, 4) and not cut.flags.owndata
     assert np.array_equal(cut.reshape(-1, 4), spectrogram[: frames // 129 * 129])
+
+
+def test_front_end_records_leave_out_the_values_of_version_0_1():
+    old = {
+        name: value
+        for name, value in vars(FrontEnd()).items()
+        if name not in ("resampler", "normalise")
+    }
+    assert FrontEnd.from_dict(old).to_dict() == old
+    assert FrontEnd.from_dict(old).resampler == "soxr_hq"
+    assert FrontEnd().to_dict() == {**old, "resampler": "kaiser_best_2017"}
+    changed = FrontEnd.of(True, "soxr_hq", "peak")
+    assert FrontEnd.from_dict(changed.to_dict()) == changed
+    assert changed.to_dict() == {**old, "max_frames": None, "normalise": "peak"}
+
+
+def test_normalised_tracks_do_not_depend_on_their_level(tmp_path):
+    mels = {}
+    for gain in (1.0, 0.25):
+        soundfile.write(tmp_path / "a.wav", gain * clip(4.0), SAMPLE_RATE, subtype="FLOAT")
+        for normalise in ("none", "peak"):
+            front_end = FrontEnd(normalise=normalise)
+            mels[normalise, gain] = log_mel_of_file(tmp_path / "a.wav", front_end)
+    np.testing.assert_allclose(mels["peak", 1.0], mels["peak", 0.25], atol=1e-5)
+    assert np.abs(mels["none", 1.0] - mels["none", 0.25]).max() > 0.1

@@ -11,7 +11,7 @@ from models.encoder import BLOCKS
 from models.keras_backend import keras
 from models.pretrained import load_weights
 
-pytestmark = pytest.mark.backend
+pytestmark = [pytest.mark.backend, pytest.mark.filterwarnings("ignore:__array__ impl")]
 FROZEN = {
     "none": (),
     "first convolution": (0,),
