@@ -60,7 +60,7 @@ def drop_copies(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
 
 def report_copies(table: pd.DataFrame) -> list[str]:
-    """Return a note for each recording of which a split has several tracks, with their subsets."""
+    """Return a note for each recording that a split contains more than once, with the subsets."""
     copies = table[table[COLUMN].duplicated(keep=False)]
     names = copies["track_id"].map(repr) + " (" + copies["subset"] + ")"
     notes = ["copies: " + ", ".join(group) for _, group in names.groupby(copies[COLUMN])]

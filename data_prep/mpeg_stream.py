@@ -70,7 +70,7 @@ class MpegStream:
     skip
         Number of samples at the start that the encoder has added.
     is_declared
-        Whether the header declares the length of the whole file, which libsndfile then reads right.
+        Whether the header declares the length of the whole file; libsndfile then reads all of it.
     """
 
     rate: int

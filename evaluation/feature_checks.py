@@ -33,7 +33,7 @@ def check_features(features: ArrayLike, name: str) -> np.ndarray:
 def check_labelled_features(
     features: ArrayLike, labels: ArrayLike, name: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return features as from `check_features`, and labels (n,) of which none is missing."""
+    """Return features validated by `check_features`, and labels (n,), none of them missing."""
     features, labels = check_features(features, name), np.asarray(labels)
     if labels.shape != (len(features),):
         raise InputError(

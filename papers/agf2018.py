@@ -22,7 +22,7 @@ from papers.pipeline import Step, make_step
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this paper."""
+    """Add this paper's command-line options."""
     text = "dataset with artist and genre labels, whose test subset is used for evaluation"
     cli.add_renamed(parser, "--dataset", "--songs", default="fma_medium", metavar="NAME", help=text)
     text = "vocabularies to learn artist groups from (default: all that the data supports)"

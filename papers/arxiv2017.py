@@ -24,7 +24,7 @@ LabelledDatasets = list[tuple[str, Dataset]]  # pairs of (protocol or map label,
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this paper."""
+    """Add this paper's command-line options."""
     weights, sizes = released_weights.released_names("basic"), [100, 300, 500, 1000, 2000, 5000]
     commands.add_training_arguments(parser, artists=sizes, weights=weights)
     text = "dataset whose artists are recognised and are not used for training (default: "

@@ -23,7 +23,7 @@ BASELINES = ("mfcc", "untrained")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this paper."""
+    """Add this paper's command-line options."""
     weights, sizes = list(released_weights.released_models()), [500, 1000, 2000, 5000, 10000]
     commands.add_training_arguments(parser, artists=sizes, weights=weights)
     text = "training dataset of the tag model"

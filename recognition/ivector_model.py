@@ -103,7 +103,7 @@ def load_ivector_model(path: str | Path) -> IVectorModel:
             inputs = hdf5.read_json_attribute(file, "made_from")["inputs"]
             rank, d = total_variability.matrix.shape[-1], ubm.means.shape[1]
             if (mean.shape, matrix.shape, mfcc.dimensions) != ((rank,), (rank, rank), d):
-                raise ValueError("its parts do not fit together")
+                raise ValueError("its components have different dimensions")
             if not (np.isfinite(mean).all() and np.isfinite(matrix).all()):
                 raise ValueError("its whitening contains NaN or infinite values")
             front_end = FrontEnd.from_dict(hdf5.read_json_attribute(file, "front_end"))

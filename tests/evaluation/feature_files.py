@@ -12,7 +12,7 @@ SONGS = 6  # tracks per artist: three train, one valid, two test
 
 
 def make_artists(names: str, seed: int = 0, *, d: int = 4, spread: float = 0.5):
-    """Return (split table, features (n, d)) for one-letter artists, one Gaussian per artist."""
+    """Return (split table, features (n, d)); artists are letters, each with its own Gaussian."""
     random = np.random.default_rng(seed)
     centres = {name: np.random.default_rng([ord(name), seed]).normal(size=d) for name in names}
     rows = [(name, track) for name in names for track in range(SONGS)]

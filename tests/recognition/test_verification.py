@@ -92,7 +92,7 @@ def test_min_dcf_matches_brute_force(target, impostor, p):
     assert cost == pytest.approx(expected, rel=1e-12) and 0 <= cost <= 1 + 1e-12
 
 
-def test_min_dcf_uses_the_prior_of_nist():
+def test_min_dcf_uses_the_nist_prior():
     # At the best threshold, one of ten targets is missed and there are no false alarms.
     assert v.min_dcf([0] + [2] * 9, [1] * 50) == pytest.approx(0.1)
     assert v.min_dcf([0] * 9 + [2], [1]) == pytest.approx(0.9)

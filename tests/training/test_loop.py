@@ -264,7 +264,7 @@ def test_resume_after_repeated_kills_is_bit_identical(
     caplog.set_level(logging.INFO)
 
     def resume(run=run, fails_at=None, resident=False) -> list[int]:
-        """Train until the kill, if any; return the epochs that read batches, except epoch 0."""
+        """Train, optionally until a simulated kill; return the epochs after 0 that read batches."""
         train = make_batches(
             crops, TRAIN, 12, kind=RecordingBatches, requested=[], fails_at=fails_at
         )
