@@ -47,11 +47,13 @@ def main() -> int:
         "--allow-failures", action="store_true", help="exit with status 0 even if tracks failed"
     )
     args = parser.parse_args()
+    # A cache that exists, such as one of version 0.1.0, keeps its resampler unless told otherwise.
+    resampler = args.resampler or mel_cache_writer.existing_resampler(args.out)
     report = mel_cache_writer.make_mel_cache(
         split_csv.read_split(args.split),
         args.audio,
         args.out,
-        front_end=FrontEnd.of(args.whole_tracks, args.resampler, args.normalise),
+        front_end=FrontEnd.of(args.whole_tracks, resampler, args.normalise),
         workers=args.workers,
         shard_tracks=args.shard_tracks,
         scheduler=args.dask,

@@ -126,10 +126,13 @@ class MelCache:
         return rows
 
     def require_front_end(self, wanted: FrontEnd) -> None:
-        """Raise `InputError` if the front end differs in anything other than `max_frames`."""
-        any_length = {"max_frames": None}
+        """Raise `InputError` if the front end differs in the dimensions or scale of the log-mel.
+
+        It may differ in the number of frames, the resampler and the level of the tracks.
+        """
+        ignored = {"max_frames": None, "resampler": None, "normalise": None}
         changed = provenance.list_differences(
-            self.front_end.to_dict() | any_length, wanted.to_dict() | any_length, "front_end."
+            self.front_end.to_dict() | ignored, wanted.to_dict() | ignored, "front_end."
         )
         if changed:
             raise InputError(

@@ -115,6 +115,19 @@ def make_mel_cache(
         return _finish(files, folder, making, was_complete=False)
 
 
+def existing_resampler(out: Path) -> str | None:
+    """Return the resampler of a finished or unfinished cache, or None if there is no cache yet."""
+    unfinished = add_suffix(out, ".making") / "inputs.json"
+    files = [out] if out.exists() else list(mel_cache.find_shards(out).values())
+    if files:
+        return mel_cache.CacheFile(files[0]).front_end.resampler
+    if not unfinished.exists():
+        return None
+    with contextlib.suppress(ValueError, LookupError, TypeError):
+        return FrontEnd.from_dict(json.loads(unfinished.read_bytes())["front_end"]).resampler
+    return None
+
+
 def _decode(path: str, front_end: FrontEnd) -> tuple[np.ndarray, float, float, bool]:
     """Return a track's frames, their sum and sum of squares, and whether it is quiet."""
     mel, peak = log_mel_and_peak(path, front_end)

@@ -25,7 +25,7 @@ from data_prep.mel import FrontEnd, log_mel_of_file
 from data_prep.mel_cache import MelCache
 from data_prep.mel_cache_writer import make_mel_cache
 from data_prep.track_readers import CachedTracks
-from tests.conftest import ROOT, run_in_process
+from tests.conftest import ROOT, error_in_process, run_in_process
 from tests.data_prep.files import clip, in_this_process, stopped_after, wav, write_bad
 
 SCRIPT = ROOT / "data_prep" / "2_cache_mels.py"
@@ -154,10 +154,10 @@ def test_cache_does_not_depend_on_the_number_of_workers(corpus, complete, tmp_pa
 # ---------------------------------------------------------------- the front end
 
 
-def test_require_front_end_ignores_max_frames(complete):
+def test_require_front_end_ignores_length_resampler_and_level(complete):
     cache = MelCache(complete)
-    for expected in (FrontEnd(), FrontEnd(max_frames=None), FrontEnd(max_frames=7)):
-        cache.require_front_end(expected)
+    for changed in ({}, {"max_frames": 7}, {"resampler": "soxr_hq"}, {"normalise": "peak"}):
+        cache.require_front_end(FrontEnd(**changed))
     changed = r"\(front_end\.hop: 512 -> 256; front_end\.pad_mode: \"reflect\" -> \"constant\"\)"
     with pytest.raises(InputError, match=changed):
         cache.require_front_end(FrontEnd(hop=256, pad_mode="constant", max_frames=None))
@@ -197,6 +197,25 @@ def test_complete_cache_is_left_unchanged(corpus, copy):
     assert names(copy.parent) == ["copy.h5"]
     # Labels may change, as the cache contains none, and the audio is no longer needed.
     make_mel_cache(corpus[0].assign(artist="b", genre="x"), "/nowhere", copy)
+
+
+def test_caches_of_version_0_1_are_recognised_and_completed(corpus, tmp_path, here):
+    """Test caches whose records name no resampler, as version 0.1 wrote them."""
+    split, out = tmp_path / "split.csv", tmp_path / "c.h5"
+    split_csv.write_split(corpus[0], split, {"inputs": {}})
+    command = SCRIPT, split, "--audio", corpus[1], "--out", out
+    make_mel_cache(*corpus, out, front_end=FrontEnd(resampler="soxr_hq"))
+    assert "resampler" not in MelCache(out).made_from["inputs"]["front_end"]
+    assert "already complete" in run_in_process(*command).out
+    (tmp_path / "c.h5.making").mkdir()
+    inputs = json.dumps(MelCache(out).made_from["inputs"])
+    (tmp_path / "c.h5.making" / "inputs.json").write_text(inputs)
+    content = out.read_bytes()
+    out.unlink()
+    assert "c.h5: complete" in run_in_process(*command).out
+    assert out.read_bytes() == content
+    error = error_in_process(*command, "--resampler", "kaiser_best_2017")
+    assert 'front_end.resampler: null -> "kaiser_best_2017"' in error
 
 
 def test_different_inputs_are_rejected(corpus, copy):
