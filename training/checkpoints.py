@@ -61,9 +61,14 @@ class TrainingRun:
             return None
         with self._open("state.h5") as file:
             variables, history = (hdf5.get_group(file, name) for name in ("variables", "history"))
+            columns = {name: hdf5.read_array(history, name) for name in history}
+            lengths = {column.shape for column in columns.values()}
+            losses = [columns[name] for name in ("loss", "val_loss") if name in columns]
+            if [len(shape) for shape in lengths] != [1] or not np.isfinite(losses).all():
+                raise InputError(f"{file.filename}: history is damaged")
             return TrainingState(
                 [hdf5.read_array(variables, f"{number:03}") for number in range(len(variables))],
-                {name: hdf5.read_array(history, name).tolist() for name in history},
+                {name: column.tolist() for name, column in columns.items()},
                 bool(hdf5.read_attribute(file, "finished", bool)),
             )
 
@@ -102,7 +107,10 @@ class TrainingRun:
         for name in ("state.h5", "last.h5"):
             if (self.folder / name).exists():
                 with self._open(name) as file:
-                    return hdf5.read_json_attribute(file, "made_from").get("inputs", {})
+                    inputs = hdf5.read_json_attribute(file, "made_from").get("inputs", {})
+                    if not isinstance(inputs, dict):
+                        raise InputError(f"{file.filename}: made_from is damaged")
+                    return inputs
         return {}
 
     def _delete_leftovers(self) -> None:

@@ -111,6 +111,22 @@ def test_incomplete_state_is_rejected(name, unfinished):
         unfinished.read_state()
 
 
+@pytest.mark.parametrize("values", [[np.nan, 1.0], [1.0], 1.0, np.ones((2, 2))])
+def test_damaged_history_is_rejected(values, unfinished):
+    with h5py.File(unfinished.folder / "state.h5", "a") as file:
+        del file["history/val_loss"]
+        file["history/val_loss"] = values
+    with pytest.raises(InputError, match=r"state\.h5: history is damaged; delete"):
+        unfinished.read_state()
+
+
+def test_damaged_record_is_rejected(unfinished):
+    with h5py.File(unfinished.folder / "state.h5", "a") as file:
+        file.attrs["made_from"] = '{"inputs": [1]}'
+    with pytest.raises(InputError, match=r"state\.h5: made_from is damaged; delete"):
+        unfinished.is_complete()
+
+
 def test_training_inputs_record_split_cache_settings_and_initial_weights(small_corpus, tmp_path):
     split, cache = split_csv.read_split(small_corpus[0]), MelCache(small_corpus[2])
     folder = tmp_path / "name"
