@@ -59,7 +59,9 @@ def main() -> int:
         return validate(read_catalog(request), request.root)
 
     catalog = read_catalog(request)
-    tracks, notes = split_methods.clear_not_artists(catalog.table, args.not_artists)
+    tracks, notes = split_methods.clear_not_artists(
+        catalog.table, args.not_artists or artist_names.NOT_ARTISTS
+    )
     notes = [*catalog.notes, *notes, *split_methods.check_artists(tracks, args.dataset)]
     if args.report_duplicates or args.drop_duplicates:
         from data_prep import duplicates  # most runs do not need it
@@ -69,6 +71,8 @@ def main() -> int:
         if args.drop_duplicates:
             tracks, dropped = duplicates.drop_copies(tracks)
             notes += dropped
+    for note in notes:
+        print(note)
     excluded = frozenset().union(*map(split_methods.read_artists, args.exclude_artists_of or ()))
     options = {"by": args.by, "seed": args.seed, "exclude": excluded}
     if args.split == "official" and "subset" in tracks.columns:
@@ -90,7 +94,7 @@ def main() -> int:
     if args.report_duplicates or args.drop_duplicates:
         split_notes += duplicates.report_copies(table)
         table = table.drop(columns=duplicates.COLUMN)
-    for note in notes + split_notes:
+    for note in split_notes:
         print(note)
 
     inputs = {
@@ -134,10 +138,10 @@ def parse_arguments() -> argparse.Namespace:
     add("--unpack", type=Path, nargs="+", metavar="ARCHIVE", help=text)
     text = "path pattern from which to read labels, such as {artist}/{album}/{} (folder only)"
     add("--pattern", help=text)
-    text = "where to read labels: tags, or tags and else folder names (folder only)"
+    text = "source of labels: tags alone, or any, folder names where tags are missing (folder only)"
     add("--labels", choices=("any", "tags"), default="any", help=text)
-    text = "list of names that stand for no artist, one per line, which replaces the built-in one"
-    add("--not-artists", type=Path, default=artist_names.NOT_ARTISTS, metavar="FILE", help=text)
+    text = "list of names that stand for no artist (default: data_prep/not_artists.txt)"
+    add("--not-artists", type=Path, metavar="FILE", help=text)
     text = "print which tracks are copies of the same recording, by bytes and by their first 30 s"
     add("--report-duplicates", action="store_true", help=text)
     text = "use only one track of each recording"

@@ -210,7 +210,9 @@ def clear_not_artists(
     if not counts:
         return table, []
     listed = ", ".join(f"{name!r} ({tracks})" for name, tracks in counts.items())
-    note = f"{sum(counts.values())} of {len(table)} tracks name no artist, but {listed}"
+    note = (
+        f"{sum(counts.values())} of {len(table)} tracks have no artist but a placeholder: {listed}"
+    )
     return table.assign(artist=artists), [note]
 
 

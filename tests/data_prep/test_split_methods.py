@@ -270,3 +270,11 @@ def test_rejects_unknown_and_empty_labels():
         split_by_genre(genres([5]), by="mood")
     with pytest.raises(InputError, match="--by genre: no track has a value"):
         split_by_genre(genres([5], genre=""))
+
+
+def test_clear_not_artists_counts_placeholders():
+    table = catalog([3, 1]).assign(artist=["VA", "Björk", "VA", "???"])
+    cleared, notes = split_methods.clear_not_artists(table)
+    assert cleared["artist"].tolist() == ["", "Björk", "", ""]
+    assert notes == ["3 of 4 tracks have no artist but a placeholder: 'VA' (2), '???' (1)"]
+    assert split_methods.clear_not_artists(cleared) == (cleared, [])
