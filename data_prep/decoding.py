@@ -23,7 +23,12 @@ _RATES = (4_000, 400_000)  # Hz; other rates mean a damaged header, and resampli
 _MAX_FRAMES = 1 << 40  # libsndfile declares more than this if it does not know the length
 _MIN_PRESENT = 0.99  # fraction of the declared samples; some encoders miscount the last block
 _BLOCK = 1 << 20  # values read at a time, over all channels
-_MISMATCH = re.compile(r"^ *(?:data|Data Size|SSND) *: (\d+) \(should be (\d+)\)", re.M)
+_MISMATCH = re.compile(
+    r"^ *(?:data|Data Size|SSND|riff|Riff size) *: (\d+) \(should be (\d+)\)", re.M
+)  # W64 and RF64 files are only checked by their whole size
+_OPEN_SIZE = 0x7F000000  # about what SoX declares if it writes AIFF to a stream
+# Formats, by the demuxer of ffmpeg, that libsndfile reads; it takes some others for MP3.
+_OWN = ("mp3", "flac", "caf", "wav", "aiff")
 _CONVERT = "convert it to WAV, FLAC or MP3"
 
 
@@ -106,15 +111,33 @@ def _decode(job: _Job) -> Decoded:
     demuxer = ffmpeg.find_demuxer(job.path)
     if demuxer == "ogg":
         return _decode_ogg(job)
-    if demuxer in ("mp3", None):
+    if demuxer not in (*_OWN, None):
+        return _decode_with_ffmpeg(job, demuxer, "needs ffmpeg for its format")
+    if demuxer == "mp3" or (demuxer is None and not _is_known_to_libsndfile(job.path)):
         decoded = _decode_mpeg(job)
         if decoded:
             return decoded
     return _decode_declared(job, demuxer)
 
 
+def _is_known_to_libsndfile(path: Path) -> bool:
+    """Return whether libsndfile knows a format other than MP3.
+
+    Samples of quiet music look like MPEG frames, so such files must not be searched for them.
+    """
+    try:
+        with soundfile.SoundFile(path) as file:
+            return file.format not in ("MP3", "MPEG")
+    except (soundfile.LibsndfileError, TypeError):
+        return False
+
+
 def _decode_ogg(job: _Job) -> Decoded:
     pages = ogg.read_pages(job.path)
+    if pages.is_mixed:
+        raise AudioError(
+            job.path, f"contains Ogg streams of different codecs, one after another; {_CONVERT}"
+        )
     if pages.links > 1:
         problem = f"contains {pages.links} Ogg streams, one after another"
         decoded = _decode_with_ffmpeg(job, "ogg", problem)
@@ -136,7 +159,12 @@ def _decode_declared(job: _Job, demuxer: str | None) -> Decoded:
             return _decode_with_libsndfile(job, file, file.frames)
     except soundfile.LibsndfileError as error:
         # libsndfile reports "does not exist" for a file named .mp3 that does not contain MP3.
-        unknown = ("not recognised", "unknown format", "does not exist", "unsupported encoding")
+        # Its messages about codecs in WAV files that it does not know say "unimplemented format" or
+        # "Malformed 'fmt ' chunk".
+        unknown = (
+            *("not recognised", "unknown format", "does not exist", "unsupported encoding"),
+            *("unimplemented format", "Malformed 'fmt ' chunk"),
+        )
         if not any(message in str(error) for message in unknown):
             raise
         if demuxer:
@@ -241,7 +269,8 @@ def _require_declared_size(path: Path, file: soundfile.SoundFile, wanted: int) -
         return
     for declared, present in _MISMATCH.findall(file.extra_info):
         declared, present = int(declared), int(present)
-        if declared < 2**31 - 2**20 and present < _MIN_PRESENT * declared:
+        is_open = declared >= 2**31 - 2**20 or abs(declared - _OPEN_SIZE) < 2**16
+        if not is_open and present < _MIN_PRESENT * declared:
             raise _truncated(path, present / declared)
 
 

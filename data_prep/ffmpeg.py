@@ -66,11 +66,12 @@ def find_demuxer(path: str | Path) -> str | None:
     """Return the name of the demuxer for a file, by its content; None if it is not known."""
     with open(path, "rb") as file:
         head = file.read(16)
-        if head[:3] == b"ID3" and len(head) >= 10:
+        while head[:3] == b"ID3" and len(head) >= 10:
             size = 0
             for byte in head[6:10]:
                 size = size << 7 | byte & 0x7F
-            file.seek(10 + size)
+            footer = 10 if head[5] & 0x10 else 0
+            file.seek(file.tell() - len(head) + 10 + size + footer)
             head = file.read(16)
     for offset, magic, demuxer in _MAGIC:
         if head[offset : offset + len(magic)] == magic:
@@ -123,6 +124,8 @@ def _run_ffprobe(path: str | Path, demuxer: str, entries: str) -> dict:
         )
     except subprocess.TimeoutExpired as error:
         raise FfmpegError("is damaged (ffprobe does not end); download or copy it again") from error
+    if b"moov atom not found" in done.stderr:  # it stands at the end
+        raise FfmpegError("is damaged or truncated: it has no index; download or copy it again")
     if done.returncode != 0:
         raise FfmpegError(
             f"cannot be read by ffmpeg ({_last_line(done.stderr)}); convert it to WAV, FLAC or MP3"

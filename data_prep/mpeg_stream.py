@@ -106,7 +106,8 @@ def find_frames(path: str | Path, max_seconds: float) -> MpegStream | None:
         assert first is not None  # as `_next_frame` has found it
         stream = MpegStream(first.rate)
         info = _read_info(data, position, first)
-        if info is not None and data[:1] != b"\0":  # libsndfile gives up after 64 KiB of zeros
+        # libsndfile gives up after 64 KiB of zeros or of an APE tag.
+        if info is not None and data[:1] != b"\0" and data[:8] != b"APETAGEX":
             count, size, delay = info
             stream.skip = delay + _DECODER_DELAY if delay else 0
             end = position + size
@@ -188,13 +189,19 @@ def _next_frame(data: mmap.mmap, position: int) -> int | None:
 
 
 def _skip_tags(data: mmap.mmap, position: int) -> int:
-    """Skip ID3v2 tags and zeros."""
+    """Skip ID3v2, ID3v1 and APE tags and zeros."""
     while True:
         if data[position : position + 3] == b"ID3" and position + 10 <= len(data):
             size = 0
             for byte in data[position + 6 : position + 10]:
                 size = size << 7 | byte & 0x7F
             position += 10 + size
+        elif data[position : position + 3] == b"TAG":
+            position += 128
+        elif data[position : position + 8] == b"APETAGEX" and position + 32 <= len(data):
+            size = int.from_bytes(data[position + 12 : position + 16], "little")
+            is_header = data[position + 23] & 0x20  # its size does not include itself
+            position += 32 + (size if is_header else 0)
         elif data[position : position + 1] == b"\0":
             while data[position : position + 4096].count(0) == 4096:
                 position += 4096

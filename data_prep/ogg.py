@@ -21,22 +21,29 @@ class OggPages:
     links : number of streams, or groups of parallel streams, that follow one another
     is_whole : whether the last page is complete
     is_readable : whether libsndfile reads the codec of the first stream, Vorbis or Opus
+    is_mixed : whether the codecs of a link are not those of the first; ffmpeg skips such links
     """
 
     links: int
     is_whole: bool
     is_readable: bool
+    is_mixed: bool
 
 
 def read_pages(path: str | Path) -> OggPages:
     """Read the headers of all pages of an Ogg file."""
-    links, in_header, position = 0, False, 0
+    links: list[set[bytes]] = []  # first bytes of the streams' headers, which name their codecs
+    in_header, position = False, 0
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         codec = data[27 + data[26] : 35 + data[26]] if len(data) > 26 else b""
         while data[position : position + 4] == b"OggS" and position + 27 <= len(data):
             is_first = bool(data[position + 5] & _FIRST_PAGE)
-            links += is_first and not in_header
-            in_header = is_first
             segments = data[position + 26]
+            if is_first:
+                if not in_header:
+                    links.append(set())
+                links[-1].add(data[position + 27 + segments : position + 32 + segments])
+            in_header = is_first
             position += 27 + segments + sum(data[position + 27 : position + 27 + segments])
-        return OggPages(links, position <= len(data), codec.startswith(_READABLE))
+        is_mixed = any(link != links[0] for link in links)
+        return OggPages(len(links), position <= len(data), codec.startswith(_READABLE), is_mixed)

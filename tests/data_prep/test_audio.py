@@ -183,7 +183,7 @@ def test_load_audio_decodes_m4a_with_ffmpeg(tmp_path):
             audio.load_audio(path)
         return
     path.write_bytes(b"\0\0\0\x20ftypM4A " + bytes(1000))
-    with pytest.raises(AudioError, match=r"cannot be read by ffmpeg \(Invalid data.*\); convert"):
+    with pytest.raises(AudioError, match="is damaged or truncated: it has no index"):
         audio.load_audio(path)
     path.unlink()
     (tmp_path / "a.wav").write_bytes(wav(tone(2.0)))

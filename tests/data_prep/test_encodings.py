@@ -12,7 +12,7 @@ import soundfile
 from data_prep.audio import AudioError, load_audio
 from data_prep.mel import log_mel
 from data_prep.resampling import resample
-from tests.data_prep.encodings import ENCODINGS
+from tests.data_prep.encodings import ENCODINGS, FFMPEG, Encoding
 
 RATE = 44_100
 TOLERANCE = 2  # frames; encoders add a delay
@@ -134,6 +134,83 @@ def test_half_a_file_is_refused(clean, tmp_path, name):
         load_audio(path)
     if name != "alac in caf":  # its table of packets stands at the end
         assert compare(path, clean, 5.0)[1] > 0.98
+
+
+@pytest.mark.parametrize("suffix", ["w64", "wav"])
+def test_cut_w64_and_rf64_are_refused(clean, tmp_path, suffix):
+    options = ["-rf64", "always"] if suffix == "wav" else []
+    path = _encode(clean, tmp_path / f"a.{suffix}", *options)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(AudioError, match="truncated: contains 50%"):
+        load_audio(path)
+
+
+def test_mp4_without_its_end_is_truncated(clean, tmp_path):
+    path = _encode(clean, tmp_path / "a.m4a")
+    path.write_bytes(path.read_bytes()[:-20_000])
+    with pytest.raises(AudioError, match="damaged or truncated: it has no index"):
+        load_audio(path)
+
+
+def test_aiff_written_to_a_stream_is_read_whole(clean, tmp_path):
+    encoding = Encoding("aiff", ("sox", "{wav}", "-t", "aiff", "-"), to_pipe=True)
+    assert compare(encoding.encode(clean, tmp_path / "a.aiff"), clean) == (0, pytest.approx(1))
+
+
+# ---------------------------------------------------------------- formats that look like others
+
+
+def _encode(wav, out, *options):
+    return Encoding(out.suffix[1:], (*FFMPEG, *options, "{out}")).encode(wav, out)
+
+
+@pytest.mark.parametrize("codec", ["adpcm_yamaha", "mp2", "flac", "wmav2"])
+def test_any_codec_in_wav_is_read_whole(clean, tmp_path, codec):
+    path = _encode(clean, tmp_path / "a.wav", "-c:a", codec)
+    frames, cosine = compare(path, clean)
+    assert abs(frames) <= 4 and cosine > 0.98
+
+
+@pytest.mark.parametrize("name", ["a.au", "a.w64"])
+def test_quiet_samples_of_24_bits_are_not_taken_for_mpeg(clean, tmp_path, name):
+    samples, rate = soundfile.read(clean, dtype="float64")
+    soundfile.write(tmp_path / name, samples / 1000, rate, "PCM_24")
+    assert len(load_audio(tmp_path / name)) == len(load_audio(clean))
+
+
+@pytest.mark.parametrize("head", ["", "footer", "two tags"])
+@pytest.mark.parametrize("name", ["a.aac", "a.mp3"])
+def test_adts_is_read_whole_behind_tags(clean, tmp_path, head, name):
+    path = _encode(clean, tmp_path / name, "-c:a", "aac", "-f", "adts")
+    tag = b"ID3\4\0\0\0\0\0\x14" + bytes(20)
+    footer = b"ID3\4\0\x10\0\0\0\x14" + bytes(20) + b"3DI\4\0\x10\0\0\0\x14"
+    before = {"": b"", "footer": footer, "two tags": tag + tag}[head]
+    path.write_bytes(before + path.read_bytes())
+    frames, cosine = compare(path, clean)
+    assert abs(frames) <= 4 and cosine > 0.98
+
+
+def test_ogg_streams_of_different_codecs_are_refused(clean, halves, tmp_path):
+    first, second = (
+        ENCODINGS[name].encode(half, tmp_path / name).read_bytes()
+        for name, half in zip(("vorbis", "opus"), halves, strict=True)
+    )
+    (tmp_path / "a.ogg").write_bytes(first + second)
+    with pytest.raises(AudioError, match="streams of different codecs, one after another"):
+        load_audio(tmp_path / "a.ogg")
+
+
+@pytest.mark.parametrize("name", ["vbr mp3", "vbr mp3 without header"])
+@pytest.mark.parametrize("size", [1_000, 2_000_000])
+def test_ape_tags_in_front_and_between_are_no_damage(clean, halves, tmp_path, name, size):
+    item = size.to_bytes(4, "little") + b"\2\0\0\0Cover\0" + b"\xff\xfb" * (size // 2)
+    lead = b"APETAGEX\xd0\7\0\0" + (len(item) + 32).to_bytes(4, "little") + b"\1\0\0\0"
+    tag = lead + b"\0\0\0\xa0" + bytes(8) + item + lead + b"\0\0\0\x80" + bytes(8)
+    parts = [tag + ENCODINGS[name].encode(half, tmp_path / "a").read_bytes() for half in halves]
+    (tmp_path / "a.mp3").write_bytes((b"TAG" + bytes(125)).join(parts))
+    frames, cosine = compare(tmp_path / "a.mp3", clean)
+    assert 0 <= frames <= 4 and cosine > 0.98
 
 
 # ---------------------------------------------------------------- what ffmpeg is told
