@@ -16,6 +16,7 @@ NOT_ARTISTS = Path(__file__).with_name("not_artists.txt")
 _BRACKETS = "()[]{}<>«»\"'“”‘’"
 _GUESTS = re.compile(r"\s[(\[]?(?:feat|ft|featuring|with)\b\.?")
 _JOINERS = re.compile(r"\s*(?:&|\+|,|;|/|\band\b|\bund\b|\bet\b|\bvs\b)\s*")
+_NO_WORD = re.compile(r"[\W_]+")
 _UNKNOWN = re.compile(r"[\s?_.*#/\\–—-]+")  # "???" or "-", but not the bands "!!!" and "+/-"
 _IN_BRACKETS = frozenset({"none", "null", "na", "n/a", "empty", "undefined"})
 
@@ -71,12 +72,11 @@ def find_similar_names(artists: Iterable[str]) -> list[list[str]]:
     edges = []
     for number, name in enumerate(names):
         main, *guests = _GUESTS.split(_fold(name), maxsplit=1)
-        whole = re.sub(r"[\W_]+", "", main)
-        for key in {_spelling_key(main), _spelling_key(" & ".join([main, *guests])), (whole,)} - {
-            (),
-            ("",),
-        }:
-            edges.append((number, len(names) + keys.setdefault(key, len(keys))))
+        together = " & ".join([main, *guests])
+        spellings = _spelling_key(main), _spelling_key(together), (_NO_WORD.sub("", main),)
+        edges += [
+            (number, len(names) + keys.setdefault(key, len(keys))) for key in spellings if any(key)
+        ]
     size = len(names) + len(keys)
     rows, columns = zip(*edges, strict=True) if edges else ((), ())
     graph = scipy.sparse.coo_array((np.ones(len(edges)), (rows, columns)), shape=(size, size))
@@ -86,12 +86,18 @@ def find_similar_names(artists: Iterable[str]) -> list[list[str]]:
 
 
 def _spelling_key(name: str) -> tuple[str, ...]:
-    parts = (re.sub(r"[\W_]+", "", part.removeprefix("the ")) for part in _JOINERS.split(name))
+    parts = (_NO_WORD.sub("", part.removeprefix("the ")) for part in _JOINERS.split(name))
     return tuple(sorted({part for part in parts if part}))
 
 
+def artist_key(name: str) -> str:
+    """Return a name stripped of case, accents and redundant white space; '' if nothing is left."""
+    if not name.isascii():
+        decomposed = unicodedata.normalize("NFKD", name.casefold())
+        name = "".join(c for c in decomposed if not unicodedata.combining(c))
+    return " ".join(name.casefold().split())
+
+
 def _fold(name: str) -> str:
-    """Return a name without case, accents, brackets around it and repeated spaces."""
-    decomposed = unicodedata.normalize("NFKD", name.strip().strip(_BRACKETS).casefold())
-    letters = "".join(c for c in decomposed if not unicodedata.combining(c))
-    return " ".join(letters.split())
+    """Return the key of a name without the brackets around it."""
+    return artist_key(name.strip().strip(_BRACKETS))

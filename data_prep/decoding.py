@@ -28,7 +28,7 @@ _MISMATCH = re.compile(
 )  # W64 and RF64 files are only checked by their whole size
 _OPEN_SIZE = 0x7F000000  # about what SoX declares if it writes AIFF to a stream
 # Formats, by the demuxer of ffmpeg, that libsndfile reads; it takes some others for MP3.
-_OWN = ("mp3", "flac", "caf", "wav", "aiff")
+_OWN = ("mp3", "flac", "caf", "wav", "aiff", "au")
 _CONVERT = "convert it to WAV, FLAC or MP3"
 
 

@@ -16,6 +16,8 @@ from pathlib import Path
 import mutagen.asf
 import numpy as np
 
+from data_prep.mpeg_stream import id3_size
+
 _MAX_SECONDS_TO_PROBE = 60  # a stuck ffprobe is ended
 _BLOCK = 1 << 18  # samples over all channels
 _MAX_CHANNELS = 64
@@ -28,6 +30,7 @@ _MAGIC = (
     (4, b"wide", "mov"),
     (0, b"\x1a\x45\xdf\xa3", "matroska"),
     (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "asf"),
+    (0, b".snd", "au"),
     (0, b"OggS", "ogg"),
     (0, b"fLaC", "flac"),
     (0, b"caff", "caf"),
@@ -65,13 +68,10 @@ def is_installed() -> bool:
 def find_demuxer(path: str | Path) -> str | None:
     """Return the name of the demuxer for a file, by its content; None if it is not known."""
     with open(path, "rb") as file:
-        head = file.read(16)
-        while head[:3] == b"ID3" and len(head) >= 10:
-            size = 0
-            for byte in head[6:10]:
-                size = size << 7 | byte & 0x7F
-            footer = 10 if head[5] & 0x10 else 0
-            file.seek(file.tell() - len(head) + 10 + size + footer)
+        position, head = 0, file.read(16)
+        while size := id3_size(head[:10]):
+            position += size
+            file.seek(position)
             head = file.read(16)
     for offset, magic, demuxer in _MAGIC:
         if head[offset : offset + len(magic)] == magic:
@@ -101,9 +101,10 @@ def probe(path: str | Path, demuxer: str) -> Stream:
         if container.get("nb_streams") == 1:
             declared.append(container.get("duration"))
         seconds = next((float(value) for value in declared if value not in (None, "N/A")), None)
-    return Stream(
-        demuxer, int(stream.get("sample_rate", 0)), int(stream.get("channels", 0)), seconds
-    )
+    channels = int(stream.get("channels", 0))
+    if not 1 <= channels <= _MAX_CHANNELS:
+        raise FfmpegError(f"declares {channels} channels; export it again")
+    return Stream(demuxer, int(stream.get("sample_rate", 0)), channels, seconds)
 
 
 def read_tags(path: str | Path, demuxer: str) -> dict[str, str]:

@@ -191,11 +191,8 @@ def _next_frame(data: mmap.mmap, position: int) -> int | None:
 def _skip_tags(data: mmap.mmap, position: int) -> int:
     """Skip ID3v2, ID3v1 and APE tags and zeros."""
     while True:
-        if data[position : position + 3] == b"ID3" and position + 10 <= len(data):
-            size = 0
-            for byte in data[position + 6 : position + 10]:
-                size = size << 7 | byte & 0x7F
-            position += 10 + size
+        if size := id3_size(data[position : position + 10]):
+            position += size
         elif data[position : position + 3] == b"TAG":
             position += 128
         elif data[position : position + 8] == b"APETAGEX" and position + 32 <= len(data):
@@ -209,6 +206,16 @@ def _skip_tags(data: mmap.mmap, position: int) -> int:
             position += len(block) - len(block.lstrip(b"\0"))
         else:
             return position
+
+
+def id3_size(head: bytes) -> int:
+    """Return the size of the ID3v2 tag that starts with these ten bytes; 0 if they start none."""
+    if len(head) < 10 or not head.startswith(b"ID3"):
+        return 0
+    size = 0
+    for byte in head[6:10]:
+        size = size << 7 | byte & 0x7F
+    return size + (20 if head[5] & 0x10 else 10)  # with a footer of ten bytes, if there is one
 
 
 def _gap(data: mmap.mmap, position: int, following: int) -> int:

@@ -6,7 +6,6 @@ set of artists is always the beginning of a larger one. By genre (agf2018): 85 %
 tracks are assigned to train and 15 % to test, and an artist may have tracks in both.
 """
 
-import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +54,7 @@ def split_by_artist(
     seed
         Random seed.
     exclude
-        Artists whose tracks are left out; names are compared by `artist_key`.
+        Artists whose tracks are left out; names are compared by `artist_names.artist_key`.
 
     Returns
     -------
@@ -219,7 +218,7 @@ def clear_not_artists(
 def read_artists(split_path: str | Path) -> frozenset[str]:
     """Return the artists in all subsets of a split CSV, or raise `InputError` if it has none."""
     names = split_csv.read_split(split_path)["artist"].unique()
-    artists = frozenset(name for name in names if artist_key(name))
+    artists = frozenset(name for name in names if artist_names.artist_key(name))
     if not artists:
         raise InputError(
             f"{split_path}: has no artist that could be excluded; give a split with artists"
@@ -236,14 +235,6 @@ def drop_artists(table: pd.DataFrame, exclude: frozenset[str]) -> tuple[pd.DataF
         raise InputError("--exclude-artists-of: no tracks remain; give another split")
     note = f"left out: {is_excluded.sum()} tracks of {artists} excluded artists"
     return table[~is_excluded].reset_index(drop=True), [note]
-
-
-def artist_key(name: str) -> str:
-    """Return a name stripped of case, accents and redundant white space; '' if nothing is left."""
-    if not name.isascii():
-        decomposed = unicodedata.normalize("NFKD", name.casefold())
-        name = "".join(c for c in decomposed if not unicodedata.combining(c))
-    return " ".join(name.casefold().split())
 
 
 def _require_label(table: pd.DataFrame, name: str) -> None:
@@ -269,10 +260,10 @@ def _factorize(values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
 
 def _match_artists(table: pd.DataFrame, exclude: frozenset[str]) -> tuple[np.ndarray, int]:
     """Return a (rows,) bool mask of tracks by artists in `exclude`, and how many artists match."""
-    keys = {artist_key(name) for name in exclude} - {""}
+    keys = {artist_names.artist_key(name) for name in exclude} - {""}
     if not keys:
         return np.zeros(len(table), dtype=bool), 0
     artist, names = _factorize(table["artist"])
     # The extra last value is for tracks without an artist, which have index -1.
-    matches = np.array([artist_key(name) in keys for name in names] + [False])
+    matches = np.array([artist_names.artist_key(name) in keys for name in names] + [False])
     return matches[artist], int(matches.sum())

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from common.errors import InputError
-from data_prep import split_csv, split_methods
+from data_prep import artist_names, split_csv, split_methods
 from papers.pipeline import Step, make_step
 
 SPLITS, CACHES = Path("splits"), Path("cache")
@@ -179,7 +179,7 @@ def required_paths(folder: Path, source: str) -> list[Path]:
 
 def _require_disjoint(dataset: Dataset, other: Dataset) -> None:
     own, excluded = (
-        set(map(split_methods.artist_key, split_methods.read_artists(each.split)))
+        set(map(artist_names.artist_key, split_methods.read_artists(each.split)))
         for each in (dataset, other)
     )
     if own & excluded:

@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from common.errors import InputError
-from data_prep.split_methods import artist_key
+from data_prep.artist_names import artist_key
 from recognition import ENROL_TRACKS, TEST_TRACKS
 
 # Enrolment track counts per artist in the one-shot protocol.
