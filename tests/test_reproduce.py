@@ -168,5 +168,6 @@ def test_demo_commands_of_the_makefile_need_no_data(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for command in commands:
         lines = run_in_process(*command.split(), "--plan").lines
-        assert re.fullmatch(r"0 of \d+ steps are done", lines[-1])
+        # Without Essentia, a line about the part of agf2018 that needs it follows.
+        assert any(re.fullmatch(r"0 of \d+ steps are done", line) for line in lines)
     assert "no such folder of datasets" in error_in_process("reproduce.py", "ismir2018", "--data=x")
