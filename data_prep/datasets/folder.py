@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import unicodedata
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from common import cli
 from common.errors import InputError
 from common.parallel import ordered_map
 from data_prep import audio, ffmpeg
+from data_prep.datasets import catalog
 from data_prep.datasets.catalog import Catalog, DatasetInfo, Request
 
 INFO = DatasetInfo(title="Any folder of music", licence="that of your music")
@@ -161,10 +161,8 @@ def _tag_values(tags, name: str) -> list[str]:
 
 
 def _clean(text: str) -> str:
-    """Return the text as one printable line in Unicode composed form (NFC)."""
-    text = unicodedata.normalize("NFC", text[: 10 * _MAX_LENGTH])
-    text = "".join(" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
-    return " ".join(text.split())[:_MAX_LENGTH].strip()
+    """Return the beginning of a label as one printable line."""
+    return catalog.clean_text(text[: 10 * _MAX_LENGTH])[:_MAX_LENGTH].strip()
 
 
 def _compile_pattern(pattern: str) -> re.Pattern:
