@@ -1,4 +1,4 @@
-# `make demo` and `make test` set themselves up; they need Python 3.11.4 or later and make.
+# Every target installs what it needs first. This takes Python 3.11.4 or later and make.
 
 PYTHON ?= python3
 PY := .venv/bin/python
@@ -6,32 +6,35 @@ PY := .venv/bin/python
 # interrupted run resumes. All three share a folder, and so their trainings and one report.
 DEMO := --data corpus --out results/demo
 
-.PHONY: demo demo-arxiv2017 demo-agf2018 demo-papers ismir2018 arxiv2017 agf2018
+.PHONY: help install demo demo-arxiv2017 demo-agf2018 demo-papers ismir2018 arxiv2017 agf2018
 .PHONY: test test-all test-jax test-torch lint clean-demo
 .DELETE_ON_ERROR:
 
-# ismir2018: embeddings learned from artists, evaluated on the genres of other artists.
-demo: .venv/installed
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / {printf "%-27s %s\n", $$1, $$2}' Makefile
+
+install: .venv/installed  ## make .venv, with the dependencies and this package
+
+demo: .venv/installed  ## reproduce ismir2018 on synthetic music
 	$(PY) reproduce.py ismir2018 $(DEMO) --train demo --tags demo --targets demo_target \
 		--artists 10 20 40 60 --epochs 30 --siamese-learning-rate 0.03
 
-# arxiv2017: artist recognition by the CNN, by i-vectors and a GMM-UBM, and by their fusion.
-demo-arxiv2017: .venv/installed
+demo-arxiv2017: .venv/installed  ## reproduce arxiv2017 on synthetic music
 	$(PY) reproduce.py arxiv2017 $(DEMO) --train demo --genres demo_target --tags demo_target \
 		--artists 10 20 40 60 --epochs 30 --dimensions 64 --trials 3
 
-# agf2018: genre classification with all sets of tasks.
-demo-agf2018: .venv/installed .venv/installed-essentia
+demo-agf2018: .venv/installed .venv/installed-essentia  ## reproduce agf2018 on synthetic music
 	$(PY) reproduce.py agf2018 $(DEMO) --dataset demo_genres --subgenres subgenres --clusters 64 \
 		--track-clusters 24 --groups 8 --epochs 20 --mtn-epochs 100 --batch-size 16
 
-# Every table and figure of all three.
-demo-papers: demo demo-arxiv2017 demo-agf2018
+demo-papers: demo demo-arxiv2017 demo-agf2018  ## reproduce all three, with one report
 
-# A paper from real data: make ismir2018 DATA=DIR. Other options of reproduce.py go into MORE, for
-# example MORE="--train fma_large".
+clean-demo:  ## delete what the demos have created
+	rm -rf corpus cache/demo* results/demo splits/demo*.csv*
+
+# Other options of reproduce.py go into MORE, for example MORE="--train fma_large".
 agf2018: .venv/installed-essentia
-ismir2018 arxiv2017 agf2018: .venv/installed
+ismir2018 arxiv2017 agf2018: .venv/installed  ## reproduce a paper on real data: DATA=DIR [MORE="OPTIONS"]
 	@test -n "$(DATA)" || \
 		{ echo "missing DATA, the folder of the datasets: make $@ DATA=DIR; see README.md"; exit 2; }
 	$(PY) reproduce.py $@ --data "$(DATA)" --out results/$@ $(MORE)
@@ -39,30 +42,26 @@ ismir2018 arxiv2017 agf2018: .venv/installed
 # On two processes; the tests of one file share what is expensive to make, and so one process.
 TWO := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-# Without the tests marked slow; the last lines tell how many were left out.
-test: .venv/installed-dev
+test: .venv/installed-dev  ## run the tests that are not marked slow
 	$(PY) -m pytest $(TWO) -m "not slow"
 
-test-all: .venv/installed-dev
+test-all: .venv/installed-dev  ## run all tests
 	$(PY) -m pytest $(TWO)
 
-# The tests whose outcome depends on the Keras backend, on the other two backends.
-test-jax test-torch: test-%: .venv/installed-dev .venv/installed-%
+test-jax test-torch: test-%: .venv/installed-dev .venv/installed-%  ## run the backend's tests on it
 	KERAS_BACKEND=$* $(PY) -m pytest $(TWO) -m "backend and not slow"
 
-lint: .venv/installed-dev
+lint: .venv/installed-dev  ## check style and types
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-clean-demo:
-	rm -rf corpus cache/demo* results/demo splits/demo*.csv*
-
-.venv/installed: requirements.txt
+.venv/installed: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 4))' || \
 		{ echo "needs Python 3.11.4 or later; choose one with: make PYTHON=python3.12 ..."; exit 1; }
 	test -x $(PY) || $(PYTHON) -m venv .venv
 	$(PY) -m pip install --quiet --requirement requirements.txt
+	$(PY) -m pip install --quiet --no-deps --editable .
 	touch $@
 
 .venv/installed-dev: requirements-dev.txt .venv/installed

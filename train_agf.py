@@ -9,9 +9,12 @@ script trains all runs in the paper and skips those that are already complete.
 import argparse
 from pathlib import Path
 
+# This checks that the dependencies are installed, before any is imported.
+from common import cli, provenance
+
+# isort: split
 from artist_groups import task_sets, topics
 from artist_groups.task_sets import KINDS, GroupTrainingConfig
-from common import cli, provenance
 from common.errors import InputError
 from data_prep import split_csv
 from data_prep.failures import read_usable_tracks

@@ -1,8 +1,11 @@
 """Step 3: train the siamese model, which learns whether two tracks are by the same artist."""
 
+# This checks that the dependencies are installed, before any is imported.
+from common import cli
+
+# isort: split
 import numpy as np
 
-from common import cli
 from data_prep.batches import SiameseBatches, TrackSampler
 from data_prep.split_csv import artist_classes
 from training.config import SiameseConfig, TrainingData

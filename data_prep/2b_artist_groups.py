@@ -15,13 +15,16 @@ from pathlib import Path
 # The scripts in this folder run from the repository root: `python data_prep/2b_artist_groups.py …`.
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
+# This checks that the dependencies are installed, before any is imported.
+from common import cli, provenance
+
+# isort: split
 import numpy as np
 import pandas as pd
 
 from artist_groups import decibels, descriptors, topics, vocabulary
 from artist_groups.topics import GroupsFile, learn_groups
 from artist_groups.vocabulary import CLUSTERS, WORDS, learn_codebook, quantise_frames
-from common import cli, provenance
 from common.errors import InputError
 from common.files import make_folder
 from common.parallel import available_cores

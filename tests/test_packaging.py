@@ -1,5 +1,7 @@
-"""Tests that the published dependency ranges include the pinned versions used for testing."""
+"""Tests of the packaging: dependency ranges, installed packages, and missing dependencies."""
 
+import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -7,7 +9,8 @@ from packaging.requirements import Requirement
 
 from tests.conftest import ROOT
 
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT, SETUPTOOLS = PYPROJECT["project"], PYPROJECT["tool"]["setuptools"]
 FILES = {
     "requirements.txt": PROJECT["dependencies"],
     **{
@@ -26,3 +29,24 @@ def test_dependency_ranges_include_the_pinned_versions(file):
     for name, pin in pins.items():
         [version] = [one.version for one in pin.specifier]
         assert ranges[name].specifier.contains(version, prereleases=True), name
+
+
+def test_all_packages_are_installed():
+    folders = {path.parent.relative_to(ROOT) for path in ROOT.glob("*/**/__init__.py")}
+    packages = {".".join(folder.parts) for folder in folders if folder.parts[0][0] != "."}
+    assert set(SETUPTOOLS["packages"]) == {
+        name for name in packages if name.split(".")[0] != "tests"
+    }
+
+
+def test_scripts_without_dependencies_name_the_install_command():
+    """Run every script with the standard library alone."""
+    for script in (*ROOT.glob("*.py"), *(ROOT / "data_prep").glob("[0-9]*.py")):
+        done = subprocess.run(
+            [sys.executable, "-S", script, "--help"], capture_output=True, text=True, cwd=ROOT
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (
+            1,
+            "",
+            "error: the dependencies are missing; run `make install`, then use .venv/bin/python\n",
+        ), script
