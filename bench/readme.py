@@ -39,7 +39,7 @@ from report.formatting import to_markdown
 REFERENCE = ROOT / "results" / "reference"
 READMES = (
     "README.md",
-    *(f"{room}/README.md" for room in ("data_prep", "models", "papers", "bench")),
+    *(f"{room}/README.md" for room in ("data_prep", "models", "training", "papers", "bench")),
 )
 COLUMNS = ["protocol", "metric", "dataset", "label", "features", "model", "artists", "seed"]
 COLUMNS += ["value", "spread", "trials", "n_songs", "macro_f1"]
