@@ -10,7 +10,7 @@ import soundfile
 
 from common import provenance
 from common.errors import InputError
-from data_prep.decoding import SILENT_PEAK, AudioError, decode
+from data_prep.decoding import SILENT_PEAK, AudioError, Decoded, decode
 from data_prep.resampling import RESAMPLERS, resample
 
 logger = logging.getLogger(__name__)
@@ -83,23 +83,29 @@ def load_audio(
     >>> load_audio("corpus/track.wav", max_seconds=3.0).shape
     (66150,)
     """
-    path = Path(path)
-    track = decode(path, max_seconds)
+    track = decode(Path(path), max_seconds)
+    return prepare_waveform(path, track, max_seconds, resampler, normalise)
+
+
+def prepare_waveform(
+    name: str | Path, track: Decoded, max_seconds: float | None, resampler: str, normalise: str
+) -> np.ndarray:
+    """Check and resample a decoded track; the parameters and errors are those of `load_audio`."""
     samples = track.samples
     if not len(samples):
-        raise AudioError(path, "contains no samples; replace it or remove it from the list")
+        raise AudioError(name, "contains no samples; replace it or leave it out")
     peak = max(samples.max(), -samples.min())
     if not np.isfinite(peak):
         bad = int(np.count_nonzero(~np.isfinite(samples)))
-        raise AudioError(path, f"{bad} samples are not finite; export it again")
+        raise AudioError(name, f"{bad} samples are not finite; export it again")
     if peak > _MAX_PEAK:
         raise AudioError(
-            path,
+            name,
             f"has a peak of {peak:.4g}, but full scale is 1: the samples look like integers stored "
             "as floats; divide them by full scale, or export it again",
         )
     if peak < SILENT_PEAK:
-        raise AudioError(path, _describe_silence(track.channels_cancel, max_seconds, track.is_cut))
+        raise AudioError(name, _describe_silence(track.channels_cancel, max_seconds, track.is_cut))
     if normalise == "peak":
         samples = samples / peak
     return resample(samples, track.rate, SAMPLE_RATE, resampler)
@@ -112,7 +118,7 @@ def _describe_silence(channels_cancel: bool, seconds: float | None, is_cut: bool
         return (
             f"is silent for its first {seconds:.0f} s, the part that is used; cut off the silence"
         )
-    return "is silent; replace it or remove it from the list"
+    return "is silent; replace it or leave it out"
 
 
 def describe_quiet(quiet: int, tracks: int) -> str:
@@ -189,7 +195,7 @@ def digest_files(folder: str | Path, paths: list[str]) -> str:
         try:
             status = (Path(folder) / path).stat()
             return f"{status.st_size} {status.st_mtime_ns}"
-        except OSError:
+        except (OSError, ValueError):  # a name with a null byte is a ValueError
             return "gone"
 
     return provenance.digest_rows((path, describe(path)) for path in paths)

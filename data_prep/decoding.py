@@ -2,6 +2,7 @@
 
 libsndfile reads WAV, AU, AIFF, FLAC, Ogg and MP3. What it cannot read, or would read in part, goes
 to ffmpeg if that is installed. Every length that a file declares is compared with what was decoded.
+Waveforms in memory are converted to the same form.
 """
 
 import functools
@@ -21,6 +22,9 @@ MAX_SECONDS = 2 * 3600.0  # maximum track length, because whole tracks are decod
 SILENT_PEAK = 1e-4  # -80 dB relative to full scale
 
 _RATES = (4_000, 400_000)  # Hz; other rates mean a damaged header, and resampling might never end
+_MAX_CHANNELS = 64  # of a waveform in memory; its other axis is that of the samples
+# What the integers of a waveform in memory are divided by; uint8 is unsigned, as in WAV files.
+_FULL_SCALES = {"int8": 2**7, "uint8": 2**7, "int16": 2**15, "int32": 2**31}
 _MAX_FRAMES = 1 << 40  # libsndfile declares more than this if it does not know the length
 _MIN_PRESENT = 0.99  # fraction of the declared samples; some encoders miscount the last block
 _MAX_EMPTY_SIZE = 1 << 16  # bytes of the header and tags of a file without samples
@@ -97,9 +101,13 @@ def decode(path: Path, max_seconds: float | None, *, mono: bool = True) -> Decod
         ) from error
     except OSError as error:
         raise AudioError(path, f"cannot be read ({error.strerror}); check the disk") from error
+    _require_all(path, decoded, max_seconds)
+    return decoded
+
+
+def _require_all(path: str | Path, decoded: Decoded, max_seconds: float | None) -> None:
     if max_seconds is None and decoded.is_cut:
         raise AudioError(path, "is longer than two hours; cut it into tracks")
-    return decoded
 
 
 def _require_content(path: Path) -> None:
@@ -325,3 +333,65 @@ def _truncated(path: Path, fraction: float) -> AudioError:
         path,
         f"is truncated: contains {fraction:.0%} of what it declares; download or copy it again",
     )
+
+
+# ---------------------------------------------------------------- waveforms in memory
+
+
+def decode_array(audio: np.ndarray, sample_rate: float, max_seconds: float | None) -> Decoded:
+    """Do for a waveform in memory what `decode` does for a file; see `models.embeddings.embed`.
+
+    Raises
+    ------
+    AudioError
+        If the waveform or the sample rate is of another kind or shape, or if the waveform is longer
+        than two hours and `max_seconds` is None.
+    """
+    channels = _channels_last(audio)
+    rate = _whole_rate(sample_rate)
+    job = _Job(Path("audio"), MAX_SECONDS if max_seconds is None else max_seconds, mono=True)
+    stop = min(len(channels), int(job.seconds * rate) + 1)
+    step = max(_BLOCK // max(channels.shape[1], 1), 1)
+    blocks = (_to_floats(channels[i : min(i + step, stop)]) for i in range(0, stop, step))
+    with np.errstate(over="ignore", invalid="ignore"):  # values that are not finite are found later
+        decoded = _collect(job, blocks, rate, declared=0)
+    _require_all("audio", decoded, max_seconds)
+    if channels.dtype == np.int32 and 0 < np.abs(decoded.samples).max(initial=0) <= 2**-16:
+        raise AudioError("audio", "contains 16-bit values as int32; use astype(np.int16)")
+    return decoded
+
+
+def _whole_rate(rate: float) -> int:
+    is_number = isinstance(rate, int | float | np.integer | np.floating)
+    if not is_number or isinstance(rate, bool):
+        raise AudioError("sample_rate", f"is a {type(rate).__name__}; give a whole number of Hz")
+    if not _RATES[0] <= rate <= _RATES[1] or rate % 1:
+        raise AudioError("sample_rate", f"{rate} is not a whole number from 4,000 to 400,000 Hz")
+    return int(rate)
+
+
+def _channels_last(audio: np.ndarray) -> np.ndarray:
+    """Return a waveform as (n, channels); the axis with at most 64 values is the channels."""
+    if not isinstance(audio, np.ndarray):
+        raise AudioError("audio", f"is a {type(audio).__name__}; give a NumPy array")
+    if audio.dtype.kind != "f" and audio.dtype.name not in _FULL_SCALES:
+        raise AudioError(
+            "audio",
+            f"has values of the type {audio.dtype}; give floats in [-1, 1], int16 or int32",
+        )
+    if audio.ndim == 1 or not audio.size:
+        return audio.reshape(-1, 1)
+    if audio.ndim != 2 or (min(audio.shape) > _MAX_CHANNELS) or max(audio.shape) <= _MAX_CHANNELS:
+        raise AudioError(
+            "audio",
+            f"has the shape {audio.shape}; give (n,), (n, channels) or (channels, n) with more "
+            f"than {_MAX_CHANNELS} samples and at most {_MAX_CHANNELS} channels",
+        )
+    return audio if audio.shape[0] > audio.shape[1] else audio.T
+
+
+def _to_floats(block: np.ndarray) -> np.ndarray:
+    """Convert samples to float32 with a full scale of 1, as libsndfile does."""
+    scale = np.float32(_FULL_SCALES.get(block.dtype.name, 1))
+    floats = block.astype(np.float32, copy=False)
+    return (floats - scale if block.dtype == np.uint8 else floats) / scale

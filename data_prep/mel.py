@@ -9,8 +9,10 @@ import librosa
 import numpy as np
 import scipy.fft
 
+from common.errors import InputError
 from common.parallel import one_blas_thread
 from data_prep import audio
+from data_prep.decoding import Decoded, decode, decode_array
 from data_prep.resampling import RESAMPLERS
 
 SILENCE = 1e-5  # lower limit for mel magnitudes converted to decibels, -100 dB
@@ -46,6 +48,12 @@ class FrontEnd:
         cls, whole_tracks: bool, resampler: str | None = None, normalise: str | None = None
     ) -> "FrontEnd":
         """Return the front end that options ask for; None stands for the default."""
+        for name, value, known in (
+            ("resampler", resampler, RESAMPLERS),
+            ("normalise", normalise, audio.NORMALISATIONS),
+        ):
+            if value is not None and value not in known:
+                raise InputError(f"{name}: {value!r} is unknown; use {' or '.join(known)}")
         return cls(
             max_frames=None if whole_tracks else cls.max_frames,
             resampler=resampler or cls.resampler,
@@ -127,16 +135,28 @@ def log_mel_of_file(path: str | Path, front_end: FrontEnd | None = None) -> np.n
 
 def log_mel_and_peak(path: str | Path, front_end: FrontEnd) -> tuple[np.ndarray, float]:
     """Compute what `log_mel_of_file` does, and the peak of the waveform."""
-    waveform = audio.load_audio(
-        path,
-        front_end.max_seconds,
-        resampler=front_end.resampler,
-        normalise=front_end.normalise,
+    return _log_mel_and_peak(path, decode(Path(path), front_end.max_seconds), front_end)
+
+
+def log_mel_of_array(
+    waveform: np.ndarray, sample_rate: float, front_end: FrontEnd | None = None
+) -> np.ndarray:
+    """Compute what `log_mel_of_file` does for a waveform in memory; see `decode_array`."""
+    front_end = front_end or FrontEnd()
+    track = decode_array(waveform, sample_rate, front_end.max_seconds)
+    return _log_mel_and_peak("audio", track, front_end)[0]
+
+
+def _log_mel_and_peak(
+    name: str | Path, track: Decoded, front_end: FrontEnd
+) -> tuple[np.ndarray, float]:
+    waveform = audio.prepare_waveform(
+        name, track, front_end.max_seconds, front_end.resampler, front_end.normalise
     )
     if 1 + len(waveform) // front_end.hop < SEGMENT:
         seconds = len(waveform) / front_end.sample_rate
         raise audio.AudioError(
-            path, f"is {seconds:.2f} s long, less than one segment of {SEGMENT} frames (3 s)"
+            name, f"is {seconds:.2f} s long, less than one segment of {SEGMENT} frames (3 s)"
         )
     return log_mel(waveform, front_end), float(max(waveform.max(), -waveform.min()))
 

@@ -1,17 +1,198 @@
-"""Track embeddings: the mean of a network's outputs over the segments of a track."""
+"""Track embeddings: the mean of a network's outputs over the segments of a track.
 
+`embed` is for waveforms in memory, `embed_files` for audio files, and `extract_embeddings` for an
+encoder that is already loaded.
+"""
+
+import functools
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from data_prep.mel import cut_segments, log_mel_of_file
+from common import cli
+from common.errors import InputError
+from common.feature_file import Features
+from common.files import file_sha256
+from data_prep.audio import NORMALISATIONS, digest_files, list_audio_files
+from data_prep.failures import failure_reason
+from data_prep.mel import FrontEnd, cut_segments, log_mel_of_array, log_mel_of_file
+from data_prep.resampling import RESAMPLERS
+from models.encoder import EMBEDDING, log_mel_model
 from models.keras_backend import keras
+from models.pretrained import encoder_from, load_weights
 
+WEIGHTS = "siamese_10000_final"  # the released model with the best embeddings
+_SMALL_BATCH = 16  # segments; a 30 s track has 10, and a whole batch would take ten times as long
 _BATCH_SIZE = 256  # segments per batch
 _READ_AHEAD = 4  # batches prepared while the network computes
+
+
+def embed(
+    audio: np.ndarray,
+    sample_rate: float,
+    weights: str | Path = WEIGHTS,
+    *,
+    whole_tracks: bool = False,
+    resampler: str = RESAMPLERS[0],
+    normalise: str = NORMALISATIONS[0],
+) -> np.ndarray:
+    """Return the embedding of a waveform, which is that of a file with the same samples.
+
+    Parameters
+    ----------
+    audio
+        (n,), (n, channels) as soundfile returns it, or (channels, n) as librosa and torchaudio do;
+        the axis with at most 64 values is that of the channels, which are averaged. At least 3 s
+        long. Floats have a full scale of 1; int16, int32 and 8-bit integers use their full range.
+    sample_rate
+        Samples per second, from 4,000 to 400,000.
+    weights
+        Name of a released model, or an .h5 or .keras file. It is loaded once and kept in memory. If
+        the environment variable MUSIC_MIRROR is not set, released models are downloaded once.
+    whole_tracks
+        Whether to use all of the waveform, up to two hours, instead of its first 30 s as the paper.
+    resampler
+        "kaiser_best_2017", the authors' filter, or "soxr_hq".
+    normalise
+        "peak" scales the waveform to a peak of 1; "none" keeps its level, as the authors did.
+
+    Returns
+    -------
+    np.ndarray
+        (256,) float32. The cosine of two embeddings is the similarity of their tracks.
+
+    Raises
+    ------
+    InputError
+        If the waveform is too short, silent, not finite or of another scale, shape or type, or if
+        another argument is invalid.
+
+    Examples
+    --------
+    >>> waveform, rate = soundfile.read("song.wav")  # doctest: +SKIP
+    >>> embed(waveform, rate).shape  # doctest: +SKIP
+    (256,)
+    """
+    if isinstance(audio, str | Path):
+        raise InputError(f"audio: {audio} is a path; call embed_files, or give the samples")
+    front_end = FrontEnd.of(whole_tracks, resampler, normalise)
+    mel = log_mel_of_array(audio, sample_rate, front_end)
+    (embedding,) = _load_extractor(weights).function([mel])
+    return embedding
+
+
+def embed_files(
+    paths: str | Path | Iterable[str | Path],
+    weights: str | Path = WEIGHTS,
+    *,
+    on_error: str = "raise",
+    whole_tracks: bool = False,
+    resampler: str = RESAMPLERS[0],
+    normalise: str = NORMALISATIONS[0],
+) -> Features:
+    """Return the embeddings of audio files, and the reasons why others have none.
+
+    Parameters
+    ----------
+    paths
+        Audio files, one audio file, or a folder, which stands for all audio files below it.
+    weights
+        See `embed`.
+    on_error
+        What to do with a file that cannot be used: "raise" an `InputError`, or "skip" it.
+    whole_tracks, resampler, normalise
+        See `embed`.
+
+    Returns
+    -------
+    Features
+        `features` (n, 256) float32; `track_id` (n,), the path of each row as given, or relative to
+        the folder; and `failed`, {path: reason} of the skipped files.
+        `common.feature_file.write_features` saves them for evaluate.py.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be used, unless `on_error` is "skip", or if an argument is invalid.
+
+    Examples
+    --------
+    >>> music = embed_files("my_music", on_error="skip")  # doctest: +SKIP
+    >>> music.features.shape, music.failed  # doctest: +SKIP
+    ((2, 256), {'c.mp3': 'is empty (0 bytes); download or copy it again'})
+    """
+    if on_error not in ("raise", "skip"):
+        raise InputError(f"on_error: {on_error!r} is unknown; use raise or skip")
+    front_end = FrontEnd.of(whole_tracks, resampler, normalise)
+    folder, names = _list_paths(paths)
+    extractor = _load_extractor(weights)
+    files = {"files": digest_files(folder, names), "front_end": front_end.to_dict()}
+    inputs = {"weights": extractor.origin, "input": files}
+    track_id: list[str] = []
+    failed: dict[str, str] = {}
+
+    def usable_mels() -> Iterator[np.ndarray]:
+        for name in names:
+            try:
+                mel = log_mel_of_file(folder / name, front_end)
+            except Exception as error:
+                if on_error == "raise":
+                    raise
+                failed[name] = failure_reason(error)
+            else:
+                track_id.append(name)
+                yield mel
+
+    with cli.progress_bar(usable_mels(), total=len(names), unit="track") as mels:
+        rows = list(extractor.function(mels))
+    features = np.array(rows, np.float32).reshape(-1, EMBEDDING)
+    return Features(features, np.array(track_id, object), failed, inputs, extractor.trained_on)
+
+
+def _list_paths(paths: str | Path | Iterable[str | Path]) -> tuple[Path, list[str]]:
+    """Return the folder to which the paths are relative, and the paths."""
+    if isinstance(paths, str | Path):
+        folder = Path(paths)
+        return (folder, list_audio_files(folder)) if folder.is_dir() else (Path(), [str(paths)])
+    names = []
+    for path in paths if isinstance(paths, Iterable) else [paths]:
+        if not isinstance(path, str | Path):
+            raise InputError(
+                f"paths: contains a {type(path).__name__}, which is no path; for a waveform, call "
+                "embed"
+            )
+        names.append(str(path))
+    return Path(), names
+
+
+class _Extractor(NamedTuple):
+    """A loaded encoder, and what feature files record about it."""
+
+    function: Callable[[Iterable[np.ndarray]], Iterator[np.ndarray]]  # log-mels to embeddings
+    origin: dict
+    trained_on: Sequence[str]
+
+
+def _load_extractor(weights: str | Path) -> _Extractor:
+    if not isinstance(weights, str | Path):
+        raise InputError(
+            f"weights: is a {type(weights).__name__}; give the name of a released model or a file"
+        )
+    path = Path(weights)
+    return _cached_extractor(str(weights), file_sha256(path) if path.is_file() else None)
+
+
+@functools.lru_cache(maxsize=4)
+def _cached_extractor(weights: str, _sha256: str | None) -> _Extractor:
+    """Load weights; the digest in the key loads a file again if its content has changed."""
+    loaded = load_weights(weights)
+    network = log_mel_model(encoder_from(loaded), loaded.mean, loaded.std)
+    function = functools.partial(iter_embeddings, network)
+    return _Extractor(function, loaded.provenance, loaded.trained_on)
 
 
 def extract_embeddings(
@@ -73,7 +254,7 @@ def _pack_batches(
 ) -> Iterator[tuple[np.ndarray, list[int]]]:
     """Yield full batches of segments from consecutive tracks, with each segment's track number.
 
-    The last batch is padded with zeros so that the network is compiled for a single shape.
+    The last batch is padded with zeros so that the network is compiled for two shapes only.
     """
     batch = np.zeros((_BATCH_SIZE, *shape), np.float32)
     numbers: list[int] = []
@@ -87,7 +268,7 @@ def _pack_batches(
                 yield batch, numbers
                 batch, numbers = np.zeros_like(batch), []
     if numbers:
-        yield batch, numbers
+        yield batch[:_SMALL_BATCH] if len(numbers) <= _SMALL_BATCH else batch, numbers
 
 
 def _read_ahead(items: Iterator) -> Iterator:
