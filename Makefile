@@ -6,14 +6,16 @@ PY := .venv/bin/python
 # interrupted run resumes. All three share a folder, and so their trainings and one report.
 DEMO := --data corpus --out results/demo
 
-.PHONY: help install demo demo-arxiv2017 demo-agf2018 demo-papers ismir2018 arxiv2017 agf2018
-.PHONY: test test-all test-jax test-torch lint clean-demo
+.PHONY: help install install-light demo demo-arxiv2017 demo-agf2018 demo-papers clean-demo
+.PHONY: ismir2018 arxiv2017 agf2018 test test-all test-jax test-torch lint
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / {printf "%-27s %s\n", $$1, $$2}' Makefile
 
 install: .venv/installed  ## make .venv, with the dependencies and this package
+
+install-light: .venv/installed-onnx  ## make .venv with what an .onnx file needs, without TensorFlow
 
 demo: .venv/installed  ## reproduce ismir2018 on synthetic music
 	$(PY) reproduce.py ismir2018 $(DEMO) --train demo --tags demo --targets demo_target \
@@ -56,15 +58,19 @@ lint: .venv/installed-dev  ## check style and types
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-.venv/installed: requirements.txt pyproject.toml
+.venv/pyvenv.cfg:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 4))' || \
 		{ echo "needs Python 3.11.4 or later; choose one with: make PYTHON=python3.12 ..."; exit 1; }
-	test -x $(PY) || $(PYTHON) -m venv .venv
-	$(PY) -m pip install --quiet --requirement requirements.txt
+	$(PYTHON) -m venv .venv
+
+.venv/installed: requirements.txt pyproject.toml
+.venv/installed-onnx: requirements-onnx.txt requirements.txt pyproject.toml
+.venv/installed .venv/installed-onnx: | .venv/pyvenv.cfg
+	$(PY) -m pip install --quiet --requirement $<
 	$(PY) -m pip install --quiet --no-deps --editable .
 	touch $@
 
-.venv/installed-dev: requirements-dev.txt .venv/installed
+.venv/installed-dev: requirements-dev.txt requirements-onnx.txt .venv/installed
 	$(PY) -m pip install --quiet --requirement requirements-dev.txt
 	touch $@
 
