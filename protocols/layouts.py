@@ -7,7 +7,7 @@ from pathlib import Path
 from common import cli
 from common.errors import InputError
 from papers import PAPERS
-from protocols import FEATURES, SPLIT, Command, add_files, add_perplexity_option
+from protocols import FEATURES, Command, add_files
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> Command:
@@ -29,23 +29,28 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> Command:
 
 
 def _add_explorer_arguments(parser: argparse.ArgumentParser) -> Command:
-    add_files(parser, features=FEATURES, split=SPLIT)
+    add_files(parser, features=FEATURES)
+    text = "split of the tracks (default: all tracks, labelled from the tags of their audio files)"
+    parser.add_argument("split", metavar="SPLIT.csv", type=Path, nargs="?", help=text)
     text = "second feature file of the same tracks, shown as a second map"
     options = {"type": Path, "metavar": "FEATURES.h5", "help": text}
     cli.add_renamed(parser, "--compare-with", "--beside", **options)
-    text = "root folder of the audio paths in the split, to make tracks playable"
+    text = (
+        "root folder of the audio files, which are played and, without a split, give the labels"
+    )
     parser.add_argument("--audio", type=Path, help=text)
-    text = "label columns of the split by which to colour and filter tracks"
+    text = "label columns of the split, or tags, by which to colour and filter tracks"
     parser.add_argument("--label", dest="labels", nargs="+", default=["genre"], help=text)
     text = "HTML page to write"
     parser.add_argument("--out", type=Path, required=True, metavar="PAGE.html", help=text)
     cli.add_count(parser, "--neighbours", 10, "number of nearest tracks to list for each track")
-    add_perplexity_option(parser)
-    cli.add_seed(parser)
-    example = (
-        "features/siamese.h5 splits/demo_target.csv --compare-with features/mfcc.h5 "
-        "--audio corpus --label genre tags --out results/tracks.html"
+    text = (
+        "t-SNE perplexity, roughly the number of neighbours considered per track (default: 30, or "
+        "a third of the tracks if that is less)"
     )
+    parser.add_argument("--perplexity", type=cli.positive_float, help=text)
+    cli.add_seed(parser)
+    example = "features/my_music.h5 --audio my_music --label artist genre --out songs.html"
     return write_explorer_page, example
 
 
@@ -74,12 +79,12 @@ def describe_groups(groups: Path, split: Path, *, out: Path) -> None:
 
 def write_explorer_page(
     features: Path,
-    split: Path,
+    split: Path | None,
     *,
     compare_with: Path | None,
     audio: Path | None,
     out: Path,
-    perplexity: float,
+    perplexity: float | None,
     seed: int,
     **layout,
 ) -> None:
@@ -87,12 +92,17 @@ def write_explorer_page(
 
     `layout` are the options `labels` and `neighbours` of `report.explorer.write_explorer`.
     """
-    from evaluation.labelled_tracks import read_labelled_tracks
-    from evaluation.projection import fit_tsne
+    if split is None and audio is None:
+        raise argparse.ArgumentError(None, "without SPLIT.csv, --audio is required, for the labels")
+    from evaluation.labelled_tracks import read_labelled_tracks, read_tagged_tracks
+    from evaluation.projection import fit_map
     from report import explorer
 
     paths = [path for path in (features, compare_with) if path]
-    files = [read_labelled_tracks(path, split) for path in paths]
+    if split:
+        files = [read_labelled_tracks(path, split) for path in paths]
+    else:
+        files = read_tagged_tracks(paths, audio)
     table = files[0].split
     if any(not tracks.split["track_id"].equals(table["track_id"]) for tracks in files):
         raise InputError(
@@ -103,8 +113,8 @@ def write_explorer_page(
     for tracks, path in zip(files, paths, strict=True):
         name = tracks.weights.get("name") or path.stem
         name = f"{name} ({path.stem})" if name in maps else name
-        plane, _ = fit_tsne(tracks.features, perplexity, seed)
-        maps[name] = (tracks.features, plane)
-    title = f"{split.stem}: {' and '.join(maps)}"
-    explorer.write_explorer(out, table, maps, audio, title, source=split, **layout)
+        maps[name] = (tracks.features, fit_map(tracks.features, perplexity, seed))
+    source = split or features
+    title = f"{source.stem}: {' and '.join(maps)}"
+    explorer.write_explorer(out, table, maps, audio, title, source=source, **layout)
     print(f"{out}: {len(table)} tracks, {len(maps)} map{'s' * (len(maps) > 1)}")

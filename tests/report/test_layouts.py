@@ -4,10 +4,14 @@ import itertools
 import json
 import shutil
 
+import mutagen
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 
+from common import feature_file
+from tests.browser import Page
 from tests.conftest import error_in_process, run_in_process
 from tests.evaluation import feature_files
 from tests.evaluation.result_files import RESULT
@@ -191,3 +195,90 @@ def test_explore_rejects_invalid_options_and_mismatched_features(tracks, tmp_pat
     ):
         assert expected in error_in_process("evaluate.py", "explore", *tracks, *options)
     assert not (tmp_path / "page.html").exists()
+
+
+@pytest.fixture
+def music(tmp_path):
+    """Return a feature file and its folder: nine tagged tracks, and one in an artist's folder."""
+    folder = tmp_path / "music"
+    paths = [f"{number}.flac" for number in range(9)] + ["Folder <i>Name/x.flac"]
+    for number, path in enumerate(paths):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(folder / path, np.zeros(2000), 22_050)
+        if number < 9:
+            file = mutagen.File(folder / path, easy=True)
+            file["artist"], file["title"] = f"Artist {number % 2}", f"<b>Song</b> {number}"
+            file["genre"] = ["Rock", "Folk"]
+            file.save()
+    return write_features(tmp_path / "music.h5", paths), folder
+
+
+def write_features(path, tracks, failed=()):
+    features = np.random.default_rng(0).normal(size=(len(tracks), 4))
+    contents = feature_file.Features(
+        features, np.array(tracks, object), dict.fromkeys(failed, "is silent"), {}
+    )
+    feature_file.write_features(path, contents)
+    return path
+
+
+def data_of(page):
+    [data] = [text for one, text in Page(page).find("script") if one.get("id") == "data"]
+    return json.loads(data)
+
+
+def test_explore_without_a_split_labels_all_tracks_from_their_tags(music, tmp_path):
+    features, folder = music
+    page, other = tmp_path / "page.html", shutil.copy(features, tmp_path / "other.h5")
+    options = ("--audio", folder, "--label", "artist", "genre", "--out", page)
+    ran = run_in_process("evaluate.py", "explore", features, *options, "--compare-with", other)
+    assert ran.lines == [
+        "1 of 10 files have no tags, such as 'Folder <i>Name/x.flac'",
+        "1 of 10 files have their artist from the folder's name and 9 from tags",
+        *["t-SNE: perplexity 3, because there are 10 tracks"] * 2,
+        f"{page}: 10 tracks, 2 maps",
+    ]
+    data = data_of(page)
+    assert data["track_id"][-1] == "Folder <i>Name/x.flac" and data["title"][-1] == ""
+    assert data["title"][:2] == ["<b>Song</b> 0", "<b>Song</b> 1"]
+    artist, genre = data["columns"]
+    assert artist["classes"] == ["Artist 0", "Artist 1", "Folder <i>Name"]
+    assert artist["codes"] == [0, 1, 0, 1, 0, 1, 0, 1, 0, 2]
+    assert genre["classes"] == ["Rock|Folk"] and genre["codes"] == [0] * 9 + [-1]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_explore_shows_very_few_tracks(music, tmp_path, count):
+    features = write_features(tmp_path / "few.h5", [f"{number}.flac" for number in range(count)])
+    options = ("--audio", music[1], "--out", tmp_path / "page.html")
+    run_in_process("evaluate.py", "explore", features, *options)
+    assert len(data_of(tmp_path / "page.html")["maps"][0]["x"]) == count
+
+
+def test_explore_without_a_split_counts_tracks_that_it_cannot_show(music, tmp_path):
+    tracks = ["0.flac", "1.flac", "gone.flac"]
+    features = write_features(tmp_path / "some.h5", tracks, failed=["bad.flac"])
+    options = ("--audio", music[1], "--out", tmp_path / "page.html")
+    ran = run_in_process("evaluate.py", "explore", features, *options)
+    assert ran.lines[:2] == [
+        f"{music[1]}: 1 of 3 tracks are not in this folder, such as 'gone.flac': left out",
+        f"{features}: 1 tracks failed and are not shown",
+    ]
+    assert data_of(tmp_path / "page.html")["track_id"] == ["0.flac", "1.flac"]
+
+
+def test_explore_without_a_split_rejects_a_missing_or_wrong_audio_folder(music, tmp_path):
+    features, folder = music
+    page = ("--out", tmp_path / "page.html")
+    ran = run_in_process("evaluate.py", "explore", features, *page, status=2)
+    assert "--audio is required" in ran.err
+    (tmp_path / "empty").mkdir()
+    outside = write_features(tmp_path / "outside.h5", ["../secret.flac"])
+    for path, audio, expected in (
+        (features, tmp_path / "none", "none: no such folder"),
+        (features, tmp_path / "empty", "10 of 10 tracks are not in this folder"),
+        (outside, folder, "path '../secret.flac' is not below the audio folder"),
+    ):
+        command = ("evaluate.py", "explore", path, "--audio", audio, *page)
+        assert expected in error_in_process(*command)
+    assert not page[1].exists()
