@@ -117,6 +117,9 @@ def main() -> int:
         print(f"{args.out}: already complete")
         return 0
     split_csv.write_split(table, args.out, provenance.make_record(inputs))
+    if args.split != "stratified":  # which is for train_agf.py, and needs no validation tracks
+        for note in split_methods.describe_untrainable(table, args.out):
+            print(note)
     counts = table["subset"].value_counts()
     print(f"{args.out}: " + ", ".join(f"{counts.get(s, 0)} {s}" for s in split_csv.SUBSETS))
     return 0
