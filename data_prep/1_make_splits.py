@@ -66,7 +66,8 @@ def main() -> int:
     if args.report_duplicates or args.drop_duplicates:
         from data_prep import duplicates  # most runs do not need it
 
-        groups = duplicates.find_copies(tracks["path"], args.root, args.workers)
+        groups, undecoded = duplicates.find_copies(tracks["path"], args.root, args.workers)
+        notes += undecoded
         tracks = tracks.assign(**{duplicates.COLUMN: groups})
         if args.drop_duplicates:
             tracks, dropped = duplicates.drop_copies(tracks)

@@ -58,7 +58,7 @@ def main() -> int:
         shard_tracks=args.shard_tracks,
         scheduler=args.dask,
     )
-    if report.quiet:
+    if report.quiet and not report.was_complete:
         print(describe_quiet(report.quiet, report.tracks))
     state = "already complete" if report.was_complete else "complete"
     # Each shard has its own list of failed tracks and must be deleted to retry them.

@@ -17,8 +17,7 @@ _BRACKETS = "()[]{}<>«»\"'“”‘’"
 _GUESTS = re.compile(r"\s[(\[]?(?:feat|ft|featuring|with)\b\.?")
 _JOINERS = re.compile(r"\s*(?:&|\+|,|;|/|\band\b|\bund\b|\bet\b|\bvs\b)\s*")
 _NO_WORD = re.compile(r"[\W_]+")
-_UNKNOWN = re.compile(r"[\s?_.*#/\\–—-]+")  # "???" or "-", but not the bands "!!!" and "+/-"
-_IN_BRACKETS = frozenset({"none", "null", "na", "n/a", "empty", "undefined"})
+_UNKNOWN = re.compile(r"[\s?_.*#/\\–—-]*")  # "???" or "-", but not the bands "!!!" and "+/-"
 
 
 def read_not_artists(path: str | Path = NOT_ARTISTS) -> frozenset[str]:
@@ -30,10 +29,14 @@ def read_not_artists(path: str | Path = NOT_ARTISTS) -> frozenset[str]:
         If the file does not exist or is not UTF-8.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a UTF-8 list of names ({error})") from error
-    return frozenset(_fold(line) for line in lines if line.strip() and not line.startswith("#"))
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(
+            f"{path}: cannot be read as a UTF-8 list of names ({reason}); check --not-artists"
+        ) from error
+    names = (line.strip() for line in lines if not line.startswith("#"))
+    return frozenset(_mark(name) if name[0] in _BRACKETS else _fold(name) for name in names if name)
 
 
 def clear_not_artists(
@@ -41,8 +44,8 @@ def clear_not_artists(
 ) -> tuple[pd.Series, dict[str, int]]:
     """Replace names that are no artists by '', and return {name: tracks} of what was replaced.
 
-    Besides the listed names, names such as `???` and `-`, and `(None)` or `<null>` in brackets, are
-    no artists. None, NA and null, without brackets, are names of artists.
+    Besides the listed names, names without any letter or digit such as `???`, `-` and `[]` are no
+    artists, except for some bands such as `!!!`.
     """
     counts = artists.value_counts()
     names = [name for name in counts.index if name and is_no_artist(name, not_artists)]
@@ -51,9 +54,15 @@ def clear_not_artists(
 
 def is_no_artist(name: str, not_artists: frozenset[str]) -> bool:
     """Return whether a name stands for no artist, given the folded names of `read_not_artists`."""
-    name = name.strip()
-    is_empty = name[:1] in _BRACKETS and _fold(name) in _IN_BRACKETS
-    return is_empty or bool(_UNKNOWN.fullmatch(name)) or _fold(name) in not_artists
+    is_listed = _fold(name) in not_artists or (
+        name.strip()[:1] in _BRACKETS and _mark(name) in not_artists
+    )
+    return is_listed or bool(name.strip() and _UNKNOWN.fullmatch(_fold(name)))
+
+
+def _mark(name: str) -> str:
+    """Return the key of a name in a list that stands for no artist only in brackets."""
+    return f"[{_fold(name)}]"
 
 
 def find_similar_names(artists: Iterable[str]) -> list[list[str]]:

@@ -18,25 +18,30 @@ logger = logging.getLogger(__name__)
 SAMPLE_RATE = 22_050  # Hz; ismir2018 section 4
 NORMALISATIONS = ("none", "peak")
 FFMPEG_SUFFIXES = frozenset(
-    ".3gp .aac .ape .m4a .m4b .mka .mp4 .oga .spx .tta .webm .wma .wv".split()  # noqa: SIM905
+    ".3gp .aac .ape .m4a .m4b .m4r .mka .mp4 .oga .spx .tta .weba .webm .wma .wv".split()  # noqa: SIM905
 )
 # Suffixes of audio files; formats that have no header or that rarely contain music are left out.
 SUFFIXES = (
     FFMPEG_SUFFIXES
-    | {".opus", ".aif", ".aifc", ".mp2"}
+    | {".opus", ".aif", ".aifc", ".mp2", ".mpga", ".bwf", ".snd", ".wave"}
     | {f".{name.lower()}" for name in soundfile.available_formats()}
     - {".raw", ".mat4", ".mat5", ".sd2"}
 )
 # Formats that ffmpeg reads, but that are not listed as audio here. Tracker modules need a build
 # with libopenmpt.
 _CONVERTIBLE = frozenset(
-    ".ac3 .amr .dff .dsf .dts .eac3 .it .mlp .mod .mpc .ra .rm .s3m .shn .tak .thd .xm".split()  # noqa: SIM905
+    ".ac3 .amr .asf .avi .dff .dsf .dts .eac3 .flv .it .m4v .mkv .mlp .mod .mov .mpc "  # noqa: SIM905
+    ".mpeg .mpg .ogv .oma .ra .rm .s3m .shn .tak .thd .ts .vob .wmv .xm".split()
 )
 
 # Decoders of lossy formats exceed full scale by a few dB. Floats of a larger size are integers that
 # were not divided by their full scale, 32,768 for 16 bits.
 _MAX_PEAK = 16.0
 QUIET_PEAK = 10 ** (-10 / 20)
+
+# glibc returns large arrays to the system when they are freed, except up to the size of the largest
+# one freed so far. Getting their memory back would take a fifth of the time of reading a track.
+np.empty(30 << 20, np.uint8)
 
 
 def load_audio(
@@ -122,13 +127,14 @@ def list_audio_files(folder: str | Path) -> list[str]:
     """Return the sorted relative paths, with `/` separators, of all audio files below a folder.
 
     Audio files are recognised by their suffix. Hidden files and folders are skipped, and links to
-    folders are not followed. All other files and links are counted in a message of the log.
+    folders are not followed. All that is skipped is counted in a message of the log.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; check the path")
-    paths, links, others = [], 0, Counter[str]()
+    paths, links, hidden, others = [], 0, 0, Counter[str]()
     for parent, folders, names in os.walk(folder, onerror=_raise):
+        hidden += sum(name.startswith(".") for name in (*folders, *names))
         folders[:] = [name for name in folders if not name.startswith(".")]
         links += sum(os.path.islink(os.path.join(parent, name)) for name in folders)
         relative = Path(parent).relative_to(folder)
@@ -140,7 +146,7 @@ def list_audio_files(folder: str | Path) -> list[str]:
                 paths.append((relative / name).as_posix())
             else:
                 others[suffix] += 1
-    message = _describe_passed_over(links, others)
+    message = _describe_passed_over(links, hidden, others)
     if not paths:
         raise InputError(
             f"{folder}: contains no audio files ({', '.join(sorted(SUFFIXES))}); {message}"
@@ -148,23 +154,27 @@ def list_audio_files(folder: str | Path) -> list[str]:
     for path in paths:
         if path.encode(errors="ignore").decode() != path:
             raise InputError(f"{folder}: the name {path!r} is not UTF-8; rename it")
-    if links or others:
+    if links or hidden or others:
         logger.info("%s: %s", folder, message)
     return sorted(paths)
 
 
-def _describe_passed_over(links: int, others: Counter[str]) -> str:
+def _describe_passed_over(links: int, hidden: int, others: Counter[str]) -> str:
     parts = []
     if others:
         counts = ", ".join(
-            f"{count} {name or 'without suffix'}"
+            # A suffix is shown with escapes: it may contain anything, such as line breaks.
+            f"{count} {repr(name)[1:-1] or 'without suffix'}"
             for name, count in sorted(others.items(), key=lambda item: (-item[1], item[0]))[:6]
         )
+        counts += ", …" if len(others) > 6 else ""
         parts.append(f"{others.total()} files are not read ({counts})")
         if convertible := sorted(others.keys() & _CONVERTIBLE):
             parts[-1] += f"; ffmpeg can convert {', '.join(convertible)} to WAV"
     if links:
         parts.append(f"{links} links to folders are not followed")
+    if hidden:
+        parts.append(f"{hidden} hidden files and folders are skipped")
     return " and ".join(parts) or "it is empty"
 
 

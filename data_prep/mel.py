@@ -138,7 +138,7 @@ def log_mel_and_peak(path: str | Path, front_end: FrontEnd) -> tuple[np.ndarray,
         raise audio.AudioError(
             path, f"is {seconds:.2f} s long, less than one segment of {SEGMENT} frames (3 s)"
         )
-    return log_mel(waveform, front_end), float(np.abs(waveform).max())
+    return log_mel(waveform, front_end), float(max(waveform.max(), -waveform.min()))
 
 
 def cut_segments(mel: np.ndarray, segment: int = SEGMENT) -> np.ndarray:

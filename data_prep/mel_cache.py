@@ -5,6 +5,7 @@
 | frames | (total_frames, 128) float16 | log-mel of all tracks, contiguous and uncompressed |
 | track_id | (tracks,) str | in split order |
 | start, length | (tracks,) int64 | each track occupies frames[start : start + length] |
+| peak | (tracks,) float32 | peak of the waveform; absent or NaN in caches of version 0.1 |
 | failed_track_id, failed_reason | (failures,) str | tracks that could not be used, and why |
 
 Root attributes: `format`; `front_end` and `made_from` (JSON); `mean` and `std`, scalars
@@ -29,6 +30,7 @@ import pandas as pd
 
 from common import hdf5, provenance
 from common.errors import InputError
+from data_prep.audio import QUIET_PEAK
 from data_prep.mel import FrontEnd
 
 FORMAT = "mel-cache-1"
@@ -55,6 +57,8 @@ class MelCache:
         Provenance record of the cache.
     failed
         {track_id: reason} for the tracks that could not be used.
+    quiet
+        Number of tracks whose peak is known to be below -10 dB.
 
     Raises
     ------
@@ -79,6 +83,7 @@ class MelCache:
         self.track_id = np.concatenate([file.track_id for file in files])
         self.length = np.concatenate([file.length for file in files])
         self.failed = {track: why for file in files for track, why in file.failed.items()}
+        self.quiet = sum(file.quiet for file in files)
         if shards:
             inputs = _merge_inputs(self.path, dict(zip(shards, files, strict=True)))
             self.made_from = {**self.made_from, "inputs": inputs}
@@ -158,6 +163,8 @@ class CacheFile:
             self.track_id = hdf5.read_strings(file, "track_id")
             self.start = hdf5.read_array(file, "start")
             self.length = hdf5.read_array(file, "length")
+            peak = hdf5.read_array(file, "peak") if "peak" in file else np.full(0, np.nan)
+            self.quiet = int((peak < QUIET_PEAK).sum())
             failed = (hdf5.read_strings(file, f"failed_{name}") for name in ("track_id", "reason"))
             self.failed = dict(zip(*failed, strict=False))
             frames = hdf5.get_dataset(file, "frames")

@@ -26,7 +26,6 @@ from common.errors import InputError
 from common.files import add_suffix, atomic_write, exclusive_folder, make_folder, write_all
 from common.parallel import Outcome, ordered_map
 from data_prep import failures, mel_cache
-from data_prep.audio import QUIET_PEAK
 from data_prep.mel import FrontEnd, log_mel_and_peak
 
 _FRAMES_OFFSET = 4096  # bytes; one page, into which HDF5's first structures fit
@@ -40,7 +39,7 @@ class CacheReport:
     tracks: int
     failed: dict[str, str]
     was_complete: bool
-    quiet: int = 0  # number of tracks decoded by this call with a peak below -10 dB
+    quiet: int  # number of tracks with a peak below -10 dB
 
 
 def make_mel_cache(
@@ -128,12 +127,12 @@ def existing_resampler(out: Path) -> str | None:
     return None
 
 
-def _decode(path: str, front_end: FrontEnd) -> tuple[np.ndarray, float, float, bool]:
-    """Return a track's frames, their sum and sum of squares, and whether it is quiet."""
+def _decode(path: str, front_end: FrontEnd) -> tuple[np.ndarray, float, float, float]:
+    """Return a track's frames, their sum and sum of squares, and the peak of its waveform."""
     mel, peak = log_mel_and_peak(path, front_end)
     frames = mel.astype(np.float16)
     rounded = frames.astype(np.float64).ravel()
-    return frames, float(rounded.sum()), float(rounded @ rounded), peak < QUIET_PEAK
+    return frames, float(rounded.sum()), float(rounded @ rounded), peak
 
 
 def _digest(table: pd.DataFrame) -> str:
@@ -160,9 +159,8 @@ def _finish(
         file.out.unlink(missing_ok=True)
     shutil.rmtree(making, ignore_errors=True)
     if len(failed) < tracks:
-        return CacheReport(
-            tracks - len(failed), failed, was_complete, sum(file.quiet for file in files)
-        )
+        quiet = sum(mel_cache.CacheFile(file.out).quiet for file in files)
+        return CacheReport(tracks - len(failed), failed, was_complete, quiet)
     track, reason = next(iter(failed.items()))
     raise InputError(
         f"{folder}: none of the {tracks} tracks could be used; the first, {track}: {reason}"
@@ -234,7 +232,6 @@ class _PlannedFile:
     folder: Path
 
     def __post_init__(self) -> None:
-        self.quiet = 0
         self.failed: dict[str, str] = {}  # {track_id: reason}, known for finished files
         self._frames, self._journal = self.folder / "frames", self.folder / "journal"
 
@@ -255,9 +252,10 @@ class _PlannedFile:
         return (os.path.join(root, path) for path in self.table["path"].iloc[len(self.entries) :])
 
     @cached_property
-    def entries(self) -> list[tuple[int, float, float, str]]:
-        """The journal's (length, sum, sum of squares, reason of failure) for each track.
+    def entries(self) -> list[tuple[int, float, float, str, float]]:
+        """The journal's (length, sum, sum of squares, reason of failure, peak) for each track.
 
+        Version 0.1 did not record the peak. It is then NaN.
         Both files are truncated after the last track that is complete in both.
         """
         _require_same_start(self.folder, self.inputs)
@@ -271,14 +269,14 @@ class _PlannedFile:
         with self._journal.open("rb") as lines:
             for line in islice(lines, len(self.table)):
                 try:
-                    length, total, squares, reason = json.loads(line)
+                    length, total, squares, reason, peak = (*json.loads(line), np.nan)[:5]
                     end = frames_end + length * row_bytes
                 except (TypeError, ValueError):
                     break
                 if not line.endswith(b"\n") or end > frames_size:
                     break
                 frames_end, journal_end = end, journal_end + len(line)
-                entries.append((length, total, squares, reason))
+                entries.append((length, total, squares, reason, peak))
         os.truncate(self._journal, journal_end)
         os.truncate(self._frames, frames_end)
         return entries
@@ -289,12 +287,11 @@ class _PlannedFile:
 
         def append(outcome: Outcome) -> None:
             if outcome.error is None:
-                values, total, squares, is_quiet = outcome.result
-                self.quiet += is_quiet
+                values, total, squares, peak = outcome.result
                 write_all(frames, values.data.cast("B"))
-                entry = len(values), total, squares, ""
+                entry = len(values), total, squares, "", peak
             else:
-                entry = 0, 0.0, 0.0, failures.failure_reason(outcome.error)
+                entry = 0, 0.0, 0.0, failures.failure_reason(outcome.error), 0.0
             write_all(journal, memoryview((json.dumps(entry) + "\n").encode()))
             entries.append(entry)
 
@@ -308,7 +305,7 @@ class _PlannedFile:
 
     def finish(self) -> None:
         """Write the list of failures and, unless all tracks of a single file failed, the file."""
-        reasons = [reason for *_, reason in self.entries]
+        reasons = [reason for _, _, _, reason, _ in self.entries]
         tracks = zip(self.table["track_id"], reasons, strict=True)
         self.failed = {track: reason for track, reason in tracks if reason}
         failures.write_failures(self.out, self.failed)
@@ -319,7 +316,8 @@ class _PlannedFile:
     def _assemble(self) -> None:
         """Turn the frames file into a complete HDF5 file and move it to its final path."""
         n_mels = self.inputs["front_end"]["n_mels"]
-        entries = pd.DataFrame(self.entries, columns=["length", "total", "squares", "reason"])
+        columns = ["length", "total", "squares", "reason", "peak"]
+        entries = pd.DataFrame(self.entries, columns=columns)
         used = entries["reason"].eq("").to_numpy()
         length = entries["length"].to_numpy(np.int64)[used]
         total, squares = (entries[name].to_numpy(float)[used] for name in ("total", "squares"))
@@ -336,6 +334,7 @@ class _PlannedFile:
             file.attrs["mean"], file.attrs["std"] = statistics
             hdf5.write_strings(file, "track_id", self.table["track_id"].to_numpy(object)[used])
             file["length"], file["start"] = length, np.cumsum(length) - length
+            file["peak"] = entries["peak"].to_numpy(np.float32)[used]
             hdf5.write_strings(file, "failed_track_id", self.failed)
             hdf5.write_strings(file, "failed_reason", self.failed.values())
             if "shard" in self.inputs:  # for statistics over all shards

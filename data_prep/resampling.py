@@ -8,7 +8,7 @@ by 18 dB.
 
 If the ratio of input to output rate is M : L in lowest terms, every L-th output sample has the same
 filter taps. The taps of up to 64 consecutive output samples form a matrix, and one matrix product
-applies it to all periods of the track.
+applies it to all periods of the track. For 44.1 kHz, where L is 1, FFTs are faster.
 
 References
 ----------
@@ -27,6 +27,7 @@ RESAMPLERS = ("kaiser_best_2017", "soxr_hq")
 _ZERO_CROSSINGS, _PER_CROSSING = 64, 512
 _ROLLOFF, _BETA = 0.9475937167399596, 14.769656459379492
 _ROWS = 128  # periods per matrix product, so that they fit in the CPU cache
+_FFT_OUTPUTS, _FFT_ROWS = 3072, 32  # output samples per FFT, and FFTs at a time
 _BLOCK = 64  # output samples per matrix, which balances its size against the zeros in it
 
 
@@ -59,6 +60,9 @@ def resample(
     # librosa padded what resampy returned with zeros if the length was no whole number.
     output = np.zeros(-(-len(waveform) * up // down), np.float32)
     count = len(waveform) * up // down
+    if up == 1 and _PER_CROSSING % down == 0:  # the filter is then symmetric
+        output[:count] = _decimate(waveform, down, count)
+        return output
     reach = _reach(up, down)
     periods = max(1, -(-_BLOCK // up))  # several periods make one block if they are short
     up, down = up * periods, down * periods
@@ -74,6 +78,39 @@ def resample(
             np.matmul(windows[part], matrix, out=result[part, first : first + _BLOCK])
     output[:count] = result.ravel()[:count]
     return output
+
+
+def _decimate(waveform: np.ndarray, down: int, count: int) -> np.ndarray:
+    """Filter a waveform by FFTs of overlapping blocks, and keep every `down`-th sample."""
+    kept, nyquist = _FFT_OUTPUTS - 2 * _ZERO_CROSSINGS, _FFT_OUTPUTS // 2
+    size, lead = _FFT_OUTPUTS * down, _ZERO_CROSSINGS * down
+    rows = max(1, -(-count // kept))
+    padded = np.zeros(size + (rows - 1) * kept * down, np.float32)
+    padded[lead:][: len(waveform)] = waveform[: len(padded) - lead]
+    blocks = np.lib.stride_tricks.sliding_window_view(padded, size)[:: kept * down]
+    result = np.empty((rows, kept), np.float32)
+    for row in range(0, rows, _FFT_ROWS):
+        spectrum = scipy.fft.rfft(blocks[row : row + _FFT_ROWS])
+        # The transition band ends within an eighth above the new Nyquist frequency. What it leaves
+        # there is mirrored below.
+        spectrum = spectrum[:, : nyquist + nyquist // 8] * _response(down)
+        mirrored = spectrum[:, : nyquist - 1 : -1].conj()
+        spectrum[:, nyquist + 1 - mirrored.shape[1] : nyquist + 1] += mirrored
+        samples = scipy.fft.irfft(spectrum[:, : nyquist + 1], _FFT_OUTPUTS)
+        result[row : row + _FFT_ROWS] = samples[:, _ZERO_CROSSINGS : _ZERO_CROSSINGS + kept]
+    return result.ravel()[:count]
+
+
+@functools.lru_cache(maxsize=8)
+def _response(down: int) -> np.ndarray:
+    """Return the filter's frequency response, divided by `down`, for `_decimate`."""
+    taps, _ = _taps(1, down, 0)
+    centred = np.zeros(_FFT_OUTPUTS * down)
+    centred[: len(taps)] = taps[:, 0]
+    centred = np.roll(centred, -_reach(1, down))
+    nyquist = _FFT_OUTPUTS // 2
+    response = scipy.fft.rfft(centred).real / down  # real because the filter is symmetric
+    return response[: nyquist + nyquist // 8].astype(np.float32)
 
 
 def _reach(up: int, down: int) -> int:

@@ -69,8 +69,13 @@ def write_split(table: pd.DataFrame, path: str | Path, record: dict) -> None:
         table.to_csv(partial, index=False, encoding="utf-8", quoting=quoting)
 
 
-def check_split(table: pd.DataFrame, source: str | Path, columns: Sequence[str] = COLUMNS) -> None:
-    """Raise `InputError` for the first invalid row of a split.
+def check_split(
+    table: pd.DataFrame,
+    source: str | Path,
+    columns: Sequence[str] = COLUMNS,
+    position: Callable[[int], str] | None = None,
+) -> None:
+    """Raise `InputError` for the first invalid row of a split; see `refuse_rows` for `position`.
 
     A row is invalid if it has an empty or duplicate `track_id`, an unknown subset, a path
     outside the audio folder, or a file that also belongs to another subset. A catalog's table
@@ -95,7 +100,7 @@ def check_split(table: pd.DataFrame, source: str | Path, columns: Sequence[str] 
             ("subset", ~subset.isin(SUBSETS), f"is not one of {', '.join(SUBSETS)}; correct it"),
             ("path", in_two, "is in two subsets; keep one row"),
         ]
-    refuse_rows(table, checks, lambda row: f"{source}: row {row + 2}")
+    refuse_rows(table, checks, position or (lambda row: f"{source}: row {row + 2}"))
 
 
 def refuse_rows(

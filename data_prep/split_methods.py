@@ -19,6 +19,7 @@ SUBSET_SIZES = (15, 3, 2)  # tracks per artist in train, valid and test
 TEST_FRACTION = 0.15
 _SMALLEST = 4  # tracks per artist: siamese training needs two, and the other subsets one each
 _EXAMPLES = 5  # similar names in a note
+_PLACEHOLDERS = 20  # names that are no artists in a note
 
 
 def split_by_artist(
@@ -242,7 +243,8 @@ def clear_not_artists(
     artists, counts = artist_names.clear_not_artists(table["artist"].fillna(""), names)
     if not counts:
         return table, []
-    listed = ", ".join(f"{name!r} ({tracks})" for name, tracks in counts.items())
+    listed = ", ".join(f"{name!r} ({counts[name]})" for name in list(counts)[:_PLACEHOLDERS])
+    listed += ", …" if len(counts) > _PLACEHOLDERS else ""
     note = (
         f"{sum(counts.values())} of {len(table)} tracks have no artist but a placeholder: {listed}"
     )

@@ -24,7 +24,7 @@ class CachedTracks:
     failed
         {track_id: reason} for the tracks that `mels` has skipped so far.
     quiet
-        Number of tracks so far whose peak is below -10 dB; 0 for a cache, which tells it when made.
+        Number of tracks whose peak is below -10 dB, so far.
     failed_before
         {track_id: reason} for the tracks that failed when the cache was made.
     mean_and_std
@@ -41,7 +41,7 @@ class CachedTracks:
             raise InputError(f"{path}: {str(short)!r} is shorter than {SEGMENT} frames; remove it")
         self.track_id = list(self._cache.track_id)
         self.failed: dict[str, str] = {}
-        self.quiet = 0
+        self.quiet = self._cache.quiet
         self.failed_before = self._cache.failed
         self.mean_and_std = self._cache.mean, self._cache.std
         self.inputs = {"cache": self._cache.made_from["inputs"]}

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import itertools
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,10 @@ from common.errors import InputError
 
 # The split files that the papers' authors have published, with their URLs and content ids.
 REGISTRY = Path(__file__).parents[2] / "splits" / "published_files.csv"
+
+_INVISIBLE = dict.fromkeys(
+    [0xFEFF, 0x200B, 0x200E, 0x200F, 0x2060, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
+)
 
 
 @dataclass(frozen=True)
@@ -132,7 +137,7 @@ def find_files(root: str | Path, paths: Iterable[str]) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def list_errors(path: str | Path) -> Iterator[None]:
+def list_errors(path: str | Path, remedy: str = "download it again") -> Iterator[None]:
     """Convert errors raised while reading the list `path` into a one-line `InputError`."""
     try:
         yield
@@ -142,15 +147,24 @@ def list_errors(path: str | Path) -> Iterator[None]:
         raise InputError(f"{path}: is a folder, not a list; check --metadata") from error
     except (ValueError, csv.Error) as error:  # pandas and decoding errors are ValueErrors
         reason = " ".join(str(error).split())
-        raise InputError(
-            f"{path}: not a complete UTF-8 table ({reason}); download it again"
-        ) from error
+        raise InputError(f"{path}: not a complete UTF-8 table ({reason}); {remedy}") from error
 
 
 def read_lines(path: Path) -> list[str]:
     """Return the non-empty lines of a UTF-8 text file, stripped of surrounding white space."""
     lines = path.read_text(encoding="utf-8").split("\n")
     return [line.strip() for line in lines if line.strip()]
+
+
+def clean_text(text: str) -> str:
+    """Return a label as one printable line in Unicode composed form (NFC).
+
+    Byte order marks, zero-width spaces and marks of the direction of writing are removed.
+    """
+    if not (text.isascii() and text.isprintable()):
+        text = unicodedata.normalize("NFC", text.translate(_INVISIBLE))
+        text = "".join(" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
+    return " ".join(text.split())
 
 
 def unique_names(ids: Iterable[str], names: Iterable[str]) -> dict[str, str]:

@@ -22,6 +22,9 @@ INFO = DatasetInfo(
 )
 
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
+_LINE_BREAK = re.compile(r"\r\n|\r|\n")
+_SPACE_AND_QUOTE = re.compile(r'\s+"')
+_MAX_FIELD = 2**31 - 1  # characters; csv's own limit is 131,072
 _SUBSET_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("valid", "validation", "val", "dev"), "valid"),
@@ -39,26 +42,45 @@ def read_csv_list(request: Request) -> Catalog:
         raise InputError("--metadata: missing; give the CSV or TSV file")
     path = Path(request.metadata)
     table = _read_table(path)
-    split_csv.check_split(table, path, ("track_id", "path", "artist"))
-    repeated = ("path", table["path"].duplicated(), "is a duplicate; keep one row of it")
-    split_csv.refuse_rows(table, [repeated], lambda row: f"{path}: row {row + 2}")
-    return catalog.select_available(table, request.root)
+
+    def position(row: int) -> str:
+        return f"{path}: row {table.index[row]}"
+
+    paths, ids = table["path"], table["track_id"]
+    shared = ids.duplicated() & ~paths.duplicated() & ids.eq(paths.map(_without_suffix))
+    add_ids = "without its suffix is that of another row; add a column track_id"
+    checks = [
+        ("path", paths.eq(""), "is empty; name the track's file, or remove the row"),
+        ("path", shared, add_ids),
+    ]
+    split_csv.refuse_rows(table, checks, position)
+    split_csv.check_split(table, path, ("track_id", "path", "artist"), position)
+    repeated = ("path", paths.duplicated(), "is a duplicate; keep one row of it")
+    split_csv.refuse_rows(table, [repeated], position)
+    return catalog.select_available(table.reset_index(drop=True), request.root)
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    """Return all columns as str, with track_id, path and artist first and subset last."""
+    """Return all columns as str, with track_id, path and artist first and subset last.
+
+    The index contains the rows' numbers in the file, as spreadsheet programs show them.
+    """
     # Decode as utf-8-sig, because Excel writes a byte order mark before the first column name.
-    with catalog.list_errors(path), open(path, encoding="utf-8-sig", newline="") as file:
+    with (
+        catalog.list_errors(path, "save it as UTF-8 text"),
+        open(path, encoding="utf-8-sig", newline="") as file,
+    ):
         rows = _read_tsv(file) if path.suffix.lower() == ".tsv" else _read_csv(file, path)
-        header, *body = [row for row in rows if row] or [[]]
-    for number, row in enumerate(body, 2):
+        filled = {number: row for number, row in enumerate(rows, 1) if any(map(str.strip, row))}
+    header = filled.pop(min(filled, default=0), [])
+    for number, row in filled.items():
         if len(row) > len(header):
             raise InputError(
                 f"{path}: row {number} has {len(row)} fields, the header {len(header)}; name all "
                 "columns, or put fields with separators in quotation marks"
             )
         row += [""] * (len(header) - len(row))
-    table = pd.DataFrame(body, columns=header, dtype=object)
+    table = pd.DataFrame(filled.values(), columns=header, index=list(filled), dtype=object)
     table.columns = table.columns.str.strip()
     # An unnamed column is an index that pandas has written.
     table = table.loc[:, ~table.columns.str.fullmatch(r"(Unnamed: [0-9]+)?")]
@@ -69,28 +91,52 @@ def _read_table(path: Path) -> pd.DataFrame:
     if "path" not in table.columns or not labels:
         given = ", ".join(table.columns) or "no columns"
         missing = "path" if "path" not in table.columns else "artist, or any other label"
-        raise InputError(f"{path}: has no column {missing}; it has {given}")
+        separator = "tabs" if path.suffix.lower() == ".tsv" else "commas"
+        raise InputError(
+            f"{path}: has no column {missing}; it has {given}, when split at {separator}"
+        )
     columns = {
-        "track_id": table.get("track_id", table["path"].map(lambda p: os.path.splitext(p)[0])),
+        "track_id": table.get("track_id", table["path"].map(_without_suffix)),
         "path": table["path"],
         "artist": "",
-        **{name: table[name].str.strip() for name in labels},
+        **{name: table[name].map(catalog.clean_text) for name in labels},
     }
     if "subset" in table.columns:
         columns["subset"] = table["subset"].str.strip().str.lower().replace(_SUBSET_NAMES)
     return pd.DataFrame(columns)
 
 
+def _without_suffix(path: str) -> str:
+    return os.path.splitext(path)[0]
+
+
 def _read_csv(file: Iterable[str], path: Path) -> Iterator[list[str]]:
     """Yield the fields of each row, and reject quotation marks that would swallow other fields."""
+    csv.field_size_limit(_MAX_FIELD)
     reader = csv.reader(file, strict=True)
+    start, columns = 1, 0
     try:
-        yield from reader
+        for row in reader:
+            columns = columns or len(row)
+            if any(_swallows_rows(field, columns) for field in row):
+                raise csv.Error("a field in quotation marks contains whole rows")
+            if any(_SPACE_AND_QUOTE.match(field) for field in row):
+                raise InputError(
+                    f"{path}: line {start}: a space before a quotation mark; remove it"
+                )
+            yield row
+            start = reader.line_num + 1
     except csv.Error as error:
         raise InputError(
-            f"{path}: line {reader.line_num}: {error}; put a field with a quotation mark in "
+            f"{path}: line {start}: {error}; put a field with a quotation mark in "
             "quotation marks, and double those inside"
         ) from error
+
+
+def _swallows_rows(field: str, columns: int) -> bool:
+    """Return whether a field has as many separators per line break as rows would have."""
+    breaks = len(_LINE_BREAK.findall(field))
+    return breaks > 0 and columns > 1 and field.count(",") >= breaks * (columns - 1)
 
 
 def _read_tsv(file: Iterable[str]) -> Iterator[list[str]]:

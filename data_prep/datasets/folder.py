@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import unicodedata
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from common import cli
 from common.errors import InputError
 from common.parallel import ordered_map
 from data_prep import audio, ffmpeg
+from data_prep.datasets import catalog
 from data_prep.datasets.catalog import Catalog, DatasetInfo, Request
 
 INFO = DatasetInfo(title="Any folder of music", licence="that of your music")
@@ -24,17 +24,19 @@ INFO = DatasetInfo(title="Any folder of music", licence="that of your music")
 LABELS = ("artist", "album", "genre", "title")
 
 _MAX_LENGTH = 200  # characters per label
+_MAX_READ = 10 * _MAX_LENGTH  # characters of a tag that are read
+_MAX_INFO = 2**20  # bytes of a WAV file's tags
 _MAX_GENRES = 10  # genres per file
 _TIMEOUT = 30.0  # seconds allowed for reading the tags in one file
 
 # mutagen's common name for each tag, followed by the names used in the formats for which it has
-# no common names: ID3 in WAV and AIFF, APEv2, and ASF (.wma).
+# no common names: ID3 in WAV and AIFF, the INFO chunk of WAV, APEv2, and ASF (.wma).
 _TAG_NAMES = {
-    "artist": ("artist", "TPE1", "Author"),
-    "albumartist": ("albumartist", "album artist", "TPE2", "WM/AlbumArtist"),
-    "album": ("album", "TALB", "WM/AlbumTitle"),
-    "genre": ("genre", "TCON", "WM/Genre"),
-    "title": ("title", "TIT2", "Title"),
+    "artist": ("artist", "TPE1", "IART", "Author", "artists"),
+    "albumartist": ("albumartist", "album artist", "album_artist", "TPE2", "WM/AlbumArtist"),
+    "album": ("album", "TALB", "IPRD", "WM/AlbumTitle"),
+    "genre": ("genre", "TCON", "IGNR", "WM/Genre"),
+    "title": ("title", "TIT2", "INAM", "Title"),
 }
 
 
@@ -66,14 +68,18 @@ def read_tags(
     artists named after a folder.
     """
     outcomes = ordered_map(partial(_read_labels, root), paths, workers=workers, patience=_TIMEOUT)
-    rows, unreadable, untagged = [], [], []
+    rows, unreadable, untagged, several, cut = [], [], [], [], []
     with contextlib.closing(outcomes):
         for outcome in cli.progress_bar(outcomes, total=len(paths), desc="tags", unit="file"):
-            labels = outcome.result or dict.fromkeys(LABELS, "")
+            labels, artists, is_cut = outcome.result or (dict.fromkeys(LABELS, ""), 0, False)
             if outcome.error is not None:
                 unreadable.append(outcome.item)
             elif not any(labels.values()):
                 untagged.append(outcome.item)
+            if artists > 1:
+                several.append(outcome.item)
+            if is_cut:
+                cut.append(outcome.item)
             rows.append({"track_id": outcome.item, "path": outcome.item, **labels})
     table = pd.DataFrame(rows, columns=["track_id", "path", *LABELS])
     # Missing artists and albums are filled in from the first two folders.
@@ -90,7 +96,9 @@ def read_tags(
         f"{len(paths)} {total} {what}, such as {paths[0]!r}"
         for paths, what in (
             (unreadable, "have tags that cannot be read"),
-            (untagged, "have no tags"),
+            (untagged, "have no artist, album, genre or title in their tags"),
+            (several, "name several artists, of whom the first is used"),
+            (cut, f"have labels of over {_MAX_LENGTH} characters or {_MAX_GENRES} genres, now cut"),
             (without_artist, "have no artist" + fallbacks_text),
         )
         if paths
@@ -122,38 +130,93 @@ def _read_paths(root: Path, pattern: str, paths: list[str]) -> Catalog:
     return Catalog(pd.DataFrame(rows), notes)
 
 
-def _read_labels(root: Path, path: str) -> dict[str, str]:
-    """Return {label: text} for one file, '' where a tag is missing; runs in a worker process."""
-    tags = _read_tags(os.path.join(root, path))
-    if not tags:
-        return dict.fromkeys(LABELS, "")
-    values = {name: _tag_values(tags, name) for name in _TAG_NAMES}
-    labels = {label: next(iter(values[label]), "") for label in LABELS}
-    labels["artist"] = labels["artist"] or next(iter(values["albumartist"]), "")
-    return labels | {"genre": "|".join(values["genre"][:_MAX_GENRES])}
+def _read_labels(root: Path, path: str) -> tuple[dict[str, str], int, bool]:
+    """Return one file's {label: text}, its number of artists, and whether a label had to be cut.
 
-
-def _read_tags(path: str) -> Any:
-    """Return a file's tags as a mapping, from the first reader that finds any; or None.
-
-    mutagen knows most formats, but neither APEv2 tags in MP3 files nor the INFO chunk of WAV files,
-    which libsndfile reads, nor Matroska.
+    A label is '' if its tag is missing. Each comes from the first reader that finds it; the readers
+    after the one that finds an artist are not asked. Runs in a worker process.
     """
+    file, failure = os.path.join(root, path), None
+    values: dict[str, list[str]] = {name: [] for name in _TAG_NAMES}
+    for read in (_read_mutagen, _read_ape, _read_info, _read_libsndfile, _read_ffprobe):
+        try:
+            tags = read(file)
+        except mutagen.MutagenError as error:  # such as an RF64 file, which others can read
+            failure = error
+            continue
+        for name in _TAG_NAMES if tags else ():
+            values[name] = values[name] or _tag_values(tags, name)
+        if values["artist"] or values["albumartist"]:
+            break
+    if failure is not None and not any(values.values()):
+        raise failure
+    values["artist"] = values["artist"] or values["albumartist"]
+    labels = {label: "".join(values[label][:1])[:_MAX_LENGTH].strip() for label in LABELS}
+    genres = [genre[:_MAX_LENGTH].strip() for genre in values["genre"][:_MAX_GENRES]]
+    used = [*(text for label in LABELS for text in values[label][:1]), *values["genre"]]
+    is_cut = len(values["genre"]) > _MAX_GENRES or any(len(text) > _MAX_LENGTH for text in used)
+    return labels | {"genre": "|".join(genres)}, len(values["artist"]), is_cut
+
+
+def _read_mutagen(path: str) -> Any:
+    """Return the tags of most formats."""
     file = mutagen.File(path, easy=True)
-    if file is not None and file.tags:
-        return file.tags
-    with contextlib.suppress(mutagen.MutagenError):
+    return None if file is None else file.tags
+
+
+def _read_ape(path: str) -> Any:
+    """Return the APEv2 tags at the end of a file, such as of an MP3 file."""
+    with contextlib.suppress(mutagen.apev2.APENoHeaderError):
         return mutagen.apev2.APEv2(path)
-    with contextlib.suppress(soundfile.LibsndfileError, TypeError):
-        with soundfile.SoundFile(path) as wav:
-            found = wav.copy_metadata()
-        if found:
-            return {name: [value] for name, value in found.items()}
+    return None
+
+
+def _read_info(path: str) -> dict[str, list[str]]:
+    """Return the INFO chunk of a WAV file. Its text is UTF-8 or, failing that, Windows-1252."""
+    tags = {}
+    with open(path, "rb") as file:
+        head = file.read(12)
+        if head[:4] != b"RIFF" or head[8:] != b"WAVE":
+            return {}
+        while len(head := file.read(8)) == 8:
+            size = int.from_bytes(head[4:], "little")
+            size += size % 2
+            if head[:4] != b"LIST" or size > _MAX_INFO:
+                file.seek(size, os.SEEK_CUR)
+                continue
+            body = file.read(size)
+            position = 4 if body[:4] == b"INFO" else size
+            while position + 8 < len(body):
+                name, start = body[position : position + 4], position + 8
+                end = start + int.from_bytes(body[position + 4 : start], "little")
+                tags[name.decode("latin-1")] = [_decode(body[start:end].partition(b"\0")[0])]
+                position = end + end % 2
+    return tags
+
+
+def _decode(text: bytes) -> str:
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError:
+        return text.decode("cp1252", "replace")
+
+
+def _read_libsndfile(path: str) -> dict[str, list[str]]:
+    """Return the tags that libsndfile reads, as of AIFF without ID3, CAF and RF64."""
+    try:
+        with soundfile.SoundFile(path) as file:
+            return {name: [value] for name, value in file.copy_metadata().items()}
+    except (soundfile.LibsndfileError, TypeError):
+        return {}
+
+
+def _read_ffprobe(path: str) -> dict[str, list[str]]:
+    """Return the tags of Matroska and other formats, if ffmpeg is installed."""
     demuxer = ffmpeg.find_demuxer(path)
     if demuxer and ffmpeg.is_installed():
         with contextlib.suppress(ffmpeg.FfmpegError):
             return {name: [value] for name, value in ffmpeg.read_tags(path, demuxer).items()}
-    return None
+    return {}
 
 
 def _tag_values(tags, name: str) -> list[str]:
@@ -164,17 +227,15 @@ def _tag_values(tags, name: str) -> list[str]:
             continue
         # ID3 frames store values in `text`; genre frames also decode numbers such as (17).
         values = getattr(values, "genres", None) or getattr(values, "text", values)
-        cleaned = [_clean(str(value)) for value in values]
+        cleaned = [catalog.clean_text(str(value)[:_MAX_READ]) for value in values]
         if any(cleaned):
             return list(dict.fromkeys(value for value in cleaned if value))
     return []
 
 
 def _clean(text: str) -> str:
-    """Return the text as one printable line in Unicode composed form (NFC)."""
-    text = unicodedata.normalize("NFC", text[: 10 * _MAX_LENGTH])
-    text = "".join(" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
-    return " ".join(text.split())[:_MAX_LENGTH].strip()
+    """Return the beginning of a label as one printable line."""
+    return catalog.clean_text(text[:_MAX_READ])[:_MAX_LENGTH].strip()
 
 
 def _compile_pattern(pattern: str) -> re.Pattern:

@@ -406,9 +406,11 @@ def test_truncated_and_foreign_files_are_rejected(corpus, copy):
 def journal(complete):
     """Return {file: content} of the working folder that a kill after the seventh track leaves."""
     cache, lines = MelCache(complete), []
-    for track in cache.track_id[:7]:
+    with h5py.File(complete) as file:
+        peaks = file["peak"][:].tolist()
+    for track, peak in zip(cache.track_id[:7], peaks, strict=False):
         values = cache[track].astype(np.float64).ravel()
-        entry = [len(cache[track]), float(values.sum()), float(values @ values), ""]
+        entry = [len(cache[track]), float(values.sum()), float(values @ values), "", peak]
         lines.append(json.dumps(entry).encode() + b"\n")
     return {
         "inputs.json": json.dumps(cache.made_from["inputs"]).encode(),
@@ -578,7 +580,8 @@ def test_resume_after_a_full_disk(corpus, complete, tmp_path):
         assert not out.exists()
         assert 0 < lines_in(tmp_path / "c.h5.making" / "journal") <= TRACKS
     assert lines_in(tmp_path / "c.h5.making" / "journal") == TRACKS
-    assert finished(script(split, folder, out)) == (0, f"{out}: complete, 9 tracks\n", "")
+    status, out_text, error = finished(script(split, folder, out))
+    assert (status, error) == (0, "") and out_text.endswith(f"{out}: complete, 9 tracks\n")
     assert out.read_bytes() == complete.read_bytes()
 
 
@@ -594,3 +597,32 @@ def test_script_reports_invalid_arguments(corpus, tmp_path):
     error = f"error: {split}: no such split; make it with data_prep/1_make_splits.py"
     assert run_in_process(*command, status=1).err.strip() == error
     assert "0 is below one" in run_in_process(*command, "--workers", "0", status=2).err
+
+
+def test_quiet_tracks_are_counted_when_a_cache_is_made_resumed_and_read(monkeypatch, tmp_path):
+    for number, gain in enumerate((1.0, 0.1, 0.1)):
+        music = gain * clip(4.0) / np.abs(clip(4.0)).max()
+        (tmp_path / f"{number}.wav").write_bytes(wav(music))
+    corpus, out = (table_of(["0.wav", "1.wav", "2.wav"]), tmp_path), tmp_path / "made.h5"
+    monkeypatch.setattr(mel_cache_writer, "ordered_map", stopped_after(2, []))
+    with pytest.raises(KeyboardInterrupt):
+        make_mel_cache(*corpus, out)
+    monkeypatch.setattr(mel_cache_writer, "ordered_map", in_this_process)
+    made, again = make_mel_cache(*corpus, out), make_mel_cache(*corpus, out)
+    assert made.quiet == again.quiet == CachedTracks(out).quiet == 2
+    extracted = run_in_process("extract_features.py", "mfcc", out, "--out", tmp_path / "mfcc.h5")
+    assert "2 of 3 tracks have a peak below -10 dB" in extracted.out
+    with h5py.File(out, "r+") as file:
+        del file["peak"]  # as in version 0.1
+    assert MelCache(out).quiet == 0
+    # A cache that version 0.1 had begun.
+    monkeypatch.setattr(mel_cache_writer, "ordered_map", stopped_after(2, []))
+    with pytest.raises(KeyboardInterrupt):
+        make_mel_cache(*corpus, tmp_path / "old.h5")
+    journal = tmp_path / "old.h5.making/journal"
+    entries = map(json.loads, journal.read_text().splitlines())
+    journal.write_text("".join(json.dumps(entry[:4]) + "\n" for entry in entries))
+    monkeypatch.setattr(mel_cache_writer, "ordered_map", in_this_process)
+    assert make_mel_cache(*corpus, tmp_path / "old.h5").quiet == 1
+    normalised = tmp_path / "normalised.h5"
+    assert make_mel_cache(*corpus, normalised, front_end=FrontEnd(normalise="peak")).quiet == 0

@@ -65,6 +65,25 @@ def test_tsv_list_takes_quotation_marks_literally_unless_they_enclose_a_field(re
     assert table["artist"].tolist() == [rows[0], 'quoted "name"', *rows[2:]]
 
 
+def test_line_breaks_in_a_field_are_kept_apart_from_rows(read):
+    table = read('path,artist,note\na/1.mp3,"A\r\nB","one, two\nthree"\na/2.mp3,C,\n').table
+    assert table["artist"].tolist() == ["A B", "C"] and table["note"][0] == "one, two three"
+
+
+def test_labels_are_read_as_one_line_in_composed_form(read):
+    names = ["\ufeffBjörk", "Bjo\u0308rk", "\u202bBjörk\u202c", "Bj\u200börk"]
+    rows = "".join(f"a/{n}.mp3\t{name}\n" for n, name in enumerate(names, 1))
+    assert set(read("path\tartist\n" + rows, "list.tsv").table["artist"]) == {"Björk"}
+    assert read("path,artist\na/1.mp3,A\0B\u2028C\n").table["artist"].tolist() == ["A B C"]
+
+
+def test_fields_of_any_length_and_all_line_ends_are_read(read):
+    for name, row in (("list.csv", "a/1.mp3,"), ("list.tsv", "a/1.mp3\t")):
+        header = row.replace("a/1.mp3", "path") + "artist"
+        assert len(read(f"{header}\n{row}{'x' * 10**6}\n", name).table["artist"][0]) == 10**6
+        assert read(f"\r\r{header}\r{row}x\r", name).table["artist"].tolist() == ["x"]
+
+
 @pytest.mark.parametrize("name", ["list.csv", "list.tsv"])
 def test_artists_that_look_like_missing_values_are_kept(read, name):
     artists = ["NA", "None", "null", "007"]
@@ -85,6 +104,11 @@ def test_artists_that_look_like_missing_values_are_kept(read, name):
         ("1,a/1.mp3,x,tests\n", "row 2: subset 'tests' is not one of train, valid, test; correct"),
         ("1,a/1.mp3,x,train\n2,a/2.mp3,x,test,more\n", "row 3 has 5 fields, the header 4"),
         ("1,a/1.mp3,x,train,more\n", "row 2 has 5 fields, the header 4; name all"),
+        ("1,a/1.mp3,x,train\n\n,,,\n2,,x,train\n", "row 5: path '' is empty; name the track's"),
+        ('1,a/1.mp3,"x,train\n2,a/2.mp3,y",train\n', "line 2: a field in .* contains whole rows"),
+        ('1,a/1.mp3,"x,train\n2,a/2.mp3,y,"\n', "line 2: a field in .* contains whole rows"),
+        ('1,a/1.mp3,"x,train\n2,a/2.mp3,y,z\n', "line 2: unexpected end of data; put a field"),
+        ('1,a/1.mp3, "x",train\n', "line 2: a space before a quotation mark; remove it"),
         ('1,a/1.mp3,"x,train\n', "line 2: unexpected end of data; put a field"),
         ('1,a/1.mp3,"x" y,train\n', "line 2: ',' expected after '\"'; put a field"),
         ("", "lists no track"),
@@ -104,7 +128,9 @@ def test_rejects_invalid_rows(read, tmp_path, rows, problem):
         (b"path,artist,artist\n", "has two columns 'artist'"),
         (b"artist,genre\nx,y\n", "has no column path; it has artist, genre"),
         (b"track_id,path,subset\n1,a/1.mp3,train\n", "has no column artist, or any other label"),
-        (b"path,artist\na/1.mp3,\xe9\n", "not a complete UTF-8 table"),
+        (b"path,artist\na/1.mp3,\xe9\n", "not a complete UTF-8 table .*; save it as UTF-8 text"),
+        (b"path;artist\na/1.mp3;x\n", "has no column path; it has path;artist, when split at com"),
+        (b"path,artist\na/1.mp3,x\na/1.wav,y\n", "row 3: path 'a/1.wav' without its suffix is"),
     ],
 )
 def test_rejects_invalid_lists(read, content, problem):

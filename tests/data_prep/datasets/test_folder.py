@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import struct
 import subprocess
 import unicodedata
 
@@ -37,7 +38,7 @@ def write_track(root, path, **tags):
 
 
 def labels(root, path="a.flac"):
-    return folder._read_labels(root, path)
+    return folder._read_labels(root, path)[0]
 
 
 @pytest.mark.parametrize("suffix", [".mp3", ".flac", ".ogg"])
@@ -126,7 +127,7 @@ def test_read_folder_labels_mixed_files(tmp_path):
     assert table.loc["4.au"].tolist()[1:] == [""] * 4
     assert catalog.notes == [
         "2 of 6 files have tags that cannot be read, such as '5.mp3'",
-        "2 of 6 files have no tags, such as '4.au'",
+        "2 of 6 files have no artist, album, genre or title in their tags, such as '4.au'",
         "2 of 6 files have no artist, neither in their tags nor as a folder, such as '4.au'",
         "3 of 6 files have their artist from the folder's name and 1 from tags; --labels tags "
         "leaves out the former",
@@ -237,9 +238,77 @@ def test_files_that_are_not_read_are_counted(tmp_path, caplog):
     caplog.set_level("INFO")
     for name in ("a.wav", "a.mid", "b.mid", "c.MOD", "cover.jpg", ".hidden.mid"):
         (tmp_path / name).write_bytes(b"x")
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / ".hidden" / "b.wav").write_bytes(b"x")
     (tmp_path / "link").symlink_to(tmp_path)
     assert audio.list_audio_files(tmp_path) == ["a.wav"]
     assert caplog.messages == [
         f"{tmp_path}: 4 files are not read (2 .mid, 1 .jpg, 1 .mod); ffmpeg can convert .mod to "
-        "WAV and 1 links to folders are not followed"
+        "WAV and 1 links to folders are not followed and 2 hidden files and folders are skipped"
+    ]
+
+
+def test_suffixes_that_are_not_read_are_shown_on_one_line(tmp_path, caplog):
+    caplog.set_level("INFO")
+    (tmp_path / "a.wav").write_bytes(b"x")
+    for name in (b"b.x\ny", b"c.\xff", b"d.1", b"e.2", b"f.3", b"g.4", b"h.5"):
+        (tmp_path / os.fsdecode(name)).write_bytes(b"x")
+    assert audio.list_audio_files(tmp_path) == ["a.wav"]
+    assert "1 .x\\ny" in caplog.text and caplog.messages[0].endswith(", …)")
+    os.remove(tmp_path / "d.1")
+    caplog.clear()
+    audio.list_audio_files(tmp_path)
+    assert caplog.messages[0].encode("utf-8").endswith(b"1 .\\udcff)")
+
+
+def test_tags_are_completed_from_other_tags_of_the_same_file(tmp_path):
+    place = write_track(tmp_path, "a.mp3", title="Id3")
+    tags = APEv2()
+    tags["Artist"], tags["Title"], tags["Album"] = "Ape", "Other", "LP"
+    tags.save(place)
+    found = labels(tmp_path, "a.mp3")
+    assert (found["artist"], found["title"], found["album"]) == ("Ape", "Id3", "LP")
+    write_info(tmp_path / "a.wav", "Björk".encode())
+    file = mutagen.File(tmp_path / "a.wav")
+    file.add_tags()
+    file.tags.add(TIT2(text="Id3"))
+    file.save()
+    found = labels(tmp_path, "a.wav")
+    assert (found["artist"], found["title"]) == ("Björk", "Id3")
+
+
+def write_info(path, artist):
+    """Write a WAV file whose INFO chunk names an artist, in bytes."""
+    soundfile.write(path, tone(0.5), RATE)
+    entry = b"IART" + struct.pack("<I", len(artist)) + artist + bytes(len(artist) % 2)
+    entry = b"LIST" + struct.pack("<I", len(entry) + 4) + b"INFO" + entry
+    content = path.read_bytes() + entry
+    path.write_bytes(content[:4] + struct.pack("<I", len(content) - 8) + content[8:])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
+def test_info_chunk_is_read_in_both_encodings(tmp_path, encoding):
+    for name in ("Björk", "Sigur Rós", "a" * 199):
+        write_info(tmp_path / "a.wav", name.encode(encoding))
+        assert labels(tmp_path, "a.wav")["artist"] == name
+    whole = (tmp_path / "a.wav").read_bytes()
+    for cut in range(len(whole) - 230, len(whole), 7):  # a damaged chunk is no error
+        (tmp_path / "b.wav").write_bytes(whole[:cut])
+        folder._read_info(str(tmp_path / "b.wav"))
+
+
+@pytest.mark.parametrize("name", ["albumartist", "album artist", "album_artist", "artists"])
+def test_names_of_the_artist_tag_in_vorbis_comments(tmp_path, name):
+    write_track(tmp_path, "a.flac", **{name: "Some Artist"})
+    assert labels(tmp_path)["artist"] == "Some Artist"
+
+
+def test_artists_and_labels_that_are_left_out_are_counted(tmp_path):
+    write_track(tmp_path, "a.flac", artist=["A", "B"])
+    write_track(tmp_path, "b.flac", artist="x" * 201)
+    write_track(tmp_path, "c.flac", artist="C", genre=[f"g{n}" for n in range(11)])
+    write_track(tmp_path, "d.flac", artist=["D", "D", ""], genre=[f"g{n}" for n in range(10)])
+    assert folder.read_folder(Request(root=tmp_path)).notes == [
+        "1 of 4 files name several artists, of whom the first is used, such as 'a.flac'",
+        "2 of 4 files have labels of over 200 characters or 10 genres, now cut, such as 'b.flac'",
     ]
