@@ -132,7 +132,7 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("dataset", metavar="DATASET", choices=DATASETS, help="dataset name")
     add("--root", type=Path, help="audio folder")
-    add("--out", type=Path, help="file to write the split to, splits/NAME.csv")
+    add("--out", type=cli.output_file(".csv"), help="file to write the split to, splits/NAME.csv")
     add("--metadata", type=Path, help="folder or file with the dataset's own lists; see --where")
     text = "only print the dataset's licence, citation, download URLs and checksums"
     add("--where", action="store_true", help=text)

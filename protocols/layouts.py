@@ -35,14 +35,12 @@ def _add_explorer_arguments(parser: argparse.ArgumentParser) -> Command:
     text = "second feature file of the same tracks, shown as a second map"
     options = {"type": Path, "metavar": "FEATURES.h5", "help": text}
     cli.add_renamed(parser, "--compare-with", "--beside", **options)
-    text = (
-        "root folder of the audio files, which are played and, without a split, give the labels"
-    )
+    text = "root folder of the audio files, which are played and, without a split, give the labels"
     parser.add_argument("--audio", type=Path, help=text)
     text = "label columns of the split, or tags, by which to colour and filter tracks"
     parser.add_argument("--label", dest="labels", nargs="+", default=["genre"], help=text)
-    text = "HTML page to write"
-    parser.add_argument("--out", type=Path, required=True, metavar="PAGE.html", help=text)
+    text, html = "HTML page to write", cli.output_file(".html")
+    parser.add_argument("--out", type=html, required=True, metavar="PAGE.html", help=text)
     cli.add_count(parser, "--neighbours", 10, "number of nearest tracks to list for each track")
     text = (
         "t-SNE perplexity, roughly the number of neighbours considered per track (default: 30, or "

@@ -233,7 +233,8 @@ def test_explore_without_a_split_labels_all_tracks_from_their_tags(music, tmp_pa
     options = ("--audio", folder, "--label", "artist", "genre", "--out", page)
     ran = run_in_process("evaluate.py", "explore", features, *options, "--compare-with", other)
     assert ran.lines == [
-        "1 of 10 files have no artist, album, genre or title in their tags, such as 'Folder <i>Name/x.flac'",
+        "1 of 10 files have no artist, album, genre or title in their tags, such as "
+        "'Folder <i>Name/x.flac'",
         "1 of 10 files have their artist from the folder's name and 9 from tags",
         *["t-SNE: perplexity 3, because there are 10 tracks"] * 2,
         f"{page}: 10 tracks, 2 maps",
