@@ -11,7 +11,13 @@ Subset = tuple[ArrayLike, ArrayLike]  # features (n, d) float, finite, and label
 
 def check_features(features: ArrayLike, name: str) -> np.ndarray:
     """Return finite `features` as (n, d) float64; an error message starts with `name`."""
-    features = np.asarray(features, dtype=np.float64)
+    try:
+        features = np.asarray(features)
+        if features.dtype.kind == "c":
+            raise TypeError
+        features = features.astype(np.float64, copy=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name}: the features are not numbers; give an array (n, d)") from error
     if features.ndim != 2:
         raise InputError(
             f"{name}: features of shape {features.shape}; give one row per track, shape (n, d)"
