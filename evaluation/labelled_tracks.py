@@ -14,7 +14,7 @@ from common.feature_file import Features
 from common.parallel import available_cores
 from data_prep import split_csv
 from data_prep.datasets import folder
-from data_prep.datasets.catalog import drop_tracks, find_files
+from data_prep.datasets.catalog import Catalog, drop_tracks, find_files
 from data_prep.failures import read_usable_tracks
 
 logger = logging.getLogger(__name__)
@@ -78,22 +78,33 @@ def read_tagged_tracks(features: Sequence[Path], audio: Path) -> list[LabelledTr
     feature file; their table has no column `subset`.
     """
     contents = [feature_file.read_features(path) for path in features]
-    tracks = pd.DataFrame({"track_id": contents[0].track_id, "path": contents[0].track_id})
-    split_csv.check_split(tracks, features[0], tracks.columns)
-    if not audio.is_dir():
-        raise InputError(f"{audio}: no such folder; give the folder of the tracks with --audio")
-    remedy = "give the folder that they were extracted from, or their split"
-    exists = find_files(audio, tracks["path"])
-    tracks, notes = drop_tracks(tracks, exists, audio, "not in this folder", remedy=remedy)
-    catalog = folder.read_tags(audio, tracks["path"].tolist(), workers=available_cores())
-    if contents[0].failed:
-        notes.append(f"{features[0]}: {len(contents[0].failed)} tracks failed and are not shown")
-    for note in (*notes, *catalog.notes):
+    catalog = read_track_tags(contents[0].track_id, audio, features[0], available_cores())
+    for note in catalog.notes:
         logger.info(note)
+    if contents[0].failed:
+        logger.info("%s: %d tracks failed and are not shown", features[0], len(contents[0].failed))
     return [
         _join(catalog.table, features[0], one, path)
         for one, path in zip(contents, features, strict=True)
     ]
+
+
+def read_track_tags(
+    track_ids: Sequence[str] | np.ndarray, audio: Path, source: Path, workers: int = 1
+) -> Catalog:
+    """Return the tracks of the feature file `source` that are in the folder `audio`, labelled.
+
+    The track ids are paths relative to that folder.
+    """
+    tracks = pd.DataFrame({"track_id": track_ids, "path": track_ids})
+    split_csv.check_split(tracks, source, tracks.columns)
+    if not audio.is_dir():
+        raise InputError(f"{audio}: no such folder; give the folder of the tracks with --audio")
+    remedy = "give the folder that they were extracted from"
+    exists = find_files(audio, tracks["path"])
+    tracks, notes = drop_tracks(tracks, exists, audio, "not in this folder", remedy=remedy)
+    catalog = folder.read_tags(audio, tracks["path"].tolist(), workers=workers)
+    return Catalog(catalog.table, notes + catalog.notes)
 
 
 def drop_unlabelled(table: pd.DataFrame, label: str, split: Path) -> pd.DataFrame:

@@ -1,8 +1,11 @@
 """Commands that present results and features as tables, figures, reports and HTML pages."""
 
 import argparse
+import unicodedata
 from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from common import cli
 from common.errors import InputError
@@ -14,6 +17,13 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> Command:
     """Add the arguments of the command `name` to its parser."""
     if name == "explore":
         return _add_explorer_arguments(parser)
+    if name == "similar":
+        add_files(parser, features=FEATURES)
+        parser.add_argument("track", metavar="TRACK", help="track id, or a part that only it has")
+        cli.add_count(parser, "-k", 10, "number of tracks to print")
+        text = "root folder of the audio files, to print artists and titles"
+        parser.add_argument("--audio", type=Path, help=text)
+        return print_similar, "features/my_music.h5 'yesterday' --audio my_music"
     if name == "groups":
         split = ("SPLIT.csv", "split that the groups were computed from")
         add_files(parser, groups=("GROUPS.h5", "artist group file"), split=split)
@@ -73,6 +83,60 @@ def describe_groups(groups: Path, split: Path, *, out: Path) -> None:
     from report import group_tables
 
     group_tables.write_groups(groups, split, out)
+
+
+def print_similar(features: Path, track: str, *, k: int, audio: Path | None) -> None:
+    """Print the tracks most similar to one track, nearest first."""
+    from common import feature_file
+    from evaluation.labelled_tracks import read_track_tags
+    from evaluation.neighbours import similar
+
+    contents = feature_file.read_features(features)
+    track = _find_track(contents.track_id, track, features)
+    table = similar(contents.features, contents.track_id, track, k)
+    if not len(table):
+        raise InputError(f"{features}: contains one track only; extract more")
+    table.insert(0, "rank", [str(rank) for rank in range(1, len(table) + 1)])
+    table["cosine"] = table["cosine"].map("{:.3f}".format)
+    table = table[["rank", "cosine", "track_id"]]
+    if audio:
+        labels = read_track_tags(table["track_id"], audio, features).table
+        labels = labels.set_index("track_id")[["artist", "title"]]
+        labels = labels.map(lambda text: text if len(text) <= 40 else text[:39] + "…")
+        table = table.join(labels, on="track_id").fillna("")
+    print(f"most similar to {_printable(track)}:")
+    rows = [table.columns.str.replace("track_id", "track"), *table.itertuples(index=False)]
+    rows = [[_printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(map(str.ljust, row, widths)).rstrip())
+
+
+def _find_track(ids: np.ndarray, name: str, source: Path) -> str:
+    """Return the only id that is `name` or else contains it, regardless of case."""
+    wanted, folded = _fold(name), [_fold(one) for one in ids]
+    for matches in (
+        [one for one in ids if one == name],
+        [one for one, text in zip(ids, folded, strict=True) if text == wanted],
+        [one for one, text in zip(ids, folded, strict=True) if wanted in text],
+    ):
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            listed = ", ".join(map(repr, matches[:5])) + ", …" * (len(matches) > 5)
+            problem = f"{name!r} is part of {len(matches)} track ids: {listed}"
+            raise InputError(f"{source}: {problem}; give more of one")
+    return name  # which `similar` refuses, with ids that are spelt alike
+
+
+def _fold(text: str) -> str:
+    """Return a text without differences of case or of Unicode composition."""
+    return unicodedata.normalize("NFC", text).casefold()
+
+
+def _printable(text: str) -> str:
+    """Replace characters, such as escape sequences, that a terminal would not print."""
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def write_explorer_page(

@@ -1,7 +1,8 @@
-"""Tests of `evaluate.py tables`, `figures`, `tsne` and `explore`."""
+"""Tests of `evaluate.py tables`, `figures`, `tsne`, `explore` and `similar`."""
 
 import itertools
 import json
+import re
 import shutil
 
 import mutagen
@@ -283,3 +284,52 @@ def test_explore_without_a_split_rejects_a_missing_or_wrong_audio_folder(music, 
         command = ("evaluate.py", "explore", path, "--audio", audio, *page)
         assert expected in error_in_process(*command)
     assert not page[1].exists()
+
+
+# ---------------------------------------------------------------- similar tracks
+
+
+def test_similar_prints_the_nearest_tracks_with_their_tags(music):
+    features, folder = music
+    contents = feature_file.read_features(features)
+    unit = contents.features / np.linalg.norm(contents.features, axis=1, keepdims=True)
+    cosines = unit @ unit[3]
+    order = [row for row in np.argsort(-cosines) if row != 3]
+    command = ("evaluate.py", "similar", features, "3.FLAC", "-k", 9)
+    ran = run_in_process(*command, "--audio", folder)
+    assert ran.lines[0] == "most similar to 3.flac:"
+    assert ran.lines[1].split() == ["rank", "cosine", "track", "artist", "title"]
+    cells = [[cell.strip() for cell in re.split("  +", line)] for line in ran.lines[2:]]
+    for rank, (row, found) in enumerate(zip(order, cells, strict=True), 1):
+        labels = [f"Artist {row % 2}", f"<b>Song</b> {row}"] if row < 9 else ["Folder <i>Name"]
+        assert found == [str(rank), f"{cosines[row]:.3f}", contents.track_id[row], *labels]
+    start = {line.index(cells[0][3]) for line in ran.lines[2:3]} | {ran.lines[1].index("artist")}
+    assert len(start) == 1, "the columns are not aligned"
+    ran = run_in_process(*command[:-1], 2)
+    assert [line.split()[2] for line in ran.lines[2:]] == [cell[2] for cell in cells[:2]]
+
+
+def test_similar_finds_a_track_by_a_part_of_its_id(tmp_path):
+    ids = ["a1", "A10", "Bjo\u0308rk/x.mp3", "b\x1b[31m"]
+    features = write_features(tmp_path / "some.h5", ids)
+
+    def first_line(part):
+        return run_in_process("evaluate.py", "similar", features, part).lines[0]
+
+    assert first_line("a1") == "most similar to a1:"
+    assert first_line("A1") == "most similar to a1:"
+    assert first_line("10") == "most similar to A10:"
+    assert first_line("BJ\u00d6RK") == "most similar to Bjo\u0308rk/x.mp3:"
+    assert first_line("[31") == "most similar to b?[31m:"
+
+
+def test_similar_rejects_unknown_and_ambiguous_tracks(music, tmp_path):
+    features, _ = music
+    few = write_features(tmp_path / "few.h5", ["one"])
+    for arguments, expected in (
+        ((features, "flac"), f"{features}: 'flac' is part of 10 track ids: '0.flac', '1.flac', "),
+        ((features, "33.flac"), "33.flac: no such track among the 10 of these features; did you"),
+        ((few, "one"), f"{few}: contains one track only"),
+        ((features, "3.flac", "--audio", tmp_path / "none"), "none: no such folder"),
+    ):
+        assert expected in error_in_process("evaluate.py", "similar", *arguments)
