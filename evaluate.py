@@ -3,7 +3,7 @@
 Each protocol evaluates one feature file. The last line printed is the metric and its value, and
 --json writes the result to a file. `tables`, `figures` and `report` present a folder of results
 alongside the papers' numbers. `lda` projects features, `explore` creates a page for viewing and
-playing tracks, and `groups` describes artist groups.
+playing tracks, `similar` lists the tracks most like one, and `groups` describes artist groups.
 """
 
 import argparse
@@ -35,6 +35,7 @@ COMMANDS = {
     "layouts": {
         "explore": "Write an HTML page with t-SNE maps, nearest neighbours, search and playback."
         "\n\nThe page is a single file that a browser opens without a server or network.",
+        "similar": "Print the tracks most similar to one track, by the cosine of their features.",
         "groups": "Write the top genres and artists of each artist group, and draw a heat map.",
         "tables": "Write the papers' tables with our results, as CSV, Markdown and LaTeX.",
         "figures": "Draw the papers' figures as PNG and SVG, and print what missing figures need.",

@@ -32,9 +32,8 @@ def main() -> int:
     )
     parser.add_argument("weights", metavar="WEIGHTS", help="model or baseline (see above)")
     parser.add_argument("input", metavar="INPUT", type=Path, help="input tracks (see above)")
-    parser.add_argument(
-        "--out", type=Path, required=True, help="feature file to write, features/NAME.h5"
-    )
+    text = "feature file to write, features/NAME.h5"
+    parser.add_argument("--out", type=cli.output_file(".h5"), required=True, help=text)
     parser.add_argument("--mirror", type=Path, help="folder that contains the released weights")
     cli.add_count(parser, "--workers", available_cores(), "number of audio decoding processes")
     cli.add_front_end(parser, RESAMPLERS, NORMALISATIONS)

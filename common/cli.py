@@ -58,11 +58,33 @@ def add_seed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=_seed, default=0, help="random seed")
 
 
-def add_split_and_cache(parser: argparse.ArgumentParser, out: str) -> None:
+def output_file(suffix: str) -> Callable[[str], Path]:
+    """Return an argparse type for the path of an output file, which must end in `suffix`.
+
+    The content does not depend on the name, so features in `x.csv` would not be CSV.
+    """
+
+    def parse_path(text: str) -> Path:
+        path = Path(text)
+        if path.suffix.lower() != suffix and not path.is_dir():  # folders are refused when opened
+            raise argparse.ArgumentTypeError(
+                f"{text}: written as {_FORMATS[suffix]}; give a name that ends in {suffix}"
+            )
+        return path
+
+    return parse_path
+
+
+_FORMATS = {".csv": "CSV", ".h5": "HDF5", ".html": "HTML", ".json": "JSON"}
+
+
+def add_split_and_cache(
+    parser: argparse.ArgumentParser, out: str, kind: Callable[[str], Path] = Path
+) -> None:
     """Add the split and mel cache arguments, and an --out option with the help text `out`."""
     parser.add_argument("split", metavar="SPLIT.csv", type=Path, help="split file")
     parser.add_argument("cache", metavar="CACHE.h5", type=Path, help="mel cache for the split")
-    parser.add_argument("--out", type=Path, required=True, help=out)
+    parser.add_argument("--out", type=kind, required=True, help=out)
 
 
 def add_front_end(

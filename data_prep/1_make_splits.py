@@ -121,6 +121,9 @@ def main() -> int:
         print(f"{args.out}: already complete")
         return 0
     split_csv.write_split(table, args.out, provenance.make_record(inputs))
+    if args.split != "stratified":  # which is for train_agf.py, and needs no validation tracks
+        for note in split_methods.describe_untrainable(table, args.out):
+            print(note)
     counts = table["subset"].value_counts()
     print(f"{args.out}: " + ", ".join(f"{counts.get(s, 0)} {s}" for s in split_csv.SUBSETS))
     return 0
@@ -132,7 +135,7 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("dataset", metavar="DATASET", choices=DATASETS, help="dataset name")
     add("--root", type=Path, help="audio folder")
-    add("--out", type=Path, help="file to write the split to, splits/NAME.csv")
+    add("--out", type=cli.output_file(".csv"), help="file to write the split to, splits/NAME.csv")
     add("--metadata", type=Path, help="folder or file with the dataset's own lists; see --where")
     text = "only print the dataset's licence, citation, download URLs and checksums"
     add("--where", action="store_true", help=text)

@@ -27,7 +27,8 @@ def main() -> int:
         required=True,
         help="audio folder to which the split's paths are relative",
     )
-    parser.add_argument("--out", type=Path, required=True, help="mel cache to write, cache/NAME.h5")
+    text = "mel cache to write, cache/NAME.h5"
+    parser.add_argument("--out", type=cli.output_file(".h5"), required=True, help=text)
     cli.add_count(parser, "--workers", available_cores(), "number of worker processes")
     parser.add_argument(
         "--dask",

@@ -50,7 +50,9 @@ SYMBOLS = {
 def parse_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = cli.make_parser(__doc__, EXAMPLE)
-    cli.add_split_and_cache(parser, out="artist group file to write, groups/NAME.h5")
+    cli.add_split_and_cache(
+        parser, out="artist group file to write, groups/NAME.h5", kind=cli.output_file(".h5")
+    )
     text = "one-letter codes of the vocabularies to use (default: all that are available)"
     parser.add_argument("--words", nargs="+", choices=WORDS, help=text)
     text = "name of the sub-genre column, used by the sub-genre vocabulary (s)"

@@ -17,6 +17,7 @@ from data_prep import artist_names, split_csv
 TRACKS_PER_ARTIST = 20
 SUBSET_SIZES = (15, 3, 2)  # tracks per artist in train, valid and test
 TEST_FRACTION = 0.15
+_SMALLEST = 4  # tracks per artist: siamese training needs two, and the other subsets one each
 _EXAMPLES = 5  # similar names in a note
 _PLACEHOLDERS = 20  # names that are no artists in a note
 
@@ -95,8 +96,7 @@ def split_by_artist(
         without = f", without the {excluded_artists} excluded artists" if excluded_artists else ""
         raise InputError(
             f"{len(qualified)} of {len(names)} values of {by!r} have {tracks_per_group} tracks or "
-            f"more{without}, but {requested} are needed; lower --tracks-per-artist"
-            f"{' or --max-artists' if max_groups else ''}"
+            f"more{without}, but {requested} are needed; {_suggest_size(counts, requested)}"
         )
     used = qualified[:max_groups]
     notes = [f"{by}: {len(names)} in all, {len(qualified)} qualify, {len(used)} used"]
@@ -132,6 +132,40 @@ def split_by_artist(
     tracks = tracks.sort_values(["group", "row"])
     split = table.iloc[tracks["row"]].reset_index(drop=True)
     return split.assign(subset=tracks["subset"].to_numpy()), notes
+
+
+def _suggest_size(counts: np.ndarray, requested: int) -> str:
+    """Return the options that would use the most tracks, from the number of tracks per group."""
+    sizes = np.arange(_SMALLEST, max(counts, default=0) + 1)
+    groups = np.array([(counts >= size).sum() for size in sizes])
+    enough = groups >= max(requested, 2)  # one artist cannot be told from others
+    if not enough.any():
+        return "add tracks, or artists" + ", or lower --max-artists" * (requested > 1)
+    best = int(np.argmax(sizes * groups * enough))
+    size = int(sizes[best])
+    valid, test = (max(1, size * part // sum(SUBSET_SIZES)) for part in SUBSET_SIZES[1:])
+    return (
+        f"{groups[best]} have {size} or more: try --tracks-per-artist {size} "
+        f"--train {size - valid - test} --valid {valid} --test {test}"
+    )
+
+
+def describe_untrainable(split: pd.DataFrame, source: str | Path) -> list[str]:
+    """Return a note if training on the artists of a split would be refused, hours later."""
+    if _is_blank(split["artist"]).all():  # a dataset without artists, such as GTZAN
+        return []
+    from data_prep.batches import TrackSampler  # slow to import
+
+    scripts = "train_basic.py and train_siamese.py"
+    try:
+        train, _ = (split_csv.subset_mask(split, name, source) for name in ("train", "valid"))
+        split_csv.artist_classes(split, source)
+        scripts = "train_siamese.py"
+        artists = split["artist"].to_numpy(object)
+        TrackSampler.from_artists(artists, np.flatnonzero(train), 0, source)
+    except InputError as error:
+        return [f"{scripts} would refuse to train on these artists: {error}"]
+    return []
 
 
 def split_by_genre(

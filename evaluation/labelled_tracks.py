@@ -1,6 +1,7 @@
 """Tracks listed in a split, joined with their features and labels, as input to the protocols."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +11,10 @@ import pandas as pd
 from common import feature_file, provenance
 from common.errors import InputError
 from common.feature_file import Features
+from common.parallel import available_cores
 from data_prep import split_csv
+from data_prep.datasets import folder
+from data_prep.datasets.catalog import Catalog, drop_tracks, find_files
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +24,7 @@ class LabelledTracks:
     """The tracks of a split, in the order of the split, with their features."""
 
     split: pd.DataFrame  # one row per track
-    split_path: Path
+    split_path: Path  # that of the feature file if the labels are from the tags of audio files
     features: np.ndarray  # (n, d) float32
     feature_file: Features  # contents of the whole feature file, with its provenance
     feature_path: Path
@@ -64,6 +68,42 @@ def read_labelled_tracks(features: Path, split: Path, label: str | None = None) 
     if label is not None:
         table = drop_unlabelled(table, label, split)
     return _join(table, split, contents, features)
+
+
+def read_tagged_tracks(features: Sequence[Path], audio: Path) -> list[LabelledTracks]:
+    """Read all tracks of the first feature file, labelled from the tags of their audio files.
+
+    The track ids are paths relative to the folder `audio`. Returns the same tracks once for each
+    feature file; their table has no column `subset`.
+    """
+    contents = [feature_file.read_features(path) for path in features]
+    catalog = read_track_tags(contents[0].track_id, audio, features[0], available_cores())
+    for note in catalog.notes:
+        logger.info(note)
+    if contents[0].failed:
+        logger.info("%s: %d tracks failed and are not shown", features[0], len(contents[0].failed))
+    return [
+        _join(catalog.table, features[0], one, path)
+        for one, path in zip(contents, features, strict=True)
+    ]
+
+
+def read_track_tags(
+    track_ids: Sequence[str] | np.ndarray, audio: Path, source: Path, workers: int = 1
+) -> Catalog:
+    """Return the tracks of the feature file `source` that are in the folder `audio`, labelled.
+
+    The track ids are paths relative to that folder.
+    """
+    tracks = pd.DataFrame({"track_id": track_ids, "path": track_ids})
+    split_csv.check_split(tracks, source, tracks.columns)
+    if not audio.is_dir():
+        raise InputError(f"{audio}: no such folder; give the folder of the tracks with --audio")
+    remedy = "give the folder that they were extracted from"
+    exists = find_files(audio, tracks["path"])
+    tracks, notes = drop_tracks(tracks, exists, audio, "not in this folder", remedy=remedy)
+    catalog = folder.read_tags(audio, tracks["path"].tolist(), workers=workers)
+    return Catalog(catalog.table, notes + catalog.notes)
 
 
 def drop_unlabelled(table: pd.DataFrame, label: str, split: Path) -> pd.DataFrame:

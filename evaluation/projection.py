@@ -1,5 +1,6 @@
 """Dimensionality reduction of features: LDA, and t-SNE for figures (arxiv2017)."""
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,10 @@ from threadpoolctl import threadpool_limits
 
 from common.errors import InputError
 from evaluation.feature_checks import check_features, check_labelled_features
+
+logger = logging.getLogger(__name__)
+
+PERPLEXITY = 30.0  # of t-SNE
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ def _require_separable(features: np.ndarray, codes: np.ndarray, names: np.ndarra
 # the number of threads.
 @threadpool_limits.wrap(limits=1)
 def fit_tsne(
-    features: ArrayLike, perplexity: float = 30.0, seed: int = 0
+    features: ArrayLike, perplexity: float = PERPLEXITY, seed: int = 0
 ) -> tuple[np.ndarray, float]:
     """Map tracks to the plane with scikit-learn's t-SNE, initialised with a PCA.
 
@@ -100,3 +105,23 @@ def fit_tsne(
     model = TSNE(perplexity=perplexity, init="pca", random_state=seed)
     plane = model.fit_transform(features).astype(np.float64)
     return plane, float(model.kl_divergence_)
+
+
+def fit_map(features: ArrayLike, perplexity: float | None = None, seed: int = 0) -> np.ndarray:
+    """Map any number of tracks to the plane, and return their positions (n, 2) float64.
+
+    t-SNE considers about three times as many neighbours as its perplexity, so if none is given, it
+    is at most a third of the other tracks. Three tracks or fewer lie in a plane, whose principal
+    axes are used.
+    """
+    features = check_features(features, "map")
+    tracks = len(features)
+    if tracks <= 3:
+        axes, scales, _ = np.linalg.svd(features - features.mean(axis=0), full_matrices=False)
+        plane = (axes * scales)[:, :2]
+        return np.pad(plane, ((0, 0), (0, 2 - plane.shape[1])))
+    if perplexity is None:
+        perplexity = min(PERPLEXITY, (tracks - 1) / 3)
+        if perplexity < PERPLEXITY:
+            logger.info("t-SNE: perplexity %.3g, because there are %d tracks", perplexity, tracks)
+    return fit_tsne(features, perplexity, seed)[0]

@@ -17,7 +17,6 @@ from common.files import atomic_write
 
 # Keys used in the details of a result.
 BY_ENROLMENT = "by enrolment songs"  # metric value per number of enrolment tracks
-ACCURACY_BY_LABEL = "accuracy of each genre"  # from k-NN and linear softmax, for any label column
 TSNE_MAP = "map"  # lists "x", "y" and "label" with one entry per track
 DET_CURVE = "DET"  # lists of "false alarm" and "miss" rates
 
@@ -27,6 +26,11 @@ DTYPES = {"value": "float64", "spread": "float64"}
 DTYPES |= dict.fromkeys(("trials", "n_songs", "artists", "seed"), "Int64")
 # The columns that identify a result.
 KEY = ["protocol", "metric", "dataset", "label", "features"]
+
+
+def accuracy_by(label: str) -> str:
+    """Return the key of the accuracy per value of a label column, from k-NN and linear softmax."""
+    return f"accuracy of each {label}"
 
 
 class Evaluation(NamedTuple):
@@ -86,17 +90,17 @@ def _check_result(result: Result) -> None:
     for name in (result.protocol, result.dataset, result.label):  # used in file names
         if Path(name).name != name or "\\" in name:
             raise ValueError(f"{name!r} is not a plain name")
-    _check_details(result.details)
+    _check_details(result.details, result.label)
     if result.protocol == "tsne" and not result.details.get(TSNE_MAP, {}).get("x"):
         raise ValueError("the map of t-SNE is missing")
 
 
-def _check_details(details: dict) -> None:
+def _check_details(details: dict, label: str) -> None:
     """Raise an exception unless tables and figures can be made from the details."""
     by_enrolment = details.get(BY_ENROLMENT, {})
     curve = details.get(DET_CURVE, {"false alarm": [], "miss": []})
     tsne = details.get(TSNE_MAP, {"x": [], "y": [], "label": []})
-    rates = [details.get("macro_f1", 0.0), *details.get(ACCURACY_BY_LABEL, {}).values()]
+    rates = [details.get("macro_f1", 0.0), *details.get(accuracy_by(label), {}).values()]
     points = zip(curve["false alarm"], curve["miss"], strict=True)
     places = zip(tsne["x"], tsne["y"], tsne["label"], strict=True)
     if not (
@@ -128,6 +132,8 @@ def read_result(path: Path) -> Result:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         result = Result(**{name: document[name] for name in RESULT_COLUMNS if name in document})
+        if (old := accuracy_by("genre")) in result.details:  # in earlier versions, for any label
+            result.details[accuracy_by(result.label)] = result.details.pop(old)
         _check_result(result)
         json.dumps(document, ensure_ascii=False).encode()  # refuses surrogates, as do all outputs
     except _DAMAGE_ERRORS as error:

@@ -35,7 +35,7 @@ def add_result_options(parser: argparse.ArgumentParser, label: str) -> None:
     parser.add_argument(
         "--json",
         dest="result_path",
-        type=Path,
+        type=cli.output_file(".json"),
         metavar="RESULT.json",
         help="result file to write; an existing result with the same inputs is not recomputed",
     )

@@ -162,7 +162,7 @@ def _add_lda_arguments(parser: argparse.ArgumentParser) -> Command:
         features=("FEATURES.h5", "feature file to project"),
     )
     text = "feature file to write the projected features to"
-    parser.add_argument("--out", type=Path, required=True, help=text)
+    parser.add_argument("--out", type=cli.output_file(".h5"), required=True, help=text)
     cli.add_count(parser, "--dimensions", 100, "number of dimensions after the projection")
     example = "features/basic_train.h5 splits/demo.csv features/basic.h5 --out features/lda.h5"
     return project_by_lda, example

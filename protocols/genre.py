@@ -17,7 +17,7 @@ from data_prep import split_csv
 from evaluation import LINEAR_TRIALS, NEIGHBOURS
 from evaluation.feature_checks import require_two_labels
 from evaluation.labelled_tracks import LabelledTracks, read_labelled_tracks
-from evaluation.results import ACCURACY_BY_LABEL, TSNE_MAP, Evaluation
+from evaluation.results import TSNE_MAP, Evaluation, accuracy_by
 from protocols import (
     FEATURES,
     SPLIT,
@@ -101,7 +101,7 @@ def evaluate_knn(tracks: LabelledTracks, label: str, *, k: int, seed: int) -> Ev
     train, _, (test, truth) = tracks.subsets(tracks.labels(label))
     require_two_labels(train[1], "k-NN, train subset")
     correct = knn_predict(*train, test, k) == truth
-    details = _accuracy_by_label(correct, truth)
+    details = _accuracy_by_label(label, correct, truth)
     return Evaluation("accuracy", [float(correct.mean())], len(truth), details)
 
 
@@ -111,13 +111,14 @@ def evaluate_linear(tracks: LabelledTracks, label: str, *, trials: int, seed: in
 
     train, valid, test = tracks.subsets(tracks.labels(label))
     result = linear_softmax(train, valid, test, trials=trials, seed=seed)
-    details = _accuracy_by_label(result.correct.mean(axis=0), test[1])
+    details = _accuracy_by_label(label, result.correct.mean(axis=0), test[1])
     return Evaluation("accuracy", list(result.accuracies), len(test[1]), details)
 
 
-def _accuracy_by_label(correct: np.ndarray, truth: np.ndarray) -> dict:
+def _accuracy_by_label(label: str, correct: np.ndarray, truth: np.ndarray) -> dict:
     """Return result details with the accuracy per label (ismir2018, Figure 5)."""
-    return {ACCURACY_BY_LABEL: pd.Series(correct, dtype=float).groupby(truth).mean().to_dict()}
+    accuracies = pd.Series(correct, dtype=float).groupby(truth).mean()
+    return {accuracy_by(label): accuracies.to_dict()}
 
 
 def evaluate_transfer(tracks: LabelledTracks, label: str, *, trials: int, seed: int) -> Evaluation:
@@ -187,7 +188,7 @@ def evaluate_genre(tracks: LabelledTracks, label: str, *, seed: int) -> Evaluati
     details = {
         "macro_f1": float(np.mean(list(f1_by_class.values()))),
         "accuracy": float(np.mean(predicted == truth)),
-        "F1 of each genre": f1_by_class,
+        f"F1 of each {label}": f1_by_class,
     }
     loss = classification.log_loss(probabilities, truth, classes)
     return Evaluation("log_loss", [loss], len(truth), details)

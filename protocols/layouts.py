@@ -1,19 +1,29 @@
 """Commands that present results and features as tables, figures, reports and HTML pages."""
 
 import argparse
+import unicodedata
 from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from common import cli
 from common.errors import InputError
 from papers import PAPERS
-from protocols import FEATURES, SPLIT, Command, add_files, add_perplexity_option
+from protocols import FEATURES, Command, add_files
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> Command:
     """Add the arguments of the command `name` to its parser."""
     if name == "explore":
         return _add_explorer_arguments(parser)
+    if name == "similar":
+        add_files(parser, features=FEATURES)
+        parser.add_argument("track", metavar="TRACK", help="track id, or a part that only it has")
+        cli.add_count(parser, "-k", 10, "number of tracks to print")
+        text = "root folder of the audio files, to print artists and titles"
+        parser.add_argument("--audio", type=Path, help=text)
+        return print_similar, "features/my_music.h5 'yesterday' --audio my_music"
     if name == "groups":
         split = ("SPLIT.csv", "split that the groups were computed from")
         add_files(parser, groups=("GROUPS.h5", "artist group file"), split=split)
@@ -29,23 +39,26 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> Command:
 
 
 def _add_explorer_arguments(parser: argparse.ArgumentParser) -> Command:
-    add_files(parser, features=FEATURES, split=SPLIT)
+    add_files(parser, features=FEATURES)
+    text = "split of the tracks (default: all tracks, labelled from the tags of their audio files)"
+    parser.add_argument("split", metavar="SPLIT.csv", type=Path, nargs="?", help=text)
     text = "second feature file of the same tracks, shown as a second map"
     options = {"type": Path, "metavar": "FEATURES.h5", "help": text}
     cli.add_renamed(parser, "--compare-with", "--beside", **options)
-    text = "root folder of the audio paths in the split, to make tracks playable"
+    text = "root folder of the audio files, which are played and, without a split, give the labels"
     parser.add_argument("--audio", type=Path, help=text)
-    text = "label columns of the split by which to colour and filter tracks"
+    text = "label columns of the split, or tags, by which to colour and filter tracks"
     parser.add_argument("--label", dest="labels", nargs="+", default=["genre"], help=text)
-    text = "HTML page to write"
-    parser.add_argument("--out", type=Path, required=True, metavar="PAGE.html", help=text)
+    text, html = "HTML page to write", cli.output_file(".html")
+    parser.add_argument("--out", type=html, required=True, metavar="PAGE.html", help=text)
     cli.add_count(parser, "--neighbours", 10, "number of nearest tracks to list for each track")
-    add_perplexity_option(parser)
-    cli.add_seed(parser)
-    example = (
-        "features/siamese.h5 splits/demo_target.csv --compare-with features/mfcc.h5 "
-        "--audio corpus --label genre tags --out results/tracks.html"
+    text = (
+        "t-SNE perplexity, roughly the number of neighbours considered per track (default: 30, or "
+        "a third of the tracks if that is less)"
     )
+    parser.add_argument("--perplexity", type=cli.positive_float, help=text)
+    cli.add_seed(parser)
+    example = "features/my_music.h5 --audio my_music --label artist genre --out songs.html"
     return write_explorer_page, example
 
 
@@ -72,14 +85,68 @@ def describe_groups(groups: Path, split: Path, *, out: Path) -> None:
     group_tables.write_groups(groups, split, out)
 
 
+def print_similar(features: Path, track: str, *, k: int, audio: Path | None) -> None:
+    """Print the tracks most similar to one track, nearest first."""
+    from common import feature_file
+    from evaluation.labelled_tracks import read_track_tags
+    from evaluation.neighbours import similar
+
+    contents = feature_file.read_features(features)
+    track = _find_track(contents.track_id, track, features)
+    table = similar(contents.features, contents.track_id, track, k)
+    if not len(table):
+        raise InputError(f"{features}: contains one track only; extract more")
+    table.insert(0, "rank", [str(rank) for rank in range(1, len(table) + 1)])
+    table["cosine"] = table["cosine"].map("{:.3f}".format)
+    table = table[["rank", "cosine", "track_id"]]
+    if audio:
+        labels = read_track_tags(table["track_id"], audio, features).table
+        labels = labels.set_index("track_id")[["artist", "title"]]
+        labels = labels.map(lambda text: text if len(text) <= 40 else text[:39] + "…")
+        table = table.join(labels, on="track_id").fillna("")
+    print(f"most similar to {_printable(track)}:")
+    rows = [table.columns.str.replace("track_id", "track"), *table.itertuples(index=False)]
+    rows = [[_printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(map(str.ljust, row, widths)).rstrip())
+
+
+def _find_track(ids: np.ndarray, name: str, source: Path) -> str:
+    """Return the only id that is `name` or else contains it, regardless of case."""
+    wanted, folded = _fold(name), [_fold(one) for one in ids]
+    for matches in (
+        [one for one in ids if one == name],
+        [one for one, text in zip(ids, folded, strict=True) if text == wanted],
+        [one for one, text in zip(ids, folded, strict=True) if wanted in text],
+    ):
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            listed = ", ".join(map(repr, matches[:5])) + ", …" * (len(matches) > 5)
+            problem = f"{name!r} is part of {len(matches)} track ids: {listed}"
+            raise InputError(f"{source}: {problem}; give more of one")
+    return name  # which `similar` refuses, with ids that are spelt alike
+
+
+def _fold(text: str) -> str:
+    """Return a text without differences of case or of Unicode composition."""
+    return unicodedata.normalize("NFC", text).casefold()
+
+
+def _printable(text: str) -> str:
+    """Replace characters, such as escape sequences, that a terminal would not print."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
 def write_explorer_page(
     features: Path,
-    split: Path,
+    split: Path | None,
     *,
     compare_with: Path | None,
     audio: Path | None,
     out: Path,
-    perplexity: float,
+    perplexity: float | None,
     seed: int,
     **layout,
 ) -> None:
@@ -87,12 +154,17 @@ def write_explorer_page(
 
     `layout` are the options `labels` and `neighbours` of `report.explorer.write_explorer`.
     """
-    from evaluation.labelled_tracks import read_labelled_tracks
-    from evaluation.projection import fit_tsne
+    if split is None and audio is None:
+        raise argparse.ArgumentError(None, "without SPLIT.csv, --audio is required, for the labels")
+    from evaluation.labelled_tracks import read_labelled_tracks, read_tagged_tracks
+    from evaluation.projection import fit_map
     from report import explorer
 
     paths = [path for path in (features, compare_with) if path]
-    files = [read_labelled_tracks(path, split) for path in paths]
+    if split:
+        files = [read_labelled_tracks(path, split) for path in paths]
+    else:
+        files = read_tagged_tracks(paths, audio)
     table = files[0].split
     if any(not tracks.split["track_id"].equals(table["track_id"]) for tracks in files):
         raise InputError(
@@ -103,8 +175,8 @@ def write_explorer_page(
     for tracks, path in zip(files, paths, strict=True):
         name = tracks.weights.get("name") or path.stem
         name = f"{name} ({path.stem})" if name in maps else name
-        plane, _ = fit_tsne(tracks.features, perplexity, seed)
-        maps[name] = (tracks.features, plane)
-    title = f"{split.stem}: {' and '.join(maps)}"
-    explorer.write_explorer(out, table, maps, audio, title, source=split, **layout)
+        maps[name] = (tracks.features, fit_map(tracks.features, perplexity, seed))
+    source = split or features
+    title = f"{source.stem}: {' and '.join(maps)}"
+    explorer.write_explorer(out, table, maps, audio, title, source=source, **layout)
     print(f"{out}: {len(table)} tracks, {len(maps)} map{'s' * (len(maps) > 1)}")

@@ -39,7 +39,8 @@ def write_explorer(
     Parameters
     ----------
     tracks
-        Rows of a split that has the columns `labels`. Individual labels may be missing.
+        Rows of a split that has the columns `labels`, or of a catalog's table, without subsets.
+        Individual labels may be missing. The column `title`, if any, names the tracks.
     maps
         One or two maps, as {name: (features, plane)}: features (n, d) and positions (n, 2), both
         in the order of `tracks`. `evaluation.projection.fit_tsne` computes suitable positions.
@@ -48,25 +49,30 @@ def write_explorer(
     source
         File of the split, for error messages.
     labels
-        Columns by which to colour and filter tracks, besides artist and subset. Labels separated
-        by `|`, such as tags, can be filtered individually.
+        Columns by which to colour and filter tracks, besides artist and subset; at first, the page
+        shows the colours of the first one with a value. Labels separated by `|`, such as tags, can
+        be filtered individually.
     neighbours
         Number of nearest tracks, by cosine similarity, to list for each track.
     """
     path = Path(path)
-    split_csv.check_split(tracks, source)
+    subset = [name for name in ("subset",) if name in tracks.columns]
+    split_csv.check_split(tracks, source, ("track_id", "path", "artist", *subset))
     if not 1 <= len(maps) <= 2:
         raise InputError(f"explorer: {len(maps)} sets of features; give one or two")
     neighbours = min(neighbours, len(tracks) - 1)
-    columns = []
-    for name in dict.fromkeys(("artist", "subset", *labels)):
+    columns = {}
+    for name in dict.fromkeys(("artist", *subset, *labels)):
         values = pd.Series(split_csv.label_column(tracks, name, source)).replace("", None)
         codes, classes = pd.factorize(values, sort=True)  # -1 for a missing label
-        columns.append({"name": name, "classes": classes.tolist(), "codes": codes.tolist()})
+        columns[name] = {"name": name, "classes": classes.tolist(), "codes": codes.tolist()}
+    colour = next((name for name in labels if columns[name]["classes"]), "artist")
     data = {
         "track_id": tracks["track_id"].tolist(),
         "path": tracks["path"].tolist(),
-        "columns": columns,
+        "title": tracks["title"].fillna("").tolist() if "title" in tracks.columns else None,
+        "columns": list(columns.values()),
+        "colour": list(columns).index(colour),
         "audio": None if audio is None else _folder_url(Path(audio), path),
         "neighbours": neighbours,
         "maps": [_map(name, *arrays, len(tracks), neighbours) for name, arrays in maps.items()],

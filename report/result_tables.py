@@ -13,8 +13,8 @@ import pandas as pd
 from artist_groups import task_scores
 from common.files import add_suffix, atomic_write
 from evaluation.results import (
-    ACCURACY_BY_LABEL,
     BY_ENROLMENT,
+    accuracy_by,
     average_over_seeds,
     format_with_deviation,
     read_results,
@@ -194,7 +194,8 @@ def tabulate_by_label(results: pd.DataFrame) -> pd.DataFrame:
     The models are compared at the largest number of training artists available for all of them or,
     if there is none, each at its own largest. Several results of a model are averaged.
     """
-    known = results["details"].map(lambda details: ACCURACY_BY_LABEL in details)
+    name = results["label"].iloc[0] if len(results) else "label"
+    known = results["details"].map(lambda details: accuracy_by(name) in details)
     known = results[known & results["model"].isin(LABEL_MODELS)].dropna(subset="artists")
     known = known.assign(model=system_names)
     models = known.groupby("artists")["model"].nunique()
@@ -204,9 +205,8 @@ def tabulate_by_label(results: pd.DataFrame) -> pd.DataFrame:
         artists = group["artists"].max() if pd.isna(common) else common
         details = group.loc[group["artists"].eq(artists), "details"]
         count = f", mean of {len(details)}" if len(details) > 1 else ""
-        accuracies = pd.DataFrame([one[ACCURACY_BY_LABEL] for one in details])
+        accuracies = pd.DataFrame([one[accuracy_by(name)] for one in details])
         columns[f"{model}, {artists:,} artists{count}"] = accuracies.mean()
-    name = results["label"].iloc[0] if len(results) else "label"
     return pd.DataFrame(columns).sort_index().rename_axis(name).reset_index()
 
 

@@ -56,9 +56,19 @@ def read_folder(request: Request) -> Catalog:
     paths = audio.list_audio_files(request.root)
     if request.pattern:
         return _read_paths(request.root, request.pattern, paths)
-    outcomes = ordered_map(
-        partial(_read_labels, request.root), paths, workers=request.workers, patience=_TIMEOUT
-    )
+    hint = "; --labels tags leaves out the former"
+    return read_tags(request.root, paths, request.labels, request.workers, hint)
+
+
+def read_tags(
+    root: Path, paths: list[str], source: str = "any", workers: int = 1, hint: str = ""
+) -> Catalog:
+    """Return the tracks at the given paths below `root`, labelled as described in `read_folder`.
+
+    `source` is "tags" to leave folder names out, or "any". The hint ends the note that counts the
+    artists named after a folder.
+    """
+    outcomes = ordered_map(partial(_read_labels, root), paths, workers=workers, patience=_TIMEOUT)
     rows, unreadable, untagged, several, cut = [], [], [], [], []
     with contextlib.closing(outcomes):
         for outcome in cli.progress_bar(outcomes, total=len(paths), desc="tags", unit="file"):
@@ -76,7 +86,7 @@ def read_folder(request: Request) -> Catalog:
     # Missing artists and albums are filled in from the first two folders.
     without_tag = table["artist"].eq("")
     folders = table["path"].map(lambda path: [*map(_clean, path.split("/")[:-1]), "", ""])
-    fallbacks = () if request.labels == "tags" else ("artist", "album")
+    fallbacks = () if source == "tags" else ("artist", "album")
     for position, label in enumerate(fallbacks):
         table[label] = table[label].where(table[label].ne(""), folders.str[position])
     from_folder = int((without_tag & table["artist"].ne("")).sum())
@@ -97,7 +107,7 @@ def read_folder(request: Request) -> Catalog:
     if from_folder:
         notes.append(
             f"{from_folder} {total} have their artist from the folder's name and "
-            f"{int((~without_tag).sum())} from tags; --labels tags leaves out the former"
+            f"{int((~without_tag).sum())} from tags{hint}"
         )
     return Catalog(table, notes)
 

@@ -9,9 +9,10 @@ const [nameBox, facts, audio, note, live, search, matches, more, tip] = [
 
 const PAGE = 50; // tracks added to the list at a time
 const SETTLE = 150; // milliseconds without a keystroke before the maps are drawn again
-const LEGEND = 24; // classes in the legend
+const LEGEND = 12; // classes with a colour and symbol of their own, the largest ones
+const [OTHER, MISSING] = [LEGEND, LEGEND + 1]; // ranks of other classes, and of missing labels
 // Colours by Okabe and Ito, darkened where their contrast with the background is below 3:1. There
-// is one symbol more than colours, so that a pair of both repeats only after 56 classes.
+// is one symbol more than colours, so that no two classes share both.
 const COLOURS = {
   light: ["#005A9C", "#B07500", "#008A63", "#D55E00", "#3393CC", "#B85A90", "#000000"],
   dark: ["#56B4E9", "#E69F00", "#009E73", "#D55E00", "#F0E442", "#CC79A7", "#FFFFFF"],
@@ -20,7 +21,6 @@ const SYMBOLS = [
   ["circle", "●"], ["square", "■"], ["diamond", "◆"], ["triangle-up", "▲"],
   ["triangle-down", "▼"], ["cross", "✚"], ["x", "✖"], ["star", "★"],
 ];
-const STYLES = COLOURS.light.length * SYMBOLS.length;
 const ARROWS = {
   ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1],
 };
@@ -29,9 +29,11 @@ const tracks = data.track_id.length;
 const everyTrack = data.track_id.map((_, track) => track);
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const webgl = Boolean(document.createElement("canvas").getContext("webgl"));
+const thousands = (count) => count.toLocaleString("en");
 const normalise = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
 const searchTexts = everyTrack.map((track) =>
-  normalise(`${data.track_id[track]}\n${label(data.columns[0], track)}\n${data.path[track]}`));
+  normalise([data.track_id[track], data.title?.[track] ?? "", label(data.columns[0], track),
+    data.path[track]].join("\n")));
 
 let selected = null;
 let shown = everyTrack; // tracks that match search and filters
@@ -67,20 +69,22 @@ function className(column, code) {
   return code < 0 ? `no ${column.name}` : column.classes[code];
 }
 
-function style(code) {
-  if (code < 0) return { colour: cssColour("quiet"), symbol: SYMBOLS[0] };
+function style(rank) {
+  if (rank === OTHER) return { colour: cssColour("quiet"), symbol: SYMBOLS[0] };
+  if (rank === MISSING) return { colour: cssColour("quiet"), symbol: SYMBOLS[6] };
   const colours = COLOURS[dark.matches ? "dark" : "light"];
-  return { colour: colours[code % colours.length], symbol: SYMBOLS[code % SYMBOLS.length] };
+  return { colour: colours[rank % colours.length], symbol: SYMBOLS[rank % SYMBOLS.length] };
 }
 
 function cssColour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 }
 
-// The file name is enough if the track id is its path, as the artist is shown beside it.
+// The title, or else the track id; the file name is enough if the id is its path, as the artist is
+// shown beside it.
 function trackName(track) {
   const [id, path] = [data.track_id[track], data.path[track]];
-  return id === path ? path.split("/").at(-1) : id;
+  return data.title?.[track] ? data.title[track] : id === path ? path.split("/").at(-1) : id;
 }
 
 function labels(track) {
@@ -88,8 +92,8 @@ function labels(track) {
     .map((column) => label(column, track)).join(" · ");
 }
 
-function glyph(code) {
-  const { colour, symbol } = style(code);
+function glyph(rank) {
+  const { colour, symbol } = style(rank);
   const made = element("span", symbol[1], { class: "glyph", "aria-hidden": "true" });
   made.style.color = colour;
   return made;
@@ -99,7 +103,7 @@ function listItem(track, cosine) {
   const item = element("li");
   const made = button("", { "data-track": track }, () => select(track, item.closest(".near")));
   made.append(
-    glyph(colourColumn().codes[track]),
+    glyph(rankOf(colourColumn().codes[track])),
     element("span", trackName(track), { class: "name", title: data.track_id[track] }), " ",
     element("span", labels(track), { class: "about" }),
   );
@@ -170,9 +174,14 @@ function prepareAudio() {
 
 const filters = [];
 let colourMenu;
+let coloured = new Map(); // {code: rank} of the classes with a colour of their own
 
 function colourColumn() {
   return data.columns[colourMenu.value];
+}
+
+function rankOf(code) {
+  return code < 0 ? MISSING : coloured.get(code) ?? OTHER;
 }
 
 function menu(text, options, change) {
@@ -212,11 +221,12 @@ function countLabels(column) {
 
 function fillControls() {
   const names = data.columns.map((column, number) => [column.name, number]);
-  colourMenu = menu("Colour by", names, () => { fillList(); fillLegend(); schedule(draw); });
-  colourMenu.value = Math.min(2, data.columns.length - 1); // the first after artist and subset
-  for (const column of data.columns.slice(1)) {
+  colourMenu = menu("Colour by", names, () => { fillLegend(); fillList(); schedule(draw); });
+  colourMenu.value = data.colour;
+  for (const column of data.columns) {
     const entries = countLabels(column);
-    const options = entries.map(({ name, count }, number) => [`${name} (${count})`, number]);
+    const options = entries.map(({ name, count }, entry) =>
+      [`${name} (${thousands(count)})`, entry]);
     const box = menu(column.name, [["all", ""], ...options], () => { filter(); schedule(draw); });
     filters.push({ codes: column.codes, entries, box });
   }
@@ -235,17 +245,25 @@ function fillControls() {
   });
 }
 
+// Give the largest classes a colour and symbol each, and explain them.
 function fillLegend() {
   const classes = countClasses(colourColumn());
-  const items = classes.slice(0, LEGEND).map(([name, code, count]) => {
+  const named = classes.filter(([, code]) => code >= 0)
+    .sort(([, , one], [, , other]) => other - one); // classes of one size stay in order
+  coloured = new Map(named.slice(0, LEGEND).map(([, code], rank) => [code, rank]));
+  const others = named.slice(LEGEND);
+  const rest = others.reduce((sum, [, , count]) => sum + count, 0);
+  const entries = [
+    ...named.slice(0, LEGEND).map(([name, , count], rank) => [name, rank, count]),
+    ...(others.length ? [[`other: ${thousands(others.length)} more`, OTHER, rest]] : []),
+    ...classes.filter(([, code]) => code < 0).map(([name, , count]) => [name, MISSING, count]),
+  ];
+  const items = entries.map(([name, rank, count]) => {
     const item = element("li", "", { title: name });
-    item.append(glyph(code), ` ${name} (${count})`);
+    const text = element("span", name, { class: "class" });
+    item.append(glyph(rank), " ", text, ` (${thousands(count)})`);
     return item;
   });
-  if (classes.length > LEGEND) {
-    const repeat = classes.length > STYLES ? `; styles repeat after ${STYLES}` : "";
-    items.push(element("li", `and ${classes.length - LEGEND} more${repeat}`));
-  }
   document.getElementById("legend").replaceChildren(...items);
 }
 
@@ -263,11 +281,11 @@ function filter() {
 function fillList() {
   matches.replaceChildren(...shown.slice(0, listed).map((track) => listItem(track)));
   markCurrent();
-  const all = `${tracks.toLocaleString("en")} tracks`;
+  const all = `${thousands(tracks)} tracks`;
   document.getElementById("count").textContent =
-    shown.length === tracks ? all : `${shown.length.toLocaleString("en")} of ${all}`;
+    shown.length === tracks ? all : `${thousands(shown.length)} of ${all}`;
   more.hidden = shown.length <= listed;
-  more.textContent = `${Math.min(PAGE, shown.length - listed)} more of ${shown.length}`;
+  more.textContent = `${Math.min(PAGE, shown.length - listed)} more of ${thousands(shown.length)}`;
 }
 
 // ---------------------------------------------------------------- maps
@@ -293,7 +311,7 @@ const maps = data.maps.map((map) => {
     button("−", { "aria-label": `Zoom out of ${map.name}` }, () => zoom(made, 1.5)),
     button("+", { "aria-label": `Zoom into ${map.name}` }, () => zoom(made, 1 / 1.5)),
     button("whole", { "aria-label": `Whole map of ${map.name}` }, () =>
-      Plotly.relayout(plot, view())),
+      Plotly.relayout(plot, wholeView(made))),
   );
   frame.append(plot);
   frame.addEventListener("keydown", (event) => step(made, event));
@@ -302,9 +320,18 @@ const maps = data.maps.map((map) => {
   return made;
 });
 
-// Axis ranges around a point; all tracks are in the unit square.
-function view(x = 0.5, y = 0.5, half = 0.54) {
-  return { "xaxis.range": [x - half, x + half], "yaxis.range": [y - half, y + half] };
+// Axis ranges around a point. Plotly widens one of them to the shape of the map.
+function view(x, y, half, halfHeight = half) {
+  return {
+    "xaxis.range": [x - half, x + half], "yaxis.range": [y - halfHeight, y + halfHeight],
+  };
+}
+
+// Axis ranges that contain all tracks, which lie around the centre of the unit square.
+function wholeView({ x, y }) {
+  const half = (values) =>
+    values.reduce((most, value) => Math.max(most, Math.abs(value - 0.5)), 0) + 0.04;
+  return view(0.5, 0.5, half(x), half(y));
 }
 
 // The centre of a map's view, and the shorter half of its sides.
@@ -348,10 +375,12 @@ function draw() {
   const others = new Set(everyTrack);
   for (const track of shown) {
     others.delete(track);
-    const key = codes[track] < 0 ? -1 : codes[track] % STYLES;
+    const key = rankOf(codes[track]);
     if (!groups.has(key)) groups.set(key, []);
     groups.get(key).push(track);
   }
+  const height = (rank) => rank < LEGEND ? rank : -rank; // small classes are drawn on top
+  const ordered = [...groups].sort(([one], [other]) => height(one) - height(other));
   const size = tracks > 5000 ? 5 : tracks > 1000 ? 6 : 9;
   for (const map of maps) {
     const trace = (group, marker, hoverinfo) => ({
@@ -362,16 +391,17 @@ function draw() {
       marker,
       hoverinfo,
     });
-    map.order = [[...others], ...groups.values()];
-    const traces = [...groups].map(([code, group]) => {
-      const { colour, symbol } = style(code);
+    map.order = [[...others], ...ordered.map(([, group]) => group)];
+    const traces = ordered.map(([rank, group]) => {
+      const { colour, symbol } = style(rank);
       const line = { color: cssColour("ground"), width: 0.5 };
       return trace(group, { color: colour, symbol: symbol[0], size, opacity: 1, line }, "none");
     });
     const faint = trace(map.order[0], { color: cssColour("faint"), size: size - 1 }, "skip");
+    const whole = wholeView(map);
     const { xaxis, yaxis } = map.plot.layout ?? { // which keeps the current view
-      xaxis: { visible: false, range: view()["xaxis.range"] },
-      yaxis: { visible: false, range: view()["yaxis.range"], scaleanchor: "x" },
+      xaxis: { visible: false, range: whole["xaxis.range"] },
+      yaxis: { visible: false, range: whole["yaxis.range"], scaleanchor: "x" },
     };
     const layout = {
       xaxis,
@@ -457,4 +487,4 @@ prepareAudio();
 explainMarks();
 fillList();
 draw();
-dark.addEventListener("change", () => { fillList(); fillLegend(); draw(); });
+dark.addEventListener("change", () => { fillLegend(); fillList(); draw(); });

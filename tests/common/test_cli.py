@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from common import cli
-from tests.conftest import ROOT
+from tests.conftest import ROOT, run_in_process
 
 SCRIPT = """
 import logging, sys
@@ -137,6 +138,33 @@ def test_argument_types_accept_only_numbers_in_range():
         for text in wrong.split():
             with pytest.raises(argparse.ArgumentTypeError):
                 kind(text)
+
+
+def test_output_file_must_have_the_suffix_of_its_format(tmp_path):
+    parse = cli.output_file(".h5")
+    assert parse("a/b.H5") == Path("a/b.H5") and parse(str(tmp_path)) == tmp_path
+    for name in ("x.csv", "x.npy", "x", "x.h5.txt"):
+        message = f"{name}: written as HDF5; give a name that ends in .h5"
+        with pytest.raises(argparse.ArgumentTypeError, match=re.escape(message)):
+            parse(name)
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "name", "suffix"),
+    [
+        ("extract_features.py mfcc music", "--out", "features.npy", ".h5"),
+        ("evaluate.py explore x.h5 x.csv", "--out", "page.csv", ".html"),
+        ("evaluate.py lda x.h5 x.csv y.h5", "--out", "lda.csv", ".h5"),
+        ("evaluate.py knn x.h5 x.csv", "--json", "result.csv", ".json"),
+        ("data_prep/1_make_splits.py folder --root x", "--out", "split.tsv", ".csv"),
+        ("data_prep/2_cache_mels.py x.csv --audio x", "--out", "mels.npy", ".h5"),
+        ("data_prep/2b_artist_groups.py x.csv x.h5", "--out", "groups.json", ".h5"),
+    ],
+)
+def test_scripts_refuse_names_of_other_formats(tmp_path, command, option, name, suffix):
+    message = run_in_process(*command.split(), option, tmp_path / name, status=2).err
+    assert f"{option}: {tmp_path / name}: written as" in message
+    assert message.endswith(f"give a name that ends in {suffix}\n")
 
 
 def test_progress_bar_is_hidden_without_a_terminal_or_on_request():

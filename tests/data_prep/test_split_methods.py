@@ -1,6 +1,7 @@
 """Tests of splitting by artist and by genre, and of the checks made before splitting."""
 
 import hashlib
+import re
 
 import pandas as pd
 import pytest
@@ -11,6 +12,7 @@ from scipy.stats import chisquare
 from common.errors import InputError
 from data_prep import split_csv, split_methods
 from data_prep.split_methods import (
+    describe_untrainable,
     read_artists,
     split_by_artist,
     split_by_genre,
@@ -152,6 +154,49 @@ def test_duplicate_file_is_used_once():
 def test_rejects_impossible_options(options, problem):
     with pytest.raises(InputError, match=problem):
         split_by_artist(catalog([20, 20, 5]).assign(blank=" "), **options)
+
+
+@pytest.mark.parametrize(
+    ("counts", "max_groups", "suggestion"),
+    [
+        # 20 artists x 7 tracks are more than 30 x 4 or 2 x 19.
+        ([19] * 2 + [7] * 18 + [4] * 10, None, "20 have 7 or more: try .* 7 --train 5 --valid 1 "),
+        ([19] * 2 + [7] * 18 + [4] * 10, 25, "30 have 4 or more: try .* 4 --train 2 --valid 1 "),
+        ([19, 19], None, "2 have 19 or more: try .* 19 --train 16 --valid 2 --test 1$"),
+        ([19, 3], None, "; add tracks, or artists$"),
+        ([], None, "; add tracks, or artists$"),
+        ([20, 20], 3, "; add tracks, or artists, or lower --max-artists$"),
+    ],
+)
+def test_rejected_split_suggests_options_that_work(counts, max_groups, suggestion):
+    table = catalog([*counts, 1])
+    with pytest.raises(InputError, match=suggestion) as error:
+        split_by_artist(table, max_groups=max_groups)
+    options = dict(re.findall(r"--(\S+) (\d+)", str(error.value)))
+    if options:
+        tracks, *sizes = map(int, options.values())
+        split, _ = split_by_artist(
+            table, max_groups=max_groups, tracks_per_group=tracks, subset_sizes=tuple(sizes)
+        )
+        assert describe_untrainable(split, "s.csv") == []
+
+
+def test_split_that_no_training_script_accepts_is_described():
+    split, _ = split_by_artist(catalog([20] * 3))
+    assert describe_untrainable(split, "s.csv") == []
+    assert describe_untrainable(split.assign(artist=" "), "s.csv") == []
+    every, siamese = ("train_basic.py and train_siamese.py", "train_siamese.py")
+    first = ~split.duplicated(["artist", "subset"])
+    for changed, scripts, problem in (
+        (split[split["subset"].ne("valid")], every, "no track is in the subset valid"),
+        (split[split["subset"].ne("train")], every, "no track is in the subset train"),
+        (split.assign(artist="A"), every, "all tracks are by one artist"),
+        (split[(split["subset"].ne("train")) | split["artist"].ne("a1")], every, "'a1' has no tr"),
+        (split[split["subset"].ne("train") | first], siamese, "has one track"),
+    ):
+        [note] = describe_untrainable(changed.reset_index(drop=True), "s.csv")
+        assert note.startswith(f"{scripts} would refuse to train on these artists: s.csv: ")
+        assert problem in note
 
 
 def test_notes_count_excluded_artists_and_tracks():

@@ -5,7 +5,7 @@ import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from common.errors import InputError
-from evaluation.projection import fit_lda, fit_tsne
+from evaluation.projection import fit_lda, fit_map, fit_tsne
 
 
 def clouds(artists=6, songs=8, d=5, seed=0):
@@ -80,3 +80,22 @@ def test_tsne_preserves_neighbours_and_is_deterministic():
 def test_tsne_rejects_unusable_inputs(features, perplexity, message):
     with pytest.raises(InputError, match=message):
         fit_tsne(features, perplexity)
+
+
+@pytest.mark.parametrize("tracks", [1, 2, 3])
+@pytest.mark.parametrize("d", [1, 5])
+def test_map_of_very_few_tracks_preserves_their_distances(tracks, d):
+    features = np.random.default_rng(0).normal(size=(tracks, d))
+    plane = fit_map(features)
+    assert plane.shape == (tracks, 2)
+    between = [np.linalg.norm(one[:, None] - one, axis=-1) for one in (features, plane)]
+    np.testing.assert_allclose(*between, atol=1e-12)
+
+
+def test_map_lowers_the_default_perplexity_alone(caplog):
+    caplog.set_level("INFO")
+    features, _ = clouds(artists=4, songs=10)
+    np.testing.assert_array_equal(fit_map(features), fit_tsne(features, 13.0)[0])
+    assert caplog.messages == ["t-SNE: perplexity 13, because there are 40 tracks"]
+    with pytest.raises(InputError, match="perplexity 40 for 40 tracks"):
+        fit_map(features, 40)

@@ -86,6 +86,14 @@ def test_read_results_rejects_values_of_the_wrong_type_or_range(write, change):
         write(change)
 
 
+def test_accuracies_of_earlier_versions_are_named_after_their_label(write):
+    old = {"accuracy of each genre": {"A": 0.5}}
+    results = write({"label": "artist", "details": old})
+    assert results["details"].iloc[0] == {"accuracy of each artist": {"A": 0.5}}
+    results = write({"label": "genre", "details": old})
+    assert results["details"].iloc[0] == old
+
+
 def test_read_results_rejects_duplicates_and_a_missing_folder(write, tmp_path):
     with pytest.raises(InputError, match=r"0\.json and 2\.json contain the same result"):
         write({}, LINEAR, {"value": 0.1})

@@ -100,6 +100,8 @@ def test_linear_reports_the_mean_over_trials(files, evaluate):
     counts = [np.sum(subsets[2][1] == genre) for genre in each]
     assert np.average(list(each.values()), weights=counts) == pytest.approx(result["value"])
     assert f"accuracy of each genre folk {each['folk']:.4f}" in lines
+    result, _ = evaluate("linear", *files, "--trials", 1, "--label", "artist")
+    assert set(result["details"]) == {"accuracy of each artist"}
 
 
 def test_tagging_reports_every_tag(files, evaluate):

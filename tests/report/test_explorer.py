@@ -54,8 +54,8 @@ def make_maps(count: int = 60) -> dict:
 
 
 def name_all(tracks: pd.DataFrame, names) -> pd.DataFrame:
-    """Return tracks whose id, artist and genre have the given names."""
-    return tracks.assign(**dict.fromkeys(("track_id", "artist", "genre"), names))
+    """Return tracks whose id, title, artist and genre have the given names."""
+    return tracks.assign(**dict.fromkeys(("track_id", "title", "artist", "genre"), names))
 
 
 def data_of(page: Path) -> dict:
@@ -79,7 +79,8 @@ def test_page_contains_tracks_and_maps(tmp_path):
     [(_, title)], data = Page(path).find("title"), data_of(path)
     assert title == "Tracks & maps"
     assert data["track_id"] == tracks["track_id"].tolist()
-    assert data["audio"] is None
+    assert data["audio"] is None and data["title"] is None
+    assert data["columns"][data["colour"]]["name"] == "genre"
     for column in data["columns"]:
         values = [column["classes"][code] if code >= 0 else "" for code in column["codes"]]
         assert values == tracks[column["name"]].tolist()
@@ -91,6 +92,17 @@ def test_page_contains_tracks_and_maps(tmp_path):
         np.testing.assert_allclose(one["cosine"], 1 - distance[:, 1:].ravel(), atol=1e-4)
         positions = np.stack([one["x"], one["y"]], axis=1)
         np.testing.assert_allclose(positions, plane / plane.max(), atol=1e-5)
+
+
+def test_page_needs_no_subsets_and_colours_tracks_by_the_first_label_with_a_value(tmp_path):
+    tracks = make_tracks().drop(columns="subset").assign(mood="", title=["", *"x" * 59])
+    data = data_of(write_page(tmp_path / "page.html", tracks, labels=("mood", "genre")))
+    assert [column["name"] for column in data["columns"]] == ["artist", "mood", "genre"]
+    assert data["colour"] == 2 and data["title"] == ["", *"x" * 59]
+    assert data_of(write_page(tmp_path / "page.html", tracks, labels=("mood",)))["colour"] == 0
+    data = data_of(write_page(tmp_path / "page.html", tracks, labels=("artist", "genre")))
+    assert [column["name"] for column in data["columns"]] == ["artist", "genre"]
+    assert data["colour"] == 0
 
 
 def test_content_security_policy_allows_loading_only_audio(tmp_path):
@@ -223,7 +235,7 @@ def text(driver, selector: str) -> str:
 
 
 def menus(driver) -> list:
-    """Return the drop-down menus for the colour, the subset and each label."""
+    """Return the drop-down menus for the colour, the artist, the subset and each label."""
     return [Select(one) for one in driver.find_elements("css selector", "#controls select")]
 
 
@@ -314,7 +326,8 @@ def test_search_matches_track_id_artist_and_path(driver):
 
 @pytest.mark.slow
 def test_filters_combine_subset_and_label(driver):
-    _, subset, genre = menus(driver)
+    _, artist, subset, genre = menus(driver)
+    assert len(artist.options) == 21
     tracks = make_tracks()
     counts = tracks["genre"].value_counts().drop("").sort_index()
     options = ["all", *(f"{name} ({count})" for name, count in counts.items()), "no genre (9)"]
@@ -333,7 +346,7 @@ def test_tracks_can_be_filtered_by_each_of_their_tags(chrome, tmp_path):
     tags = ["piano|bass", "", "bass", "bass drum", "voice|bass", "piano"]
     tracks = make_tracks(6).assign(tags=tags)
     show(chrome, write_page(tmp_path / "page.html", tracks, labels=("tags",)))
-    menu = menus(chrome)[2]
+    menu = menus(chrome)[3]
     labels = ["bass (3)", "bass drum (1)", "piano (2)", "voice (1)", "no tags (1)"]
     assert [option.text for option in menu.options] == ["all", *labels]
     menu.select_by_visible_text("bass (3)")
@@ -345,12 +358,40 @@ def test_colours_show_the_chosen_column(driver):
     colour = menus(driver)[0]
     assert [option.text for option in colour.options] == ["artist", "subset", "genre"]
     colour.select_by_visible_text("subset")
-    assert texts(driver, "#legend li") == ["● test (15)", "■ train (30)", "◆ valid (15)"]
+    assert texts(driver, "#legend li") == ["● train (30)", "■ test (15)", "◆ valid (15)"]
     wait(driver, "return maps.every(({ plot }) => plot.data.length === 4)")
     colours = driver.execute_script("return maps[0].plot.data.slice(1).map((t) => t.marker.color)")
     assert len(set(colours)) == 3
     colour.select_by_visible_text("artist")
-    assert len(texts(driver, "#legend li")) == 20
+    legend = texts(driver, "#legend li")
+    assert len(legend) == 13 and legend[-1] == "● other: 8 more (24)"
+
+
+@pytest.mark.slow
+def test_legend_lists_the_largest_classes_and_artists_can_be_filtered(chrome, tmp_path):
+    counts = {f"Artist {n:02d}": n for n in range(1, 16)} | {"": 3}
+    artists = [name for name, count in counts.items() for _ in range(count)]
+    tracks = make_tracks(len(artists)).assign(artist=artists)
+    show(chrome, write_page(tmp_path / "page.html", tracks, labels=("artist",)))
+    legend = [one[2:] for one in texts(chrome, "#legend li")]
+    largest = [f"Artist {n:02d} ({n})" for n in range(15, 3, -1)]
+    assert legend == [*largest, "other: 3 more (6)", "no artist (3)"]
+    traces = chrome.execute_script("return maps[0].plot.data.map(({ x }) => x.length)")
+    assert traces == [0, 3, 6, *range(15, 3, -1)]  # the small classes are drawn last
+    menus(chrome)[1].select_by_visible_text("Artist 02 (2)")
+    assert texts(chrome, "#matches .name") == ["track 00001", "track 00002"]
+
+
+@pytest.mark.slow
+def test_titles_are_shown_and_searched(chrome, tmp_path):
+    tracks = make_tracks(4).assign(title=["First <b>Song</b>", "", "Größe", "Second song"])
+    show(chrome, write_page(tmp_path / "page.html", tracks))
+    names = ["First <b>Song</b>", "track 00001", "Größe", "Second song"]
+    assert texts(chrome, "#matches .name") == names
+    for words, expected in {"song": [names[0], names[3]], "grosse": [], "große": ["Größe"]}.items():
+        chrome.find_element("id", "search").clear()
+        chrome.find_element("id", "search").send_keys(words)
+        assert texts(chrome, "#matches .name") == expected
 
 
 @pytest.mark.slow
@@ -511,7 +552,7 @@ def test_page_with_ten_thousand_tracks_responds_within_100_ms(chrome, tmp_path):
     features, planes = random.normal(size=(2, count, 16)), random.normal(size=(2, count, 2))
     maps = dict(zip(("siamese", "basic"), zip(features, planes, strict=True), strict=True))
     show(chrome, write_page(tmp_path / "big.html", make_tracks(count, genres=12), maps))
-    search, choose = "document.getElementById('search')", "document.querySelectorAll('select')[2]"
+    search, choose = "document.getElementById('search')", "document.querySelectorAll('select')[3]"
     actions = {
         "click": [f"select({track})" for track in range(7)],
         "search": [

@@ -1,13 +1,18 @@
-"""Tests of `evaluate.py tables`, `figures`, `tsne` and `explore`."""
+"""Tests of `evaluate.py tables`, `figures`, `tsne`, `explore` and `similar`."""
 
 import itertools
 import json
+import re
 import shutil
 
+import mutagen
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 
+from common import feature_file
+from tests.browser import Page
 from tests.conftest import error_in_process, run_in_process
 from tests.evaluation import feature_files
 from tests.evaluation.result_files import RESULT
@@ -191,3 +196,140 @@ def test_explore_rejects_invalid_options_and_mismatched_features(tracks, tmp_pat
     ):
         assert expected in error_in_process("evaluate.py", "explore", *tracks, *options)
     assert not (tmp_path / "page.html").exists()
+
+
+@pytest.fixture
+def music(tmp_path):
+    """Return a feature file and its folder: nine tagged tracks, and one in an artist's folder."""
+    folder = tmp_path / "music"
+    paths = [f"{number}.flac" for number in range(9)] + ["Folder <i>Name/x.flac"]
+    for number, path in enumerate(paths):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(folder / path, np.zeros(2000), 22_050)
+        if number < 9:
+            file = mutagen.File(folder / path, easy=True)
+            file["artist"], file["title"] = f"Artist {number % 2}", f"<b>Song</b> {number}"
+            file["genre"] = ["Rock", "Folk"]
+            file.save()
+    return write_features(tmp_path / "music.h5", paths), folder
+
+
+def write_features(path, tracks, failed=()):
+    features = np.random.default_rng(0).normal(size=(len(tracks), 4))
+    contents = feature_file.Features(
+        features, np.array(tracks, object), dict.fromkeys(failed, "is silent"), {}
+    )
+    feature_file.write_features(path, contents)
+    return path
+
+
+def data_of(page):
+    [data] = [text for one, text in Page(page).find("script") if one.get("id") == "data"]
+    return json.loads(data)
+
+
+def test_explore_without_a_split_labels_all_tracks_from_their_tags(music, tmp_path):
+    features, folder = music
+    page, other = tmp_path / "page.html", shutil.copy(features, tmp_path / "other.h5")
+    options = ("--audio", folder, "--label", "artist", "genre", "--out", page)
+    ran = run_in_process("evaluate.py", "explore", features, *options, "--compare-with", other)
+    assert ran.lines == [
+        "1 of 10 files have no artist, album, genre or title in their tags, such as "
+        "'Folder <i>Name/x.flac'",
+        "1 of 10 files have their artist from the folder's name and 9 from tags",
+        *["t-SNE: perplexity 3, because there are 10 tracks"] * 2,
+        f"{page}: 10 tracks, 2 maps",
+    ]
+    data = data_of(page)
+    assert data["track_id"][-1] == "Folder <i>Name/x.flac" and data["title"][-1] == ""
+    assert data["title"][:2] == ["<b>Song</b> 0", "<b>Song</b> 1"]
+    artist, genre = data["columns"]
+    assert artist["classes"] == ["Artist 0", "Artist 1", "Folder <i>Name"]
+    assert artist["codes"] == [0, 1, 0, 1, 0, 1, 0, 1, 0, 2]
+    assert genre["classes"] == ["Rock|Folk"] and genre["codes"] == [0] * 9 + [-1]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_explore_shows_very_few_tracks(music, tmp_path, count):
+    features = write_features(tmp_path / "few.h5", [f"{number}.flac" for number in range(count)])
+    options = ("--audio", music[1], "--out", tmp_path / "page.html")
+    run_in_process("evaluate.py", "explore", features, *options)
+    assert len(data_of(tmp_path / "page.html")["maps"][0]["x"]) == count
+
+
+def test_explore_without_a_split_counts_tracks_that_it_cannot_show(music, tmp_path):
+    tracks = ["0.flac", "1.flac", "gone.flac"]
+    features = write_features(tmp_path / "some.h5", tracks, failed=["bad.flac"])
+    options = ("--audio", music[1], "--out", tmp_path / "page.html")
+    ran = run_in_process("evaluate.py", "explore", features, *options)
+    assert ran.lines[:2] == [
+        f"{music[1]}: 1 of 3 tracks are not in this folder, such as 'gone.flac': left out",
+        f"{features}: 1 tracks failed and are not shown",
+    ]
+    assert data_of(tmp_path / "page.html")["track_id"] == ["0.flac", "1.flac"]
+
+
+def test_explore_without_a_split_rejects_a_missing_or_wrong_audio_folder(music, tmp_path):
+    features, folder = music
+    page = ("--out", tmp_path / "page.html")
+    ran = run_in_process("evaluate.py", "explore", features, *page, status=2)
+    assert "--audio is required" in ran.err
+    (tmp_path / "empty").mkdir()
+    outside = write_features(tmp_path / "outside.h5", ["../secret.flac"])
+    for path, audio, expected in (
+        (features, tmp_path / "none", "none: no such folder"),
+        (features, tmp_path / "empty", "10 of 10 tracks are not in this folder"),
+        (outside, folder, "path '../secret.flac' is not below the audio folder"),
+    ):
+        command = ("evaluate.py", "explore", path, "--audio", audio, *page)
+        assert expected in error_in_process(*command)
+    assert not page[1].exists()
+
+
+# ---------------------------------------------------------------- similar tracks
+
+
+def test_similar_prints_the_nearest_tracks_with_their_tags(music):
+    features, folder = music
+    contents = feature_file.read_features(features)
+    unit = contents.features / np.linalg.norm(contents.features, axis=1, keepdims=True)
+    cosines = unit @ unit[3]
+    order = [row for row in np.argsort(-cosines) if row != 3]
+    command = ("evaluate.py", "similar", features, "3.FLAC", "-k", 9)
+    ran = run_in_process(*command, "--audio", folder)
+    assert ran.lines[0] == "most similar to 3.flac:"
+    assert ran.lines[1].split() == ["rank", "cosine", "track", "artist", "title"]
+    cells = [[cell.strip() for cell in re.split("  +", line)] for line in ran.lines[2:]]
+    for rank, (row, found) in enumerate(zip(order, cells, strict=True), 1):
+        labels = [f"Artist {row % 2}", f"<b>Song</b> {row}"] if row < 9 else ["Folder <i>Name"]
+        assert found == [str(rank), f"{cosines[row]:.3f}", contents.track_id[row], *labels]
+    start = {line.index(cells[0][3]) for line in ran.lines[2:3]} | {ran.lines[1].index("artist")}
+    assert len(start) == 1, "the columns are not aligned"
+    ran = run_in_process(*command[:-1], 2)
+    assert [line.split()[2] for line in ran.lines[2:]] == [cell[2] for cell in cells[:2]]
+
+
+def test_similar_finds_a_track_by_a_part_of_its_id(tmp_path):
+    ids = ["a1", "A10", "Bjo\u0308rk/x.mp3", "b\x1b[31m"]
+    features = write_features(tmp_path / "some.h5", ids)
+
+    def first_line(part):
+        return run_in_process("evaluate.py", "similar", features, part).lines[0]
+
+    assert first_line("a1") == "most similar to a1:"
+    assert first_line("A1") == "most similar to a1:"
+    assert first_line("10") == "most similar to A10:"
+    assert first_line("BJ\u00d6RK") == "most similar to Bjo\u0308rk/x.mp3:"
+    assert first_line("[31") == "most similar to b?[31m:"
+
+
+def test_similar_rejects_unknown_and_ambiguous_tracks(music, tmp_path):
+    features, _ = music
+    few = write_features(tmp_path / "few.h5", ["one"])
+    for arguments, expected in (
+        ((features, "flac"), f"{features}: 'flac' is part of 10 track ids: '0.flac', '1.flac', "),
+        ((features, "33.flac"), "33.flac: no such track among the 10 of these features; did you"),
+        ((few, "one"), f"{few}: contains one track only"),
+        ((features, "3.flac", "--audio", tmp_path / "none"), "none: no such folder"),
+    ):
+        assert expected in error_in_process("evaluate.py", "similar", *arguments)
