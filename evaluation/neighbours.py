@@ -1,70 +1,82 @@
 """The tracks most similar to one track."""
 
 import difflib
+import unicodedata
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
 
 from common.errors import InputError
-from evaluation.feature_checks import check_features
+from common.feature_file import Features, read_features
 from evaluation.retrieval import nearest_neighbours
 
 
-def similar(
-    features: ArrayLike, track_id: ArrayLike, track: str | Path, k: int = 10
-) -> pd.DataFrame:
+def similar(features: Features | str | Path, track: str | Path, k: int = 10) -> pd.DataFrame:
     """Return the tracks whose features have the largest cosine with those of one track.
 
     Parameters
     ----------
     features
-        (n, d) float, finite, one row per track.
-    track_id
-        (n,) str, the id of each row. A feature file has `features` and `track_id`.
+        What `embed_files` has returned, or a feature file.
     track
-        Id of the track to compare the others with.
+        Id of the track to compare the others with, or a part of the id that no other id contains.
     k
-        Number of tracks to return; there are fewer if n is k or less.
+        Number of tracks to return; there are fewer if the features are of k tracks or less.
 
     Returns
     -------
     pd.DataFrame
-        Columns `track_id` and `cosine`, nearest first. Ties are in row order.
+        Columns `track_id` and `cosine`, nearest first. Ties are in the order of the features.
 
     Raises
     ------
     InputError
-        If the track is unknown or its id is not unique, or if the features, ids or k are invalid.
+        If the track is unknown or ambiguous, or if the features or k are invalid.
 
     Examples
     --------
-    >>> similar([[1, 0], [0, 1], [3, 4]], ["a", "b", "c"], "a", k=1)
-      track_id  cosine
-    0        c     0.6
+    >>> similar("features/my_music.h5", "yesterday", k=3)  # doctest: +SKIP
     """
-    features = check_features(features, "similar")
-    ids = np.array([str(one) for one in np.atleast_1d(np.asarray(track_id, object))], object)
-    if len(ids) != len(features):
-        raise InputError(f"similar: {len(features)} rows of features, but {len(ids)} track ids")
+    contents = features
+    if isinstance(contents, str | Path):
+        contents = read_features(Path(contents))
+    if not isinstance(contents, Features):
+        raise InputError(
+            f"features: is a {type(features).__name__}; give a feature file, or what embed_files "
+            "has returned"
+        )
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-        raise InputError(f"similar: k is {k!r}; give a whole number above zero")
-    row = _find_row(ids, str(track))
+        raise InputError(f"k: {k!r} is not a whole number above zero")
+    ids, values = contents.track_id, contents.features
+    row = find_track(ids, track)
     # The track itself, which is left out below, is not the first if there are copies of it.
-    order, cosines = nearest_neighbours(features[[row]], features, k=min(k + 1, len(ids)))
+    order, cosines = nearest_neighbours(values[[row]], values, k=min(k + 1, len(ids)))
     nearest = np.flatnonzero(order[0] != row)[:k]
     return pd.DataFrame({"track_id": ids[order[0, nearest]], "cosine": cosines[0, nearest]})
 
 
-def _find_row(ids: np.ndarray, track: str) -> int:
-    rows = np.flatnonzero(ids == track)
-    if len(rows) == 1:
-        return int(rows[0])
-    if len(rows):
-        raise InputError(f"{track}: {len(rows)} tracks have this id; make the ids unique")
-    part = track.casefold()
-    close = [one for one in ids if part in one.casefold()]
-    close = close[:3] or difflib.get_close_matches(track, ids, cutoff=0.5)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"an id is, for example, {ids[0]}"
-    raise InputError(f"{track}: no such track among the {len(ids)} of these features; {hint}")
+def find_track(ids: np.ndarray, track: str | Path) -> int:
+    """Return the position of the only id that is `track` or else contains it, in any case."""
+    wanted, folded = _fold(str(track)), [_fold(one) for one in ids]
+    for matches in (
+        [row for row, one in enumerate(ids) if one == str(track)],
+        [row for row, text in enumerate(folded) if text == wanted],
+        [row for row, text in enumerate(folded) if wanted in text],
+    ):
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            listed = ", ".join(repr(ids[row]) for row in matches[:5])
+            more = ", …" * (len(matches) > 5)
+            raise InputError(
+                f"{track}: is part of {len(matches)} track ids: {listed}{more}; give more of one"
+            )
+    close = difflib.get_close_matches(str(track), list(ids), n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"the first is {ids[0]}"
+    raise InputError(f"{track}: none of the {len(ids)} track ids contains this; {hint}")
+
+
+def _fold(text: str) -> str:
+    """Return a text without differences of case or of Unicode composition."""
+    return unicodedata.normalize("NFC", text).casefold()

@@ -1,11 +1,8 @@
 """Commands that present results and features as tables, figures, reports and HTML pages."""
 
 import argparse
-import unicodedata
 from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 from common import cli
 from common.errors import InputError
@@ -89,11 +86,11 @@ def print_similar(features: Path, track: str, *, k: int, audio: Path | None) -> 
     """Print the tracks most similar to one track, nearest first."""
     from common import feature_file
     from evaluation.labelled_tracks import read_track_tags
-    from evaluation.neighbours import similar
+    from evaluation.neighbours import find_track, similar
 
     contents = feature_file.read_features(features)
-    track = _find_track(contents.track_id, track, features)
-    table = similar(contents.features, contents.track_id, track, k)
+    track = contents.track_id[find_track(contents.track_id, track)]
+    table = similar(contents, track, k)
     if not len(table):
         raise InputError(f"{features}: contains one track only; extract more")
     table.insert(0, "rank", [str(rank) for rank in range(1, len(table) + 1)])
@@ -110,28 +107,6 @@ def print_similar(features: Path, track: str, *, k: int, audio: Path | None) -> 
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(map(str.ljust, row, widths)).rstrip())
-
-
-def _find_track(ids: np.ndarray, name: str, source: Path) -> str:
-    """Return the only id that is `name` or else contains it, regardless of case."""
-    wanted, folded = _fold(name), [_fold(one) for one in ids]
-    for matches in (
-        [one for one in ids if one == name],
-        [one for one, text in zip(ids, folded, strict=True) if text == wanted],
-        [one for one, text in zip(ids, folded, strict=True) if wanted in text],
-    ):
-        if len(matches) == 1:
-            return matches[0]
-        if matches:
-            listed = ", ".join(map(repr, matches[:5])) + ", …" * (len(matches) > 5)
-            problem = f"{name!r} is part of {len(matches)} track ids: {listed}"
-            raise InputError(f"{source}: {problem}; give more of one")
-    return name  # which `similar` refuses, with ids that are spelt alike
-
-
-def _fold(text: str) -> str:
-    """Return a text without differences of case or of Unicode composition."""
-    return unicodedata.normalize("NFC", text).casefold()
 
 
 def _printable(text: str) -> str:
