@@ -185,7 +185,7 @@ class _Extractor(NamedTuple):
 def _load_extractor(weights: str | Path) -> _Extractor:
     if not isinstance(weights, str | Path):
         raise InputError(
-            f"weights: has the type {type(weights).__name__}; give a released model's name or a file"
+            f"weights: has the type {type(weights).__name__}; give a released model or a file"
         )
     path = Path(weights)
     return _cached_extractor(str(weights), file_sha256(path) if path.is_file() else None)
