@@ -52,7 +52,7 @@ def similar(
         raise InputError(f"similar: k is {k!r}; give a whole number above zero")
     row = _find_row(ids, str(track))
     # The track itself, which is left out below, is not the first if there are copies of it.
-    order, cosines = nearest_neighbours(features[[row]], features, k=min(k, len(ids)))
+    order, cosines = nearest_neighbours(features[[row]], features, k=min(k + 1, len(ids)))
     nearest = np.flatnonzero(order[0] != row)[:k]
     return pd.DataFrame({"track_id": ids[order[0, nearest]], "cosine": cosines[0, nearest]})
 
