@@ -72,6 +72,9 @@ def main() -> int:
         if args.drop_duplicates:
             tracks, dropped = duplicates.drop_copies(tracks)
             notes += dropped
+        else:
+            copies = tracks[duplicates.COLUMN].duplicated().sum()
+            notes.append(f"copies: {copies} of {len(tracks)} tracks are copies of others")
     for note in notes:
         print(note)
     excluded = frozenset().union(*map(split_methods.read_artists, args.exclude_artists_of or ()))

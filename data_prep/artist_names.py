@@ -16,6 +16,7 @@ NOT_ARTISTS = Path(__file__).with_name("not_artists.txt")
 _BRACKETS = "()[]{}<>«»\"'“”‘’"
 _GUESTS = re.compile(r"\s[(\[]?(?:feat|ft|featuring|with)\b\.?")
 _JOINERS = re.compile(r"\s*(?:&|\+|,|;|/|\band\b|\bund\b|\bet\b|\bvs\b)\s*")
+_KANA = "\u3099\u309a"  # tell か from が, and は from ぱ
 _NO_WORD = re.compile(r"[\W_]+")
 _UNKNOWN = re.compile(r"[\s?_.*#/\\–—-]*")  # "???" or "-", but not the bands "!!!" and "+/-"
 
@@ -36,7 +37,9 @@ def read_not_artists(path: str | Path = NOT_ARTISTS) -> frozenset[str]:
             f"{path}: cannot be read as a UTF-8 list of names ({reason}); check --not-artists"
         ) from error
     names = (line.strip() for line in lines if not line.startswith("#"))
-    return frozenset(_mark(name) if name[0] in _BRACKETS else _fold(name) for name in names if name)
+    return frozenset(
+        _mark(name) if name[0] in _BRACKETS else _list_key(name) for name in names if name
+    )
 
 
 def clear_not_artists(
@@ -54,15 +57,21 @@ def clear_not_artists(
 
 def is_no_artist(name: str, not_artists: frozenset[str]) -> bool:
     """Return whether a name stands for no artist, given the folded names of `read_not_artists`."""
-    is_listed = _fold(name) in not_artists or (
+    is_listed = _list_key(name) in not_artists or (
         name.strip()[:1] in _BRACKETS and _mark(name) in not_artists
     )
     return is_listed or bool(name.strip() and _UNKNOWN.fullmatch(_fold(name)))
 
 
+def _list_key(name: str) -> str:
+    """Return the letters and digits of a name, without brackets, spaces and punctuation."""
+    folded = _fold(name)
+    return _NO_WORD.sub("", folded) or folded
+
+
 def _mark(name: str) -> str:
     """Return the key of a name in a list that stands for no artist only in brackets."""
-    return f"[{_fold(name)}]"
+    return f"[{_list_key(name)}]"
 
 
 def find_similar_names(artists: Iterable[str]) -> list[list[str]]:
@@ -96,14 +105,15 @@ def find_similar_names(artists: Iterable[str]) -> list[list[str]]:
 
 def _spelling_key(name: str) -> tuple[str, ...]:
     parts = (_NO_WORD.sub("", part.removeprefix("the ")) for part in _JOINERS.split(name))
-    return tuple(sorted({part for part in parts if part}))
+    return tuple(sorted({part for part in parts if part and part != "the"}))
 
 
 def artist_key(name: str) -> str:
     """Return a name stripped of case, accents and redundant white space; '' if nothing is left."""
     if not name.isascii():
         decomposed = unicodedata.normalize("NFKD", name.casefold())
-        name = "".join(c for c in decomposed if not unicodedata.combining(c))
+        name = "".join(c for c in decomposed if c in _KANA or not unicodedata.combining(c))
+        name = unicodedata.normalize("NFC", name)
     return " ".join(name.casefold().split())
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 
 from common.errors import InputError
-from data_prep import ffmpeg, mpeg_stream, ogg
+from data_prep import ffmpeg, joined_files, mpeg_stream, ogg
 
 MAX_SECONDS = 2 * 3600.0  # maximum track length, because whole tracks are decoded into memory
 SILENT_PEAK = 1e-4  # -80 dB relative to full scale
@@ -23,10 +23,16 @@ SILENT_PEAK = 1e-4  # -80 dB relative to full scale
 _RATES = (4_000, 400_000)  # Hz; other rates mean a damaged header, and resampling might never end
 _MAX_FRAMES = 1 << 40  # libsndfile declares more than this if it does not know the length
 _MIN_PRESENT = 0.99  # fraction of the declared samples; some encoders miscount the last block
+_MAX_EMPTY_SIZE = 1 << 16  # bytes of the header and tags of a file without samples
 _BLOCK = 1 << 18  # values read at a time, over all channels, so that they fit in the CPU cache
 _MISMATCH = re.compile(
     r"^ *(?:data|Data Size|SSND|riff|Riff size) *: (\d+) \(should be (\d+)\)", re.M
 )  # W64 and RF64 files are only checked by their whole size
+# libsndfile reports "does not exist" for a file named .mp3 that does not contain MP3, and
+# "Malformed 'fmt ' chunk" for codecs in WAV files that it does not know.
+_UNKNOWN = re.compile(
+    "not recognised|unknown|unsupported|unimplemented|does not exist|Malformed 'fmt ' chunk"
+)
 _OPEN_SIZE = 0x7F000000  # about what SoX declares if it writes AIFF to a stream
 # Formats, by the demuxer of ffmpeg, that libsndfile reads; it takes some others for MP3.
 _OWN = ("mp3", "flac", "caf", "wav", "aiff", "au")
@@ -112,13 +118,28 @@ def _decode(job: _Job) -> Decoded:
     demuxer = ffmpeg.find_demuxer(job.path)
     if demuxer == "ogg":
         return _decode_ogg(job)
-    if demuxer not in (*_OWN, None):
-        return _decode_with_ffmpeg(job, demuxer, "needs ffmpeg for its format")
     if demuxer == "mp3" or (demuxer is None and not _is_known_to_libsndfile(job.path)):
         decoded = _decode_mpeg(job)
         if decoded:
             return decoded
-    return _decode_declared(job, demuxer)
+    try:
+        if demuxer in (*_OWN, None):
+            decoded = _decode_declared(job, demuxer)
+        else:
+            decoded = _decode_with_ffmpeg(job, demuxer, "needs ffmpeg for its format")
+    except (AudioError, soundfile.LibsndfileError):
+        _require_one_file(job.path, demuxer)
+        raise
+    if not decoded.is_cut:
+        _require_one_file(job.path, demuxer)
+    return decoded
+
+
+def _require_one_file(path: Path, demuxer: str | None, end: int | None = None) -> None:
+    if joined_files.contains_second(path, demuxer, end):
+        raise AudioError(
+            path, "contains another file behind the first; export both again as one file"
+        )
 
 
 def _is_known_to_libsndfile(path: Path) -> bool:
@@ -146,8 +167,14 @@ def _decode_ogg(job: _Job) -> Decoded:
         decoded = _decode_with_ffmpeg(job, "ogg", "needs ffmpeg for its codec")
     else:
         decoded = _decode_declared(job, "ogg")
-    if not pages.is_whole and not decoded.is_cut:
-        raise AudioError(job.path, "is truncated within a page; download or copy it again")
+    if not decoded.is_cut:
+        if not pages.is_whole:
+            raise AudioError(
+                job.path,
+                "is truncated: the last page of a stream is incomplete or missing; download or "
+                "copy it again",
+            )
+        _require_one_file(job.path, "ogg", pages.end)
     return decoded
 
 
@@ -157,21 +184,15 @@ def _decode_declared(job: _Job, demuxer: str | None) -> Decoded:
         with soundfile.SoundFile(job.path) as file:
             if file.frames >= _MAX_FRAMES and demuxer:
                 return _decode_with_ffmpeg(job, demuxer, "does not declare its length")
+            _require_declared_samples(job.path, file)
             return _decode_with_libsndfile(job, file, file.frames)
     except soundfile.LibsndfileError as error:
-        # libsndfile reports "does not exist" for a file named .mp3 that does not contain MP3.
-        # Its messages about codecs in WAV files that it does not know say "unimplemented format" or
-        # "Malformed 'fmt ' chunk".
-        unknown = (
-            *("not recognised", "unknown format", "does not exist", "unsupported encoding"),
-            *("unimplemented format", "Malformed 'fmt ' chunk"),
-        )
-        if not any(message in str(error) for message in unknown):
+        if not _UNKNOWN.search(str(error)) and not _is_streamed_caf(job.path):
             raise
         if demuxer:
             return _decode_with_ffmpeg(job, demuxer, "needs ffmpeg for its format")
         raise AudioError(
-            job.path, f"is not a format that libsndfile or ffmpeg knows; {_CONVERT}"
+            job.path, f"is not in an audio format that this package reads; {_CONVERT}"
         ) from error
     except TypeError as error:  # soundfile assumes that .raw files have no header
         raise AudioError(
@@ -179,21 +200,33 @@ def _decode_declared(job: _Job, demuxer: str | None) -> Decoded:
         ) from error
 
 
+def _is_streamed_caf(path: Path) -> bool:
+    """Return whether a CAF file does not declare its size, which libsndfile takes for damage."""
+    with open(path, "rb") as file:
+        head = file.read(1 << 16)
+    return head.startswith(b"caff") and b"data" + b"\xff" * 8 in head
+
+
 def _decode_mpeg(job: _Job) -> Decoded | None:
-    """Decode MPEG audio, or return None if the file contains none or declares its length."""
+    """Decode MPEG audio, or return None if the file contains none."""
     try:
         stream = mpeg_stream.find_frames(job.path, job.seconds + 1)
     except mpeg_stream.MixedPartsError as error:
         return _decode_with_ffmpeg(job, "mp3", str(error))
-    if stream is None or stream.is_declared:
+    if stream is None:
         return None
-    with (
-        mpeg_stream.open_pipe(job.path, stream) as pipe,
-        soundfile.SoundFile(pipe, closefd=False) as file,
-    ):
-        decoded = _decode_with_libsndfile(job, file, stream.samples, stream.skip)
-    if stream.is_cut and not decoded.is_cut:
-        raise AudioError(job.path, "is truncated within a frame; download or copy it again")
+    if stream.is_declared:
+        decoded = _decode_declared(job, "mp3")
+    else:
+        with (
+            mpeg_stream.open_pipe(job.path, stream) as pipe,
+            soundfile.SoundFile(pipe, closefd=False) as file,
+        ):
+            decoded = _decode_with_libsndfile(job, file, stream.samples, stream.skip)
+    if not decoded.is_cut:
+        if stream.is_cut:
+            raise AudioError(job.path, "is truncated within a frame; download or copy it again")
+        _require_one_file(job.path, "mp3", stream.end)
     return decoded
 
 
@@ -258,6 +291,17 @@ def _collect(job: _Job, blocks: Iterator[np.ndarray], rate: int, declared: int) 
 def _require_rate(path: Path, rate: int) -> None:
     if not _RATES[0] <= rate <= _RATES[1]:
         raise AudioError(path, f"declares {rate} samples per second; export it again")
+
+
+def _require_declared_samples(path: Path, file: soundfile.SoundFile) -> None:
+    """Reject a file whose header was not completed, as if a recorder was interrupted."""
+    size = path.stat().st_size
+    if file.frames == 0 and size > _MAX_EMPTY_SIZE:
+        raise AudioError(
+            path,
+            f"declares no samples, but contains {size:,} bytes; if its recording was interrupted, "
+            "import it as raw data into an audio editor, and export it again",
+        )
 
 
 def _require_declared_size(path: Path, file: soundfile.SoundFile, wanted: int) -> None:

@@ -80,7 +80,10 @@ def report_copies(table: pd.DataFrame) -> list[str]:
     names = copies["track_id"].map(repr) + " (" + copies["subset"] + ")"
     notes = ["copies: " + ", ".join(group) for _, group in names.groupby(copies[COLUMN])]
     across = copies.groupby(COLUMN)["subset"].nunique().gt(1).sum()
-    return [*notes, f"{len(notes)} recordings have copies, {across} of them in several subsets"]
+    summary = (
+        f"in the split, {len(notes)} recordings have copies, {across} of them in several subsets"
+    )
+    return [*notes, summary]
 
 
 def embed_waveform(waveform: np.ndarray) -> np.ndarray | None:

@@ -5,6 +5,7 @@ follow playlists and URLs in a file from the net.
 """
 
 import json
+import mmap
 import shutil
 import subprocess
 import tempfile
@@ -16,7 +17,7 @@ from pathlib import Path
 import mutagen.asf
 import numpy as np
 
-from data_prep.mpeg_stream import id3_size
+from data_prep.mpeg_stream import skip_last_tags, skip_tags
 
 _MAX_SECONDS_TO_PROBE = 60  # a stuck ffprobe is ended
 _BLOCK = 1 << 18  # samples over all channels
@@ -67,12 +68,9 @@ def is_installed() -> bool:
 
 def find_demuxer(path: str | Path) -> str | None:
     """Return the name of the demuxer for a file, by its content; None if it is not known."""
-    with open(path, "rb") as file:
-        position, head = 0, file.read(16)
-        while size := id3_size(head[:10]):
-            position += size
-            file.seek(position)
-            head = file.read(16)
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        start = skip_tags(data, 0) if data[:3] in (b"ID3", b"APE", b"TAG") else 0
+        head = data[start : start + 16]
     for offset, magic, demuxer in _MAGIC:
         if head[offset : offset + len(magic)] == magic:
             return demuxer
@@ -87,7 +85,7 @@ def find_demuxer(path: str | Path) -> str | None:
 def probe(path: str | Path, demuxer: str) -> Stream:
     """Read the parameters of the first audio stream of a file."""
     entries = "stream=sample_rate,channels,duration:stream_tags=DURATION:format=duration,nb_streams"
-    found = _run_ffprobe(path, demuxer, entries)
+    found = _run_ffprobe(_audio_url(path, demuxer), demuxer, entries)
     streams = found.get("streams") or []
     if not streams:
         raise FfmpegError("contains no audio stream; remove it from the list")
@@ -95,7 +93,7 @@ def probe(path: str | Path, demuxer: str) -> Stream:
     seconds = None
     if demuxer == "asf":  # ffprobe reports the length of what is there
         with suppress(mutagen.MutagenError):
-            seconds = float(mutagen.asf.ASF(path).info.length)  # type: ignore[attr-defined]
+            seconds = mutagen.asf.ASF(path).info.length or None  # type: ignore[attr-defined]
     elif demuxer in _DECLARING:
         declared = [stream.get("duration"), _seconds(stream.get("tags", {}).get("DURATION"))]
         if container.get("nb_streams") == 1:
@@ -109,15 +107,15 @@ def probe(path: str | Path, demuxer: str) -> Stream:
 
 def read_tags(path: str | Path, demuxer: str) -> dict[str, str]:
     """Return the tags of a file and of its first audio stream, with names in lower case."""
-    found = _run_ffprobe(path, demuxer, "format_tags:stream_tags")
+    found = _run_ffprobe(f"file:{path}", demuxer, "format_tags:stream_tags")
     streams = found.get("streams") or [{}]
     tags = streams[0].get("tags", {}) | found.get("format", {}).get("tags", {})
     return {name.lower().replace("album_artist", "albumartist"): tags[name] for name in tags}
 
 
-def _run_ffprobe(path: str | Path, demuxer: str, entries: str) -> dict:
+def _run_ffprobe(url: str, demuxer: str, entries: str) -> dict:
     """Return ffprobe's entries about a file and its first audio stream."""
-    command = ["ffprobe", *_input(path, demuxer), "-show_entries", entries, "-of", "json"]
+    command = ["ffprobe", *_input(url, demuxer), "-show_entries", entries, "-of", "json"]
     command += ["-select_streams", "a:0"]
     try:
         done = subprocess.run(
@@ -142,7 +140,8 @@ def decode(path: str | Path, stream: Stream, max_seconds: float) -> Iterator[np.
     FfmpegError
         If ffmpeg fails.
     """
-    command = ["ffmpeg", "-nostdin", *_input(path, stream.demuxer), "-map", "0:a:0"]
+    source = _input(_audio_url(path, stream.demuxer), stream.demuxer)
+    command = ["ffmpeg", "-nostdin", *source, "-map", "0:a:0"]
     command += ["-t", f"{max_seconds:.6f}", "-f", "f32le", "-c:a", "pcm_f32le"]
     command += ["-ar", str(stream.rate), "-ac", str(stream.channels), "pipe:1"]
     width = 4 * stream.channels
@@ -169,9 +168,17 @@ def decode(path: str | Path, stream: Stream, max_seconds: float) -> Iterator[np.
         )
 
 
-def _input(path: str | Path, demuxer: str) -> list[str]:
+def _input(url: str, demuxer: str) -> list[str]:
     """Return the arguments that open a file as data of one format, and nothing else."""
-    return ["-v", "error", "-protocol_whitelist", "file", "-f", demuxer, "-i", f"file:{path}"]
+    return ["-v", "error", "-protocol_whitelist", "file,subfile", "-f", demuxer, "-i", url]
+
+
+def _audio_url(path: str | Path, demuxer: str) -> str:
+    """Return the URL of a file; without the tags of AAC, which ffmpeg takes for damaged audio."""
+    if demuxer != "aac":
+        return f"file:{path}"
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return f"subfile,,start,{skip_tags(data, 0)},end,{skip_last_tags(data)},,:file:{path}"
 
 
 def _last_line(messages: bytes) -> str:

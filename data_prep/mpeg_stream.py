@@ -8,6 +8,7 @@ Source: ISO/IEC 11172-3 section 2.4.2 (frame header); LAME's "Mp3 Info Tag" (len
 """
 
 import contextlib
+import dataclasses
 import functools
 import mmap
 import os
@@ -30,6 +31,10 @@ _BIT_RATES = {  # kbit/s for the indices 1 to 14, by (MPEG-1, layer)
     (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 _SEARCH = 1 << 20  # bytes searched for a frame after the end of the previous one
+_MAX_FREE_SIZE = 4096  # bytes of a frame in free format
+_IN_A_ROW = 3  # frames that follow one another are no chance,
+_IN_A_ROW_AT_START = 16  # unless a file of another format contains small integers
+_FREE_PARTS = "has different parts, one of them in MPEG's free format"
 _DECODER_DELAY = 529  # samples
 _MAX_GAP = 0.01  # fraction of the stream that may be something else than frames
 
@@ -39,7 +44,7 @@ class MpegError(Exception):
 
 
 class MixedPartsError(MpegError):
-    """Raised if the sample rate or the number of channels changes."""
+    """Raised if the layer, the sample rate or the number of channels changes."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +53,17 @@ class _Frame:
 
     size: int
     samples: int
+    layer: int
+    is_free: bool  # in free format, whose frames do not declare their size
     rate: int
     channels: int
     info_offset: int  # where a Xing or Info header would stand
+
+    def is_like(self, other: "_Frame") -> bool:
+        """Return whether a stream may contain both frames."""
+        if self.is_free and abs(self.size - other.size) > 1:  # one byte of padding
+            return False
+        return (self.layer, self.rate, self.is_free) == (other.layer, other.rate, other.is_free)
 
 
 @dataclass
@@ -69,6 +82,8 @@ class MpegStream:
         Number of samples per channel in all frames.
     skip
         Number of samples at the start that the encoder has added.
+    end
+        Offset of the end of the last frame.
     is_declared
         Whether the header declares the length of the whole file; libsndfile then reads all of it.
     """
@@ -79,6 +94,7 @@ class MpegStream:
     parts: list[tuple[int, int]] = field(default_factory=list)
     samples: int = 0
     skip: int = 0
+    end: int = 0
 
     def add(self, first: int, end: int) -> None:
         """Add a part unless it is empty."""
@@ -92,17 +108,19 @@ def find_frames(path: str | Path, max_seconds: float) -> MpegStream | None:
     Raises
     ------
     MixedPartsError
-        If the sample rate or the number of channels changes.
+        If the layer, the sample rate or the number of channels changes.
     MpegError
-        If a part of the file is damaged.
+        If a part of the file is damaged, or only one of several parts is in free format.
     OSError
         If the file cannot be read.
     """
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        position = _next_frame(data, 0)
+        start, end = skip_tags(data, 0), skip_last_tags(data)
+        is_first = _parse(data, start, end) is not None
+        position = _next_frame(data, start, end, _IN_A_ROW if is_first else _IN_A_ROW_AT_START)
         if position is None:
             return None
-        first = _parse(data, position)
+        first = _parse(data, position, end)
         assert first is not None  # as `_next_frame` has found it
         stream = MpegStream(first.rate)
         info = _read_info(data, position, first)
@@ -110,32 +128,39 @@ def find_frames(path: str | Path, max_seconds: float) -> MpegStream | None:
         if info is not None and data[:1] != b"\0" and data[:8] != b"APETAGEX":
             count, size, delay = info
             stream.skip = delay + _DECODER_DELAY if delay else 0
-            end = position + size
-            if count and size and (end >= len(data) or _next_frame(data, end) is None):
+            stream.end = position + size
+            if count and size and _next_frame(data, stream.end, end) is None:
                 stream.is_declared = True
                 return stream
-        _walk(data, position, stream, first, max_seconds)
+            if first.is_free:
+                raise MpegError(_FREE_PARTS)
+        _walk(data, position, end, stream, first, max_seconds)
+        stream.is_declared = first.is_free  # libsndfile reads such a file, but not from a pipe
         return stream
 
 
 def _walk(
-    data: mmap.mmap, position: int, stream: MpegStream, first: _Frame, max_seconds: float
+    data: mmap.mmap, position: int, end: int, stream: MpegStream, first: _Frame, max_seconds: float
 ) -> None:
-    """Add the frames from a position on to a stream."""
+    """Add the frames between two offsets to a stream."""
     gaps, wanted = 0, max_seconds * first.rate + stream.skip
     start = begin = position
     while stream.samples < wanted:
-        frame = _parse(data, position)
-        if frame is None or position + frame.size > len(data):
+        frame = _parse(data, position, end)
+        if frame is None or position + frame.size > end:
             stream.is_cut = frame is not None
             stream.add(start, position)
-            following = _next_frame(data, position)
+            following = _next_frame(data, position, end)
             if following is None:
                 break
             gaps += _gap(data, position, following)
             start = position = following
-        elif (frame.rate, frame.channels) != (first.rate, first.channels):
-            raise MixedPartsError("has parts with different sample rates or numbers of channels")
+        elif (frame.is_free or first.is_free) and _is_other_part(data, position, end, first):
+            raise MpegError(_FREE_PARTS)
+        elif (frame.layer, frame.rate, frame.channels) != (first.layer, first.rate, first.channels):
+            raise MixedPartsError(
+                "has parts with different sample rates, numbers of channels or MPEG layers"
+            )
         elif _read_info(data, position, frame) is not None:
             stream.add(start, position)
             start = position = position + frame.size
@@ -144,9 +169,19 @@ def _walk(
             stream.samples += frame.samples
     else:
         stream.add(start, position)
+    stream.end = position
     if gaps > _MAX_GAP * (position - begin):
         share = gaps / (position - begin)
         raise MpegError(f"is damaged: {share:.0%} of its bytes between frames are not MPEG audio")
+
+
+def _is_other_part(data: mmap.mmap, position: int, end: int, first: _Frame) -> bool:
+    """Return whether frames unlike the first start; the size of a single one may be wrong."""
+    frame = _parse(data, position, end)
+    assert frame is not None
+    return not frame.is_like(first) and (
+        len(_sizes_in_a_row(data, position, end, _IN_A_ROW)) == _IN_A_ROW
+    )
 
 
 @contextlib.contextmanager
@@ -174,21 +209,31 @@ def open_pipe(path: str | Path, stream: MpegStream) -> Iterator[int]:
         thread.join()
 
 
-def _next_frame(data: mmap.mmap, position: int) -> int | None:
-    """Return where the next three frames in a row start, after any tags, zeros and other data."""
-    position = _skip_tags(data, position)
-    end = min(len(data), position + _SEARCH)
-    while (position := data.find(b"\xff", position, end)) >= 0:
-        following, frames = position, 0
-        while frames < 3 and (frame := _parse(data, following)) is not None:
-            following, frames = following + frame.size, frames + 1
-        if frames == 3 or (frames and following == len(data)):
+def _next_frame(data: mmap.mmap, position: int, end: int, in_a_row: int = _IN_A_ROW) -> int | None:
+    """Return where the next frames in a row start, after any tags, zeros and other data."""
+    position = skip_tags(data, position)
+    stop = min(end, position + _SEARCH)
+    while (position := data.find(b"\xff", position, stop)) >= 0:
+        sizes = _sizes_in_a_row(data, position, end, in_a_row)
+        is_end = in_a_row == _IN_A_ROW and position + sum(sizes) == end
+        if len(sizes) == in_a_row or (sizes and is_end):
             return position
         position += 1
     return None
 
 
-def _skip_tags(data: mmap.mmap, position: int) -> int:
+def _sizes_in_a_row(data: mmap.mmap, position: int, end: int, count: int) -> list[int]:
+    """Return the sizes of up to `count` frames of one kind that follow one another."""
+    sizes: list[int] = []
+    first = frame = _parse(data, position, end)
+    while first and frame and frame.is_like(first) and len(sizes) < count:
+        sizes.append(frame.size)
+        position += frame.size
+        frame = _parse(data, position, end)
+    return sizes
+
+
+def skip_tags(data: mmap.mmap, position: int) -> int:
     """Skip ID3v2, ID3v1 and APE tags and zeros."""
     while True:
         if size := id3_size(data[position : position + 10]):
@@ -208,6 +253,21 @@ def _skip_tags(data: mmap.mmap, position: int) -> int:
             return position
 
 
+def skip_last_tags(data: mmap.mmap) -> int:
+    """Return where the ID3v1, APE and Lyrics3 tags at the end of a file start."""
+    end = len(data)
+    while True:
+        if data[max(end - 128, 0) : end].startswith(b"TAG"):
+            end -= 128
+        elif data[max(end - 32, 0) : end].startswith(b"APETAGEX"):
+            has_header = data[end - 9] & 0x80  # the size does not include it
+            end -= int.from_bytes(data[end - 20 : end - 16], "little") + (32 if has_header else 0)
+        elif data[end - 9 : end] == b"LYRICS200" and data[end - 15 : end - 9].isdigit():
+            end -= int(data[end - 15 : end - 9]) + 15
+        else:
+            return max(end, 0)
+
+
 def id3_size(head: bytes) -> int:
     """Return the size of the ID3v2 tag that starts with these ten bytes; 0 if they start none."""
     if len(head) < 10 or not head.startswith(b"ID3"):
@@ -220,11 +280,21 @@ def id3_size(head: bytes) -> int:
 
 def _gap(data: mmap.mmap, position: int, following: int) -> int:
     """Return the number of bytes between two frames that belong to no tag."""
-    return max(following - _skip_tags(data, position), 0)
+    return max(following - skip_tags(data, position), 0)
 
 
-def _parse(data: mmap.mmap, position: int) -> _Frame | None:
-    return _parse_header(int.from_bytes(data[position : position + 4], "big"))
+def _parse(data: mmap.mmap, position: int, end: int) -> _Frame | None:
+    """Return the frame at a position, or None if there is none."""
+    frame = _parse_header(int.from_bytes(data[position : position + 4], "big"))
+    if frame is None or not frame.is_free:
+        return frame
+    # The next frame has the same header, apart from the padding and the bits after it.
+    head, stop = data[position : position + 3], min(position + _MAX_FREE_SIZE, end - 1)
+    following = position + 3
+    while (following := data.find(head[:2], following + 1, stop)) >= 0:
+        if (data[following + 2] ^ head[2]) & 0xFC == 0:
+            return dataclasses.replace(frame, size=following - position)
+    return None
 
 
 @functools.lru_cache(maxsize=4096)
@@ -232,16 +302,16 @@ def _parse_header(header: int) -> _Frame | None:
     """Return the frame that a 32-bit header describes, or None if it is not valid."""
     version, layer = header >> 19 & 3, 4 - (header >> 17 & 3)
     bit_rate, rate, mode = header >> 12 & 15, header >> 10 & 3, header >> 6 & 3
-    if header >> 21 != 0x7FF or version == 1 or layer == 4 or bit_rate in (0, 15) or rate == 3:
+    if header >> 21 != 0x7FF or version == 1 or layer == 4 or bit_rate == 15 or rate == 3:
         return None
     mpeg1, padding, mono = version == 3, header >> 9 & 1, mode == 3
     hertz = _SAMPLE_RATES[version][rate]
     samples = 384 if layer == 1 else 576 if layer == 3 and not mpeg1 else 1152
     slot = 4 if layer == 1 else 1
-    bits = _BIT_RATES[mpeg1, layer][bit_rate - 1] * 1000
+    bits = _BIT_RATES[mpeg1, layer][bit_rate - 1] * 1000 if bit_rate else 0
     size = (samples // 8 * bits // hertz // slot + padding) * slot
     side = (17 if mono else 32) if mpeg1 else (9 if mono else 17)
-    return _Frame(size, samples, hertz, 1 if mono else 2, 4 + side)
+    return _Frame(size, samples, layer, not bit_rate, hertz, 1 if mono else 2, 4 + side)
 
 
 def _read_info(data: mmap.mmap, position: int, frame: _Frame) -> tuple[int, int, int] | None:

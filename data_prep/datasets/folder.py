@@ -27,6 +27,7 @@ _MAX_LENGTH = 200  # characters per label
 _MAX_READ = 10 * _MAX_LENGTH  # characters of a tag that are read
 _MAX_INFO = 2**20  # bytes of a WAV file's tags
 _MAX_GENRES = 10  # genres per file
+_FFPROBE = ("matroska", "caf")  # demuxers; starting ffprobe for each untagged file would be slow
 _TIMEOUT = 30.0  # seconds allowed for reading the tags in one file
 
 # mutagen's common name for each tag, followed by the names used in the formats for which it has
@@ -211,9 +212,9 @@ def _read_libsndfile(path: str) -> dict[str, list[str]]:
 
 
 def _read_ffprobe(path: str) -> dict[str, list[str]]:
-    """Return the tags of Matroska and other formats, if ffmpeg is installed."""
+    """Return the tags of the formats that only ffprobe reads, if it is installed."""
     demuxer = ffmpeg.find_demuxer(path)
-    if demuxer and ffmpeg.is_installed():
+    if demuxer in _FFPROBE and ffmpeg.is_installed():
         with contextlib.suppress(ffmpeg.FfmpegError):
             return {name: [value] for name, value in ffmpeg.read_tags(path, demuxer).items()}
     return {}

@@ -65,5 +65,6 @@ ENCODINGS = {
     "webm": _ffmpeg("webm", "-c:a", "libopus"),
     "wma": _ffmpeg("wma"),
     "alac in caf": _ffmpeg("caf", "-c:a", "alac", lossless=True),
+    "caf from a pipe": _ffmpeg("caf", "-f", "caf", to_pipe=True, lossless=True),
     "wavpack": _ffmpeg("wv", lossless=True),
 }

@@ -133,9 +133,9 @@ def write_bad(folder: Path) -> dict[str, str]:
     os.mkfifo(folder / "pipe.wav")
     (folder / "loop.wav").symlink_to("loop.wav")
     return {
-        "text.wav": "is not a format that libsndfile or ffmpeg knows",
-        "text.mp3": "is not a format that libsndfile or ffmpeg knows",
-        "text.flac": "is not a format that libsndfile or ffmpeg knows",
+        "text.wav": "is not in an audio format that this package reads",
+        "text.mp3": "is not in an audio format that this package reads",
+        "text.flac": "is not in an audio format that this package reads",
         "playlist.raw": "has no header",
         "empty.wav": "is empty (0 bytes)",
         "empty.mp3": "is empty (0 bytes)",

@@ -11,7 +11,8 @@ BUILT_IN = artist_names.read_not_artists()
 
 PLACEHOLDERS = """Various Artists|VARIOUS|VA|V.A.|Unknown Artist|<Unknown>|(None)|[NA]|???|-|...|
 [anonymous]|Compilations| various artists |Diverse Interpreten|unbekannter kunstler|群星|(null)|
-？？？|…|[]|"[]"|AA.VV.|[nan]|[Data]|Traditional|Różni wykonawcy"""
+？？？|…|[]|"[]"|AA.VV.|[nan]|[Data]|Traditional|Różni wykonawcy|
+various_artists|Unknown-Artist|UnknownArtist|Various Artists.|V. A.|V/A|Original Soundtrack"""
 ARTISTS = """nan|Data|Dialogue|None|NA|null|007|1e5|true|!!!|+/-|The The|The Unknown|*NSYNC|Nobody|
 Anon|(hed) p.e.|A|Various Cruelties"""
 
@@ -39,13 +40,36 @@ def test_clear_not_artists_counts_what_it_replaces(tmp_path):
 
 
 def test_similar_names_are_grouped():
-    names = ["A feat. B", "A & B", "B & A", "AC/DC", "Ac/Dc", "ACDC", "The Beatles", "Beatles"]
-    names += ["Björk", "Bjork", "x y", " x\u00a0 y ", "Straße", "STRASSE", "Nina", "Tom", "", " "]
+    names = [
+        "A feat. B",
+        "A & B",
+        "B & A",
+        "AC/DC",
+        "Ac/Dc",
+        "ACDC",
+        "The Beatles",
+        "Beatles",
+        "か",
+        "が",
+    ]
+    names += [
+        "Björk",
+        "Bjork",
+        "x y",
+        " x\u00a0 y ",
+        "Straße",
+        "STRASSE",
+        "Nina",
+        "Tom",
+        "",
+        " ",
+        "Beatles, The",
+    ]
     assert artist_names.find_similar_names([*names, *names]) == [
         [" x\u00a0 y ", "x y"],
         ["A & B", "A feat. B", "B & A"],
         ["AC/DC", "ACDC", "Ac/Dc"],
-        ["Beatles", "The Beatles"],
+        ["Beatles", "Beatles, The", "The Beatles"],
         ["Bjork", "Björk"],
         ["STRASSE", "Straße"],
     ]

@@ -196,7 +196,7 @@ def test_load_audio_does_not_pass_playlists_to_ffmpeg(tmp_path):
     """Test that playlists are rejected, as they may refer to other files or to the network."""
     for name in ("list.m3u8", "list.wav", "list"):
         (tmp_path / name).write_text("#EXTM3U\n#EXTINF:1,\nfile:///etc/hostname\n")
-        with pytest.raises(AudioError, match="is not a format that libsndfile or ffmpeg knows"):
+        with pytest.raises(AudioError, match="is not in an audio format that this package reads"):
             audio.load_audio(tmp_path / name)
 
 

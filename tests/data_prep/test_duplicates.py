@@ -86,9 +86,10 @@ def test_script_reports_and_drops_copies(music, tmp_path):
     lines = run_in_process(*command, "--out", tmp_path / "a.csv", "--report-duplicates").lines
     copies = "'equal.wav' (test), 'late.wav' (test), 'quieter.wav' (test)"
     assert f"copies: '0.wav' (train), {copies}" in lines
-    assert "2 recordings have copies, 2 of them in several subsets" in lines
+    assert "copies: 5 of 15 tracks are copies of others" in lines
+    assert "in the split, 2 recordings have copies, 2 of them in several subsets" in lines
     assert split_csv.read_split(tmp_path / "a.csv")["recording"].tolist() == paths
     lines = run_in_process(*command, "--out", tmp_path / "b.csv", "--drop-duplicates").lines
     assert "left out: 5 of 15 tracks, which are copies of others" in lines
-    assert "0 recordings have copies, 0 of them in several subsets" in lines
+    assert "in the split, 0 recordings have copies, 0 of them in several subsets" in lines
     assert split_csv.read_split(tmp_path / "b.csv")["path"].tolist() == paths[:10]

@@ -4,6 +4,7 @@ The clips are real music. Their frames are compared with those of the clean WAV 
 """
 
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -16,6 +17,24 @@ from tests.data_prep.encodings import ENCODINGS, FFMPEG, Encoding
 
 RATE = 44_100
 TOLERANCE = 2  # frames; encoders add a delay
+
+
+ID3V1 = b"TAG" + bytes(125)
+
+
+def ape_tag(size):
+    """Return an APE tag with a picture of a number of bytes."""
+    item = size.to_bytes(4, "little") + b"\2\0\0\0Cover\0" + b"\xff\xfb" * (size // 2)
+    lead = b"APETAGEX\xd0\7\0\0" + (len(item) + 32).to_bytes(4, "little") + b"\1\0\0\0"
+    return lead + b"\0\0\0\xa0" + bytes(8) + item + lead + b"\0\0\0\x80" + bytes(8)
+
+
+def id3_tag(size):
+    """Return an ID3 tag with a damaged picture of a number of bytes."""
+    head = bytes((size + 10) >> shift & 0x7F for shift in (21, 14, 7, 0))
+    frame = b"APIC" + size.to_bytes(4, "big") + bytes(2)
+    picture = b"\0image/jpeg\0\3\0\xff\xd8\xff\xe0" + b"\xff\xf1" * (size // 2)
+    return b"ID3\3\0\0" + head + frame + picture[:size]
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +108,65 @@ def test_parts_with_other_sample_rates_are_left_to_ffmpeg(clean, halves, tmp_pat
     frames, _ = compare(joined, clean)
     assert 0 <= frames <= 4
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(AudioError, match=r"parts with different sample rates .*; install ffmpeg"):
+    with pytest.raises(AudioError, match=r"parts with different sample rates, .*; install ffmpeg"):
         load_audio(joined)
+
+
+MP2 = Encoding("mp2", (*FFMPEG, "-c:a", "mp2", "-f", "mp2", "{out}"))
+FREE = ("lame", "-S", "--freeformat", "-b", "160", "{wav}", "{out}")
+FREE_320 = ("lame", "-S", "-t", "--freeformat", "-b", "320", "{wav}", "{out}")
+JOINED_KINDS = {
+    **{name: ENCODINGS[name] for name in ("flac", "flac without length", "m4a", "webm", "wma")},
+    **{name: ENCODINGS[name] for name in ("alac in caf", "wavpack")},
+    **{name: Encoding(name, (*FFMPEG, "{out}")) for name in ("wav", "aiff", "au", "tta")},
+    "rf64": Encoding("wav", (*FFMPEG, "-rf64", "always", "{out}")),
+}
+
+
+def join(tmp_path, wavs, encodings, between=b""):
+    """Encode each WAV file in its own way, and join what comes out."""
+    parts = [
+        encoding.encode(wav, tmp_path / f"{number}.{encoding.suffix}").read_bytes()
+        for number, (wav, encoding) in enumerate(zip(wavs, encodings, strict=True))
+    ]
+    joined = tmp_path / f"joined.{encodings[0].suffix}"
+    joined.write_bytes(between.join(parts))
+    return joined
+
+
+@pytest.mark.parametrize("between", [b"", ID3V1, id3_tag(1000)], ids=["nothing", "id3v1", "id3"])
+@pytest.mark.parametrize("name", JOINED_KINDS)
+def test_joined_files_that_decoders_read_in_part_are_refused(halves, tmp_path, name, between):
+    joined = join(tmp_path, halves, [JOINED_KINDS[name]] * 2, between)
+    with pytest.raises(AudioError, match="contains another file behind the first"):
+        load_audio(joined)
+
+
+@pytest.mark.parametrize("first", ["cbr mp3", "vbr mp3 without header", "vorbis", "wav"])
+@pytest.mark.parametrize("second", ["flac", "m4a", "wav", "vorbis", "cbr mp3", "adts"])
+def test_joined_files_of_two_formats_are_refused(halves, tmp_path, first, second):
+    kinds = {**ENCODINGS, **JOINED_KINDS, "adts": Encoding("aac", (*FFMPEG, "{out}"))}
+    if first == second or ("mp3" in first and "mp3" in second):
+        return  # decoders read them whole
+    with pytest.raises(AudioError, match="contains another file behind the first"):
+        load_audio(join(tmp_path, halves, [kinds[first], kinds[second]]))
+
+
+@pytest.mark.parametrize("command", [FREE, FREE_320], ids=["with header", "without"])
+def test_free_format_is_read_whole_but_not_next_to_others(clean, halves, tmp_path, command):
+    free = Encoding("mp3", command)
+    frames, cosine = compare(free.encode(clean, tmp_path / "a.mp3"), clean)
+    assert abs(frames) <= 4 and cosine > 0.98
+    for other in (ENCODINGS["cbr mp3"], ENCODINGS["vbr mp3 without header"], Encoding("mp3", FREE)):
+        for pair in ((free, other), (other, free)):
+            with pytest.raises(AudioError, match="different parts, one of them in MPEG's free"):
+                load_audio(join(tmp_path, halves, pair))
+
+
+@pytest.mark.parametrize("kinds", [(MP2, ENCODINGS["cbr mp3"]), (ENCODINGS["cbr mp3"], MP2)])
+def test_parts_of_different_mpeg_layers_are_read_whole(clean, halves, tmp_path, kinds):
+    frames, cosine = compare(join(tmp_path, halves, kinds), clean)
+    assert 0 <= frames <= 4 and cosine > 0.98
 
 
 @pytest.mark.parametrize("size", [0, 20_000, 300_000])
@@ -136,6 +212,79 @@ def test_half_a_file_is_refused(clean, tmp_path, name):
         assert compare(path, clean, 5.0)[1] > 0.98
 
 
+@pytest.mark.parametrize("tags", [ID3V1, ape_tag(3000), ape_tag(3000) + ID3V1, b""])
+@pytest.mark.parametrize("missing", [20, 100, 400])
+def test_mp3_cut_in_front_of_its_tags_is_truncated(clean, tmp_path, tags, missing):
+    path = Encoding("mp3", ("lame", "-S", "-t", "-b", "320", "{wav}", "{out}")).encode(
+        clean, tmp_path / "a.mp3"
+    )
+    music = path.read_bytes()
+    path.write_bytes(music + tags)
+    assert abs(compare(path, clean)[0]) <= 4
+    path.write_bytes(music[:-missing] + tags)
+    with pytest.raises(AudioError, match="is truncated within a frame"):
+        load_audio(path)
+
+
+OGG_ENCODINGS = {
+    **{name: ENCODINGS[name] for name in ("vorbis", "opus", "ogg flac")},
+    "speex": Encoding("spx", ("speexenc", "--quiet", "{wav}", "{out}")),
+    "vorbis of sox": Encoding("ogg", ("sox", "{wav}", "{out}")),
+    "vorbis from a pipe": Encoding("ogg", ("oggenc", "-Q", "-", "-o", "-"), to_pipe=True),
+    "opus from a pipe": Encoding("opus", ("opusenc", "--quiet", "-", "-"), to_pipe=True),
+    **{
+        f"{codec} of ffmpeg": Encoding("ogg", (*FFMPEG, "-c:a", codec, "-ar", "16000", "{out}"))
+        for codec in ("libvorbis", "libopus", "flac", "libspeex")
+    },
+}
+
+
+@pytest.mark.parametrize("name", OGG_ENCODINGS)
+def test_ogg_cut_between_two_pages_is_truncated(clean, tmp_path, name):
+    path = OGG_ENCODINGS[name].encode(clean, tmp_path / "a.ogg")
+    assert abs(compare(path, clean)[0]) <= TOLERANCE
+    content = path.read_bytes()
+    path.write_bytes(content[: content.rindex(b"OggS")])
+    with pytest.raises(AudioError, match="the last page of a stream is incomplete or missing"):
+        load_audio(path)
+    assert compare(path, clean, 5.0)[1] > 0.9
+
+
+@pytest.mark.parametrize("tag", [ID3V1, id3_tag(1000)], ids=["id3v1", "id3"])
+def test_ogg_streams_with_a_tag_between_them_are_read_whole(clean, halves, tmp_path, tag):
+    frames, cosine = compare(join(tmp_path, halves, [ENCODINGS["vorbis"]] * 2, tag), clean)
+    assert 0 <= frames <= 4 and cosine > 0.98
+
+
+UNFINISHED = """
+import os, sys, soundfile
+samples, rate = soundfile.read(sys.argv[1])
+file = soundfile.SoundFile(sys.argv[2], "w", rate, 2)
+file.write(samples)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("suffix", ["aiff", "au", "caf", "rf64"])
+def test_header_that_its_writer_did_not_finish_is_the_reason(clean, tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    Encoding(suffix, (sys.executable, "-c", UNFINISHED, "{wav}", "{out}")).encode(clean, path)
+    with pytest.raises(AudioError, match=r"declares no samples, but contains [23],\d+,\d+ bytes"):
+        load_audio(path)
+
+
+@pytest.mark.parametrize("riff_size", [0, None])
+def test_wav_whose_sizes_are_zero_is_unfinished(clean, tmp_path, riff_size):
+    content = bytearray(clean.read_bytes())
+    start = content.index(b"data") + 4
+    content[start : start + 4] = bytes(4)
+    if riff_size is not None:
+        content[4:8] = riff_size.to_bytes(4, "little")
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(AudioError, match="declares no samples, but contains"):
+        load_audio(tmp_path / "a.wav")
+
+
 @pytest.mark.parametrize("suffix", ["w64", "wav"])
 def test_cut_w64_and_rf64_are_refused(clean, tmp_path, suffix):
     options = ["-rf64", "always"] if suffix == "wav" else []
@@ -179,6 +328,36 @@ def test_quiet_samples_of_24_bits_are_not_taken_for_mpeg(clean, tmp_path, name):
     assert len(load_audio(tmp_path / name)) == len(load_audio(clean))
 
 
+@pytest.mark.parametrize("suffix", ["sph", "sf"])
+def test_quiet_samples_of_an_unknown_kind_are_not_searched_for_mpeg(clean, tmp_path, suffix):
+    command = ("sox", "-v", "0.001", "{wav}", "-b", "24", "{out}")
+    path = Encoding(suffix, command).encode(clean, tmp_path / f"a.{suffix}")
+    with pytest.raises(AudioError, match="is not in an audio format that this package reads"):
+        load_audio(path)
+
+
+@pytest.mark.parametrize("codec", ["mp2", "libmp3lame"])
+@pytest.mark.parametrize("container", ["avi", "flv", "mpegts", "mpeg", "ac3", "eac3", "dts", "rm"])
+def test_formats_that_are_not_read_are_named_as_such(clean, tmp_path, container, codec):
+    codecs = {"rm": "ac3", "dts": "dca", "flv": "libmp3lame"}
+    codec = container if container.endswith("ac3") else codecs.get(container, codec)
+    path = _encode(clean, tmp_path / "a.bin", "-c:a", codec, "-f", container, "-strict", "-2")
+    with pytest.raises(AudioError, match="is not in an audio format that this package reads"):
+        load_audio(path)
+
+
+@pytest.mark.parametrize("tags", [ID3V1, ape_tag(1000), ape_tag(10_000) + ID3V1])
+@pytest.mark.parametrize("before", [b"", id3_tag(10_000), ape_tag(1000)])
+def test_adts_between_tags_is_read_whole(clean, tmp_path, before, tags):
+    path = _encode(clean, tmp_path / "a.aac")
+    path.write_bytes(before + path.read_bytes() + tags)
+    frames, cosine = compare(path, clean)
+    assert abs(frames) <= 4 and cosine > 0.98
+    path.write_bytes(path.read_bytes()[: -len(tags) - 50] + tags)
+    with pytest.raises(AudioError, match="truncated"):
+        load_audio(path)
+
+
 @pytest.mark.parametrize("head", ["", "footer", "two tags"])
 @pytest.mark.parametrize("name", ["a.aac", "a.mp3"])
 def test_adts_is_read_whole_behind_tags(clean, tmp_path, head, name):
@@ -204,11 +383,10 @@ def test_ogg_streams_of_different_codecs_are_refused(clean, halves, tmp_path):
 @pytest.mark.parametrize("name", ["vbr mp3", "vbr mp3 without header"])
 @pytest.mark.parametrize("size", [1_000, 2_000_000])
 def test_ape_tags_in_front_and_between_are_no_damage(clean, halves, tmp_path, name, size):
-    item = size.to_bytes(4, "little") + b"\2\0\0\0Cover\0" + b"\xff\xfb" * (size // 2)
-    lead = b"APETAGEX\xd0\7\0\0" + (len(item) + 32).to_bytes(4, "little") + b"\1\0\0\0"
-    tag = lead + b"\0\0\0\xa0" + bytes(8) + item + lead + b"\0\0\0\x80" + bytes(8)
-    parts = [tag + ENCODINGS[name].encode(half, tmp_path / "a").read_bytes() for half in halves]
-    (tmp_path / "a.mp3").write_bytes((b"TAG" + bytes(125)).join(parts))
+    parts = [
+        ape_tag(size) + ENCODINGS[name].encode(half, tmp_path / "a").read_bytes() for half in halves
+    ]
+    (tmp_path / "a.mp3").write_bytes(ID3V1.join(parts))
     frames, cosine = compare(tmp_path / "a.mp3", clean)
     assert 0 <= frames <= 4 and cosine > 0.98
 
