@@ -12,10 +12,10 @@ import pytest
 import soundfile
 
 from common import feature_file
-from tests.browser import Page
 from tests.conftest import error_in_process, run_in_process
 from tests.evaluation import feature_files
 from tests.evaluation.result_files import RESULT
+from tests.report.test_explorer import data_of
 
 METRICS = {"retrieval": "map", "knn": "accuracy", "linear": "accuracy"}
 DATASETS = ("gtzan", "v1.0")  # one has a dot in its name
@@ -221,11 +221,6 @@ def write_features(path, tracks, failed=()):
     )
     feature_file.write_features(path, contents)
     return path
-
-
-def data_of(page):
-    [data] = [text for one, text in Page(page).find("script") if one.get("id") == "data"]
-    return json.loads(data)
 
 
 def test_explore_without_a_split_labels_all_tracks_from_their_tags(music, tmp_path):
