@@ -12,7 +12,7 @@ from common import feature_file, provenance
 from common.errors import InputError
 from common.feature_file import Features
 from common.parallel import available_cores
-from data_prep import split_csv
+from data_prep import split_csv, split_methods
 from data_prep.datasets import folder
 from data_prep.datasets.catalog import Catalog, drop_tracks, find_files
 
@@ -103,7 +103,8 @@ def read_track_tags(
     exists = find_files(audio, tracks["path"])
     tracks, notes = drop_tracks(tracks, exists, audio, "not in this folder", remedy=remedy)
     catalog = folder.read_tags(audio, tracks["path"].tolist(), workers=workers)
-    return Catalog(catalog.table, notes + catalog.notes)
+    tracks, placeholders = split_methods.clear_not_artists(catalog.table)
+    return Catalog(tracks, [*notes, *catalog.notes, *placeholders])
 
 
 def drop_unlabelled(table: pd.DataFrame, label: str, split: Path) -> pd.DataFrame:

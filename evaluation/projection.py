@@ -16,6 +16,7 @@ from evaluation.feature_checks import check_features, check_labelled_features
 logger = logging.getLogger(__name__)
 
 PERPLEXITY = 30.0  # of t-SNE
+_SLOW = 5000  # tracks
 
 
 @dataclass(frozen=True)
@@ -124,4 +125,6 @@ def fit_map(features: ArrayLike, perplexity: float | None = None, seed: int = 0)
         perplexity = min(PERPLEXITY, (tracks - 1) / 3)
         if perplexity < PERPLEXITY:
             logger.info("t-SNE: perplexity %.3g, because there are %d tracks", perplexity, tracks)
+    if tracks > _SLOW:
+        logger.info("t-SNE: mapping %d tracks takes minutes", tracks)
     return fit_tsne(features, perplexity, seed)[0]

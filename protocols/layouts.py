@@ -129,8 +129,6 @@ def write_explorer_page(
 
     `layout` are the options `labels` and `neighbours` of `report.explorer.write_explorer`.
     """
-    if split is None and audio is None:
-        raise argparse.ArgumentError(None, "without SPLIT.csv, --audio is required, for the labels")
     from evaluation.labelled_tracks import read_labelled_tracks, read_tagged_tracks
     from evaluation.projection import fit_map
     from report import explorer
@@ -138,8 +136,10 @@ def write_explorer_page(
     paths = [path for path in (features, compare_with) if path]
     if split:
         files = [read_labelled_tracks(path, split) for path in paths]
-    else:
+    elif audio:
         files = read_tagged_tracks(paths, audio)
+    else:
+        raise argparse.ArgumentError(None, "without SPLIT.csv, --audio is required, for the labels")
     table = files[0].split
     if any(not tracks.split["track_id"].equals(table["track_id"]) for tracks in files):
         raise InputError(

@@ -533,7 +533,11 @@ def test_narrow_window_stacks_panels_and_shows_the_focused_element(driver, page)
         return !panel.contains(one) && box.top < top.bottom && box.bottom > top.top
             && getComputedStyle(panel).position === "sticky" ? one.outerHTML.slice(0, 90) : null;
     """
+    tracks = make_tracks().assign(genre=lambda table: table["genre"].str.repeat(20))
+    long = write_page(page.with_name("long.html"), tracks, title="a_long_name_" * 9)
     with browser.narrow_window(driver):
+        show(driver, long)
+        assert driver.execute_script("return document.documentElement.scrollWidth") <= 400
         show(driver, page)
         driver.execute_script("select(3); document.getElementById('search').focus()")
         assert driver.execute_script("return document.documentElement.scrollWidth") <= 400

@@ -12,10 +12,10 @@ import pytest
 import soundfile
 
 from common import feature_file
-from tests.browser import Page
 from tests.conftest import error_in_process, run_in_process
 from tests.evaluation import feature_files
 from tests.evaluation.result_files import RESULT
+from tests.report.test_explorer import data_of
 
 METRICS = {"retrieval": "map", "knn": "accuracy", "linear": "accuracy"}
 DATASETS = ("gtzan", "v1.0")  # one has a dot in its name
@@ -223,11 +223,6 @@ def write_features(path, tracks, failed=()):
     return path
 
 
-def data_of(page):
-    [data] = [text for one, text in Page(page).find("script") if one.get("id") == "data"]
-    return json.loads(data)
-
-
 def test_explore_without_a_split_labels_all_tracks_from_their_tags(music, tmp_path):
     features, folder = music
     page, other = tmp_path / "page.html", shutil.copy(features, tmp_path / "other.h5")
@@ -260,13 +255,18 @@ def test_explore_shows_very_few_tracks(music, tmp_path, count):
 def test_explore_without_a_split_counts_tracks_that_it_cannot_show(music, tmp_path):
     tracks = ["0.flac", "1.flac", "gone.flac"]
     features = write_features(tmp_path / "some.h5", tracks, failed=["bad.flac"])
+    file = mutagen.File(music[1] / "1.flac", easy=True)
+    file["artist"] = "Unknown Artist"
+    file.save()
     options = ("--audio", music[1], "--out", tmp_path / "page.html")
     ran = run_in_process("evaluate.py", "explore", features, *options)
-    assert ran.lines[:2] == [
+    assert ran.lines[:3] == [
         f"{music[1]}: 1 of 3 tracks are not in this folder, such as 'gone.flac': left out",
+        "1 of 2 tracks have no artist but a placeholder: 'Unknown Artist' (1)",
         f"{features}: 1 tracks failed and are not shown",
     ]
-    assert data_of(tmp_path / "page.html")["track_id"] == ["0.flac", "1.flac"]
+    data = data_of(tmp_path / "page.html")
+    assert data["track_id"] == ["0.flac", "1.flac"] and data["columns"][0]["codes"] == [0, -1]
 
 
 def test_explore_without_a_split_rejects_a_missing_or_wrong_audio_folder(music, tmp_path):
