@@ -7,7 +7,7 @@ PY := .venv/bin/python
 DEMO := --data corpus --out results/demo
 
 .PHONY: demo demo-arxiv2017 demo-agf2018 demo-papers ismir2018 arxiv2017 agf2018
-.PHONY: test test-all test-jax test-torch lint clean-demo
+.PHONY: install-light test test-all test-jax test-torch lint clean-demo
 .DELETE_ON_ERROR:
 
 # ismir2018: embeddings learned from artists, evaluated on the genres of other artists.
@@ -36,6 +36,9 @@ ismir2018 arxiv2017 agf2018: .venv/installed
 		{ echo "missing DATA, the folder of the datasets: make $@ DATA=DIR; see README.md"; exit 2; }
 	$(PY) reproduce.py $@ --data "$(DATA)" --out results/$@ $(MORE)
 
+# Only what extract_features.py needs for a file of export.py. The other commands add the rest.
+install-light: .venv/installed-onnx
+
 # On two processes; the tests of one file share what is expensive to make, and so one process.
 TWO := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
@@ -58,14 +61,18 @@ lint: .venv/installed-dev
 clean-demo:
 	rm -rf corpus cache/demo* results/demo splits/demo*.csv*
 
-.venv/installed: requirements.txt
+.venv/pyvenv.cfg:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 4))' || \
 		{ echo "needs Python 3.11.4 or later; choose one with: make PYTHON=python3.12 ..."; exit 1; }
-	test -x $(PY) || $(PYTHON) -m venv .venv
-	$(PY) -m pip install --quiet --requirement requirements.txt
+	$(PYTHON) -m venv .venv
+
+.venv/installed: requirements.txt
+.venv/installed-onnx: requirements-onnx.txt requirements.txt
+.venv/installed .venv/installed-onnx: | .venv/pyvenv.cfg
+	$(PY) -m pip install --quiet --requirement $<
 	touch $@
 
-.venv/installed-dev: requirements-dev.txt .venv/installed
+.venv/installed-dev: requirements-dev.txt requirements-onnx.txt .venv/installed
 	$(PY) -m pip install --quiet --requirement requirements-dev.txt
 	touch $@
 

@@ -1,6 +1,7 @@
 """Step 4: extract one feature vector per track, using released weights, your own, or a baseline.
 
-WEIGHTS is a released model (siamese_5000), an .h5 or .keras file, an i-vector model (ivector.h5
+WEIGHTS is a released model (siamese_5000), an .h5 or .keras file, an .onnx file from export.py
+(which needs only requirements-onnx.txt), an i-vector model (ivector.h5
 from train_ivector.py), agf2018 networks (model.h5 from train_agf.py), or a baseline: `mfcc`, or
 `untrained` (the encoder with random weights). INPUT is a mel cache (.h5), an audio file, or a
 folder of audio files.
@@ -20,7 +21,6 @@ from common.parallel import available_cores
 from data_prep import failures
 from data_prep.audio import NORMALISATIONS, describe_quiet
 from data_prep.mel import FrontEnd
-from data_prep.mfcc import SILENT, mfcc_frames
 from data_prep.resampling import RESAMPLERS
 from data_prep.track_readers import AudioTracks, CachedTracks
 
@@ -76,7 +76,7 @@ def main() -> int:
         decoded = (track for track in source.track_id if track not in source.failed)
         for vector, track in zip(extractor.function(mels), decoded, strict=False):
             if vector is None:
-                source.failed[track] = SILENT
+                source.failed[track] = failures.SILENT
             else:
                 track_ids.append(track)
                 vectors.append(vector)
@@ -125,6 +125,11 @@ def feature_extractor(
     """
     if name == "mfcc":
         return FeatureExtractor(mfcc_features, {"name": "mfcc", "model": "mfcc", "artists": None})
+    if Path(name).suffix == ".onnx":
+        from models.onnx_encoder import load_onnx_encoder
+
+        encoder = load_onnx_encoder(name)
+        return FeatureExtractor(encoder.iter_embeddings, encoder.provenance, encoder.trained_on)
     # The packages of the other papers, and Keras, are imported only for their own files, so that
     # the other extractors start without delay.
     file_format = hdf5.read_format(name)
@@ -165,6 +170,8 @@ def feature_extractor(
 
 def mfcc_features(mels: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """Yield the means and standard deviations of 20 MFCCs, (40,) float32, for each track."""
+    from data_prep.mfcc import mfcc_frames
+
     for mel in mels:
         coefficients = mfcc_frames(mel)
         yield np.concatenate([coefficients.mean(axis=0), coefficients.std(axis=0)])

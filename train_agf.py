@@ -14,7 +14,6 @@ from artist_groups.task_sets import KINDS, GroupTrainingConfig
 from common import cli, provenance
 from common.errors import InputError
 from data_prep import split_csv
-from data_prep.failures import read_usable_tracks
 from data_prep.mel_cache import MelCache
 
 EXAMPLE = (
@@ -54,7 +53,7 @@ def main() -> None:
 
     # Data
     cache, groups = MelCache(args.cache), topics.load_groups(args.groups)
-    split = read_usable_tracks(args.split, cache.failed, args.cache)
+    split = split_csv.read_usable_tracks(args.split, cache.failed, args.cache)
     tracks = split[split_csv.subset_mask(split, "train", args.split)].reset_index(drop=True)
     inputs = {
         "split": provenance.digest_rows(split.itertuples(index=False)),

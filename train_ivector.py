@@ -4,7 +4,6 @@ from dataclasses import asdict
 
 from common import cli
 from data_prep import split_csv
-from data_prep.failures import read_usable_tracks
 from data_prep.mel_cache import MelCache
 from data_prep.mfcc import MfccSettings
 
@@ -47,7 +46,7 @@ def main() -> None:
 
     # Data
     cache = MelCache(args.cache)
-    split = read_usable_tracks(args.split, cache.failed, args.cache, args.max_artists)
+    split = split_csv.read_usable_tracks(args.split, cache.failed, args.cache, args.max_artists)
     split_csv.artist_classes(split, args.split)  # checks the artist labels
     train_rows = split_csv.subset_mask(split, "train", args.split)
     track_ids = split["track_id"].to_numpy(object)[train_rows]

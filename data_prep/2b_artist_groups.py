@@ -26,7 +26,6 @@ from common.errors import InputError
 from common.files import make_folder
 from common.parallel import available_cores
 from data_prep import split_csv
-from data_prep.failures import read_usable_tracks
 from data_prep.mel import FrontEnd
 from data_prep.mel_cache import MelCache
 from data_prep.mfcc import TrackFrames
@@ -73,7 +72,7 @@ def main() -> None:
     # Load the data
     cache = MelCache(args.cache)
     cache.require_front_end(FrontEnd())
-    split = read_usable_tracks(args.split, cache.failed, args.cache)
+    split = split_csv.read_usable_tracks(args.split, cache.failed, args.cache)
     train = select_training_tracks(split, args.split)
     cache.rows(train["track_id"])  # raises if a track is missing
     words = choose_words(args, train)

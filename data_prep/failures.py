@@ -1,16 +1,17 @@
 """Reporting of tracks that could not be used: reasons, list file and exit status."""
 
+import csv
 import logging
+import os
 from pathlib import Path
-
-import pandas as pd
 
 from common.files import atomic_write
 from common.parallel import WorkerLost
-from data_prep import split_csv
 from data_prep.audio import AudioError
 
 logger = logging.getLogger(__name__)
+
+SILENT = "has no frame that is loud enough; it may be silent"
 
 
 def failure_reason(error: Exception) -> str:
@@ -33,10 +34,12 @@ def write_failures(out: str | Path, failed: dict[str, str]) -> None:
     if not failed:
         path.unlink(missing_ok=True)
         return
-    with atomic_write(path) as partial:
-        pd.DataFrame({"track_id": failed.keys(), "reason": failed.values()}).to_csv(
-            partial, index=False, encoding="utf-8"
-        )
+    with (
+        atomic_write(path) as partial,
+        partial.open("w", encoding="utf-8", newline="") as file,
+    ):
+        writer = csv.writer(file, lineterminator=os.linesep)
+        writer.writerows([("track_id", "reason"), *failed.items()])
 
 
 def report_failures(
@@ -54,17 +57,3 @@ def report_failures(
         f"(to try them again, delete {out})"
     )
     return 0 if allowed else 1
-
-
-def read_usable_tracks(
-    split: str | Path, failed: dict[str, str], source: str | Path, max_artists: int | None = None
-) -> pd.DataFrame:
-    """Read a split, omitting tracks that failed when `source` was made; log how many.
-
-    If `max_artists` is given, only that many artists are kept, in split order.
-    """
-    tracks = split_csv.keep_first_artists(split_csv.read_split(split), max_artists, split)
-    dropped = tracks["track_id"].isin(failed)
-    if dropped.any():
-        logger.info(f"{source}: {dropped.sum()} tracks skipped, which failed when it was made")
-    return tracks[~dropped].reset_index(drop=True)

@@ -12,11 +12,11 @@ from common import cli
 from common.arrays import concatenate_on_disk
 from common.errors import InputError
 from common.parallel import map_in_threads
+from data_prep import failures
 from data_prep.mel import SILENCE, FrontEnd, mel_magnitudes
 from data_prep.mel_cache import MelCache
 
 DELTA_WIDTH = 9  # number of frames used by librosa's smoothed difference
-SILENT = "has no frame that is loud enough; it may be silent"
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class TrackFrames:
                         used.append(track)
                         yield frames
                     else:
-                        failed[track] = SILENT
+                        failed[track] = failures.SILENT
             if not used:
                 raise InputError(
                     f"{cache.path}: none of {len(track_ids)} tracks has a frame that is loud "

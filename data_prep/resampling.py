@@ -19,7 +19,7 @@ import functools
 import math
 
 import numpy as np
-import scipy.signal
+import scipy.fft
 import soxr
 
 RESAMPLERS = ("kaiser_best_2017", "soxr_hq")
@@ -151,4 +151,4 @@ def _half_filter() -> np.ndarray:
     """Return the right half of the windowed sinc, tabulated, (64 * 512 + 1,) float64."""
     count = _ZERO_CROSSINGS * _PER_CROSSING
     sinc = _ROLLOFF * np.sinc(_ROLLOFF * np.linspace(0, _ZERO_CROSSINGS, count + 1))
-    return sinc * scipy.signal.windows.kaiser(2 * count + 1, _BETA)[count:]
+    return sinc * np.kaiser(2 * count + 1, _BETA)[count:]

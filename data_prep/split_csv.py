@@ -6,6 +6,7 @@ The columns are `track_id, path, subset, artist`, followed by any number of labe
 """
 
 import csv
+import logging
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -17,6 +18,8 @@ import pandas as pd
 from common import provenance
 from common.errors import InputError
 from common.files import atomic_write
+
+logger = logging.getLogger(__name__)
 
 COLUMNS = ("track_id", "path", "subset", "artist")
 SUBSETS = ("train", "valid", "test")
@@ -187,6 +190,20 @@ def keep_first_artists(table: pd.DataFrame, count: int | None, source: str | Pat
 def is_outside(path: str) -> bool:
     """Return whether a relative path, as written, is empty or escapes its base folder."""
     return _OUTSIDE.search(path) is not None
+
+
+def read_usable_tracks(
+    split: str | Path, failed: dict[str, str], source: str | Path, max_artists: int | None = None
+) -> pd.DataFrame:
+    """Read a split, omitting tracks that failed when `source` was made; log how many.
+
+    If `max_artists` is given, only that many artists are kept, in split order.
+    """
+    tracks = keep_first_artists(read_split(split), max_artists, split)
+    dropped = tracks["track_id"].isin(failed)
+    if dropped.any():
+        logger.info(f"{source}: {dropped.sum()} tracks skipped, which failed when it was made")
+    return tracks[~dropped].reset_index(drop=True)
 
 
 def normalise_paths(paths: pd.Series) -> pd.Series:

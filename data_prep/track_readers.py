@@ -11,7 +11,6 @@ from common.errors import InputError
 from common.parallel import ordered_map
 from data_prep import audio, failures
 from data_prep.mel import SEGMENT, FrontEnd, log_mel_and_peak
-from data_prep.mel_cache import MelCache
 
 
 class CachedTracks:
@@ -34,6 +33,9 @@ class CachedTracks:
     """
 
     def __init__(self, path: Path):
+        # Imported only for caches, because pandas takes longer to import than a track to extract.
+        from data_prep.mel_cache import MelCache
+
         self._cache = MelCache(path)
         self._cache.require_front_end(FrontEnd())
         if (self._cache.length < SEGMENT).any():

@@ -11,7 +11,6 @@ from common import feature_file, provenance
 from common.errors import InputError
 from common.feature_file import Features
 from data_prep import split_csv
-from data_prep.failures import read_usable_tracks
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +60,7 @@ def read_labelled_tracks(features: Path, split: Path, label: str | None = None) 
     Tracks whose extraction failed are left out; tracks that were never extracted are an error.
     """
     contents = feature_file.read_features(features)
-    table = read_usable_tracks(split, contents.failed, features)
+    table = split_csv.read_usable_tracks(split, contents.failed, features)
     if label is not None:
         table = drop_unlabelled(table, label, split)
     return _join(table, split, contents, features)
@@ -82,7 +81,7 @@ def read_training_tracks(
 ) -> LabelledTracks:
     """Read the training tracks by the first `max_artists` artists in a split (None: by all)."""
     contents = feature_file.read_features(features)
-    table = read_usable_tracks(split, contents.failed, features, max_artists)
+    table = split_csv.read_usable_tracks(split, contents.failed, features, max_artists)
     train = split_csv.subset_mask(table, "train", split) & table["artist"].ne("").to_numpy()
     if not train.any():
         raise InputError(f"{split}: no training track has an artist; use a split with artists")

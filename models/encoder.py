@@ -10,6 +10,7 @@ layers, regularizers = keras.layers, keras.regularizers
 BANDS = 128  # mel bands in the input
 EMBEDDING = 256  # output dimensions
 
+NORM_EPSILON = 1e-3  # added to the variance by batch normalisation
 L2_WEIGHT = 1e-5  # of the penalty on the convolution kernels
 # (filters, kernel size, pool size) per block, from ismir2018 section 3.1 and the published code.
 BLOCKS = ((128, 4, 4), (128, 4, 4), (128, 4, 4), (128, 2, 2), (256, 1, None))
@@ -41,7 +42,11 @@ def build_encoder(
             name=f"conv{number}",
         )(x)
         x = layers.BatchNormalization(
-            momentum=0.99, epsilon=1e-3, synchronized=synchronised, dtype=dtype, name=f"bn{number}"
+            momentum=0.99,
+            epsilon=NORM_EPSILON,
+            synchronized=synchronised,
+            dtype=dtype,
+            name=f"bn{number}",
         )(x)
         x = layers.ReLU(dtype=dtype, name=f"relu{number}")(x)
         if pool:

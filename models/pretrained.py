@@ -33,6 +33,7 @@ from models.released_weights import fetch_released, released_models
 # Mean and standard deviation of the log-mels on which the released weights were trained (from the
 # published ismir2018 code).
 RELEASED_MEAN, RELEASED_STD = 0.22620339, 0.25794547
+RELEASED_LICENCE = "MIT, Copyright (c) 2018 Jongpil Lee"
 
 _MAX_BYTES = 1 << 28  # limit for all arrays together; about 10 times the largest released model
 # Ranks of the arrays of a convolution, a normalisation and a dense layer.
@@ -54,6 +55,7 @@ class Weights:
     std: float
     provenance: dict  # as recorded in feature files
     trained_on: Sequence[str] = ()  # training artists; empty if unknown, as in the released files
+    licence: str | None = None  # of a released file; None if it is unknown
 
 
 def load_weights(name_or_path: str, mirror: str | Path | None = None) -> Weights:
@@ -150,7 +152,8 @@ def _read_weights(path: Path) -> Weights:
     model = provenance.describe_model(released or inputs)
     name = model["name"] or path.stem
     record = {**model, "name": name, "sha256": file_sha256(path), "mean": mean, "std": std}
-    return Weights(name, encoder_arrays, head, mean, std, record, trained_on)
+    licence = RELEASED_LICENCE if released else None
+    return Weights(name, encoder_arrays, head, mean, std, record, trained_on, licence)
 
 
 @contextlib.contextmanager

@@ -16,10 +16,8 @@ from numpy.typing import ArrayLike
 
 from common import cli, provenance
 from common.errors import InputError
-from data_prep import split_csv
-from data_prep.failures import read_usable_tracks
+from data_prep import failures, split_csv
 from data_prep.mel_cache import MelCache
-from data_prep.mfcc import SILENT
 from evaluation import labelled_tracks
 from evaluation.feature_checks import check_features
 from evaluation.labelled_tracks import LabelledTracks
@@ -96,7 +94,9 @@ def llr_scorer(
     def frames(track_id: str) -> np.ndarray:
         track_frames = model.extract_frames(mels[track_id])
         if not len(track_frames):
-            raise InputError(f"GMM-UBM: {str(track_id)!r} {SILENT}; leave it out of the split")
+            raise InputError(
+                f"GMM-UBM: {str(track_id)!r} {failures.SILENT}; leave it out of the split"
+            )
         return track_frames
 
     # An artist's enrolment statistics are the sums of the statistics of single tracks.
@@ -298,7 +298,7 @@ def load_gmm_ubm_system(
     """Load the GMM-UBM system, which applies an i-vector model's UBM to frames from a mel cache."""
     model, mels = ivector_model.load_ivector_model(path), MelCache(cache)
     mels.require_front_end(model.front_end)
-    tracks = read_usable_tracks(split, mels.failed, cache)
+    tracks = split_csv.read_usable_tracks(split, mels.failed, cache)
     tracks = labelled_tracks.drop_unlabelled(tracks, label, split)
     artists = split_csv.label_column(tracks, label, split)
     track_ids = tracks["track_id"].to_numpy(object)

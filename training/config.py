@@ -12,7 +12,6 @@ import pandas as pd
 from common import provenance
 from data_prep import split_csv
 from data_prep.batches import Crops
-from data_prep.failures import read_usable_tracks
 from data_prep.mel_cache import MelCache
 
 
@@ -104,7 +103,7 @@ class TrainingData:
     def read(cls, split_path: Path, cache_path: Path, max_artists: int | None) -> "TrainingData":
         """Read a split, except the tracks that failed when the mel cache was made."""
         cache = MelCache(cache_path)
-        split = read_usable_tracks(split_path, cache.failed, cache_path, max_artists)
+        split = split_csv.read_usable_tracks(split_path, cache.failed, cache_path, max_artists)
         train, valid = (
             np.flatnonzero(split_csv.subset_mask(split, subset, split_path))
             for subset in ("train", "valid")

@@ -7,9 +7,10 @@ import scipy.fft
 
 from common.errors import InputError
 from data_prep.audio import SAMPLE_RATE
+from data_prep.failures import SILENT
 from data_prep.mel import FrontEnd, log_mel
 from data_prep.mel_cache import MelCache
-from data_prep.mfcc import SILENT, MfccSettings, TrackFrames, mfcc_frames
+from data_prep.mfcc import MfccSettings, TrackFrames, mfcc_frames
 from tests.data_prep.files import clip
 from tests.training import fixtures
 

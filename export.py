@@ -1,0 +1,50 @@
+"""Export an encoder to an ONNX file, which maps log-mels or audio to embeddings without Keras.
+
+WEIGHTS is a released model (siamese_5000), or an .h5 or .keras file. extract_features.py and other
+programs can use the file with onnxruntime alone. Its metadata describes its input, its output, the
+front end and the weights.
+"""
+
+from pathlib import Path
+
+from common import cli
+from common.errors import InputError
+from common.files import atomic_write
+
+
+def main() -> int:
+    """Read the weights, build the ONNX model, and write it to a file."""
+    parser = cli.make_parser(__doc__, "python export.py siamese_5000 --out siamese_5000.onnx")
+    parser.add_argument("weights", metavar="WEIGHTS", help="weights to export (see above)")
+    parser.add_argument("--out", type=Path, required=True, help="ONNX file to write, NAME.onnx")
+    parser.add_argument("--mirror", type=Path, help="folder that contains the released weights")
+    text = "input of waveforms at 22,050 Hz instead of log-mel segments, for other programs; "
+    text += "the file then includes the papers' front end"
+    parser.add_argument("--waveform", action="store_true", help=text)
+    args = parser.parse_args()
+    if args.out.suffix != ".onnx":
+        raise InputError(f"{args.out}: not an .onnx file; choose an --out such as NAME.onnx")
+
+    # Imported only now, because they take seconds.
+    from models.onnx_export import build_onnx_model
+    from models.pretrained import load_weights
+
+    weights = load_weights(args.weights, args.mirror)
+    model = build_onnx_model(weights, waveforms=args.waveform)
+    content = model.SerializeToString(deterministic=True)
+    if args.out.exists():
+        if args.out.read_bytes() != content:
+            raise InputError(
+                f"{args.out}: already there, from other weights, options or versions; choose "
+                "another --out, or delete it to make it again"
+            )
+        print(f"{args.out}: already complete")
+        return 0
+    with atomic_write(args.out) as partial:
+        partial.write_bytes(content)
+    print(f"{args.out}: {weights.name}, {len(content) / 1e6:.1f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run_script(main)
