@@ -32,7 +32,7 @@ def main() -> int:
     weights = load_weights(args.weights, args.mirror)
     model = build_onnx_model(weights, waveforms=args.waveform)
     content = model.SerializeToString(deterministic=True)
-    if args.out.exists():
+    if args.out.is_file():
         if args.out.read_bytes() != content:
             raise InputError(
                 f"{args.out}: already there, from other weights, options or versions; choose "

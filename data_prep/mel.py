@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import scipy.fft
 
 from common.parallel import one_blas_thread
 from data_prep import audio
@@ -84,6 +83,8 @@ def log_mel(waveform: np.ndarray, front_end: FrontEnd | None = None) -> np.ndarr
     >>> log_mel(load_audio("corpus/track.wav")).shape
     (1291, 128)
     """
+    import scipy.fft  # takes half a second, which a program that starts workers need not wait for
+
     front_end = front_end or FrontEnd()
     half = front_end.n_fft // 2
     if waveform.ndim != 1 or len(waveform) <= half:

@@ -19,7 +19,6 @@ import functools
 import math
 
 import numpy as np
-import scipy.fft
 import soxr
 
 RESAMPLERS = ("kaiser_best_2017", "soxr_hq")
@@ -82,6 +81,8 @@ def resample(
 
 def _decimate(waveform: np.ndarray, down: int, count: int) -> np.ndarray:
     """Filter a waveform by FFTs of overlapping blocks, and keep every `down`-th sample."""
+    import scipy.fft  # see `data_prep.mel.log_mel`
+
     kept, nyquist = _FFT_OUTPUTS - 2 * _ZERO_CROSSINGS, _FFT_OUTPUTS // 2
     size, lead = _FFT_OUTPUTS * down, _ZERO_CROSSINGS * down
     rows = max(1, -(-count // kept))
@@ -109,7 +110,7 @@ def _response(down: int) -> np.ndarray:
     centred[: len(taps)] = taps[:, 0]
     centred = np.roll(centred, -_reach(1, down))
     nyquist = _FFT_OUTPUTS // 2
-    response = scipy.fft.rfft(centred).real / down  # real because the filter is symmetric
+    response = np.fft.rfft(centred).real / down  # real because the filter is symmetric
     return response[: nyquist + nyquist // 8].astype(np.float32)
 
 

@@ -23,6 +23,7 @@ SCRIPTS = (
     "train_siamese.py",
     "train_ivector.py",
     "train_agf.py",
+    "export.py",
     "extract_features.py",
     "evaluate.py",
     "reproduce.py",

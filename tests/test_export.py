@@ -1,0 +1,182 @@
+"""Test export.py, and feature extraction with what it writes, as in a light installation."""
+
+import importlib.metadata
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from packaging.requirements import Requirement
+
+from common import feature_file
+from models import pretrained
+from models.siamese import build_siamese
+from tests.conftest import ROOT, error_in_process, error_of, run_in_process, run_script
+from tests.models.conftest import encoder
+
+pytest.importorskip("onnxruntime", reason="needs requirements-onnx.txt")
+
+__all__ = ["encoder"]
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # warning from Keras itself
+# Runs extract_features.py, and prints the top-level modules that it and its workers import.
+LIGHT = """
+import runpy, sys
+sys.argv = sys.argv[1:]
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+except SystemExit as end:
+    assert not end.code
+import data_prep.mel, scipy.fft  # in the workers
+print(*{name.partition(".")[0] for name in sys.modules})
+"""
+WITHOUT = """
+import runpy, sys
+sys.modules["onnxruntime"] = None
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def weights(encoder, tmp_path_factory):
+    """Return a weights file of a training run on two artists."""
+    path = tmp_path_factory.mktemp("export") / "best.h5"
+    model = build_siamese(encoder, 4, mean=0.2, std=0.25)
+    record = {"inputs": {"name": "run", "model": "siamese", "artists": 2, "settings": {"seed": 3}}}
+    settings = {"made_from": record, "trained_on": ["Björk", "a, b"]}
+    pretrained.save_weights(path, model, mean=0.2, std=0.25, **settings)
+    return path
+
+
+@pytest.fixture(scope="module")
+def exported(weights):
+    out = weights.with_name("run.onnx")
+    assert run_in_process("export.py", weights, "--out", out).out == f"{out}: run, 1.1 MB\n"
+    return out
+
+
+@pytest.fixture(scope="module")
+def music(small_corpus, tmp_path_factory):
+    """Return a folder of two tracks."""
+    folder = tmp_path_factory.mktemp("music")
+    for track in sorted(path for path in small_corpus[1].rglob("*") if path.is_file())[:2]:
+        shutil.copy(track, folder / f"{len(list(folder.iterdir()))}{track.suffix}")
+    return folder
+
+
+# ---------------------------------------------------------------- export
+
+
+def test_export_writes_the_same_file_each_time(weights, exported, tmp_path):
+    run_in_process("export.py", weights, "--out", tmp_path / "new/again.onnx")
+    assert (tmp_path / "new/again.onnx").read_bytes() == exported.read_bytes()
+
+
+def test_complete_export_is_recognised_and_other_options_are_refused(weights, exported):
+    before, command = exported.read_bytes(), ("export.py", weights, "--out", exported)
+    assert run_in_process(*command).out == f"{exported}: already complete\n"
+    assert f"{exported}: already there" in error_in_process(*command, "--waveform")
+    assert exported.read_bytes() == before
+
+
+def test_export_rejects_unusable_inputs(weights, tmp_path):
+    out = tmp_path / "a.onnx"
+    (tmp_path / "folder.onnx").mkdir()
+    for case, expected in {
+        (weights, "--out", tmp_path / "a.h5"): "a.h5: not an .onnx file; .* NAME.onnx",
+        (weights, "--out", tmp_path / "folder.onnx"): "folder.onnx: is a folder",
+        ("mfcc", "--out", out): "mfcc: neither an .h5 or .keras file nor a released model",
+        ("untrained", "--out", out): "untrained: neither",
+        (tmp_path / "absent.h5", "--out", out): "absent.h5: no such weights file",
+        (ROOT / "README.md", "--out", out): "README.md: neither",
+    }.items():
+        message = error_in_process("export.py", *case)
+        assert re.search(expected, message), message
+    assert not out.exists()
+
+
+# ---------------------------------------------------------------- extraction
+
+
+def extract(model, source, out, *options) -> feature_file.Features:
+    command = ("extract_features.py", model, source, "--out", out, *options)
+    assert run_in_process(*command).lines[-1].startswith(f"{out}: run, ")
+    return feature_file.read_features(out)
+
+
+def test_features_equal_those_of_the_exported_weights(weights, exported, small_corpus, tmp_path):
+    out = tmp_path / "onnx.h5"
+    ours = extract(exported, small_corpus[2], out)
+    expected = extract(weights, small_corpus[2], tmp_path / "keras.h5")
+    scale = np.abs(expected.features).max()
+    np.testing.assert_allclose(ours.features, expected.features, atol=1e-5 * scale)
+    assert list(ours.track_id) == list(expected.track_id)
+    assert list(ours.trained_on) == list(expected.trained_on) == ["Björk", "a, b"]
+    record = dict(ours.inputs["weights"])
+    assert len(record.pop("onnx_sha256")) == 64
+    assert record == expected.inputs["weights"] and record["name"] == "run"
+    assert ours.inputs["input"] == expected.inputs["input"]
+    command = ("extract_features.py", exported, small_corpus[2], "--out", out)
+    assert run_in_process(*command).out == f"{out}: already complete, 24 tracks\n"
+    assert "onnx_sha256" in error_in_process("extract_features.py", weights, *command[2:])
+
+
+def test_results_of_onnx_features_belong_to_the_same_model(exported, small_corpus, tmp_path):
+    extract(exported, small_corpus[2], tmp_path / "run.h5")
+    command = ("evaluate.py", "retrieval", tmp_path / "run.h5", small_corpus[0])
+    run_in_process(*command, "--json", tmp_path / "results/a.json")
+    result = json.loads((tmp_path / "results/a.json").read_text(encoding="utf-8"))
+    assert (result["model"], result["artists"], result["seed"]) == ("siamese", 2, 3)
+
+
+def test_front_end_options_apply_to_onnx_encoders(weights, exported, music, tmp_path):
+    options = ("--normalise", "peak", "--workers", 1)
+    ours = extract(exported, music, tmp_path / "onnx.h5", *options)
+    expected = extract(weights, music, tmp_path / "keras.h5", *options)
+    scale = np.abs(expected.features).max()
+    np.testing.assert_allclose(ours.features, expected.features, atol=1e-5 * scale)
+    assert ours.inputs["input"]["front_end"]["normalise"] == "peak"
+
+
+def test_extraction_rejects_waveform_models(weights, music, tmp_path):
+    model = tmp_path / "waveform.onnx"
+    run_in_process("export.py", weights, "--out", model, "--waveform")
+    command = ("extract_features.py", model, music, "--out", tmp_path / "a.h5")
+    assert f"{model}: takes waveforms" in error_in_process(*command)
+
+
+# ---------------------------------------------------------------- light installation
+
+
+def light_distributions() -> set[str]:
+    """Return the names of the packages in requirements-onnx.txt and of all that they require."""
+    lines = (ROOT / "requirements-onnx.txt").read_text(encoding="utf-8").splitlines()
+    found, pending = set(), [line for line in lines if not line.startswith(("#", "-"))]
+    while pending:
+        requirement = Requirement(pending.pop())
+        name = requirement.name.lower().replace("_", "-")
+        if name not in found and (not requirement.marker or requirement.marker.evaluate()):
+            found.add(name)
+            pending += importlib.metadata.requires(name) or []
+    return found
+
+
+def test_extraction_imports_only_the_light_requirements(exported, music, tmp_path):
+    command = (exported, music / "0.wav", "--out", tmp_path / "a.h5")
+    result = run_script("-c", LIGHT, "extract_features.py", *command, PYTHONPATH=str(ROOT))
+    modules = set(result.lines[-1].split())
+    assert {"numpy", "onnxruntime", "data_prep"} < modules
+    slow = {"keras", "tensorflow", "jax", "torch", "librosa", "numba", "sklearn", "pandas"}
+    assert not modules & slow
+    distributions = importlib.metadata.packages_distributions()
+    allowed = light_distributions()
+    for module in modules & distributions.keys():
+        names = {name.lower().replace("_", "-") for name in distributions[module]}
+        assert names & allowed, f"{module} of {names}"
+
+
+def test_missing_onnxruntime_is_explained(exported, music, tmp_path):
+    command = ("extract_features.py", exported, music, "--out", tmp_path / "a.h5")
+    message = error_of("-c", WITHOUT, *command, PYTHONPATH=str(ROOT))
+    assert "make install-light" in message and "requirements-onnx.txt" in message
