@@ -129,6 +129,8 @@ def _start_session(path: Path, content: bytes) -> onnxruntime.InferenceSession:
     """Return a session that computes finite embeddings of the expected shape."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # errors are raised as well
+    # By default, idle threads wait actively, which slows down the workers that decode audio.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     trial = np.zeros((1, SEGMENT, BANDS), np.float32)
     try:
         session = onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"])
