@@ -25,7 +25,7 @@ except ImportError as error:
 
 FORMAT = "artist-labels-encoder-1"
 SEGMENTS, WAVEFORMS, EMBEDDINGS = "segments", "waveforms", "embeddings"
-BANDS, EMBEDDING = 128, 256
+BANDS, EMBEDDING = 128, 256  # as in `models.encoder`, which imports Keras
 
 # What computes the embeddings of segments. Loops, conditions and extensions are not among it.
 _OPERATORS = {
@@ -34,8 +34,8 @@ _OPERATORS = {
 }
 _MAX_BYTES = 1 << 28
 _MAX_SEGMENTS = 256  # per run of the network, to limit its memory
-_PLAIN = (onnx.AttributeProto.INT, onnx.AttributeProto.INTS, onnx.AttributeProto.FLOAT)
-_PLAIN += (onnx.AttributeProto.STRING,)
+_KINDS = onnx.AttributeProto
+_PLAIN = {_KINDS.INT, _KINDS.INTS, _KINDS.FLOAT, _KINDS.STRING}
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class OnnxEncoder:
     def iter_embeddings(self, mels: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Yield one embedding (256,) float32 per log-mel (frames, 128), float16 or float32."""
         for mel in mels:
-            segments = cut_segments(mel).astype(np.float32)
+            segments = cut_segments(mel).astype(np.float32, copy=False)
             parts = np.split(segments, range(_MAX_SEGMENTS, len(segments), _MAX_SEGMENTS))
             rows = [self.session.run([EMBEDDINGS], {SEGMENTS: part})[0] for part in parts]
             yield np.concatenate(rows).mean(axis=0)
@@ -129,6 +129,8 @@ def _start_session(path: Path, content: bytes) -> onnxruntime.InferenceSession:
     """Return a session that computes finite embeddings of the expected shape."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # errors are raised as well
+    # By default, idle threads wait actively, which slows down the workers that decode audio.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     trial = np.zeros((1, SEGMENT, BANDS), np.float32)
     try:
         session = onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"])

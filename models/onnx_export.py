@@ -35,6 +35,7 @@ def build_onnx_model(weights: Weights, *, waveforms: bool = False) -> ModelProto
     >>> Path("siamese_5000.onnx").write_bytes(model.SerializeToString())  # doctest: +SKIP
     """
     graph = _Graph()
+    shape: list[str | int]
     if waveforms:
         name, shape = WAVEFORMS, ["tracks", "samples"]
         content = "mono at 22,050 Hz, nominally in [-1, 1], at least 65,536 samples (3 s)"
@@ -76,14 +77,14 @@ class _Graph:
         self.nodes: list[NodeProto] = []
         self._arrays: list[TensorProto] = []
 
-    def add(self, operator: str, *inputs: str | np.ndarray, **attributes) -> str:
+    def add(self, operator: str, *inputs: str | np.ndarray | np.generic, **attributes) -> str:
         """Add a node whose inputs are names or constants; return the name of its output."""
         output = f"{operator.lower()}{len(self.nodes)}"
         names = []
         for value in inputs:
             if not isinstance(value, str):
                 name = f"array{len(self._arrays)}"
-                self._arrays.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+                self._arrays.append(numpy_helper.from_array(np.asarray(value), name))
                 value = name
             names.append(value)
         self.nodes.append(helper.make_node(operator, names, [output], name=output, **attributes))
