@@ -72,6 +72,7 @@ def run_script(*arguments, status: int = 0, **variables) -> SimpleNamespace:
 
 def _check_output(returned: int, out: str, err: str, status: int) -> SimpleNamespace:
     assert returned == status, err + out
+    err = re.sub(r"(?m)^.*, [\d.]+[kM]? \w+/s.*\n", "", err)  # lines of progress, on a slow machine
     if status == 0:
         assert err == ""
     return SimpleNamespace(out=out, lines=out.splitlines(), err=err)
