@@ -129,7 +129,7 @@ def read_files(folder: Path) -> dict[Path, bytes]:
 
 def test_run_folder_contains_weights_log_and_record(runs):
     folder = runs / "basic"
-    names = {"best.h5", "last.h5", "log.csv", "run.json", "tensorboard"}
+    names = {"best.h5", "last.h5", "log.csv", "run.json", "state.h5", "tensorboard"}
     assert {path.name for path in folder.iterdir()} == names
     log = pd.read_csv(folder / "log.csv")
     assert log["epoch"].tolist() == [1, 2] and log["val_loss"].notna().all()
@@ -146,8 +146,11 @@ def test_complete_run_is_recognised_and_different_settings_are_rejected(runs, sm
     before = read_files(folder)
     command = ("train_basic.py", split, cache, "--out", folder, "--batch", 6, "--epochs")
     assert run_in_process(*command, 2).out == f"{folder}: already complete\n"
-    message = error_in_process(*command, 3)
-    assert str(folder) in message and "settings.epochs: 2 -> 3" in message and "--out" in message
+    message = error_in_process(*command, 2, "--dropout", 0.5)
+    assert str(folder) in message and "dropout: 0.0 -> 0.5" in message and "--out" in message
+    assert "contains 2 epochs of training, more than the 1 requested" in error_in_process(
+        *command, 1
+    )
     assert read_files(folder) == before
 
 
