@@ -61,8 +61,8 @@ class TrainingRun:
         state, epochs = self.read_state(), _epochs_of(self.inputs)
         if finished and state is None:
             raise InputError(
-                f"{self.folder}: was completed with {_epochs_of(finished)} epochs by an earlier "
-                "version, which kept no state to continue from; choose another --out"
+                f"{self.folder}: was completed with {_epochs_of(finished)} epochs, and its "
+                "state.h5, from which to continue, is missing; choose another --out"
             )
         if state and epochs is not None and state.epochs > epochs:
             raise InputError(

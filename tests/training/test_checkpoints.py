@@ -101,14 +101,14 @@ def test_run_that_a_rule_has_stopped_is_complete_with_other_epochs(model, tmp_pa
     assert make_run(tmp_path / "run", epochs=9).is_complete()
 
 
-def test_run_of_an_earlier_version_has_no_state_to_continue_from(model, tmp_path):
+def test_run_without_its_state_does_not_continue(model, tmp_path):
     run = make_run(tmp_path / "run", epochs=2)
     run.write_epoch([model], STATE, best=True)
     run.finish()
     (run.folder / "state.h5").unlink()
     assert run.is_complete()
     for epochs in (1, 3):
-        with pytest.raises(InputError, match=r"with 2 epochs by an earlier .*another --out"):
+        with pytest.raises(InputError, match=r"with 2 epochs, and its state.h5, .*another --out"):
             make_run(run.folder, epochs=epochs).is_complete()
 
 
