@@ -113,7 +113,8 @@ def extract_features(
                     store(track, vector)
         failures.write_failures(out, source.failed)
         if source.quiet:
-            print(describe_quiet(source.quiet, len(remaining)))
+            counted = remaining if isinstance(source, AudioTracks) else source.track_id
+            print(describe_quiet(source.quiet, len(counted)))
         vectors |= stored
         if not vectors:
             track, reason = next(iter(source.failed.items()))

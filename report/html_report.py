@@ -67,13 +67,13 @@ def write_report(folder: Path) -> Path:
 
 def _present_paper(coverage: str, tables: list[ResultTable]) -> dict:
     """Divide a paper's tables into those with results of our own and all others."""
-    with_ours, others = [], []
-    for one in tables:
-        (with_ours if one.table["ours"].notna().any() else others).append(one)
     return {
         "coverage": coverage,
-        "with_ours": with_ours,
-        "others": others,
+        "is_reproduced": any(
+            one.table[["paper's", "ours"]].notna().all(axis=1).any() for one in tables
+        ),
+        "with_ours": [one for one in tables if one.table["ours"].notna().any()],
+        "others": [one for one in tables if one.table["ours"].isna().all()],
         "needs": tables[-1].notes,
     }
 

@@ -82,7 +82,7 @@ def features(runs, small_corpus, outputs) -> Path:
     out = outputs / "features/basic.h5"
     weights = runs / "basic/best.h5"
     result = run_script("extract_features.py", weights, small_corpus[2], "--out", out)
-    assert result.out == f"{out}: basic, 24 tracks\n"
+    assert result.lines[-1] == f"{out}: basic, 24 tracks"
     return out
 
 
