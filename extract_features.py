@@ -4,17 +4,22 @@ WEIGHTS is a released model (siamese_5000), an .h5 or .keras file, an .onnx file
 (which needs only requirements-onnx.txt), an i-vector model (ivector.h5
 from train_ivector.py), agf2018 networks (model.h5 from train_agf.py), or a baseline: `mfcc`, or
 `untrained` (the encoder with random weights). INPUT is a mel cache (.h5), an audio file, or a
-folder of audio files.
+folder of audio files. After a stop, the same command continues. If files were added to the folder,
+changed or removed, it updates the feature file.
 """
 
 import functools
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+# This checks that the dependencies are installed, before any is imported.
+from common import cli, feature_file, feature_journal, hdf5, provenance
+
+# isort: split
 import numpy as np
 
-from common import cli, feature_file, hdf5, provenance
 from common.errors import InputError
 from common.files import make_folder
 from common.parallel import available_cores
@@ -37,8 +42,7 @@ def main() -> int:
     parser.add_argument("--mirror", type=Path, help="folder that contains the released weights")
     cli.add_count(parser, "--workers", available_cores(), "number of audio decoding processes")
     cli.add_front_end(parser, RESAMPLERS, NORMALISATIONS)
-    text = "exit with status 0 even if some tracks failed"
-    parser.add_argument("--allow-failures", action="store_true", help=text)
+    cli.add_strict(parser)
     cli.add_seed(parser)
     args = parser.parse_args()
     if args.input.suffix == ".h5":
@@ -61,47 +65,89 @@ def main() -> int:
     )
 
     inputs = {"weights": extractor.origin, "input": source.inputs}
+    kept: dict[str, np.ndarray] = {}
     if args.out.exists():
         existing = feature_file.read_features(args.out)
-        provenance.require_same(args.out, existing.inputs, inputs)
-        failed = {t: why for t, why in existing.failed.items() if t not in source.failed_before}
-        return failures.report_failures(
-            args.out, len(existing.track_id), failed, args.allow_failures, "already complete"
-        )
+        kept = existing.unchanged_vectors(source.stamps)
+        if not kept or not provenance.list_differences(existing.inputs, inputs):
+            provenance.require_same(args.out, existing.inputs, inputs)
+            shutil.rmtree(feature_journal.journal_folder(args.out), ignore_errors=True)
+            failed = {t: why for t, why in existing.failed.items() if t not in source.failed_before}
+            return failures.report_failures(
+                args.out, len(existing.track_id), failed, args.strict, "already complete"
+            )
+        provenance.require_same(args.out, _without_files(existing.inputs), _without_files(inputs))
+        removed = len(set(existing.track_id) - set(source.track_id))
+        if removed:
+            print(f"{args.out}: {removed} tracks removed, which are no longer in {args.input}")
+    tracks = extract_features(args.out, source, extractor, kept)
+    name = extractor.origin["name"]
+    return failures.report_failures(args.out, tracks, source.failed, args.strict, name)
 
-    track_ids, vectors = [], []
-    with cli.progress_bar(source.mels(), total=len(source.track_id), unit="track") as mels:
-        # zip must fetch the vector first, so that `failed` already lists all earlier failures.
-        decoded = (track for track in source.track_id if track not in source.failed)
-        for vector, track in zip(extractor.function(mels), decoded, strict=False):
-            if vector is None:
-                source.failed[track] = failures.SILENT
-            else:
-                track_ids.append(track)
-                vectors.append(vector)
-    failures.write_failures(args.out, source.failed)
-    if source.quiet:
-        print(describe_quiet(source.quiet, len(source.track_id)))
-    if not vectors:
-        track, reason = next(iter(source.failed.items()))
-        raise InputError(
-            f"{args.input}: none of the {len(source.failed)} tracks could be used; the first, "
-            f"{track}: {reason}"
+
+def extract_features(
+    out: Path,
+    source: AudioTracks | CachedTracks,
+    extractor: "FeatureExtractor",
+    kept: dict[str, np.ndarray],
+) -> int:
+    """Extract the features of all tracks except those in `kept`; write both to the file `out`.
+
+    Features that an interrupted call has computed are not computed again. Returns the number of
+    tracks in the file.
+    """
+    inputs = {"weights": extractor.origin, "input": source.inputs}
+    journal = feature_journal.open_journal(out, _without_files(inputs), source.stamps)
+    with journal as (stored, store):
+        vectors = kept | stored
+        remaining = [track for track in source.track_id if track not in vectors]
+        total, done = len(source.track_id), len(vectors)
+        if done:
+            print(f"{out}: {done} of {total} tracks are already complete")
+        mels = source.mels(remaining)
+        with cli.progress_bar(mels, total=total, initial=done, unit="track") as bar:
+            # zip must fetch the vector first, so that `failed` already lists all earlier failures.
+            decoded = (track for track in remaining if track not in source.failed)
+            for vector, track in zip(extractor.function(bar), decoded, strict=False):
+                if vector is None:
+                    source.failed[track] = failures.SILENT
+                else:
+                    store(track, vector)
+        failures.write_failures(out, source.failed)
+        if source.quiet:
+            counted = remaining if isinstance(source, AudioTracks) else source.track_id
+            print(describe_quiet(source.quiet, len(counted)))
+        vectors |= stored
+        if not vectors:
+            track, reason = next(iter(source.failed.items()))
+            raise InputError(
+                f"{source.path}: none of the {total} tracks could be used; the first, "
+                f"{track}: {reason}"
+            )
+        track_ids = [track for track in source.track_id if track in vectors]
+        if len({len(vectors[track]) for track in track_ids}) > 1:
+            folder = feature_journal.journal_folder(out)
+            raise InputError(f"{folder}: is damaged; delete it and {out} to extract from scratch")
+        rows = np.stack([vectors[track] for track in track_ids])
+        classes = extractor.classes
+        features, probabilities = np.split(rows, [rows.shape[1] - len(classes)], axis=1)
+        content = feature_file.Features(
+            features,
+            np.array(track_ids, object),
+            {**source.failed_before, **source.failed},
+            inputs,
+            extractor.trained_on,
+            classes,
+            probabilities if classes else None,
+            [source.stamps[track] for track in track_ids if source.stamps[track]],
         )
-    classes = extractor.classes
-    features, probabilities = np.split(np.stack(vectors), [len(vectors[0]) - len(classes)], axis=1)
-    content = feature_file.Features(
-        features,
-        np.array(track_ids, object),
-        {**source.failed_before, **source.failed},
-        inputs,
-        extractor.trained_on,
-        classes,
-        probabilities if classes else None,
-    )
-    feature_file.write_features(args.out, content)
-    name, tracks = extractor.origin["name"], len(track_ids)
-    return failures.report_failures(args.out, tracks, source.failed, args.allow_failures, name)
+        feature_file.write_features(out, content)
+    return len(track_ids)
+
+
+def _without_files(inputs: dict) -> dict:
+    """Return the inputs without the digest of the audio files, of which some may change."""
+    return {**inputs, "input": {k: v for k, v in inputs["input"].items() if k != "files"}}
 
 
 class FeatureExtractor(NamedTuple):

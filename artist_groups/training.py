@@ -29,7 +29,7 @@ from data_prep.batches import Crops, LabelledBatches
 from data_prep.mel_cache import MelCache
 from models.embeddings import segment_outputs
 from models.keras_backend import keras
-from training.checkpoints import TrainingRun
+from training.checkpoints import TrainingRun, without_epochs
 from training.config import training_artists, training_inputs
 from training.data_placement import Placement
 from training.devices import Devices
@@ -151,8 +151,11 @@ class Experiment:
         model, features = (self._folder(run) / name for name in ("model.h5", "features.h5"))
         if not model.exists():
             return False
-        recorded = network_file.read_network_inputs(model)
-        provenance.require_same(model, recorded, self._model_inputs(run))
+        recorded, inputs = network_file.read_network_inputs(model), self._model_inputs(run)
+        if provenance.list_differences(recorded, inputs):
+            provenance.require_same(model, *map(without_epochs, (recorded, inputs)))
+            features.unlink(missing_ok=True)  # made from networks with fewer epochs
+            return False
         if features.exists():
             recorded = feature_file.read_feature_inputs(features)
             provenance.require_same(features, recorded, self._feature_inputs(model))

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from common.errors import InputError
 
 T = TypeVar("T")
+PLAIN_SECONDS = 10.0  # between two lines of progress where the output is not a terminal
 
 # All packages, in layering order: each imports only itself and the packages before it. The scripts
 # print what they log.
@@ -76,6 +77,13 @@ def output_file(suffix: str) -> Callable[[str], Path]:
 
 
 _FORMATS = {".csv": "CSV", ".h5": "HDF5", ".html": "HTML", ".json": "JSON"}
+
+
+def add_strict(parser: argparse.ArgumentParser) -> None:
+    """Add the --strict option; --allow-failures, now the default, is accepted but hidden."""
+    text = "exit with status 1 if any track failed, even if all others are complete"
+    parser.add_argument("--strict", action="store_true", help=text)
+    parser.add_argument("--allow-failures", action="store_true", help=argparse.SUPPRESS)
 
 
 def add_split_and_cache(
@@ -175,8 +183,53 @@ _seed = _number_type(int, lambda n: 0 <= n < 2**32, "not an integer from 0 to 2^
 
 
 def progress_bar(items: Iterable | None = None, *, shown: bool = True, **settings) -> tqdm:
-    """Return a tqdm progress bar, shown on a terminal for work that takes over two seconds."""
-    return tqdm(items, disable=None if shown else True, delay=2, dynamic_ncols=True, **settings)
+    """Return a tqdm progress bar for work that takes over two seconds.
+
+    If the output is not a terminal, a plain line is printed every `PLAIN_SECONDS` instead.
+    """
+    file = settings.get("file", sys.stderr)
+    if not shown or file is None or file.isatty():
+        hidden = not shown or file is None
+        return tqdm(items, disable=hidden, delay=2, dynamic_ncols=True, **settings)
+    seconds = PLAIN_SECONDS
+    return _PlainProgress(
+        items, delay=seconds, mininterval=seconds, miniters=1, leave=False, **settings
+    )
+
+
+class _PlainProgress(tqdm):
+    """Progress in plain lines, such as `120 of 450 tracks, 12.0 tracks/s, 28 s left`."""
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        """Print a line, but not the empty one with which tqdm clears a bar."""
+        if msg != "":
+            self.fp.write(self._describe() + "\n")
+            self.fp.flush()
+
+    def _describe(self) -> str:
+        scale = 1.0 if self.unit_scale is True else float(self.unit_scale) or 1.0
+        unit = self.unit.strip()
+        units = unit if unit == "B" or unit.endswith("s") else f"{unit}s"
+        elapsed = max(self.format_dict["elapsed"], 1e-9)
+        rate = (self.n - self.initial) / elapsed
+        count = self._format(self.n * scale)
+        if self.total:
+            count += f" of {self._format(self.total * scale)}"
+        parts = [f"{count} {units}", f"{tqdm.format_sizeof(rate * scale)} {units}/s"]
+        if self.total and rate:
+            parts.append(f"{_format_seconds(max(self.total - self.n, 0) / rate)} left")
+        prefix = self.desc.removesuffix(": ")  # tqdm adds a colon to some descriptions
+        return (f"{prefix}: " if prefix else "") + ", ".join(filter(None, [*parts, self.postfix]))
+
+    def _format(self, count: float) -> str:
+        return tqdm.format_sizeof(count) if self.unit_scale else f"{count:,.0f}"
+
+
+def _format_seconds(seconds: float) -> str:
+    for unit, size in (("s", 1), ("min", 60)):
+        if seconds < 100 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 3600:.1f} h"
 
 
 def run_script(main: Callable[[], int | None]) -> None:

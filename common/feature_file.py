@@ -4,6 +4,7 @@
 |---|---|---|
 | features | (n, d) float32 | one vector per track |
 | track_id | (n,) str | |
+| stamp | (n,) str | size and time of each track's audio file, if it was read from one |
 | failed_track_id, failed_reason | (failures,) str | tracks without features, and why |
 | trained_on | (a,) str | artists whose tracks the model was trained on, if known |
 | probabilities | (n, classes) float32 | class probabilities, for classifiers only |
@@ -12,7 +13,7 @@
 The root attribute `made_from` (JSON) records the weights, the front end and library versions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,8 @@ class Features:
     trained_on: Sequence[str] | np.ndarray = ()
     classes: Sequence[str] | np.ndarray = ()
     probabilities: np.ndarray | None = None  # rows sum to 1; None if the model is no classifier
+    # Size and modification time of each track's audio file; empty if the tracks are from a cache.
+    stamps: Sequence[str] | np.ndarray = ()
 
     def select(self, track_ids: np.ndarray, source: str | Path) -> np.ndarray:
         """Return the features for the given tracks, in that order; error messages name `source`."""
@@ -48,6 +51,15 @@ class Features:
                 "that classify genres"
             )
         return self.probabilities[self._rows(track_ids, source)]
+
+    def unchanged_vectors(self, stamps: Mapping[str, str]) -> dict[str, np.ndarray]:
+        """Return {track_id: vector} for the tracks that still have the given stamps.
+
+        A vector contains the features and, after them, the class probabilities if there are any.
+        """
+        parts = [self.features] + ([] if self.probabilities is None else [self.probabilities])
+        rows = zip(self.track_id, self.stamps, np.concatenate(parts, axis=1), strict=False)
+        return {track: vector for track, stamp, vector in rows if stamps.get(track) == stamp}
 
     def _rows(self, track_ids: np.ndarray, source: str | Path) -> list[int]:
         row = {track: number for number, track in enumerate(self.track_id)}
@@ -86,6 +98,7 @@ def read_features(path: str | Path) -> Features:
         trained_on = hdf5.read_strings(file, "trained_on") if exists(b"trained_on") else ()
         classes = hdf5.read_strings(file, "classes") if exists(b"classes") else ()
         probabilities = hdf5.read_array(file, "probabilities") if exists(b"probabilities") else None
+        stamps = hdf5.read_strings(file, "stamp") if exists(b"stamp") else ()
     weights = inputs.get("weights", {}) if isinstance(inputs, dict) else None
     if (
         features.ndim != 2
@@ -93,13 +106,14 @@ def read_features(path: str | Path) -> Features:
         or features.dtype.kind != "f"
         or not _are_probabilities(probabilities, len(track_id), classes)
         or not provenance.is_model_record(weights)
+        or len(stamps) not in (0, len(track_id))
     ):
         raise InputError(f"{path}: a damaged feature file; delete it and extract again")
     features = features.astype(np.float32, copy=False)
     if probabilities is not None:
         probabilities = probabilities.astype(np.float32, copy=False)
     failed = dict(zip(failed_tracks, reasons, strict=False))
-    return Features(features, track_id, failed, inputs, trained_on, classes, probabilities)
+    return Features(features, track_id, failed, inputs, trained_on, classes, probabilities, stamps)
 
 
 def _are_probabilities(
@@ -124,6 +138,8 @@ def write_features(path: str | Path, features: Features) -> None:
         hdf5.write_strings(file, "failed_track_id", features.failed)
         hdf5.write_strings(file, "failed_reason", features.failed.values())
         hdf5.write_strings(file, "trained_on", features.trained_on)
+        if len(features.stamps):
+            hdf5.write_strings(file, "stamp", features.stamps)
         if features.probabilities is not None:
             hdf5.write_strings(file, "classes", features.classes)
             file["probabilities"] = np.asarray(features.probabilities, np.float32)

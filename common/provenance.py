@@ -60,16 +60,27 @@ def describe_model(inputs: dict) -> dict:
     """Return what the records of a model's outputs state about its training run.
 
     These are the run's `name`, `model`, number of `artists` and `seed`; each is None if unknown.
+    Fine-tuned weights also have `start_from`, the name and SHA-256 digest of the initial weights,
+    and no number of artists, because they were trained on those of the initial weights as well.
     """
     settings = inputs.get("settings")
     seed = settings.get("seed") if isinstance(settings, dict) else None
     known = {key: inputs.get(key) for key in ("name", "model", "artists")}
-    return {**known, "seed": seed if isinstance(seed, int) else None}
+    known["seed"] = seed if isinstance(seed, int) else None
+    start = inputs.get("start_from")
+    if isinstance(start, dict):
+        initial = {key: start.get(key) for key in ("name", "sha256")}
+        known |= {
+            "model": f"{known['model']} fine-tuned",
+            "artists": None,
+            "start_from": initial,
+        }
+    return known
 
 
 def is_model_record(record: object) -> bool:
     """Return whether a value is a summary as returned by `describe_model`, with valid types."""
-    kinds = {"name": str, "model": str, "artists": int, "seed": int}
+    kinds = {"name": str, "model": str, "artists": int, "seed": int, "start_from": dict}
     return isinstance(record, dict) and all(
         isinstance(record.get(name), kind | None) for name, kind in kinds.items()
     )

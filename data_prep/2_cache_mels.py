@@ -44,9 +44,7 @@ def main() -> int:
         "by later steps (default: write one file)",
     )
     cli.add_front_end(parser, RESAMPLERS, NORMALISATIONS)
-    parser.add_argument(
-        "--allow-failures", action="store_true", help="exit with status 0 even if tracks failed"
-    )
+    cli.add_strict(parser)
     args = parser.parse_args()
     # A cache that exists, such as one of version 0.1.0, keeps its resampler unless told otherwise.
     resampler = args.resampler or mel_cache_writer.existing_resampler(args.out)
@@ -65,7 +63,7 @@ def main() -> int:
     # Each shard has its own list of failed tracks and must be deleted to retry them.
     in_shards = report.failed and args.shard_tracks
     out = mel_cache.shard_pattern(args.out) if in_shards else args.out
-    return failures.report_failures(out, report.tracks, report.failed, args.allow_failures, state)
+    return failures.report_failures(out, report.tracks, report.failed, args.strict, state)
 
 
 if __name__ == "__main__":

@@ -188,8 +188,8 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def digest_files(folder: str | Path, paths: list[str]) -> str:
-    """Return a digest of file names, sizes and modification times."""
+def stamp_files(folder: str | Path, paths: list[str]) -> dict[str, str]:
+    """Return {path: size and modification time}, by which changed files are recognised."""
 
     def describe(path: str) -> str:
         try:
@@ -198,4 +198,10 @@ def digest_files(folder: str | Path, paths: list[str]) -> str:
         except (OSError, ValueError):  # a name with a null byte is a ValueError
             return "gone"
 
-    return provenance.digest_rows((path, describe(path)) for path in paths)
+    return {path: describe(path) for path in paths}
+
+
+def digest_files(folder: str | Path, paths: list[str]) -> str:
+    """Return a digest of file names, sizes and modification times."""
+    stamps = stamp_files(folder, paths)
+    return provenance.digest_rows((path, stamps[path]) for path in paths)

@@ -43,11 +43,11 @@ def write_failures(out: str | Path, failed: dict[str, str]) -> None:
 
 
 def report_failures(
-    out: str | Path, tracks: int, failed: dict[str, str], allowed: bool, state: str
+    out: str | Path, tracks: int, failed: dict[str, str], strict: bool, state: str
 ) -> int:
     """Log a script's final line about the `tracks` in `out`; return its exit status.
 
-    The status is 1 if any tracks failed, {track_id: reason}, unless that is `allowed`.
+    The status is 1 only if `strict` and any tracks failed, {track_id: reason}.
     """
     if not failed:
         logger.info(f"{out}: {state}, {tracks} tracks")
@@ -56,4 +56,4 @@ def report_failures(
         f"{out}: {state}, {tracks} tracks; {len(failed)} failed, see {failures_path(out)} "
         f"(to try them again, delete {out})"
     )
-    return 0 if allowed else 1
+    return int(strict)

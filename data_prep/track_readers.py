@@ -1,12 +1,13 @@
 """Log-mel sources for feature extraction: a mel cache or audio files."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from common import provenance
 from common.errors import InputError
 from common.parallel import ordered_map
 from data_prep import audio, failures
@@ -18,6 +19,8 @@ class CachedTracks:
 
     Attributes
     ----------
+    path
+        Path of the input.
     track_id
         Track ids, a list of str.
     failed
@@ -28,6 +31,8 @@ class CachedTracks:
         {track_id: reason} for the tracks that failed when the cache was made.
     mean_and_std
         Mean and standard deviation over the training tracks; None if unknown.
+    stamps
+        {track_id: size and modification time of the audio file}, or '' for the tracks of a cache.
     inputs
         Inputs from which the log-mels are made, for the provenance record.
     """
@@ -36,21 +41,22 @@ class CachedTracks:
         # Imported only for caches, because pandas takes longer to import than a track to extract.
         from data_prep.mel_cache import MelCache
 
-        self._cache = MelCache(path)
+        self.path, self._cache = path, MelCache(path)
         self._cache.require_front_end(FrontEnd())
         if (self._cache.length < SEGMENT).any():
             short = self._cache.track_id[int(np.argmin(self._cache.length))]
             raise InputError(f"{path}: {str(short)!r} is shorter than {SEGMENT} frames; remove it")
         self.track_id = list(self._cache.track_id)
+        self.stamps = dict.fromkeys(self.track_id, "")
         self.failed: dict[str, str] = {}
         self.quiet = self._cache.quiet
         self.failed_before = self._cache.failed
         self.mean_and_std = self._cache.mean, self._cache.std
         self.inputs = {"cache": self._cache.made_from["inputs"]}
 
-    def mels(self) -> Iterator[np.ndarray]:
-        """Yield the (frames, n_mels) float16 log-mel of each track."""
-        return (self._cache[track] for track in self.track_id)
+    def mels(self, tracks: Sequence[str]) -> Iterator[np.ndarray]:
+        """Yield the (frames, n_mels) float16 log-mel of each of the given tracks."""
+        return (self._cache[track] for track in tracks)
 
 
 class AudioTracks:
@@ -61,21 +67,23 @@ class AudioTracks:
     def __init__(self, path: Path, front_end: FrontEnd, workers: int):
         if not path.exists():
             raise InputError(f"{path}: no such file or folder; check the path")
-        self._root = path if path.is_dir() else path.parent
+        self.path, self._root = path, path if path.is_dir() else path.parent
         self.track_id = audio.list_audio_files(path) if path.is_dir() else [path.name]
         self.failed: dict[str, str] = {}
         self.quiet = 0
         self.failed_before: dict[str, str] = {}
-        self._front_end, self._workers = front_end, min(workers, len(self.track_id))
-        files = audio.digest_files(self._root, self.track_id)
+        self._front_end, self._workers = front_end, workers
+        self.stamps = audio.stamp_files(self._root, self.track_id)
+        files = provenance.digest_rows(self.stamps.items())
         self.inputs = {"files": files, "front_end": front_end.to_dict()}
 
-    def mels(self) -> Iterator[np.ndarray]:
-        """Yield the (frames, n_mels) float32 log-mel of each usable track."""
+    def mels(self, tracks: Sequence[str]) -> Iterator[np.ndarray]:
+        """Yield the (frames, n_mels) float32 log-mel of each usable one of the given tracks."""
         decode = partial(log_mel_and_peak, front_end=self._front_end)
-        paths = [str(self._root / track) for track in self.track_id]
-        with contextlib.closing(ordered_map(decode, paths, workers=self._workers)) as outcomes:
-            for track, outcome in zip(self.track_id, outcomes, strict=True):
+        paths = [str(self._root / track) for track in tracks]
+        workers = min(self._workers, max(len(paths), 1))
+        with contextlib.closing(ordered_map(decode, paths, workers=workers)) as outcomes:
+            for track, outcome in zip(tracks, outcomes, strict=True):
                 if outcome.error is None:
                     mel, peak = outcome.result
                     self.quiet += peak < audio.QUIET_PEAK

@@ -52,7 +52,7 @@ def extract(out: Path, name: str, weights: Path | str, dataset: Dataset) -> Step
     """Return the step that extracts features with a weights file or named released weights."""
     file = features_file(out, name, dataset)
     inputs = (dataset.cache, weights) if isinstance(weights, Path) else (dataset.cache,)
-    arguments = (weights, dataset.cache, "--out", file, "--allow-failures")
+    arguments = (weights, dataset.cache, "--out", file)
     return make_step("extract_features.py", *arguments, output=file, inputs=inputs)
 
 

@@ -148,7 +148,7 @@ class DataFolder:
         arguments += [*options, "--out", dataset.split]
         script = "data_prep/1_make_splits.py"
         split = make_step(script, *arguments, output=dataset.split, inputs=excluded)
-        arguments = [dataset.split, "--audio", audio, "--out", own_cache, "--allow-failures"]
+        arguments = [dataset.split, "--audio", audio, "--out", own_cache]
         script, inputs = "data_prep/2_cache_mels.py", [dataset.split]
         mels = make_step(script, *arguments, output=own_cache, inputs=inputs)
         return replace(dataset, steps=(split,) if cache else (split, mels), audio=audio)

@@ -31,6 +31,7 @@ RENAMED_OPTIONS = {
     "--rate": "--learning-rate",
     "--train-artists": "--max-train-artists",
 }
+REMOVED_OPTIONS = ("--allow-failures",)  # what it did is now the default
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,11 @@ def read_journal(folder: str | Path) -> dict[str, float | None]:
     try:
         with open(path, encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file, strict=True):
-                words = (RENAMED_OPTIONS.get(word, word) for word in shlex.split(row["command"]))
+                words = (
+                    RENAMED_OPTIONS.get(word, word)
+                    for word in shlex.split(row["command"])
+                    if word not in REMOVED_OPTIONS
+                )
                 journal[shlex.join(words)] = float(row["seconds"]) if row["seconds"] else None
     except (csv.Error, KeyError, TypeError, ValueError) as error:
         raise InputError(

@@ -14,6 +14,7 @@ import pandas as pd
 from common import cli
 from common.errors import InputError
 from data_prep import split_csv
+from data_prep.artist_names import artist_key
 from evaluation import LINEAR_TRIALS, NEIGHBOURS
 from evaluation.feature_checks import require_two_labels
 from evaluation.labelled_tracks import LabelledTracks, read_labelled_tracks
@@ -80,8 +81,24 @@ def run_protocol(
         "artists": weights.get("artists"),
         "seed": weights.get("seed"),
     }
+    if name != "tsne":
+        _report_training_artists(tracks, is_test_only=name != "retrieval")
     compute = partial(PROTOCOLS[name], tracks, label, seed=seed, **settings)
     evaluate_and_save(compute, description, inputs, result_path)
+
+
+def _report_training_artists(tracks: LabelledTracks, is_test_only: bool) -> None:
+    """Print how many of the evaluated tracks are by artists that the model was trained on."""
+    evaluated = tracks.split
+    if is_test_only:
+        evaluated = evaluated[evaluated["subset"].eq("test")]
+    trained_on = {artist_key(str(artist)) for artist in tracks.feature_file.trained_on} - {""}
+    known = evaluated["artist"].map(artist_key).isin(trained_on).sum()
+    if known:
+        print(
+            f"{tracks.split_path}: {known} of {len(evaluated)} tracks are by artists that the "
+            "model was trained on; the score may be too high"
+        )
 
 
 def evaluate_retrieval(tracks: LabelledTracks, label: str, *, seed: int) -> Evaluation:
@@ -101,8 +118,20 @@ def evaluate_knn(tracks: LabelledTracks, label: str, *, k: int, seed: int) -> Ev
     train, _, (test, truth) = tracks.subsets(tracks.labels(label))
     require_two_labels(train[1], "k-NN, train subset")
     correct = knn_predict(*train, test, k) == truth
+    _report_small_classes(train[1], k, tracks.split_path, label)
     details = _accuracy_by_label(label, correct, truth)
     return Evaluation("accuracy", [float(correct.mean())], len(truth), details)
+
+
+def _report_small_classes(labels: np.ndarray, k: int, split: Path, label: str) -> None:
+    """Print how many classes have fewer than k training tracks, so that others can outvote them."""
+    counts = pd.Series(labels).value_counts(sort=False)
+    few = counts[counts < k]
+    if len(few):
+        print(
+            f"{split}: {len(few)} of {len(counts)} classes ({label}) have fewer training tracks "
+            f"than k = {k}, the smallest {few.min()}; others may outvote them, so use a lower -k"
+        )
 
 
 def evaluate_linear(tracks: LabelledTracks, label: str, *, trials: int, seed: int) -> Evaluation:

@@ -12,7 +12,13 @@ from evaluation.results import read_results
 from papers import pipeline
 from report.figures import Figure, draw_figures, draw_training_curves, missing_figures
 from report.formatting import write_page
-from report.result_tables import ResultTable, describe_coverage, write_all_tables
+from report.result_tables import (
+    ResultTable,
+    describe_coverage,
+    describe_start,
+    find_weights,
+    write_all_tables,
+)
 from report.training_logs import TrainingLog, read_training_logs
 
 PAGES = ("songs*.html", "tracks*.html")
@@ -39,7 +45,9 @@ def write_report(folder: Path) -> Path:
         path,
         "report",
         title=f"Results of {folder.resolve().name}",
-        papers=[(describe_coverage(comparison, paper), papers[paper]) for paper in papers],
+        papers=[
+            _present_paper(describe_coverage(comparison, name), papers[name]) for name in papers
+        ],
         comparisons=comparisons,
         figures=[(figure, _data_url(figure)) for figure in figures],
         missing=missing_figures(figures),
@@ -55,6 +63,19 @@ def write_report(folder: Path) -> Path:
         pages=sorted(path.name for kind in PAGES for path in folder.glob(kind)),
     )
     return path
+
+
+def _present_paper(coverage: str, tables: list[ResultTable]) -> dict:
+    """Divide a paper's tables into those with results of our own and all others."""
+    return {
+        "coverage": coverage,
+        "is_reproduced": any(
+            one.table[["paper's", "ours"]].notna().all(axis=1).any() for one in tables
+        ),
+        "with_ours": [one for one in tables if one.table["ours"].notna().any()],
+        "others": [one for one in tables if one.table["ours"].isna().all()],
+        "needs": tables[-1].notes,
+    }
 
 
 def _data_url(figure: Figure) -> str:
@@ -90,23 +111,16 @@ def _tabulate_results(results: pd.DataFrame) -> pd.DataFrame:
 
 def _tabulate_weights(results: pd.DataFrame) -> pd.DataFrame:
     """Tabulate the weights that the results are based on, with their SHA-256 checksums."""
-    columns = ["name", "model", "artists", "seed", "sha256"]
-    found = _find_weights([record.get("inputs") for record in results["made_from"]])
+    columns = ["name", "model", "artists", "seed", "sha256", "fine-tuned from"]
+    found = find_weights([record.get("inputs") for record in results["made_from"]])
+    found = [{**one, "fine-tuned from": describe_start(one)} for one in found]
     table = pd.DataFrame([[one.get(name) for name in columns] for one in found], columns=columns)
     identity = ["name", "sha256"]
     table[identity] = table[identity].map(str, na_action="ignore")  # hashable and sortable
     table = table.drop_duplicates(identity, keep="last")
+    if not any(table["fine-tuned from"]):
+        table = table.drop(columns="fine-tuned from")
     return table.sort_values("name").rename(columns={"name": "weights"}).convert_dtypes()
-
-
-def _find_weights(inputs: object) -> list[dict]:
-    """Return all records named `weights` in the inputs of a result, at any depth."""
-    if isinstance(inputs, list):
-        return [weights for one in inputs for weights in _find_weights(one)]
-    if not isinstance(inputs, dict):
-        return []
-    weights = [inputs["weights"]] if isinstance(inputs.get("weights"), dict) else []
-    return weights + _find_weights([value for key, value in inputs.items() if key != "weights"])
 
 
 def _tabulate_versions(results: pd.DataFrame) -> pd.DataFrame:

@@ -103,7 +103,7 @@ def make_comparison_tables(results: pd.DataFrame) -> Iterator[ResultTable]:
         caption = "MAP, k-NN accuracy and linear accuracy; ± over seeds, otherwise over trials"
         table = tabulate_features(scores.assign(text=_format_values(scores)), "text")
         table[list(SCORES.values())] = table[list(SCORES.values())].astype(object).fillna("")
-        yield ResultTable("summary", caption, table, tuple(gains))
+        yield ResultTable("summary", caption, table, (*gains, *list_fine_tuned(results)))
     for name, caption, group in group_by_artists(results):
         yield ResultTable(name, caption, tabulate_by_artists(group))
     for name, caption, table in label_accuracies(results):
@@ -237,6 +237,31 @@ def describe_gains(results: pd.DataFrame) -> list[str]:
                 dataset, label = results[["dataset", "label"]].iloc[0]
                 lines.append(f"{dataset}, {label}: {features} compared with {baseline}: {text}")
     return lines
+
+
+def list_fine_tuned(results: pd.DataFrame) -> list[str]:
+    """Return one line per fine-tuned weights, with the weights that their training started from."""
+    found = find_weights([record.get("inputs") for record in results["made_from"]])
+    starts = {(str(one.get("name")), describe_start(one)) for one in found}
+    return [f"{name}: fine-tuned from {start}" for name, start in sorted(starts) if start]
+
+
+def describe_start(weights: dict) -> str:
+    """Return the name and digest of the weights from which fine-tuning started, or ''."""
+    start = weights.get("start_from")
+    if not isinstance(start, dict):
+        return ""
+    return f"{start.get('name')} (SHA-256 {start.get('sha256')})"
+
+
+def find_weights(inputs: object) -> list[dict]:
+    """Return all records named `weights` in the inputs of a result, at any depth."""
+    if isinstance(inputs, list):
+        return [weights for one in inputs for weights in find_weights(one)]
+    if not isinstance(inputs, dict):
+        return []
+    weights = [inputs["weights"]] if isinstance(inputs.get("weights"), dict) else []
+    return weights + find_weights([value for key, value in inputs.items() if key != "weights"])
 
 
 def sort_systems(results: pd.DataFrame) -> pd.DataFrame:

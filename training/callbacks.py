@@ -62,7 +62,7 @@ class StopAtNaN(keras.callbacks.Callback):
 
 
 class CheckpointCallback(keras.callbacks.Callback):
-    """Write the run's files after each epoch, and restore an unfinished run.
+    """Write the run's files after each epoch, and restore a run that has epochs left.
 
     There is one optimizer per model, and `task_order` is the index of the model to train in each
     epoch. The watchers are callbacks that monitor the validation loss. When a run resumes, the
@@ -91,7 +91,7 @@ class CheckpointCallback(keras.callbacks.Callback):
         self._variables = [unique[key] for key in unique if key not in metrics]
         self._history: dict[str, list[float]] = {}
         self._board: Any = None  # TensorBoard's writer has no type hints
-        self.finished, self.is_finite = False, True
+        self._stopped, self.is_finite = False, True
         state = run.read_state()
         devices.require_same(state.epochs if state else 0, f"{run.folder}: finished epochs")
         if state is not None:
@@ -101,6 +101,11 @@ class CheckpointCallback(keras.callbacks.Callback):
     def epochs(self) -> int:
         """Number of completed epochs."""
         return len(self._history.get("loss", ()))
+
+    @property
+    def finished(self) -> bool:
+        """Whether no epoch is left."""
+        return self._stopped or self.epochs >= len(self._task_order)
 
     def describe_outcome(self) -> str:
         """Return a description of the final loss for the log message."""
@@ -114,7 +119,7 @@ class CheckpointCallback(keras.callbacks.Callback):
             raise InputError(f"{folder}/state.h5: damaged; delete {folder} to train from scratch")
         for variable, array in zip(self._variables, state.variables, strict=True):
             variable.assign(array)
-        self._history, self.finished = state.history, state.finished
+        self._history, self._stopped = state.history, state.stopped
         if self._devices.writes and not self.finished:
             total = len(self._task_order)
             logger.info("%s: resuming after epoch %d of %d", folder, self.epochs, total)
@@ -145,8 +150,7 @@ class CheckpointCallback(keras.callbacks.Callback):
         if not self._devices.writes:
             return
         arrays = [keras.ops.convert_to_numpy(variable) for variable in self._variables]
-        finished = self.model.stop_training or epoch + 1 == len(self._task_order)
-        state = TrainingState(arrays, self._history, finished)
+        state = TrainingState(arrays, self._history, stopped=self.model.stop_training)
         self._run.write_epoch(self._models, state, best=best)
         for name, value in logs.items():
             self._board.add_scalar(name, value, epoch + 1)

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,11 +17,11 @@ from models.keras_backend import keras
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Everything that the next epoch of an unfinished training run depends on."""
+    """Everything that the next epoch of a training run depends on."""
 
     variables: list[np.ndarray]  # of the models and optimizers
     history: dict[str, list[float]]  # {log column: values, one per epoch}
-    finished: bool  # whether the last epoch has been completed
+    stopped: bool  # whether a rule, such as --patience, has ended training
 
     @property
     def epochs(self) -> int:
@@ -33,8 +34,8 @@ class TrainingRun:
     """The folder of one training run.
 
     After each epoch it contains best.h5 (the weights with the lowest validation loss), last.h5,
-    log.csv, and state.h5, from which the same command resumes if the process is killed. When
-    training ends, run.json is written and state.h5 is deleted.
+    log.csv, and state.h5, from which the same command resumes if the process is killed, or the
+    command with more epochs continues. When training ends, run.json is written.
     """
 
     folder: Path
@@ -45,18 +46,33 @@ class TrainingRun:
     def is_complete(self) -> bool:
         """Return whether the folder contains a completed run with these inputs.
 
-        If it contains a run with other inputs, whether completed or not, raise `InputError`.
+        A run with fewer epochs is not complete. If the folder contains a run with other inputs,
+        whether completed or not, or with more epochs, raise `InputError`.
         """
         finished = provenance.read_sidecar(self.folder / "run")["inputs"]
         existing = finished or self._unfinished_inputs()
-        if existing:
-            provenance.require_same(self.folder, existing, self.inputs)
-        if finished:
-            self._delete_leftovers()
-        return bool(finished)
+        if not existing:
+            return False
+        provenance.require_same(self.folder, *map(without_epochs, (existing, self.inputs)))
+        if finished and not provenance.list_differences(finished, self.inputs):
+            # Left by a process that was killed after it had completed the run.
+            (self.folder / "lock").unlink(missing_ok=True)
+            return True
+        state, epochs = self.read_state(), _epochs_of(self.inputs)
+        if finished and state is None:
+            raise InputError(
+                f"{self.folder}: was completed with {_epochs_of(finished)} epochs, and its "
+                "state.h5, from which to continue, is missing; choose another --out"
+            )
+        if state and epochs is not None and state.epochs > epochs:
+            raise InputError(
+                f"{self.folder}: contains {state.epochs} epochs of training, more than the "
+                f"{epochs} requested; request {state.epochs} or more, or choose another --out"
+            )
+        return bool(finished and state and state.stopped)
 
     def read_state(self) -> TrainingState | None:
-        """Return the state of an unfinished run, or None if there is no state file."""
+        """Return the state after the last epoch, or None if there is no state file."""
         if not (self.folder / "state.h5").exists():
             return None
         with self._open("state.h5") as file:
@@ -69,7 +85,8 @@ class TrainingRun:
             return TrainingState(
                 [hdf5.read_array(variables, f"{number:03}") for number in range(len(variables))],
                 {name: column.tolist() for name, column in columns.items()},
-                bool(hdf5.read_attribute(file, "finished", bool)),
+                # Version 0.1.0 called it so; it was also true after the last epoch.
+                hdf5.read_attribute(file, "finished", bool),
             )
 
     def write_epoch(
@@ -77,6 +94,7 @@ class TrainingRun:
     ) -> None:
         """Write the files for an epoch; the state comes last because it depends on the others."""
         record = self._make_record()
+        provenance.sidecar_path(self.folder / "run").unlink(missing_ok=True)
         if best:
             self.save(self.folder / "best.h5", models, record)
         self.save(self.folder / "last.h5", models, record)
@@ -85,7 +103,7 @@ class TrainingRun:
             table.insert(0, "epoch", np.arange(1, len(table) + 1))
             table.to_csv(partial, index=False)
         with hdf5.create_file(self.folder / "state.h5") as file:
-            file.attrs["finished"] = state.finished
+            file.attrs["finished"] = state.stopped
             file.attrs["made_from"] = provenance.to_json(record)
             for number, array in enumerate(state.variables):
                 file[f"variables/{number:03}"] = array
@@ -97,7 +115,6 @@ class TrainingRun:
         """Mark the run as complete."""
         with atomic_write(provenance.sidecar_path(self.folder / "run")) as partial:
             partial.write_text(provenance.to_json(self._make_record()), encoding="utf-8")
-        self._delete_leftovers()
 
     def _make_record(self) -> dict:
         return {**provenance.make_record(self.inputs), "backend": keras.backend.backend()}
@@ -113,11 +130,6 @@ class TrainingRun:
                     return inputs
         return {}
 
-    def _delete_leftovers(self) -> None:
-        """Delete files that a completed run no longer needs, including any left by a kill."""
-        for name in ("state.h5", "lock"):
-            (self.folder / name).unlink(missing_ok=True)
-
     @contextlib.contextmanager
     def _open(self, name: str) -> Iterator:
         """Open a file in the run folder; errors suggest deleting the folder."""
@@ -127,3 +139,21 @@ class TrainingRun:
         except InputError as error:
             problem = str(error).partition(";")[0]
             raise InputError(f"{problem}; delete {self.folder} to train from scratch") from error
+
+
+def without_epochs(inputs: dict) -> dict:
+    """Return the inputs of a run, or of an output made from runs, without numbers of epochs."""
+
+    def strip(value: Any) -> Any:
+        if isinstance(value, list):
+            return [strip(one) for one in value]
+        if isinstance(value, dict):
+            return {key: strip(one) for key, one in value.items() if key != "epochs"}
+        return value
+
+    return strip(inputs)
+
+
+def _epochs_of(inputs: dict) -> int | None:
+    settings = inputs.get("settings")
+    return settings.get("epochs") if isinstance(settings, dict) else None

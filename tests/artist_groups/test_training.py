@@ -169,6 +169,27 @@ def test_resumed_mtn_is_bit_identical(trained, corpus, tmp_path, monkeypatch):
         assert_same_weights(ours[task], theirs[task])
 
 
+@pytest.mark.slow
+def test_mtn_with_more_epochs_equals_one_from_scratch(trained, corpus, tmp_path):
+    """The classifier and the features of the run with fewer epochs are made again."""
+    command = (corpus, tmp_path, *MTN, "--mtn-epochs")
+    train(*command, 2)
+    lines = train(*command, 5).lines
+    run = tmp_path / "mtn_gs_0"
+    assert f"{run / 'networks'}: resuming after epoch 2 of 5" in lines
+    ours, theirs = (load_last(folder) for folder in (run, trained / "mtn_gs_0"))
+    for task in "gs":
+        assert_same_weights(ours.networks[task], theirs.networks[task])
+    features, expected = (
+        feature_file.read_features(folder / "mtn_gs_0/features.h5").features
+        for folder in (tmp_path, trained)
+    )
+    np.testing.assert_array_equal(features, expected)
+    assert train(*command, 5).lines[-1] == f"{run}: already complete"
+    options = ("train_agf.py", *corpus, "--out", tmp_path, *FEW, *MTN, "--mtn-epochs", 4)
+    assert "contains 5 epochs of training, more than the 4 requested" in error_in_process(*options)
+
+
 def test_existing_runs_with_different_settings_are_rejected(trained, corpus):
     options = ("--kinds", "stn", "--tasks", "gs")
     message = train(corpus, trained, *options, "--learning-rate", 0.1, run=error_in_process)

@@ -5,6 +5,7 @@ import io
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -167,9 +168,38 @@ def test_scripts_refuse_names_of_other_formats(tmp_path, command, option, name, 
     assert message.endswith(f"give a name that ends in {suffix}\n")
 
 
-def test_progress_bar_is_hidden_without_a_terminal_or_on_request():
+def test_progress_bar_is_shown_on_a_terminal_unless_hidden():
     terminal = io.StringIO()
     terminal.isatty = lambda: True
-    assert cli.progress_bar(range(3), file=io.StringIO()).disable
     assert not cli.progress_bar(range(3), file=terminal).disable
     assert cli.progress_bar(range(3), shown=False, file=terminal).disable
+
+
+PROGRESS = [
+    ({"total": 450, "initial": 20}, r"120 of 450 tracks, [\d.]+k? tracks/s, \d+ (s|min) left"),
+    ({"total": 450, "desc": "mel cache"}, r"mel cache: 100 of 450 tracks, .+ left"),
+    ({}, r"100 tracks, [\d.]+k? tracks/s"),
+    ({"total": 2048, "unit": "B", "unit_scale": True}, r"100 of 2.05k B, [\d.]+k? B/s, .+ left"),
+    ({"total": 450, "unit_scale": 50.0}, r"5.00k of 22.5k tracks, .+ left"),
+]
+
+
+@pytest.mark.parametrize(("settings", "expected"), PROGRESS)
+def test_progress_is_printed_as_plain_lines_without_a_terminal(monkeypatch, settings, expected):
+    monkeypatch.setattr(cli, "PLAIN_SECONDS", 0.01)
+    output = io.StringIO()
+    with cli.progress_bar(file=output, **{"unit": "track", **settings}) as bar:
+        time.sleep(0.02)
+        bar.update(100)
+    assert re.fullmatch(expected + "\n", output.getvalue()), output.getvalue()
+
+
+def test_plain_progress_has_a_line_per_interval_and_none_if_the_work_is_fast(monkeypatch):
+    output = io.StringIO()
+    assert list(cli.progress_bar(range(1000), file=output)) == list(range(1000))
+    assert output.getvalue() == ""
+    monkeypatch.setattr(cli, "PLAIN_SECONDS", 0.05)
+    for _ in cli.progress_bar(range(30), unit="track", file=output):
+        time.sleep(0.01)
+    lines = output.getvalue().splitlines()
+    assert 2 <= len(lines) <= 6 and all(" of 30 tracks, " in line for line in lines)

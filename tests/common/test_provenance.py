@@ -50,3 +50,18 @@ ROWS = st.lists(st.tuples(st.text("ab", max_size=2), st.text("ab", max_size=2)),
 @settings(deadline=None, derandomize=True, max_examples=200)
 def test_digest_rows_differs_exactly_if_rows_differ(one, other):
     assert (provenance.digest_rows(one) == provenance.digest_rows(other)) == (one == other)
+
+
+def test_describe_model_gives_fine_tuned_weights_no_number_of_artists():
+    inputs = {"name": "mine", "model": "siamese", "artists": 40, "settings": {"seed": 3}}
+    scratch = {"name": "mine", "model": "siamese", "artists": 40, "seed": 3}
+    assert provenance.describe_model(inputs) == scratch
+    start = {"name": "siamese_5000", "sha256": "ab", "artists": 5000, "mean": 0.2}
+    tuned = provenance.describe_model({**inputs, "start_from": start})
+    initial = {"name": "siamese_5000", "sha256": "ab"}
+    assert tuned == {
+        **{**scratch, "model": "siamese fine-tuned", "artists": None},
+        "start_from": initial,
+    }
+    assert provenance.is_model_record(tuned)
+    assert not provenance.is_model_record({**tuned, "start_from": "siamese_5000"})

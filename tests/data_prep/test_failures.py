@@ -27,7 +27,7 @@ def test_write_failures_writes_and_removes_the_list(tmp_path):
 def test_report_failures_logs_one_line_and_returns_the_exit_status(caplog):
     caplog.set_level("INFO")
     assert failures.report_failures("x/c.h5", 3, {}, False, "complete") == 0
-    assert failures.report_failures("x/c.h5", 2, {"a": "b"}, False, "complete") == 1
-    assert failures.report_failures("x/c.h5", 2, {"a": "b"}, True, "complete") == 0
+    assert failures.report_failures("x/c.h5", 2, {"a": "b"}, True, "complete") == 1
+    assert failures.report_failures("x/c.h5", 2, {"a": "b"}, False, "complete") == 0
     line = "x/c.h5: complete, 2 tracks; 1 failed, see x/c.failures.csv (to try them again, delete "
     assert caplog.messages == ["x/c.h5: complete, 3 tracks", *[line + "x/c.h5)"] * 2]

@@ -48,12 +48,12 @@ def mean_over_segments(encoder, mel) -> np.ndarray:
 
 
 @pytest.mark.backend
-@pytest.mark.parametrize("batch_size", [1, 7, 19, 256])
+@pytest.mark.parametrize("batch_size", [1, 7, 19, 240])
 def test_embedding_is_the_segment_mean_for_any_batch_size(
     batch_size, encoder, extract, monkeypatch
 ):
     monkeypatch.setattr(embeddings, "_BATCH_SIZE", batch_size)
-    counts = (1, 9, 10, 300 if batch_size == 256 else 23, 1, 1, 2, 10)
+    counts = (1, 9, 10, 300 if batch_size == 240 else 23, 1, 1, 2, 10)
     rows = list(extract(random_mels(*counts)))
     assert all(row.shape == (256,) and row.dtype == np.float32 for row in rows)
     expected = np.stack([mean_over_segments(encoder, mel) for mel in random_mels(*counts)])
@@ -61,6 +61,15 @@ def test_embedding_is_the_segment_mean_for_any_batch_size(
     np.testing.assert_allclose(np.stack(rows), expected, atol=1e-5 * scale)
     gaps = np.abs(expected[:, None] - expected).max(axis=-1) + np.eye(len(counts)) * scale
     assert gaps.min() > 1e-2 * scale, "tracks are too similar to check their order"
+
+
+@pytest.mark.backend
+def test_embedding_does_not_depend_on_other_tracks_even_in_its_last_bit(extract):
+    """On GPUs, the kernels of a convolution may round differently."""
+    mels = list(random_mels(3, 101, 57, 94, 8, 230, 11))
+    rows = np.stack(list(extract(mels)))
+    for first in (1, 2, 5):
+        np.testing.assert_array_equal(np.stack(list(extract(mels[first:]))), rows[first:])
 
 
 def test_reader_errors_and_short_tracks_raise(extract):

@@ -185,3 +185,34 @@ def test_genre_leaves_out_test_tracks_with_unknown_classes(probabilities, evalua
     table.assign(genre="polka").to_csv(files[1], index=False)
     message = error_in_process("evaluate.py", "genre", *files)
     assert f"{files[1]}: no test track has a genre that the networks were trained on" in message
+
+
+@pytest.mark.parametrize(
+    ("command", "known"),
+    [
+        (("retrieval",), "12 of 36"),
+        (("knn", "-k", 3), "4 of 12"),
+        (("linear", "--trials", 1), "4 of 12"),
+        (("tagging",), "4 of 12"),
+    ],
+)
+def test_protocols_report_tracks_by_training_artists(command, known, evaluate, tmp_path):
+    """Retrieval evaluates all tracks, and the others those of the test subset."""
+    protocol, *options = command
+    table, features = feature_files.make_artists("abcdef")
+    seen = {"trained_on": ("A", "d", "x")}  # compared as verification does, without case
+    files = feature_files.write_files(tmp_path, "seen", table, features, **seen)
+    _, lines = evaluate(protocol, *files, *options)
+    expected = f"{files[1]}: {known} tracks are by artists that the model was trained on"
+    assert sum(line.startswith(expected) for line in lines) == 1
+    files = feature_files.write_files(tmp_path, "new", table, features, trained_on=("x",))
+    assert "trained on" not in " ".join(evaluate(protocol, *files, *options)[1])
+
+
+def test_knn_reports_classes_with_fewer_training_tracks_than_k(evaluate, tmp_path):
+    table, features = feature_files.make_artists("abcde")  # two of them folk, three rock
+    files = feature_files.write_files(tmp_path, "tracks", table, features)
+    expected = f"{files[1]}: 1 of 2 classes (genre) have fewer training tracks than k = 7, the "
+    lines = evaluate("knn", *files, "-k", 7)[1]
+    assert sum(line.startswith(f"{expected}smallest 6; ") for line in lines) == 1
+    assert "than k" not in " ".join(evaluate("knn", *files, "-k", 6)[1])

@@ -92,6 +92,19 @@ def test_report_has_no_scripts_and_shows_names_as_text(folder):
     assert page.policy.startswith("default-src 'none'; img-src data:; ")
 
 
+def test_report_on_own_data_shows_its_results_first_and_the_rest_behind_one_line(tmp_path):
+    result = RESULT | {"dataset": "my_music", "features": "mine", "value": 0.1357}
+    (tmp_path / "mine.json").write_text(json.dumps(result))
+    text = Page(html_report.write_report(tmp_path)).text
+    rest = text.index("8 tables and 10 figures of the papers without results, and what they need")
+    expected = ("MAP, k-NN accuracy and linear accuracy", "0.1357", "ismir2018, Table 1: retrieval")
+    assert sorted(expected, key=text.index) == list(expected)
+    assert text.index(expected[-1]) < rest < text.index("ismir2018, Table 2: k-NN")
+    for paper in ("arxiv2017: 0 of", "agf2018: 0 of", "arxiv2017, Figure 2: "):
+        assert text.index(paper) > rest
+    assert text.count("ismir2018, Table 1: ") == 1
+
+
 def test_report_without_results_lists_all_missing_inputs(tmp_path):
     text = Page(html_report.write_report(tmp_path)).text
     assert "[1] GTZAN audio" in text and "There are no trainings in the folder runs" in text

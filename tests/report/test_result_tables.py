@@ -6,6 +6,7 @@ from papers.paper_tables import compare_with_paper
 from report.result_tables import (
     describe_coverage,
     describe_gains,
+    make_comparison_tables,
     make_paper_tables,
     tabulate_by_artists,
     tabulate_by_label,
@@ -131,3 +132,18 @@ def test_labels_are_compared_at_the_largest_artist_count_of_both_models(write):
     names = ["genre", "basic, 1,000 artists", "siamese, 10,000 artists"]
     assert list(tabulate_by_label(results[results["artists"].ne(5000)])) == names
     assert tabulate_by_label(results[results["model"].eq("tag")]).empty
+
+
+def test_fine_tuned_weights_are_no_number_of_artists_and_name_their_start(write):
+    """They fill no cell of the papers' tables, either."""
+    start = {"name": "siamese_5000", "sha256": "ab12"}
+    weights = {"name": "tuned", "start_from": start}
+    tuned = {"features": "tuned", "model": "siamese fine-tuned", "artists": None}
+    results = write({}, {**tuned, "made_from": {"inputs": {"weights": weights}}})
+    table = tabulate_by_artists(results)
+    assert list(table["system"]) == ["siamese", "siamese fine-tuned"]
+    assert list(table["5000 artists"]) == ["0.5432", ""]
+    assert list(table["no number"]) == ["", "0.5432"]
+    assert list(compare_with_paper(results)["ours"].dropna()) == [0.5432]
+    summary = next(make_comparison_tables(results))
+    assert "tuned: fine-tuned from siamese_5000 (SHA-256 ab12)" in summary.notes

@@ -20,7 +20,7 @@ HISTORY = {"loss": [3.0, 1 / 3], "accuracy": [0.1, 0.2], "val_loss": [2.0, 2.5]}
 STATE = TrainingState(
     [np.arange(6, dtype=np.float32).reshape(2, 3), np.array(7, np.int64), np.ones(2, np.uint32)],
     HISTORY,
-    finished=False,
+    stopped=False,
 )
 
 
@@ -37,12 +37,12 @@ def unfinished(model, tmp_path):
     return run
 
 
-@pytest.mark.parametrize("finished", [False, True])
-def test_state_is_restored_exactly(finished, model, unfinished):
-    unfinished.write_epoch([model], replace(STATE, finished=finished), best=False)
+@pytest.mark.parametrize("stopped", [False, True])
+def test_state_is_restored_exactly(stopped, model, unfinished):
+    unfinished.write_epoch([model], replace(STATE, stopped=stopped), best=False)
     state = unfinished.read_state()
     assert list(state.history.items()) == list(HISTORY.items())
-    assert (state.finished, state.epochs) == (finished, 2)
+    assert (state.stopped, state.epochs) == (stopped, 2)
     for ours, theirs in zip(state.variables, STATE.variables, strict=True):
         np.testing.assert_array_equal(ours, theirs)
         assert ours.dtype == theirs.dtype and ours.shape == theirs.shape
@@ -56,7 +56,7 @@ def test_log_starts_with_the_epoch_and_keeps_the_column_order(unfinished):
     ]
 
 
-def test_finish_deletes_the_state(model, tmp_path):
+def test_finished_run_keeps_the_state_from_which_more_epochs_continue(model, tmp_path):
     folder = tmp_path / "run"
     run = make_run(folder)
     assert run.read_state() is None
@@ -65,19 +65,51 @@ def test_finish_deletes_the_state(model, tmp_path):
     run.write_epoch([model], STATE, best=True)
     assert not run.is_complete()
     run.finish()
-    assert run.is_complete() and run.read_state() is None
+    assert run.is_complete() and run.read_state().epochs == 2
     names = {path.name for path in folder.iterdir()}
-    assert names == {"best.h5", "last.h5", "log.csv", "run.json"}
+    assert names == {"best.h5", "last.h5", "log.csv", "run.json", "state.h5"}
+    run.write_epoch([model], STATE, best=True)
+    assert not run.is_complete()
 
 
-def test_leftover_files_are_deleted_after_a_kill_late_in_the_run(unfinished):
-    leftovers = [unfinished.folder / name for name in ("state.h5", "lock")]
-    state = leftovers[0].read_bytes()
+def test_lock_is_deleted_after_a_kill_late_in_the_run(unfinished):
     unfinished.finish()
-    for path in leftovers:
-        path.write_bytes(state)
-    assert unfinished.is_complete()
-    assert not any(path.exists() for path in leftovers)
+    (unfinished.folder / "lock").touch()
+    assert unfinished.is_complete() and not (unfinished.folder / "lock").exists()
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_run_accepts_more_epochs_and_refuses_fewer_than_it_contains(finished, model, tmp_path):
+    folder = tmp_path / "run"
+    run = make_run(folder, epochs=2)
+    run.write_epoch([model], STATE, best=True)
+    if finished:
+        run.finish()
+    assert run.is_complete() == finished
+    assert not make_run(folder, epochs=3).is_complete()
+    message = "run: contains 2 epochs of training, more than the 1 requested; request 2 or more"
+    with pytest.raises(InputError, match=message):
+        make_run(folder, epochs=1).is_complete()
+    with pytest.raises(InputError, match=r"settings\.rate: 0\.01 -> 0\.1\)"):
+        make_run(folder, epochs=3, rate=0.1).is_complete()
+
+
+def test_run_that_a_rule_has_stopped_is_complete_with_other_epochs(model, tmp_path):
+    run = make_run(tmp_path / "run", epochs=2)
+    run.write_epoch([model], replace(STATE, stopped=True), best=True)
+    run.finish()
+    assert make_run(tmp_path / "run", epochs=9).is_complete()
+
+
+def test_run_without_its_state_does_not_continue(model, tmp_path):
+    run = make_run(tmp_path / "run", epochs=2)
+    run.write_epoch([model], STATE, best=True)
+    run.finish()
+    (run.folder / "state.h5").unlink()
+    assert run.is_complete()
+    for epochs in (1, 3):
+        with pytest.raises(InputError, match=r"with 2 epochs, and its state.h5, .*another --out"):
+            make_run(run.folder, epochs=epochs).is_complete()
 
 
 def test_run_with_different_settings_is_rejected_whether_complete_or_not(unfinished, tmp_path):

@@ -202,7 +202,7 @@ def test_complete_run_folder_contains_weights_log_and_record(learnt):
         np.testing.assert_array_equal(ours, theirs)
     record = json.loads((folder / "run.json").read_text())
     assert record["inputs"] == fixtures.INPUTS and record["backend"] == keras.backend.backend()
-    names = {"best.h5", "last.h5", "log.csv", "run.json", "tensorboard"}
+    names = {"best.h5", "last.h5", "log.csv", "run.json", "state.h5", "tensorboard"}
     assert {path.name for path in folder.iterdir()} == names
     assert make_run(folder).is_complete()
 
@@ -286,7 +286,6 @@ def test_resume_after_repeated_kills_is_bit_identical(
     assert same_files(folder, tmp_path) and not run.is_complete()
     assert resume() == [], "trained after the end"
     assert same_files(folder, tmp_path) and run.is_complete()
-    assert not (tmp_path / "state.h5").exists()
     for epoch in (lowest + 1, lowest + 1, lowest + 3):
         assert f"{tmp_path}: resuming after epoch {epoch} of 30" in caplog.messages
     loss = f"{log['val_loss'].min():.4f}"
@@ -295,6 +294,23 @@ def test_resume_after_repeated_kills_is_bit_identical(
 
     board = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert [event.step for event in board.Tensors("val_loss")] == list(log["epoch"])
+
+
+def test_run_with_more_epochs_equals_one_from_scratch(
+    rising, crops, wrong_labels, visible_decay, tmp_path, caplog
+):
+    """Test each rule: the learning rate is lowered, and training stops, in the later epochs."""
+    folder, log = rising
+    caplog.set_level(logging.INFO)
+    data = make_batches(crops, TRAIN, 12), wrong_labels
+    first = 1 + int(log["val_loss"].argmin())
+    for epochs in (first, first + 2, RISING["epochs"]):
+        train_small(make_run(tmp_path, epochs=epochs), *data, **{**RISING, "epochs": epochs})
+        assert len(read_log(tmp_path)) == min(epochs, len(log))
+    assert f"{tmp_path}: resuming after epoch {first} of {first + 2}" in caplog.messages
+    assert same_files(folder, tmp_path)
+    train_small(make_run(tmp_path, epochs=99), *data, **{**RISING, "epochs": 99})
+    assert caplog.messages[-1] == f"{tmp_path}: already complete"
 
 
 # ---------------------------------------------------------------- rejected inputs
@@ -351,7 +367,7 @@ def test_state_of_a_different_network_is_rejected(learnt, data, tmp_path):
     _, model, _ = learnt
     shapes = [variable.shape for variable in model.variables]
     for variables in ([np.zeros(3)], [np.zeros(shape, np.float32) for shape in (*shapes, 3)]):
-        state = TrainingState(variables, {"loss": [1.0]}, finished=False)
+        state = TrainingState(variables, {"loss": [1.0]}, stopped=False)
         make_run(tmp_path).write_epoch([model], state, best=False)
         with pytest.raises(InputError, match=rf"state\.h5: damaged; delete {tmp_path} to train"):
             train_small(make_run(tmp_path), *data)
