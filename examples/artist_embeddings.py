@@ -10,13 +10,20 @@ names: embeddings of two tracks by the same artist should be more similar than t
 different artists. To achieve this, the network has to pay attention to instruments, rhythm and
 timbre, so its embeddings also describe tracks by artists that were not in the training set.
 
-This example trains such a network on synthetic music, and then retrieves tracks of the same genre
-among tracks by other artists, although the network has seen no genre label.
+This example trains the paper's network on synthetic music, and then retrieves tracks of the same
+genre among tracks by other artists, although the network has seen no genre label.
 
-Run `python examples/artist_embeddings.py` in the root folder of the repository. It takes about TODO
-on two CPU cores, and ends with about these lines:
+Run `python examples/artist_embeddings.py` in the root folder of the repository. On two CPU cores,
+it takes about two minutes, and the last lines are about:
 
-    TODO
+    MAP trained   0.386
+    MAP untrained 0.206
+    MAP random    0.156
+    Most similar to target/tidal_ghosts/frozen_engines/00_engines_orchard.flac (house):
+      cosine genre                                              track_id
+    0.971861 house   target/young_kites/kind_kites/03_towers_pilots.flac
+    0.968645 house target/young_kites/kind_kites/05_windows_windows.flac
+    0.962053 house  target/young_kites/kind_kites/01_canyon_harbour.flac
 """
 
 import tempfile
@@ -24,6 +31,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.parallel import available_cores
 from data_prep.batches import Crops, SiameseBatches, TrackSampler
 from data_prep.mel_cache import MelCache
 from data_prep.mel_cache_writer import make_mel_cache
@@ -31,7 +39,7 @@ from data_prep.synthetic_corpus import corpus_table, write_corpus
 
 TRAINING = {"source_artists": 64, "source_tracks": 6}  # number of artists, and of tracks by each
 EVALUATION = {"target_artists": 24, "target_tracks": 6}
-EPOCHS = 15
+EPOCHS = 20
 NEGATIVES = 4  # tracks by other artists per training example
 MARGIN = 0.4  # of the hinge loss
 SEED = 0
@@ -48,8 +56,8 @@ def main() -> None:
     table = corpus_table(SEED, **TRAINING, **EVALUATION)
     table["subset"] = table["part"].map({"source": "train", "target": "test"})
     with tempfile.TemporaryDirectory() as folder:
-        write_corpus(Path(folder), table, SEED)
-        make_mel_cache(table, folder, Path(folder, "mels.h5"), workers=2)
+        write_corpus(Path(folder), table, SEED, workers=available_cores())
+        make_mel_cache(table, folder, Path(folder, "mels.h5"), workers=available_cores())
         cache = MelCache(Path(folder, "mels.h5"))  # stays readable when the folder is deleted
 
     # A training example consists of an anchor, a positive (another track by the same artist) and
@@ -58,7 +66,7 @@ def main() -> None:
     sampler = TrackSampler.from_artists(table["artist"].to_numpy(object), train, NEGATIVES)
     crops = Crops(cache, table["track_id"].to_numpy(object))
     batches = SiameseBatches(
-        crops, train, batch_size=15, seed=SEED, sampler=sampler, negatives=NEGATIVES
+        crops, train, batch_size=8, seed=SEED, sampler=sampler, negatives=NEGATIVES
     )
     print(f"{len(train)} training tracks, batches of shape {batches[0, 0][0].shape}")
 
@@ -88,10 +96,11 @@ def main() -> None:
     # Loss
     # ====
     # The hinge loss demands that the cosine with the positive exceeds that with each negative by
-    # the margin. The metric is the fraction of negatives for which it does not. The paper uses SGD;
-    # with so few training steps, Adam gets further.
+    # the margin. The metric is the fraction of negatives for which it does not. The paper uses SGD
+    # and batches of 15 anchors; Adam and smaller batches get further in so few epochs.
     loss, metric = HingeLoss(MARGIN), within_margin(MARGIN)
-    model.compile(keras.optimizers.Adam(0.001), loss, metrics=[metric])
+    rate = keras.optimizers.schedules.CosineDecay(0.002, EPOCHS * len(batches))
+    model.compile(keras.optimizers.Adam(rate), loss, metrics=[metric])
 
     # Training
     # ========

@@ -19,6 +19,7 @@ def test_artist_embeddings_runs_on_a_small_corpus(monkeypatch, capsys):
     monkeypatch.setattr(artist_embeddings, "TRAINING", {"source_artists": 5, "source_tracks": 2})
     monkeypatch.setattr(artist_embeddings, "EVALUATION", {"target_artists": 9, "target_tracks": 1})
     monkeypatch.setattr(artist_embeddings, "EPOCHS", 1)
+    monkeypatch.setattr(artist_embeddings, "available_cores", lambda: 1)
     artist_embeddings.main()
     output = capsys.readouterr().out
     assert maps_in(output).keys() == {"trained", "untrained", "random"}
