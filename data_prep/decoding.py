@@ -299,7 +299,7 @@ def decode_array(audio: np.ndarray, sample_rate: float, max_seconds: float | Non
 
     Raises
     ------
-    AudioError
+    InputError
         If the waveform or the sample rate is of another kind or shape, or if the waveform is longer
         than two hours and `max_seconds` is None.
     """
@@ -320,16 +320,19 @@ def decode_array(audio: np.ndarray, sample_rate: float, max_seconds: float | Non
 def _whole_rate(rate: float) -> int:
     is_number = isinstance(rate, int | float | np.integer | np.floating)
     if not is_number or isinstance(rate, bool):
-        raise AudioError("sample_rate", f"is a {type(rate).__name__}; give a whole number of Hz")
+        raise InputError(
+            f"sample_rate: has the type {type(rate).__name__}; give a whole number of Hz"
+        )
     if not _RATES[0] <= rate <= _RATES[1] or rate % 1:
-        raise AudioError("sample_rate", f"{rate} is not a whole number from 4,000 to 400,000 Hz")
+        raise InputError(f"sample_rate: {rate} is not a whole number from 4,000 to 400,000 Hz")
     return int(rate)
 
 
 def _channels_last(audio: np.ndarray) -> np.ndarray:
     """Return a waveform as (n, channels); the axis with at most 64 values is the channels."""
     if not isinstance(audio, np.ndarray):
-        raise AudioError("audio", f"is a {type(audio).__name__}; give a NumPy array")
+        raise AudioError("audio", f"has the type {type(audio).__name__}; give a NumPy array")
+    audio = np.asarray(audio)  # masked arrays and matrices behave in other ways
     if audio.dtype.kind != "f" and audio.dtype.name not in _FULL_SCALES:
         raise AudioError(
             "audio",

@@ -103,7 +103,8 @@ def embed_files(
     weights
         See `embed`.
     on_error
-        What to do with a file that cannot be used: "raise" an `InputError`, or "skip" it.
+        What to do with a file that cannot be used: "raise" an `InputError`, which is best for a few
+        files, or "skip" it and keep the results of the others.
     whole_tracks, resampler, normalise
         See `embed`.
 
@@ -118,6 +119,10 @@ def embed_files(
     ------
     InputError
         If a file cannot be used, unless `on_error` is "skip", or if an argument is invalid.
+
+    Notes
+    -----
+    Files are decoded one after another. For thousands of them, extract_features.py is faster.
 
     Examples
     --------
@@ -162,8 +167,8 @@ def _list_paths(paths: str | Path | Iterable[str | Path]) -> tuple[Path, list[st
     for path in paths if isinstance(paths, Iterable) else [paths]:
         if not isinstance(path, str | Path):
             raise InputError(
-                f"paths: contains a {type(path).__name__}, which is no path; for a waveform, call "
-                "embed"
+                f"paths: contains the type {type(path).__name__}, which is no path; for a "
+                "waveform, call embed"
             )
         names.append(str(path))
     return Path(), names
@@ -180,7 +185,7 @@ class _Extractor(NamedTuple):
 def _load_extractor(weights: str | Path) -> _Extractor:
     if not isinstance(weights, str | Path):
         raise InputError(
-            f"weights: is a {type(weights).__name__}; give the name of a released model or a file"
+            f"weights: has the type {type(weights).__name__}; give a released model or a file"
         )
     path = Path(weights)
     return _cached_extractor(str(weights), file_sha256(path) if path.is_file() else None)

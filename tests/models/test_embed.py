@@ -157,12 +157,12 @@ NAN = np.where(np.arange(len(MONO)) == 9, np.nan, MONO)
         (np.zeros((2, RATE, 1)), RATE, r"the shape \(2, 22050, 1\)"),
         (np.zeros((300, 300)), RATE, r"the shape \(300, 300\); give .*at most 64 channels"),
         (np.zeros((2, 40)), RATE, r"the shape \(2, 40\); give .*more than 64 samples"),
-        (MONO.tolist(), RATE, "is a list; give a NumPy array"),
-        ([[0.5, 0.5]] * 9, RATE, "is a list"),
-        (MONO.tobytes(), RATE, "is a bytes"),
-        (None, RATE, "is a NoneType"),
-        (RATE, MONO, "audio: is a int; give a NumPy array"),
-        (MONO, MONO, "sample_rate: is a ndarray; give a whole number of Hz"),
+        (MONO.tolist(), RATE, "has the type list; give a NumPy array"),
+        ([[0.5, 0.5]] * 9, RATE, "has the type list"),
+        (MONO.tobytes(), RATE, "has the type bytes"),
+        (None, RATE, "has the type NoneType"),
+        (RATE, MONO, "audio: has the type int; give a NumPy array"),
+        (MONO, MONO, "sample_rate: has the type ndarray; give a whole number of Hz"),
         ("song.mp3", RATE, "song.mp3 is a path; call embed_files"),
         (Path("song.mp3"), RATE, "song.mp3 is a path; call embed_files"),
         *(
@@ -170,7 +170,7 @@ NAN = np.where(np.arange(len(MONO)) == 9, np.nan, MONO)
             for rate in (0, -RATE, np.nan, np.inf, 44_100.5, 44.1, 10**9)
         ),
         *(
-            (MONO, rate, f"sample_rate: is a {type(rate).__name__}; give a whole number of Hz")
+            (MONO, rate, f"sample_rate: has the type {type(rate).__name__}; give a")
             for rate in (True, np.True_, "22050", None, 1j)
         ),
     ],
@@ -182,12 +182,17 @@ def test_embed_rejects_invalid_waveforms(audio, rate, message, weights):
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 250
 
 
+def test_embed_uses_whole_waveforms_of_up_to_two_hours(weights):
+    with pytest.raises(InputError, match="audio: is longer than two hours"):
+        embed(np.zeros(2 * 3600 * 4000 + 1, np.int8), 4000, weights, whole_tracks=True)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"resampler": "linear"}, "resampler: 'linear' is unknown; use kaiser_best_2017 or soxr"),
         ({"normalise": True}, "normalise: True is unknown; use none or peak"),
-        ({"weights": None}, "weights: is a NoneType"),
+        ({"weights": None}, "weights: has the type NoneType"),
         ({"weights": "siamese_1"}, "neither an .h5 or .keras file nor a released model"),
         ({"weights": "absent.h5"}, "no such weights file"),
     ],
@@ -281,14 +286,14 @@ def test_embed_files_skips_or_raises_for_every_kind_of_bad_file(weights, music, 
 @pytest.mark.parametrize(
     ("paths", "message"),
     [
-        (MONO, "paths: contains a float32, .* call embed"),
-        (MONO[None], "paths: contains a ndarray"),
-        ([MONO], "paths: contains a ndarray"),
-        (b"a.wav", "paths: contains a int"),
-        ([b"a.wav"], "paths: contains a bytes"),
-        ([None], "paths: contains a NoneType"),
-        (None, "paths: contains a NoneType"),
-        (7, "paths: contains a int"),
+        (MONO, "paths: contains the type float32, .* call embed"),
+        (MONO[None], "paths: contains the type ndarray"),
+        ([MONO], "paths: contains the type ndarray"),
+        (b"a.wav", "paths: contains the type int"),
+        ([b"a.wav"], "paths: contains the type bytes"),
+        ([None], "paths: contains the type NoneType"),
+        (None, "paths: contains the type NoneType"),
+        (7, "paths: contains the type int"),
         ("absent.wav", "absent.wav: no such file"),
         ("", "is not a file|no audio files"),
     ],
