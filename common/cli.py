@@ -201,8 +201,8 @@ class _PlainProgress(tqdm):
     """Progress in plain lines, such as `120 of 450 tracks, 12.0 tracks/s, 28 s left`."""
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
-        """Print a line, but not the empty one with which tqdm clears a bar."""
-        if msg != "":
+        """Print a line, except the empty one that clears a bar, and those that come too early."""
+        if msg != "" and self._time() - self.start_t >= self.delay:
             self.fp.write(self._describe() + "\n")
             self.fp.flush()
 

@@ -14,7 +14,7 @@ The root attribute `made_from` (JSON) records the weights, the front end and lib
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +31,9 @@ class Features:
 
     features: np.ndarray
     track_id: np.ndarray
-    failed: dict[str, str]  # {track_id: reason}
-    inputs: dict  # inputs that the features were made from, as recorded in the provenance
+    failed: dict[str, str] = field(default_factory=dict)  # {track_id: reason}
+    # Inputs that the features were made from, as recorded in the provenance.
+    inputs: dict = field(default_factory=dict)
     trained_on: Sequence[str] | np.ndarray = ()
     classes: Sequence[str] | np.ndarray = ()
     probabilities: np.ndarray | None = None  # rows sum to 1; None if the model is no classifier

@@ -9,6 +9,7 @@ import pandas as pd
 
 from common.errors import InputError
 from common.feature_file import Features, read_features
+from evaluation.feature_checks import check_features
 from evaluation.retrieval import nearest_neighbours
 
 
@@ -48,7 +49,7 @@ def similar(features: Features | str | Path, track: str | Path, k: int = 10) -> 
         )
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
         raise InputError(f"k: {k!r} is not a whole number above zero")
-    ids, values = contents.track_id, contents.features
+    ids, values = contents.track_id, check_features(contents.features, "features")
     row = find_track(ids, track)
     # The track itself, which is left out below, is not the first if there are copies of it.
     order, cosines = nearest_neighbours(values[[row]], values, k=min(k + 1, len(ids)))

@@ -31,6 +31,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.feature_file import Features
 from common.parallel import available_cores
 from data_prep.batches import Crops, SiameseBatches, TrackSampler
 from data_prep.mel_cache import MelCache
@@ -120,8 +121,8 @@ def main() -> None:
     # Result
     # ======
     # Among the tracks most similar to a track, many are by other artists of the same genre.
-    query = target.iloc[0]
-    nearest = similar(trained, target["track_id"], query["track_id"], k=3)
+    query, tracks = target.iloc[0], Features(trained, target["track_id"].to_numpy(object))
+    nearest = similar(tracks, query["track_id"], k=3)
     print(f"Most similar to {query['track_id']} ({query['genre']}):")
     print(nearest.merge(target)[["cosine", "genre", "track_id"]].to_string(index=False))
 

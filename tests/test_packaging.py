@@ -45,7 +45,8 @@ def test_all_packages_are_installed():
 
 def test_scripts_without_dependencies_name_the_install_command():
     """Run every script with the standard library alone."""
-    for script in (*ROOT.glob("*.py"), *(ROOT / "data_prep").glob("[0-9]*.py")):
+    scripts = [*ROOT.glob("*.py"), *(ROOT / "data_prep").glob("[0-9]*.py")]
+    for script in set(scripts) - {ROOT / "artist_labels.py"}:  # which is a module
         done = subprocess.run(
             [sys.executable, "-S", script, "--help"], capture_output=True, text=True, cwd=ROOT
         )

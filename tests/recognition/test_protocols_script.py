@@ -54,7 +54,7 @@ def features(ivector, small_corpus, folder):
     """Extract i-vectors for all tracks, and return the path of the feature file."""
     path = folder / "features/ivector.h5"
     result = run_in_process("extract_features.py", ivector, small_corpus[2], "--out", path)
-    assert result.out == f"{path}: ivector, 24 tracks\n"
+    assert result.lines[-1] == f"{path}: ivector, 24 tracks"
     return path
 
 
