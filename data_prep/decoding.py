@@ -202,8 +202,8 @@ def _decode_declared(job: _Job, demuxer: str | None) -> Decoded:
     except TypeError as error:  # soundfile assumes that .raw files have no header
         raise AudioError(
             job.path,
-            "is named .raw, as if it has no header; give it the suffix of its format, or convert it "
-            "to WAV or FLAC",
+            "is named .raw, as if it has no header; give it the suffix of its format, or convert "
+            "it to WAV or FLAC",
         ) from error
 
 
