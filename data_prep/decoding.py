@@ -27,6 +27,7 @@ _MAX_CHANNELS = 64  # of a waveform in memory; its other axis is that of the sam
 _FULL_SCALES = {"int8": 2**7, "uint8": 2**7, "int16": 2**15, "int32": 2**31}
 _MAX_FRAMES = 1 << 40  # libsndfile declares more than this if it does not know the length
 _MIN_PRESENT = 0.99  # fraction of the declared samples; some encoders miscount the last block
+_LAST_BLOCK = 0.1  # seconds that decoders of WMA and of ALAC in CAF may leave out at the end
 _MAX_EMPTY_SIZE = 1 << 16  # bytes of the header and tags of a file without samples
 _BLOCK = 1 << 18  # values read at a time, over all channels, so that they fit in the CPU cache
 _MISMATCH = re.compile(
@@ -96,8 +97,12 @@ def decode(path: Path, max_seconds: float | None, *, mono: bool = True) -> Decod
     except mpeg_stream.MpegError as error:
         raise AudioError(path, f"{error}; export it again") from error
     except soundfile.LibsndfileError as error:
+        # libsndfile cannot seek to the end of FLAC data that ends early.
+        cause = error.error_string.replace(
+            "Internal psf_fseek() failed.", "it contains fewer samples than it declares"
+        )
         raise AudioError(
-            path, f"is damaged or truncated ({error.error_string}); download or copy it again"
+            path, f"is damaged or truncated ({cause}); download, copy or export it again"
         ) from error
     except OSError as error:
         raise AudioError(path, f"cannot be read ({error.strerror}); check the disk") from error
@@ -204,7 +209,9 @@ def _decode_declared(job: _Job, demuxer: str | None) -> Decoded:
         ) from error
     except TypeError as error:  # soundfile assumes that .raw files have no header
         raise AudioError(
-            job.path, "has no header that describes its content; convert it to WAV or FLAC"
+            job.path,
+            "is named .raw, as if it has no header; give it the suffix of its format, or convert "
+            "it to WAV or FLAC",
         ) from error
 
 
@@ -230,7 +237,7 @@ def _decode_mpeg(job: _Job) -> Decoded | None:
             mpeg_stream.open_pipe(job.path, stream) as pipe,
             soundfile.SoundFile(pipe, closefd=False) as file,
         ):
-            decoded = _decode_with_libsndfile(job, file, stream.samples, stream.skip)
+            decoded = _decode_with_libsndfile(job, file, stream.samples - stream.skip, stream.skip)
     if not decoded.is_cut:
         if stream.is_cut:
             raise AudioError(job.path, "is truncated within a frame; download or copy it again")
@@ -290,7 +297,13 @@ def _collect(job: _Job, blocks: Iterator[np.ndarray], rate: int, declared: int) 
             is_loud |= max(block.max(), -block.min()) >= SILENT_PEAK
         if count > wanted:
             break
-    if count < _MIN_PRESENT * min(wanted, declared):
+    if not count and declared:  # as ffmpeg before 6.0 does with 32-bit FLAC
+        raise AudioError(
+            job.path,
+            "declares samples, but none can be decoded; download it again, or convert it to WAV",
+        )
+    due = min(wanted, declared)
+    if count < min(_MIN_PRESENT * due, due - _LAST_BLOCK * rate):
         raise _truncated(job.path, count / declared)
     samples = np.concatenate(parts)[:wanted] if parts else np.zeros(0, np.float32)
     return Decoded(samples, rate, is_silent and is_loud, count > wanted)

@@ -18,12 +18,13 @@ _STARTS = {
     "au": rb"\.snd\0\0..",
     "flac": rb"fLaC[\0\x80]\0\0\x22",
     "caf": rb"caff\0\x01\0\0",
-    "mov": rb"ftyp[\w ]{4}",
+    "mov": rb"ftyp(?!hei|avif|mif1)[\w ]{4}",  # cover pictures in HEIF are no audio
     "matroska": rb"\x1a\x45\xdf\xa3.{5,60}?(?:matroska|webm)",
     "asf": rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9",
     "tta": rb"TTA[12][\x01-\x03]\0",
     "ape": rb"MAC .[\x0e\x0f]",
-    "wv": rb"APETAGEX.*wvpk",  # a file consists of blocks that start alike, but has one tag
+    # A file consists of blocks that start alike, but has one tag.
+    "wv": rb"APETAGEX.*wvpk.{4}[\x02-\x10]\x04",
     "ogg": rb"OggS\0\x02",
 }
 _OWN_START = {name: re.compile(start, re.DOTALL) for name, start in _STARTS.items()}

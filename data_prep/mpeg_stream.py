@@ -79,7 +79,7 @@ class MpegStream:
     rate
         Sample rate in Hz.
     samples
-        Number of samples per channel in all frames.
+        Number of samples per channel in all frames, or as declared if that is more.
     skip
         Number of samples at the start that the encoder has added.
     end
@@ -124,17 +124,23 @@ def find_frames(path: str | Path, max_seconds: float) -> MpegStream | None:
         assert first is not None  # as `_next_frame` has found it
         stream = MpegStream(first.rate)
         info = _read_info(data, position, first)
+        count = 0
         # libsndfile gives up after 64 KiB of zeros or of an APE tag.
         if info is not None and data[:1] != b"\0" and data[:8] != b"APETAGEX":
             count, size, delay = info
             stream.skip = delay + _DECODER_DELAY if delay else 0
             stream.end = position + size
-            if count and size and _next_frame(data, stream.end, end) is None:
+            is_known = data[position + 36 : position + 40] != b"VBRI"  # to libsndfile
+            if is_known and count and size and _next_frame(data, stream.end, end) is None:
+                # Some encoders do not count the last frame, or the header itself.
+                stream.end += sum(_sizes_in_a_row(data, stream.end, end, _IN_A_ROW))
                 stream.is_declared = True
                 return stream
             if first.is_free:
                 raise MpegError(_FREE_PARTS)
         _walk(data, position, end, stream, first, max_seconds)
+        # The header may count its own frame.
+        stream.samples = max(stream.samples, (count - 1) * first.samples)
         stream.is_declared = first.is_free  # libsndfile reads such a file, but not from a pipe
         return stream
 
