@@ -15,7 +15,7 @@ import pytest
 import train_siamese
 from common.errors import InputError
 from models import pretrained
-from tests.conftest import start_script
+from tests.conftest import start_script, without_progress
 from tests.training.fixtures import read_log
 from training.devices import PROCESSES, Devices, open_devices
 
@@ -119,7 +119,10 @@ class Launcher:
             pytest.fail(f"still running after {TIMEOUT} s: {self.kill()}")
         statuses = [process.returncode for process in self._processes]
         self._processes = []
-        return [(status, *text) for status, text in zip(statuses, texts, strict=True)]
+        return [
+            (status, out, without_progress(err))
+            for status, (out, err) in zip(statuses, texts, strict=True)
+        ]
 
     def kill(self) -> list[tuple[str, str]]:
         """Kill the remaining processes and return their (stdout, stderr)."""
