@@ -7,7 +7,7 @@ front end and the weights.
 
 from pathlib import Path
 
-from common import cli
+from common import cli, hdf5
 from common.errors import InputError
 from common.files import atomic_write
 
@@ -24,6 +24,12 @@ def main() -> int:
     args = parser.parse_args()
     if args.out.suffix != ".onnx":
         raise InputError(f"{args.out}: not an .onnx file; choose an --out such as NAME.onnx")
+    file_format = hdf5.read_format(args.weights)
+    if file_format:  # of i-vector models, agf2018 networks and mel caches
+        raise InputError(
+            f"{args.weights}: contains no encoder, since its format is {file_format}; export the "
+            "best.h5 of train_basic.py or train_siamese.py"
+        )
 
     # Imported only now, because they take seconds.
     from models.onnx_export import build_onnx_model

@@ -122,11 +122,17 @@ def _check_model(path: Path, content: bytes) -> dict[str, str]:
         or any(entry.type not in _PLAIN for node in graph.node for entry in node.attribute)
     ):
         raise InputError(f"{path}: contains other operators than an encoder; export it again")
+    try:
+        is_finite = all(np.isfinite(onnx.numpy_helper.to_array(x)).all() for x in graph.initializer)
+    except (KeyError, TypeError, ValueError):  # raised for incomplete arrays
+        is_finite = False
+    if not is_finite:
+        raise InputError(f"{path}: its arrays are damaged; export it again")
     return properties
 
 
 def _start_session(path: Path, content: bytes) -> onnxruntime.InferenceSession:
-    """Return a session that computes finite embeddings of the expected shape."""
+    """Return a session that computes embeddings of the expected shape."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # errors are raised as well
     # By default, idle threads wait actively, which slows down the workers that decode audio.
@@ -137,8 +143,8 @@ def _start_session(path: Path, content: bytes) -> onnxruntime.InferenceSession:
         [rows] = session.run([EMBEDDINGS], {SEGMENTS: trial})
     except Exception as error:  # onnxruntime's exceptions have no base class of their own
         raise InputError(f"{path}: onnxruntime cannot run it; export it again") from error
-    if rows.shape != (1, EMBEDDING) or not np.isfinite(rows).all():
-        raise InputError(f"{path}: its arrays are damaged; export it again")
+    if rows.shape != (1, EMBEDDING):
+        raise InputError(f"{path}: has other outputs than an encoder; export it again")
     return session
 
 

@@ -72,7 +72,7 @@ def test_complete_export_is_recognised_and_other_options_are_refused(weights, ex
     assert exported.read_bytes() == before
 
 
-def test_export_rejects_unusable_inputs(weights, tmp_path):
+def test_export_rejects_unusable_inputs(weights, small_corpus, tmp_path):
     out = tmp_path / "a.onnx"
     (tmp_path / "folder.onnx").mkdir()
     for case, expected in {
@@ -80,6 +80,7 @@ def test_export_rejects_unusable_inputs(weights, tmp_path):
         (weights, "--out", tmp_path / "folder.onnx"): "folder.onnx: is a folder",
         ("mfcc", "--out", out): "mfcc: neither an .h5 or .keras file nor a released model",
         ("untrained", "--out", out): "untrained: neither",
+        (small_corpus[2], "--out", out): "small.h5: contains no encoder, .* mel-cache-1",
         (tmp_path / "absent.h5", "--out", out): "absent.h5: no such weights file",
         (ROOT / "README.md", "--out", out): "README.md: neither",
     }.items():
