@@ -70,7 +70,7 @@ lint: .venv/installed-dev  ## check style and types
 	$(PY) -m pip install --quiet --no-deps --editable .
 	touch $@
 
-.venv/installed-dev: requirements-dev.txt requirements-onnx.txt .venv/installed
+.venv/installed-dev: requirements-dev.txt .venv/installed
 	$(PY) -m pip install --quiet --requirement requirements-dev.txt
 	touch $@
 

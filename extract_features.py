@@ -1,11 +1,11 @@
 """Step 4: extract one feature vector per track, using released weights, your own, or a baseline.
 
 WEIGHTS is a released model (siamese_5000), an .h5 or .keras file, an .onnx file from export.py
-(which needs only requirements-onnx.txt), an i-vector model (ivector.h5
-from train_ivector.py), agf2018 networks (model.h5 from train_agf.py), or a baseline: `mfcc`, or
-`untrained` (the encoder with random weights). INPUT is a mel cache (.h5), an audio file, or a
-folder of audio files. After a stop, the same command continues. If files were added to the folder,
-changed or removed, it updates the feature file.
+(which needs no TensorFlow), an i-vector model (ivector.h5 from train_ivector.py), agf2018 networks
+(model.h5 from train_agf.py), or a baseline: `mfcc`, or `untrained` (the encoder with random
+weights). INPUT is a mel cache (.h5), a folder of audio files, or one or more audio files. After a
+stop, the same command continues. If files were added to the folder, changed or removed, it updates
+the feature file.
 """
 
 import functools
@@ -36,7 +36,8 @@ def main() -> int:
         __doc__, "python extract_features.py siamese_5000 my_music --out features/my_music.h5"
     )
     parser.add_argument("weights", metavar="WEIGHTS", help="model or baseline (see above)")
-    parser.add_argument("input", metavar="INPUT", type=Path, help="input tracks (see above)")
+    text = "input tracks (see above)"
+    parser.add_argument("input", metavar="INPUT", type=Path, nargs="+", help=text)
     text = "feature file to write, features/NAME.h5"
     parser.add_argument("--out", type=cli.output_file(".h5"), required=True, help=text)
     parser.add_argument("--mirror", type=Path, help="folder that contains the released weights")
@@ -45,7 +46,8 @@ def main() -> int:
     cli.add_strict(parser)
     cli.add_seed(parser)
     args = parser.parse_args()
-    if args.input.suffix == ".h5":
+    is_cache = len(args.input) == 1 and args.input[0].suffix == ".h5"
+    if is_cache:
         for name in ("whole_tracks", "resampler", "normalise"):
             if getattr(args, name):
                 option = name.replace("_", "-")
@@ -55,8 +57,8 @@ def main() -> int:
     make_folder(args.out.parent)
 
     source: AudioTracks | CachedTracks
-    if args.input.suffix == ".h5":
-        source = CachedTracks(args.input)
+    if is_cache:
+        source = CachedTracks(args.input[0])
     else:
         front_end = FrontEnd.of(args.whole_tracks, args.resampler, args.normalise)
         source = AudioTracks(args.input, front_end, args.workers)
@@ -79,7 +81,7 @@ def main() -> int:
         provenance.require_same(args.out, _without_files(existing.inputs), _without_files(inputs))
         removed = len(set(existing.track_id) - set(source.track_id))
         if removed:
-            print(f"{args.out}: {removed} tracks removed, which are no longer in {args.input}")
+            print(f"{args.out}: {removed} tracks removed, which are no longer in {source.path}")
     tracks = extract_features(args.out, source, extractor, kept)
     name = extractor.origin["name"]
     return failures.report_failures(args.out, tracks, source.failed, args.strict, name)

@@ -12,7 +12,8 @@ import numpy as np
 
 from data_prep.mel import SEGMENT
 from data_prep.mel_cache import MelCache
-from models.encoder import BANDS, build_encoder, normalisation_layer
+from models.architecture import BANDS
+from models.encoder import build_encoder, normalisation_layer
 from models.keras_backend import keras
 from models.siamese import HingeLoss
 from training.config import SiameseConfig

@@ -1,6 +1,7 @@
 """Log-mel sources for feature extraction: a mel cache or audio files."""
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -60,22 +61,36 @@ class CachedTracks:
 
 
 class AudioTracks:
-    """An audio file, or all in a folder, decoded on demand; attributes as in `CachedTracks`."""
+    """Audio files, or all in a folder, decoded on demand; attributes as in `CachedTracks`.
+
+    The ids of the tracks are paths relative to the folder, or to the deepest folder that contains
+    all files.
+    """
 
     mean_and_std = None
 
-    def __init__(self, path: Path, front_end: FrontEnd, workers: int):
-        if not path.exists():
-            raise InputError(f"{path}: no such file or folder; check the path")
-        self.path, self._root = path, path if path.is_dir() else path.parent
-        self.track_id = audio.list_audio_files(path) if path.is_dir() else [path.name]
+    def __init__(self, paths: Sequence[Path], front_end: FrontEnd, workers: int):
+        self.path = path = paths[0]
+        for one in paths:
+            if not one.exists():
+                raise InputError(f"{one}: no such file or folder; check the path")
+            if len(paths) > 1 and (one.is_dir() or one.suffix == ".h5"):
+                raise InputError(f"{one}: is not an audio file; give it as the only input")
+        if path.is_dir():
+            self._root, self.track_id = path, audio.list_audio_files(path)
+        else:
+            files = [Path(os.path.abspath(one)) for one in paths]
+            self._root = Path(os.path.commonpath([file.parent for file in files]))
+            # A file that is given twice is one track.
+            ids = dict.fromkeys(file.relative_to(self._root).as_posix() for file in files)
+            self.track_id = list(ids)
         self.failed: dict[str, str] = {}
         self.quiet = 0
         self.failed_before: dict[str, str] = {}
         self._front_end, self._workers = front_end, workers
         self.stamps = audio.stamp_files(self._root, self.track_id)
-        files = provenance.digest_rows(self.stamps.items())
-        self.inputs = {"files": files, "front_end": front_end.to_dict()}
+        digest = provenance.digest_rows(self.stamps.items())
+        self.inputs = {"files": digest, "front_end": front_end.to_dict()}
 
     def mels(self, tracks: Sequence[str]) -> Iterator[np.ndarray]:
         """Yield the (frames, n_mels) float32 log-mel of each usable one of the given tracks."""

@@ -1,7 +1,8 @@
 """The basic model (artist classification) and the tag model of ismir2018."""
 
 from data_prep.mel import SEGMENT
-from models.encoder import BANDS, normalisation_layer
+from models.architecture import BANDS
+from models.encoder import normalisation_layer
 from models.keras_backend import keras
 
 layers = keras.layers

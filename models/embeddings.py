@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -21,9 +21,11 @@ from data_prep.audio import NORMALISATIONS, digest_files, list_audio_files
 from data_prep.failures import failure_reason
 from data_prep.mel import FrontEnd, cut_segments, log_mel_of_array, log_mel_of_file
 from data_prep.resampling import RESAMPLERS
-from models.encoder import EMBEDDING, log_mel_model
-from models.keras_backend import keras
+from models.architecture import EMBEDDING
 from models.pretrained import encoder_from, load_weights
+
+if TYPE_CHECKING:
+    from models.keras_backend import keras
 
 WEIGHTS = "siamese_10000_final"  # the released model with the best embeddings
 # Segments per batch, and in a last batch of a few; a 30 s track has 10. Multiples of 48 fill the
@@ -53,8 +55,9 @@ def embed(
     sample_rate
         Samples per second, from 4,000 to 400,000.
     weights
-        Name of a released model, or an .h5 or .keras file. It is loaded once and kept in memory. If
-        the environment variable MUSIC_MIRROR is not set, released models are downloaded once.
+        Name of a released model, or an .h5, .keras or .onnx file. It is loaded once and kept in
+        memory. Unless the environment variable MUSIC_MIRROR is set, a released model is downloaded
+        once. An .onnx file needs no Keras.
     whole_tracks
         Whether to use all of the waveform, up to two hours, instead of its first 30 s as the paper.
     resampler
@@ -196,6 +199,13 @@ def _load_extractor(weights: str | Path) -> _Extractor:
 @functools.lru_cache(maxsize=4)
 def _cached_extractor(weights: str, _sha256: str | None) -> _Extractor:
     """Load weights; the digest in the key loads a file again if its content has changed."""
+    if Path(weights).suffix == ".onnx":
+        from models.onnx_encoder import load_onnx_encoder
+
+        encoder = load_onnx_encoder(weights)
+        return _Extractor(encoder.iter_embeddings, encoder.provenance, encoder.trained_on)
+    from models.encoder import log_mel_model
+
     loaded = load_weights(weights)
     network = log_mel_model(encoder_from(loaded), loaded.mean, loaded.std)
     function = functools.partial(iter_embeddings, network)
@@ -203,7 +213,7 @@ def _cached_extractor(weights: str, _sha256: str | None) -> _Extractor:
 
 
 def extract_embeddings(
-    encoder: keras.Model, tracks: Iterable[str | Path | np.ndarray]
+    encoder: "keras.Model", tracks: Iterable[str | Path | np.ndarray]
 ) -> np.ndarray:
     """Return one embedding per track (ismir2018, section 5).
 
@@ -232,17 +242,19 @@ def extract_embeddings(
     return np.array(rows, np.float32).reshape(-1, encoder.output_shape[1])
 
 
-def iter_embeddings(network: keras.Model, mels: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+def iter_embeddings(network: "keras.Model", mels: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """Yield one embedding of shape (d,), float32, per log-mel; see `segment_outputs`."""
     for outputs in segment_outputs(network, mels):
         yield outputs.mean(axis=0)
 
 
-def segment_outputs(network: keras.Model, mels: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+def segment_outputs(network: "keras.Model", mels: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """Yield a network's outputs (segments, d), float32, for the segments of each log-mel.
 
     The log-mels have shape (frames, bands), float16 or float32, and are at least one segment long.
     """
+    from models.keras_backend import keras
+
     rows: list[np.ndarray] = []
     current = 0
     for batch, numbers in _read_ahead(_pack_batches(mels, tuple(network.input_shape[1:]))):

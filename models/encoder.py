@@ -3,17 +3,12 @@
 import random
 
 from data_prep.mel import SEGMENT
+from models.architecture import BANDS, BLOCKS, NORM_EPSILON
 from models.keras_backend import keras
 
 layers, regularizers = keras.layers, keras.regularizers
 
-BANDS = 128  # mel bands in the input
-EMBEDDING = 256  # output dimensions
-
-NORM_EPSILON = 1e-3  # added to the variance by batch normalisation
 L2_WEIGHT = 1e-5  # of the penalty on the convolution kernels
-# (filters, kernel size, pool size) per block, from ismir2018 section 3.1 and the published code.
-BLOCKS = ((128, 4, 4), (128, 4, 4), (128, 4, 4), (128, 2, 2), (256, 1, None))
 
 
 def build_encoder(

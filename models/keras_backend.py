@@ -45,6 +45,10 @@ try:
             import tensorflow  # noqa: F401  (Keras imports it later with any backend)
 except (ImportError, ValueError) as error:
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    if isinstance(error, ImportError) and error.name == "keras":
+        raise InputError(
+            "Keras is not installed; run make install, or use an .onnx file from export.py"
+        ) from error
     raise InputError(
         f"KERAS_BACKEND={backend}: cannot import it ({error}); use tensorflow, jax or torch, and "
         "install its requirements file"

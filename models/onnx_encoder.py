@@ -12,20 +12,17 @@ from common import provenance
 from common.errors import InputError
 from common.files import file_sha256
 from data_prep.mel import SEGMENT, cut_segments
+from models.architecture import BANDS, EMBEDDING
 
 try:
     import onnx
     import onnxruntime
     from google.protobuf.message import DecodeError
 except ImportError as error:
-    raise InputError(
-        f"ONNX: cannot be used ({error}); run make install-light, or pip install -r "
-        "requirements-onnx.txt"
-    ) from error
+    raise InputError(f"ONNX: cannot be used ({error}); run make install-light") from error
 
 FORMAT = "artist-labels-encoder-1"
 SEGMENTS, WAVEFORMS, EMBEDDINGS = "segments", "waveforms", "embeddings"
-BANDS, EMBEDDING = 128, 256  # as in `models.encoder`, which imports Keras
 
 # What computes the embeddings of segments. Loops, conditions and extensions are not among it.
 _OPERATORS = {

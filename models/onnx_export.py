@@ -11,7 +11,7 @@ import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from data_prep.mel import SEGMENT, FrontEnd, window_and_filters
-from models.encoder import BANDS, BLOCKS, EMBEDDING, NORM_EPSILON
+from models.architecture import BANDS, BLOCKS, EMBEDDING, NORM_EPSILON
 from models.onnx_encoder import EMBEDDINGS, FORMAT, SEGMENTS, WAVEFORMS
 from models.pretrained import Weights
 
@@ -92,11 +92,11 @@ class _Graph:
 
     def finish(self, name: str, shape: list, output_shape: list) -> GraphProto:
         """Return the graph, given the name and shape of its input and the shape of its output."""
-        ends = [
+        inputs, outputs = (
             [helper.make_tensor_value_info(end, TensorProto.FLOAT, size)]
             for end, size in ((name, shape), (EMBEDDINGS, output_shape))
-        ]
-        return helper.make_graph(self.nodes, "encoder", *ends, self._arrays)
+        )
+        return helper.make_graph(self.nodes, "encoder", inputs, outputs, self._arrays)
 
 
 def _embed_segments(graph: _Graph, segments: str, weights: Weights) -> str:

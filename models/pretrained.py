@@ -3,7 +3,7 @@
 Both are HDF5 files in the Keras 2 layout: a list of layer names, and one group of arrays per layer.
 Keras 3 files can be read as well. Layers are identified by their array shapes and their order in
 the file, because layer names differ between files (`conv1d_1`, `conv1d_25`). Only arrays are read:
-nothing in a file is executed.
+nothing in a file is executed. Reading them needs no Keras; functions that return a model import it.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -26,9 +26,11 @@ from common import hdf5, provenance
 from common.download import git_blob_id
 from common.errors import InputError
 from common.files import file_sha256
-from models.encoder import BANDS, BLOCKS, EMBEDDING, build_encoder, log_mel_model
-from models.keras_backend import keras
+from models.architecture import BANDS, BLOCKS, EMBEDDING
 from models.released_weights import fetch_released, released_models
+
+if TYPE_CHECKING:
+    from models.keras_backend import keras
 
 # Mean and standard deviation of the log-mels on which the released weights were trained (from the
 # published ismir2018 code).
@@ -86,7 +88,7 @@ def load_weights(name_or_path: str, mirror: str | Path | None = None) -> Weights
     return _read_weights(path)
 
 
-def load_encoder(name_or_path: str, mirror: str | Path | None = None) -> keras.Model:
+def load_encoder(name_or_path: str, mirror: str | Path | None = None) -> "keras.Model":
     """Return a trained encoder that includes its input normalisation; see `load_weights`.
 
     It maps log-mels (batch, 129, 128) to embeddings (batch, 256).
@@ -97,12 +99,16 @@ def load_encoder(name_or_path: str, mirror: str | Path | None = None) -> keras.M
     >>> load_encoder("siamese_5000").output_shape  # doctest: +SKIP
     (None, 256)
     """
+    from models.encoder import log_mel_model
+
     weights = load_weights(name_or_path, mirror)
     return log_mel_model(encoder_from(weights), weights.mean, weights.std)
 
 
-def encoder_from(weights: Weights, **options) -> keras.Model:
+def encoder_from(weights: Weights, **options) -> "keras.Model":
     """Return an encoder with the given weights; the options are those of `build_encoder`."""
+    from models.encoder import build_encoder
+
     encoder = build_encoder(**options)
     encoder.set_weights(weights.encoder_arrays)
     return encoder
@@ -110,7 +116,7 @@ def encoder_from(weights: Weights, **options) -> keras.Model:
 
 def save_weights(
     path: str | Path,
-    model: keras.Model,
+    model: "keras.Model",
     *,
     mean: float,
     std: float,
@@ -122,6 +128,8 @@ def save_weights(
     The layout matches the released files, with additional root attributes `mean`, `std` and
     `made_from` (a provenance record), and a dataset `trained_on` with the training artists' names.
     """
+    from models.keras_backend import keras
+
     layers = [layer for layer in model.get_layer("encoder").layers if layer.weights]
     layers += [layer for layer in model.layers if layer.name == "classes"]
     with hdf5.create_file(path) as file:

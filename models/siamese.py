@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from data_prep.mel import SEGMENT
-from models.encoder import BANDS, EMBEDDING, normalisation_layer
+from models.architecture import BANDS, EMBEDDING
+from models.encoder import normalisation_layer
 from models.keras_backend import keras
 
 layers, ops = keras.layers, keras.ops

@@ -271,3 +271,17 @@ def test_file_of_an_earlier_version_without_stamps_is_refused_if_files_changed(m
     assert "already complete" in run_in_process(*command(music, out)).out
     (music / "0.wav").touch()
     assert "input.files" in error_in_process(*command(music, out))
+
+
+def test_extract_several_files_names_them_relative_to_their_folder(music, tmp_path):
+    (music / "live").mkdir()
+    shutil.copy(music / "0.wav", music / "live/0.wav")
+    out = tmp_path / "files.h5"
+    files = (music / "1.wav", music / "live/0.wav", music / "1.wav")
+    result = run_in_process("extract_features.py", "mfcc", *files, "--out", out)
+    assert result.lines[-1] == f"{out}: mfcc, 2 tracks"
+    assert feature_file.read_features(out).track_id.tolist() == ["1.wav", "live/0.wav"]
+    for other in (music / "live", tmp_path / "cache.h5"):
+        other.is_dir() or shutil.copy(out, other)
+        error = error_in_process("extract_features.py", "mfcc", *files, other, "--out", out)
+        assert error == f"error: {other}: is not an audio file; give it as the only input\n"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
-from models.encoder import BLOCKS
+from models.architecture import BLOCKS
 from models.keras_backend import keras
 from models.pretrained import load_weights
 

@@ -12,9 +12,10 @@ import pytest
 from common import download
 from common.errors import InputError
 from models import pretrained, released_weights
+from models.architecture import BLOCKS
 from models.basic import build_basic
 from models.embeddings import extract_embeddings
-from models.encoder import BLOCKS, build_encoder
+from models.encoder import build_encoder
 from models.siamese import build_siamese
 from tests.common.web import server
 from tests.models import layouts

@@ -1,0 +1,7 @@
+"""The dimensions of the 1-D CNN of ismir2018, for modules that work without Keras."""
+
+BANDS = 128  # mel bands in the input
+EMBEDDING = 256  # output dimensions
+NORM_EPSILON = 1e-3  # added to the variance by batch normalisation
+# (filters, kernel size, pool size) per block, from ismir2018 section 3.1 and the published code.
+BLOCKS = ((128, 4, 4), (128, 4, 4), (128, 4, 4), (128, 2, 2), (256, 1, None))
