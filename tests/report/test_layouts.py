@@ -327,8 +327,8 @@ def test_similar_rejects_unknown_and_ambiguous_tracks(music, tmp_path):
     features, _ = music
     few = write_features(tmp_path / "few.h5", ["one"])
     for arguments, expected in (
-        ((features, "flac"), f"{features}: 'flac' is part of 10 track ids: '0.flac', '1.flac', "),
-        ((features, "33.flac"), "33.flac: no such track among the 10 of these features; did you"),
+        ((features, "flac"), "flac: is part of 10 track ids: '0.flac', '1.flac', "),
+        ((features, "33.flac"), "33.flac: none of the 10 track ids contains this; did you"),
         ((few, "one"), f"{few}: contains one track only"),
         ((features, "3.flac", "--audio", tmp_path / "none"), "none: no such folder"),
     ):
