@@ -24,10 +24,10 @@ def test_readme_numbers_match_the_reference_results(monkeypatch, tmp_path):
     for name in readme.READMES:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
-    number = re.search(r"<!-- demo -->.*?(0\.\d\d\d)", TEXTS["README.md"], re.DOTALL)[1]
-    (tmp_path / "README.md").write_text(TEXTS["README.md"].replace(number, "0.999"))
+    number = re.search(r"<!-- demo -->.*?(0\.\d\d\d)", TEXTS["papers/README.md"], re.DOTALL)[1]
+    (tmp_path / "papers/README.md").write_text(TEXTS["papers/README.md"].replace(number, "0.999"))
     monkeypatch.setattr(readme, "ROOT", tmp_path)
-    with pytest.raises(SystemExit, match=r"README\.md: differs from results/reference"):
+    with pytest.raises(SystemExit, match=r"papers/README\.md: differs from results/reference"):
         readme.main()
 
 
