@@ -71,6 +71,9 @@ def main() -> int:
     if args.out.exists():
         existing = feature_file.read_features(args.out)
         kept = existing.unchanged_vectors(source.stamps)
+        removed = len(set(existing.track_id) - set(source.track_id))
+        if removed and not source.path.is_dir():
+            kept = {}  # a list of other files is another input
         if not kept or not provenance.list_differences(existing.inputs, inputs):
             provenance.require_same(args.out, existing.inputs, inputs)
             shutil.rmtree(feature_journal.journal_folder(args.out), ignore_errors=True)
@@ -79,7 +82,6 @@ def main() -> int:
                 args.out, len(existing.track_id), failed, args.strict, "already complete"
             )
         provenance.require_same(args.out, _without_files(existing.inputs), _without_files(inputs))
-        removed = len(set(existing.track_id) - set(source.track_id))
         if removed:
             print(f"{args.out}: {removed} tracks removed, which are no longer in {source.path}")
     tracks = extract_features(args.out, source, extractor, kept)

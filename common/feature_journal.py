@@ -42,14 +42,21 @@ def open_journal(
         # Unbuffered, so that a vector is in the file as soon as it has been stored.
         with path.open("ab", buffering=0) as file:
             os.truncate(path, end)
-            if not end:
-                write_all(file, _to_line(inputs))
+
+            def write_line(value: object) -> None:
+                try:
+                    write_all(file, memoryview((json.dumps(value) + "\n").encode()))
+                except OSError as error:
+                    error.filename = str(path)  # write errors do not name the file
+                    raise
 
             def store(track: str, vector: np.ndarray) -> None:
                 text = base64.b64encode(vector.astype("<f4").tobytes()).decode()
                 stored[track] = vector
-                write_all(file, _to_line([track, stamps[track], text]))
+                write_line([track, stamps[track], text])
 
+            if not end:
+                write_line(inputs)
             try:
                 yield stored, store
             except BaseException:
@@ -57,10 +64,6 @@ def open_journal(
                     shutil.rmtree(folder, ignore_errors=True)
                 raise
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _to_line(value: object) -> memoryview:
-    return memoryview((json.dumps(value) + "\n").encode())
 
 
 def _read_entries(path: Path, inputs: dict) -> tuple[list[tuple[str, str, np.ndarray]], int]:

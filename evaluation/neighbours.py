@@ -44,11 +44,13 @@ def similar(features: Features | str | Path, track: str | Path, k: int = 10) -> 
         contents = read_features(Path(contents))
     if not isinstance(contents, Features):
         raise InputError(
-            f"features: is a {type(features).__name__}; give a feature file, or what embed_files "
-            "has returned"
+            f"features: has the type {type(features).__name__}; give a feature file, or what "
+            "embed_files has returned"
         )
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
         raise InputError(f"k: {k!r} is not a whole number above zero")
+    if not len(contents.track_id):
+        raise InputError("features: contain no track; extract those of at least two")
     ids, values = contents.track_id, check_features(contents.features, "features")
     row = find_track(ids, track)
     # The track itself, which is left out below, is not the first if there are copies of it.
@@ -58,14 +60,17 @@ def similar(features: Features | str | Path, track: str | Path, k: int = 10) -> 
 
 
 def find_track(ids: np.ndarray, track: str | Path) -> int:
-    """Return the position of the only id that is `track` or else contains it, in any case."""
+    """Return the position of the only id that is `track` or else contains it, in any case.
+
+    If files were given more than once, it is the first of the same ids.
+    """
     wanted, folded = _fold(str(track)), [_fold(one) for one in ids]
     for matches in (
         [row for row, one in enumerate(ids) if one == str(track)],
         [row for row, text in enumerate(folded) if text == wanted],
         [row for row, text in enumerate(folded) if wanted in text],
     ):
-        if len(matches) == 1:
+        if len({ids[row] for row in matches}) == 1:
             return matches[0]
         if matches:
             listed = ", ".join(repr(ids[row]) for row in matches[:5])
@@ -74,7 +79,7 @@ def find_track(ids: np.ndarray, track: str | Path) -> int:
                 f"{track}: is part of {len(matches)} track ids: {listed}{more}; give more of one"
             )
     close = difflib.get_close_matches(str(track), list(ids), n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"the first is {ids[0]}"
+    hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"the first is {ids[0]!r}"
     raise InputError(f"{track}: none of the {len(ids)} track ids contains this; {hint}")
 
 

@@ -169,6 +169,8 @@ def _list_paths(paths: str | Path | Iterable[str | Path]) -> tuple[Path, list[st
         folder = Path(paths)
         return (folder, list_audio_files(folder)) if folder.is_dir() else (Path(), [str(paths)])
     names = []
+    if isinstance(paths, bytes):  # an iterable of numbers
+        paths = [paths]
     for path in paths if isinstance(paths, Iterable) else [paths]:
         if not isinstance(path, str | Path):
             raise InputError(

@@ -1,6 +1,7 @@
 """Encoders in ONNX files, which run without Keras; `models.onnx_export` writes them."""
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from common.files import file_sha256
 from data_prep.mel import SEGMENT, cut_segments
 from models.architecture import BANDS, EMBEDDING
 
+# Otherwise, onnxruntime reports its use to its makers, with an identifier of this computer.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 try:
     import onnx
     import onnxruntime
@@ -134,19 +137,26 @@ def _start_session(path: Path, content: bytes) -> onnxruntime.InferenceSession:
     options.log_severity_level = 4  # errors are raised as well
     # By default, idle threads wait actively, which slows down the workers that decode audio.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    trial = np.zeros((1, SEGMENT, BANDS), np.float32)
+    trial = np.zeros((2, SEGMENT, BANDS), np.float32)
     try:
-        session = onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            content,
+            options,
+            ["CPUExecutionProvider"],
+            enable_fallback=False,  # it prints errors, and tries the same again
+        )
         [rows] = session.run([EMBEDDINGS], {SEGMENTS: trial})
     except Exception as error:  # onnxruntime's exceptions have no base class of their own
         raise InputError(f"{path}: onnxruntime cannot run it; export it again") from error
-    if rows.shape != (1, EMBEDDING):
+    if rows.shape != (2, EMBEDDING) or not np.isfinite(rows).all():
         raise InputError(f"{path}: has other outputs than an encoder; export it again")
     return session
 
 
 def _parse(text: str | None) -> Any:
     try:
-        return json.loads(text or "null")
+        value = json.loads(text or "null")
+        json.dumps(value, ensure_ascii=False).encode()  # rejects text that no file can store
+        return value
     except (RecursionError, ValueError):
         return None

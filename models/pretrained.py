@@ -204,8 +204,10 @@ def _read_layers(file: h5py.File) -> list[list[np.ndarray]]:
         paths = _keras2_paths(file, "model_weights")
     elif "layer_names" in file.attrs:
         paths = _keras2_paths(file, "")
-    else:
+    elif "layers" in list(file):
         paths = _keras3_paths(file)
+    else:  # such as a feature file or a mel cache
+        raise InputError(f"{file.filename}: contains no weights of a network; choose another file")
     layers: dict[str, list[np.ndarray]] = {}
     bytes_left = _MAX_BYTES
     for path in paths:

@@ -89,6 +89,8 @@ def print_similar(features: Path, track: str, *, k: int, audio: Path | None) -> 
     from evaluation.neighbours import find_track, similar
 
     contents = feature_file.read_features(features)
+    if not len(contents.track_id):
+        raise InputError(f"{features}: contains no track; extract more")
     track = contents.track_id[find_track(contents.track_id, track)]
     table = similar(contents, track, k)
     if not len(table):

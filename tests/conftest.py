@@ -20,6 +20,7 @@ from data_prep import mel_cache_writer, split_csv, synthetic_corpus
 # If a shell starts the tests in the background, they ignore Ctrl-C, and the scripts under test
 # would inherit this setting.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # some tests import onnxruntime themselves
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT = 600  # seconds; the slowest script takes a tenth of this
@@ -40,7 +41,7 @@ def start_script(
     *arguments, cwd: Path = ROOT, start_new_session: bool = False, **variables
 ) -> subprocess.Popen:
     """Start a script, with `variables` added to a clean environment."""
-    removed = {"TF_CPP_MIN_LOG_LEVEL", "MUSIC_MIRROR", "KERAS_BACKEND"}
+    removed = {"TF_CPP_MIN_LOG_LEVEL", "MUSIC_MIRROR", "KERAS_BACKEND", "ORT_DISABLE_TELEMETRY"}
     environment = {name: value for name, value in os.environ.items() if name not in removed}
     return subprocess.Popen(
         [sys.executable, *map(str, arguments)],

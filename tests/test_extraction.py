@@ -13,7 +13,7 @@ import pytest
 from common import feature_file, feature_journal
 from common.files import exclusive_folder
 from data_prep import track_readers
-from tests.conftest import error_in_process, run_in_process, start_script, without_progress
+from tests.conftest import ROOT, error_in_process, run_in_process, start_script, without_progress
 from tests.data_prep.files import clip, in_this_process, wav
 
 TRACKS = 6
@@ -169,6 +169,23 @@ def test_unfinished_extraction_refuses_other_settings_and_a_second_process(music
     assert f"{out}.making: is damaged; delete it" in error_in_process(*command(music, out))
 
 
+def test_full_disk_is_reported_with_the_file_and_then_continues(music, uninterrupted, tmp_path):
+    out, script = tmp_path / "out.h5", tmp_path / "limited.py"
+    script.write_text(
+        "import resource, runpy, sys\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))\n"
+        "sys.argv.pop(0)\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    process = start_script(script, *command(music, out), PYTHONPATH=str(ROOT))
+    assert without_progress(process.communicate()[1]) == (
+        f"error: {out}.making/journal: the disk is full; free some space and run the same command "
+        "again\n"
+    )
+    run_in_process(*command(music, out))
+    assert out.read_bytes() == uninterrupted.read_bytes()
+
+
 def test_damaged_journal_is_started_again(music, uninterrupted, tmp_path):
     out = tmp_path / "out.h5"
     folder = tmp_path / "out.h5.making"
@@ -242,6 +259,20 @@ def test_stop_while_a_file_is_updated_keeps_the_previous_one(music, uninterrupte
     assert out.read_bytes() == before and len(read_journal(out)) == 2
     assert f"4 of {TRACKS} tracks are already complete" in run_in_process(*command(music, out)).out
     assert out.read_bytes() == uninterrupted.read_bytes()
+
+
+def test_list_of_files_may_grow_but_another_list_is_refused(music, tmp_path):
+    out = tmp_path / "out.h5"
+    files = [music / f"{number}.wav" for number in range(3)]
+
+    def arguments(*inputs) -> tuple:
+        return "extract_features.py", "mfcc", *inputs, "--out", out, "--workers", 1
+
+    run_in_process(*arguments(*files[:2]))
+    assert run_in_process(*arguments(*files)).lines[0].startswith(f"{out}: 2 of 3 tracks")
+    before = out.read_bytes()
+    assert "input.files" in error_in_process(*arguments(*files[1:]))
+    assert out.read_bytes() == before
 
 
 def test_other_folder_settings_or_weights_are_refused(music, tmp_path):

@@ -61,16 +61,24 @@ def test_similar_prefers_an_exact_id_to_a_part():
     assert table["track_id"].tolist() == ["aa.mp3"]
 
 
+def test_similar_takes_the_first_of_the_same_ids():
+    """`embed_files` gives them for a file that is listed twice."""
+    table = similar(features_of(ROWS[:3], ["a.mp3", "a.mp3", "b.mp3"]), "a.mp3")
+    assert table["cosine"].tolist() == pytest.approx([0.6, 0.0])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ((MUSIC, "rock"), r"part of 2 track ids: 'rock/One.mp3', 'rock/two.mp3'; give more"),
-        ((MUSIC, "rock/onne.mp3"), r"did you mean rock/One\.mp3"),
-        ((MUSIC, "x"), r"none of the 4 track ids contains this; the first is rock/One\.mp3"),
+        ((MUSIC, "rock/onne.mp3"), r"did you mean 'rock/One\.mp3'"),
+        ((MUSIC, "x"), r"none of the 4 track ids contains this; the first is 'rock/One\.mp3'"),
+        ((features_of(ROWS[:1], ["a\nb\033[2J"]), "x"), r"the first is 'a\\nb\\x1b\[2J'"),
+        ((features_of(np.zeros((0, 2)), []), "x"), "features: contain no track"),
         ((MUSIC, IDS[0], 0), "k: 0 is not"),
         ((MUSIC, IDS[0], 2.5), "k: 2.5 is not"),
         ((MUSIC, IDS[0], True), "k: True is not"),
-        ((np.array(ROWS), IDS[0]), "is a ndarray; give a feature file"),
+        ((np.array(ROWS), IDS[0]), "has the type ndarray; give a feature file"),
         ((features_of([[np.nan, 0], *ROWS[1:]], IDS), IDS[0]), "NaN"),
     ],
 )

@@ -14,6 +14,7 @@ from models import pretrained
 from models.embeddings import extract_embeddings
 from models.encoder import log_mel_model
 from models.siamese import build_siamese
+from tests.conftest import start_script
 from tests.models.test_pretrained import RELEASED
 
 onnx = pytest.importorskip("onnx", reason="needs requirements-onnx.txt")
@@ -139,6 +140,18 @@ def test_onnx_encoder_records_its_weights_and_its_own_file(file, weights):
     assert encoder.trained_on == ["Björk", "a, b"]
 
 
+def test_onnxruntime_reports_nothing_to_its_makers(file, tmp_path):
+    """By default, it keeps an identifier of the computer there, and sends it."""
+    code = (
+        "import sys; from models.onnx_encoder import load_onnx_encoder as load; load(sys.argv[1])"
+    )
+    home = tmp_path / "home"
+    home.mkdir()
+    process = start_script("-c", code, file, HOME=str(home), XDG_CACHE_HOME=str(home))
+    assert (*process.communicate(), process.returncode) == ("", "", 0)
+    assert not list(home.rglob("*"))
+
+
 # ---------------------------------------------------------------- unusable files
 
 
@@ -182,7 +195,7 @@ def test_waveform_models_are_refused(weights, tmp_path):
     assert_refused(path, "takes waveforms; export the weights without --waveform")
 
 
-def test_other_shapes_and_operators_are_refused(file):
+def test_other_shapes_and_operators_are_refused(file, capfd):
     content = file.read_bytes()
 
     def rename_input(graph):
@@ -199,6 +212,13 @@ def test_other_shapes_and_operators_are_refused(file):
         body = onnx.helper.make_graph([], "body", [], [])
         graph.node[0].attribute.append(onnx.helper.make_attribute("body", body))
 
+    def join_segments(graph):
+        graph.node[-1].attribute.append(onnx.helper.make_attribute("axis", 0))
+
+    def overflow(graph):
+        for array in graph.initializer:
+            array.raw_data = np.full(list(array.dims), 3e38, np.float32).tobytes()
+
     def use_extension(graph):
         graph.node[0].domain = "com.microsoft"
 
@@ -209,6 +229,8 @@ def test_other_shapes_and_operators_are_refused(file):
         (nest_graph, "other operators"),
         (use_extension, "other operators"),
         (lambda graph: graph.node.pop(5), "cannot run it"),
+        (join_segments, "other outputs"),
+        (overflow, "other outputs"),
         (lambda graph: graph.initializer.pop(2), "cannot run it"),
         (lambda graph: graph.initializer[2].dims.append(10**6), "arrays are damaged"),
         (lambda graph: graph.initializer[2].ClearField("raw_data"), "arrays are damaged"),
@@ -216,6 +238,9 @@ def test_other_shapes_and_operators_are_refused(file):
         file.write_bytes(content)
         change(file, graph=edit)
         assert_refused(file, problem)
+    file.write_bytes(b"\xff\xff\xff\xff3".join(content.rsplit(b"conv3", 1)))  # an input of a node
+    assert_refused(file, "cannot run it")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_arrays_in_other_files_are_refused(file, tmp_path, monkeypatch):
@@ -245,6 +270,7 @@ def test_infinite_arrays_are_refused(file):
         ("weights", '{"name": 1}'),
         ("trained_on", '{"a": 1}'),
         ("trained_on", "[1]"),
+        ("trained_on", '["\\ud800"]'),  # half of a surrogate pair, which no file can store
     ],
 )
 def test_damaged_metadata_is_refused(name, value, file):

@@ -11,6 +11,7 @@ import pytest
 
 from common import download
 from common.errors import InputError
+from common.feature_file import Features, write_features
 from models import pretrained, released_weights
 from models.architecture import BLOCKS
 from models.basic import build_basic
@@ -281,6 +282,13 @@ def test_files_without_layers_are_rejected(name, tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file[name] = np.zeros(3)
     assert_refused(tmp_path / "a.h5")
+
+
+def test_feature_files_contain_no_weights(tmp_path):
+    path = tmp_path / "a.h5"
+    write_features(path, Features(np.ones((1, 2)), np.array(["a"], object)))
+    with pytest.raises(InputError, match="contains no weights of a network; choose"):
+        pretrained.load_weights(path)
 
 
 @pytest.mark.parametrize(

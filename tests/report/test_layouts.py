@@ -325,11 +325,12 @@ def test_similar_finds_a_track_by_a_part_of_its_id(tmp_path):
 
 def test_similar_rejects_unknown_and_ambiguous_tracks(music, tmp_path):
     features, _ = music
-    few = write_features(tmp_path / "few.h5", ["one"])
+    few, none = (write_features(tmp_path / f"{len(ids)}.h5", ids) for ids in (["one"], []))
     for arguments, expected in (
         ((features, "flac"), "flac: is part of 10 track ids: '0.flac', '1.flac', "),
         ((features, "33.flac"), "33.flac: none of the 10 track ids contains this; did you"),
         ((few, "one"), f"{few}: contains one track only"),
+        ((none, "one"), f"{none}: contains no track"),
         ((features, "3.flac", "--audio", tmp_path / "none"), "none: no such folder"),
     ):
         assert expected in error_in_process("evaluate.py", "similar", *arguments)
