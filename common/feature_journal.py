@@ -1,8 +1,8 @@
 """Feature vectors of an unfinished extraction, from which the same command continues.
 
 While a feature file NAME.h5 is being made, the folder NAME.h5.making/ contains a journal: the
-inputs in the first line, and one line per track with its ID, its stamp and its vector. The file
-only grows, so killing the process loses only the tracks in progress.
+inputs in the first line, and one line per track with its ID, its stamp, its vector and a checksum.
+The file only grows, so killing the process loses only the tracks in progress.
 """
 
 import base64
@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def open_journal(
             def store(track: str, vector: np.ndarray) -> None:
                 text = base64.b64encode(vector.astype("<f4").tobytes()).decode()
                 stored[track] = vector
-                write_line([track, stamps[track], text])
+                write_line([track, stamps[track], text, checksum(track, stamps[track], text)])
 
             if not end:
                 write_line(inputs)
@@ -64,6 +65,11 @@ def open_journal(
                     shutil.rmtree(folder, ignore_errors=True)
                 raise
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def checksum(track: str, stamp: str, text: str) -> int:
+    """Return the checksum of a line, which reveals a damaged disk or copy."""
+    return zlib.crc32("\0".join((track, stamp, text)).encode())
 
 
 def _read_entries(path: Path, inputs: dict) -> tuple[list[tuple[str, str, np.ndarray]], int]:
@@ -86,11 +92,13 @@ def _read_entries(path: Path, inputs: dict) -> tuple[list[tuple[str, str, np.nda
         end = len(first)
         for line in lines:
             try:
-                track, stamp, text = json.loads(line)
+                track, stamp, text, expected = json.loads(line)
+                if checksum(track, stamp, text) != expected:
+                    break
                 vector = np.frombuffer(base64.b64decode(text, validate=True), "<f4")
             except (RecursionError, TypeError, ValueError):
                 break
-            if not line.endswith(b"\n") or not isinstance(track, str):
+            if not line.endswith(b"\n"):
                 break
             entries.append((track, stamp, vector.astype(np.float32)))
             end += len(line)

@@ -135,12 +135,17 @@ def read_journal(out: Path) -> list:
     return [json.loads(line) for line in Path(f"{out}.making/journal").read_text().splitlines()]
 
 
+def entry(track: str, stamp: str, text: str) -> list:
+    return [track, stamp, text, feature_journal.checksum(track, stamp, text)]
+
+
 def test_stored_tracks_are_not_computed_again_after_repeated_stops(music, tmp_path):
     out = tmp_path / "out.h5"
     journal = tmp_path / "out.h5.making/journal"
     stop(2, *command(music, out))
     lines = journal.read_text().splitlines(keepends=True)
-    swapped = [[track, stamp, json.loads(lines[1])[2]] for track, stamp, _ in read_journal(out)[1:]]
+    text = json.loads(lines[1])[2]
+    swapped = [entry(track, stamp, text) for track, stamp, *_ in read_journal(out)[1:]]
     # A line that was being written is computed again.
     torn = lines[2][:40]
     journal.write_text(lines[0] + "".join(json.dumps(line) + "\n" for line in swapped) + torn)
@@ -164,8 +169,8 @@ def test_unfinished_extraction_refuses_other_settings_and_a_second_process(music
     assert len(read_journal(out)) == 3
     journal = Path(f"{out}.making/journal")
     lines = journal.read_text().splitlines(keepends=True)
-    track, stamp, _ = json.loads(lines[1])
-    journal.write_text(lines[0] + json.dumps([track, stamp, "AACAPw=="]) + "\n")  # one float
+    track, stamp, *_ = json.loads(lines[1])
+    journal.write_text(lines[0] + json.dumps(entry(track, stamp, "AACAPw==")) + "\n")  # one float
     assert f"{out}.making: is damaged; delete it" in error_in_process(*command(music, out))
 
 
@@ -183,6 +188,17 @@ def test_full_disk_is_reported_with_the_file_and_then_continues(music, uninterru
         "again\n"
     )
     run_in_process(*command(music, out))
+    assert out.read_bytes() == uninterrupted.read_bytes()
+
+
+def test_tracks_after_a_damaged_line_are_computed_again(music, uninterrupted, tmp_path):
+    out = tmp_path / "out.h5"
+    stop(3, *command(music, out))
+    journal = Path(f"{out}.making/journal")
+    lines = read_journal(out)
+    lines[3][2] = lines[2][2]  # a vector, but another one
+    journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert f"2 of {TRACKS} tracks are already" in run_in_process(*command(music, out)).out
     assert out.read_bytes() == uninterrupted.read_bytes()
 
 
