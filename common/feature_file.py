@@ -68,7 +68,7 @@ class Features:
         if missing:
             raise InputError(
                 f"{source}: {len(missing)} of {len(track_ids)} tracks are missing, the first "
-                f"{str(missing[0])!r}; extract the features of this split"
+                f"{str(missing[0])!r}; extract the features of these tracks"
             )
         return [row[track] for track in track_ids]
 
