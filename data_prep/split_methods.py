@@ -219,12 +219,13 @@ def check_artists(table: pd.DataFrame, source: str | Path) -> list[str]:
     """
     required = [name for name in split_csv.COLUMNS if name != "subset" or name in table.columns]
     split_csv.check_split(table, source, required)
-    notes = []
+    blank = {}
     for name in table.columns.drop([column for column in required if column != "artist"]):
-        blank = int(_is_blank(table[name]).sum())
+        count = int(_is_blank(table[name]).sum())
         # A dataset such as GTZAN has no artists at all.
-        if blank and (name != "artist" or blank < len(table)):
-            notes.append(f"{source}: {blank} of {len(table)} tracks have no {name}")
+        if count and (name != "artist" or count < len(table)):
+            blank[name] = f"{count} have no {name}"
+    notes = [f"{source}: of {len(table)} tracks, {', '.join(blank.values())}"] if blank else []
     similar = artist_names.find_similar_names(table["artist"].dropna())
     if similar:
         examples = "; ".join(" = ".join(map(repr, names)) for names in similar[:_EXAMPLES])

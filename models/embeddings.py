@@ -17,7 +17,7 @@ from common import cli
 from common.errors import InputError
 from common.feature_file import Features
 from common.files import file_sha256
-from data_prep.audio import NORMALISATIONS, digest_files, list_audio_files
+from data_prep.audio import NORMALISATIONS, AudioError, digest_files, list_audio_files
 from data_prep.failures import failure_reason
 from data_prep.mel import FrontEnd, cut_segments, log_mel_of_array, log_mel_of_file
 from data_prep.resampling import RESAMPLERS
@@ -150,6 +150,9 @@ def embed_files(
             try:
                 mel = log_mel_of_file(folder / name, front_end)
             except Exception as error:
+                if on_error == "raise" and isinstance(error, AudioError):
+                    hint = 'on_error="skip" leaves such files out'
+                    raise AudioError(error.path, f"{error.reason}; {hint}") from error
                 if on_error == "raise":
                     raise
                 failed[name] = failure_reason(error)
@@ -167,6 +170,8 @@ def _list_paths(paths: str | Path | Iterable[str | Path]) -> tuple[Path, list[st
     """Return the folder to which the paths are relative, and the paths."""
     if isinstance(paths, str | Path):
         folder = Path(paths)
+        if not folder.exists():
+            raise InputError(f"{folder}: no such file or folder; check the path")
         return (folder, list_audio_files(folder)) if folder.is_dir() else (Path(), [str(paths)])
     names = []
     if isinstance(paths, bytes):  # an iterable of numbers

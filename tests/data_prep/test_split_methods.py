@@ -246,9 +246,7 @@ def test_check_artists_reports_missing_labels_and_similar_names():
     table["artist"] = ["Björk", "Bjork", "", " ", "x", "X"]
     table.loc[2, "genre"] = None
     assert split_methods.check_artists(table, "music") == [
-        "music: 2 of 6 tracks have no artist",
-        "music: 1 of 6 tracks have no genre",
-        "music: 6 of 6 tracks have no tags",
+        "music: of 6 tracks, 2 have no artist, 1 have no genre, 6 have no tags",
         "music: 2 artists may be named in several ways, which are kept apart: "
         "'Bjork' = 'Björk'; 'X' = 'x'",
     ]
