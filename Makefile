@@ -6,7 +6,7 @@ PY := .venv/bin/python
 # interrupted run resumes. All three share a folder, and so their trainings and one report.
 DEMO := --data corpus --out results/demo
 
-.PHONY: help install install-light demo demo-arxiv2017 demo-agf2018 demo-papers clean-demo
+.PHONY: help install install-light demo demo-sweep demo-arxiv2017 demo-agf2018 demo-papers clean-demo
 .PHONY: ismir2018 arxiv2017 agf2018 test test-all test-jax test-torch lint
 .DELETE_ON_ERROR:
 
@@ -17,9 +17,14 @@ install: .venv/installed  ## make .venv, with the dependencies and this package
 
 install-light: .venv/installed-onnx  ## make .venv with what an .onnx file needs, without TensorFlow
 
+ISMIR2018 := reproduce.py ismir2018 $(DEMO) --train demo --tags demo --targets demo_target \
+	--epochs 30 --siamese-learning-rate 0.03
+
 demo: .venv/installed  ## reproduce ismir2018 on synthetic music
-	$(PY) reproduce.py ismir2018 $(DEMO) --train demo --tags demo --targets demo_target \
-		--artists 10 20 40 60 --epochs 30 --siamese-learning-rate 0.03
+	$(PY) $(ISMIR2018) --artists 60
+
+demo-sweep: .venv/installed  ## the same, by number of training artists
+	$(PY) $(ISMIR2018) --artists 10 20 40 60
 
 demo-arxiv2017: .venv/installed  ## reproduce arxiv2017 on synthetic music
 	$(PY) reproduce.py arxiv2017 $(DEMO) --train demo --genres demo_target --tags demo_target \
@@ -29,7 +34,7 @@ demo-agf2018: .venv/installed .venv/installed-essentia  ## reproduce agf2018 on 
 	$(PY) reproduce.py agf2018 $(DEMO) --dataset demo_genres --subgenres subgenres --clusters 64 \
 		--track-clusters 24 --groups 8 --epochs 20 --mtn-epochs 100 --batch-size 16
 
-demo-papers: demo demo-arxiv2017 demo-agf2018  ## reproduce all three, with one report
+demo-papers: demo-sweep demo-arxiv2017 demo-agf2018  ## reproduce all three, with one report
 
 clean-demo:  ## delete what the demos have created
 	rm -rf corpus cache/demo* results/demo splits/demo*.csv*

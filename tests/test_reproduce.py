@@ -161,10 +161,10 @@ def test_missing_data_and_second_process_are_rejected_before_any_step_runs(place
 def test_demo_commands_of_the_makefile_need_no_data(tmp_path, monkeypatch):
     """Test that each demo can be planned in a folder that contains nothing."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", "")
-    demo = re.search(r"^DEMO := (.*)$", makefile, re.M)[1]
-    commands = re.findall(r"^\t\$\(PY\) (reproduce\.py .*)$", makefile, re.M)
-    commands = [command.replace("$(DEMO)", demo) for command in commands if "$(DEMO)" in command]
-    assert len(commands) == 3
+    for name, value in re.findall(r"^(ISMIR2018|DEMO) := (.*)$", makefile, re.M)[::-1]:
+        makefile = makefile.replace(f"$({name})", value)
+    commands = re.findall(r"^\t\$\(PY\) (reproduce\.py .*--data corpus.*)$", makefile, re.M)
+    assert len(commands) == 4
     monkeypatch.chdir(tmp_path)
     for command in commands:
         lines = run_in_process(*command.split(), "--plan").lines
