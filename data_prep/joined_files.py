@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from data_prep.mpeg_stream import skip_tags
+from data_prep.mpeg_stream import ends_in_frames, skip_tags
 
 # First bytes of a file by the demuxer of ffmpeg. The patterns are so long that they do not occur in
 # compressed audio by chance.
@@ -28,6 +28,7 @@ _STARTS = {
     "ogg": rb"OggS\0\x02",
 }
 _OWN_START = {name: re.compile(start, re.DOTALL) for name, start in _STARTS.items()}
+_BEHIND_FLAC = ("flac", "wav", "ogg", "mov")
 _FRAME = (
     rb"\xff[\xe2-\xe5\xf0-\xf5\xf8-\xfd][\x10-\xeb]"  # MP3 or AAC; too short to be searched for
 )
@@ -62,5 +63,8 @@ def contains_second(path: str | Path, demuxer: str | None, end: int | None = Non
             end = start + 8 + int.from_bytes(data[start + first : start + last], order)
         if end is not None:
             return _ANY_START.match(data, skip_tags(data, min(end, len(data)))) is not None
+        if demuxer == "flac":  # the others are not joined to other formats in practice
+            found = any(_OWN_START[name].search(data, start + 12) for name in _BEHIND_FLAC)
+            return found or ends_in_frames(data)
         own = _OWN_START.get(demuxer or "")
         return bool(own and own.search(data, start + 12))

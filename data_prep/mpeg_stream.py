@@ -31,6 +31,7 @@ _BIT_RATES = {  # kbit/s for the indices 1 to 14, by (MPEG-1, layer)
     (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 _SEARCH = 1 << 20  # bytes searched for a frame after the end of the previous one
+_END = 1 << 16  # bytes at the end of a file, more than 16 frames
 _MAX_FREE_SIZE = 4096  # bytes of a frame in free format
 _IN_A_ROW = 3  # frames that follow one another are no chance,
 _IN_A_ROW_AT_START = 16  # unless a file of another format contains small integers
@@ -226,6 +227,12 @@ def _next_frame(data: mmap.mmap, position: int, end: int, in_a_row: int = _IN_A_
             return position
         position += 1
     return None
+
+
+def ends_in_frames(data: mmap.mmap) -> bool:
+    """Return whether a file of another format ends in MPEG frames."""
+    start = max(0, len(data) - _END)
+    return _next_frame(data, start, len(data), _IN_A_ROW_AT_START) is not None
 
 
 def _sizes_in_a_row(data: mmap.mmap, position: int, end: int, count: int) -> list[int]:

@@ -166,6 +166,15 @@ def test_joined_files_of_two_formats_are_refused(halves, tmp_path, first, second
 
 
 @pytest.mark.parametrize(
+    "second", keep_fast(["vorbis", "m4a", "cbr mp3", "vbr mp3 without header"], "cbr mp3", "m4a")
+)
+def test_flac_before_another_format_is_refused(halves, tmp_path, second):
+    kinds = {**ENCODINGS, **JOINED_KINDS}
+    with pytest.raises(AudioError, match="contains another file behind the first"):
+        load_audio(join(tmp_path, halves, [kinds["flac"], kinds[second]]))
+
+
+@pytest.mark.parametrize(
     "command", [FREE, pytest.param(FREE_320, marks=SLOW)], ids=["with header", "without"]
 )
 def test_free_format_is_read_whole_but_not_next_to_others(clean, halves, tmp_path, command):
