@@ -16,14 +16,13 @@ def main() -> int:
     """Read the weights, build the ONNX model, and write it to a file."""
     parser = cli.make_parser(__doc__, "python export.py siamese_5000 --out siamese_5000.onnx")
     parser.add_argument("weights", metavar="WEIGHTS", help="weights to export (see above)")
-    parser.add_argument("--out", type=Path, required=True, help="ONNX file to write, NAME.onnx")
+    text = "ONNX file to write, NAME.onnx"
+    parser.add_argument("--out", type=cli.output_file(".onnx"), required=True, help=text)
     parser.add_argument("--mirror", type=Path, help="folder that contains the released weights")
     text = "input of waveforms at 22,050 Hz instead of log-mel segments, for other programs; "
     text += "the file then includes the papers' front end"
     parser.add_argument("--waveform", action="store_true", help=text)
     args = parser.parse_args()
-    if args.out.suffix != ".onnx":
-        raise InputError(f"{args.out}: not an .onnx file; choose an --out such as NAME.onnx")
     file_format = hdf5.read_format(args.weights)
     if file_format:  # of i-vector models, agf2018 networks and mel caches
         raise InputError(
@@ -31,7 +30,7 @@ def main() -> int:
             "best.h5 of train_basic.py or train_siamese.py"
         )
 
-    # Imported only now, because they take seconds.
+    # Imported only now, so that --help stays fast.
     from models.onnx_export import build_onnx_model
     from models.pretrained import load_weights
 

@@ -174,11 +174,6 @@ def feature_extractor(
     """
     if name == "mfcc":
         return FeatureExtractor(mfcc_features, {"name": "mfcc", "model": "mfcc", "artists": None})
-    if Path(name).suffix == ".onnx":
-        from models.onnx_encoder import load_onnx_encoder
-
-        encoder = load_onnx_encoder(name)
-        return FeatureExtractor(encoder.iter_embeddings, encoder.provenance, encoder.trained_on)
     # The packages of the other papers, and Keras, are imported only for their own files, so that
     # the other extractors start without delay.
     file_format = hdf5.read_format(name)
@@ -190,10 +185,7 @@ def feature_extractor(
             origin = ivector_model.describe_ivector_model(name, ivectors)
             return FeatureExtractor(ivectors.extract_ivectors, origin, list(ivectors.trained_on))
 
-    from models import pretrained
-    from models.embeddings import iter_embeddings
-    from models.encoder import build_encoder, log_mel_model
-    from models.keras_backend import keras
+    from models.embeddings import iter_embeddings, load_extractor
 
     if file_format:
         from artist_groups import network_file
@@ -204,17 +196,18 @@ def feature_extractor(
             origin = network_file.describe_networks(name)
             classes = networks.genres if networks.mlp else ()
             return FeatureExtractor(function, origin, networks.trained_on, classes)
-    trained_on: Sequence[str] = ()
-    if name == "untrained":
-        keras.utils.set_random_seed(seed)
-        mean, std = mean_and_std or (pretrained.RELEASED_MEAN, pretrained.RELEASED_STD)
-        network = log_mel_model(build_encoder(), mean, std)
-        origin = {"name": "untrained", "model": "untrained", "artists": None, "seed": seed}
-    else:
-        weights = pretrained.load_weights(name, mirror)
-        network = log_mel_model(pretrained.encoder_from(weights), weights.mean, weights.std)
-        origin, trained_on = weights.provenance, weights.trained_on
-    return FeatureExtractor(functools.partial(iter_embeddings, network), origin, trained_on)
+    if name != "untrained":
+        return FeatureExtractor(*load_extractor(name, mirror))
+
+    from models.encoder import build_encoder, log_mel_model
+    from models.keras_backend import keras
+    from models.pretrained import RELEASED_MEAN, RELEASED_STD
+
+    keras.utils.set_random_seed(seed)
+    mean, std = mean_and_std or (RELEASED_MEAN, RELEASED_STD)
+    network = log_mel_model(build_encoder(), mean, std)
+    origin = {"name": "untrained", "model": "untrained", "artists": None, "seed": seed}
+    return FeatureExtractor(functools.partial(iter_embeddings, network), origin)
 
 
 def mfcc_features(mels: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

@@ -76,7 +76,7 @@ def output_file(suffix: str) -> Callable[[str], Path]:
     return parse_path
 
 
-_FORMATS = {".csv": "CSV", ".h5": "HDF5", ".html": "HTML", ".json": "JSON"}
+_FORMATS = {".csv": "CSV", ".h5": "HDF5", ".html": "HTML", ".json": "JSON", ".onnx": "ONNX"}
 
 
 def add_strict(parser: argparse.ArgumentParser) -> None:

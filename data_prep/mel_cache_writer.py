@@ -26,6 +26,7 @@ from common.errors import InputError
 from common.files import add_suffix, atomic_write, exclusive_folder, make_folder, write_all
 from common.parallel import Outcome, ordered_map
 from data_prep import failures, mel_cache
+from data_prep.audio import QUIET_PEAK
 from data_prep.mel import FrontEnd, log_mel_and_peak
 
 _FRAMES_OFFSET = 4096  # bytes; one page, into which HDF5's first structures fit
@@ -159,7 +160,7 @@ def _finish(
         file.out.unlink(missing_ok=True)
     shutil.rmtree(making, ignore_errors=True)
     if len(failed) < tracks:
-        quiet = sum(mel_cache.CacheFile(file.out).quiet for file in files)
+        quiet = sum(file.quiet for file in files)
         return CacheReport(tracks - len(failed), failed, was_complete, quiet)
     track, reason = next(iter(failed.items()))
     raise InputError(
@@ -232,14 +233,16 @@ class _PlannedFile:
     folder: Path
 
     def __post_init__(self) -> None:
-        self.failed: dict[str, str] = {}  # {track_id: reason}, known for finished files
+        # Known for finished files: {track_id: reason}, and the number of quiet tracks.
+        self.failed: dict[str, str] = {}
+        self.quiet = 0
         self._frames, self._journal = self.folder / "frames", self.folder / "journal"
 
     def check(self) -> None:
         """Read the existing file's failures, or refuse a file made from different inputs."""
         file = mel_cache.CacheFile(self.out)
         provenance.require_same(self.out, file.inputs, self.inputs)
-        self.failed = file.failed
+        self.failed, self.quiet = file.failed, file.quiet
 
     def count_done(self) -> int:
         """Return the number of tracks already decoded."""
@@ -308,6 +311,7 @@ class _PlannedFile:
         reasons = [reason for _, _, _, reason, _ in self.entries]
         tracks = zip(self.table["track_id"], reasons, strict=True)
         self.failed = {track: reason for track, reason in tracks if reason}
+        self.quiet = sum(peak < QUIET_PEAK for *_, reason, peak in self.entries if not reason)
         failures.write_failures(self.out, self.failed)
         if len(self.failed) < len(self.table) or "shard" in self.inputs:
             self._assemble()

@@ -22,7 +22,6 @@ from data_prep.failures import failure_reason
 from data_prep.mel import FrontEnd, cut_segments, log_mel_of_array, log_mel_of_file
 from data_prep.resampling import RESAMPLERS
 from models.architecture import EMBEDDING
-from models.pretrained import encoder_from, load_weights
 
 if TYPE_CHECKING:
     from models.keras_backend import keras
@@ -86,7 +85,7 @@ def embed(
         raise InputError(f"audio: {audio} is a path; call embed_files, or give the samples")
     front_end = FrontEnd.of(whole_tracks, resampler, normalise)
     mel = log_mel_of_array(audio, sample_rate, front_end)
-    (embedding,) = _load_extractor(weights).function([mel])
+    (embedding,) = _load_cached(weights).function([mel])
     return embedding
 
 
@@ -139,7 +138,7 @@ def embed_files(
         raise InputError(f"on_error: {on_error!r} is unknown; use raise or skip")
     front_end = FrontEnd.of(whole_tracks, resampler, normalise)
     folder, names = _list_paths(paths)
-    extractor = _load_extractor(weights)
+    extractor = _load_cached(weights)
     files = {"files": digest_files(folder, names), "front_end": front_end.to_dict()}
     inputs = {"weights": extractor.origin, "input": files}
     track_id: list[str] = []
@@ -186,7 +185,7 @@ def _list_paths(paths: str | Path | Iterable[str | Path]) -> tuple[Path, list[st
     return Path(), names
 
 
-class _Extractor(NamedTuple):
+class Extractor(NamedTuple):
     """A loaded encoder, and what feature files record about it."""
 
     function: Callable[[Iterable[np.ndarray]], Iterator[np.ndarray]]  # log-mels to embeddings
@@ -194,29 +193,36 @@ class _Extractor(NamedTuple):
     trained_on: Sequence[str]
 
 
-def _load_extractor(weights: str | Path) -> _Extractor:
+def _load_cached(weights: str | Path) -> Extractor:
     if not isinstance(weights, str | Path):
         raise InputError(
             f"weights: has the type {type(weights).__name__}; give a released model or a file"
         )
     path = Path(weights)
-    return _cached_extractor(str(weights), file_sha256(path) if path.is_file() else None)
+    # With the digest in the key, a file is loaded again if its content has changed.
+    return _load_by_digest(str(weights), file_sha256(path) if path.is_file() else None)
 
 
 @functools.lru_cache(maxsize=4)
-def _cached_extractor(weights: str, _sha256: str | None) -> _Extractor:
-    """Load weights; the digest in the key loads a file again if its content has changed."""
+def _load_by_digest(weights: str, _sha256: str | None) -> Extractor:
+    return load_extractor(weights)
+
+
+def load_extractor(weights: str, mirror: str | Path | None = None) -> Extractor:
+    """Load an .onnx file, or what `models.pretrained.load_weights` reads."""
     if Path(weights).suffix == ".onnx":
         from models.onnx_encoder import load_onnx_encoder
 
         encoder = load_onnx_encoder(weights)
-        return _Extractor(encoder.iter_embeddings, encoder.provenance, encoder.trained_on)
+        return Extractor(encoder.iter_embeddings, encoder.provenance, encoder.trained_on)
+    # Imported only now, so that .onnx files are read without delay.
     from models.encoder import log_mel_model
+    from models.pretrained import encoder_from, load_weights
 
-    loaded = load_weights(weights)
+    loaded = load_weights(weights, mirror)
     network = log_mel_model(encoder_from(loaded), loaded.mean, loaded.std)
     function = functools.partial(iter_embeddings, network)
-    return _Extractor(function, loaded.provenance, loaded.trained_on)
+    return Extractor(function, loaded.provenance, loaded.trained_on)
 
 
 def extract_embeddings(

@@ -1,35 +1,17 @@
 """Keras without TensorFlow's start-up messages: `from models.keras_backend import keras`.
 
 TensorFlow prints build information before it reads the environment variable that would silence it,
-so the file descriptor of stderr is redirected during the first import.
+so stderr is dropped during the first import, unless TF_CPP_MIN_LOG_LEVEL is set.
 """
 
 import contextlib
 import logging
 import os
-import sys
-from collections.abc import Iterator
 
 from common.errors import InputError
+from common.stderr import drop_lines
 
 BACKENDS = ("tensorflow", "jax", "torch")
-
-
-@contextlib.contextmanager
-def _without_start_messages() -> Iterator[None]:
-    """Redirect stderr's file descriptor to the null device, unless TF_CPP_MIN_LOG_LEVEL is set."""
-    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3" or sys.stderr is None:
-        yield
-        return
-    sys.stderr.flush()
-    stderr, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    try:
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.close(null)
 
 
 # PyTorch's OpenMP threads wait actively by default. If another process needs the core, training
@@ -37,8 +19,9 @@ def _without_start_messages() -> Iterator[None]:
 if os.environ.get("KERAS_BACKEND") == "torch":
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+quiet = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "3"
 try:
-    with _without_start_messages():
+    with drop_lines(b"") if quiet else contextlib.nullcontext():
         import keras
 
         with contextlib.suppress(ImportError):

@@ -155,6 +155,7 @@ def test_output_file_must_have_the_suffix_of_its_format(tmp_path):
     [
         ("extract_features.py mfcc music", "--out", "features.npy", ".h5"),
         ("evaluate.py explore x.h5 x.csv", "--out", "page.csv", ".html"),
+        ("export.py siamese_5000", "--out", "encoder.h5", ".onnx"),
         ("evaluate.py lda x.h5 x.csv y.h5", "--out", "lda.csv", ".h5"),
         ("evaluate.py knn x.h5 x.csv", "--json", "result.csv", ".json"),
         ("data_prep/1_make_splits.py folder --root x", "--out", "split.tsv", ".csv"),

@@ -207,8 +207,10 @@ def test_embed_and_embed_files_reject_invalid_options(options, message, tmp_path
 def test_weights_are_loaded_once_unless_the_file_changes(weights, encoder, tmp_path, monkeypatch):
     path, loaded = tmp_path / "w.h5", []
     path.write_bytes(weights.read_bytes())
-    load = embeddings.load_weights
-    monkeypatch.setattr(embeddings, "load_weights", lambda name: loaded.append(name) or load(name))
+    load = embeddings.load_extractor
+    monkeypatch.setattr(
+        embeddings, "load_extractor", lambda name: loaded.append(name) or load(name)
+    )
     rows = [embed(MONO, RATE, path), embed(MONO, RATE, str(path)), embed(MONO, RATE, path)]
     assert loaded == [str(path)]
     assert np.array_equal(rows[0], rows[2])
