@@ -1,6 +1,8 @@
 """Command-line interface shared by the scripts: options, progress bars and one-line errors."""
 
 import argparse
+import contextlib
+import ctypes
 import dataclasses
 import errno
 import logging
@@ -24,6 +26,13 @@ PACKAGES = (
     *("common", "data_prep", "models", "training", "evaluation", "recognition"),
     *("artist_groups", "papers", "report", "protocols"),
 )
+
+# Settings of glibc's malloc, each with its number in mallopt(3) and its value in bytes.
+_MALLOC = {
+    "MALLOC_TRIM_THRESHOLD_": (-1, 2**29),
+    "MALLOC_TOP_PAD_": (-2, 2**26),
+    "MALLOC_MMAP_THRESHOLD_": (-3, 2**30),
+}
 
 
 def make_parser(description: str, example: str) -> argparse.ArgumentParser:
@@ -242,6 +251,7 @@ def run_script(main: Callable[[], int | None]) -> None:
         # File names may contain characters that the terminal cannot display.
         stream.reconfigure(errors="backslashreplace")
     _show_package_logs()
+    _keep_freed_memory()
     try:
         status = main() or 0
         print(end="", flush=True)
@@ -256,6 +266,19 @@ def run_script(main: Callable[[], int | None]) -> None:
         status = _print_error(f"{error.filename or 'output'}: {_os_error(error)}")
         _discard_output()
     sys.exit(status)
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc reuse freed memory instead of returning it to the system.
+
+    Otherwise, a quarter of the CPU time of training goes into page faults. Child processes read the
+    environment variables when they start; other C libraries ignore them.
+    """
+    for name, (number, value) in _MALLOC.items():
+        if name not in os.environ:
+            os.environ[name] = str(value)
+            with contextlib.suppress(AttributeError, TypeError):  # not glibc
+                ctypes.CDLL(None).mallopt(number, value)
 
 
 def _show_package_logs() -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import platform
 import re
 import subprocess
 import sys
@@ -204,3 +205,18 @@ def test_plain_progress_has_a_line_per_interval_and_none_if_the_work_is_fast(mon
         time.sleep(0.01)
     lines = output.getvalue().splitlines()
     assert 2 <= len(lines) <= 6 and all(" of 30 tracks, " in line for line in lines)
+
+
+# Writes 100 times to new memory of 4 MiB, which takes 1,024 page faults unless it is reused.
+FAULTS = """import resource
+    for _ in range(100):
+        bytearray(b'x') * 2**22
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="settings of glibc")
+def test_run_script_has_freed_memory_reused_except_where_the_user_decides(tmp_path):
+    assert int(run(tmp_path, FAULTS).stdout) < 50_000
+    words = [sys.executable, tmp_path / "script.py"]
+    chosen = {"PYTHONPATH": str(ROOT), **dict.fromkeys(cli._MALLOC, "0")}
+    assert int(subprocess.check_output(words, env=chosen, timeout=60)) > 100_000
