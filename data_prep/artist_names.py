@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import scipy.sparse.csgraph
 
 from common.errors import InputError
 
@@ -85,6 +84,8 @@ def find_similar_names(artists: Iterable[str]) -> list[list[str]]:
     >>> find_similar_names(["Nina & Tom", "Tom and Nina", "Björk", "Bjork", "Abba"])
     [['Bjork', 'Björk'], ['Nina & Tom', 'Tom and Nina']]
     """
+    import scipy.sparse.csgraph  # slow to import; evaluations do without
+
     names = sorted(set(artists) - {""})
     keys: dict[tuple[str, ...], int] = {}
     edges = []

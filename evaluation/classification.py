@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from sklearn.metrics import f1_score
 
 from common.errors import InputError
 from evaluation import LINEAR_TRIALS, NEIGHBOURS
@@ -19,6 +18,8 @@ from evaluation.retrieval import nearest_neighbours
 
 def f1_by_class(predicted: ArrayLike, truth: ArrayLike) -> dict[str, float]:
     """Compute the F1 score of each class in `predicted` (n,) str or `truth` (n,) str, sorted."""
+    from sklearn.metrics import f1_score  # slow to import; k-NN and the linear layer do without
+
     classes = np.union1d(truth, predicted).tolist()
     scores = f1_score(truth, predicted, labels=classes, average=None, zero_division=0)
     return dict(zip(classes, scores.tolist(), strict=True))

@@ -7,7 +7,7 @@ the tracks by genre and artist, and writes a web page for listening to them.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from common import cli
@@ -59,14 +59,15 @@ def plan(options: argparse.Namespace, data: DataFolder) -> tuple[list[Step], lis
     ]
     datasets = [dataset for dataset in (*targets, *train.values(), tags) if dataset]
     steps = [step for dataset in datasets for step in dataset.steps]
-    trainings = list(_trainings(options, train, tags))
-    steps += trainings
-    # Weights by feature name; models with more training artists come later.
-    weights: dict[str, Path | str] = {name: name for name in (*BASELINES, *released)}
-    weights |= {step.output.parent.name: step.output for step in trainings}
+    for name in (*BASELINES, *released):
+        steps += _evaluations(options.out, targets, name, name)
+    names = [*released]  # of all models; those with more training artists come later
+    for training in _trainings(options, train, tags):
+        names.append(training.output.parent.name)
+        # The evaluations run beside the next training.
+        steps += [training, *_evaluations(options.out, targets, names[-1], training.output)]
     for target in targets:
-        steps += _evaluations(options.out, target, weights)
-        steps += _maps(options.out, target, [name for name in weights if name not in BASELINES])
+        steps += _maps(options.out, target, names)
     return commands.add_report(options.out, steps), left_out
 
 
@@ -86,9 +87,11 @@ def _trainings(
             yield commands.train("train_basic.py", tags, runs / f"tag_{seed}", *arguments)
 
 
-def _evaluations(out: Path, target: Dataset, weights: dict[str, Path | str]) -> Iterator[Step]:
-    for name, source in weights.items():
-        extraction = commands.extract(out, name, source, target)
+def _evaluations(
+    out: Path, targets: Sequence[Dataset], name: str, weights: Path | str
+) -> Iterator[Step]:
+    for target in targets:
+        extraction = commands.extract(out, name, weights, target)
         yield extraction
         for protocol in PROTOCOLS:
             json = out / f"{protocol}_{name}_{target.name}.json"

@@ -1,24 +1,29 @@
 """An ordered list of script calls, of which a repeated run skips those that are up to date."""
 
+import contextlib
 import csv
 import logging
 import os
 import shlex
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import IO
 
 from common.errors import InputError
 from common.files import atomic_write
+from common.parallel import available_cores
 
 logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parent.parent  # folder that contains the scripts
 JOURNAL = "steps.csv"  # file name of the journal in the output folder
+SIDE_BY_SIDE = min(available_cores(), 4)  # maximum number of steps that run at once
 
 # Former option names, so that steps completed by an earlier version are not run again.
 RENAMED_OPTIONS = {
@@ -42,10 +47,16 @@ class Step:
     output: Path  # if the script creates several files, the one that it writes last
     inputs: tuple[Path, ...]
     other_outputs: tuple[Path, ...] = ()
-    needs_all_inputs: bool = True  # if False, the step runs with at least one existing input
+    # If False, the step runs after all steps before it, with at least one existing input.
+    needs_all_inputs: bool = True
 
     def __str__(self) -> str:
         return shlex.join(("python", *self.command))
+
+    @property
+    def shares(self) -> bool:
+        """Whether any step may run at the same time; the other scripts use the GPU or all cores."""
+        return self.command[0] == "evaluate.py"
 
     @property
     def outputs(self) -> tuple[Path, ...]:
@@ -108,32 +119,44 @@ class Pipeline:
         return [*lines, summary]
 
     def run(self) -> None:
-        """Run the remaining steps in order, logging each command before it runs.
+        """Run the remaining steps, logging each command.
+
+        A step starts once its inputs exist, in the order of the plan. Steps that share run beside
+        others. One step at a time prints directly, and its command is logged before it runs; what
+        another step prints is logged after its command, when no step prints directly.
 
         If a step fails, the steps that need its outputs are skipped, all others still run, and
         an `InputError` is raised at the end.
         """
-        remaining, errors = self.remaining_steps(), []
+        waiting, errors = self.remaining_steps(), []
+        first = len(self.steps) - len(waiting) + 1
+        titles = {s: f"[{n}/{len(self.steps)}]" for n, s in enumerate(waiting, first)}
         missing: set[Path] = set()
-        for number, step in enumerate(remaining, len(self.steps) - len(remaining) + 1):
-            position = f"[{number}/{len(self.steps)}]"
-            absent = missing.intersection(step.inputs)
-            if absent and (step.needs_all_inputs or len(absent) == len(step.inputs)):
-                logger.info("%s skipped: missing input %s: %s", position, min(absent), step)
-                missing.update(step.outputs)
-                continue
-            logger.info("%s %s", position, step)
-            error = self._run(step)
-            if error:
-                errors.append(error)
-                missing.update(step.outputs)
+        running = _RunningSteps()
+        with contextlib.closing(running):
+            while waiting or running.steps:
+                while (step := running.choose_next(waiting)) is not None:
+                    waiting.remove(step)
+                    absent = missing.intersection(step.inputs)
+                    if absent and (step.needs_all_inputs or len(absent) == len(step.inputs)):
+                        text = f"{titles[step]} skipped: missing input {min(absent)}: {step}"
+                        running.log(text)
+                        missing.update(step.outputs)
+                    else:
+                        in_front = not step.shares or all(other.shares for other in waiting)
+                        running.start(step, f"{titles[step]} {step}", in_front)
+                for ended in running.wait():
+                    error = self._record(ended)
+                    if error:
+                        errors.append(error)
+                        missing.update(ended.step.outputs)
         if errors:
             raise InputError(f"{'; '.join(errors)}; see the output above, then run this again")
 
-    def _run(self, step: Step) -> str:
-        """Run a step and record it; return an error message, or an empty string on success."""
-        script, started, clock = step.command[0], time.time_ns(), time.monotonic()
-        status = run_script(step.command)
+    def _record(self, ended: "_RunningStep") -> str:
+        """Record a step that ended; return an error message, or an empty string on success."""
+        step, status = ended.step, ended.process.returncode
+        script = step.command[0]
         if status < 0:  # killed or interrupted: stop the whole pipeline
             raise InputError(f"{script} was terminated by signal {-status}; run this again")
         if status:
@@ -144,8 +167,8 @@ class Pipeline:
                 f"{script} did not create {absent[0]}; if it reports that its output is already "
                 "complete, delete that output"
             )
-        if step.output.stat().st_mtime_ns >= started:
-            self._journal[str(step)] = round(time.monotonic() - clock, 1)
+        if step.output.stat().st_mtime_ns >= ended.started:
+            self._journal[str(step)] = round(time.monotonic() - ended.clock, 1)
         else:  # the script found its output complete and up to date, so it did nothing
             os.utime(step.output)
             self._journal.setdefault(str(step), None)
@@ -157,9 +180,87 @@ class Pipeline:
         return ""
 
 
-def run_script(command: Sequence[str]) -> int:
-    """Run a script with its arguments and return its exit status."""
-    return subprocess.run([sys.executable, ROOT / command[0], *command[1:]]).returncode
+@dataclass(frozen=True)
+class _RunningStep:
+    step: Step
+    process: subprocess.Popen
+    text: str  # what is logged before the step's output
+    output: IO[bytes] | None  # file that receives what the step prints; None if it prints directly
+    started: int = field(default_factory=time.time_ns)
+    clock: float = field(default_factory=time.monotonic)
+
+
+class _RunningSteps:
+    """The steps that are running, and the messages held back while one of them prints directly."""
+
+    def __init__(self) -> None:
+        self.steps: list[_RunningStep] = []
+        self._held: list[str] = []
+
+    @property
+    def _front(self) -> bool:
+        """Whether a step prints directly, as all that do not share do."""
+        return any(each.output is None for each in self.steps)
+
+    def choose_next(self, waiting: Sequence[Step]) -> Step | None:
+        """Return the first step that can start now, or None."""
+        if len(self.steps) >= SIDE_BY_SIDE:
+            return None
+        pending = {path for each in self.steps for path in each.step.outputs}
+        for step in waiting:
+            ready = pending.isdisjoint(step.inputs) if step.needs_all_inputs else not pending
+            if ready and (step.shares or not self._front):
+                return step
+            pending.update(step.outputs)
+        return None
+
+    def start(self, step: Step, text: str, in_front: bool) -> None:
+        """Start a step; with `in_front`, it prints directly unless another step does."""
+        output = None
+        if in_front and not self._front:
+            self.log(text)
+        else:
+            output = tempfile.TemporaryFile()  # noqa: SIM115 (closed when the step ends)
+        self.steps.append(_RunningStep(step, start_script(step.command, output), text, output))
+
+    def wait(self) -> list[_RunningStep]:
+        """Wait until a step ends; log what it has printed, and return it with others that ended."""
+        ended: list[_RunningStep] = []
+        while self.steps and not ended:
+            time.sleep(0.05)
+            ended = [each for each in self.steps if each.process.poll() is not None]
+        self.steps = [each for each in self.steps if each not in ended]
+        for each in ended:
+            if each.output is not None:
+                each.output.seek(0)
+                printed = each.output.read().decode(errors="backslashreplace")
+                each.output.close()
+                self._held.append(f"{each.text}\n{printed}".rstrip())
+        self.log()
+        return ended
+
+    def log(self, *messages: str) -> None:
+        """Log messages, now or when no step prints directly."""
+        self._held += messages
+        if not self._front:
+            for message in self._held:
+                logger.info("%s", message)
+            self._held.clear()
+
+    def close(self) -> None:
+        """End all steps; on Ctrl-C, they have been interrupted too, and have a second to end."""
+        for each in self.steps:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                each.process.wait(timeout=1)
+            each.process.kill()
+            each.process.wait()
+
+
+def start_script(command: Sequence[str], output: IO[bytes] | None) -> subprocess.Popen:
+    """Start a script with its arguments; what it prints goes to the file `output`, if given."""
+    arguments = [sys.executable, str(ROOT / command[0]), *command[1:]]
+    error = None if output is None else subprocess.STDOUT
+    return subprocess.Popen(arguments, stdout=output, stderr=error)
 
 
 def read_journal(folder: str | Path) -> dict[str, float | None]:

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from types import SimpleNamespace
 
 import h5py
 import pandas as pd
@@ -57,19 +58,21 @@ def commands(place, monkeypatch):
     """Record the commands that are run and return them as a list."""
     commands = []
 
-    def run_step(command):
+    def run_step(command, output):
         commands.append(command)
         logger = logging.getLogger("papers")
         handlers = logger.handlers  # keep logging to the output of reproduce.py
+        status = 0
         try:
             run_in_process(*command)
         except AssertionError:  # non-zero exit status
-            return 1
+            status = 1
         finally:
             logger.handlers = handlers
-        return 0
+        return SimpleNamespace(poll=lambda: status, returncode=status)
 
-    monkeypatch.setattr(pipeline, "run_script", run_step)
+    monkeypatch.setattr(pipeline, "SIDE_BY_SIDE", 1)  # there is only one process
+    monkeypatch.setattr(pipeline, "start_script", run_step)
     return commands
 
 

@@ -147,3 +147,77 @@ def test_damaged_journal_is_rejected(place, text):
     (place / pipeline.JOURNAL).write_text(text)
     with pytest.raises(InputError, match=r"steps\.csv: the journal is damaged .*; delete it"):
         Pipeline(place, [])
+
+
+# A script that prints a line in two parts, and waits in between until another file exists. It
+# writes its times and, with the argument "fail", exits with an error.
+WAIT = """
+import os, sys, time
+out, other, *words = sys.argv[1:]
+started = time.time()
+print(f"begin {out[-1]}", end=" ", flush=True)
+while not os.path.exists(other):
+    time.sleep(0.01)
+print(f"end {out[-1]}", flush=True)
+open(out, "w").write(f"{started} {time.time()}")
+sys.exit(words == ["fail"])
+"""
+
+
+@pytest.fixture
+def step(place, monkeypatch):
+    """Return a function that returns a step of WAIT, which shares if its script is evaluate.py."""
+    monkeypatch.setattr(pipeline, "SIDE_BY_SIDE", 2)
+    for script in ("train.py", "evaluate.py"):
+        (place / script).write_text(WAIT)
+
+    def step(script, name, source, other="a", *words):
+        files = place / name, place / other
+        return make_step(script, *files, *words, output=files[0], inputs=[place / source])
+
+    return step
+
+
+def overlap(place, first: str, second: str) -> bool:
+    times = [list(map(float, (place / name).read_text().split())) for name in (first, second)]
+    return max(start for start, _ in times) < min(end for _, end in times)
+
+
+def test_pipeline_runs_steps_beside_others_once_their_inputs_exist(place, run, step):
+    """Test that b ends only once f has, and c once d has, for which b must have ended."""
+    trainings = [step("train.py", "b", "a", "f"), step("train.py", "c", "a", "d")]
+    scores = [step("evaluate.py", name, source) for name, source in ("db", "ec", "fa")]
+    assert len(run([*trainings, *scores])) == 5
+    assert overlap(place, "b", "f") and overlap(place, "c", "d")
+    assert not overlap(place, "b", "c") and not overlap(place, "c", "e")
+    assert len(pipeline.read_journal(place)) == 5
+
+
+def test_pipeline_does_not_mix_the_output_of_steps(place, step, caplog, capfd):
+    caplog.set_level(logging.INFO, "papers")
+    steps = [step("train.py", "b", "a", "d"), *(step("evaluate.py", n, "a") for n in "cd")]
+    Pipeline(place, steps).run()
+    assert capfd.readouterr().out == "begin b end b\n"
+    assert caplog.messages == [
+        f"[1/3] {steps[0]}",
+        f"[2/3] {steps[1]}\nbegin c end c",
+        f"[3/3] {steps[2]}\nbegin d end d",
+    ]
+
+
+def test_pipeline_ends_other_steps_if_one_is_killed(place, step):
+    (place / "evaluate.py").write_text(SCRIPT)
+    killed = make_step("evaluate.py", place / "a", "c", "stop", output=place / "c", inputs=[])
+    with pytest.raises(InputError, match=r"evaluate\.py was terminated by signal 9; run this"):
+        Pipeline(place, [step("train.py", "b", "a", "never"), killed]).run()
+    assert not (place / "b").exists()
+
+
+def test_pipeline_skips_steps_whose_inputs_failed_beside_a_running_step(place, step, caplog):
+    caplog.set_level(logging.INFO, "papers")
+    failing = step("evaluate.py", "c", "a", "a", "fail")
+    steps = [step("train.py", "b", "a", "c"), failing, step("evaluate.py", "d", "c")]
+    with pytest.raises(InputError, match=r"^evaluate\.py failed with exit status 1 for .*c; see"):
+        Pipeline(place, steps).run()
+    assert caplog.messages[-1].startswith(f"[3/3] skipped: missing input {place}/c: python")
+    assert (place / "b").exists() and list(pipeline.read_journal(place)) == [str(steps[0])]
