@@ -59,15 +59,15 @@ def plan(options: argparse.Namespace, data: DataFolder) -> tuple[list[Step], lis
     ]
     datasets = [dataset for dataset in (*targets, *train.values(), tags) if dataset]
     steps = [step for dataset in datasets for step in dataset.steps]
-    for name in (*BASELINES, *released):
-        steps += _evaluations(options.out, targets, name, name)
-    names = [*released]  # of all models; those with more training artists come later
+    names = []  # of all models; those with more training artists come later
     for training in _trainings(options, train, tags):
         names.append(training.output.parent.name)
         # The evaluations run beside the next training.
         steps += [training, *_evaluations(options.out, targets, names[-1], training.output)]
+    for name in (*BASELINES, *released):
+        steps += _evaluations(options.out, targets, name, name)
     for target in targets:
-        steps += _maps(options.out, target, names)
+        steps += _maps(options.out, target, [*released, *names])
     return commands.add_report(options.out, steps), left_out
 
 
@@ -78,7 +78,8 @@ def _trainings(
     for seed in options.seeds:
         amount: tuple[object, ...] = ("--epochs", options.epochs, "--seed", seed)
         for artists, dataset in sorted(train.items()):
-            for model, more in (("basic", ()), ("siamese", rate)):
+            # The siamese model takes longest, and the others train beside it.
+            for model, more in (("siamese", rate), ("basic", ())):
                 arguments = ("--max-artists", artists, *amount, *more)
                 folder = runs / f"{model}_{artists}_{seed}"
                 yield commands.train(f"train_{model}.py", dataset, folder, *arguments)

@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parent.parent  # folder that contains the scripts
 JOURNAL = "steps.csv"  # file name of the journal in the output folder
 SIDE_BY_SIDE = min(available_cores(), 4)  # maximum number of steps that run at once
+# GPUs of NVIDIA and AMD, those of Windows in WSL, and TPUs; on macOS, there always is a GPU.
+_DEVICES = ("nvidiactl", "kfd", "dxg", "accel0", "vfio")
+HAS_ACCELERATOR = sys.platform == "darwin" or any(Path("/dev", d).exists() for d in _DEVICES)
 
 # Former option names, so that steps completed by an earlier version are not run again.
 RENAMED_OPTIONS = {
@@ -54,9 +57,16 @@ class Step:
         return shlex.join(("python", *self.command))
 
     @property
-    def shares(self) -> bool:
-        """Whether any step may run at the same time; the other scripts use the GPU or all cores."""
+    def is_evaluation(self) -> bool:
+        """Whether the step is short, and needs neither a GPU nor all cores."""
         return self.command[0] == "evaluate.py"
+
+    @property
+    def shares(self) -> bool:
+        """Whether the step may run at the same time as others that are not evaluations."""
+        # On a CPU, two models train faster side by side. Data is prepared on all cores.
+        on_cpu = not HAS_ACCELERATOR and not self.command[0].startswith("data_prep/")
+        return self.is_evaluation or on_cpu
 
     @property
     def outputs(self) -> tuple[Path, ...]:
@@ -121,9 +131,9 @@ class Pipeline:
     def run(self) -> None:
         """Run the remaining steps, logging each command.
 
-        A step starts once its inputs exist, in the order of the plan. Steps that share run beside
-        others. One step at a time prints directly, and its command is logged before it runs; what
-        another step prints is logged after its command, when no step prints directly.
+        A step starts once its inputs exist, in the order of the plan, and may run beside others.
+        One step at a time prints directly, and its command is logged before it runs; what another
+        step prints is logged after its command, when no step prints directly.
 
         If a step fails, the steps that need its outputs are skipped, all others still run, and
         an `InputError` is raised at the end.
@@ -143,7 +153,7 @@ class Pipeline:
                         running.log(text)
                         missing.update(step.outputs)
                     else:
-                        in_front = not step.shares or all(other.shares for other in waiting)
+                        in_front = not step.is_evaluation or all(o.is_evaluation for o in waiting)
                         running.start(step, f"{titles[step]} {step}", in_front)
                 for ended in running.wait():
                     error = self._record(ended)
@@ -199,7 +209,7 @@ class _RunningSteps:
 
     @property
     def _front(self) -> bool:
-        """Whether a step prints directly, as all that do not share do."""
+        """Whether a step prints directly."""
         return any(each.output is None for each in self.steps)
 
     def choose_next(self, waiting: Sequence[Step]) -> Step | None:
@@ -207,9 +217,10 @@ class _RunningSteps:
         if len(self.steps) >= SIDE_BY_SIDE:
             return None
         pending = {path for each in self.steps for path in each.step.outputs}
+        alone = any(not each.step.shares for each in self.steps)
         for step in waiting:
             ready = pending.isdisjoint(step.inputs) if step.needs_all_inputs else not pending
-            if ready and (step.shares or not self._front):
+            if ready and (step.shares or not alone):
                 return step
             pending.update(step.outputs)
         return None

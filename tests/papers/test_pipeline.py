@@ -149,15 +149,18 @@ def test_damaged_journal_is_rejected(place, text):
         Pipeline(place, [])
 
 
-# A script that prints a line in two parts, and waits in between until another file exists. It
-# writes its times and, with the argument "fail", exits with an error.
+# A script that prints a line in two parts, and waits in between until another one has begun or
+# another file exists. It writes its times and, with the argument "fail", exits with an error.
 WAIT = """
 import os, sys, time
 out, other, *words = sys.argv[1:]
 started = time.time()
+open(out + ".begun", "w")
 print(f"begin {out[-1]}", end=" ", flush=True)
 while not os.path.exists(other):
     time.sleep(0.01)
+    if time.time() > started + 30:
+        sys.exit(f"{out} waits for {other} in vain")
 print(f"end {out[-1]}", flush=True)
 open(out, "w").write(f"{started} {time.time()}")
 sys.exit(words == ["fail"])
@@ -166,8 +169,9 @@ sys.exit(words == ["fail"])
 
 @pytest.fixture
 def step(place, monkeypatch):
-    """Return a function that returns a step of WAIT, which shares if its script is evaluate.py."""
+    """Return a function that returns a step of WAIT, on a machine with a GPU and two cores."""
     monkeypatch.setattr(pipeline, "SIDE_BY_SIDE", 2)
+    monkeypatch.setattr(pipeline, "HAS_ACCELERATOR", True)
     for script in ("train.py", "evaluate.py"):
         (place / script).write_text(WAIT)
 
@@ -184,18 +188,26 @@ def overlap(place, first: str, second: str) -> bool:
 
 
 def test_pipeline_runs_steps_beside_others_once_their_inputs_exist(place, run, step):
-    """Test that b ends only once f has, and c once d has, for which b must have ended."""
-    trainings = [step("train.py", "b", "a", "f"), step("train.py", "c", "a", "d")]
-    scores = [step("evaluate.py", name, source) for name, source in ("db", "ec", "fa")]
-    assert len(run([*trainings, *scores])) == 5
-    assert overlap(place, "b", "f") and overlap(place, "c", "d")
+    """Test that b and f run side by side, and then c and d, for which b must have ended."""
+    trainings = [step("train.py", "b", "a", "f.begun"), step("train.py", "c", "a", "d.begun")]
+    scores = [step("evaluate.py", "d", "b", "c.begun"), step("evaluate.py", "e", "c")]
+    assert len(run([*trainings, *scores, step("evaluate.py", "f", "a", "b.begun")])) == 5
     assert not overlap(place, "b", "c") and not overlap(place, "c", "e")
     assert len(pipeline.read_journal(place)) == 5
 
 
+def test_pipeline_trains_models_side_by_side_without_a_gpu(place, run, step, monkeypatch):
+    monkeypatch.setattr(pipeline, "HAS_ACCELERATOR", False)
+    (place / "data_prep").mkdir()
+    (place / "data_prep/cache.py").write_text(WAIT)
+    steps = [step("data_prep/cache.py", name, "a") for name in "bc"]
+    run([*steps, step("train.py", "d", "c", "e.begun"), step("train.py", "e", "c", "d.begun")])
+    assert not overlap(place, "b", "c")
+
+
 def test_pipeline_does_not_mix_the_output_of_steps(place, step, caplog, capfd):
     caplog.set_level(logging.INFO, "papers")
-    steps = [step("train.py", "b", "a", "d"), *(step("evaluate.py", n, "a") for n in "cd")]
+    steps = [step("train.py", "b", "a", "d"), *(step("evaluate.py", name, "a") for name in "cd")]
     Pipeline(place, steps).run()
     assert capfd.readouterr().out == "begin b end b\n"
     assert caplog.messages == [
