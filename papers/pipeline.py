@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import IO
@@ -193,11 +193,11 @@ class Pipeline:
 @dataclass(frozen=True)
 class _RunningStep:
     step: Step
+    started: int  # time in nanoseconds
+    clock: float
     process: subprocess.Popen
     text: str  # what is logged before the step's output
     output: IO[bytes] | None  # file that receives what the step prints; None if it prints directly
-    started: int = field(default_factory=time.time_ns)
-    clock: float = field(default_factory=time.monotonic)
 
 
 class _RunningSteps:
@@ -232,7 +232,9 @@ class _RunningSteps:
             self.log(text)
         else:
             output = tempfile.TemporaryFile()  # noqa: SIM115 (closed when the step ends)
-        self.steps.append(_RunningStep(step, start_script(step.command, output), text, output))
+        now = time.time_ns(), time.monotonic()
+        process = start_script(step.command, output)
+        self.steps.append(_RunningStep(step, *now, process, text, output))
 
     def wait(self) -> list[_RunningStep]:
         """Wait until a step ends; log what it has printed, and return it with others that ended."""
@@ -259,12 +261,17 @@ class _RunningSteps:
             self._held.clear()
 
     def close(self) -> None:
-        """End all steps; on Ctrl-C, they have been interrupted too, and have a second to end."""
+        """End all steps and log what was held back.
+
+        On Ctrl-C, the steps have been interrupted too, and have a second to end.
+        """
         for each in self.steps:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 each.process.wait(timeout=1)
             each.process.kill()
             each.process.wait()
+        self.steps.clear()
+        self.log()
 
 
 def start_script(command: Sequence[str], output: IO[bytes] | None) -> subprocess.Popen:

@@ -217,12 +217,14 @@ def test_pipeline_does_not_mix_the_output_of_steps(place, step, caplog, capfd):
     ]
 
 
-def test_pipeline_ends_other_steps_if_one_is_killed(place, step):
+def test_pipeline_ends_other_steps_if_one_is_killed(place, step, caplog):
+    caplog.set_level(logging.INFO, "papers")
     (place / "evaluate.py").write_text(SCRIPT)
     killed = make_step("evaluate.py", place / "a", "c", "stop", output=place / "c", inputs=[])
     with pytest.raises(InputError, match=r"evaluate\.py was terminated by signal 9; run this"):
         Pipeline(place, [step("train.py", "b", "a", "never"), killed]).run()
     assert not (place / "b").exists()
+    assert caplog.messages[-1] == f"[2/2] {killed}"
 
 
 def test_pipeline_skips_steps_whose_inputs_failed_beside_a_running_step(place, step, caplog):
