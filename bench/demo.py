@@ -34,19 +34,12 @@ def main() -> None:
     )
     parser.add_argument("--before", default=LAST_BUILD, metavar="COMMIT")
     commits = {"before": parser.parse_args().before, "after": "HEAD"}
-    look_up = [
-        "git",
-        "-C",
-        ROOT,
-        "rev-parse",
-        "--quiet",
-        "--verify",
-        commits["before"] + "^{commit}",
-    ]
+    look_up = ["git", "-C", ROOT, "cat-file", "-e", commits["before"] + "^{commit}"]
     if subprocess.run(look_up, stderr=subprocess.DEVNULL).returncode:
         sys.exit(f"{commits['before']}: no such commit in this clone; fetch it, or give --before")
     # Both find the libraries in the disk cache.
-    subprocess.run([sys.executable, "-c", "import keras, librosa, sklearn"], check=True)
+    imports = "import librosa, sklearn; from models.keras_backend import keras"
+    subprocess.run([sys.executable, "-c", imports], cwd=ROOT, check=True)
     seconds = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, commit in commits.items():
