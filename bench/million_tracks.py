@@ -101,7 +101,7 @@ def split(folder: Path) -> None:
 
 def cache(folder: Path) -> None:
     """Run step 2 as its script does, but with the stub decoder."""
-    mel_cache_writer._decode = one_frame
+    mel_cache_writer.frames_and_sums = one_frame
     mel_cache_writer.make_mel_cache(
         split_csv.read_split(folder / "s.csv"), folder, folder / "c.h5", workers=1
     )

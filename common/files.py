@@ -4,12 +4,15 @@ import contextlib
 import hashlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import filelock
 
 from common.errors import InputError
+
+_SYNC_BYTES = 32 << 20  # between two syncs of a growing file
 
 
 @contextlib.contextmanager
@@ -77,6 +80,29 @@ def write_all(file: io.RawIOBase, data: memoryview) -> None:
     """Write all of `data` to an unbuffered file, even if each call writes only part of it."""
     while len(data):
         data = data[file.write(data) :]
+
+
+@contextlib.contextmanager
+def steady_writer(file: io.RawIOBase) -> Iterator[Callable[[memoryview], None]]:
+    """Yield a function that appends to an unbuffered file, which is synced to disk as it grows.
+
+    Otherwise the system may keep gigabytes in memory, and the last sync then takes minutes on a
+    slow disk.
+    """
+    unsynced, sync = 0, Future[None]()
+    sync.set_result(None)
+
+    def write(data: memoryview) -> None:
+        nonlocal unsynced, sync
+        write_all(file, data)
+        unsynced += len(data)
+        if unsynced >= _SYNC_BYTES and sync.done():
+            sync.result()  # raises the error of a failing disk
+            unsynced, sync = 0, pool.submit(os.fsync, file.fileno())
+
+    with ThreadPoolExecutor(1) as pool:
+        yield write
+        sync.result()
 
 
 def file_sha256(path: str | Path) -> str:

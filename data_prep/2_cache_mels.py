@@ -8,7 +8,7 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from common import cli
 from common.parallel import available_cores
-from data_prep import failures, mel_cache, mel_cache_writer, split_csv
+from data_prep import failures
 from data_prep.audio import NORMALISATIONS, describe_quiet
 from data_prep.mel import FrontEnd
 from data_prep.resampling import RESAMPLERS
@@ -46,6 +46,9 @@ def main() -> int:
     cli.add_front_end(parser, RESAMPLERS, NORMALISATIONS)
     cli.add_strict(parser)
     args = parser.parse_args()
+    # Imported here because the workers import this script too, and need neither pandas nor h5py.
+    from data_prep import mel_cache, mel_cache_writer, split_csv
+
     # A cache that exists, such as one of version 0.1.0, keeps its resampler unless told otherwise.
     resampler = args.resampler or mel_cache_writer.existing_resampler(args.out)
     report = mel_cache_writer.make_mel_cache(

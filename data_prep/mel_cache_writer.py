@@ -23,11 +23,18 @@ import pandas as pd
 
 from common import cli, hdf5, provenance
 from common.errors import InputError
-from common.files import add_suffix, atomic_write, exclusive_folder, make_folder, write_all
+from common.files import (
+    add_suffix,
+    atomic_write,
+    exclusive_folder,
+    make_folder,
+    steady_writer,
+    write_all,
+)
 from common.parallel import Outcome, ordered_map
 from data_prep import failures, mel_cache
 from data_prep.audio import QUIET_PEAK
-from data_prep.mel import FrontEnd, log_mel_and_peak
+from data_prep.mel import FrontEnd, frames_and_sums
 
 _FRAMES_OFFSET = 4096  # bytes; one page, into which HDF5's first structures fit
 _MAX_SHARDS = 100_000  # shard numbers have five digits
@@ -95,7 +102,7 @@ def make_mel_cache(
         return _finish(files, folder, making, was_complete=True)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of audio; check the path")
-    function = partial(_decode, front_end=front_end)
+    function = partial(frames_and_sums, front_end=front_end)
     if scheduler is None:
         mapped = partial(ordered_map, function, workers=workers)
     else:
@@ -126,14 +133,6 @@ def existing_resampler(out: Path) -> str | None:
     with contextlib.suppress(ValueError, LookupError, TypeError):
         return FrontEnd.from_dict(json.loads(unfinished.read_bytes())["front_end"]).resampler
     return None
-
-
-def _decode(path: str, front_end: FrontEnd) -> tuple[np.ndarray, float, float, float]:
-    """Return a track's frames, their sum and sum of squares, and the peak of its waveform."""
-    mel, peak = log_mel_and_peak(path, front_end)
-    frames = mel.astype(np.float16)
-    rounded = frames.astype(np.float64).ravel()
-    return frames, float(rounded.sum()), float(rounded @ rounded), peak
 
 
 def _digest(table: pd.DataFrame) -> str:
@@ -286,12 +285,12 @@ class _PlannedFile:
 
     @contextlib.contextmanager
     def appending(self) -> Iterator[Callable[[Outcome], None]]:
-        """Yield a function that writes the next track's outcome: the result of `_decode`."""
+        """Yield a function that writes the next track's outcome of `frames_and_sums`."""
 
         def append(outcome: Outcome) -> None:
             if outcome.error is None:
                 values, total, squares, peak = outcome.result
-                write_all(frames, values.data.cast("B"))
+                write_frames(values.data.cast("B"))
                 entry = len(values), total, squares, "", peak
             else:
                 entry = 0, 0.0, 0.0, failures.failure_reason(outcome.error), 0.0
@@ -303,6 +302,7 @@ class _PlannedFile:
         with (
             self._frames.open("ab", buffering=0) as frames,
             self._journal.open("ab", buffering=0) as journal,
+            steady_writer(frames) as write_frames,
         ):
             yield append
 

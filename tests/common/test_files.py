@@ -1,11 +1,14 @@
 """Tests of atomic writes, folder creation and checksums."""
 
 import hashlib
+import os
+import time
 
 import pytest
 
+from common import files
 from common.errors import InputError
-from common.files import atomic_write, file_sha256, make_folder
+from common.files import atomic_write, file_sha256, make_folder, steady_writer
 
 
 def names(folder):
@@ -53,3 +56,27 @@ def test_file_sha256_matches_hashlib(tmp_path):
     content = bytes(range(256)) * 5000
     (tmp_path / "x").write_bytes(content)
     assert file_sha256(tmp_path / "x") == hashlib.sha256(content).hexdigest()
+
+
+def test_steady_writer_appends_everything_and_syncs_as_the_file_grows(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_SYNC_BYTES", 3)
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(os.fstat(number).st_size))
+    with open(tmp_path / "x", "ab", buffering=0) as file, steady_writer(file) as write:
+        for _ in range(100):
+            write(memoryview(b"ab"))
+            time.sleep(0.001)
+    assert (tmp_path / "x").read_bytes() == 100 * b"ab"
+    assert len(synced) > 2 and synced == sorted(synced)
+
+
+def test_steady_writer_raises_the_error_of_a_failed_sync(monkeypatch):
+    monkeypatch.setattr(files, "_SYNC_BYTES", 2)
+    ends = os.pipe()  # which cannot be synced
+    with (
+        os.fdopen(ends[0]),
+        os.fdopen(ends[1], "wb", buffering=0) as file,
+        pytest.raises(OSError, match="Invalid argument"),
+        steady_writer(file) as write,
+    ):
+        write(memoryview(b"ab"))
