@@ -1,12 +1,14 @@
 """MFCC frames computed from cached log-mels, for the speaker recognition baselines."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import librosa
 import numpy as np
+from scipy import fft
 
 from common import cli
 from common.arrays import concatenate_on_disk
@@ -16,6 +18,7 @@ from data_prep import failures
 from data_prep.mel import SILENCE, FrontEnd, mel_magnitudes
 from data_prep.mel_cache import MelCache
 
+_RANGE = 80.0  # decibels below the loudest band of a track at which quieter bands are clipped
 DELTA_WIDTH = 9  # number of frames used by librosa's smoothed difference
 
 
@@ -131,7 +134,8 @@ def mfcc_frames(
     (1291, 20)
     """
     gain, settings = (front_end or FrontEnd()).gain, settings or MfccSettings()
-    if not np.isfinite(mel).all():
+    decibels = _mel_decibels(mel, gain)
+    if not np.isfinite(decibels).all():
         raise InputError("log-mel: contains NaN or infinite values; rebuild the mel cache")
     if settings.deltas and len(mel) < DELTA_WIDTH:
         raise InputError(
@@ -139,9 +143,9 @@ def mfcc_frames(
         )
     if not len(mel):
         return np.zeros((0, settings.coefficients), np.float32)
-    magnitudes = mel_magnitudes(mel.astype(np.float32), gain)
-    decibels = librosa.amplitude_to_db(magnitudes, ref=1.0, amin=SILENCE, top_db=80.0)
-    frames = librosa.feature.mfcc(S=decibels.T, n_mfcc=settings.coefficients).T.astype(np.float32)
+    np.maximum(decibels, decibels.max() - np.float32(_RANGE), out=decibels)
+    coefficients = fft.dct(decibels, axis=1, norm="ortho")[:, : settings.coefficients]
+    frames = np.ascontiguousarray(coefficients)
     if settings.deltas:
         difference = librosa.feature.delta(frames, width=DELTA_WIDTH, axis=0)
         frames = np.concatenate([frames, difference.astype(np.float32)], axis=1)
@@ -149,3 +153,25 @@ def mfcc_frames(
         return frames
     energy = np.square(mel_magnitudes(mel.astype(np.float64), gain)).sum(axis=1)
     return frames[(energy > 0) & (energy >= energy.max() * 10 ** (-settings.level_range / 10))]
+
+
+def _mel_decibels(mel: np.ndarray, gain: float) -> np.ndarray:
+    """Return the level of each mel band in dB, not clipped to a range; NaN if it is not finite.
+
+    A float16 has only 65,536 values, so the levels of a cached log-mel are looked up in a table.
+    """
+    if mel.dtype == np.float16:
+        return np.take(_decibel_table(gain), mel.view(np.uint16))
+    return _decibels(mel.astype(np.float32), gain)
+
+
+@functools.cache
+def _decibel_table(gain: float) -> np.ndarray:
+    return _decibels(np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float32), gain)
+
+
+def _decibels(mel: np.ndarray, gain: float) -> np.ndarray:
+    with np.errstate(over="ignore", invalid="ignore"):
+        magnitudes = mel_magnitudes(mel, gain)
+        decibels = librosa.amplitude_to_db(magnitudes, ref=1.0, amin=SILENCE, top_db=None)
+    return np.where(np.isfinite(mel), decibels, np.nan).astype(np.float32)

@@ -26,19 +26,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import threadpoolctl
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import ArrayLike
 from sklearn.cluster import MiniBatchKMeans
 
 from common import cli
 from common.arrays import Reservoir
 from common.errors import InputError
 from common.parallel import map_in_threads
-from recognition import RELEVANCE
+from recognition import RELEVANCE, kernels
 
 _BLOCK = 1024  # frames per matrix product, so that the result fits in the CPU cache
 _TASK = 16 * _BLOCK  # frames per thread task
 _NEAR = -16.0  # log posterior below which `llr_scores` ignores a component
-_LOWEST = -60.0  # floor for log posteriors, because denormal numbers are slow
+_LOWEST_RATIO = -60.0  # below this, terms that `add_exponentials` cuts off would be noticeable
 _MAX_ROUNDING = 1e-4  # largest rounding error, in nats per frame, at which float32 is used
 _MIN_FRAMES = 1e-8  # a component with fewer (fractional) frames keeps its mean and variance
 _SAMPLE = 200  # frames sampled per component to initialise the mixture
@@ -64,9 +64,10 @@ class DiagonalGMM:
     def statistics(self, frames: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Return the Baum-Welch statistics of frames (n, D); they are zero if n is 0.
 
-        They are N_c = Σ_x p(c | x), (C,) float64, and F_c = Σ_x p(c | x) x, (C, D) float64.
+        They are N_c = Σ_x p(c | x), (C,) float64, and F_c = Σ_x p(c | x) x, (C, D) float64, in the
+        precision of `fit_gmm`.
         """
-        linear, d = _LinearGMM(self, np.float64), self.means.shape[1]
+        linear, d = _LinearGMM(self), self.means.shape[1]
         sums, *_ = linear.e_step(_check_frames(frames))
         z_sums, zeroth = sums[:, d : 2 * d], sums[:, 2 * d]
         return zeroth, linear.scale * z_sums + linear.centre * zeroth[:, None]
@@ -203,10 +204,10 @@ def llr_scores(
 class _LinearGMM:
     """A mixture stored as the matrix that maps [z², z, 1] to log w_c N(x; m_c, S_c).
 
-    By default, the matrix is float32 if that is accurate enough, and float64 otherwise.
+    The matrix is float32 if that is accurate enough, and float64 otherwise.
     """
 
-    def __init__(self, gmm: DiagonalGMM, dtype: DTypeLike | None = None):
+    def __init__(self, gmm: DiagonalGMM):
         self.centre = gmm.weights @ gmm.means
         self.scale = np.sqrt(gmm.weights @ (gmm.variances + (gmm.means - self.centre) ** 2))
         self.means = (gmm.means - self.centre) / self.scale
@@ -214,7 +215,7 @@ class _LinearGMM:
         squares = self.means**2 / self.variances
         # Each dimension contributes terms of magnitude about squares + 1 to a log density.
         rounding = np.finfo(np.float32).eps * gmm.weights @ (squares + 1).sum(axis=1)
-        self.dtype = np.dtype(dtype or (np.float32 if rounding < _MAX_ROUNDING else np.float64))
+        self.dtype = np.dtype(np.float32 if rounding < _MAX_ROUNDING else np.float64)
         volume = np.log(2 * np.pi * gmm.variances)
         constant = np.log(gmm.weights) - 0.5 * (squares + volume).sum(axis=1)
         columns = [-0.5 / self.variances, self.means / self.variances, constant[:, None]]
@@ -228,14 +229,15 @@ class _LinearGMM:
         """
         longest, d = min(_BLOCK, len(frames)), len(self.centre)
         expanded = np.ones((longest, 2 * d + 1), self.dtype)
-        joint = np.empty((len(self.means), longest), self.dtype)
+        buffer = np.empty(len(self.means) * longest, self.dtype)
         for start in range(0, len(frames), _BLOCK):
             block = frames[start : start + _BLOCK]
             z = expanded[: len(block)]
             z[:, d : 2 * d] = (block - self.centre) / self.scale
             z[:, :d] = z[:, d : 2 * d] ** 2
             z[:, 2 * d] = 1
-            yield z, np.matmul(self.matrix, z.T, out=joint[:, : len(block)])
+            joint = buffer[: len(self.means) * len(block)].reshape(-1, len(block))
+            yield z, np.matmul(self.matrix, z.T, out=joint)
 
     def e_step(self, frames: np.ndarray) -> tuple[np.ndarray, float, int]:
         """Return Σ p(c | x) [z², z, 1] (C, 2 D + 1), Σ log p(x), and the number of frames."""
@@ -248,13 +250,13 @@ class _LinearGMM:
         return sums, log_likelihood, len(frames)
 
     def mean_shifts(self, models: Sequence[DiagonalGMM]) -> np.ndarray:
-        """Return maps (C, D + 1, models) from [z, 1] to each model's change in log density."""
-        shifts = np.empty((len(self.means), len(self.centre) + 1, len(models)), self.dtype)
+        """Return maps (C, D + 2, models) from [z, 1, y] to y plus the change in log density."""
+        shifts = np.ones((len(self.means), len(self.centre) + 2, len(models)), self.dtype)
         for number, model in enumerate(models):
             means = (model.means - self.centre) / self.scale
-            shifts[:, :-1, number] = (means - self.means) / self.variances
+            shifts[:, :-2, number] = (means - self.means) / self.variances
             constant = ((means**2 - self.means**2) / self.variances).sum(axis=1)
-            shifts[:, -1, number] = -0.5 * constant
+            shifts[:, -2, number] = -0.5 * constant
         return shifts
 
     def log_ratios(self, frames: np.ndarray, shifts: np.ndarray) -> np.ndarray:
@@ -263,13 +265,14 @@ class _LinearGMM:
         for z, joint in self.joint_log_densities(frames):
             log_p, _ = _exponentiate(joint.copy())
             joint -= log_p.astype(self.dtype)
-            with np.errstate(over="ignore", divide="ignore"):
-                ratios = np.log(_sum_near_components(z[:, d:], joint, shifts), dtype=np.float64)
-            # Recompute models so far from the UBM that the near components' sum is 0 or infinite.
-            for number in np.flatnonzero(~np.isfinite(ratios).all(axis=0)):
-                shifted = joint + shifts[..., number] @ z[:, d:].T
+            ratios = _sum_near_components(z[:, d:], joint, shifts)
+            np.log(ratios, out=ratios)
+            # Recompute models so far from the UBM that the sum is infinite or nearly 0.
+            is_far = (ratios.min(axis=0) < _LOWEST_RATIO) | np.isinf(ratios.max(axis=0))
+            for number in np.flatnonzero(is_far):
+                shifted = joint + shifts[:, :-1, number] @ z[:, d:].T
                 ratios[:, number] = _exponentiate(shifted)[0]
-            sums += ratios.sum(axis=0)
+            sums += ratios.sum(axis=0, dtype=np.float64)
         return sums / len(frames)
 
 
@@ -285,9 +288,8 @@ def _sum_near_components(
     near = log_posterior > _NEAR
     for c in np.flatnonzero(near.any(axis=1)):
         rows = np.flatnonzero(near[c])
-        part = z[rows] @ shifts[c]
-        part += log_posterior[c, rows, None]
-        sums[rows] += np.exp(part, out=part)
+        terms = np.column_stack([z[rows], log_posterior[c, rows]]) @ shifts[c]
+        kernels.add_exponentials(sums, rows, terms)
     return sums
 
 
@@ -296,11 +298,8 @@ def _exponentiate(joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Return log p(x) (n,) float64 and the factors (n,).
     """
-    peak = joint.max(axis=0)
-    joint -= peak
-    np.maximum(joint, _LOWEST, out=joint)
-    np.exp(joint, out=joint)
-    total = joint.sum(axis=0)
+    peak, total = np.empty((2, joint.shape[1]), joint.dtype)
+    kernels.exponentiate(joint, peak, total)
     return peak + np.log(total, dtype=np.float64), total
 
 

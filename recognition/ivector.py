@@ -18,7 +18,7 @@ Sparse Training Data*, IEEE TSAP 13 (3), 2005 (the EM algorithm).
 """
 
 import collections
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,12 +26,14 @@ from numpy.typing import ArrayLike
 
 from common import cli
 from common.errors import InputError
-from common.parallel import map_in_threads
+from common.parallel import map_in_threads, one_blas_thread
 from evaluation.feature_checks import check_features
 from recognition.gmm_ubm import DiagonalGMM
 
 _BLOCK_CELLS = 2**25  # entries in the packed R x R matrices for a block of tracks; 256 MiB
-_TASK = 8  # tracks per thread task
+_TASK = 4  # tracks per thread task
+_PARTS = 8  # thread tasks per matrix product; fixed, so that results do not depend on the machine
+_INVERTED_DIRECTLY = 32  # largest matrices that `_invert` does not split
 # Scale of the random initial T, in UBM standard deviations. It is small, so that w is nearly
 # unknown in the first E-step and the first M-step turns T towards the tracks' actual variation.
 _START = 0.1
@@ -52,8 +54,9 @@ class TotalVariability:
 
         As in `fit_total_variability`, `zeroth` is N (tracks, C) and `first` is F (tracks, C, D).
         """
-        blocks = _posteriors(self, np.asarray(zeroth), np.asarray(first), moments=False)
-        return np.concatenate([mean for _, _, mean, _, _ in blocks])
+        with one_blas_thread():
+            blocks = _posteriors(self, np.asarray(zeroth), np.asarray(first), moments=False)
+            return np.concatenate([mean for _, _, mean, _, _ in blocks])
 
 
 def fit_total_variability(
@@ -91,7 +94,8 @@ def fit_total_variability(
     gains = list(so_far)
     remaining = range(len(gains), iterations)
     for _ in cli.progress_bar(remaining, desc="total variability", unit="iteration"):
-        model, gain = em_step(model, zeroth, first)
+        with one_blas_thread():
+            model, gain = em_step(model, zeroth, first)
         gains.append(gain)
         on_iteration(model, np.array(gains))
     return model, np.array(gains)
@@ -114,9 +118,16 @@ def em_step(
     gain = 0.0
     blocks = _posteriors(model, zeroth, first, moments=True)
     for counts, centred, mean, moment, block_gain in blocks:
-        moments += moment.sum(axis=0)
-        weighted_moments += counts.T @ moment
-        cross += centred.T @ mean
+
+        def add_moments(part: slice, counts=counts, moment=moment) -> None:
+            moments[part] += moment[:, part].sum(axis=0)
+            weighted_moments[:, part] += counts.T @ moment[:, part]
+
+        def add_cross(part: slice, centred=centred, mean=mean) -> None:
+            cross[part] += centred[:, part].T @ mean
+
+        _run_in_parts(add_moments, triangle.size)
+        _run_in_parts(add_cross, c * d)
         gain += block_gain
     matrix, cross = model.matrix.copy(), cross.reshape(c, d, rank)
 
@@ -126,7 +137,7 @@ def em_step(
         matrix[component] = np.linalg.solve(left, cross[component].T).T
 
     seen = np.flatnonzero(zeroth.sum(axis=0, dtype=np.float64) > _NO_FRAMES)
-    collections.deque(map_in_threads(update, seen), maxlen=0)
+    _run_in_threads(update, seen)
     # Minimum divergence: w follows N(0, P), where P is the mean of E[w w'], more closely than
     # N(0, I). Replacing T by T P^(1/2) makes w standard normal again.
     root = np.linalg.cholesky(triangle.unpack(moments / len(zeroth)))
@@ -139,25 +150,52 @@ def _posteriors(
     """Run the E-step in blocks of n tracks, so memory use does not grow with the number of tracks.
 
     Yield N (n, C), F̃ (n, C D), E[w] (n, R), E[w w'] (n, R (R + 1) / 2), packed, and the gain summed
-    over the tracks. The last two are defined only with `moments`.
+    over the tracks. The last two are defined only with `moments`, and the next block overwrites
+    E[w w'].
     """
     c, d, rank = model.matrix.shape
     triangle = _Triangle(rank)
     weighted = model.matrix / model.ubm.variances[..., None]  # S⁻¹ T
     products = np.empty((c, triangle.size))  # T_c' S_c⁻¹ T_c
-    for component in range(c):
+
+    def multiply(component: int) -> None:
         products[component] = triangle.pack(model.matrix[component].T @ weighted[component])
-    identity = triangle.pack(np.eye(rank))
-    step = max(1, _BLOCK_CELLS // triangle.size)
+
+    _run_in_threads(multiply, range(c))
+    identity, weighted = triangle.pack(np.eye(rank)), weighted.reshape(c * d, rank)
+    step = min(max(1, _BLOCK_CELLS // triangle.size), len(zeroth))
+    buffer = np.empty((step, triangle.size))
     for start in range(0, len(zeroth), step):
         counts = np.asarray(zeroth[start : start + step], dtype=np.float64)
         centred = first[start : start + step] - counts[..., None] * model.ubm.means
         centred = centred.reshape(len(counts), c * d)
-        precision = counts @ products
-        precision += identity  # L
-        projected = centred @ weighted.reshape(c * d, rank)  # T' S⁻¹ F̃
+        precision, projected = buffer[: len(counts)], np.empty((len(counts), rank))
+
+        def compute_precision(part: slice, counts=counts, precision=precision) -> None:
+            np.matmul(counts, products[:, part], out=precision[:, part])
+            precision[:, part] += identity[part]  # L
+
+        def project(part: slice, centred=centred, projected=projected) -> None:
+            np.matmul(centred, weighted[:, part], out=projected[:, part])  # T' S⁻¹ F̃
+
+        _run_in_parts(compute_precision, triangle.size)
+        _run_in_parts(project, rank)
         gain = _solve(triangle, precision, projected, moments)
         yield counts, centred, projected, precision, gain
+
+
+def _run_in_threads(function: Callable, items: Iterable) -> None:
+    """Call a function for each item in threads."""
+    collections.deque(map_in_threads(function, items), maxlen=0)
+
+
+def _run_in_parts(function: Callable[[slice], None], size: int) -> None:
+    """Call a function in threads for consecutive slices of `size` rows or columns.
+
+    BLAS itself uses one thread, as its idle threads would wait in busy loops beside those used here.
+    """
+    step = -(-size // _PARTS)
+    _run_in_threads(function, (slice(start, start + step) for start in range(0, size, step)))
 
 
 def _solve(triangle: "_Triangle", precision: np.ndarray, b: np.ndarray, moments: bool) -> float:
@@ -169,15 +207,37 @@ def _solve(triangle: "_Triangle", precision: np.ndarray, b: np.ndarray, moments:
         if not moments:
             b[rows] = np.linalg.solve(full, b[rows, :, None])[..., 0]
             return 0.0
-        covariance = np.linalg.inv(full)
+        covariance, log_determinant = _invert(full)
         mean = (covariance @ b[rows, :, None])[..., 0]
-        roots = np.diagonal(np.linalg.cholesky(full), axis1=1, axis2=2)  # their product is |L|^½
-        gain = np.sum(b[rows] * mean) / 2 - np.log(roots).sum()
+        gain = np.sum(b[rows] * mean) / 2 - log_determinant / 2
         covariance += mean[:, :, None] * mean[:, None, :]
         precision[rows], b[rows] = triangle.pack(covariance), mean
         return gain
 
     return sum(map_in_threads(solve, range(0, len(b), _TASK)))
+
+
+def _invert(matrices: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return the inverses of positive definite matrices (n, R, R), and the sum of log determinants.
+
+    The inverses are put together from those of smaller matrices (Schur complements) by matrix
+    products, which is twice as fast as `numpy.linalg.inv` and `cholesky`.
+    """
+    size = matrices.shape[-1]
+    if size <= _INVERTED_DIRECTLY:
+        return np.linalg.inv(matrices), np.linalg.slogdet(matrices)[1].sum()
+    first, last = slice(0, size // 2), slice(size // 2, size)
+    lower = matrices[:, last, first]
+    inverse = np.empty_like(matrices)
+    corner, log_corner = _invert(matrices[:, first, first])
+    ratio = lower @ corner
+    schur = matrices[:, last, last] - ratio @ lower.swapaxes(1, 2)
+    inverse[:, last, last], log_schur = _invert(schur)
+    update = inverse[:, last, last] @ ratio
+    inverse[:, first, first] = corner + ratio.swapaxes(1, 2) @ update
+    inverse[:, last, first] = -update
+    inverse[:, first, last] = inverse[:, last, first].swapaxes(1, 2)
+    return inverse, log_corner + log_schur
 
 
 class _Triangle:

@@ -64,10 +64,12 @@ def test_e_step_matches_the_supervector_gaussian(monkeypatch, block_cells):
     model, zeroth, first = make_case()
     means, covariances, gains = zip(*map(posterior_of, [model] * 12, zeroth, first), strict=True)
     np.testing.assert_allclose(model.transform(zeroth, first), means, atol=1e-10)
-    blocks = list(ivector._posteriors(model, zeroth, first, moments=True))
+    blocks = ivector._posteriors(model, zeroth, first, moments=True)
     expected = np.array(covariances) + np.einsum("si,sj->sij", means, means)
-    moments = np.concatenate([block[3] for block in blocks])
+    moments, gains_found = zip(*((block[3].copy(), block[4]) for block in blocks), strict=True)
+    moments = np.concatenate(moments)
     np.testing.assert_allclose(moments, expected[:, *np.tril_indices(2)], atol=1e-10)
+    assert sum(gains_found) == pytest.approx(sum(gains), abs=1e-8)
     assert em_step(model, zeroth, first)[1] == pytest.approx(sum(gains), abs=1e-8)
 
 
