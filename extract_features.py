@@ -41,6 +41,10 @@ def main() -> int:
     text = "feature file to write, features/NAME.h5"
     parser.add_argument("--out", type=cli.output_file(".h5"), required=True, help=text)
     parser.add_argument("--mirror", type=Path, help="folder that contains the released weights")
+    text = "split whose training tracks are extracted from a mel cache (default: all its tracks)"
+    parser.add_argument("--split", type=Path, metavar="SPLIT.csv", help=text)
+    text = "number of artists to extract, taken from the start of --split (default: all)"
+    cli.add_count(parser, "--max-artists", None, text)
     cli.add_count(parser, "--workers", available_cores(), "number of audio decoding processes")
     cli.add_front_end(parser, RESAMPLERS, NORMALISATIONS)
     cli.add_strict(parser)
@@ -52,6 +56,10 @@ def main() -> int:
             if getattr(args, name):
                 option = name.replace("_", "-")
                 parser.error(f"--{option}: a cache is fixed; give the option to step 2")
+    elif args.split:
+        parser.error("--split needs a mel cache as input")
+    if args.max_artists and not args.split:
+        parser.error("--max-artists needs --split")
     if args.out.is_dir():  # checked now because extraction may take hours
         raise InputError(f"{args.out}: is a folder; name a file in it, {args.out / 'NAME.h5'}")
     make_folder(args.out.parent)
@@ -59,6 +67,8 @@ def main() -> int:
     source: AudioTracks | CachedTracks
     if is_cache:
         source = CachedTracks(args.input[0])
+        if args.split:
+            source.select(_training_tracks(args.split, args.max_artists, source))
     else:
         front_end = FrontEnd.of(args.whole_tracks, args.resampler, args.normalise)
         source = AudioTracks(args.input, front_end, args.workers)
@@ -77,6 +87,10 @@ def main() -> int:
         if not kept or not provenance.list_differences(existing.inputs, inputs):
             provenance.require_same(args.out, existing.inputs, inputs)
             shutil.rmtree(feature_journal.journal_folder(args.out), ignore_errors=True)
+            missing = set(source.track_id).difference(existing.track_id, existing.failed)
+            if is_cache and missing:
+                count, total = len(missing), len(source.track_id)
+                raise InputError(f"{args.out}: has not {count} of {total} tracks; use a new --out")
             failed = {t: why for t, why in existing.failed.items() if t not in source.failed_before}
             return failures.report_failures(
                 args.out, len(existing.track_id), failed, args.strict, "already complete"
@@ -87,6 +101,14 @@ def main() -> int:
     tracks = extract_features(args.out, source, extractor, kept)
     name = extractor.origin["name"]
     return failures.report_failures(args.out, tracks, source.failed, args.strict, name)
+
+
+def _training_tracks(split: Path, max_artists: int | None, source: CachedTracks) -> list[str]:
+    """Return the ids of the training tracks by the first artists in a split."""
+    from data_prep import split_csv
+
+    tracks = split_csv.read_usable_tracks(split, source.failed_before, source.path, max_artists)
+    return tracks["track_id"][split_csv.subset_mask(tracks, "train", split)].tolist()
 
 
 def extract_features(

@@ -83,12 +83,9 @@ def evaluate(
         nearest.append(np.mean(predicted == test[1]))
         linear.append(classification.linear_softmax(train, valid, test).accuracies.mean())
     draws = [verification.draw_enrolment(table["genre"], 7, 3, seed=seed) for seed in range(SPLITS)]
-    recognised = {
-        protocol: np.mean(
-            systems.evaluate_recognition(protocol, scorer, draws, one_shot=False).values
-        )
-        for protocol in ("verification", "identification")
-    }
+    protocols = ("verification", "identification")
+    evaluations = systems.evaluate_recognition(protocols, scorer, draws, one_shot=False)
+    recognised = {protocol: np.mean(each.values) for protocol, each in evaluations.items()}
     return {
         "features": name,
         "MAP": retrieval.mean_average_precision(vectors, table["genre"]),

@@ -55,6 +55,11 @@ class CachedTracks:
         self.mean_and_std = self._cache.mean, self._cache.std
         self.inputs = {"cache": self._cache.made_from["inputs"]}
 
+    def select(self, tracks: Sequence[str]) -> None:
+        """Keep only these tracks; `InputError` if one is not in the cache."""
+        self._cache.rows(tracks)
+        self.track_id, self.stamps, self.quiet = list(tracks), dict.fromkeys(tracks, ""), 0
+
     def mels(self, tracks: Sequence[str]) -> Iterator[np.ndarray]:
         """Yield the (frames, n_mels) float16 log-mel of each of the given tracks."""
         return (self._cache[track] for track in tracks)

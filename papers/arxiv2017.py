@@ -103,7 +103,7 @@ def _recognition(
     script, folder = "train_ivector.py", out / "runs" / ivector
     extractor = commands.train(script, train, folder, *settings, output="ivector.h5")
     extractions = [
-        commands.extract(out, ivector, extractor.output, train),
+        commands.extract(out, ivector, extractor.output, train, artists),
         commands.extract(out, ivector, extractor.output, unseen),
         commands.extract(out, basic, cnn.output, unseen),
     ]
@@ -128,10 +128,13 @@ def _recognition(
         draws.append("--one-shot")
     for system, (features, *arguments) in systems.items():
         inputs = [argument for argument in arguments if isinstance(argument, Path)]
-        for protocol in ("verification", "identification"):
-            json = out / f"{protocol}_{system}_{artists}_{seed}.json"
-            settings = (*arguments, *draws)
-            yield commands.evaluate(protocol, features, unseen, json, *settings, more_inputs=inputs)
+        json, other = (
+            out / f"{protocol}_{system}_{artists}_{seed}.json"
+            for protocol in ("verification", "identification")
+        )
+        settings = (*arguments, *draws, "--identification", other)
+        files = {"more_inputs": inputs, "other_outputs": (other,)}
+        yield commands.evaluate("verification", features, unseen, json, *settings, **files)
 
 
 def _transfer(

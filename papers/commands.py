@@ -48,21 +48,37 @@ def train(
     return make_step(script, *data, "--out", folder, *options, output=folder / output, inputs=data)
 
 
-def extract(out: Path, name: str, weights: Path | str, dataset: Dataset) -> Step:
-    """Return the step that extracts features with a weights file or named released weights."""
+def extract(
+    out: Path, name: str, weights: Path | str, dataset: Dataset, max_artists: int | None = None
+) -> Step:
+    """Return the step that extracts features with a weights file or named released weights.
+
+    If `max_artists` is given, only the training tracks by that many artists are extracted.
+    """
     file = features_file(out, name, dataset)
     inputs = (dataset.cache, weights) if isinstance(weights, Path) else (dataset.cache,)
-    arguments = (weights, dataset.cache, "--out", file)
+    arguments: tuple[object, ...] = (weights, dataset.cache, "--out", file)
+    if max_artists:
+        inputs = (*inputs, dataset.split)
+        arguments = (*arguments, "--split", dataset.split, "--max-artists", max_artists)
     return make_step("extract_features.py", *arguments, output=file, inputs=inputs)
 
 
 def evaluate(
-    protocol: str, features: Path, dataset: Dataset, json: Path, *options: object, more_inputs=()
+    protocol: str,
+    features: Path,
+    dataset: Dataset,
+    json: Path,
+    *options: object,
+    more_inputs=(),
+    other_outputs=(),
 ) -> Step:
     """Return the step that evaluates features with a protocol and writes the result as JSON."""
     arguments = (protocol, features, dataset.split, *options, "--json", json)
     inputs = (features, dataset.split, *more_inputs)
-    return make_step("evaluate.py", *arguments, output=json, inputs=inputs)
+    return make_step(
+        "evaluate.py", *arguments, output=json, inputs=inputs, other_outputs=other_outputs
+    )
 
 
 def tsne(out: Path, name: str, dataset: Dataset, label: str) -> Step:
@@ -97,7 +113,8 @@ def add_report(out: Path, steps: Iterable[Step]) -> list[Step]:
     Duplicates arise when one dataset serves several roles.
     """
     steps = list(dict.fromkeys(steps))
-    results = [s.output for s in steps if s.output.parent == out and s.output.suffix == ".json"]
+    outputs = (path for step in steps for path in step.outputs)
+    results = [path for path in outputs if path.parent == out and path.suffix == ".json"]
     arguments, page = ("report", "--results", out), out / "report.html"
     report = make_step(
         "evaluate.py", *arguments, output=page, inputs=results, needs_all_inputs=False

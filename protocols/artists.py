@@ -1,6 +1,7 @@
 """Artist recognition protocols and the LDA projection of features (arxiv2017)."""
 
 import argparse
+import functools
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> Command:
     text = "split whose artists are disjoint from the training artists"
     add_files(parser, features=("FEATURES.h5", files), split=("SPLIT.csv", text))
     add_result_options(parser, "artist")
+    if name == "verification":
+        parser.add_argument(
+            "--identification",
+            dest="identification_path",
+            type=cli.output_file(".json"),
+            metavar="RESULT.json",
+            help="result file of `identification` to write too, from the same scores",
+        )
     trials = "number of random draws of enrolment and test tracks to average over"
     lda = "number of dimensions after the LDA that precedes PLDA (default: no LDA)"
     for option, default, text, old in (
@@ -79,6 +88,7 @@ def evaluate_recognition(
     result_path: Path | None,
     cache: Path | None,
     relevance: float,
+    identification_path: Path | None = None,
     **scoring,
 ) -> None:
     """Enrol artists with a number of tracks each, and recognise them in their other tracks.
@@ -86,6 +96,8 @@ def evaluate_recognition(
     `scoring` are the options of `recognition.systems.load_feature_system`.
     """
     _check_options(cache, scoring)
+    if identification_path and identification_path == result_path:
+        raise argparse.ArgumentError(None, "--json and --identification need different files")
     from recognition import systems, verification
 
     if cache:  # --scorer llr
@@ -94,7 +106,6 @@ def evaluate_recognition(
         system = systems.load_feature_system(features, split, label, **scoring)
     files = {"train": scoring["train"], "other": scoring["other_features"], "cache": cache}
     settings = {
-        "protocol": protocol,
         "label": label,
         "enrol": enrol_tracks,
         "tests": test_tracks,
@@ -119,15 +130,21 @@ def evaluate_recognition(
         "variant": variant,
     }
 
-    def compute() -> Evaluation:
+    paths = {"identification": identification_path} if identification_path else {}
+    paths[protocol] = result_path
+
+    @functools.cache
+    def compute() -> dict[str, Evaluation]:
         draws = [
             verification.draw_enrolment(system.artists, enrol_tracks, test_tracks, seed=seed + i)
             for i in range(trials)
         ]
         scorer = system.make_scorer()
-        return systems.evaluate_recognition(protocol, scorer, draws, one_shot=one_shot)
+        return systems.evaluate_recognition(list(paths), scorer, draws, one_shot=one_shot)
 
-    evaluate_and_save(compute, description, {**system.inputs, "settings": settings}, result_path)
+    for name, path in paths.items():
+        inputs = {**system.inputs, "settings": {"protocol": name, **settings}}
+        evaluate_and_save(lambda name=name: compute()[name], description, inputs, path)
 
 
 def _check_options(cache: Path | None, scoring: dict) -> None:

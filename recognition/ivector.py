@@ -192,7 +192,7 @@ def _run_in_threads(function: Callable, items: Iterable) -> None:
 def _run_in_parts(function: Callable[[slice], None], size: int) -> None:
     """Call a function in threads for consecutive slices of `size` rows or columns.
 
-    BLAS itself uses one thread, as its idle threads would wait in busy loops beside those used here.
+    BLAS itself uses one thread, as its idle threads would wait in busy loops beside these.
     """
     step = -(-size // _PARTS)
     _run_in_threads(function, (slice(start, start + step) for start in range(0, size, step)))

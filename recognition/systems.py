@@ -161,32 +161,39 @@ def fuse_scores(scores: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def evaluate_recognition(
-    protocol: str, scorer: Scorer, draws: Sequence[Enrolment], one_shot: bool
-) -> Evaluation:
-    """Evaluate a scorer with the "verification" or "identification" protocol.
+    protocols: Sequence[str], scorer: Scorer, draws: Sequence[Enrolment], one_shot: bool
+) -> dict[str, Evaluation]:
+    """Evaluate a scorer with the protocols "verification" and "identification", or one of them.
 
-    The metrics are the equal error rate and the accuracy. Each draw gives one value of the metric;
-    the details (minDCF and DET curve, or top-5 accuracy) describe the first draw. With `one_shot`,
-    they also contain the mean metric over the draws for each smaller enrolment size
-    (`ENROLMENT_SIZES`).
+    All protocols use the same scores, which take most of the time. The metrics are the equal error
+    rate and the accuracy. Each draw gives one value of the metric; the details (minDCF and DET
+    curve, or top-5 accuracy) describe the first draw. With `one_shot`, they also contain the mean
+    metric over the draws for each smaller enrolment size (`ENROLMENT_SIZES`).
     """
-    metric, measure, describe = _PROTOCOLS[protocol]
 
-    def evaluate(draw: Enrolment) -> float:
-        return measure(scorer(draw), draw.truth)
+    def measure(draw: Enrolment, scores: np.ndarray) -> dict[str, float]:
+        return {name: _PROTOCOLS[name][1](scores, draw.truth) for name in protocols}
 
     first, scores = draws[0], scorer(draws[0])
-    details = describe(scores, first.truth)
-    values = [measure(scores, first.truth), *map(evaluate, draws[1:])]
+    details = {name: _PROTOCOLS[name][2](scores, first.truth) for name in protocols}
+    values = [measure(first, scores), *(measure(draw, scorer(draw)) for draw in draws[1:])]
     if one_shot:
         full = first.enrol_rows.shape[1]
-        by_size = {
-            str(size): float(np.mean([evaluate(draw.truncate(size)) for draw in draws]))
-            for size in verification.ENROLMENT_SIZES
-            if size < full
-        }
-        details[BY_ENROLMENT] = {**by_size, str(full): float(np.mean(values))}
-    return Evaluation(metric, values, first.enrol_rows.size + len(first.test_rows), details)
+        by_size = {}
+        for size in verification.ENROLMENT_SIZES:
+            if size < full:
+                smaller = [draw.truncate(size) for draw in draws]
+                by_size[str(size)] = [measure(draw, scorer(draw)) for draw in smaller]
+        by_size[str(full)] = values
+        for name in protocols:
+            details[name][BY_ENROLMENT] = {
+                size: float(np.mean([one[name] for one in each])) for size, each in by_size.items()
+            }
+    tracks = first.enrol_rows.size + len(first.test_rows)
+    return {
+        name: Evaluation(_PROTOCOLS[name][0], [one[name] for one in values], tracks, details[name])
+        for name in protocols
+    }
 
 
 def _equal_error_rate(scores: np.ndarray, truth: np.ndarray) -> float:

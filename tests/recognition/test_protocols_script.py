@@ -116,6 +116,20 @@ def test_each_system_is_evaluated_with_each_protocol(results):
     assert details["target trials"] == 4 and details["impostor trials"] == 4
 
 
+def test_verification_writes_the_same_identification_result(features, splits, results):
+    paths = [results.parent / f"both/{protocol}.json" for protocol in ("a", "b")]
+    options = (features, splits[1], *FEW, "--json", paths[0], "--identification", paths[1])
+    output = run_in_process("evaluate.py", "verification", *options)
+    for path, protocol in zip(paths, ("verification", "identification"), strict=True):
+        both, alone = (
+            json.loads(each.read_text()) for each in (path, results / f"{protocol}_0.json")
+        )
+        assert {**both, "command": "", "made_from": ""} == {**alone, "command": "", "made_from": ""}
+        assert both["made_from"]["inputs"] == alone["made_from"]["inputs"]
+    assert output.lines[-1].startswith("eer ")
+    assert run_in_process("evaluate.py", "verification", *options).out.count("complete") == 2
+
+
 @pytest.mark.slow
 def test_results_appear_in_tables_and_figures(results):
     assert "| GMM-UBM |" in run_in_process("evaluate.py", "tables", "--results", results).out

@@ -141,7 +141,8 @@ def test_evaluation_averages_smaller_enrolments_over_draws(unseen):
     def eer(draw):
         return v.equal_error_rate(*v.split_trials(scorer(draw), draw.truth))
 
-    result = systems.evaluate_recognition("verification", scorer, draws, one_shot=True)
+    protocols = ("verification", "identification")
+    result, other = systems.evaluate_recognition(protocols, scorer, draws, one_shot=True).values()
     expected = [eer(draw) for draw in draws]
     assert (result.metric, result.values, result.n_tracks) == ("eer", expected, 18)
     assert result.details["target trials"] == 6 and result.details["impostor trials"] == 12
@@ -150,8 +151,10 @@ def test_evaluation_averages_smaller_enrolments_over_draws(unseen):
     assert by_size["2"] == pytest.approx(np.mean([eer(draw.truncate(2)) for draw in draws]))
     curve = result.details["DET"]
     assert len(curve["miss"]) == len(curve["false alarm"]) <= 200
-    result = systems.evaluate_recognition("identification", scorer, draws, one_shot=False)
     accuracies = [v.identification_accuracy(scorer(draw), draw.truth) for draw in draws]
+    assert other.details["by enrolment songs"]["4"] == np.mean(accuracies)
+    alone = systems.evaluate_recognition(protocols[1:], scorer, draws, one_shot=False)
+    result = alone["identification"]
     assert (result.metric, result.values) == ("accuracy", accuracies)
     assert result.details == {"top-3 accuracy": 1.0, "artists": 3}
 
