@@ -165,3 +165,12 @@ def test_length_normalise_scales_to_unit_length_and_keeps_zero_vectors():
 def test_whitening_rejects_invalid_vectors():
     with pytest.raises(InputError, match="NaN"):
         Whitening.fit([[1, 2], [np.nan, 1], [2, 3]])
+
+
+@pytest.mark.parametrize("size", [1, 32, 33, 100])
+def test_inverse_by_blocks_matches_numpy(size):
+    factors = np.random.default_rng(size).normal(size=(3, size, 2 * size))
+    matrices = np.eye(size) + factors @ factors.swapaxes(1, 2)
+    inverse, log_determinant = ivector._invert(matrices)
+    np.testing.assert_allclose(inverse, np.linalg.inv(matrices), rtol=1e-9, atol=1e-12)
+    assert log_determinant == pytest.approx(np.linalg.slogdet(matrices)[1].sum(), rel=1e-12)

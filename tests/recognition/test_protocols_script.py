@@ -68,6 +68,25 @@ def test_feature_file_contains_ivectors_and_training_artists(features, ivector, 
     assert extracted.inputs["weights"]["model"] == "ivector"
 
 
+def test_extraction_of_a_split_contains_only_its_first_training_tracks(
+    features, ivector, splits, small_corpus, folder
+):
+    path, whole = folder / "features/train.h5", feature_file.read_features(features)
+    command = ("extract_features.py", ivector, small_corpus[2], "--split", splits[0], "--out")
+    options = (*command, path, "--max-artists", 1)
+    run_in_process(*options)
+    split = split_csv.read_split(splits[0])
+    is_first = split["artist"].eq(split["artist"][0]) & split["subset"].eq("train")
+    expected, extracted = split["track_id"][is_first], feature_file.read_features(path)
+    assert sorted(extracted.track_id) == sorted(expected)
+    rows = whole.select(extracted.track_id, features)
+    np.testing.assert_allclose(extracted.features, rows, atol=1e-6)
+    assert "already complete" in run_in_process(*options).out
+    assert "already complete" in run_in_process(*command, features).out  # contains all of them
+    message = error_in_process(*command, path)
+    assert "has not 3 of 6 tracks; use a new --out" in message
+
+
 def test_complete_training_is_skipped_and_changed_settings_are_rejected(ivector, train_command):
     before = ivector.read_bytes()
     former_names = ("--mixtures", 4, "--start", "kmeans", *UBM[2:])
