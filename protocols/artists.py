@@ -130,8 +130,9 @@ def evaluate_recognition(
         "variant": variant,
     }
 
-    paths = {"identification": identification_path} if identification_path else {}
-    paths[protocol] = result_path
+    paths = {protocol: result_path}
+    if identification_path:
+        paths = {"identification": identification_path, **paths}  # the metric is printed last
 
     @functools.cache
     def compute() -> dict[str, Evaluation]:
@@ -142,9 +143,12 @@ def evaluate_recognition(
         scorer = system.make_scorer()
         return systems.evaluate_recognition(list(paths), scorer, draws, one_shot=one_shot)
 
+    def evaluation_of(name: str) -> Evaluation:
+        return compute()[name]
+
     for name, path in paths.items():
         inputs = {**system.inputs, "settings": {"protocol": name, **settings}}
-        evaluate_and_save(lambda name=name: compute()[name], description, inputs, path)
+        evaluate_and_save(partial(evaluation_of, name), description, inputs, path)
 
 
 def _check_options(cache: Path | None, scoring: dict) -> None:

@@ -112,16 +112,15 @@ def em_step(
     zeroth, first = np.asarray(zeroth), np.asarray(first)
     c, d, rank = model.matrix.shape
     triangle = _Triangle(rank)
-    moments = np.zeros(triangle.size)  # Σ_s E[w w'], summed over tracks s
-    weighted_moments = np.zeros((c, triangle.size))  # Σ_s N_c E[w w']
+    # Σ_s N_c E[w w'], summed over tracks s, and in the last row Σ_s E[w w']
+    moments = np.zeros((c + 1, triangle.size))
     cross = np.zeros((c * d, rank))  # Σ_s F̃ E[w]'
     gain = 0.0
     blocks = _posteriors(model, zeroth, first, moments=True)
     for counts, centred, mean, moment, block_gain in blocks:
 
         def add_moments(part: slice, counts=counts, moment=moment) -> None:
-            moments[part] += moment[:, part].sum(axis=0)
-            weighted_moments[:, part] += counts.T @ moment[:, part]
+            moments[:, part] += counts.T @ moment[:, part]
 
         def add_cross(part: slice, centred=centred, mean=mean) -> None:
             cross[part] += centred[:, part].T @ mean
@@ -133,14 +132,14 @@ def em_step(
 
     def update(component: int) -> None:
         """Solve T_c Σ_s N_c E[w w'] = Σ_s F̃_c E[w]' for T_c."""
-        left = triangle.unpack(weighted_moments[component])
+        left = triangle.unpack(moments[component])
         matrix[component] = np.linalg.solve(left, cross[component].T).T
 
     seen = np.flatnonzero(zeroth.sum(axis=0, dtype=np.float64) > _NO_FRAMES)
     _run_in_threads(update, seen)
     # Minimum divergence: w follows N(0, P), where P is the mean of E[w w'], more closely than
     # N(0, I). Replacing T by T P^(1/2) makes w standard normal again.
-    root = np.linalg.cholesky(triangle.unpack(moments / len(zeroth)))
+    root = np.linalg.cholesky(triangle.unpack(moments[-1] / len(zeroth)))
     return TotalVariability(matrix @ root, model.ubm), gain
 
 
@@ -149,31 +148,32 @@ def _posteriors(
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]]:
     """Run the E-step in blocks of n tracks, so memory use does not grow with the number of tracks.
 
-    Yield N (n, C), F̃ (n, C D), E[w] (n, R), E[w w'] (n, R (R + 1) / 2), packed, and the gain summed
-    over the tracks. The last two are defined only with `moments`, and the next block overwrites
-    E[w w'].
+    Yield [N, 1] (n, C + 1), F̃ (n, C D), E[w] (n, R), E[w w'] (n, R (R + 1) / 2), packed, and the
+    gain summed over the tracks. The last two are defined only with `moments`, and the next block
+    overwrites E[w w'].
     """
     c, d, rank = model.matrix.shape
     triangle = _Triangle(rank)
     weighted = model.matrix / model.ubm.variances[..., None]  # S⁻¹ T
-    products = np.empty((c, triangle.size))  # T_c' S_c⁻¹ T_c
+    products = np.empty((c + 1, triangle.size))  # T_c' S_c⁻¹ T_c and, in the last row, I
+    products[-1] = triangle.pack(np.eye(rank))
 
     def multiply(component: int) -> None:
         products[component] = triangle.pack(model.matrix[component].T @ weighted[component])
 
     _run_in_threads(multiply, range(c))
-    identity, weighted = triangle.pack(np.eye(rank)), weighted.reshape(c * d, rank)
+    weighted = weighted.reshape(c * d, rank)
     step = min(max(1, _BLOCK_CELLS // triangle.size), len(zeroth))
     buffer = np.empty((step, triangle.size))
     for start in range(0, len(zeroth), step):
-        counts = np.asarray(zeroth[start : start + step], dtype=np.float64)
-        centred = first[start : start + step] - counts[..., None] * model.ubm.means
+        counts = np.ones((min(step, len(zeroth) - start), c + 1))
+        counts[:, :c] = zeroth[start : start + step]
+        centred = first[start : start + step] - counts[:, :c, None] * model.ubm.means
         centred = centred.reshape(len(counts), c * d)
         precision, projected = buffer[: len(counts)], np.empty((len(counts), rank))
 
         def compute_precision(part: slice, counts=counts, precision=precision) -> None:
-            np.matmul(counts, products[:, part], out=precision[:, part])
-            precision[:, part] += identity[part]  # L
+            np.matmul(counts, products[:, part], out=precision[:, part])  # L
 
         def project(part: slice, centred=centred, projected=projected) -> None:
             np.matmul(centred, weighted[:, part], out=projected[:, part])  # T' S⁻¹ F̃

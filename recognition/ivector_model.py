@@ -29,7 +29,7 @@ from recognition.gmm_ubm import DiagonalGMM
 from recognition.ivector import TotalVariability, Whitening, length_normalise
 
 FORMAT = "artist labels i-vector 1"
-_TRACKS = 256  # number of tracks whose statistics are held in memory at a time
+_TRACKS = 1024  # number of tracks whose statistics are held in memory at a time
 _UBM = ("weights", "means", "variances")
 
 
@@ -67,7 +67,7 @@ class IVectorModel:
             return self.ubm.statistics(frames) if len(frames) else None
 
         all_statistics = map_in_threads(statistics, mels)
-        # Work in batches, because the setup in `transform` costs as much as several tracks.
+        # Work in batches, because the setup in `transform` costs as much as 30 tracks.
         while batch := list(itertools.islice(all_statistics, _TRACKS)):
             loud = [one for one in batch if one is not None]
             vectors = iter(())

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from common import cli, provenance
 from common.errors import InputError
+from common.parallel import one_blas_thread
 from data_prep import failures, split_csv
 from data_prep.mel_cache import MelCache
 from evaluation import labelled_tracks
@@ -62,15 +63,16 @@ def plda_scorer(
     those of all tracks to recognise. `lda_dimensions` is None to skip LDA.
     """
     features, train = np.asarray(features), np.asarray(train_features)
-    if lda_dimensions is not None:
-        projection = fit_lda(train, train_artists, lda_dimensions)
-        features, train = projection.apply(features), projection.apply(train)
-    try:
-        whitening = Whitening.fit(train)
-    except InputError as error:
-        raise InputError(f"PLDA, {error}, for example with --lda-dimensions") from error
-    features, train = (length_normalise(whitening.transform(x)) for x in (features, train))
-    model = PLDA.fit(train, train_artists)
+    with one_blas_thread():  # the matrices are so small that more threads would mostly wait
+        if lda_dimensions is not None:
+            projection = fit_lda(train, train_artists, lda_dimensions)
+            features, train = projection.apply(features), projection.apply(train)
+        try:
+            whitening = Whitening.fit(train)
+        except InputError as error:
+            raise InputError(f"PLDA, {error}, for example with --lda-dimensions") from error
+        features, train = (length_normalise(whitening.transform(x)) for x in (features, train))
+        model = PLDA.fit(train, train_artists)
 
     def score(enrolment: Enrolment) -> np.ndarray:
         means = enrol_artists(features, enrolment)
