@@ -12,7 +12,8 @@ and of CPU time) of each part and the following lines:
     figures_minutes X       all of this, including the start of the processes that reproduce.py runs
     figures_cpu_minutes X   CPU time of the same
     training_minutes X      the part of UBM and i-vector training in the first line
-    one_shot_minutes X      in addition: 1, 2, 5 and 10 enrolment tracks for the most artists
+    one_shot_minutes X      in addition: GMM-UBM with 1, 2, 5 and 10 tracks, for the most artists
+    one_shot_cpu_minutes X  CPU time of the same
     figures_gb X            peak memory, including pages of memory-mapped files
 """
 
@@ -90,11 +91,11 @@ def measure(folder: Path, sizes: list[int]) -> None:
         with times.part("other systems"):
             for other in other_scorers(train, test, names, min(100, size - 1)):
                 systems.evaluate_recognition(PROTOCOLS, other, draws, one_shot=False)
+        print(f"up to {size} artists: {times}", flush=True)
         if size == max(sizes):
             with times.part("one-shot"):
                 for tracks in verification.ENROLMENT_SIZES[:-1]:
                     scorer(draws[0].truncate(tracks))
-        print(f"{size} artists: {times}", flush=True)
     extra, cpu = (which.pop("one-shot") / 60 for which in (times.elapsed, times.cpu))
     print(f"one_shot_minutes {extra:.1f}\none_shot_cpu_minutes {cpu:.1f}")
     print(f"training_minutes {times.elapsed['training'] / 60:.1f}")
