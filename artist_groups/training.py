@@ -109,7 +109,8 @@ class Experiment:
         # agf2018: "each epoch trains one task drawn at random".
         rng = np.random.default_rng([config.seed, len(tasks)])
         order = rng.integers(len(tasks), size=record["epochs"]).tolist()
-        placement = Placement.choose(self.devices, crops, config.data, config.steps_per_call)
+        data = config.data, config.steps_per_call
+        placement = Placement.choose(self.devices, fitted[0].train, *data)
         schedule = TrainingSchedule(config.learning_rate, record["epochs"], adam=True)
         fit(fitted, schedule, training, placement, self.devices, task_order=order)
         keras.utils.clear_session()

@@ -107,7 +107,10 @@ class TimedBatches(Batches):
             self.began[epoch] = time.perf_counter()
         return self.batches.places(epoch, number)
 
-    def _select(self, drawn, rng):
+    def _tracks(self, order, rng):
+        raise NotImplementedError
+
+    def _targets(self, order):
         raise NotImplementedError
 
 

@@ -1,13 +1,13 @@
 """Batches of random crops from the tracks in a mel cache.
 
 A crop is one segment (129 frames, except for agf2018) at a random position in a track. Each
-track is an anchor once per epoch. The crops drawn depend only on the seed, the epoch and the
-batch number, so the batches are the same for any number of readers.
+track is an anchor once per epoch. All crops of an epoch are drawn at once, and depend only on the
+seed and the epoch, so the batches are the same in any order and for any number of readers.
 """
 
 import abc
-import functools
-from dataclasses import dataclass
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,8 @@ from common.errors import InputError
 from data_prep.mel import SEGMENT, FrontEnd
 from data_prep.mel_cache import MelCache
 
+# Crops copied by one call: few enough that their row numbers stay in the processor's cache.
+_PART = 64
 _INFINITY = np.array(np.inf, np.float16).view(np.uint16)  # bit pattern of infinity
 
 
@@ -30,7 +32,7 @@ class Crops:
     def __init__(self, cache: MelCache, track_ids: np.ndarray, segment: int = SEGMENT):
         cache.require_front_end(FrontEnd())
         rows = cache.rows(track_ids)
-        self.cache, self.segment = cache, segment
+        self.cache, self.track_ids, self.segment = cache, track_ids, segment
         self._start, self._length = cache.start[rows], cache.length[rows]
         self._crops_per_track = self._length - segment + 1
         if (self._crops_per_track < 1).any():
@@ -44,14 +46,31 @@ class Crops:
         """Draw one crop from each track: (...,) positions -> (...,) int64 first frames."""
         return self._start[tracks] + rng.integers(self._crops_per_track[tracks])
 
-    def gather(self, places: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Copy crops: (...,) first frames -> (..., segment, bands) float16, into `out` if given."""
+    def gather(
+        self,
+        places: np.ndarray,
+        out: np.ndarray | None = None,
+        readers: Executor | None = None,
+    ) -> np.ndarray:
+        """Copy crops: (...,) first frames -> (..., segment, bands) float16, into `out` if given.
+
+        With `readers`, their threads copy parts of `_PART` crops side by side.
+        """
         bands = self.cache.frames.shape[1]
         if out is None:
             out = np.empty((*places.shape, self.segment, bands), np.float16)
-        # This loop is as fast as fancy indexing, which cannot write into `out`.
-        for crop, place in zip(out.reshape(-1, self.segment, bands), places.ravel(), strict=True):
-            crop[:] = self.cache.frames[place : place + self.segment]
+        crops, first = out.reshape(-1, self.segment, bands), places.reshape(-1, 1)
+
+        def copy(begin: int) -> None:
+            part = slice(begin, begin + _PART)
+            rows = first[part] + np.arange(self.segment)
+            # Unlike "raise", which copies twice, this mode writes into `out` directly. It lets
+            # other threads run, which fancy indexing and a loop over the crops do not.
+            np.take(self.cache.frames, rows, axis=0, out=crops[part], mode="clip")
+
+        begins = range(0, len(crops), _PART)
+        for _ in readers.map(copy, begins) if readers else map(copy, begins):
+            pass
         return out
 
     def spans(self) -> np.ndarray:
@@ -98,9 +117,26 @@ class Batches(abc.ABC):
     batch_size: int  # maximum number of anchors per batch
     seed: int
     multiple: int = 1
+    _last_epoch: dict = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return -(-(len(self.anchors) // self.multiple) // (self.batch_size // self.multiple))
+
+    @property
+    def larger(self) -> int:
+        """Number of batches that have `multiple` anchors more than the others; they come first."""
+        return len(self.anchors) // self.multiple % len(self)
+
+    @property
+    def step_bytes(self) -> int:
+        """Size, in bytes, of the crops of a batch."""
+        bands = self.crops.cache.frames.shape[1]
+        return self.batch_size * self.crops_per_anchor * self.crops.segment * bands * 2
+
+    @property
+    def crops_per_anchor(self) -> int:
+        """Number of crops per anchor."""
+        return 1
 
     @property
     def in_epoch(self) -> int:
@@ -113,23 +149,44 @@ class Batches(abc.ABC):
 
     def places(self, epoch: int, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Return a batch with each crop's first frame, (batch, ...) int64, in place of `x`."""
-        rng = _batch_rng(self.seed, epoch, number)
-        tracks, y = self._select(self._draw_anchors(epoch, number), rng)
-        return self.crops.places(tracks, rng), y
+        order, places = self._draw_epoch(epoch)
+        batch = self._span(number)
+        return places[batch], self._targets(order[batch])
 
-    def _draw_anchors(self, epoch: int, number: int) -> np.ndarray:
-        """Return the batch's indices into `anchors`, a slice of the epoch's permutation.
+    def anchor_ids(self, epoch: int, number: int) -> np.ndarray:
+        """Return the track IDs of a batch's anchors, (batch,) strings."""
+        order, _ = self._draw_epoch(epoch)
+        return self.crops.track_ids[self.anchors[order[self._span(number)]]]
+
+    def _span(self, number: int) -> slice:
+        """Return which of the epoch's anchors form a batch.
 
         Batch sizes differ by at most `multiple`, because a final batch of one or two tracks
         would distort the running means of batch normalisation.
         """
-        count = len(self.anchors) // self.multiple
-        first, stop = (count * n // len(self) * self.multiple for n in (number, number + 1))
-        return _permutation(len(self.anchors), self.seed, epoch)[first:stop]
+        count = len(self.anchors) // self.multiple // len(self)
+        first, stop = (
+            (count * n + min(n, self.larger)) * self.multiple for n in (number, number + 1)
+        )
+        return slice(first, stop)
+
+    def _draw_epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the order of the anchors in an epoch, and their places in this order."""
+        if epoch not in self._last_epoch:
+            rng = np.random.default_rng([self.seed, epoch])
+            order = rng.permutation(len(self.anchors))
+            places = self.crops.places(self._tracks(order, rng), rng)
+            self._last_epoch.clear()
+            self._last_epoch[epoch] = order, places
+        return self._last_epoch[epoch]
 
     @abc.abstractmethod
-    def _select(self, drawn: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Return (batch, ...) track positions in `crops`, and y, for the `drawn` anchors."""
+    def _tracks(self, order: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return (n, ...) positions in `crops` for n indices into `anchors`."""
+
+    @abc.abstractmethod
+    def _targets(self, order: np.ndarray) -> np.ndarray:
+        """Return y, one row for each of n indices into `anchors`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,8 +195,11 @@ class LabelledBatches(Batches):
 
     labels: np.ndarray  # one row per anchor; y contains the rows of the batch's anchors
 
-    def _select(self, drawn, rng):
-        return self.anchors[drawn], self.labels[drawn]
+    def _tracks(self, order, rng):
+        return self.anchors[order]
+
+    def _targets(self, order):
+        return self.labels[order]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,9 +213,16 @@ class SiameseBatches(Batches):
     sampler: "TrackSampler"  # draws from a set of tracks that includes all anchors
     negatives: int  # number per anchor
 
-    def _select(self, drawn, rng):
-        tracks = self.sampler.draw(self.anchors[drawn], self.negatives, rng)
-        return tracks, np.zeros(len(tracks), np.float32)
+    @property
+    def crops_per_anchor(self) -> int:
+        """Number of crops per anchor."""
+        return 2 + self.negatives
+
+    def _tracks(self, order, rng):
+        return self.sampler.draw(self.anchors[order], self.negatives, rng)
+
+    def _targets(self, order):
+        return np.zeros(len(order), np.float32)
 
 
 @dataclass(frozen=True)
@@ -219,14 +286,3 @@ class TrackSampler:
         negative += count * (negative >= first)
         drawn = np.concatenate([self.rank[anchors, None], positive, negative], axis=1)
         return self.order[drawn]
-
-
-@functools.lru_cache(maxsize=4)
-def _permutation(count: int, seed: int, epoch: int) -> np.ndarray:
-    return np.random.default_rng([seed, epoch]).permutation(count)
-
-
-def _batch_rng(seed: int, epoch: int, number: int) -> np.random.Generator:
-    # The batch number is offset by 1 because NumPy treats the seeds [seed, epoch, 0] and
-    # [seed, epoch] alike.
-    return np.random.default_rng([seed, epoch, 1 + number])

@@ -18,6 +18,7 @@ from training.devices import Devices
 
 logger = logging.getLogger(__name__)
 
+NONFINITE = "first_nonfinite_step"  # a metric that is not logged
 DECAY = 1e-6  # learning rate decay per step
 
 
@@ -40,6 +41,31 @@ class LearningRateDecay(keras.callbacks.Callback):
         # Multiply Python floats: float32 cannot represent a factor so close to 1 precisely enough.
         rate = self.model.optimizer.learning_rate
         rate.assign(_to_number(rate) * factor)
+
+
+class FirstNonFiniteStep(keras.metrics.Metric):
+    """Number of the first step of an epoch with NaN or infinite predictions, or 0 if there is none.
+
+    The loss of a call covers several steps, so that it does not tell which of them went wrong.
+    """
+
+    def __init__(self):
+        super().__init__(name=NONFINITE)
+        self._steps = self.add_variable((), "zeros", dtype="int32", name="steps")
+        self._first = self.add_variable((), "zeros", dtype="int32", name="first")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Count a step."""
+        ops = keras.ops
+        self._steps.assign(self._steps + 1)
+        steps, first = map(ops.convert_to_tensor, (self._steps, self._first))
+        all_finite = ops.all(ops.isfinite(y_pred))
+        self._first.assign(ops.where((first > 0) | all_finite, first, steps))
+
+    def result(self):
+        """Return the number, as a scalar tensor."""
+        # Not the variable itself, which validation would change before the epoch is reported.
+        return self._first + 0
 
 
 class StopAtNaN(keras.callbacks.Callback):
@@ -91,7 +117,7 @@ class CheckpointCallback(keras.callbacks.Callback):
         self._variables = [unique[key] for key in unique if key not in metrics]
         self._history: dict[str, list[float]] = {}
         self._board: Any = None  # TensorBoard's writer has no type hints
-        self._stopped, self.is_finite = False, True
+        self._stopped, self.is_finite, self.first_nonfinite_step = False, True, 0
         state = run.read_state()
         devices.require_same(state.epochs if state else 0, f"{run.folder}: finished epochs")
         if state is not None:
@@ -138,6 +164,8 @@ class CheckpointCallback(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict) -> None:
         """Write the run's files, or stop training if the loss is NaN or infinite."""
         self.is_finite = math.isfinite(logs["loss"]) and math.isfinite(logs.get("val_loss", 0))
+        self.first_nonfinite_step = int(logs.get(NONFINITE, 0))
+        logs = {name: value for name, value in logs.items() if not name.endswith(NONFINITE)}
         if not self.is_finite:
             self.model.stop_training = True
             return
@@ -174,8 +202,7 @@ class ProgressCallback(keras.callbacks.Callback):
         self, folder: Path, epochs_done: int, batches: Sequence[Batches], devices: Devices
     ):
         super().__init__()
-        self._folder = folder
-        self._steps = [len(of_epoch) for of_epoch in batches]
+        self._folder, self._epochs = folder, len(batches)
         self._tracks = np.cumsum([0, *(of_epoch.in_epoch for of_epoch in batches)])
         total, done = int(self._tracks[-1]), int(self._tracks[epochs_done])
         self._bar = cli.progress_bar(total=total, initial=done, unit="track", shown=devices.writes)
@@ -183,11 +210,11 @@ class ProgressCallback(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Show the epoch number."""
         self._epoch = epoch
-        self._bar.set_description(f"{self._folder} {epoch + 1}/{len(self._steps)}", refresh=False)
+        self._bar.set_description(f"{self._folder} {epoch + 1}/{self._epochs}", refresh=False)
 
     def on_train_batch_end(self, batch: int, logs: dict) -> None:
         """Advance the bar; Keras counts the last call of an epoch as if it were full."""
-        self._show(min(1, (batch + 1) / self._steps[self._epoch]), logs)
+        self._show(min(1, (batch + 1) / self.params["steps"]), logs)
 
     def on_epoch_end(self, epoch: int, logs: dict) -> None:
         """Advance the bar to the end of the epoch."""
@@ -201,7 +228,8 @@ class ProgressCallback(keras.callbacks.Callback):
         before, after = self._tracks[self._epoch : self._epoch + 2]
         advance = round(before + fraction * (after - before)) - self._bar.n
         if advance >= 0:  # calls may be reported out of order
-            values = {name: f"{logs[name]:.3f}" for name in logs if name != "learning_rate"}
+            hidden = "learning_rate", NONFINITE
+            values = {name: f"{logs[name]:.3f}" for name in logs if not name.endswith(hidden)}
             self._bar.set_postfix(values, refresh=False)
             self._bar.update(advance)
 

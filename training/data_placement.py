@@ -1,25 +1,31 @@
 """How training data reach the device: placement of the frames, and streams of batches for Keras."""
 
 import contextlib
+import itertools
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from common.errors import InputError
+from common.parallel import available_cores
 from data_prep.batches import Batches, Crops
 from models.keras_backend import keras
+from training.blocks import BlockModel
 from training.devices import Devices, device_memory
 
 ops = keras.ops
 
-# Maximum fraction of device memory for the frames, which briefly exist twice while being joined.
-_MEMORY_FRACTION = 0.35
+_MEMORY_FRACTION = 0.8  # maximum fraction of device memory for the frames
 _STEPS_PER_CALL = {"cpu": 16, "gpu": 64, "tpu": 64}
+_BLOCK_BYTES = 1 << 30  # maximum size of the streamed crops of one block
 _PREFETCH = 2  # batches that TensorFlow prepares in advance
 _CHUNK = 1 << 20  # frames sent to the device at a time, to limit host memory
+# Threads that copy crops for an accelerator. On a CPU, they would take time from the training.
+_READERS = 8
 
 
 @dataclass(frozen=True)
@@ -32,15 +38,19 @@ class Placement:
 
     resident: bool
     steps: int  # training steps per call of the compiled function
+    # Whether one compiled function runs these steps, and takes a block of batches. Otherwise, the
+    # backend calls the function of one step several times.
+    blocks: bool = False
 
     @classmethod
     def choose(
-        cls, devices: Devices, crops: Crops, data: str = "auto", steps: int | None = None
+        cls, devices: Devices, batches: Batches, data: str = "auto", steps: int | None = None
     ) -> "Placement":
-        """Choose the placement for a set of devices.
+        """Choose the placement of `batches` for a set of devices.
 
         `data` is "stream", "resident", or "auto": resident on a GPU with enough memory. If `steps`
-        is None, the device's default is used.
+        is None, the device's default is used. With JAX, steps form a block on an accelerator only:
+        on a CPU, XLA computes convolutions in a loop fifty times slower.
         """
         backend = keras.backend.backend()
         # Keras rejects several steps per call with torch, and its loop over steps fails in a
@@ -50,10 +60,31 @@ class Placement:
             raise InputError(f"--steps-per-call: can only be 1 on {devices}; leave the option out")
         if data == "auto":
             memory = device_memory() if devices.kind == "gpu" else None
-            resident = memory is not None and crops_bytes(crops) <= _MEMORY_FRACTION * memory
+            needed = crops_bytes(batches.crops)
+            resident = memory is not None and needed <= _MEMORY_FRACTION * memory
         else:
             resident = data == "resident"
-        return cls(resident, 1 if single else steps or _STEPS_PER_CALL[devices.kind])
+        blocks = backend == "jax" and devices.kind != "cpu"
+        if blocks and not resident:
+            largest = max(1, _BLOCK_BYTES // batches.step_bytes)
+            if (steps or 1) > largest:
+                raise InputError(
+                    f"--steps-per-call: {steps} steps need {steps * batches.step_bytes / 1e9:.1f} "
+                    f"GB of crops; use at most {largest}, a lower --batch-size, or --data resident"
+                )
+            steps = steps or min(largest, _STEPS_PER_CALL[devices.kind])
+        steps = 1 if single else steps or _STEPS_PER_CALL[devices.kind]
+        return cls(resident, steps, blocks and steps > 1)
+
+    def wrap_model(self, model: keras.Model, resident: "ResidentFrames | None") -> keras.Model:
+        """Return a model of the inputs that are sent to the device, which applies `model`."""
+        if not (resident or self.blocks):
+            return model
+        shape = model.input_shape[1:-2] if resident else model.input_shape[1:]
+        inputs = keras.Input(shape, dtype="int32" if resident else "float16", name="inputs")
+        outputs = model(resident.crops_layer(inputs) if resident else inputs)
+        kind = BlockModel if self.blocks else keras.Model
+        return kind(inputs, outputs, name=model.name)
 
     def __str__(self) -> str:
         data = "frames on the device" if self.resident else "crops streamed from the mapped cache"
@@ -73,17 +104,12 @@ class ResidentFrames:
         lengths = np.diff(self._spans, axis=1)[:, 0]
         # Offset from a frame's index in the cache to its index on the device.
         self._shift = np.cumsum(lengths) - lengths - self._spans[:, 0]
-        self._crops_layer = _CropsLayer(crops, self._spans)
+        self.crops_layer = _CropsLayer(crops, self._spans)
 
     def places(self, places: np.ndarray) -> np.ndarray:
         """Convert the crops' first-frame indices from cache to device positions, as int32."""
         span = np.searchsorted(self._spans[:, 0], places, side="right") - 1
         return (places + self._shift[span]).astype(np.int32)
-
-    def wrap_model(self, model: keras.Model) -> keras.Model:
-        """Return a model from (batch, ...) int32 places that applies `model` to their crops."""
-        places = keras.Input(model.input_shape[1:-2], dtype="int32", name="places")
-        return keras.Model(places, model(self._crops_layer(places)), name=model.name)
 
 
 class _CropsLayer(keras.layers.Layer):
@@ -92,14 +118,7 @@ class _CropsLayer(keras.layers.Layer):
     def __init__(self, crops: Crops, spans: np.ndarray):
         super().__init__(name="resident_crops", dtype="float16")
         self._segment = crops.segment
-        chunks = []
-        for begin, end in spans:
-            for first in range(begin, end, _CHUNK):
-                chunk = crops.cache.frames[first : min(first + _CHUNK, end)]
-                # Check each frame as a one-frame crop, so that an error names its track.
-                crops.require_finite(chunk[:, None], np.arange(first, first + len(chunk)))
-                chunks.append(ops.convert_to_tensor(chunk))
-        frames = ops.concatenate(chunks) if len(chunks) > 1 else chunks[0]
+        frames = _join(_read_chunks(crops, spans), int(np.diff(spans).sum()))
         # With add_weight, JAX would compile an initializer that embeds all frames as a constant.
         self._frames = keras.Variable(frames, trainable=False, autocast=False, name="frames")
 
@@ -111,38 +130,103 @@ class _CropsLayer(keras.layers.Layer):
         return (*input_shape, self._segment, self._frames.shape[1])
 
 
-class BatchStream(keras.utils.PyDataset):
-    """The batches of one epoch, as a Keras data set.
+def _read_chunks(crops: Crops, spans: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the frames of the spans in chunks of equal size, except for the last one."""
+    source, left = crops.cache.frames, int(np.diff(spans).sum())
+    filled = 0
+    for begin, end in spans:
+        while begin < end:
+            if not filled:
+                chunk = np.empty((min(_CHUNK, left), source.shape[1]), source.dtype)
+            rows = source[begin : min(end, begin + len(chunk) - filled)]
+            # Check each frame as a one-frame crop, so that an error names its track.
+            crops.require_finite(rows[:, None], np.arange(begin, begin + len(rows)))
+            chunk[filled : filled + len(rows)] = rows
+            begin, left, filled = begin + len(rows), left - len(rows), filled + len(rows)
+            if filled == len(chunk):
+                yield chunk
+                filled = 0
 
-    A callback sets the epoch, because Keras also calls the data set's own `on_epoch_end` once
-    before the first epoch, and does not document how often.
+
+def _join(chunks: Iterator[np.ndarray], rows: int) -> Any:
+    """Return chunks of `rows` rows in all as one tensor on the device.
+
+    Each chunk is written to its place. To concatenate them would need twice the memory.
+    """
+    backend, first = keras.backend.backend(), next(chunks)
+    if len(first) == rows:
+        return ops.convert_to_tensor(first)
+    frames, place = ops.zeros((rows, first.shape[1]), "float16"), 0
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        # A variable of a mirrored strategy exists on every device and has no parts to assign.
+        if tf.distribute.has_strategy():
+            return ops.concatenate([first, *chunks])
+        frames = tf.Variable(frames)
+    elif backend == "jax":
+        import jax
+
+        write = jax.jit(jax.lax.dynamic_update_slice_in_dim, static_argnums=3, donate_argnums=0)
+    for chunk in itertools.chain([first], chunks):
+        if backend == "jax":
+            frames = write(frames, chunk, place, 0).block_until_ready()
+        else:
+            part = frames[place : place + len(chunk)]
+            (part.assign if backend == "tensorflow" else part.copy_)(ops.convert_to_tensor(chunk))
+        place += len(chunk)
+    return frames.read_value() if backend == "tensorflow" else frames
+
+
+class BatchStream(keras.utils.PyDataset):
+    """The batches of one epoch, or blocks of them, as a Keras data set.
+
+    The batches of a block have equal sizes and are stacked along a second axis. A callback sets
+    the epoch, because Keras also calls the data set's own `on_epoch_end` once before the first
+    epoch, and does not document how often.
     """
 
-    def __init__(self, batches: Batches, devices: Devices, resident: ResidentFrames | None):
+    def __init__(
+        self,
+        batches: Batches,
+        devices: Devices,
+        placement: Placement,
+        resident: ResidentFrames | None = None,
+    ):
         super().__init__()
         self.batches, self.epoch = batches, 0
         self.error: InputError | None = None
-        self._devices, self._resident = devices, resident
+        self._devices, self._placement, self._resident = devices, placement, resident
+        steps = placement.steps if placement.blocks else 1
+        self._numbers = [
+            range(first, min(first + steps, sizes.stop))
+            for sizes in (range(batches.larger), range(batches.larger, len(batches)))
+            for first in sizes[::steps]
+        ]
+        on_cpu = devices.kind == "cpu"
+        self._readers = None if on_cpu else ThreadPoolExecutor(min(_READERS, available_cores()))
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return len(self._numbers)
 
     def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return one batch in new arrays, whose memory JAX and PyTorch may use without copying."""
+        """Return one batch or block in new arrays, whose memory JAX and PyTorch may use."""
         return self._make_batch(number)
 
     def _make_batch(
         self, number: int, buffer: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
+        drawn = [self.batches.places(self.epoch, each) for each in self._numbers[number]]
+        joined = (np.stack(parts, axis=1) for parts in zip(*drawn, strict=True))
         # Every process draws the whole batch, which is cheap, but gathers only its own crops.
-        places, y = map(self._devices.own_part, self.batches.places(self.epoch, number))
+        places, y = map(self._devices.own_part, joined if self._placement.blocks else drawn[0])
         if self._resident:
             return self._resident.places(places), y
         source = self.batches.crops
         if buffer is not None:
             shape = (*places.shape, source.segment, source.cache.frames.shape[1])
             buffer = buffer[: math.prod(shape)].reshape(shape)
-        crops = source.gather(places, buffer)
+        crops = source.gather(places, buffer, self._readers)
         try:
             source.require_finite(crops, places)
         except InputError as error:

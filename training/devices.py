@@ -9,8 +9,9 @@ import atexit
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -135,6 +136,52 @@ def _device_kind() -> str:
 
         return "gpu" if torch.cuda.is_available() else "cpu"
     return keras.distribution.list_devices()[0].partition(":")[0].lower()
+
+
+@contextlib.contextmanager
+def report_failures(
+    devices: Devices, folder: Path, describe_saved: Callable[[], str]
+) -> Iterator[None]:
+    """Raise an `InputError` with a hint if the device runs out of memory or is lost.
+
+    `describe_saved` returns which weights of the run in `folder` have been saved. With several
+    processes, `open_devices` reports the failure.
+    """
+    try:
+        yield
+    except Exception as error:
+        failure = devices.processes == 1 and _describe_failure(error)
+        if not failure:
+            raise
+        raise InputError(f"{folder}: {devices}: {failure}; {describe_saved()}") from error
+
+
+def _describe_failure(error: Exception) -> str:
+    """Return what is wrong with the device and what helps, or an empty string if nothing is."""
+    backend, text = keras.backend.backend(), str(error).strip() or type(error).__name__
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        kinds = tf.errors.ResourceExhaustedError, (tf.errors.InternalError, tf.errors.AbortedError)
+    elif backend == "jax":
+        import jax
+
+        no_memory = text.startswith("RESOURCE_EXHAUSTED")
+        failed = text.startswith(("INTERNAL", "UNAVAILABLE", "ABORTED", "DATA_LOSS", "UNKNOWN"))
+        kind = jax.errors.JaxRuntimeError
+        kinds = kind if no_memory else (), kind if failed else ()
+    else:
+        import torch
+
+        kinds = torch.OutOfMemoryError, torch.AcceleratorError
+    if isinstance(error, (MemoryError, kinds[0])):
+        return (
+            "out of memory; use --data stream, or a lower --batch-size or --steps-per-call, and "
+            "close other programs that use the device"
+        )
+    if isinstance(error, kinds[1]):
+        return f"failed ({text.splitlines()[0]}); run the same command again to resume"
+    return ""
 
 
 def device_memory() -> int | None:

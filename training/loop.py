@@ -17,15 +17,23 @@ from data_prep.mel_cache import MelCache
 from models.encoder import build_encoder
 from models.keras_backend import keras
 from models.pretrained import Weights, encoder_from, save_weights
-from training.callbacks import CheckpointCallback, LearningRateDecay, ProgressCallback, StopAtNaN
+from training.blocks import BlockModel
+from training.callbacks import (
+    CheckpointCallback,
+    FirstNonFiniteStep,
+    LearningRateDecay,
+    ProgressCallback,
+    StopAtNaN,
+)
 from training.checkpoints import TrainingRun
 from training.config import TrainingConfig, training_artists, training_inputs
 from training.data_placement import BatchStream, Placement, ResidentFrames
-from training.devices import Devices
+from training.devices import Devices, report_failures
 
 logger = logging.getLogger(__name__)
 
 MOMENTUM = 0.9
+_NAMED = 3  # tracks named in an error
 PLATEAU_FACTOR = 0.2  # final rates of released siamese files: 0.1 x 0.2^8, 0.1 x 0.2^11
 
 
@@ -103,14 +111,16 @@ def fit(
     """
     tasks = [task.share_among(devices) for task in tasks]
     order = [0] * schedule.epochs if task_order is None else [int(task) for task in task_order]
-    resident = ResidentFrames(tasks[0].train.crops) if placement.resident else None
-    with exclusive_folder(run.folder) if devices.writes else contextlib.nullcontext():
+    lock = exclusive_folder(run.folder) if devices.writes else contextlib.nullcontext()
+    with lock, report_failures(devices, run.folder, lambda: _describe_saved(_count_saved(run))):
         complete = run.is_complete()  # another process may have completed the run before the lock
         devices.require_same(complete, f"{run.folder}: complete")
         if complete:
             logger.info("%s: already complete", run.folder)
             return
-        fitted = [_compile_model(task, schedule, placement.steps, resident) for task in tasks]
+        resident = ResidentFrames(tasks[0].train.crops) if placement.resident else None
+        compiling = schedule, placement, resident, devices
+        fitted = [_compile_model(task, *compiling) for task in tasks]
         watchers = schedule.make_watchers()
         networks, optimizers = [task.model for task in tasks], [one.optimizer for one in fitted]
         checkpoint = CheckpointCallback(run, networks, optimizers, watchers, order, devices)
@@ -123,15 +133,13 @@ def fit(
             with contextlib.closing(checkpoint), contextlib.closing(progress):
                 for number, group in itertools.groupby(epochs, order.__getitem__):
                     task, model = tasks[number], fitted[number]
-                    _train_epochs(task, model, devices, resident, callbacks, list(group))
+                    streams = [
+                        batches and BatchStream(batches, devices, placement, resident)
+                        for batches in (task.train, task.valid)
+                    ]
+                    _train_epochs(model, *streams, callbacks, list(group))
                     if not checkpoint.is_finite:
-                        break
-        if not checkpoint.is_finite:
-            raise InputError(
-                f"{run.folder}: training diverged (the loss is NaN or infinite); "
-                f"{_describe_saved(checkpoint.epochs)}; use a lower --learning-rate"
-                f"{' and a new --out' * bool(checkpoint.epochs)}"
-            )
+                        _raise_diverged(run.folder, checkpoint, task)
         if devices.writes:
             run.finish()
             logger.info("%s: complete, %s", run.folder, checkpoint.describe_outcome())
@@ -148,30 +156,54 @@ def _share_batches(batches: Batches, devices: Devices) -> Batches:
 
 
 def _compile_model(
-    task: Task, schedule: TrainingSchedule, steps: int, resident: ResidentFrames | None
+    task: Task,
+    schedule: TrainingSchedule,
+    placement: Placement,
+    resident: ResidentFrames | None,
+    devices: Devices,
 ) -> keras.Model:
     """Compile and return the model to fit, which takes crops or places of resident crops."""
-    model = resident.wrap_model(task.model) if resident else task.model
-    optimizer = schedule.make_optimizer()
-    model.compile(optimizer, task.loss, metrics=task.metrics, steps_per_execution=steps)
+    model = placement.wrap_model(task.model, resident)
+    steps = 1 if placement.blocks else placement.steps
+    # A metric of a mirrored strategy is the sum over its devices, which would be no step number.
+    watched = [FirstNonFiniteStep()] if devices.count == 1 else []
+    optimizer, metrics = schedule.make_optimizer(), [*task.metrics, *watched]
+    model.compile(optimizer, task.loss, metrics=metrics, steps_per_execution=steps)
+    if isinstance(model, BlockModel):
+        model.build_metrics(task.train.places(0, 0)[1])
     return model
+
+
+def _count_saved(run: TrainingRun) -> int:
+    state = run.read_state()
+    return state.epochs if state else 0
 
 
 def _describe_saved(epochs: int) -> str:
     return "last.h5 holds the weights of the epoch before" if epochs else "no weights were saved"
 
 
+def _raise_diverged(folder: Path, checkpoint: CheckpointCallback, task: Task) -> None:
+    """Raise an `InputError` that names the first step whose predictions are not finite."""
+    epoch, step, where = checkpoint.epochs, checkpoint.first_nonfinite_step, ""
+    if step:
+        tracks = ", ".join(map(repr, map(str, task.train.anchor_ids(epoch, step - 1)[:_NAMED])))
+        where = f" at step {step} of epoch {epoch + 1}, on anchors such as {tracks}"
+    raise InputError(
+        f"{folder}: training diverged (the loss is NaN or infinite{where}); "
+        f"{_describe_saved(epoch)}; use a lower --learning-rate"
+        f"{' and a new --out' * bool(epoch)}"
+    )
+
+
 def _train_epochs(
-    task: Task,
     model: keras.Model,
-    devices: Devices,
-    resident: ResidentFrames | None,
+    train: BatchStream,
+    valid: BatchStream | None,
     callbacks: list[keras.callbacks.Callback],
     epochs: list[int],
 ) -> None:
-    """Train a task's compiled model for consecutive epochs."""
-    train = BatchStream(task.train, devices, resident)
-    valid = task.valid and BatchStream(task.valid, devices, resident)
+    """Train a compiled model for consecutive epochs."""
     set_epoch = keras.callbacks.LambdaCallback(on_epoch_begin=train.set_epoch)
     try:
         model.fit(
@@ -243,8 +275,7 @@ def fit_encoder(
     if run.is_complete():
         logger.info("%s: already complete", run.folder)
         return
-    crops = task.train.crops
-    placement = Placement.choose(devices, crops, config.data, config.steps_per_call)
+    placement = Placement.choose(devices, task.train, config.data, config.steps_per_call)
     if devices.writes:
         logger.info("%s: on %s, %s, %s", run.folder, devices, config.precision, placement)
     fit([task], schedule, run, placement, devices)

@@ -112,6 +112,8 @@ def train_small(
     loss: keras.losses.Loss | str = "sparse_categorical_crossentropy",
     dropout: float = 0.0,
     resident: bool = False,
+    steps: int = STEPS,
+    blocks: bool = False,
     devices: Devices = ONE_CPU,
 ) -> keras.Model:
     """Train a small classifier, always from the same initial weights."""
@@ -119,7 +121,7 @@ def train_small(
     model = build_small(dropout)
     schedule = TrainingSchedule(learning_rate, epochs, plateau, patience)
     task = Task(model, loss, ["accuracy"], train, valid)
-    fit([task], schedule, run, Placement(resident, STEPS), devices)
+    fit([task], schedule, run, Placement(resident, steps, blocks), devices)
     return model
 
 

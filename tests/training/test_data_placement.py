@@ -31,6 +31,11 @@ def crops(cache):
     return fixtures.make_crops(cache)
 
 
+@pytest.fixture(scope="module")
+def batches(crops):
+    return fixtures.make_batches(crops, range(30), 5)
+
+
 def set_memory(monkeypatch, memory: int | None) -> None:
     """Pretend that the GPU has `memory` bytes, or an unknown amount if None."""
     monkeypatch.setattr(data_placement, "device_memory", lambda: memory)
@@ -40,33 +45,46 @@ def set_memory(monkeypatch, memory: int | None) -> None:
 
 
 @pytest.mark.parametrize("devices", [CPU, GPU, GPUS], ids=str)
-def test_default_placement_is_resident_on_a_gpu_with_enough_memory(devices, crops, monkeypatch):
-    """Memory is also needed for the network and for a temporary second copy of the frames."""
+def test_default_placement_is_resident_on_a_gpu_with_enough_memory(devices, batches, monkeypatch):
+    """A fifth of the memory is left to the network."""
     steps = 1 if SINGLE[devices] else 16 if devices == CPU else 64
-    needed = crops_bytes(crops)
-    for memory, enough in ((3 * needed, True), (2 * needed, False), (None, False)):
+    blocks = BACKEND == "jax" and devices != CPU
+    needed = crops_bytes(batches.crops)
+    for memory, enough in ((1.3 * needed, True), (1.2 * needed, False), (None, False)):
         set_memory(monkeypatch, memory)
-        placement = Placement.choose(devices, crops)
-        assert placement == Placement(enough and devices != CPU, steps)
+        placement = Placement.choose(devices, batches)
+        assert placement == Placement(enough and devices != CPU, steps, blocks)
     assert str(placement).startswith("crops streamed")
     assert str(placement).endswith(f", {steps} step{'s' * (steps > 1)} per call")
 
 
 @pytest.mark.parametrize("devices", [CPU, GPU, GPUS], ids=str)
 @pytest.mark.parametrize("data", ["stream", "resident"])
-def test_requested_placement_is_used(data, devices, crops, monkeypatch):
+def test_requested_placement_is_used(data, devices, batches, monkeypatch):
     set_memory(monkeypatch, 1)
     for steps in (1,) if SINGLE[devices] else (1, 5):
-        expected = Placement(data == "resident", steps)
-        assert Placement.choose(devices, crops, data, steps) == expected
+        blocks = BACKEND == "jax" and devices != CPU and steps > 1
+        expected = Placement(data == "resident", steps, blocks)
+        assert Placement.choose(devices, batches, data, steps) == expected
 
 
 @pytest.mark.parametrize("devices", [CPU, GPU, GPUS], ids=str)
-def test_several_steps_per_call_are_rejected_where_unsupported(devices, crops):
+def test_several_steps_per_call_are_rejected_where_unsupported(devices, batches):
     if not SINGLE[devices]:
         pytest.skip(f"{BACKEND} allows any number of steps per call")
     with pytest.raises(InputError, match=r"--steps-per-call: can only be 1 on .*; leave the"):
-        Placement.choose(devices, crops, "stream", 2)
+        Placement.choose(devices, batches, "stream", 2)
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="only JAX takes blocks")
+def test_streamed_blocks_are_limited_in_size(batches, monkeypatch):
+    """Three steps of 5 crops of 129 x 128 float16 fit into half a megabyte."""
+    monkeypatch.setattr(data_placement, "_BLOCK_BYTES", 500_000)
+    assert Placement.choose(GPU, batches, "stream") == Placement(False, 3, True)
+    assert Placement.choose(GPU, batches, "stream", 3) == Placement(False, 3, True)
+    with pytest.raises(InputError, match=r"--steps-per-call: 4 steps need 0.0 GB .* at most 3"):
+        Placement.choose(GPU, batches, "stream", 4)
+    assert Placement.choose(GPU, batches, "resident", 64).steps == 64
 
 
 # ---------------------------------------------------------------- frames on the device
@@ -83,7 +101,7 @@ def test_resident_crops_match_the_cache(chunk, cache, monkeypatch):
     resident = ResidentFrames(crops)
     segment = keras.Input((129, 128), dtype="float16")
     identity = keras.Model(segment, keras.layers.Identity(dtype="float16")(segment))
-    model = resident.wrap_model(identity)
+    model = Placement(True, 1).wrap_model(identity, resident)
 
     first, last = cache.start[tracks], cache.start[tracks] + cache.length[tracks] - 129
     places = np.concatenate([np.arange(a, b + 1) for a, b in zip(first, last, strict=True)])
@@ -97,7 +115,7 @@ def test_grouped_resident_crops_keep_their_shape(crops):
     resident = ResidentFrames(crops)
     tracks = keras.Input((4, 129, 128), dtype="float16")
     model = keras.Model(tracks, keras.layers.Identity(dtype="float16")(tracks))
-    model = resident.wrap_model(model)
+    model = Placement(True, 1).wrap_model(model, resident)
     places = crops.places(np.arange(12).reshape(3, 4), np.random.default_rng(0))
     assert model.input_shape == (None, 4)
     output = model.predict_on_batch(resident.places(places))

@@ -1,5 +1,7 @@
 """Test the training loop: batches, files, learning rate, resuming and rejected inputs."""
 
+import dataclasses
+import itertools
 import json
 import logging
 import math
@@ -15,6 +17,7 @@ from common.files import exclusive_folder
 from data_prep.batches import LabelledBatches
 from tests.training import fixtures
 from tests.training.fixtures import (
+    CLASSES,
     make_batches,
     make_crops,
     make_run,
@@ -25,7 +28,7 @@ from tests.training.fixtures import (
 )
 from training import callbacks
 from training.checkpoints import TrainingRun, TrainingState
-from training.data_placement import BatchStream
+from training.data_placement import BatchStream, Placement
 from training.devices import Devices
 
 pytestmark = [
@@ -116,12 +119,52 @@ class LabelLoss(keras.losses.Loss):
         return y_true + 0 * keras.ops.sum(y_pred, axis=-1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class HugeBatches(RecordingBatches):
+    """Batches whose labels are 1, except for 1e36 in the second batch of the second epoch."""
+
+    def places(self, epoch, number):
+        places, y = super().places(epoch, number)
+        return places, np.full(len(y), 1e36 if (epoch, number) == (1, 1) else 1.0, np.float32)
+
+
+class ScaledLoss(keras.losses.Loss):
+    """Loss with a gradient proportional to the label."""
+
+    def call(self, y_true, y_pred):
+        return y_true * keras.ops.sum(y_pred**2, axis=-1)
+
+
+class FailingLoss(keras.losses.Loss):
+    """Loss that raises what the backend raises if the device fails."""
+
+    def __init__(self, failure: str):
+        super().__init__()
+        self.failure = failure
+
+    def call(self, y_true, y_pred):
+        no_memory, backend = self.failure == "out of memory", keras.backend.backend()
+        if backend == "tensorflow":
+            import tensorflow as tf
+
+            kind = tf.errors.ResourceExhaustedError if no_memory else tf.errors.InternalError
+            raise kind(None, None, "first line\nsecond line")
+        if backend == "jax":
+            import jax
+
+            status = "RESOURCE_EXHAUSTED" if no_memory else "INTERNAL"
+            raise jax.errors.JaxRuntimeError(f"{status}: first line\nsecond line")
+        import torch
+
+        raise torch.OutOfMemoryError() if no_memory else torch.AcceleratorError("first\nsecond", 1)
+
+
 # ---------------------------------------------------------------- batches
 
 
 def test_training_batches_change_per_epoch_and_validation_batches_do_not(crops, tmp_path):
     """Test that reading ahead in a thread does not mix up epochs or batches."""
-    epochs, sizes = 4, [3, 3, 4]
+    epochs, sizes = 4, [4, 3, 3]
     train = make_batches(crops, range(10), 4, kind=NumberedBatches, requested=[])
     valid = make_batches(crops, VALID, 3, kind=NumberedBatches, requested=[])
     assert [len(train[0, number][1]) for number in range(len(train))] == sizes
@@ -145,7 +188,7 @@ def test_training_batches_change_per_epoch_and_validation_batches_do_not(crops, 
 
 def test_stream_does_not_overwrite_batches_in_use(crops):
     """Test that held batches stay intact, although those for TensorFlow share one buffer."""
-    stream = BatchStream(make_batches(crops, TRAIN, 5), Devices(), None)
+    stream = BatchStream(make_batches(crops, TRAIN, 5), Devices(), Placement(False, 1))
     for epoch in (0, 1):
         stream.set_epoch(epoch)
         batches = zip(stream.to_keras(), range(len(stream)), strict=False)
@@ -163,6 +206,43 @@ def test_stream_does_not_overwrite_batches_in_use(crops):
 def test_same_seed_is_bit_identical_streamed_or_resident(resident, learnt, data, tmp_path):
     train_small(make_run(tmp_path), *data, resident=resident)
     assert same_files(learnt[0], tmp_path)
+
+
+@pytest.mark.parametrize("resident", [False, True], ids=["streamed", "resident"])
+def test_steps_per_call_do_not_change_the_weights(resident, crops, tmp_path):
+    """Test two epochs of 100 steps. With JAX, blocks are what an accelerator runs."""
+    backend = keras.backend.backend()
+    ways = {1} if backend == "torch" else {1, 16, 64}
+    anchors, labels = np.tile(np.arange(30), 33)[:981], np.tile(np.arange(30) % CLASSES, 33)[:981]
+    train = LabelledBatches(crops, anchors, 10, 5, labels=labels)
+    valid = make_batches(crops, VALID, 3)
+    assert (len(train), train.larger) == (99, 90)
+    expected = None
+    for steps, blocks in itertools.product(sorted(ways), (False, True)):
+        if blocks and (backend != "jax" or steps == 1):
+            continue
+        folder = tmp_path / f"{steps}_{blocks}"
+        settings = {"resident": resident, "steps": steps, "blocks": blocks, "dropout": 0.3}
+        train_small(make_run(folder), train, valid, epochs=2, **settings)
+        arrays, log = read_arrays(folder / "last.h5"), read_log(folder)
+        assert callbacks.NONFINITE not in str(list(log.columns))
+        expected = expected or (arrays, log)
+        for array, one_by_one in zip(arrays, expected[0], strict=True):
+            np.testing.assert_allclose(array, one_by_one, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(log, expected[1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="only JAX takes blocks")
+def test_run_killed_within_a_block_resumes_bit_identically(data, tmp_path):
+    settings = {"steps": 2, "blocks": True, "epochs": 3, "dropout": 0.3}
+    train_small(make_run(tmp_path / "whole"), *data, **settings)
+    train = make_batches(data[0].crops, TRAIN, 12, kind=RecordingBatches, requested=[])
+    killed = dataclasses.replace(train, fails_at=(1, len(train) - 1))
+    with pytest.raises(Killed):
+        train_small(make_run(tmp_path / "part"), killed, data[1], **settings)
+    assert len(read_log(tmp_path / "part")) == 1
+    train_small(make_run(tmp_path / "part"), train, data[1], **settings)
+    assert same_files(tmp_path / "whole", tmp_path / "part")
 
 
 def same_files(first, second) -> bool:
@@ -325,6 +405,40 @@ def test_diverging_training_is_stopped_with_an_error(crops, tmp_path):
     assert str(error.value).startswith(f"{tmp_path}: ")
     assert {path.name for path in tmp_path.iterdir()} == {"tensorboard"}
     assert {epoch for epoch, _ in train.requested} == {0}, "trained on after the loss was NaN"
+
+
+@pytest.mark.parametrize("steps, blocks", [(1, False), (2, False), (2, True)])
+def test_divergence_names_the_first_step_with_nan(steps, blocks, crops, tmp_path):
+    """A huge label makes the weights huge, so that the next step's predictions are NaN."""
+    backend = keras.backend.backend()
+    if (steps > 1 and backend == "torch") or (blocks and backend != "jax"):
+        pytest.skip(f"{backend} does not run steps this way")
+    train = make_batches(crops, TRAIN, 5, kind=HugeBatches, requested=[])
+    with pytest.raises(InputError, match="diverged") as error:
+        train_small(
+            make_run(tmp_path),
+            train,
+            make_batches(crops, VALID, 6),
+            loss=ScaledLoss(),
+            steps=steps,
+            blocks=blocks,
+        )
+    first, *_ = train.anchor_ids(1, 2)
+    assert f"infinite at step 3 of epoch 2, on anchors such as {str(first)!r}, " in str(error.value)
+    assert "last.h5 holds the weights of the epoch before" in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["out of memory", "failed"])
+def test_failure_of_the_device_is_one_line_and_keeps_the_last_epoch(kind, data, tmp_path):
+    train_small(make_run(tmp_path, epochs=1), *data, epochs=1)
+    before = [array.copy() for array in read_arrays(tmp_path / "last.h5")]
+    with pytest.raises(InputError, match=kind) as error:
+        train_small(make_run(tmp_path, epochs=2), *data, epochs=2, loss=FailingLoss(kind))
+    message = str(error.value)
+    assert message.startswith(f"{tmp_path}: the CPU") and "\n" not in message
+    assert "last.h5 holds the weights of the epoch before" in message
+    for array, kept in zip(read_arrays(tmp_path / "last.h5"), before, strict=True):
+        np.testing.assert_array_equal(array, kept)
 
 
 def test_weights_from_before_divergence_are_kept(crops, tmp_path):
