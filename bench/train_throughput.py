@@ -10,14 +10,22 @@ Every comparison uses as many tracks as the paper, mapped to 1,000 distinct trac
 - The speed of siamese `fit`, in examples/s, is compared with that of the published method
   (bench/published.py) for 500 to 10,000 artists, in a table and a plot.
 
+- On a CPU, the siamese speeds of the installed backends are compared with that of TensorFlow, in
+  alternating processes. Without other programs beside it, a ratio by wall-clock time also shows how
+  well a backend uses the cores; the ratio by CPU seconds does not depend on other programs.
+
 On an accelerator, the siamese speed is also measured with streamed and with resident data, in
-float32 and in mixed precision. The last lines printed are the speed ratios: the median over the
-rounds for the bare step, and the ratio of medians for the published method.
+float32 and in mixed precision, and with JAX as many steps per call as by default against one. The
+last lines printed are the speed ratios: the median over the rounds for the bare step and the
+backends, and the ratio of medians for the published method.
 """
 
 import argparse
+import importlib.util
 import itertools
+import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -57,7 +65,7 @@ BATCH, NEGATIVES = {"siamese": 15, "basic": 15, "agf": 64}, SiameseConfig.negati
 STEPS = {"siamese": 400, "basic": 1000, "agf": 150}  # steps per epoch; the papers use 330 to 5,000
 GENRES = 16
 VALIDATED = {"siamese": True, "basic": True, "agf": False}  # whether the paper uses validation
-ROUNDS = 9
+ROUNDS, ROUNDS_OF_BACKENDS = 9, 3
 
 
 def main() -> None:
@@ -65,8 +73,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, help="output folder for the table and plot")
-    parser.add_argument("--only", choices=("bare", "published", "accelerator"))
+    parts = ("bare", "published", "backends", "accelerator")
+    parser.add_argument("--only", choices=parts)
+    parser.add_argument("--speed", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.speed:
+        print_speed(mel_cache.MelCache(args.speed / "c.h5"))
+        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         mel_cache_writer.make_mel_cache(
@@ -77,7 +90,9 @@ def main() -> None:
             print(f"on {devices}", flush=True)
             lines = []
             if args.only in (None, "accelerator") and devices.kind != "cpu":
-                accelerator(cache, folder)
+                ratio = accelerator(cache, folder)
+                if ratio:
+                    lines.append(f"scan_vs_step {ratio:.1f}")
             if args.only in (None, "bare"):
                 for kind in STEPS:
                     ratio = against_bare(kind, cache, folder)
@@ -85,6 +100,8 @@ def main() -> None:
             if args.only in (None, "published"):
                 ratio = against_published(cache, folder, args.out)
                 lines.append(f"siamese_vs_published {ratio:.1f}")
+            if args.only in (None, "backends") and devices.kind == "cpu":
+                lines += compare_backends(folder)
     print(*lines, sep="\n")
 
 
@@ -175,6 +192,7 @@ def fit_seconds(
     batch: int | None = None,
     data: str = "auto",
     precision: str = "float32",
+    steps_per_call: int | None = None,
     between: Callable[[int], None] = lambda epoch: None,
 ) -> list[float]:
     """Return the seconds that each `fit` epoch took, except the first, which compiles the model."""
@@ -196,7 +214,7 @@ def fit_seconds(
         ended=ended,
     )
     with open_devices(False) as devices:
-        placement = Placement.choose(devices, train.crops, data)
+        placement = Placement.choose(devices, train, data, steps_per_call)
         run = TrainingRun(folder / f"run{next(RUNS)}", {"name": "bench"}, save)
         schedule = TrainingSchedule(1e-4, rounds + 1, adam=kind == "agf")
         task = Task(*make_model(kind, cache, precision), timed_batches, valid)
@@ -335,14 +353,60 @@ def plot(table: pd.DataFrame, path: Path) -> None:
     figure.savefig(path, dpi=200)
 
 
+# ---------------------------------------------------------------- comparison of the backends
+
+
+def compare_backends(folder: Path) -> list[str]:
+    """Return lines with the siamese speed of each installed backend relative to TensorFlow's."""
+    backends = [name for name in ("tensorflow", "jax", "torch") if importlib.util.find_spec(name)]
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in backends}
+    for _ in range(ROUNDS_OF_BACKENDS):
+        for name in backends:
+            command = [sys.executable, __file__, "--speed", str(folder)]
+            environment = {**os.environ, "KERAS_BACKEND": name}
+            out = subprocess.run(
+                command, env=environment, stdout=subprocess.PIPE, text=True, check=True
+            ).stdout
+            wall, cpu = map(float, out.split()[-2:])
+            seconds[name].append((wall, cpu))
+            print(f"{name}: {1 / wall:.0f} examples/s, {cpu * 1e3:.2f} CPU ms each", flush=True)
+    lines = []
+    for name in backends[1:]:
+        ratios = np.divide(seconds["tensorflow"], seconds[name])
+        wall, cpu = np.median(ratios, axis=0)
+        lines += [f"{name}_vs_tensorflow_by_cpu {cpu:.2f}", f"{name}_vs_tensorflow {wall:.2f}"]
+    return lines
+
+
+def print_speed(cache: mel_cache.MelCache) -> None:
+    """Print the wall-clock and CPU seconds per example of siamese training with one backend."""
+    steps, rounds = 60, 3
+    used: list[float] = []
+    with tempfile.TemporaryDirectory() as name:
+        seconds = fit_seconds(
+            "siamese",
+            cache,
+            Path(name),
+            artists=500,
+            steps=steps,
+            rounds=rounds,
+            between=lambda epoch: used.append(time.process_time()),
+        )
+    examples = steps * BATCH["siamese"]
+    cpu = (used[-1] - used[1]) / (len(used) - 2)
+    print(statistics.median(seconds) / examples, cpu / examples)
+
+
 # ---------------------------------------------------------------- measurements on an accelerator
 
 
-def accelerator(cache: mel_cache.MelCache, folder: Path) -> None:
-    """Print siamese examples/s for streamed and resident data, in float32 and mixed precision."""
-    for batch, data, precision in itertools.product(
-        (15, 240), ("stream", "resident"), ("float32", "mixed")
-    ):
+def accelerator(cache: mel_cache.MelCache, folder: Path) -> float | None:
+    """Print siamese examples/s for streamed and resident data, in float32 and mixed precision.
+
+    Returns the ratio of the speeds with many steps per call and with one, for JAX.
+    """
+
+    def measure(batch: int, data: str, precision: str, steps_per_call: int | None = None) -> float:
         seconds = fit_seconds(
             "siamese",
             cache,
@@ -353,9 +417,23 @@ def accelerator(cache: mel_cache.MelCache, folder: Path) -> None:
             batch=batch,
             data=data,
             precision=precision,
+            steps_per_call=steps_per_call,
         )
         speed = 75_000 / statistics.median(seconds)
-        print(f"siamese, batch {batch}, {data}, {precision}: {speed:.0f} examples/s", flush=True)
+        one = ", one step per call" if steps_per_call == 1 else ""
+        print(
+            f"siamese, batch {batch}, {data}, {precision}{one}: {speed:.0f} examples/s", flush=True
+        )
+        return speed
+
+    speeds = {
+        case: measure(*case)
+        for case in itertools.product((15, 240), ("stream", "resident"), ("float32", "mixed"))
+    }
+    if keras.backend.backend() != "jax":
+        return None
+    case = (15, "resident", "float32")
+    return speeds[case] / measure(*case, steps_per_call=1)
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ class Crops:
             rows = first[part] + np.arange(self.segment)
             # Unlike "raise", which copies twice, this mode writes into `out` directly. It lets
             # other threads run, which fancy indexing and a loop over the crops do not.
-            np.take(self.cache.frames, rows, axis=0, out=crops[part], mode="clip")
+            self.cache.frames.take(rows, axis=0, out=crops[part], mode="clip")
 
         begins = range(0, len(crops), _PART)
         for _ in readers.map(copy, begins) if readers else map(copy, begins):

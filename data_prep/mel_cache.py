@@ -272,7 +272,7 @@ def _merge_inputs(out: Path, files: dict[int, CacheFile]) -> dict:
 
 
 class ShardedFrames:
-    """Frames of all shards in order, readable in slices like a (total_frames, n_mels) array.
+    """Frames of all shards in order, readable in slices and by index like a (total_frames, n_mels) array.
 
     A slice within one shard is a view of its memory-mapped file; other slices are copies.
     """
@@ -296,3 +296,12 @@ class ShardedFrames:
             pieces.append(self._shards[shard][first - start : max(first, stop) - start])
             first, shard = self._ends[shard], shard + 1
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+    def take(self, rows: np.ndarray, axis: int, out: np.ndarray, mode: str) -> np.ndarray:
+        """Copy the frames with the indices `rows` into `out`, like `np.ndarray.take`."""
+        shard = np.searchsorted(self._ends, rows, side="right")
+        for number in np.unique(shard):
+            start = self._ends[number] - len(self._shards[number])
+            chosen = shard == number
+            out[chosen] = self._shards[number].take(rows[chosen] - start, axis=axis, mode=mode)
+        return out

@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -64,16 +64,17 @@ class Placement:
             resident = memory is not None and needed <= _MEMORY_FRACTION * memory
         else:
             resident = data == "resident"
+        default = 1 if single else _STEPS_PER_CALL[devices.kind]
         blocks = backend == "jax" and devices.kind != "cpu"
         if blocks and not resident:
             largest = max(1, _BLOCK_BYTES // batches.step_bytes)
-            if (steps or 1) > largest:
+            default = min(largest, default)
+            if steps and steps > largest:
                 raise InputError(
                     f"--steps-per-call: {steps} steps need {steps * batches.step_bytes / 1e9:.1f} "
                     f"GB of crops; use at most {largest}, a lower --batch-size, or --data resident"
                 )
-            steps = steps or min(largest, _STEPS_PER_CALL[devices.kind])
-        steps = 1 if single else steps or _STEPS_PER_CALL[devices.kind]
+        steps = steps or default
         return cls(resident, steps, blocks and steps > 1)
 
     def wrap_model(self, model: keras.Model, resident: "ResidentFrames | None") -> keras.Model:
@@ -153,29 +154,36 @@ def _join(chunks: Iterator[np.ndarray], rows: int) -> Any:
 
     Each chunk is written to its place. To concatenate them would need twice the memory.
     """
-    backend, first = keras.backend.backend(), next(chunks)
-    if len(first) == rows:
-        return ops.convert_to_tensor(first)
-    frames, place = ops.zeros((rows, first.shape[1]), "float16"), 0
-    if backend == "tensorflow":
-        import tensorflow as tf
+    first = next(chunks)
+    write, place = _chunk_writer(), 0
+    frames = ops.zeros((rows, first.shape[1]), "float16")
+    for chunk in itertools.chain([first], chunks):
+        frames = write(frames, chunk, place)
+        place += len(chunk)
+    return frames
 
-        # A variable of a mirrored strategy exists on every device and has no parts to assign.
-        if tf.distribute.has_strategy():
-            return ops.concatenate([first, *chunks])
-        frames = tf.Variable(frames)
-    elif backend == "jax":
+
+def _chunk_writer() -> Callable[[Any, np.ndarray, int], Any]:
+    """Return a function that overwrites rows of a tensor in place, and returns the tensor."""
+    if keras.backend.backend() == "jax":
         import jax
 
-        write = jax.jit(jax.lax.dynamic_update_slice_in_dim, static_argnums=3, donate_argnums=0)
-    for chunk in itertools.chain([first], chunks):
-        if backend == "jax":
-            frames = write(frames, chunk, place, 0).block_until_ready()
-        else:
-            part = frames[place : place + len(chunk)]
-            (part.assign if backend == "tensorflow" else part.copy_)(ops.convert_to_tensor(chunk))
-        place += len(chunk)
-    return frames.read_value() if backend == "tensorflow" else frames
+        update = jax.jit(jax.lax.dynamic_update_slice_in_dim, static_argnums=3, donate_argnums=0)
+        # Waiting limits the chunks that are in the host's memory.
+        return lambda frames, chunk, place: update(frames, chunk, place, 0).block_until_ready()
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # Variables can also be written in place, but TensorFlow copies them when it reads them.
+        return lambda frames, chunk, place: tf.raw_ops.InplaceUpdate(
+            x=frames, i=tf.range(place, place + len(chunk)), v=chunk
+        )
+
+    def write(frames: Any, chunk: np.ndarray, place: int) -> Any:
+        frames[place : place + len(chunk)] = ops.convert_to_tensor(chunk)
+        return frames
+
+    return write
 
 
 class BatchStream(keras.utils.PyDataset):

@@ -162,24 +162,26 @@ def _describe_failure(error: Exception) -> str:
     if backend == "tensorflow":
         import tensorflow as tf
 
-        kinds = tf.errors.ResourceExhaustedError, (tf.errors.InternalError, tf.errors.AbortedError)
+        no_memory = isinstance(error, tf.errors.ResourceExhaustedError)
+        failed = isinstance(error, tf.errors.InternalError | tf.errors.AbortedError)
     elif backend == "jax":
         import jax
 
-        no_memory = text.startswith("RESOURCE_EXHAUSTED")
-        failed = text.startswith(("INTERNAL", "UNAVAILABLE", "ABORTED", "DATA_LOSS", "UNKNOWN"))
-        kind = jax.errors.JaxRuntimeError
-        kinds = kind if no_memory else (), kind if failed else ()
+        by_jax = isinstance(error, jax.errors.JaxRuntimeError)
+        statuses = ("INTERNAL", "UNAVAILABLE", "ABORTED", "DATA_LOSS", "UNKNOWN")
+        no_memory = by_jax and text.startswith("RESOURCE_EXHAUSTED")
+        failed = by_jax and text.startswith(statuses)
     else:
         import torch
 
-        kinds = torch.OutOfMemoryError, torch.AcceleratorError
-    if isinstance(error, (MemoryError, kinds[0])):
+        no_memory = isinstance(error, torch.OutOfMemoryError)
+        failed = isinstance(error, torch.AcceleratorError)
+    if no_memory or isinstance(error, MemoryError):
         return (
             "out of memory; use --data stream, or a lower --batch-size or --steps-per-call, and "
             "close other programs that use the device"
         )
-    if isinstance(error, kinds[1]):
+    if failed:
         return f"failed ({text.splitlines()[0]}); run the same command again to resume"
     return ""
 

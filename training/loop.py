@@ -133,11 +133,10 @@ def fit(
             with contextlib.closing(checkpoint), contextlib.closing(progress):
                 for number, group in itertools.groupby(epochs, order.__getitem__):
                     task, model = tasks[number], fitted[number]
-                    streams = [
-                        batches and BatchStream(batches, devices, placement, resident)
-                        for batches in (task.train, task.valid)
-                    ]
-                    _train_epochs(model, *streams, callbacks, list(group))
+                    streaming = devices, placement, resident
+                    train = BatchStream(task.train, *streaming)
+                    valid = BatchStream(task.valid, *streaming) if task.valid else None
+                    _train_epochs(model, train, valid, callbacks, list(group))
                     if not checkpoint.is_finite:
                         _raise_diverged(run.folder, checkpoint, task)
         if devices.writes:
