@@ -29,7 +29,7 @@ def main() -> None:
     encoder = build_encoder()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "cache.h5"
-        mel_cache_writer.make_mel_cache(make_tracks(Path(folder))[:TRACKS], folder, path, workers=2)
+        mel_cache_writer.make_mel_cache(make_tracks(Path(folder), TRACKS), folder, path, workers=2)
         cache = mel_cache.MelCache(path)
         network = log_mel_model(encoder, cache.mean, cache.std)
         resident = np.concatenate([cut_segments(cache[track]) for track in cache.track_id])

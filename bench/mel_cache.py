@@ -34,7 +34,7 @@ class Cost(NamedTuple):
 def main() -> None:
     ratios: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        table = make_tracks(Path(folder))
+        table = make_tracks(Path(folder), TRACKS)
         measure(table[:CLIPS], folder, workers=1)  # reads all clips once
         for number in range(ROUNDS):
             order = (1, 2) if number % 2 else (2, 1)
@@ -86,8 +86,8 @@ def compare(one: Cost, two: Cost) -> dict[str, float]:
     }
 
 
-def make_tracks(folder: Path):
-    """Write 30-second clips as WAV files and return a split that lists each of them many times."""
+def make_tracks(folder: Path, count: int):
+    """Write 30-second clips as WAV files and return a split of `count` tracks that repeats them."""
     import pandas as pd
     import soundfile
 
@@ -97,8 +97,8 @@ def make_tracks(folder: Path):
     for number, path in enumerate(catalog["path"]):
         waveform = synthetic_corpus.render_track(path)
         soundfile.write(folder / f"{number}.wav", waveform, synthetic_corpus.RATE)
-    names = [f"{number % CLIPS}.wav" for number in range(TRACKS)]
-    ids = [f"{number}" for number in range(TRACKS)]
+    names = [f"{number % CLIPS}.wav" for number in range(count)]
+    ids = [f"{number}" for number in range(count)]
     return pd.DataFrame({"track_id": ids, "path": names, "subset": "train", "artist": ""})
 
 

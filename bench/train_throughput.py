@@ -42,6 +42,7 @@ import pandas as pd
 from artist_groups import group_networks, network_file
 from bench import published
 from bench.mel_cache import make_tracks
+from common import cli
 from common.parallel import available_cores
 from data_prep import mel_cache, mel_cache_writer
 from data_prep.batches import Batches, Crops, LabelledBatches, SiameseBatches, TrackSampler
@@ -83,7 +84,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         mel_cache_writer.make_mel_cache(
-            make_tracks(folder)[:CACHED], folder, folder / "c.h5", workers=available_cores()
+            make_tracks(folder, CACHED), folder, folder / "c.h5", workers=available_cores()
         )
         cache = mel_cache.MelCache(folder / "c.h5")
         with open_devices(False) as devices:
@@ -437,4 +438,4 @@ def accelerator(cache: mel_cache.MelCache, folder: Path) -> float | None:
 
 
 if __name__ == "__main__":
-    main()
+    cli.run_script(main)
