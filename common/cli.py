@@ -1,7 +1,6 @@
 """Command-line interface shared by the scripts: options, progress bars and one-line errors."""
 
 import argparse
-import contextlib
 import ctypes
 import dataclasses
 import errno
@@ -27,11 +26,12 @@ PACKAGES = (
     *("artist_groups", "papers", "report", "protocols"),
 )
 
-# Settings of glibc's malloc, each with its number in mallopt(3) and its value in bytes.
+# Settings of glibc's malloc, each with its number in mallopt(3) and its value in bytes. Older
+# versions reject the first one, and the others alone would slow them down.
 _MALLOC = {
+    "MALLOC_MMAP_THRESHOLD_": (-3, 2**30),
     "MALLOC_TRIM_THRESHOLD_": (-1, 2**29),
     "MALLOC_TOP_PAD_": (-2, 2**26),
-    "MALLOC_MMAP_THRESHOLD_": (-3, 2**30),
 }
 
 
@@ -276,9 +276,13 @@ def _keep_freed_memory() -> None:
     """
     for name, (number, value) in _MALLOC.items():
         if name not in os.environ:
+            try:
+                accepted = ctypes.CDLL(None).mallopt(number, value)
+            except (AttributeError, TypeError):  # not glibc
+                return
+            if not accepted:
+                return
             os.environ[name] = str(value)
-            with contextlib.suppress(AttributeError, TypeError):  # not glibc
-                ctypes.CDLL(None).mallopt(number, value)
 
 
 def _show_package_logs() -> None:
