@@ -41,7 +41,7 @@ def main() -> int:
     text = "feature file to write, features/NAME.h5"
     parser.add_argument("--out", type=cli.output_file(".h5"), required=True, help=text)
     parser.add_argument("--mirror", type=Path, help="folder that contains the released weights")
-    text = "split whose training tracks are extracted from a mel cache (default: all its tracks)"
+    text = "split whose training tracks are extracted (default: all tracks in the mel cache)"
     parser.add_argument("--split", type=Path, metavar="SPLIT.csv", help=text)
     text = "number of artists to extract, taken from the start of --split (default: all)"
     cli.add_count(parser, "--max-artists", None, text)
@@ -90,7 +90,9 @@ def main() -> int:
             missing = set(source.track_id).difference(existing.track_id, existing.failed)
             if is_cache and missing:
                 count, total = len(missing), len(source.track_id)
-                raise InputError(f"{args.out}: has not {count} of {total} tracks; use a new --out")
+                raise InputError(
+                    f"{args.out}: {count} of {total} tracks are missing; use a new --out"
+                )
             failed = {t: why for t, why in existing.failed.items() if t not in source.failed_before}
             return failures.report_failures(
                 args.out, len(existing.track_id), failed, args.strict, "already complete"

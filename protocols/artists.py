@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> Command:
             dest="identification_path",
             type=cli.output_file(".json"),
             metavar="RESULT.json",
-            help="result file of `identification` to write too, from the same scores",
+            help="file for the identification result, computed from the same scores",
         )
     trials = "number of random draws of enrolment and test tracks to average over"
     lda = "number of dimensions after the LDA that precedes PLDA (default: no LDA)"

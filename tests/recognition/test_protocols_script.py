@@ -84,7 +84,7 @@ def test_extraction_of_a_split_contains_only_its_first_training_tracks(
     assert "already complete" in run_in_process(*options).out
     assert "already complete" in run_in_process(*command, features).out  # contains all of them
     message = error_in_process(*command, path)
-    assert "has not 3 of 6 tracks; use a new --out" in message
+    assert "3 of 6 tracks are missing; use a new --out" in message
 
 
 def test_complete_training_is_skipped_and_changed_settings_are_rejected(ivector, train_command):
