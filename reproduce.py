@@ -3,10 +3,10 @@
 A dataset is a subfolder of --data with the dataset's name, such as gtzan, fma_small with
 fma_metadata, mtat, msd, or naver with naver.csv. Any other subfolder is a folder of music.
 The script prints the plan, then each command with its output, so that each can also be run
-by hand. Steps run side by side where that is faster; one prints at once, the others later.
-Completed steps are skipped: the same command continues after an interruption. If a step
-fails, independent steps still run. All outputs except splits and caches are written to
---out.
+by hand. Steps run side by side where that is faster: one of them prints directly, and the
+output of the others follows later. Completed steps are skipped: the same command continues
+after an interruption. If a step fails, independent steps still run. All outputs except
+splits and caches are written to --out.
 """
 
 from pathlib import Path

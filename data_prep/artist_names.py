@@ -84,7 +84,7 @@ def find_similar_names(artists: Iterable[str]) -> list[list[str]]:
     >>> find_similar_names(["Nina & Tom", "Tom and Nina", "Björk", "Bjork", "Abba"])
     [['Bjork', 'Björk'], ['Nina & Tom', 'Tom and Nina']]
     """
-    import scipy.sparse.csgraph  # slow to import; evaluations do without
+    import scipy.sparse.csgraph  # slow to import, and evaluations do not need it
 
     names = sorted(set(artists) - {""})
     keys: dict[tuple[str, ...], int] = {}

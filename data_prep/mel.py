@@ -146,8 +146,8 @@ def log_mel_and_peak(path: str | Path, front_end: FrontEnd) -> tuple[np.ndarray,
 def frames_and_sums(path: str, front_end: FrontEnd) -> tuple[np.ndarray, float, float, float]:
     """Return a track's float16 frames, their sum and sum of squares, and the waveform's peak.
 
-    This is what the workers of a mel cache compute. It is in this module because theirs would have
-    to import pandas and h5py, which takes as long as the frames of 20 tracks.
+    The workers of a mel cache call this function. It is in this module because `mel_cache_writer`
+    imports pandas and h5py, which takes a worker as long as the frames of 20 tracks.
     """
     mel, peak = log_mel_and_peak(path, front_end)
     frames = mel.astype(np.float16)

@@ -272,7 +272,7 @@ def _merge_inputs(out: Path, files: dict[int, CacheFile]) -> dict:
 
 
 class ShardedFrames:
-    """Frames of all shards in order, readable in slices and by index like a (total_frames, n_mels) array.
+    """Frames of all shards in order, readable like a (total_frames, n_mels) array.
 
     A slice within one shard is a view of its memory-mapped file; other slices are copies.
     """

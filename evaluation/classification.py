@@ -18,7 +18,7 @@ from evaluation.retrieval import nearest_neighbours
 
 def f1_by_class(predicted: ArrayLike, truth: ArrayLike) -> dict[str, float]:
     """Compute the F1 score of each class in `predicted` (n,) str or `truth` (n,) str, sorted."""
-    from sklearn.metrics import f1_score  # slow to import; k-NN and the linear layer do without
+    from sklearn.metrics import f1_score  # slow to import; k-NN and linear do not need it
 
     classes = np.union1d(truth, predicted).tolist()
     scores = f1_score(truth, predicted, labels=classes, average=None, zero_division=0)

@@ -63,7 +63,7 @@ class Step:
 
     @property
     def shares(self) -> bool:
-        """Whether the step may run at the same time as others that are not evaluations."""
+        """Whether the step may run beside any other; of those that may not, one runs at a time."""
         # On a CPU, two models train faster side by side. Data is prepared on all cores.
         on_cpu = not HAS_ACCELERATOR and not self.command[0].startswith("data_prep/")
         return self.is_evaluation or on_cpu
