@@ -266,9 +266,10 @@ class _RunningSteps:
         On Ctrl-C, the steps have been interrupted too, and have a second to end.
         """
         for each in self.steps:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                each.process.wait(timeout=1)
-            each.process.kill()
+            for end in (each.process.terminate, each.process.kill):
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    each.process.wait(timeout=1)
+                end()
             each.process.wait()
         self.steps.clear()
         self.log()

@@ -265,5 +265,5 @@ def test_damaged_track_stops_a_resumed_run(killed_run, copy, tmp_path):
     before = hash_files(copy)
     message = error_in_process(script, split, damaged, *options, copy)
     assert message.startswith(f"error: {damaged}: {track!r} ")
-    assert message.endswith("; last.h5 holds the weights of the epoch before\n")
+    assert message.endswith("; last.h5 contains the weights after the last completed epoch\n")
     assert hash_files(copy) == before

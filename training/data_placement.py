@@ -1,6 +1,7 @@
 """How training data reach the device: placement of the frames, and streams of batches for Keras."""
 
 import contextlib
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator
@@ -186,6 +187,12 @@ def _chunk_writer() -> Callable[[Any, np.ndarray, int], Any]:
     return write
 
 
+@functools.cache
+def _make_readers() -> ThreadPoolExecutor:
+    """Return the threads that copy crops, which all streams share."""
+    return ThreadPoolExecutor(min(_READERS, available_cores()))
+
+
 class BatchStream(keras.utils.PyDataset):
     """The batches of one epoch, or blocks of them, as a Keras data set.
 
@@ -211,8 +218,7 @@ class BatchStream(keras.utils.PyDataset):
             for sizes in (range(batches.larger), range(batches.larger, len(batches)))
             for first in sizes[::steps]
         ]
-        on_cpu = devices.kind == "cpu"
-        self._readers = None if on_cpu else ThreadPoolExecutor(min(_READERS, available_cores()))
+        self._readers = None if devices.kind == "cpu" else _make_readers()
 
     def __len__(self) -> int:
         return len(self._numbers)

@@ -179,15 +179,19 @@ def _count_saved(run: TrainingRun) -> int:
 
 
 def _describe_saved(epochs: int) -> str:
-    return "last.h5 holds the weights of the epoch before" if epochs else "no weights were saved"
+    if not epochs:
+        return "no weights were saved"
+    return "last.h5 contains the weights after the last completed epoch"
 
 
 def _raise_diverged(folder: Path, checkpoint: CheckpointCallback, task: Task) -> None:
-    """Raise an `InputError` that names the first step whose predictions are not finite."""
-    epoch, step, where = checkpoint.epochs, checkpoint.first_nonfinite_step, ""
-    if step:
+    """Raise an `InputError` that names the first step after which predictions are not finite."""
+    # The crops are finite, so the step before has made the weights too large. Before step 1, that
+    # is a step of another epoch.
+    epoch, step, where = checkpoint.epochs, checkpoint.first_nonfinite_step - 1, ""
+    if step > 0:
         tracks = ", ".join(map(repr, map(str, task.train.anchor_ids(epoch, step - 1)[:_NAMED])))
-        where = f" at step {step} of epoch {epoch + 1}, on anchors such as {tracks}"
+        where = f" after step {step} of epoch {epoch + 1}, on anchors such as {tracks}"
     raise InputError(
         f"{folder}: training diverged (the loss is NaN or infinite{where}); "
         f"{_describe_saved(epoch)}; use a lower --learning-rate"
