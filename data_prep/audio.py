@@ -23,7 +23,7 @@ FFMPEG_SUFFIXES = frozenset(
 # Suffixes of audio files; formats that have no header or that rarely contain music are left out.
 SUFFIXES = (
     FFMPEG_SUFFIXES
-    | {".opus", ".aif", ".aifc", ".mp2", ".mpga", ".bwf", ".snd", ".wave"}
+    | {".opus", ".aif", ".aifc", ".mp2", ".mpga", ".bwf", ".snd", ".wave", ".sid"}
     | {f".{name.lower()}" for name in soundfile.available_formats()}
     - {".raw", ".mat4", ".mat5", ".sd2"}
 )
