@@ -120,7 +120,7 @@ def read_tune(path: str | Path) -> Tune:
         clock=_CLOCKS[flags >> 2 & 3],
         chip=_CHIPS[flags >> 4 & 3],
         # Version 3 added the address of a second chip, and version 4 that of a third.
-        chips=1 + sum(map(bool, content[0x7A : 0x77 + version])),
+        chips=1 + sum(map(bool, content[0x7A : 0x78 + version])),
         # In RSID tunes, the second bit stands for BASIC.
         needs_other_player=bool(flags & (1 if is_rsid else 3)),
         data=data,
