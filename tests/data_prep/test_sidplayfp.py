@@ -64,7 +64,9 @@ def test_every_rendering_gives_the_same_bytes(path):
 
 
 @needs_sidplayfp
-@pytest.mark.parametrize(("flags", "natural"), [(0x14, "6581"), (0x24, "8580")])
+@pytest.mark.parametrize(
+    ("flags", "natural"), [(0x14, "6581"), (0x24, "8580"), (0x04, "6581"), (0x34, "6581")]
+)
 def test_chip_is_that_of_the_tune_or_forced(path, flags, natural):
     path.write_bytes(tune(flags=flags))
     samples = {model: sidplayfp.render(path, 1, model).tobytes() for model in sidplayfp.MODELS}
