@@ -54,8 +54,8 @@ def load_audio(
     """Read an audio file as mono at 22,050 Hz.
 
     libsndfile reads WAV, AU, AIFF, FLAC, Ogg and MP3. If ffmpeg is installed, it reads most other
-    formats, recognised by their content. If sidplayfp is installed, it renders the first `max_seconds`
-    of tunes of the Commodore 64, which have no end. Channels are averaged.
+    formats, recognised by their content. If sidplayfp is installed, it renders the first
+    `max_seconds` of tunes of the Commodore 64, which have no end. Channels are averaged.
 
     Parameters
     ----------
