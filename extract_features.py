@@ -25,6 +25,7 @@ from common.files import make_folder
 from common.parallel import available_cores
 from data_prep import failures
 from data_prep.audio import NORMALISATIONS, describe_quiet
+from data_prep.decoding import SID_MODELS
 from data_prep.mel import FrontEnd
 from data_prep.resampling import RESAMPLERS
 from data_prep.track_readers import AudioTracks, CachedTracks
@@ -46,13 +47,13 @@ def main() -> int:
     text = "number of artists to extract, taken from the start of --split (default: all)"
     cli.add_count(parser, "--max-artists", None, text)
     cli.add_count(parser, "--workers", available_cores(), "number of audio decoding processes")
-    cli.add_front_end(parser, RESAMPLERS, NORMALISATIONS)
+    cli.add_front_end(parser, RESAMPLERS, NORMALISATIONS, SID_MODELS)
     cli.add_strict(parser)
     cli.add_seed(parser)
     args = parser.parse_args()
     is_cache = len(args.input) == 1 and args.input[0].suffix == ".h5"
     if is_cache:
-        for name in ("whole_tracks", "resampler", "normalise"):
+        for name in ("whole_tracks", "resampler", "normalise", "sid_model"):
             if getattr(args, name):
                 option = name.replace("_", "-")
                 parser.error(f"--{option}: a cache is fixed; give the option to step 2")
@@ -70,7 +71,8 @@ def main() -> int:
         if args.split:
             source.select(_training_tracks(args.split, args.max_artists, source))
     else:
-        front_end = FrontEnd.of(args.whole_tracks, args.resampler, args.normalise)
+        options = args.whole_tracks, args.resampler, args.normalise, args.sid_model
+        front_end = FrontEnd.of(*options)
         source = AudioTracks(args.input, front_end, args.workers)
     extractor = feature_extractor(
         args.weights, mirror=args.mirror, seed=args.seed, mean_and_std=source.mean_and_std

@@ -105,7 +105,10 @@ def add_split_and_cache(
 
 
 def add_front_end(
-    parser: argparse.ArgumentParser, resamplers: Sequence[str], normalisations: Sequence[str]
+    parser: argparse.ArgumentParser,
+    resamplers: Sequence[str],
+    normalisations: Sequence[str],
+    sid_models: Sequence[str],
 ) -> None:
     """Add the options of `data_prep.mel.FrontEnd`; None stands for its defaults."""
     text = "use every frame of each track, instead of the first 1,291 (30 s) as in the papers"
@@ -115,6 +118,9 @@ def add_front_end(
     parser.add_argument("--resampler", choices=resamplers, help=text)
     text = f"level to which each track is scaled (default: {normalisations[0]}, as the authors did)"
     parser.add_argument("--normalise", choices=normalisations, help=text)
+    text = "sound chip for tunes of the Commodore 64, which sidplayfp renders "
+    text += f"(default: {sid_models[0]}, the chip that each tune is written for)"
+    parser.add_argument("--sid-model", choices=sid_models, help=text)
 
 
 def training_parser(description: str, example: str, defaults) -> argparse.ArgumentParser:

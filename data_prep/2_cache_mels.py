@@ -10,6 +10,7 @@ from common import cli
 from common.parallel import available_cores
 from data_prep import failures
 from data_prep.audio import NORMALISATIONS, describe_quiet
+from data_prep.decoding import SID_MODELS
 from data_prep.mel import FrontEnd
 from data_prep.resampling import RESAMPLERS
 
@@ -43,7 +44,7 @@ def main() -> int:
         "number of tracks per shard; the shards NAME-00000.h5, NAME-00001.h5 … are read as NAME.h5 "
         "by later steps (default: write one file)",
     )
-    cli.add_front_end(parser, RESAMPLERS, NORMALISATIONS)
+    cli.add_front_end(parser, RESAMPLERS, NORMALISATIONS, SID_MODELS)
     cli.add_strict(parser)
     args = parser.parse_args()
     # Imported here because the workers import this script too, and need neither pandas nor h5py.
@@ -55,7 +56,7 @@ def main() -> int:
         split_csv.read_split(args.split),
         args.audio,
         args.out,
-        front_end=FrontEnd.of(args.whole_tracks, resampler, args.normalise),
+        front_end=FrontEnd.of(args.whole_tracks, resampler, args.normalise, args.sid_model),
         workers=args.workers,
         shard_tracks=args.shard_tracks,
         scheduler=args.dask,

@@ -23,7 +23,7 @@ FFMPEG_SUFFIXES = frozenset(
 # Suffixes of audio files; formats that have no header or that rarely contain music are left out.
 SUFFIXES = (
     FFMPEG_SUFFIXES
-    | {".opus", ".aif", ".aifc", ".mp2", ".mpga", ".bwf", ".snd", ".wave"}
+    | {".opus", ".aif", ".aifc", ".mp2", ".mpga", ".bwf", ".snd", ".wave", ".sid"}
     | {f".{name.lower()}" for name in soundfile.available_formats()}
     - {".raw", ".mat4", ".mat5", ".sd2"}
 )
@@ -54,7 +54,8 @@ def load_audio(
     """Read an audio file as mono at 22,050 Hz.
 
     libsndfile reads WAV, AU, AIFF, FLAC, Ogg and MP3. If ffmpeg is installed, it reads most other
-    formats, recognised by their content. Channels are averaged.
+    formats, recognised by their content. If sidplayfp is installed, it renders the first
+    `max_seconds` of tunes of the Commodore 64, which have no end. Channels are averaged.
 
     Parameters
     ----------

@@ -2,7 +2,8 @@
 
 libsndfile reads WAV, AU, AIFF, FLAC, Ogg and MP3. What it cannot read, or would read in part, goes
 to ffmpeg if that is installed. Every length that a file declares is compared with what was decoded.
-Waveforms in memory are converted to the same form.
+Tunes of the Commodore 64 are rendered by sidplayfp. Waveforms in memory are converted to the same
+form.
 """
 
 import functools
@@ -17,10 +18,11 @@ import soundfile
 
 from common.errors import InputError
 from common.stderr import drop_lines
-from data_prep import ffmpeg, joined_files, mpeg_stream, ogg
+from data_prep import ffmpeg, joined_files, mpeg_stream, ogg, psid, sidplayfp
 
 MAX_SECONDS = 2 * 3600.0  # maximum track length, because whole tracks are decoded into memory
 SILENT_PEAK = 1e-4  # -80 dB relative to full scale
+SID_MODELS = tuple(sidplayfp.MODELS)
 
 _RATES = (4_000, 400_000)  # Hz; other rates mean a damaged header, and resampling might never end
 _MAX_CHANNELS = 64  # of a waveform in memory; its other axis is that of the samples
@@ -80,10 +82,19 @@ class _Job(NamedTuple):
     path: Path
     seconds: float
     mono: bool
+    sid_model: str = SID_MODELS[0]
 
 
-def decode(path: Path, max_seconds: float | None, *, mono: bool = True) -> Decoded:
+def decode(
+    path: Path,
+    max_seconds: float | None,
+    *,
+    mono: bool = True,
+    sid_model: str = SID_MODELS[0],
+) -> Decoded:
     """Decode the first `max_seconds` of a file, or all of it, up to two hours, if that is None.
+
+    `sid_model` is the sound chip that tunes of the Commodore 64 are rendered with.
 
     Raises
     ------
@@ -92,7 +103,7 @@ def decode(path: Path, max_seconds: float | None, *, mono: bool = True) -> Decod
         hours and `max_seconds` is None.
     """
     _require_content(path)
-    job = _Job(path, MAX_SECONDS if max_seconds is None else max_seconds, mono)
+    job = _Job(path, MAX_SECONDS if max_seconds is None else max_seconds, mono, sid_model)
     try:
         # libmpg123 reports an error in the last frame of many sound MP3 files.
         with drop_lines(b"[src/libmpg123/"):
@@ -134,6 +145,8 @@ def _decode(job: _Job) -> Decoded:
     demuxer = ffmpeg.find_demuxer(job.path)
     if demuxer == "ogg":
         return _decode_ogg(job)
+    if demuxer is None and psid.is_tune(job.path):
+        return _render_tune(job)
     if demuxer == "mp3" or (demuxer is None and not _is_known_to_libsndfile(job.path)):
         decoded = _decode_mpeg(job)
         if decoded:
@@ -280,6 +293,22 @@ def _decode_with_ffmpeg(job: _Job, demuxer: str, problem: str) -> Decoded:
         return _collect(job, blocks, stream.rate, declared)
     except ffmpeg.FfmpegError as error:
         raise AudioError(job.path, str(error)) from error
+
+
+def _render_tune(job: _Job) -> Decoded:
+    if not sidplayfp.is_installed():
+        raise AudioError(
+            job.path, f"needs sidplayfp for its format; install sidplayfp, or {_CONVERT}"
+        )
+    if job.seconds >= MAX_SECONDS:
+        raise AudioError(job.path, "is a tune without an end; leave out --whole-tracks")
+    try:
+        psid.read_tune(job.path)
+        samples = sidplayfp.render(job.path, job.seconds, job.sid_model)
+    except (psid.PsidError, sidplayfp.SidplayfpError) as error:
+        raise AudioError(job.path, str(error)) from error
+    blocks = iter([_to_floats(samples[:, None])])
+    return _collect(job, blocks, sidplayfp.RATE, int(job.seconds * sidplayfp.RATE))
 
 
 def _collect(job: _Job, blocks: Iterator[np.ndarray], rate: int, declared: int) -> Decoded:

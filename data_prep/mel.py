@@ -10,13 +10,13 @@ import numpy as np
 from common.errors import InputError
 from common.parallel import one_blas_thread
 from data_prep import audio
-from data_prep.decoding import Decoded, decode, decode_array
+from data_prep.decoding import SID_MODELS, Decoded, decode, decode_array
 from data_prep.resampling import RESAMPLERS
 
 SILENCE = 1e-5  # lower limit for mel magnitudes converted to decibels, -100 dB
 SEGMENT = 129  # frames, about 3 s: input length of the 1-D CNN (ismir2018 section 4)
-# Records of version 0.1 name neither parameter. These values are left out, so that they stay equal.
-_UNRECORDED = {"resampler": "soxr_hq", "normalise": "none"}
+# Older records do not name these parameters. These values are left out, so that they stay equal.
+_UNRECORDED = {"resampler": "soxr_hq", "normalise": "none", "sid_model": SID_MODELS[0]}
 _BLOCK = 256  # number of frames transformed at a time, which fit in the CPU cache
 
 
@@ -35,6 +35,7 @@ class FrontEnd:
     max_frames: int | None = 1291
     resampler: str = RESAMPLERS[0]  # of audio at other sample rates, see `data_prep.resampling`
     normalise: str = audio.NORMALISATIONS[0]  # "peak" scales each track to a peak of 1
+    sid_model: str = SID_MODELS[0]  # sound chip of tunes of the Commodore 64
 
     def to_dict(self) -> dict:
         """Return the parameters as JSON values for provenance records."""
@@ -43,12 +44,17 @@ class FrontEnd:
 
     @classmethod
     def of(
-        cls, whole_tracks: bool, resampler: str | None = None, normalise: str | None = None
+        cls,
+        whole_tracks: bool,
+        resampler: str | None = None,
+        normalise: str | None = None,
+        sid_model: str | None = None,
     ) -> "FrontEnd":
         """Return the front end that options ask for; None stands for the default."""
         for name, value, known in (
             ("resampler", resampler, RESAMPLERS),
             ("normalise", normalise, audio.NORMALISATIONS),
+            ("sid_model", sid_model, SID_MODELS),
         ):
             if value is not None and value not in known:
                 raise InputError(f"{name}: {value!r} is unknown; use {' or '.join(known)}")
@@ -56,6 +62,7 @@ class FrontEnd:
             max_frames=None if whole_tracks else cls.max_frames,
             resampler=resampler or cls.resampler,
             normalise=normalise or cls.normalise,
+            sid_model=sid_model or cls.sid_model,
         )
 
     @classmethod
@@ -140,7 +147,8 @@ def log_mel_of_file(path: str | Path, front_end: FrontEnd | None = None) -> np.n
 
 def log_mel_and_peak(path: str | Path, front_end: FrontEnd) -> tuple[np.ndarray, float]:
     """Compute what `log_mel_of_file` does, and the peak of the waveform."""
-    return _log_mel_and_peak(path, decode(Path(path), front_end.max_seconds), front_end)
+    track = decode(Path(path), front_end.max_seconds, sid_model=front_end.sid_model)
+    return _log_mel_and_peak(path, track, front_end)
 
 
 def frames_and_sums(path: str, front_end: FrontEnd) -> tuple[np.ndarray, float, float, float]:

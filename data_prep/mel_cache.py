@@ -133,9 +133,9 @@ class MelCache:
     def require_front_end(self, wanted: FrontEnd) -> None:
         """Raise `InputError` if the front end differs in the dimensions or scale of the log-mel.
 
-        It may differ in the number of frames, the resampler and the level of the tracks.
+        It may differ in the number of frames, the resampler, the level of the tracks and the chip.
         """
-        ignored = {"max_frames": None, "resampler": None, "normalise": None}
+        ignored = dict.fromkeys(("max_frames", "resampler", "normalise", "sid_model"))
         changed = provenance.list_differences(
             self.front_end.to_dict() | ignored, wanted.to_dict() | ignored, "front_end."
         )

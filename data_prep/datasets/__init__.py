@@ -26,6 +26,8 @@ DATASETS = {
     },
     "mtat": ("mtat", "MagnaTagATune: 50 tags"),
     "jamendo": ("jamendo", "MTG-Jamendo"),
+    "sid": ("sid", "High Voltage SID Collection: artists with 20 tunes or more, for training"),
+    "sid_unseen": ("sid", "High Voltage SID Collection: other artists, for artist recognition"),
     "folder": ("folder", "any folder of music, with labels from its tags or paths"),
     "csv": ("csv_list", "any list of tracks, as CSV or TSV"),
 }

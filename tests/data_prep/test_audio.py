@@ -201,7 +201,17 @@ def test_load_audio_does_not_pass_playlists_to_ffmpeg(tmp_path):
 
 
 def test_list_audio_files_returns_sorted_paths(tmp_path):
-    good = ["B.WAV", "a/b/c.mp3", "a/ü 日.flac", "a/x.m4a", "z.au", "z.ogg", "z.opus", "z.tar.aif"]
+    good = [
+        "B.WAV",
+        "a/b/c.mp3",
+        "a/ü 日.flac",
+        "a/x.m4a",
+        "z.au",
+        "z.ogg",
+        "z.opus",
+        "z.sid",
+        "z.tar.aif",
+    ]
     touch(tmp_path, *good, "notes.txt", "a/cover.jpg", "wav", ".hidden.wav", ".git/x.wav", "a.raw")
     (tmp_path / "a" / "circle").symlink_to(tmp_path)
     assert audio.list_audio_files(tmp_path) == sorted(good)

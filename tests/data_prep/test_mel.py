@@ -131,18 +131,21 @@ def test_cut_segments_drops_the_remainder(frames):
     assert np.array_equal(cut.reshape(-1, 4), spectrogram[: frames // 129 * 129])
 
 
-def test_front_end_records_leave_out_the_values_of_version_0_1():
+def test_front_end_records_leave_out_the_values_of_older_records():
     old = {
         name: value
         for name, value in vars(FrontEnd()).items()
-        if name not in ("resampler", "normalise")
+        if name not in ("resampler", "normalise", "sid_model")
     }
     assert FrontEnd.from_dict(old).to_dict() == old
     assert FrontEnd.from_dict(old).resampler == "soxr_hq"
     assert FrontEnd().to_dict() == {**old, "resampler": "kaiser_best_2017"}
-    changed = FrontEnd.of(True, "soxr_hq", "peak")
+    changed = FrontEnd.of(True, "soxr_hq", "peak", "6581")
     assert FrontEnd.from_dict(changed.to_dict()) == changed
-    assert changed.to_dict() == {**old, "max_frames": None, "normalise": "peak"}
+    assert changed.to_dict() == {
+        **old,
+        **{"max_frames": None, "normalise": "peak", "sid_model": "6581"},
+    }
 
 
 def test_normalised_tracks_do_not_depend_on_their_level(tmp_path):
