@@ -11,7 +11,6 @@ last line is the ratio of the seconds, `vs_last_build X`. Uncommitted changes do
 
 import argparse
 import csv
-import resource
 import shlex
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)
 
-from bench.resources import timed
+from bench.resources import cpu_seconds, timed
 
 # The last commit at which `make demo` also trained models of 10, 20 and 40 artists.
 LAST_BUILD = "be75bca99db9945252725c1660b667c4ad2f489e"
@@ -46,9 +45,9 @@ def main() -> None:
             checkout = Path(folder, name)
             git("worktree", "add", "--quiet", "--detach", checkout, commit)
             try:
-                used = processor_time()
+                _, before = cpu_seconds()
                 _, seconds[name] = timed(partial(run_demo, checkout))
-                used = processor_time() - used
+                used = cpu_seconds()[1] - before
                 with open(checkout / "results/demo/steps.csv", encoding="utf-8") as file:
                     for step in csv.DictReader(file):
                         print(f"{name} {step['seconds']:>6} s  {step['command']}")
@@ -65,12 +64,6 @@ def run_demo(checkout: Path) -> None:
     lines = subprocess.check_output(make, cwd=checkout, text=True).replace("\\\n", " ").splitlines()
     (command,) = (line for line in lines if "reproduce.py" in line)
     subprocess.run(shlex.split(command), cwd=checkout, stdout=sys.stderr, check=True)
-
-
-def processor_time() -> float:
-    """Return the seconds that ended child processes have spent on the processor."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 def git(*arguments: object) -> None:

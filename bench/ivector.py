@@ -12,9 +12,7 @@ Prints the training log and the following lines:
 """
 
 import argparse
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -22,9 +20,9 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import numpy as np
 
+from bench.clips import run_on_clips
 from bench.resources import peak_memory
-from common.parallel import available_cores
-from data_prep import mel_cache, mel_cache_writer, synthetic_corpus
+from data_prep import mel_cache
 from data_prep.mfcc import MfccSettings
 from recognition import ivector_training
 
@@ -41,15 +39,7 @@ def main() -> None:
     if args.folder:
         train(args.folder, args.artists)
         return
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        table = synthetic_corpus.corpus_table(target_artists=0)[:DISTINCT].assign(subset="train")
-        synthetic_corpus.write_corpus(folder, table, workers=available_cores())
-        mel_cache_writer.make_mel_cache(
-            table, folder, folder / "cache.h5", workers=available_cores()
-        )
-        command = [sys.executable, __file__, "--artists", str(args.artists), "--folder", name]
-        subprocess.run(command, check=True)
+    run_on_clips(__file__, DISTINCT, ["--artists", args.artists])
 
 
 def train(folder: Path, artists: int) -> None:

@@ -7,7 +7,6 @@ median over the nine pairs; the lines before them contain each pair's values and
 `two_workers_over_one` is the measured ratio, which other programs on the machine reduce.
 """
 
-import resource
 import statistics
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from typing import NamedTuple
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 # The workers import this script too, as they do with step 2, so pandas is imported where needed.
-from bench.resources import timed
+from bench.resources import cpu_seconds, timed
 
 CLIPS, TRACKS, ROUNDS = 20, 800, 9
 
@@ -64,12 +63,6 @@ def measure(table, folder: str, workers: int) -> Cost:
     seconds = timed(make)[1]
     out.unlink()
     return Cost(seconds, *(b - a for a, b in zip(before, cpu_seconds(), strict=True)))
-
-
-def cpu_seconds() -> list[float]:
-    """Return the CPU seconds of this process and of the workers that have ended."""
-    used = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return [one.ru_utime + one.ru_stime for one in used]
 
 
 def compare(one: Cost, two: Cost) -> dict[str, float]:

@@ -20,10 +20,8 @@ and of CPU time) of each part and the following lines:
 import argparse
 import collections
 import contextlib
-import resource
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,9 +30,9 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import numpy as np
 
-from bench.resources import peak_memory
-from common.parallel import available_cores
-from data_prep import mel_cache, mel_cache_writer, synthetic_corpus
+from bench.clips import run_on_clips
+from bench.resources import cpu_seconds, peak_memory
+from data_prep import mel_cache
 from data_prep.mfcc import MfccSettings
 from recognition import ivector_model, ivector_training, systems, verification
 
@@ -55,15 +53,7 @@ def main() -> None:
     if args.folder:
         measure(args.folder, args.artists)
         return
-    with tempfile.TemporaryDirectory() as name:
-        folder, workers = Path(name), available_cores()
-        table = synthetic_corpus.corpus_table(target_artists=0)[:DISTINCT].assign(subset="train")
-        synthetic_corpus.write_corpus(folder, table, workers=workers)
-        mel_cache_writer.make_mel_cache(table, folder, folder / "cache.h5", workers=workers)
-        sizes = map(str, args.artists)
-        # A separate process, so that the memory of making the cache is not counted.
-        command = [sys.executable, __file__, "--folder", name, "--artists", *sizes]
-        subprocess.run(command, check=True)
+    run_on_clips(__file__, DISTINCT, ["--artists", *args.artists])
 
 
 def measure(folder: Path, sizes: list[int]) -> None:
@@ -136,10 +126,10 @@ class Times:
 
     @contextlib.contextmanager
     def part(self, name: str) -> Iterator[None]:
-        start, cpu = time.perf_counter(), cpu_seconds()
+        start, cpu = time.perf_counter(), sum(cpu_seconds())
         yield
         self.elapsed[name] += time.perf_counter() - start
-        self.cpu[name] += cpu_seconds() - cpu
+        self.cpu[name] += sum(cpu_seconds()) - cpu
 
     def repeat(self, name: str, count: int) -> None:
         self.elapsed[name] *= count
@@ -148,12 +138,6 @@ class Times:
     def __str__(self) -> str:
         parts = (f"{name} {self.elapsed[name]:.0f} ({self.cpu[name]:.0f})" for name in self.cpu)
         return ", ".join(parts)
-
-
-def cpu_seconds() -> float:
-    """Return the CPU time of this process and of those that it has waited for."""
-    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 if __name__ == "__main__":

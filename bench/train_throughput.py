@@ -9,7 +9,6 @@ Every comparison uses as many tracks as the paper, mapped to 1,000 distinct trac
   the two alternate epoch by epoch.
 - The speed of siamese `fit`, in examples/s, is compared with that of the published method
   (bench/published.py) for 500 to 10,000 artists, in a table and a plot.
-
 - On a CPU, the siamese speeds of the installed backends are compared with that of TensorFlow, in
   alternating processes. Without other programs beside it, a ratio by wall-clock time also shows how
   well a backend uses the cores; the ratio by CPU seconds does not depend on other programs.
@@ -74,8 +73,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, help="output folder for the table and plot")
-    parts = ("bare", "published", "backends", "accelerator")
-    parser.add_argument("--only", choices=parts)
+    parser.add_argument("--only", choices=("bare", "published", "backends", "accelerator"))
     parser.add_argument("--speed", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.speed:
@@ -126,10 +124,10 @@ class TimedBatches(Batches):
         return self.batches.places(epoch, number)
 
     def _tracks(self, order, rng):
-        raise NotImplementedError
+        return self.batches._tracks(order, rng)
 
     def _targets(self, order):
-        raise NotImplementedError
+        return self.batches._targets(order)
 
 
 def make_batches(

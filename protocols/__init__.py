@@ -32,14 +32,17 @@ def add_files(parser: argparse.ArgumentParser, **files: tuple[str, str]) -> None
 def add_result_options(parser: argparse.ArgumentParser, label: str) -> None:
     """Add the options --label, with the default `label`, --json and --seed."""
     parser.add_argument("--label", default=label, help="label column in the split")
-    parser.add_argument(
-        "--json",
-        dest="result_path",
-        type=cli.output_file(".json"),
-        metavar="RESULT.json",
-        help="result file to write; an existing result with the same inputs is not recomputed",
-    )
+    text = "result file to write; an existing result with the same inputs is not recomputed"
+    add_result_file(parser, "--json", "result_path", text)
     cli.add_seed(parser)
+
+
+def add_result_file(
+    parser: argparse.ArgumentParser, option: str, destination: str, text: str
+) -> None:
+    """Add an option that names a result file to write."""
+    kind = cli.output_file(".json")
+    parser.add_argument(option, dest=destination, type=kind, metavar="RESULT.json", help=text)
 
 
 def add_perplexity_option(parser: argparse.ArgumentParser) -> None:

@@ -3,13 +3,19 @@
 import argparse
 import functools
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from common import cli, feature_file, provenance
 from evaluation.labelled_tracks import read_training_tracks, require_same_weights
 from evaluation.results import Evaluation
-from protocols import Command, add_files, add_result_options, evaluate_and_save, format_changes
+from protocols import (
+    Command,
+    add_files,
+    add_result_file,
+    add_result_options,
+    evaluate_and_save,
+    format_changes,
+)
 from recognition import ENROL_TRACKS, RELEVANCE, TEST_TRACKS
 
 # The paper's settings, keyed by the names used in result files.
@@ -27,13 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> Command:
     add_files(parser, features=("FEATURES.h5", files), split=("SPLIT.csv", text))
     add_result_options(parser, "artist")
     if name == "verification":
-        parser.add_argument(
-            "--identification",
-            dest="identification_path",
-            type=cli.output_file(".json"),
-            metavar="RESULT.json",
-            help="file for the identification result, computed from the same scores",
-        )
+        text = "file for the identification result, computed from the same scores"
+        add_result_file(parser, "--identification", "identification_path", text)
     trials = "number of random draws of enrolment and test tracks to average over"
     lda = "number of dimensions after the LDA that precedes PLDA (default: no LDA)"
     for option, default, text, old in (
@@ -71,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> Command:
     parser.add_argument("--cache", type=Path, metavar="CACHE.h5", help=text)
     text = "relevance factor for MAP adaptation, used by --scorer llr"
     parser.add_argument("--relevance", type=cli.positive_float, default=RELEVANCE, help=text)
-    return partial(evaluate_recognition, name), "features/basic.h5 splits/demo_unseen.csv"
+    return functools.partial(evaluate_recognition, name), "features/basic.h5 splits/demo_unseen.csv"
 
 
 def evaluate_recognition(
@@ -148,7 +149,7 @@ def evaluate_recognition(
 
     for name, path in paths.items():
         inputs = {**system.inputs, "settings": {"protocol": name, **settings}}
-        evaluate_and_save(partial(evaluation_of, name), description, inputs, path)
+        evaluate_and_save(functools.partial(evaluation_of, name), description, inputs, path)
 
 
 def _check_options(cache: Path | None, scoring: dict) -> None:
