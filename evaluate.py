@@ -16,6 +16,9 @@ from common import cli
 COMMANDS = {
     "genre": {
         "retrieval": "Compute the MAP of retrieval, using each track as a query.",
+        "clustering": "Compute how well k-means clusters match the artists, given their number."
+        "\n\nThe score is the adjusted Rand index; the adjusted mutual information is also printed."
+        "\nAll tracks of the split are clustered, by their features scaled to unit length.",
         "knn": "Compute the accuracy of a k-NN classifier on the test tracks.",
         "linear": "Compute the mean accuracy of a linear softmax layer over all trials.",
         "transfer": "Compute the accuracy of the better of logistic regression and neural networks."

@@ -15,7 +15,7 @@ from common import cli
 from common.errors import InputError
 from data_prep import split_csv
 from data_prep.artist_names import artist_key
-from evaluation import LINEAR_TRIALS, NEIGHBOURS
+from evaluation import CLUSTER_STARTS, LINEAR_TRIALS, NEIGHBOURS
 from evaluation.feature_checks import require_two_labels
 from evaluation.labelled_tracks import LabelledTracks, read_labelled_tracks
 from evaluation.results import TSNE_MAP, Evaluation, accuracy_by
@@ -31,13 +31,17 @@ from protocols import (
 )
 
 # The paper's settings; the result names each setting that differs from them.
-PAPER_SETTINGS = {"knn": {"k": NEIGHBOURS}, "linear": {"trials": LINEAR_TRIALS}}
+PAPER_SETTINGS = {
+    **{"knn": {"k": NEIGHBOURS}, "linear": {"trials": LINEAR_TRIALS}},
+    "clustering": {"starts": CLUSTER_STARTS},
+}
+USES_ALL_TRACKS = ("retrieval", "clustering")  # whatever their subset
 RECORDED_NAMES = {"max_labels": "first"}  # settings with a different name in result files
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> Command:
     """Add the arguments of the protocol `name` to its parser."""
-    label = "tags" if name == "tagging" else "genre"
+    label = {"tagging": "tags", "clustering": "artist"}.get(name, "genre")
     add_files(parser, features=FEATURES, split=SPLIT)
     add_result_options(parser, label)
     if name == "knn":
@@ -45,11 +49,17 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> Command:
     if name in ("linear", "transfer", "tagging"):
         trials = LINEAR_TRIALS if name == "linear" else 1
         cli.add_count(parser, "--trials", trials, "number of training runs to average")
+    if name == "clustering":
+        text = "number of k-means runs from different centres, of which the best fit is used"
+        cli.add_count(parser, "--starts", CLUSTER_STARTS, text)
     if name == "tsne":
         text = "maximum number of labels to show, in split order (default: all)"
         cli.add_count(parser, "--max-labels", None, text, old="--first")
         add_perplexity_option(parser)
-    files = "mtn_gs_0.h5 splits/demo_genres" if name == "genre" else "siamese.h5 splits/demo_target"
+    files = {
+        "genre": "mtn_gs_0.h5 splits/demo_genres",
+        "clustering": "siamese.h5 splits/demo_unseen",
+    }.get(name, "siamese.h5 splits/demo_target")
     return partial(run_protocol, name), f"features/{files}.csv --label {label}"
 
 
@@ -82,7 +92,7 @@ def run_protocol(
         "seed": weights.get("seed"),
     }
     if name != "tsne":
-        _report_training_artists(tracks, is_test_only=name != "retrieval")
+        _report_training_artists(tracks, is_test_only=name not in USES_ALL_TRACKS)
     compute = partial(PROTOCOLS[name], tracks, label, seed=seed, **settings)
     evaluate_and_save(compute, description, inputs, result_path)
 
@@ -109,6 +119,18 @@ def evaluate_retrieval(tracks: LabelledTracks, label: str, *, seed: int) -> Eval
     require_two_labels(labels, "retrieval")
     value = mean_average_precision(tracks.features, labels)
     return Evaluation("map", [value], len(labels), {})
+
+
+def evaluate_clustering(
+    tracks: LabelledTracks, label: str, *, starts: int, seed: int
+) -> Evaluation:
+    """Compute the adjusted Rand index and adjusted mutual information of k-means clusters."""
+    from evaluation.clustering import cluster_tracks
+
+    labels = tracks.labels(label)
+    result = cluster_tracks(tracks.features, labels, starts=starts, seed=seed)
+    details = {"adjusted mutual information": result.ami, "clusters": len(np.unique(labels))}
+    return Evaluation("ari", [result.ari], len(labels), details)
 
 
 def evaluate_knn(tracks: LabelledTracks, label: str, *, k: int, seed: int) -> Evaluation:
@@ -239,6 +261,7 @@ def evaluate_tsne(
 
 PROTOCOLS: dict[str, Callable[..., Evaluation]] = {
     "retrieval": evaluate_retrieval,
+    "clustering": evaluate_clustering,
     "knn": evaluate_knn,
     "linear": evaluate_linear,
     "transfer": evaluate_transfer,

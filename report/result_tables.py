@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 SCORES = {"retrieval": "MAP", "knn": "k-NN", "linear": "linear"}
 RECOGNITION = ("verification", "identification")
 # Protocols for which the papers report scores by number of training artists.
-BY_ARTISTS = (*RECOGNITION, "transfer", "tagging", *SCORES)
+BY_ARTISTS = (*RECOGNITION, "clustering", "transfer", "tagging", *SCORES)
 
 BASELINES = ("mfcc", "untrained")
 LABEL_MODELS = ("basic", "siamese")  # compared genre by genre in ismir2018, Figure 5

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from evaluation import classification, retrieval, tagging
+from evaluation import classification, clustering, retrieval, tagging
 from evaluation.labelled_tracks import read_labelled_tracks
 from tests.conftest import error_in_process, run_in_process
 from tests.evaluation import feature_files
@@ -54,8 +54,27 @@ def test_retrieval_and_knn_match_the_metric_functions(files, evaluate):
     }
 
 
+def test_clustering_matches_the_metric_function(files, evaluate, tmp_path):
+    tracks = read_labelled_tracks(*files)
+    expected = clustering.cluster_tracks(tracks.features, tracks.labels("artist"), seed=2)
+    result, lines = evaluate("clustering", *files, "--seed", 2)
+    assert (result["metric"], result["label"], result["n_songs"]) == ("ari", "artist", 35)
+    assert result["value"] == expected.ari and lines[2] == "clusters 6"
+    assert lines[1] == f"adjusted mutual information {expected.ami:.4f}"
+    results = tmp_path / "results"
+    results.mkdir()
+    (tmp_path / "result.json").rename(results / "result.json")
+    tables = run_in_process("evaluate.py", "tables", "--results", results).out
+    assert "clustering by artist on tracks, by number of training artists" in tables
+    table = tracks.split[tracks.split["artist"].eq("a")]
+    table.to_csv(files[1], index=False)
+    message = error_in_process("evaluate.py", "clustering", *files)
+    assert "clustering: every track has the label a, and at least two labels are needed" in message
+
+
 SETTINGS = {
     ("retrieval",): {},
+    ("clustering", "--starts", 2): {"starts": 2},
     ("knn", "-k", 2): {"k": 2},
     ("linear", "--trials", 1): {"trials": 1},
     ("transfer",): {"trials": 1},
@@ -191,13 +210,14 @@ def test_genre_leaves_out_test_tracks_with_unknown_classes(probabilities, evalua
     ("command", "known"),
     [
         (("retrieval",), "12 of 36"),
+        (("clustering",), "12 of 36"),
         (("knn", "-k", 3), "4 of 12"),
         (("linear", "--trials", 1), "4 of 12"),
         (("tagging",), "4 of 12"),
     ],
 )
 def test_protocols_report_tracks_by_training_artists(command, known, evaluate, tmp_path):
-    """Retrieval evaluates all tracks, and the others those of the test subset."""
+    """Retrieval and clustering evaluate all tracks, the others those of the test subset."""
     protocol, *options = command
     table, features = feature_files.make_artists("abcdef")
     seen = {"trained_on": ("A", "d", "x")}  # compared as verification does, without case
