@@ -10,16 +10,15 @@ Without a training dataset, evaluates only genre and tag classification with the
 import argparse
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 
 from common import cli
 from common.errors import InputError
 from models import released_weights
-from papers import commands
+from papers import artist_recognition, commands
+from papers.artist_recognition import LDA, FeatureFiles, System, fuse, plda
 from papers.datasets import SYNTHETIC, DataFolder, Dataset
 from papers.pipeline import Step, make_step
 
-LDA = 100  # maximum number of dimensions; LDA trained on n artists yields at most n - 1
 LabelledDatasets = list[tuple[str, Dataset]]  # pairs of (protocol or map label, dataset)
 
 
@@ -34,11 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--genres", default="gtzan", metavar="NAME", help=text)
     parser.add_argument("--tags", default="mtat", metavar="NAME", help="dataset with tag labels")
     cli.add_count(parser, "--unseen-artists", 500, "number of artists in TRAIN_unseen")
-    cli.add_count(parser, "--dimensions", 256, "number of i-vector dimensions")
     text = "number of random draws of enrolment tracks, averaged"
     cli.add_count(parser, "--trials", 1, text)
-    text = "number of components of the GMM-UBM"
-    cli.add_count(parser, "--components", 256, text, old="--mixtures")
+    artist_recognition.add_ivector_arguments(parser)
 
 
 def plan(options: argparse.Namespace, data: DataFolder) -> tuple[list[Step], list[str]]:
@@ -98,10 +95,7 @@ def _recognition(
 ) -> Iterator[Step]:
     """Yield the i-vector training, and the evaluation steps of each system (Figures 2 and 3)."""
     out, basic, ivector = options.out, f"basic_{artists}_{seed}", f"ivector_{artists}_{seed}"
-    sizes = ("--components", options.components, "--dimensions", options.dimensions)
-    settings = ("--max-artists", artists, *sizes, "--seed", seed)
-    script, folder = "train_ivector.py", out / "runs" / ivector
-    extractor = commands.train(script, train, folder, *settings, output="ivector.h5")
+    extractor = artist_recognition.train_ivectors(options, train, ivector, artists, seed)
     extractions = [
         commands.extract(out, ivector, extractor.output, train, artists),
         commands.extract(out, ivector, extractor.output, unseen),
@@ -109,32 +103,28 @@ def _recognition(
     ]
     yield from (extractor, *extractions)
     ivectors_train, ivectors, embeddings = (step.output for step in extractions)
+    of_ivector = FeatureFiles(ivectors, ivectors_train)
+    of_basic = FeatureFiles(embeddings, commands.features_file(out, basic, train))
     lda = min(LDA, artists - 1)
     ivector_lda = min(lda, options.dimensions)
-    plda = ("--scorer", "plda", "--max-train-artists", artists, "--lda-dimensions")
-    cnn_data = ("--train", commands.features_file(out, basic, train), train.split)
-    fusion = ("--with", ivectors, ivectors_train)
-    systems: dict[str, tuple] = {
-        "ubm": (extractor.output, "--scorer", "llr", "--cache", unseen.cache),
+    basic_plda = plda(of_basic, train, artists, lda)
+    # When scores are fused, one number of dimensions applies to both models.
+    basic_late = plda(of_basic, train, artists, ivector_lda)
+    systems: dict[str, System] = {
+        "ubm": artist_recognition.gmm_ubm(extractor.output, unseen),
         "ivector_cosine": (ivectors,),
-        "ivector_plda": (ivectors, *plda, ivector_lda, "--train", ivectors_train, train.split),
+        "ivector_plda": plda(of_ivector, train, artists, ivector_lda),
         "basic_cosine": (embeddings,),
-        "basic_plda": (embeddings, *plda, lda, *cnn_data),
-        "early": (embeddings, *plda, lda, *cnn_data, "--fuse", "early", *fusion),
-        "late": (embeddings, *plda, ivector_lda, *cnn_data, "--fuse", "late", *fusion),
+        "basic_plda": basic_plda,
+        "early": fuse("early", basic_plda, of_ivector),
+        "late": fuse("late", basic_late, of_ivector),
     }
-    draws = ["--trials", options.trials, "--seed", seed]
+    draws: list[object] = ["--trials", options.trials, "--seed", seed]
     if artists == max(options.artists):
         draws.append("--one-shot")
-    for system, (features, *arguments) in systems.items():
-        inputs = [argument for argument in arguments if isinstance(argument, Path)]
-        json, other = (
-            out / f"{protocol}_{system}_{artists}_{seed}.json"
-            for protocol in ("verification", "identification")
-        )
-        settings = (*arguments, *draws, "--identification", other)
-        files = {"more_inputs": inputs, "other_outputs": (other,)}
-        yield commands.evaluate("verification", features, unseen, json, *settings, **files)
+    for name, system in systems.items():
+        label = f"{name}_{artists}_{seed}"
+        yield artist_recognition.evaluate(out, unseen, label, system, draws)
 
 
 def _transfer(

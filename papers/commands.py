@@ -7,7 +7,7 @@ from pathlib import Path
 from common import cli
 from papers.datasets import Dataset
 from papers.pipeline import Step, make_step
-from training.config import TrainingConfig
+from training.config import SiameseConfig, TrainingConfig
 
 MAP_ARTISTS = 22  # number of artists shown on a t-SNE map, as in the papers
 
@@ -17,22 +17,35 @@ def add_training_arguments(
 ) -> None:
     """Add the options shared by the papers that train on artist labels or use released weights."""
     parser.add_argument("--train", default="msd", metavar="NAME", help="dataset with artist labels")
-    text = "training set sizes, as numbers of artists"
-    parser.add_argument(
-        "--artists", type=cli.positive, nargs="+", default=artists, metavar="N", help=text
-    )
-    cli.add_count(parser, "--epochs", TrainingConfig.epochs, "maximum number of epochs")
+    add_training_size(parser, artists)
     text = "names of the released weights to evaluate (default: all of them if there is no "
     text += "training dataset, otherwise none)"
     parser.add_argument("--weights", nargs="*", choices=weights, metavar="NAME", help=text)
     add_seeds(parser)
 
 
-def add_seeds(parser: argparse.ArgumentParser) -> None:
-    """Add the `--seeds` option."""
+def add_training_size(
+    parser: argparse.ArgumentParser, artists: Sequence[int], epochs: int = TrainingConfig.epochs
+) -> None:
+    """Add the options `--artists` and `--epochs`, with these defaults."""
+    text = "training set sizes, as numbers of artists"
     parser.add_argument(
-        "--seeds", type=cli.non_negative, nargs="+", default=[0], help="random seeds for training"
+        "--artists", type=cli.positive, nargs="+", default=artists, metavar="N", help=text
     )
+    cli.add_count(parser, "--epochs", epochs, "maximum number of epochs")
+
+
+def add_siamese_learning_rate(parser: argparse.ArgumentParser) -> None:
+    """Add the `--siamese-learning-rate` option."""
+    rate, text = SiameseConfig.learning_rate, "learning rate of the siamese model"
+    number = {"type": cli.positive_float, "default": rate, "help": text}
+    cli.add_renamed(parser, "--siamese-learning-rate", "--siamese-rate", **number)
+
+
+def add_seeds(parser: argparse.ArgumentParser, seeds: Sequence[int] = (0,)) -> None:
+    """Add the `--seeds` option, with these defaults."""
+    text = "random seeds for training"
+    parser.add_argument("--seeds", type=cli.non_negative, nargs="+", default=list(seeds), help=text)
 
 
 def features_file(out: Path, name: str, dataset: Dataset) -> Path:

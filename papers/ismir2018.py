@@ -10,13 +10,11 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from common import cli
 from common.errors import InputError
 from models import released_weights
 from papers import commands
 from papers.datasets import DataFolder, Dataset
 from papers.pipeline import Step
-from training.config import SiameseConfig
 
 PROTOCOLS = ("retrieval", "knn", "linear")
 BASELINES = ("mfcc", "untrained")
@@ -30,9 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tags", default="msd_tags", metavar="NAME", help=text)
     targets, text = ["gtzan", "fma_small", "naver"], "evaluation datasets with genre labels"
     parser.add_argument("--targets", nargs="+", default=targets, metavar="NAME", help=text)
-    rate, text = SiameseConfig.learning_rate, "learning rate of the siamese model"
-    number = {"type": cli.positive_float, "default": rate, "help": text}
-    cli.add_renamed(parser, "--siamese-learning-rate", "--siamese-rate", **number)
+    commands.add_siamese_learning_rate(parser)
 
 
 def plan(options: argparse.Namespace, data: DataFolder) -> tuple[list[Step], list[str]]:
