@@ -2,8 +2,9 @@
 
 Each protocol evaluates one feature file. The last line printed is the metric and its value, and
 --json writes the result to a file. `tables`, `figures` and `report` present a folder of results
-alongside the papers' numbers. `lda` projects features, `explore` creates a page for viewing and
-playing tracks, `similar` lists the tracks most like one, and `groups` describes artist groups.
+alongside the papers' numbers. `lda` projects features, `header` writes those of a baseline,
+`explore` creates a page for viewing and playing tracks, `similar` lists the tracks most like one,
+and `groups` describes artist groups.
 """
 
 import argparse
@@ -34,6 +35,10 @@ COMMANDS = {
         "verification": "Compute the equal error rate of verification: is a track by this artist?",
         "identification": "Compute the accuracy of identification: which artist is a track by?",
         "lda": "Project a feature file with an LDA fitted to the artists of the training tracks.",
+    },
+    "baselines": {
+        "header": "Write the chip, clock and decade in the headers of C64 tunes as features."
+        "\n\nThese one-hot features are a baseline that does not use the audio.",
     },
     "layouts": {
         "explore": "Write an HTML page with t-SNE maps, nearest neighbours, search and playback."

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from common import cli
 from common.files import exclusive_folder
-from papers import agf2018, arxiv2017, ismir2018
+from papers import agf2018, arxiv2017, ismir2018, sid
 from papers.datasets import DataFolder
 from papers.pipeline import Pipeline
 
@@ -21,6 +21,7 @@ PAPERS = {
     "ismir2018": (ismir2018, "genre retrieval and classification with artist embeddings"),
     "arxiv2017": (arxiv2017, "artist recognition, and transfer to genre and tags"),
     "agf2018": (agf2018, "genre classification with networks that learn artist groups"),
+    "sid": (sid, "the experiments of the first two on the music of the Commodore 64"),
 }
 EXAMPLE = "python reproduce.py ismir2018 --data DIR --out results/ismir2018"
 

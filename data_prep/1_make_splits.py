@@ -4,7 +4,8 @@ If the dataset comes with its own split, that split is used (--split official).
 Otherwise, or with --split artists, --tracks-per-artist tracks are drawn per artist, from
 as many albums as possible, and assigned to train, valid and test; artists with fewer
 tracks are left out. With --split stratified, each genre's tracks are assigned to train
-and test. The available datasets are
+and test. With --split disjoint, all tracks by an artist are assigned to train, to valid or
+to test. The available datasets are
 
 """
 
@@ -87,6 +88,9 @@ def main() -> int:
         table, split_notes = split_methods.split_by_genre(
             tracks, test_fraction=args.test_fraction, **options
         )
+    elif args.split == "disjoint":
+        options = {"seed": args.seed, "exclude": excluded}
+        table, split_notes = split_methods.split_disjoint(tracks, **options)
     else:
         table, split_notes = split_methods.split_by_artist(
             tracks,
@@ -121,7 +125,8 @@ def main() -> int:
         print(f"{args.out}: already complete")
         return 0
     split_csv.write_split(table, args.out, provenance.make_record(inputs))
-    if args.split != "stratified":  # which is for train_agf.py, and needs no validation tracks
+    # Stratified splits are for train_agf.py, and disjoint ones for classifiers on features.
+    if args.split in ("official", "artists"):
         for note in split_methods.describe_untrainable(table, args.out):
             print(note)
     counts = table["subset"].value_counts()
@@ -154,7 +159,7 @@ def parse_arguments() -> argparse.Namespace:
     text = "use only one track of each recording"
     add("--drop-duplicates", action="store_true", help=text)
     text = "type of split; without an official one, official means artists"
-    kinds = ("official", "artists", "stratified")
+    kinds = ("official", "artists", "stratified", "disjoint")
     add("--split", choices=kinds, default=kinds[0], help=text)
     text = "label to group tracks by (default: artist, or genre with --split stratified)"
     add("--by", help=text)
@@ -181,8 +186,10 @@ def parse_arguments() -> argparse.Namespace:
     if missing:
         parser.error(f"the following arguments are required: {', '.join(missing)}")
     stratified = args.split == "stratified"
-    if stratified and args.max_artists:
-        raise InputError("--max-artists: not used with --split stratified; leave it out")
+    if args.max_artists and args.split in ("stratified", "disjoint"):
+        raise InputError(f"--max-artists: not used with --split {args.split}; leave it out")
+    if args.by and args.split == "disjoint":
+        raise InputError("--by: not used with --split disjoint; leave it out")
     if args.test_fraction is not None and not stratified:
         raise InputError("--test-fraction: used with --split stratified only; add that")
     args.by = args.by or ("genre" if stratified else "artist")

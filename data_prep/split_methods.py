@@ -3,7 +3,8 @@
 By artist (ismir2018, section 4.1): from each artist with at least 20 tracks, exactly 20 tracks
 are used, spread over the artist's albums and divided 15/3/2 into train, valid and test. A smaller
 set of artists is always the beginning of a larger one. By genre (agf2018): 85 % of each genre's
-tracks are assigned to train and 15 % to test, and an artist may have tracks in both.
+tracks are assigned to train and 15 % to test, and an artist may have tracks in both. Disjoint: all
+tracks by an artist are in the same subset, for labels that an artist's style would give away.
 """
 
 from pathlib import Path
@@ -17,6 +18,8 @@ from data_prep import artist_names, split_csv
 TRACKS_PER_ARTIST = 20
 SUBSET_SIZES = (15, 3, 2)  # tracks per artist in train, valid and test
 TEST_FRACTION = 0.15
+DISJOINT_FRACTIONS = (0.5, 0.2)  # of the artists, in train and valid; the others are in test
+_FEWEST_DISJOINT = 4  # artists, so that each subset has one
 _SMALLEST = 4  # tracks per artist: siamese training needs two, and the other subsets one each
 _EXAMPLES = 5  # similar names in a note
 _PLACEHOLDERS = 20  # names that are no artists in a note
@@ -209,6 +212,33 @@ def split_by_genre(
     if single_tracks:
         notes.append(f"{single_tracks} {by}s have one track, which is used for training")
     return table.assign(subset=np.where(is_test, "test", "train")), notes
+
+
+def split_disjoint(
+    table: pd.DataFrame, *, seed: int = 0, exclude: frozenset[str] = frozenset()
+) -> tuple[pd.DataFrame, list[str]]:
+    """Assign all tracks by an artist to the same subset; also return notes.
+
+    A random half of the artists are in train, a fifth in valid and the others in test. The result
+    depends only on the tracks and the seed; the row order of the input is kept. Tracks without an
+    artist are left out, as are those by the artists in `exclude`.
+    """
+    table, notes = drop_artists(table.reset_index(drop=True), exclude)
+    has_artist = ~_is_blank(table["artist"])
+    if not has_artist.all():
+        notes.append(f"left out: {(~has_artist).sum()} tracks with no artist")
+    table = table[has_artist].reset_index(drop=True)
+    artist, names = _factorize(table["artist"])
+    if len(names) < _FEWEST_DISJOINT:
+        raise InputError(
+            f"--split disjoint: {len(names)} artists, but at least {_FEWEST_DISJOINT} are needed; "
+            "add tracks by others"
+        )
+    rank = np.random.default_rng(seed).permutation(len(names))
+    ends = np.round(np.cumsum(DISJOINT_FRACTIONS) * len(names))
+    subset = np.array(split_csv.SUBSETS)[np.searchsorted(ends, rank[artist], side="right")]
+    notes.append(f"artist: {len(names)}, each with all tracks in the same subset")
+    return table.assign(subset=subset), notes
 
 
 def check_artists(table: pd.DataFrame, source: str | Path) -> list[str]:

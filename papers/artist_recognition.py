@@ -21,8 +21,11 @@ class FeatureFiles(NamedTuple):
     train: Path
 
 
-# The feature file or extractor of a system, and its options for `evaluate.py verification`.
-System = tuple[object, ...]
+class System(NamedTuple):
+    """The feature file or extractor of a system, and its options for `evaluate.py verification`."""
+
+    file: Path
+    options: tuple[object, ...] = ()
 
 
 def add_ivector_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,27 +47,27 @@ def train_ivectors(
 
 def gmm_ubm(extractor: Path, unseen: Dataset) -> System:
     """Return the system that scores frames by the GMM-UBM of an i-vector extractor."""
-    return extractor, "--scorer", "llr", "--cache", unseen.cache
+    return System(extractor, ("--scorer", "llr", "--cache", unseen.cache))
 
 
 def plda(files: FeatureFiles, train: Dataset, artists: int, dimensions: int) -> System:
     """Return the system that scores features by PLDA, after LDA to this number of dimensions."""
     size = ("--max-train-artists", artists, "--lda-dimensions", dimensions)
-    return files.unseen, "--scorer", "plda", *size, "--train", files.train, train.split
+    options = ("--scorer", "plda", *size, "--train", files.train, train.split)
+    return System(files.unseen, options)
 
 
 def fuse(kind: str, system: System, other: FeatureFiles) -> System:
     """Return the early or late fusion of a PLDA system with the features of another model."""
-    return *system, "--fuse", kind, "--with", *other
+    return System(system.file, (*system.options, "--fuse", kind, "--with", *other))
 
 
 def evaluate(
     out: Path, unseen: Dataset, name: str, system: System, draws: Sequence[object]
 ) -> Step:
     """Return the step that evaluates a system by verification and identification."""
-    features, *arguments = system
-    inputs = [argument for argument in arguments if isinstance(argument, Path)]
+    inputs = [option for option in system.options if isinstance(option, Path)]
     json, other = (out / f"{protocol}_{name}.json" for protocol in PROTOCOLS)
-    settings = (*arguments, *draws, "--identification", other)
+    settings = (*system.options, *draws, "--identification", other)
     files = {"more_inputs": inputs, "other_outputs": (other,)}
-    return commands.evaluate(PROTOCOLS[0], features, unseen, json, *settings, **files)
+    return commands.evaluate(PROTOCOLS[0], system.file, unseen, json, *settings, **files)

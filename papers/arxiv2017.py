@@ -112,9 +112,9 @@ def _recognition(
     basic_late = plda(of_basic, train, artists, ivector_lda)
     systems: dict[str, System] = {
         "ubm": artist_recognition.gmm_ubm(extractor.output, unseen),
-        "ivector_cosine": (ivectors,),
+        "ivector_cosine": System(ivectors),
         "ivector_plda": plda(of_ivector, train, artists, ivector_lda),
-        "basic_cosine": (embeddings,),
+        "basic_cosine": System(embeddings),
         "basic_plda": basic_plda,
         "early": fuse("early", basic_plda, of_ivector),
         "late": fuse("late", basic_late, of_ivector),

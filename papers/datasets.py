@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from common.errors import InputError
 from data_prep import artist_names, split_csv, split_methods
+from data_prep.datasets import sid
 from papers.pipeline import Step, make_step
 
 SPLITS, CACHES = Path("splits"), Path("cache")
@@ -60,20 +61,28 @@ class DataFolder:
     folder: Path | None
 
     def find(
-        self, name: str, *options: object, exclude: Sequence[Dataset] = (), source="", cache=None
+        self,
+        name: str,
+        *options: object,
+        exclude: Sequence[Dataset] = (),
+        source="",
+        cache=None,
+        mel_options: Sequence[object] = (),
     ) -> Dataset | None:
         """Return a dataset, or None if neither its prepared files nor its audio exist.
 
         `options` are passed to `1_make_splits.py`. The artists of the datasets in `exclude` are
         excluded; an existing split that contains any of them is rejected. `source` names the
         dataset whose audio and track lists are used, if it is another one. `cache` is the mel
-        cache of another dataset, if it contains all tracks in this one.
+        cache of another dataset, if it contains all tracks in this one. `mel_options` are passed to
+        `2_cache_mels.py`.
         """
         excluded = [each for each in exclude if each.has_artists]
         source = source or name
         if self.folder and source not in SYNTHETIC and not self.folder.is_dir():
             raise InputError(f"{self.folder}: no such folder of datasets; check --data")
-        dataset = self._plan(name, options, [each.split for each in excluded], source, cache)
+        splits = [each.split for each in excluded]
+        dataset = self._plan(name, options, splits, source, cache, mel_options)
         required = required_paths(self.folder, source) if self.folder else []
         available = self.folder is not None and all(map(Path.exists, required))
         if dataset.split.exists():
@@ -113,13 +122,7 @@ class DataFolder:
             small_set = self._find_msd(max(small), dataset.cache) or dataset
             datasets |= dict.fromkeys(small, small_set)
         for size, each in datasets.items():
-            if each.split.exists():
-                count = split_csv.read_split(each.split)["artist"].nunique()
-                if count < size:
-                    raise InputError(
-                        f"{each.split}: has {count} artists instead of {size}; use fewer "
-                        f"--artists, or delete it and {each.cache} to create them again"
-                    )
+            require_artists(each, size)
         return datasets
 
     def _find_msd(self, artists: int, cache: Path | None = None) -> Dataset | None:
@@ -130,7 +133,13 @@ class DataFolder:
         return self._plan(name, options, [], name, None)
 
     def _plan(
-        self, name: str, options: Sequence, excluded: list, source: str, cache: Path | None
+        self,
+        name: str,
+        options: Sequence,
+        excluded: list,
+        source: str,
+        cache: Path | None,
+        mel_options: Sequence[object] = (),
     ) -> Dataset:
         own_cache = CACHES / f"{name}.h5"
         has_artists = name not in KNOWN_DATASETS or KNOWN_DATASETS[name].has_artists
@@ -148,7 +157,7 @@ class DataFolder:
         arguments += [*options, "--out", dataset.split]
         script = "data_prep/1_make_splits.py"
         split = make_step(script, *arguments, output=dataset.split, inputs=excluded)
-        arguments = [dataset.split, "--audio", audio, "--out", own_cache]
+        arguments = [dataset.split, "--audio", audio, *mel_options, "--out", own_cache]
         script, inputs = "data_prep/2_cache_mels.py", [dataset.split]
         mels = make_step(script, *arguments, output=own_cache, inputs=inputs)
         return replace(dataset, steps=(split,) if cache else (split, mels), audio=audio)
@@ -162,12 +171,28 @@ class DataFolder:
         return f"{name}: found neither {files} nor {required}"
 
 
+def require_artists(dataset: Dataset, size: int) -> None:
+    """Raise `InputError` if a dataset's split exists and has fewer artists."""
+    if dataset.split.exists():
+        count = split_csv.read_split(dataset.split)["artist"].nunique()
+        if count < size:
+            raise InputError(
+                f"{dataset.split}: has {count} artists instead of {size}; use fewer "
+                f"--artists, or delete it and {dataset.cache} to create them again"
+            )
+
+
 def find_facts(folder: Path, source: str) -> DatasetFacts:
-    """Return the facts about a known dataset, a folder with a track list, or a music folder."""
+    """Return the facts about a known dataset, a folder with a track list, or a music folder.
+
+    The list of a music folder is a file beside it, and that of a folder of C64 tunes is in it.
+    """
     if source in KNOWN_DATASETS:
         return KNOWN_DATASETS[source]
     if (folder / f"{source}.csv").is_file():
         return DatasetFacts("", source, f"{source}.csv", "csv")
+    if (folder / source / sid.LIST).is_file():
+        return DatasetFacts("", source, "", "sid_unseen")
     return DatasetFacts("", source, "", "folder")
 
 

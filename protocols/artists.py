@@ -39,11 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> Command:
     lda = "number of dimensions after the LDA that precedes PLDA (default: no LDA)"
     for option, default, text, old in (
         ("--enrol-tracks", ENROL_TRACKS, "number of enrolment tracks per artist", "--enrol"),
-        ("--test-tracks", TEST_TRACKS, "number of test tracks per artist", "--tests"),
         ("--trials", 1, trials, ""),
         ("--lda-dimensions", None, lda, "--lda"),
     ):
         cli.add_count(parser, option, default, text, old=old)
+    text = "number of test tracks per artist, or `all` for those that are not enrolled"
+    number = {"type": _count_or_all, "default": TEST_TRACKS, "metavar": "N", "help": text}
+    cli.add_renamed(parser, "--test-tracks", "--tests", **number)
     text = "also evaluate with 1, 2, 5 and 10 enrolment tracks per artist"
     parser.add_argument("--one-shot", action="store_true", help=text)
     text = "cosine similarity or PLDA on features, or the log-likelihood ratio of a GMM-UBM"
@@ -82,7 +84,7 @@ def evaluate_recognition(
     *,
     label: str,
     enrol_tracks: int,
-    test_tracks: int,
+    test_tracks: int | str,
     trials: int,
     one_shot: bool,
     seed: int,
@@ -135,10 +137,12 @@ def evaluate_recognition(
     if identification_path:
         paths = {"identification": identification_path, **paths}  # the metric is printed last
 
+    tests = None if isinstance(test_tracks, str) else test_tracks
+
     @functools.cache
     def compute() -> dict[str, Evaluation]:
         draws = [
-            verification.draw_enrolment(system.artists, enrol_tracks, test_tracks, seed=seed + i)
+            verification.draw_enrolment(system.artists, enrol_tracks, tests, seed=seed + i)
             for i in range(trials)
         ]
         scorer = system.make_scorer()
@@ -150,6 +154,10 @@ def evaluate_recognition(
     for name, path in paths.items():
         inputs = {**system.inputs, "settings": {"protocol": name, **settings}}
         evaluate_and_save(functools.partial(evaluation_of, name), description, inputs, path)
+
+
+def _count_or_all(text: str) -> int | str:
+    return text if text == "all" else cli.positive(text)
 
 
 def _check_options(cache: Path | None, scoring: dict) -> None:

@@ -12,6 +12,7 @@ tracks per artist against all artists: 2,500 target and 1,247,500 impostor trial
 Scores are (artists, tests) matrices; a higher score means that the artist is more likely.
 """
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -22,6 +23,8 @@ from numpy.typing import ArrayLike
 from common.errors import InputError
 from data_prep.artist_names import artist_key
 from recognition import ENROL_TRACKS, TEST_TRACKS
+
+logger = logging.getLogger(__name__)
 
 # Enrolment track counts per artist in the one-shot protocol.
 ENROLMENT_SIZES = (1, 2, 5, 10, 15)
@@ -49,11 +52,14 @@ class Enrolment:
 def draw_enrolment(
     artists: ArrayLike,
     enrol_tracks: int = ENROL_TRACKS,
-    test_tracks: int = TEST_TRACKS,
+    test_tracks: int | None = TEST_TRACKS,
     *,
     seed: int,
 ) -> Enrolment:
     """Draw enrolment and test tracks for each artist; the remaining tracks are not used.
+
+    If `test_tracks` is None, all tracks that are not enrolled are test tracks, and artists who
+    have none are left out.
 
     `artists` (n,) is the artist of each track; the model must not have been trained on these
     (`require_artist_disjoint`).
@@ -71,13 +77,16 @@ def draw_enrolment(
             f"verification: {missing.size} of {len(artists)} tracks have no artist, the first is "
             f"row {missing[0]}; fill that column of the split or leave those tracks out"
         )
-    codes, names = pd.factorize(artists)
+    rows = np.arange(len(artists))
+    if test_tracks is None:
+        rows = _drop_small_artists(artists, enrol_tracks)
+    codes, names = pd.factorize(artists[rows])
     if len(names) < 2:
         raise InputError(
             f"verification: {len(names)} artists, but impostors need a second one; add artists"
         )
     counts = np.bincount(codes)
-    few = np.flatnonzero(counts < enrol_tracks + test_tracks)
+    few = np.flatnonzero(counts < enrol_tracks + (test_tracks or 0))
     if few.size:
         raise InputError(
             f"verification: artist {str(names[few[0]])!r} has {counts[few[0]]} tracks, fewer than "
@@ -87,13 +96,25 @@ def draw_enrolment(
     order = np.random.default_rng(seed).permutation(len(codes))
     order = order[np.argsort(codes[order], kind="stable")]
     starts = np.cumsum(counts) - counts
-    rows = order[starts[:, None] + np.arange(enrol_tracks + test_tracks)]
+    position = np.arange(len(codes)) - np.repeat(starts, counts)  # among the artist's tracks
+    last = counts if test_tracks is None else np.minimum(counts, enrol_tracks + test_tracks)
+    tested = (position >= enrol_tracks) & (position < np.repeat(last, counts))
     return Enrolment(
         np.asarray(names),
-        rows[:, :enrol_tracks],
-        rows[:, enrol_tracks:].ravel(),
-        np.repeat(np.arange(len(names)), test_tracks),
+        rows[order[position < enrol_tracks]].reshape(len(names), enrol_tracks),
+        rows[order[tested]],
+        codes[order[tested]],
     )
+
+
+def _drop_small_artists(artists: np.ndarray, enrol_tracks: int) -> np.ndarray:
+    """Return the rows of artists with a track to test, and log how many artists have none."""
+    counts = pd.Series(artists).value_counts()
+    small = counts.index[counts <= enrol_tracks]
+    if len(small):
+        text = "verification: %d of %d artists left out, who have no track to test besides %d"
+        logger.info(text, len(small), len(counts), enrol_tracks)
+    return np.flatnonzero(~np.isin(artists, small))
 
 
 def require_artist_disjoint(artists: ArrayLike, training_artists: Iterable[str]) -> None:

@@ -11,7 +11,8 @@ chips, tunes by several authors or an unknown one, files outside an artist's fol
 that is stored twice: by two artists, all of it, and by one, all but the first.
 
 A folder may also contain a list of its tunes, `tunes.csv`, with the columns path, artist, set
-(train or unseen) and labels. It is used as it is.
+(train or unseen) and labels. It is used as it is. If it lists no unseen tunes, all of its tunes are
+unseen except those to train on, and the column set may be missing.
 """
 
 from dataclasses import replace
@@ -41,6 +42,7 @@ LABELS = ("country", "decade", "chip", "clock")
 # Artists with at least TRACKS_PER_ARTIST tunes are for training, those with fewer for evaluation.
 _FEWEST = 8  # tunes of an artist: 5 to enrol and 3 to test
 _FOLDERS = ("MUSICIANS", "C64Music/MUSICIANS")
+_EXAMPLES = 3  # sets in a note
 _UNKNOWN = {"?": "", "?0s": ""}  # in tunes.csv
 
 
@@ -61,14 +63,26 @@ def _read_list(request: Request, name: str) -> Catalog:
     path = request.root / LIST
     found = csv_list.read_csv_list(replace(request, metadata=path))
     table = found.table
-    if "set" not in table.columns:
-        raise InputError(f"{path}: has no column set; name each tune's set, train or unseen")
-    in_set, remedy = table["set"].eq(name), "give another list"
-    other = f"of another set than {name!r}"
-    table, notes = catalog.drop_tracks(table, in_set, path, other, name="path", remedy=remedy)
+    table, notes = _select_set(table, name, path)
     labels = [label for label in LABELS if label in table.columns]
     table = table.drop(columns="set").replace({label: _UNKNOWN for label in labels})
     return Catalog(table, [*found.notes, *notes], found.missing)
+
+
+def _select_set(table: pd.DataFrame, name: str, path: Path) -> tuple[pd.DataFrame, list[str]]:
+    if "set" not in table.columns:
+        if name == "train":
+            raise InputError(f"{path}: has no column set; name each tune's set, train or unseen")
+        return table.assign(set=name), [f"{path}: has no column set: all tunes are unseen"]
+    in_set, other, notes = table["set"].eq(name), f"of another set than {name!r}", []
+    if name == "unseen" and not in_set.any():
+        in_set, other = table["set"].ne("train"), "of the set 'train'"
+        names = ", ".join(map(repr, table.loc[in_set, "set"].unique()[:_EXAMPLES]))
+        if names:
+            notes = [f"{path}: has no set 'unseen': the tunes of the set {names} are unseen"]
+    remedy = "give another list"
+    table, dropped = catalog.drop_tracks(table, in_set, path, other, name="path", remedy=remedy)
+    return table, [*notes, *dropped]
 
 
 def _read_collection(root: Path, name: str) -> Catalog:

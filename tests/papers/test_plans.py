@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from common.errors import InputError
+from data_prep import sidplayfp
 from models.released_weights import released_models
-from papers import agf2018, arxiv2017, ismir2018
+from papers import agf2018, arxiv2017, ismir2018, sid
 from papers.datasets import DataFolder
 from tests.papers.conftest import make_data
 
-PAPERS = {"agf2018": agf2018, "arxiv2017": arxiv2017, "ismir2018": ismir2018}
+PAPERS = {"agf2018": agf2018, "arxiv2017": arxiv2017, "ismir2018": ismir2018, "sid": sid}
 # Each plan is printed after the arguments of reproduce.py, for a data folder with msd and gtzan.
 PLANS = dict(
     plan.split("\n", 1)
@@ -135,3 +136,87 @@ def test_agf2018_uses_the_vocabularies_that_the_data_supports(place):
         file.write_text("track_id,path,subset,artist\na,a,train,a\n")
     with pytest.raises(InputError, match="the word e: needs the audio"):
         plan("agf2018 --dataset made --words m e")
+
+
+SID = "sid --artists 2 --seeds 0 4"
+SET, RELEASED = "sid_unseen", "siamese_10000_final"
+
+
+@pytest.fixture
+def tunes(place, monkeypatch):
+    """Make a data folder with two artists to train on and two others, and return it."""
+    monkeypatch.setattr(sidplayfp, "is_installed", lambda: True)
+    rows = ["path,set,artist,country,decade,chip,clock"]
+    for artist, count in (("Ann", 20), ("Bob", 20), ("Cy", 8), ("Di", 9)):
+        for number in range(count):
+            path = f"{artist}/{number}.sid"
+            chosen = "train" if count == 20 else "unseen"
+            rows.append(f"{path},{chosen},{artist},PERU,{1980 + count}s,{number % 2},PAL")
+            tune = Path("data/sid", path)
+            tune.parent.mkdir(parents=True, exist_ok=True)
+            tune.touch()
+    Path("data/sid/tunes.csv").write_text("\n".join(rows))
+    return Path("data")
+
+
+def test_sid_evaluates_each_system_on_unseen_artists(tunes):
+    commands, left_out = plan(SID)
+    assert left_out == ["country of sid_unseen: no two tunes differ in it"]
+    recognised = [line for line in commands if " verification " in line]
+    assert all("--enrol-tracks 5 --test-tracks all" in line for line in recognised)
+    names = [re.search(r" --json o/verification_(\S+)\.json$", line)[1] for line in recognised]
+    both_chips = ["mfcc", "untrained", "siamese_10000_final"]
+    seeds = (0, 4)
+    both_chips += [f"{kind}_2_{n}" for kind in ("siamese", "basic", "tuned") for n in seeds]
+    expected = [f"{name}_cosine_{chip}" for name in both_chips for chip in (SET, f"{SET}_8580")]
+    expected += [
+        f"{kind}_2_{n}_plda_{SET}" for kind in ("siamese", "basic", "tuned") for n in seeds
+    ]
+    expected += [f"{kind}_2_{n}_{SET}" for kind in ("early", "late") for n in seeds]
+    expected += [f"header_cosine_{SET}", f"ubm_2_0_{SET}"]
+    expected += [f"ivector_2_0_{scorer}_{SET}" for scorer in ("cosine", "plda")]
+    assert sorted(names) == sorted(expected)
+    fused = next(line for line in recognised if "late_2_4" in line)
+    assert "o/features/ivector_2_0_sid.h5" in fused and "--trials 1 --seed 4" in fused
+    assert sum("--trials 2 --seed 0" in line for line in recognised) == 3 + 1 + 2 * 3
+    assert sum("1_make_splits" in line for line in commands) == 4
+    assert sum("--sid-model 8580" in line for line in commands) == 1
+    labels = [line.split("--label ")[1].split()[0] for line in commands if " linear " in line]
+    assert labels == ["decade", "chip"] * 9
+
+
+def test_sid_trains_each_network_per_seed_and_i_vectors_once(tunes):
+    commands, _ = plan(SID)
+    trained = [line for line in commands if line.startswith("train")]
+    runs = [Path(line.split()[4]).name for line in trained]
+    first = ["ivector_2_0", "siamese_2_0", "basic_2_0", "tuned_2_0"]
+    assert runs == [*first, "siamese_2_4", "basic_2_4", "tuned_2_4"]
+    assert trained[3].endswith("--epochs 10 --seed 0 --learning-rate 0.1 --start-from " + RELEASED)
+    default = [line for line in plan("sid --artists 1 2")[0] if line.startswith("train")]
+    assert [line.split()[0] for line in default].count("train_siamese.py") == 3 * 2 + 3
+
+
+def test_sid_evaluates_another_list_without_the_training_artists(tunes):
+    rows = (tunes / "sid/tunes.csv").read_text().replace("unseen", "kept").splitlines()
+    (tunes / "others").mkdir()
+    (tunes / "others/tunes.csv").write_text("\n".join([rows[0], *rows[41:]]))
+    for tune in (tunes / "sid").glob("*/*.sid"):
+        copy = tunes / "others" / tune.relative_to(tunes / "sid")
+        copy.parent.mkdir(exist_ok=True)
+        copy.touch()
+    commands, _ = plan(SID + " --unseen others")
+    splits = [line for line in commands if "1_make_splits" in line][1:]
+    made = "data_prep/1_make_splits.py sid_unseen --root data/others"
+    assert all(line.startswith(f"{made} --exclude-artists-of splits/sid.csv") for line in splits)
+    out = [Path(line.split()[-1]).stem for line in splits]
+    assert out == ["others", "others_8580", "others_by_artist"]
+
+
+def test_sid_rejects_missing_tunes_artists_and_sidplayfp(tunes, monkeypatch):
+    with pytest.raises(InputError, match="data/sid: has 2 artists with 20 tunes or more instead"):
+        plan("sid --artists 1 3")
+    with pytest.raises(InputError, match=r"nobody: found neither .* nor data/nobody; see"):
+        plan(SID + " --unseen nobody")
+    monkeypatch.setattr(sidplayfp, "is_installed", lambda: False)
+    with pytest.raises(InputError, match=r"^sidplayfp: not found; install it"):
+        plan(SID)
