@@ -53,8 +53,8 @@ class _Study:
     train: Dataset
     unseen: Dataset
     one_chip: Dataset | None  # the unseen tunes, rendered with the same chip
-    by_artist: Dataset | None  # the unseen tunes, with artists divided into train, valid and test
-    labels: tuple[str, ...]  # of `by_artist`
+    disjoint: Dataset | None  # the unseen tunes, with artists divided into train, valid and test
+    labels: tuple[str, ...]  # of `disjoint`
 
     def features(self, name: str, dataset: Dataset | None = None) -> Path:
         """Return the feature file of a model, for the unseen tunes or another dataset."""
@@ -81,7 +81,7 @@ def plan(options: argparse.Namespace, data: DataFolder) -> tuple[list[Step], lis
     """Return the steps in execution order, and one line for each part that is left out."""
     study, left_out = _find_datasets(options, data)
     datasets = [
-        each for each in (study.train, study.unseen, study.one_chip, study.by_artist) if each
+        each for each in (study.train, study.unseen, study.one_chip, study.disjoint) if each
     ]
     steps = [step for dataset in datasets for step in dataset.steps]
     if any(step.command[0].endswith("2_cache_mels.py") for step in steps):
@@ -109,14 +109,14 @@ def _find_datasets(options: argparse.Namespace, data: DataFolder) -> tuple[_Stud
     source = {"source": options.unseen, "exclude": exclude}
     derived, chip = unseen.name + "_{}", ("--sid-model", FORCED_CHIP)
     one_chip = data.find(derived.format(FORCED_CHIP), **source, mel_options=chip)
-    by_artist = None
+    disjoint = None
     if labels:
-        disjoint = ("--split", "disjoint")
-        by_artist = data.find(derived.format("by_artist"), *disjoint, **source, cache=unseen.cache)
-    for part, dataset in ((FORCED_CHIP, one_chip), ("by_artist", by_artist)):
+        split = ("--split", "disjoint")
+        disjoint = data.find(derived.format("disjoint"), *split, **source, cache=unseen.cache)
+    for part, dataset in ((FORCED_CHIP, one_chip), ("disjoint", disjoint)):
         if not dataset and (labels or part == FORCED_CHIP):
             left_out.append(data.describe_missing(derived.format(part), options.unseen))
-    return _Study(options, train, unseen, one_chip, by_artist, labels), left_out
+    return _Study(options, train, unseen, one_chip, disjoint, labels), left_out
 
 
 def _require_enough_artists(options: argparse.Namespace, data: DataFolder, train: Dataset) -> None:
@@ -163,7 +163,7 @@ def _baselines(study: _Study) -> Iterator[Step]:
     arguments = (HEADER, split, "--out", header)
     yield make_step("evaluate.py", *arguments, output=header, inputs=[split])
     yield from _comparisons(study, HEADER, study.unseen, study.draws(None, None))
-    if study.by_artist and "country" in study.labels:  # the other labels are in the header
+    if study.disjoint and "country" in study.labels:  # the other labels are in the header
         yield _transfer(study, HEADER, "country")
     for name in BASELINES:
         yield from _features(study, name, name, study.draws(None, None))
@@ -231,7 +231,7 @@ def _features(
         if dataset:
             yield commands.extract(study.options.out, name, weights, dataset)
             yield from _comparisons(study, name, dataset, draws)
-    if study.by_artist:
+    if study.disjoint:
         for label in study.labels:
             yield _transfer(study, name, label)
 
@@ -265,7 +265,7 @@ def _retrieval(study: _Study, name: str, dataset: Dataset) -> Step:
 
 def _transfer(study: _Study, name: str, label: str) -> Step:
     """Return the step that learns a label of the unseen tunes from their features."""
-    assert study.by_artist is not None
-    dataset = study.by_artist
+    assert study.disjoint is not None
+    dataset = study.disjoint
     json = study.options.out / f"linear_{label}_{name}_{dataset.name}.json"
     return commands.evaluate("linear", study.features(name), dataset, json, "--label", label)

@@ -25,7 +25,7 @@ from evaluation.labelled_tracks import LabelledTracks
 from evaluation.projection import fit_lda
 from evaluation.results import BY_ENROLMENT, DET_CURVE, Evaluation
 from evaluation.retrieval import unit_rows
-from recognition import gmm_ubm, ivector_model, verification
+from recognition import FEATURE_NAMES, gmm_ubm, ivector_model, verification
 from recognition.ivector import Whitening, length_normalise
 from recognition.ivector_model import IVectorModel
 from recognition.plda import PLDA
@@ -33,8 +33,7 @@ from recognition.verification import Enrolment, identification_accuracy, split_t
 
 Scorer = Callable[[Enrolment], np.ndarray]
 
-# The paper's names for each model's features and for the scorers.
-_FEATURE_NAMES = {"ivector": "i-vector", "basic": "DeepArtistID"}
+# The paper's names for the scorers.
 _SCORER_NAMES = {"cosine": "cosine", "plda": "PLDA", "llr": "GMM-UBM"}
 
 
@@ -328,10 +327,10 @@ def load_gmm_ubm_system(
 
 def _name_features(models: list[str], fusion: str | None) -> str:
     """Return the paper's name for the features of the given models, or for their fusion."""
-    names = [_FEATURE_NAMES.get(model, model) for model in models]
+    names = [FEATURE_NAMES.get(model, model) for model in models]
     if not fusion:
         return names[0]
-    in_paper = sorted(models) == sorted(_FEATURE_NAMES)
+    in_paper = sorted(models) == sorted(FEATURE_NAMES)
     return f"{fusion} fusion" if in_paper else f"{fusion} fusion of {' and '.join(names)}"
 
 

@@ -20,6 +20,7 @@ from report.result_tables import (
     group_by_artists,
     label_accuracies,
     recognition_at_most_artists,
+    separate_released,
 )
 from report.training_logs import TrainingLog
 
@@ -56,6 +57,7 @@ class Figure:
 def draw_figures(results: pd.DataFrame, folder: Path) -> list[Figure]:
     """Draw all figures of the results in a folder, as PNG and SVG, and list them in figures.csv."""
     figures = []
+    results = separate_released(results)
 
     def draw(name: str, caption: str, plot: Callable, *data: object, shows: str = "") -> None:
         path = add_suffix(folder / name, ".png")

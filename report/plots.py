@@ -96,9 +96,9 @@ def plot_scores_by_artists(results: pd.DataFrame, paper: pd.DataFrame, path: Pat
     their mean. Systems without training artists, such as MFCC, are dotted horizontal lines. The
     numbers in the paper are dashed lines with hollow markers.
     """
-    protocol, dataset, metric = results[["protocol", "dataset", "metric"]].iloc[0]
+    protocol, dataset, label, metric = results[["protocol", "dataset", "label", "metric"]].iloc[0]
     results = sort_systems(average_over_seeds(results)).assign(system=system_names)
-    with _figure(path, f"{protocol} on {dataset}") as (_, (axes,)):
+    with _figure(path, f"{protocol} by {label} on {dataset}") as (_, (axes,)):
         for (system, group), style in _with_styles(results.groupby("system", sort=False)):
             style |= MODEL_STYLES.get(system, {})
             by_count = group.dropna(subset="artists").groupby("artists")

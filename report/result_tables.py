@@ -20,6 +20,7 @@ from evaluation.results import (
     read_results,
 )
 from papers import PAPERS, paper_tables
+from recognition import FEATURE_NAMES
 from report import formatting
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 # Column names of the protocols that compare features.
 SCORES = {"retrieval": "MAP", "knn": "k-NN", "linear": "linear"}
 RECOGNITION = ("verification", "identification")
+RECOGNITION_SCORES = {"verification": "EER", "identification": "accuracy", "retrieval": "MAP"}
 # Protocols for which the papers report scores by number of training artists.
 BY_ARTISTS = (*RECOGNITION, "clustering", "transfer", "tagging", *SCORES)
 
@@ -94,6 +96,7 @@ def describe_coverage(comparison: pd.DataFrame, paper: str) -> str:
 
 def make_comparison_tables(results: pd.DataFrame) -> Iterator[ResultTable]:
     """Yield the tables that compare features, systems, genres and task sets."""
+    results = separate_released(results)
     scores = average_over_seeds(results[results["protocol"].isin(SCORES)])
     if len(scores):
         gains = []
@@ -104,6 +107,12 @@ def make_comparison_tables(results: pd.DataFrame) -> Iterator[ResultTable]:
         table = tabulate_features(scores.assign(text=_format_values(scores)), "text")
         table[list(SCORES.values())] = table[list(SCORES.values())].astype(object).fillna("")
         yield ResultTable("summary", caption, table, (*gains, *list_fine_tuned(results)))
+    for (dataset, label), group in results.groupby(["dataset", "label"]):
+        table = tabulate_recognition(group)
+        if len(table):
+            caption = f"recognition by {label} on {dataset}: equal error rate, accuracy of "
+            caption += "identification and MAP of retrieval; ± over seeds, otherwise over trials"
+            yield ResultTable(f"systems_{dataset}_{label}", caption, table)
     for name, caption, group in group_by_artists(results):
         yield ResultTable(name, caption, tabulate_by_artists(group))
     for name, caption, table in label_accuracies(results):
@@ -188,6 +197,29 @@ def tabulate_by_artists(results: pd.DataFrame) -> pd.DataFrame:
     return table[order].rename(columns=names).rename_axis(columns=None).reset_index()
 
 
+def tabulate_recognition(results: pd.DataFrame) -> pd.DataFrame:
+    """Tabulate EER, accuracy and MAP with one row per system and number of training artists.
+
+    MAP, which is computed by cosine similarity, is in the row of the features' cosine system. The
+    table is empty if no system was evaluated by verification or identification.
+    """
+    results = average_over_seeds(results)
+    systems = results[results["protocol"].isin(RECOGNITION)]
+    retrieval = results[results["protocol"].eq("retrieval") & bool(len(systems))]
+    names = retrieval["model"].replace(FEATURE_NAMES) + " + cosine"
+    texts = pd.concat(
+        [systems.assign(system=system_names), retrieval.assign(system=names, model=names)]
+    )
+    texts = sort_systems(texts).assign(text=lambda table: _format_values(table))
+    texts["artists"] = texts["artists"].astype(object).fillna("")
+    table = texts.pivot_table(
+        "text", ["system", "artists"], "protocol", ", ".join, fill_value="", sort=False
+    )
+    columns = [name for name in RECOGNITION_SCORES if name in table]
+    table = table.reindex(columns=columns).rename(columns=RECOGNITION_SCORES)
+    return table.rename_axis(columns=None).reset_index()
+
+
 def tabulate_by_label(results: pd.DataFrame) -> pd.DataFrame:
     """Tabulate the accuracy per label, such as per genre, of the basic and siamese features.
 
@@ -262,6 +294,20 @@ def find_weights(inputs: object) -> list[dict]:
         return []
     weights = [inputs["weights"]] if isinstance(inputs.get("weights"), dict) else []
     return weights + find_weights([value for key, value in inputs.items() if key != "weights"])
+
+
+def separate_released(results: pd.DataFrame) -> pd.DataFrame:
+    """Return results in which released weights are apart from models that were trained here.
+
+    The latter are recognised by their seed. If there are any on the same dataset, models with
+    released weights get names of their own and, as a baseline does, no number of training artists.
+    """
+    trained = results["artists"].notna()
+    own = trained & results["seed"].notna()
+    both = own.groupby([results["dataset"], results["label"]]).transform("any")
+    released = trained & results["seed"].isna() & both
+    names = results["model"].mask(released, "released " + results["model"])
+    return results.assign(model=names, artists=results["artists"].mask(released))
 
 
 def sort_systems(results: pd.DataFrame) -> pd.DataFrame:

@@ -209,7 +209,7 @@ def test_sid_evaluates_another_list_without_the_training_artists(tunes):
     made = "data_prep/1_make_splits.py sid_unseen --root data/others"
     assert all(line.startswith(f"{made} --exclude-artists-of splits/sid.csv") for line in splits)
     out = [Path(line.split()[-1]).stem for line in splits]
-    assert out == ["others", "others_8580", "others_by_artist"]
+    assert out == ["others", "others_8580", "others_disjoint"]
 
 
 def test_sid_rejects_missing_tunes_artists_and_sidplayfp(tunes, monkeypatch):
