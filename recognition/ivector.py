@@ -29,11 +29,11 @@ from common.errors import InputError
 from common.parallel import map_in_threads, one_blas_thread
 from evaluation.feature_checks import check_features
 from recognition.gmm_ubm import DiagonalGMM
+from recognition.packed import PackedSymmetric
 
 _BLOCK_CELLS = 2**25  # entries in the packed R x R matrices for a block of tracks; 256 MiB
-_TASK = 4  # tracks per thread task
+_TASK = 16  # tracks per thread task
 _PARTS = 8  # thread tasks per matrix product; fixed, so that results do not depend on the machine
-_INVERTED_DIRECTLY = 32  # largest matrices that `_invert` does not split
 # Scale of the random initial T, in UBM standard deviations. It is small, so that w is nearly
 # unknown in the first E-step and the first M-step turns T towards the tracks' actual variation.
 _START = 0.1
@@ -111,9 +111,9 @@ def em_step(
     """
     zeroth, first = np.asarray(zeroth), np.asarray(first)
     c, d, rank = model.matrix.shape
-    triangle = _Triangle(rank)
+    symmetric = PackedSymmetric(rank)
     # Σ_s N_c E[w w'], summed over tracks s, and in the last row Σ_s E[w w']
-    moments = np.zeros((c + 1, triangle.size))
+    moments = np.zeros((c + 1, symmetric.size))
     cross = np.zeros((c * d, rank))  # Σ_s F̃ E[w]'
     gain = 0.0
     blocks = _posteriors(model, zeroth, first, moments=True)
@@ -125,21 +125,21 @@ def em_step(
         def add_cross(part: slice, centred=centred, mean=mean) -> None:
             cross[part] += centred[:, part].T @ mean
 
-        _run_in_parts(add_moments, triangle.size)
+        _run_in_parts(add_moments, symmetric.size)
         _run_in_parts(add_cross, c * d)
         gain += block_gain
     matrix, cross = model.matrix.copy(), cross.reshape(c, d, rank)
 
     def update(component: int) -> None:
         """Solve T_c Σ_s N_c E[w w'] = Σ_s F̃_c E[w]' for T_c."""
-        left = triangle.unpack(moments[component])
+        left = symmetric.unpack(moments[component])
         matrix[component] = np.linalg.solve(left, cross[component].T).T
 
     seen = np.flatnonzero(zeroth.sum(axis=0, dtype=np.float64) > _NO_FRAMES)
     _run_in_threads(update, seen)
     # Minimum divergence: w follows N(0, P), where P is the mean of E[w w'], more closely than
     # N(0, I). Replacing T by T P^(1/2) makes w standard normal again.
-    root = np.linalg.cholesky(triangle.unpack(moments[-1] / len(zeroth)))
+    root = np.linalg.cholesky(symmetric.unpack(moments[-1] / len(zeroth)))
     return TotalVariability(matrix @ root, model.ubm), gain
 
 
@@ -153,18 +153,18 @@ def _posteriors(
     overwrites E[w w'].
     """
     c, d, rank = model.matrix.shape
-    triangle = _Triangle(rank)
+    symmetric = PackedSymmetric(rank)
     weighted = model.matrix / model.ubm.variances[..., None]  # S⁻¹ T
-    products = np.empty((c + 1, triangle.size))  # T_c' S_c⁻¹ T_c and, in the last row, I
-    products[-1] = triangle.pack(np.eye(rank))
+    products = np.empty((c + 1, symmetric.size))  # T_c' S_c⁻¹ T_c and, in the last row, I
+    products[-1] = symmetric.pack(np.eye(rank))
 
     def multiply(component: int) -> None:
-        products[component] = triangle.pack(model.matrix[component].T @ weighted[component])
+        products[component] = symmetric.pack(model.matrix[component].T @ weighted[component])
 
     _run_in_threads(multiply, range(c))
     weighted = weighted.reshape(c * d, rank)
-    step = min(max(1, _BLOCK_CELLS // triangle.size), len(zeroth))
-    buffer = np.empty((step, triangle.size))
+    step = min(max(1, _BLOCK_CELLS // symmetric.size), len(zeroth))
+    buffer = np.empty((step, symmetric.size))
     for start in range(0, len(zeroth), step):
         counts = np.ones((min(step, len(zeroth) - start), c + 1))
         counts[:, :c] = zeroth[start : start + step]
@@ -178,9 +178,9 @@ def _posteriors(
         def project(part: slice, centred=centred, projected=projected) -> None:
             np.matmul(centred, weighted[:, part], out=projected[:, part])  # T' S⁻¹ F̃
 
-        _run_in_parts(compute_precision, triangle.size)
+        _run_in_parts(compute_precision, symmetric.size)
         _run_in_parts(project, rank)
-        gain = _solve(triangle, precision, projected, moments)
+        gain = _solve(symmetric, precision, projected, moments)
         yield counts, centred, projected, precision, gain
 
 
@@ -198,63 +198,22 @@ def _run_in_parts(function: Callable[[slice], None], size: int) -> None:
     _run_in_threads(function, (slice(start, start + step) for start in range(0, size, step)))
 
 
-def _solve(triangle: "_Triangle", precision: np.ndarray, b: np.ndarray, moments: bool) -> float:
+def _solve(
+    symmetric: PackedSymmetric, precision: np.ndarray, b: np.ndarray, moments: bool
+) -> float:
     """Replace b = T' S⁻¹ F̃ by E[w] and, with `moments`, L by E[w w'], in place; return the gain."""
 
     def solve(start: int) -> float:
-        rows = slice(start, start + _TASK)
-        full = triangle.unpack(precision[rows])
-        if not moments:
-            b[rows] = np.linalg.solve(full, b[rows, :, None])[..., 0]
-            return 0.0
-        covariance, log_determinant = _invert(full)
-        mean = (covariance @ b[rows, :, None])[..., 0]
-        gain = np.sum(b[rows] * mean) / 2 - log_determinant / 2
-        covariance += mean[:, :, None] * mean[:, None, :]
-        precision[rows], b[rows] = triangle.pack(covariance), mean
+        gain, rows = 0.0, slice(start, start + _TASK)
+        for matrix, mean in zip(precision[rows], b[rows], strict=True):
+            projected = mean.copy()
+            log_determinant = symmetric.solve(matrix, mean)
+            gain += (projected @ mean - log_determinant) / 2
+            if moments:
+                symmetric.second_moment(matrix, mean)
         return gain
 
     return sum(map_in_threads(solve, range(0, len(b), _TASK)))
-
-
-def _invert(matrices: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return the inverses of positive definite matrices (n, R, R), and the sum of log determinants.
-
-    The inverses are put together from those of smaller matrices (Schur complements) by matrix
-    products, which is twice as fast as `numpy.linalg.inv` and `cholesky`.
-    """
-    size = matrices.shape[-1]
-    if size <= _INVERTED_DIRECTLY:
-        return np.linalg.inv(matrices), np.linalg.slogdet(matrices)[1].sum()
-    first, last = slice(0, size // 2), slice(size // 2, size)
-    lower = matrices[:, last, first]
-    inverse = np.empty_like(matrices)
-    corner, log_corner = _invert(matrices[:, first, first])
-    ratio = lower @ corner
-    schur = matrices[:, last, last] - ratio @ lower.swapaxes(1, 2)
-    inverse[:, last, last], log_schur = _invert(schur)
-    update = inverse[:, last, last] @ ratio
-    inverse[:, first, first] = corner + ratio.swapaxes(1, 2) @ update
-    inverse[:, last, first] = -update
-    inverse[:, first, last] = inverse[:, last, first].swapaxes(1, 2)
-    return inverse, log_corner + log_schur
-
-
-class _Triangle:
-    """Packs symmetric (…, R, R) matrices as lower triangles (…, size), which halves the work."""
-
-    def __init__(self, rank: int):
-        self._lower = np.flatnonzero(np.tri(rank, dtype=bool))
-        self.size = self._lower.size
-        positions = np.zeros((rank, rank), dtype=np.intp)
-        positions.ravel()[self._lower] = np.arange(self.size)
-        self._positions = np.maximum(positions, positions.T)
-
-    def pack(self, full: np.ndarray) -> np.ndarray:
-        return full.reshape(*full.shape[:-2], -1)[..., self._lower]
-
-    def unpack(self, packed: np.ndarray) -> np.ndarray:
-        return packed[..., self._positions]
 
 
 @dataclass(frozen=True)
