@@ -228,14 +228,12 @@ class _LinearGMM:
         maximum and sum are several times faster over the first axis than over the last.
         """
         longest, d = min(_BLOCK, len(frames)), len(self.centre)
-        expanded = np.ones((longest, 2 * d + 1), self.dtype)
+        expanded = np.empty((longest, 2 * d + 1), self.dtype)
         buffer = np.empty(len(self.means) * longest, self.dtype)
         for start in range(0, len(frames), _BLOCK):
             block = frames[start : start + _BLOCK]
             z = expanded[: len(block)]
-            z[:, d : 2 * d] = (block - self.centre) / self.scale
-            z[:, :d] = z[:, d : 2 * d] ** 2
-            z[:, 2 * d] = 1
+            kernels.expand(block, self.centre, self.scale, z)
             joint = buffer[: len(self.means) * len(block)].reshape(-1, len(block))
             yield z, np.matmul(self.matrix, z.T, out=joint)
 

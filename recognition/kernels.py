@@ -41,6 +41,18 @@ def _choose_exp(x):
     return exp
 
 
+@numba.njit(nogil=True, cache=True)
+def expand(frames, centre, scale, expanded):
+    """Set expanded (n, 2 D + 1) to [z², z, 1], where z is (frames - centre) / scale."""
+    d = len(centre)
+    for i in range(len(frames)):
+        for j in range(d):
+            expanded[i, d + j] = (frames[i, j] - centre[j]) / scale[j]
+        for j in range(d):
+            expanded[i, j] = expanded[i, d + j] * expanded[i, d + j]
+        expanded[i, 2 * d] = 1
+
+
 @numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
 def exponentiate(joint, peak, total):
     """Replace each column of joint (C, n) by exp(column - peak), and set peak and total (n,)."""
@@ -49,7 +61,7 @@ def exponentiate(joint, peak, total):
     peak[:] = joint[0]
     for c in range(1, components):
         for i in range(frames):
-            peak[i] = max(peak[i], joint[c, i])
+            peak[i] = np.maximum(peak[i], joint[c, i])  # vectorised, which max() is not
     total[:] = 0
     for c in range(components):
         for i in range(frames):

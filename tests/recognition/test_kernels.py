@@ -9,6 +9,15 @@ DTYPES = pytest.mark.parametrize(("dtype", "rtol"), [(np.float32, 1e-6), (np.flo
 
 
 @DTYPES
+def test_expand_matches_numpy(dtype, rtol):
+    frames = np.random.default_rng(0).normal(5, 2, (10, 3)).astype(np.float32)
+    centre, scale, expanded = np.array([5.0, 4, 6]), np.array([2.0, 1, 3]), np.empty((10, 7), dtype)
+    kernels.expand(frames, centre, scale, expanded)
+    z = (frames.astype(np.float64) - centre) / scale
+    np.testing.assert_allclose(expanded, np.column_stack([z**2, z, np.ones(10)]), rtol=rtol)
+
+
+@DTYPES
 def test_exponentiate_matches_numpy(dtype, rtol):
     joint = np.random.default_rng(0).uniform(-200, 0, (16, 1000)).astype(dtype)
     peak, total = np.empty((2, 1000), dtype)
