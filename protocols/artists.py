@@ -157,7 +157,12 @@ def evaluate_recognition(
 
 
 def _count_or_all(text: str) -> int | str:
-    return text if text == "all" else cli.positive(text)
+    if text == "all":
+        return text
+    try:
+        return cli.positive(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text} is neither a number nor all") from error
 
 
 def _check_options(cache: Path | None, scoring: dict) -> None:

@@ -16,6 +16,7 @@ from data_prep.split_methods import (
     read_artists,
     split_by_artist,
     split_by_genre,
+    split_disjoint,
 )
 
 SMALL = {"tracks_per_group": 8, "subset_sizes": (5, 2, 1)}
@@ -287,6 +288,32 @@ def test_each_genre_has_the_requested_test_fraction(counts, fraction, seed):
     single = counts.count(1)
     expected = [f"{single} genres have one track, which is used for training"] if single else []
     assert notes == expected
+
+
+def test_disjoint_subsets_share_no_artist():
+    table = catalog([3, 1, 4, 1, 5, 9, 2, 6, 5, 3])
+    split, notes = split_disjoint(table, seed=1)
+    assert split["artist"].tolist() == table["artist"].tolist()
+    artists = split.groupby("subset")["artist"].unique().map(set)
+    assert {name: len(group) for name, group in artists.items()} == {
+        **{"train": 5, "valid": 2, "test": 3}
+    }
+    assert len(set.union(*artists)) == 10
+    assert notes == ["artist: 10, each with all tracks in the same subset"]
+    shuffled = split_disjoint(table.sample(frac=1, random_state=0), seed=1)[0]
+    subsets = split.set_index("track_id")["subset"]
+    assert subsets.equals(shuffled.set_index("track_id")["subset"].reindex(subsets.index))
+    assert not subsets.equals(split_disjoint(table, seed=2)[0].set_index("track_id")["subset"])
+
+
+def test_disjoint_split_needs_an_artist_per_subset():
+    unknown = pd.DataFrame({"track_id": ["x"], "path": ["x"], "artist": [""]})
+    table = pd.concat([catalog([2, 2, 2, 2]), unknown])
+    split, notes = split_disjoint(table)
+    assert set(split["subset"]) == set(split_csv.SUBSETS)
+    assert notes[0] == "left out: 1 tracks with no artist"
+    with pytest.raises(InputError, match="3 artists, but at least 4 are needed"):
+        split_disjoint(table, exclude=frozenset(["a0"]))
 
 
 def test_dropped_tracks_are_counted():

@@ -149,6 +149,18 @@ def test_verification_writes_the_same_identification_result(features, splits, re
     assert run_in_process("evaluate.py", "verification", *options).out.count("complete") == 2
 
 
+def test_all_remaining_tracks_can_be_tested(features, splits, tmp_path):
+    path = tmp_path / "all.json"
+    options = ("--enrol-tracks", 4, "--test-tracks", "all", "--json", path)
+    run_in_process("evaluate.py", "verification", features, splits[1], *options)
+    result = json.loads(path.read_text())
+    tracks = len(split_csv.read_split(splits[1]))
+    assert result["n_songs"] == tracks and result["details"]["target trials"] == tracks - 2 * 4
+    assert result["variant"] == "enrol=4 tests=all"
+    wrong = ("evaluate.py", "verification", features, splits[1], "--tests", "some")
+    assert "--tests: some is neither a number nor all" in run_in_process(*wrong, status=2).err
+
+
 @pytest.mark.slow
 def test_results_appear_in_tables_and_figures(results):
     assert "| GMM-UBM |" in run_in_process("evaluate.py", "tables", "--results", results).out

@@ -123,6 +123,19 @@ def test_enrolment_and_test_tracks_are_distinct_and_by_the_right_artist():
     assert set(enrolment.enrol_rows[0]) != set(other.enrol_rows[0])
 
 
+def test_all_tracks_that_are_not_enrolled_are_tested_if_no_number_is_given():
+    labels = np.array([*"aaaaa", *"bbb", *"cc", *"dddd"])  # c has no track to test
+    enrolment = v.draw_enrolment(labels, 2, None, seed=5)
+    assert enrolment.artists.tolist() == ["a", "b", "d"]
+    assert (labels[enrolment.enrol_rows] == enrolment.artists[:, None]).all()
+    assert labels[enrolment.test_rows].tolist() == [*"aaa", "b", *"dd"]
+    assert enrolment.truth.tolist() == [0, 0, 0, 1, 2, 2]
+    rows = {*enrolment.enrol_rows.ravel(), *enrolment.test_rows}
+    assert rows == set(np.flatnonzero(labels != "c"))
+    with pytest.raises(InputError, match="1 artists, but impostors need a second one"):
+        v.draw_enrolment(labels, 4, None, seed=0)
+
+
 def test_truncated_enrolments_are_nested_and_keep_the_tests():
     enrolment = v.draw_enrolment(make_labels(20), seed=3)
     for size in v.ENROLMENT_SIZES:

@@ -8,9 +8,11 @@ from report.result_tables import (
     describe_gains,
     make_comparison_tables,
     make_paper_tables,
+    separate_released,
     tabulate_by_artists,
     tabulate_by_label,
     tabulate_features,
+    tabulate_recognition,
 )
 from tests.evaluation.result_files import KNN, LINEAR, result_writer
 
@@ -89,6 +91,39 @@ def test_tabulate_by_artists_lists_systems_in_paper_order(write):
         "100 artists": ["0.3000", "0.1500 ± 0.0500", "0.0500", "0.5000"],
         "1000 artists": ["0.2000 ± 0.0300", "", "", ""],
     }
+
+
+def test_tabulate_recognition_compares_systems_by_three_scores(write):
+    identification = {"protocol": "identification", "metric": "accuracy"}
+    retrieval = {"dataset": "unseen", "label": "artist", "artists": 100, "model": "basic"}
+    results = write(
+        verification("siamese + cosine", 100, 0.25),
+        verification("DeepArtistID + cosine", 100, 0.1, seed=0),
+        verification("DeepArtistID + cosine", 100, 0.3, seed=1),
+        verification("DeepArtistID + cosine", 100, 0.5, seed=0) | identification,
+        verification("mfcc + cosine", None, 0.4, seed=None, spread=0.01, trials=2),
+        retrieval | {"features": "basic_100_0", "seed": 0, "value": 0.25},
+    )
+    table = tabulate_recognition(results)
+    assert table.to_dict("list") == {
+        "system": ["DeepArtistID + cosine", "siamese + cosine", "mfcc + cosine"],
+        "artists": [100, 100, ""],
+        "EER": ["0.2000 ± 0.1000", "0.2500", "0.4000 ± 0.0100"],
+        "accuracy": ["0.5000", "", ""],
+        "MAP": ["0.2500", "", ""],
+    }
+    names = [one.name for one in make_comparison_tables(results)]
+    assert "systems_unseen_artist" in names
+    assert not len(tabulate_recognition(results[results["protocol"].eq("retrieval")]))
+
+
+def test_released_weights_are_separated_from_models_trained_here(write):
+    own = {"features": "siamese_500_0", "artists": 500, "seed": 0}
+    released = {"features": "siamese_5000", "artists": 5000}
+    other = {"features": "siamese_5000", "dataset": "other", "artists": 5000}
+    table = separate_released(write(own, released, other))
+    assert table["model"].tolist() == ["siamese", "released siamese", "siamese"]
+    assert table["artists"].fillna(0).tolist() == [500, 0, 5000]
 
 
 def test_results_that_differ_in_more_than_the_seed_are_listed_separately(write):

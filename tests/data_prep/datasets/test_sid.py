@@ -127,6 +127,22 @@ def test_list_of_tunes_is_used_as_it_is(tmp_path):
     )
 
 
+def test_list_without_a_set_of_unseen_tunes_is_used_except_for_training_tunes(tmp_path):
+    write_tunes(tmp_path / "a", 2)
+    (tmp_path / "tunes.csv").write_text("path,artist\na/00.sid,A\na/01.sid,A\n")
+    found = read("sid_unseen", tmp_path)
+    assert found.table["subset"].tolist() == ["test"] * 2 and "set" not in found.table
+    assert found.notes[0].endswith("tunes.csv: has no column set: all tunes are unseen")
+    (tmp_path / "tunes.csv").write_text("path,artist,set\na/00.sid,A,kept\na/01.sid,A,train\n")
+    found = read("sid_unseen", tmp_path)
+    assert found.table["track_id"].tolist() == ["a/00"]
+    assert "has no set 'unseen': the tunes of the set 'kept' are unseen" in found.notes[0]
+    assert "1 of 2 tracks are of the set 'train'" in found.notes[1]
+    (tmp_path / "tunes.csv").write_text("path,artist,set\na/00.sid,A,train\n")
+    with pytest.raises(InputError, match="1 of 1 tracks are of the set 'train', such as"):
+        read("sid_unseen", tmp_path)
+
+
 @pytest.mark.parametrize(
     ("content", "error"),
     [
