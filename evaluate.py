@@ -40,6 +40,13 @@ COMMANDS = {
         "header": "Write the chip, clock and decade in the headers of C64 tunes as features."
         "\n\nThese one-hot features are a baseline that does not use the audio.",
     },
+    "comparison": {
+        "compare": "Compute the interval of the difference between two systems on the same tracks."
+        "\n\nThe result files are those of retrieval, knn, linear, clustering, verification or"
+        "\nidentification. In a paired bootstrap, artists, with all tracks of each, and the results"
+        "\nof each system are drawn with replacement. Artist recognition is compared on the first"
+        "\ndraw of enrolment and test tracks.",
+    },
     "layouts": {
         "explore": "Write an HTML page with t-SNE maps, nearest neighbours, search and playback."
         "\n\nThe page is a single file that a browser opens without a server or network.",

@@ -139,7 +139,11 @@ def mean_average_precision(features: ArrayLike, labels: ArrayLike) -> float:
     >>> mean_average_precision([[1, 0], [2, 0], [0, 1], [0, 3]], ["a", "a", "b", "b"])
     1.0
     """
-    scores = average_precisions(features, labels)
+    return mean_of_queries(average_precisions(features, labels))
+
+
+def mean_of_queries(scores: np.ndarray) -> float:
+    """Return the mean of average precisions (n,), without those that are NaN."""
     if np.isnan(scores).all():
         raise InputError(
             "retrieval: no two tracks share a label, so no query has a relevant item; "

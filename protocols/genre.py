@@ -19,6 +19,7 @@ from evaluation import CLUSTER_STARTS, LINEAR_TRIALS, NEIGHBOURS
 from evaluation.feature_checks import require_two_labels
 from evaluation.labelled_tracks import LabelledTracks, read_labelled_tracks
 from evaluation.results import TSNE_MAP, Evaluation, accuracy_by
+from evaluation.track_values import pack_values
 from protocols import (
     FEATURES,
     SPLIT,
@@ -113,12 +114,13 @@ def _report_training_artists(tracks: LabelledTracks, is_test_only: bool) -> None
 
 def evaluate_retrieval(tracks: LabelledTracks, label: str, *, seed: int) -> Evaluation:
     """Compute the MAP of retrieval."""
-    from evaluation.retrieval import mean_average_precision
+    from evaluation.retrieval import average_precisions, mean_of_queries
 
     labels = tracks.labels(label)
     require_two_labels(labels, "retrieval")
-    value = mean_average_precision(tracks.features, labels)
-    return Evaluation("map", [value], len(labels), {})
+    scores = average_precisions(tracks.features, labels)
+    details = pack_values(tracks.split["artist"], value=scores)
+    return Evaluation("map", [mean_of_queries(scores)], len(labels), details)
 
 
 def evaluate_clustering(
@@ -130,6 +132,7 @@ def evaluate_clustering(
     labels = tracks.labels(label)
     result = cluster_tracks(tracks.features, labels, starts=starts, seed=seed)
     details = {"adjusted mutual information": result.ami, "clusters": len(np.unique(labels))}
+    details |= pack_values(labels, cluster=result.clusters)
     return Evaluation("ari", [result.ari], len(labels), details)
 
 
@@ -141,7 +144,7 @@ def evaluate_knn(tracks: LabelledTracks, label: str, *, k: int, seed: int) -> Ev
     require_two_labels(train[1], "k-NN, train subset")
     correct = knn_predict(*train, test, k) == truth
     _report_small_classes(train[1], k, tracks.split_path, label)
-    details = _accuracy_by_label(label, correct, truth)
+    details = _accuracy_by_label(label, correct, truth) | _pack_test_values(tracks, correct)
     return Evaluation("accuracy", [float(correct.mean())], len(truth), details)
 
 
@@ -162,8 +165,15 @@ def evaluate_linear(tracks: LabelledTracks, label: str, *, trials: int, seed: in
 
     train, valid, test = tracks.subsets(tracks.labels(label))
     result = linear_softmax(train, valid, test, trials=trials, seed=seed)
-    details = _accuracy_by_label(label, result.correct.mean(axis=0), test[1])
+    correct = result.correct.mean(axis=0)
+    details = _accuracy_by_label(label, correct, test[1]) | _pack_test_values(tracks, correct)
     return Evaluation("accuracy", list(result.accuracies), len(test[1]), details)
+
+
+def _pack_test_values(tracks: LabelledTracks, correct: np.ndarray) -> dict:
+    """Return result details with the accuracy on each test track."""
+    artists = tracks.split.loc[tracks.split["subset"].eq("test"), "artist"]
+    return pack_values(artists, value=correct)
 
 
 def _accuracy_by_label(label: str, correct: np.ndarray, truth: np.ndarray) -> dict:

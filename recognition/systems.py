@@ -25,6 +25,7 @@ from evaluation.labelled_tracks import LabelledTracks
 from evaluation.projection import fit_lda
 from evaluation.results import BY_ENROLMENT, DET_CURVE, Evaluation
 from evaluation.retrieval import unit_rows
+from evaluation.track_values import pack_values, rank_scores
 from recognition import FEATURE_NAMES, gmm_ubm, ivector_model, verification
 from recognition.ivector import Whitening, length_normalise
 from recognition.ivector_model import IVectorModel
@@ -168,8 +169,9 @@ def evaluate_recognition(
 
     All protocols use the same scores, which take most of the time. The metrics are the equal error
     rate and the accuracy. Each draw gives one value of the metric; the details (minDCF and DET
-    curve, or top-5 accuracy) describe the first draw. With `one_shot`, they also contain the mean
-    metric over the draws for each smaller enrolment size (`ENROLMENT_SIZES`).
+    curve, or top-5 accuracy, and the values per track) describe the first draw. With `one_shot`,
+    they also contain the mean metric over the draws for each smaller enrolment size
+    (`ENROLMENT_SIZES`).
     """
 
     def measure(draw: Enrolment, scores: np.ndarray) -> dict[str, float]:
@@ -209,13 +211,15 @@ def _describe_verification(scores: np.ndarray, truth: np.ndarray) -> dict:
         "target trials": len(target),
         "impostor trials": len(impostor),
         DET_CURVE: {"false alarm": false_alarm.tolist(), "miss": miss.tolist()},
+        **pack_values(truth, ranks=rank_scores(scores)),
     }
 
 
 def _describe_identification(scores: np.ndarray, truth: np.ndarray) -> dict:
     k = min(5, len(scores))
     accuracy = identification_accuracy(scores, truth, k)
-    return {f"top-{k} accuracy": accuracy, "artists": len(scores)}
+    values = pack_values(truth, value=verification.accuracy_by_test(scores, truth))
+    return {f"top-{k} accuracy": accuracy, "artists": len(scores), **values}
 
 
 # Each protocol's metric name, metric function and details function.

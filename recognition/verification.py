@@ -152,10 +152,15 @@ def identification_accuracy(scores: ArrayLike, truth: ArrayLike, k: int = 1) -> 
     [0, 1]. Constant scores therefore give an accuracy of k / a rather than 1. The arrays are those
     of `split_trials`.
     """
+    return float(accuracy_by_test(scores, truth, k).mean())
+
+
+def accuracy_by_test(scores: ArrayLike, truth: ArrayLike, k: int = 1) -> np.ndarray:
+    """Return the contribution (t,) of each test to `identification_accuracy`."""
     scores, truth = _check_scores(scores, truth)
     own = scores[truth, np.arange(len(truth))]
     better, equal = (scores > own).sum(axis=0), (scores == own).sum(axis=0)
-    return float(np.clip((k - better) / equal, 0, 1).mean())
+    return np.clip((k - better) / equal, 0, 1)
 
 
 def _check_scores(scores: ArrayLike, truth: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -193,6 +198,66 @@ def equal_error_rate(target_scores: ArrayLike, impostor_scores: ArrayLike) -> fl
     weight = -excess[left] / (excess[right] - excess[left])
     miss = misses / targets
     return float((1 - weight) * miss[left] + weight * miss[right])
+
+
+def resampled_error_rates(scores: ArrayLike, truth: ArrayLike, draws: np.ndarray) -> np.ndarray:
+    """Compute the EER (r,) of each resample of the artists, from `bootstrap.draw_artists`.
+
+    The arrays `scores` (a, t) and `truth` (t,) are those of `split_trials`; `draws` (r, a) states
+    how often each artist is drawn, both as a claimed artist and with its test tracks. An artist is
+    never an impostor for a copy of itself. A resample that contains a single artist is NaN.
+    """
+    scores, truth = _check_scores(scores, truth)
+    artists, order = len(scores), np.argsort(scores, axis=None)
+    claimed, test = np.unravel_index(order, scores.shape)
+    by = truth[test]
+    own = claimed == by
+    # A threshold is above the trials before its position, and never between equal scores.
+    changes = np.diff(scores.ravel()[order]) > 0
+    positions = np.flatnonzero(np.concatenate([[True], changes, [True]]))
+
+    def count_before(threshold: int) -> np.ndarray:
+        """Count the targets and impostors below a threshold in each resample, (2, r)."""
+        position = positions[threshold]
+        pairs = np.bincount(claimed[:position] * artists + by[:position], minlength=artists**2)
+        pairs = pairs.reshape(artists, artists).astype(np.float64)
+        targets = pairs.diagonal().copy()
+        np.fill_diagonal(pairs, 0)
+        return np.array([draws @ targets, np.einsum("ra,ra->r", draws @ pairs, draws)])
+
+    total = count_before(-1)
+
+    def find_crossing(number: int, first: int, last: int, before: np.ndarray) -> tuple[int, float]:
+        """Return the first threshold with miss rate >= false alarm rate, and the EER, if found."""
+        draw, rows = draws[number], slice(positions[first], positions[last])
+        weights = np.where(own[rows], 1, draw[claimed[rows]]) * draw[by[rows]]
+        at = positions[first : last + 1] - positions[first]
+        miss, correct = (
+            (start + np.append(0, np.cumsum(weights * kind))[at]) / all_trials
+            for kind, start, all_trials in zip(
+                (own[rows], ~own[rows]), before, total[:, number], strict=True
+            )
+        )
+        excess = miss - (1 - correct)
+        right = int(np.argmax(excess >= 0))
+        if right == 0:  # not among these thresholds
+            return first, np.nan
+        weight = -excess[right - 1] / (excess[right] - excess[right - 1])
+        return first + right, float((1 - weight) * miss[right - 1] + weight * miss[right])
+
+    # The crossing of a resample is close to that of the first, so only the thresholds around it
+    # are tried, and all others only where it is not among them.
+    whole = 0, len(positions) - 1
+    middle = positions[find_crossing(0, *whole, np.zeros(2))[0]]
+    margin = int(len(order) / 2 / np.sqrt(artists))
+    first, last = np.searchsorted(positions, (middle - margin, middle + margin))
+    last = min(last, whole[1])
+    before, rates = count_before(first), np.full(len(draws), np.nan)
+    for number in np.flatnonzero(total[1]).tolist():
+        rates[number] = find_crossing(number, first, last, before[:, number])[1]
+        if np.isnan(rates[number]):
+            rates[number] = find_crossing(number, *whole, np.zeros(2))[1]
+    return rates
 
 
 def det_curve(

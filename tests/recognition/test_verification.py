@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import InputError
+from evaluation.bootstrap import draw_artists
 from recognition import verification as v
 
 FIXED = settings(derandomize=True, deadline=None, max_examples=100)
@@ -195,3 +196,29 @@ def test_identification_accuracy_averages_over_all_orders_of_ties(rows, k, rando
         expected.append(np.mean([rank <= k for rank in ranks]))
     accuracy = v.identification_accuracy(np.array(rows).T, truth, k)
     assert accuracy == pytest.approx(np.mean(expected))
+
+
+@pytest.mark.parametrize("levels", [4, 1000])
+def test_resampled_error_rates_match_a_loop_over_copies(levels):
+    """A drawn copy of an artist is a claimed artist with tests, and no impostor for its copies."""
+    generator = np.random.default_rng(levels)
+    artists, tests = 15, 3
+    truth = np.repeat(np.arange(artists), tests)
+    scores = generator.integers(levels, size=(artists, len(truth))).astype(float)
+    scores[truth, np.arange(len(truth))] += levels / 3
+    draws = np.vstack([np.ones((1, artists), int), draw_artists(artists, 30, generator)[1:]])
+    draws = np.vstack([draws, artists * np.eye(artists, dtype=int)[:1]])
+    rates = v.resampled_error_rates(scores, truth, draws)
+    assert rates[0] == pytest.approx(v.equal_error_rate(*v.split_trials(scores, truth)))
+    for draw, rate in zip(draws[:-1], rates, strict=False):
+        drawn = np.repeat(np.arange(artists), draw)
+        target = [s for artist in drawn for s in scores[artist, truth == artist]]
+        impostor = [
+            s
+            for claimed in drawn
+            for by in drawn
+            if by != claimed
+            for s in scores[claimed, truth == by]
+        ]
+        assert rate == pytest.approx(v.equal_error_rate(target, impostor))
+    assert np.isnan(rates[-1])  # a single artist has no impostors

@@ -1,0 +1,127 @@
+"""Tests of `evaluate.py compare`."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from evaluation.labelled_tracks import read_labelled_tracks
+from evaluation.results import read_result
+from evaluation.retrieval import average_precisions
+from evaluation.track_values import rank_scores, unpack_values
+from tests.conftest import error_in_process, run_in_process
+from tests.evaluation import feature_files
+
+PROTOCOLS = {
+    "retrieval": ("map",),
+    "knn": ("accuracy", "-k", 3),
+    "linear": ("accuracy", "--trials", 2),
+    "clustering": ("ari",),
+    "verification": ("eer", "--enrol-tracks", 3, "--test-tracks", 3),
+    "identification": ("accuracy", "--enrol-tracks", 3, "--test-tracks", 3),
+}
+LINE = re.compile(r"difference (-?\d\.\d{4}), 95 % interval (-?\d\.\d{4}) to (-?\d\.\d{4})")
+
+
+@pytest.fixture
+def evaluate(tmp_path):
+    """Return a function that evaluates features of a quality, and returns the result's path."""
+
+    def run(protocol, spread, *options, names="abcdefghijkl", seed=0):
+        table, features = feature_files.make_artists(names, spread=spread)
+        noise = np.random.default_rng(seed).normal(scale=0.01, size=features.shape)
+        features = (features + noise).astype(np.float32)
+        files = feature_files.write_files(
+            tmp_path, "tracks", table, features, run=f"basic_{spread}_{seed}", seed=seed
+        )
+        path = tmp_path / f"{protocol}_{spread}_{seed}.json"
+        arguments = PROTOCOLS[protocol][1:]
+        label = () if protocol in ("clustering", "verification") else ("--label", "artist")
+        run_in_process(
+            "evaluate.py", protocol, *files, *arguments, *label, *options, "--json", path
+        )
+        return path
+
+    return run
+
+
+def compare(*arguments):
+    lines = run_in_process("evaluate.py", "compare", *arguments).lines
+    return lines, tuple(map(float, LINE.fullmatch(lines[-1]).groups()))
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_compare_separates_good_features_from_poor_ones(protocol, evaluate):
+    good = [evaluate(protocol, 0.3, seed=seed) for seed in (0, 1)]
+    poor = evaluate(protocol, 2.0)
+    lines, (difference, lower, upper) = compare(*good, "--with", poor, "--resamples", 200)
+    means = [np.mean([read_result(path).value for path in paths]) for paths in (good, [poor])]
+    assert difference == pytest.approx(means[0] - means[1], abs=1.01e-4)
+    assert lower < difference < upper and (upper < 0 if protocol == "verification" else lower > 0)
+    metric = PROTOCOLS[protocol][0]
+    assert lines[0].endswith(f": {metric} {means[0]:.4f}, mean of 2 results")
+    assert lines[1].endswith(f": {metric} {means[1]:.4f}")
+    assert " by 12 artists, 200 resamples" in lines[2]
+    assert compare(*good, "--with", poor, "--resamples", 200)[0] == lines
+    assert compare(poor, "--with", poor)[1] == (0, 0, 0)
+
+
+def test_results_contain_the_average_precision_of_each_track(evaluate, tmp_path):
+    path = evaluate("retrieval", 0.8)
+    tracks = read_labelled_tracks(tmp_path / "tracks.h5", tmp_path / "tracks.csv")
+    arrays = unpack_values(read_result(path), path)
+    expected = average_precisions(tracks.features, tracks.labels("artist"))
+    assert arrays["value"] == pytest.approx(expected, rel=1e-6)
+    assert np.array_equal(arrays["artist"], np.repeat(np.arange(12), feature_files.SONGS))
+
+
+def test_compare_rejects_results_of_different_tracks_or_options(evaluate, tmp_path):
+    first = evaluate("retrieval", 0.3)
+    for other, expected in (
+        (evaluate("knn", 0.3), "differ in the protocol (retrieval and knn)"),
+        (evaluate("retrieval", 0.4, "--label", "genre"), "differ in the label (artist and genre)"),
+        (evaluate("retrieval", 0.5, names="abcd"), "contain different tracks or labels"),
+    ):
+        message = error_in_process("evaluate.py", "compare", first, "--with", other)
+        assert f"{first} and {other} {expected}; evaluate both systems" in message
+    verification = evaluate("verification", 0.3), evaluate("verification", 0.4, "--seed", 2)
+    message = error_in_process("evaluate.py", "compare", verification[0], "--with", verification[1])
+    assert "differ in the seed (0 and 2)" in message
+    message = error_in_process("evaluate.py", "compare", first, first, "--with", first)
+    assert "is given twice" in message
+
+
+def test_compare_rejects_results_without_usable_values(evaluate, tmp_path):
+    first = evaluate("retrieval", 0.3)
+    document = json.loads(first.read_text(encoding="utf-8"))
+    old = tmp_path / "old.json"
+    values = document["details"]["per track"]
+    for details, expected in (
+        ({}, "contains no values per track, as retrieval results of earlier versions"),
+        ({"per track": {"artist": values["artist"]}}, "its values per track are damaged"),
+        ({"per track": values | {"value": "AAAA"}}, "its values per track are damaged"),
+        (
+            {"per track": values | {"value": values["value"][8:]}},
+            "its values per track are damaged",
+        ),
+        ({"per track": [1]}, "its values per track are damaged"),
+    ):
+        old.write_text(json.dumps(document | {"details": details}), encoding="utf-8")
+        message = error_in_process("evaluate.py", "compare", first, "--with", old)
+        assert f"{old}: {expected}" in message and "delete it and evaluate again" in message
+    single = evaluate("retrieval", 0.3, "--label", "genre")
+    document = json.loads(single.read_text(encoding="utf-8"))
+    document["details"]["per track"]["artist"] = "AAAA" * (len(values["artist"]) // 4)
+    old.write_text(json.dumps(document), encoding="utf-8")
+    message = error_in_process("evaluate.py", "compare", old, "--with", old)
+    assert "tracks of one artist only" in message
+
+
+def test_ranks_keep_the_order_of_scores_and_fit_into_16_bits():
+    scores = np.random.default_rng(0).normal(size=(300, 301))
+    ranks = rank_scores(scores)
+    assert ranks.dtype == np.uint16 and (ranks.min(), ranks.max()) == (0, 65535)
+    assert (np.diff(ranks.ravel()[np.argsort(scores, axis=None)].astype(int)) >= 0).all()
+    few = rank_scores(np.array([[0.5, -1.0], [0.5, 2.0]]))
+    assert few.tolist() == [[1, 0], [1, 2]]
