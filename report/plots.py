@@ -32,6 +32,7 @@ COLOURS = ("#000000", "#56B4E9", "#0072B2", "#E69F00", "#D55E00", "#CC79A7", "#0
 GREY = "#BBBBBB"
 # There is one more marker than colours, so combinations repeat only after 56 lines.
 MARKERS = "sov^DPX*"
+LINES = ("-", "--", ":")  # one for each round of colours, where there are no markers
 SCORE_COLOURS = {"MAP": "#0072B2", "k-NN": "#E69F00", "linear": "#009E73"}
 # Each ismir2018 model has the same colour and marker in every figure.
 MODEL_STYLES = {
@@ -134,10 +135,12 @@ def plot_det_curves(results: pd.DataFrame, path: Path) -> None:
     """Plot the DET curve of the first result of each system on normal-deviate axes."""
     results = sort_systems(results).assign(system=system_names).drop_duplicates("system")
     with _figure(path, "verification errors") as (_, (axes,)):
-        for (_, result), style in _with_styles(results.iterrows()):
+        for number, ((_, result), style) in enumerate(_with_styles(results.iterrows())):
+            line = LINES[number // len(COLOURS) % len(LINES)]
             if curve := result["details"].get(DET_CURVE):
                 rates = np.clip([curve["false alarm"], curve["miss"]], 1e-6, 1 - 1e-6)
-                axes.plot(*ndtri(rates), label=_shorten(result["system"]), color=style["color"])
+                name = _shorten(result["system"])
+                axes.plot(*ndtri(rates), line, label=name, color=style["color"])
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_ticks(ndtri(DET_TICKS), [f"{100 * tick:g}" for tick in DET_TICKS])
         limits = ndtri([DET_TICKS[0] / 2, 0.6])

@@ -32,7 +32,8 @@ RECOGNITION_SCORES = {"verification": "EER", "identification": "accuracy", "retr
 # Protocols for which the papers report scores by number of training artists.
 BY_ARTISTS = (*RECOGNITION, "clustering", "transfer", "tagging", *SCORES)
 
-BASELINES = ("mfcc", "untrained")
+BASELINES = ("mfcc", "untrained", "header")
+RELEASED = "released "  # precedes the model's name, next to models trained here
 LABEL_MODELS = ("basic", "siamese")  # compared genre by genre in ismir2018, Figure 5
 
 # The systems of arxiv2017, Figures 2 and 3, in the paper's order.
@@ -259,7 +260,8 @@ def describe_gains(results: pd.DataFrame) -> list[str]:
     """Return one line per comparison of trained features with a baseline on one dataset."""
     scores = tabulate_features(results).set_index("features")[list(SCORES.values())]
     models = results.drop_duplicates("features").set_index("features")["model"]
-    is_baseline = models.isin(BASELINES).reindex(scores.index)
+    is_baseline = models.isin(BASELINES) | models.str.startswith(RELEASED)
+    is_baseline = is_baseline.reindex(scores.index)
     lines = []
     for features, trained in scores[~is_baseline].iterrows():
         for baseline, reference in scores[is_baseline].iterrows():
@@ -306,7 +308,7 @@ def separate_released(results: pd.DataFrame) -> pd.DataFrame:
     own = trained & results["seed"].notna()
     both = own.groupby([results["dataset"], results["label"]]).transform("any")
     released = trained & results["seed"].isna() & both
-    names = results["model"].mask(released, "released " + results["model"])
+    names = results["model"].mask(released, RELEASED + results["model"])
     return results.assign(model=names, artists=results["artists"].mask(released))
 
 

@@ -153,6 +153,57 @@ def test_damaged_dataset_is_left_out_of_the_report(place, commands, others):
     assert not others or "mfcc" in (place / "out/report.html").read_text(encoding="utf-8")
 
 
+@pytest.fixture
+def tunes(place):
+    """Prepare the datasets of the study of C64 music from tracks of the small corpus."""
+    for name, other in (("sid", "target"), ("sid_unseen", "unseen"), ("sid_unseen_8580", "unseen")):
+        table = split_csv.read_split(f"splits/{other}.csv")
+        parity = table.groupby("artist").cumcount().mod(2).map(str)
+        table = table.assign(chip="chip " + parity, decade="1980s")
+        table.to_csv(f"splits/{name}.csv", index=False)
+        (place / f"cache/{name}.h5").hardlink_to(place / f"cache/{other}.h5")
+    subsets = dict(zip("012", split_csv.SUBSETS, strict=True))
+    track = table.groupby("artist").cumcount()
+    table.assign(subset=track.mod(3).map(str).map(subsets)).to_csv(
+        "splits/sid_unseen_disjoint.csv", index=False
+    )
+
+
+SID = "--artists 4 --seeds 0 1 --epochs 1 --components 4 --dimensions 3"
+
+
+@pytest.mark.slow
+def test_sid_runs_end_to_end_and_continues_after_a_step_was_lost(
+    place, tunes, commands, music_data, monkeypatch
+):
+    monkeypatch.setenv("MUSIC_MIRROR", str(music_data / "data/released_weights"))
+    ran = run_in_process(*reproduce("sid", SID))
+    steps = len(commands)
+    assert f"0 of {steps} steps are done" in ran.lines
+    left_out = [line for line in ran.lines if line.startswith("left out: ")]
+    assert [line.split()[2] for line in left_out] == ["country", "decade"]
+    table = pd.read_csv(place / "out/systems_sid_unseen_artist.csv", keep_default_na=False)
+    scores = table.set_index("system")[["EER", "accuracy", "MAP"]]
+    assert list(scores.index) == [
+        *("GMM-UBM", "i-vector + cosine", "i-vector + PLDA", "DeepArtistID + cosine"),
+        *("DeepArtistID + PLDA", "early fusion + PLDA", "late fusion + PLDA"),
+        *("siamese + cosine", "siamese + PLDA", "header + cosine", "mfcc + cosine"),
+        *("released siamese + cosine", "siamese fine-tuned + cosine"),
+        *("siamese fine-tuned + PLDA", "untrained + cosine"),
+    ]
+    assert scores["EER"].str.contains("±").all()
+    assert set(scores.index[scores["MAP"].eq("")]) == {
+        *("GMM-UBM", "early fusion + PLDA", "late fusion + PLDA"),
+        *(name for name in scores.index if name.endswith(" + PLDA")),
+    }
+    assert "released siamese" in (place / "out/report.html").read_text(encoding="utf-8")
+    commands.clear()
+    (place / "out/features/basic_4_1_sid.h5").unlink()
+    run_in_process(*reproduce("sid", SID))
+    # The features, PLDA, early and late fusion on them, and the report are made again.
+    assert [command[0] for command in commands] == ["extract_features.py", *["evaluate.py"] * 4]
+
+
 def test_missing_data_and_second_process_are_rejected_before_any_step_runs(place):
     message = error_in_process(*reproduce("ismir2018"))
     assert "gtzan: found neither splits/gtzan.csv with cache/gtzan.h5 nor data/gtzan" in message
