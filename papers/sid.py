@@ -18,6 +18,7 @@ import pandas as pd
 from common.errors import InputError
 from data_prep import sidplayfp, split_csv
 from data_prep.datasets import Request, load_dataset
+from data_prep.datasets.sid import HEADER_FIELDS
 from data_prep.split_methods import TRACKS_PER_ARTIST
 from papers import artist_recognition, commands
 from papers.artist_recognition import LDA, FeatureFiles, System, fuse, plda
@@ -55,6 +56,7 @@ class _Study:
     one_chip: Dataset | None  # the unseen tunes, rendered with the same chip
     disjoint: Dataset | None  # the unseen tunes, with artists divided into train, valid and test
     labels: tuple[str, ...]  # of `disjoint`
+    has_header: bool  # whether the unseen tunes have labels from their headers
 
     def features(self, name: str, dataset: Dataset | None = None) -> Path:
         """Return the feature file of a model, for the unseen tunes or another dataset."""
@@ -105,7 +107,8 @@ def _find_datasets(options: argparse.Namespace, data: DataFolder) -> tuple[_Stud
             f"{'; '.join(missing)}; see data_prep/README.md, Music of the Commodore 64"
         )
     _require_enough_artists(options, data, train)
-    labels, left_out = _find_labels(data, unseen)
+    table = _read_tracks(data, unseen)
+    labels, left_out = _find_labels(table, unseen.name)
     source = {"source": options.unseen, "exclude": exclude}
     derived, chip = unseen.name + "_{}", ("--sid-model", FORCED_CHIP)
     one_chip = data.find(derived.format(FORCED_CHIP), **source, mel_options=chip)
@@ -116,7 +119,13 @@ def _find_datasets(options: argparse.Namespace, data: DataFolder) -> tuple[_Stud
     for part, dataset in ((FORCED_CHIP, one_chip), ("disjoint", disjoint)):
         if not dataset and (labels or part == FORCED_CHIP):
             left_out.append(data.describe_missing(derived.format(part), options.unseen))
-    return _Study(options, train, unseen, one_chip, disjoint, labels), left_out
+    has_header = bool({*HEADER_FIELDS}.intersection(table.columns))
+    if not has_header:
+        left_out.append(
+            f"{HEADER}: {unseen.name} has none of the columns {', '.join(HEADER_FIELDS)}"
+        )
+    study = _Study(options, train, unseen, one_chip, disjoint, labels, has_header)
+    return study, left_out
 
 
 def _require_enough_artists(options: argparse.Namespace, data: DataFolder, train: Dataset) -> None:
@@ -132,13 +141,12 @@ def _require_enough_artists(options: argparse.Namespace, data: DataFolder, train
             )
 
 
-def _find_labels(data: DataFolder, unseen: Dataset) -> tuple[tuple[str, ...], list[str]]:
+def _find_labels(table: pd.DataFrame, name: str) -> tuple[tuple[str, ...], list[str]]:
     """Return the labels that unseen tunes have, and one line for each that is missing."""
-    table = _read_tracks(data, unseen)
     values = {name: set(table.get(name, ())) - {""} for name in TRANSFER_LABELS}
     labels = tuple(name for name in TRANSFER_LABELS if len(values[name]) > 1)
     absent = [name for name in TRANSFER_LABELS if name not in labels]
-    return labels, [f"{name} of {unseen.name}: no two tunes differ in it" for name in absent]
+    return labels, [f"{label}: has fewer than two values in {name}" for label in absent]
 
 
 def _read_tracks(data: DataFolder, dataset: Dataset) -> pd.DataFrame:
@@ -159,12 +167,13 @@ def _require_sidplayfp() -> None:
 
 def _baselines(study: _Study) -> Iterator[Step]:
     """Yield the steps that evaluate features without training on the tunes."""
-    header, split = study.features(HEADER), study.unseen.split
-    arguments = (HEADER, split, "--out", header)
-    yield make_step("evaluate.py", *arguments, output=header, inputs=[split])
-    yield from _comparisons(study, HEADER, study.unseen, study.draws(None, None))
-    if study.disjoint and "country" in study.labels:  # the other labels are in the header
-        yield _transfer(study, HEADER, "country")
+    if study.has_header:
+        header, split = study.features(HEADER), study.unseen.split
+        arguments = (HEADER, split, "--out", header)
+        yield make_step("evaluate.py", *arguments, output=header, inputs=[split])
+        yield from _comparisons(study, HEADER, study.unseen, study.draws(None, None))
+        if study.disjoint and "country" in study.labels:  # the other labels are in the header
+            yield _transfer(study, HEADER, "country")
     for name in BASELINES:
         yield from _features(study, name, name, study.draws(None, None))
 

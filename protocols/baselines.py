@@ -9,9 +9,8 @@ import pandas as pd
 from common import cli, feature_file, provenance
 from common.errors import InputError
 from data_prep import split_csv
+from data_prep.datasets.sid import HEADER_FIELDS
 from protocols import SPLIT, Command, add_files
-
-FIELDS = ("chip", "clock", "decade")
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> Command:
@@ -25,9 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> Command:
 def write_header_features(split: Path, *, out: Path) -> None:
     """Write the header fields of all tracks in a split as one-hot features."""
     table = split_csv.read_split(split)
-    fields = [field for field in FIELDS if field in table.columns]
+    fields = [field for field in HEADER_FIELDS if field in table.columns]
     if not fields:
-        raise InputError(f"{split}: has none of the columns {', '.join(FIELDS)}; add one")
+        raise InputError(f"{split}: has none of the columns {', '.join(HEADER_FIELDS)}; add one")
     track_id = table["track_id"].to_numpy(object)
     inputs = {
         "weights": {"name": "header", "model": "header", "artists": None},

@@ -181,7 +181,7 @@ def test_sid_runs_end_to_end_and_continues_after_a_step_was_lost(
     steps = len(commands)
     assert f"0 of {steps} steps are done" in ran.lines
     left_out = [line for line in ran.lines if line.startswith("left out: ")]
-    assert [line.split()[2] for line in left_out] == ["country", "decade"]
+    assert [line.split()[2] for line in left_out] == ["country:", "decade:"]
     table = pd.read_csv(place / "out/systems_sid_unseen_artist.csv", keep_default_na=False)
     scores = table.set_index("system")[["EER", "accuracy", "MAP"]]
     assert list(scores.index) == [

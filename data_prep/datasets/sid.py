@@ -37,7 +37,8 @@ INFO = DatasetInfo(
 )
 
 LIST = "tunes.csv"
-LABELS = ("country", "decade", "chip", "clock")
+HEADER_FIELDS = ("chip", "clock", "decade")  # labels in the header of each tune
+LABELS = ("country", *HEADER_FIELDS)
 
 # Artists with at least TRACKS_PER_ARTIST tunes are for training, those with fewer for evaluation.
 _FEWEST = 8  # tunes of an artist: 5 to enrol and 3 to test
@@ -136,7 +137,9 @@ def _drop(
 
 def _describe(file: Path, path: str) -> dict[str, str]:
     """Return a tune's labels, the first reason to leave it out, and a digest of its music."""
-    row = dict.fromkeys(("path", "artist", "title", "released", *LABELS[1:], "problem", "data"), "")
+    row = dict.fromkeys(
+        ("path", "artist", "title", "released", *HEADER_FIELDS, "problem", "data"), ""
+    )
     try:
         tune = psid.read_tune(file)
     except psid.PsidError:

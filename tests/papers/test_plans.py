@@ -161,7 +161,7 @@ def tunes(place, monkeypatch):
 
 def test_sid_evaluates_each_system_on_unseen_artists(tunes):
     commands, left_out = plan(SID)
-    assert left_out == ["country of sid_unseen: no two tunes differ in it"]
+    assert left_out == ["country: has fewer than two values in sid_unseen"]
     recognised = [line for line in commands if " verification " in line]
     assert all("--enrol-tracks 5 --test-tracks all" in line for line in recognised)
     names = [re.search(r" --json o/verification_(\S+)\.json$", line)[1] for line in recognised]
@@ -210,6 +210,12 @@ def test_sid_evaluates_another_list_without_the_training_artists(tunes):
     assert all(line.startswith(f"{made} --exclude-artists-of splits/sid.csv") for line in splits)
     out = [Path(line.split()[-1]).stem for line in splits]
     assert out == ["others", "others_8580", "others_disjoint"]
+    table = [",".join(row.split(",")[0:3:2]) for row in rows]  # path and artist alone
+    (tunes / "others/tunes.csv").write_text("\n".join([table[0], *table[41:]]))
+    commands, left_out = plan(SID + " --unseen others")
+    missing = ["country", "decade", "chip", "header"]
+    assert [line.partition(":")[0] for line in left_out] == missing
+    assert not any("header" in line or " linear " in line for line in commands)
 
 
 def test_sid_rejects_missing_tunes_artists_and_sidplayfp(tunes, monkeypatch):
