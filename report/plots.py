@@ -41,6 +41,9 @@ MODEL_STYLES = {
     "tag": {"color": "#009E73"},
     "mfcc": {"color": "#000000"},
     "untrained": {"color": "#CC79A7"},
+    "header": {"color": "#E69F00"},
+    "released siamese": {"color": GREY},
+    "siamese fine-tuned": {"color": "#009E73"},
 }
 # Colour, marker and horizontal offset, which keeps error bars apart, of each agf2018 network type.
 NETWORK_STYLES = {
