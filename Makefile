@@ -40,9 +40,10 @@ clean-demo:  ## delete what the demos have created
 	rm -rf corpus cache/demo* results/demo splits/demo*.csv*
 
 # Other options of reproduce.py go into MORE, for example MORE="--train fma_large".
-sid:  ## the papers' experiments on the music of the Commodore 64: DATA=DIR [MORE="OPTIONS"]
 agf2018: .venv/installed-essentia
-ismir2018 arxiv2017 agf2018 sid: .venv/installed  ## reproduce a paper on real data: DATA=DIR [MORE="OPTIONS"]
+ismir2018 arxiv2017 agf2018: .venv/installed  ## reproduce a paper on real data: DATA=DIR [MORE="OPTIONS"]
+sid: .venv/installed  ## the papers' experiments on music of the Commodore 64: DATA=DIR [MORE="OPTIONS"]
+ismir2018 arxiv2017 agf2018 sid:
 	@test -n "$(DATA)" || \
 		{ echo "missing DATA, the folder of the datasets: make $@ DATA=DIR; see README.md"; exit 2; }
 	$(PY) reproduce.py $@ --data "$(DATA)" --out results/$@ $(MORE)
