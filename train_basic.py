@@ -37,14 +37,22 @@ def main() -> None:
     from models.basic import build_basic
     from models.pretrained import load_weights
     from training.devices import open_devices
-    from training.loop import Task, TrainingSchedule, encoder_run, fit_encoder, initial_encoder
+    from training.loop import (
+        Task,
+        TrainingSchedule,
+        encoder_run,
+        fit_encoder,
+        initial_encoder,
+        input_normalisation,
+    )
 
     # Model
     start = load_weights(config.start_from) if config.start_from else None
     run = encoder_run(args.out, name, data.split, data.cache, config, start)
     with open_devices(config.distribute) as devices:
-        encoder, norm = initial_encoder(config, start, devices), start or data.cache
-        model = build_basic(encoder, len(classes), activation, mean=norm.mean, std=norm.std)
+        encoder = initial_encoder(config, start, devices)
+        normalisation = input_normalisation(config, start, data.cache)
+        model = build_basic(encoder, len(classes), activation, **normalisation)
 
         # Optimizer: SGD with Nesterov momentum, and the papers' learning rate rules
         schedule = TrainingSchedule.of(config)

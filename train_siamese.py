@@ -1,13 +1,20 @@
 """Step 3: train the siamese model, which learns whether two tracks are by the same artist."""
 
+import argparse
+
 # This checks that the dependencies are installed, before any is imported.
 from common import cli
 
 # isort: split
-import numpy as np
+from pathlib import Path
 
-from data_prep.batches import SiameseBatches, TrackSampler
-from data_prep.split_csv import artist_classes
+import numpy as np
+import pandas as pd
+
+from common.errors import InputError
+from data_prep.batches import ArtistBatches, Batches, SiameseBatches, TrackSampler
+from data_prep.split_csv import artist_classes, label_column
+from training.config import SIAMESE_LOSSES as LOSSES
 from training.config import SiameseConfig, TrainingData
 
 
@@ -15,16 +22,10 @@ def main() -> None:
     """Train the siamese model."""
     example = "python train_siamese.py splits/demo.csv cache/demo.h5 --out runs/siamese"
     parser = cli.training_parser(__doc__, example, SiameseConfig())
-    text = "number of tracks by other artists per anchor"
-    cli.add_count(parser, "--negatives", SiameseConfig.negatives, text)
-    parser.add_argument(
-        "--margin",
-        type=cli.positive_float,
-        default=SiameseConfig.margin,
-        help="margin of the hinge loss",
-    )
+    _add_arguments(parser)
     args = parser.parse_args()
     config = cli.fill_dataclass(SiameseConfig, args)
+    _check_options(parser, config)
 
     # Data
     data = TrainingData.read(args.split, args.cache, config.max_artists)
@@ -35,37 +36,124 @@ def main() -> None:
     _, per_artist = np.unique(artists[data.valid], return_counts=True)
     valid_pool = data.valid if per_artist.min() > 1 else np.arange(len(artists))
     batches = [
-        SiameseBatches(
-            data.crops,
-            anchors,
-            config.batch_size,
-            config.seed,
-            sampler=TrackSampler.from_artists(artists, pool, config.negatives, args.split),
-            negatives=config.negatives,
-        )
+        _make_batches(data, config, anchors, pool, args.split)
         for anchors, pool in ((data.train, data.train), (data.valid, valid_pool))
     ]
 
     # Import Keras after the arguments are parsed, so that --help stays fast.
+    from models.metric_losses import build_in_batch, make_loss, nearest_by_other_artist
     from models.pretrained import load_weights
     from models.siamese import HingeLoss, build_siamese, within_margin
     from training.devices import open_devices
-    from training.loop import Task, TrainingSchedule, encoder_run, fit_encoder, initial_encoder
+    from training.loop import (
+        Task,
+        TrainingSchedule,
+        encoder_run,
+        fit_encoder,
+        initial_encoder,
+        input_normalisation,
+    )
 
     # Model
     start = load_weights(config.start_from) if config.start_from else None
     run = encoder_run(args.out, "siamese", data.split, data.cache, config, start)
     with open_devices(config.distribute) as devices:
-        encoder, norm = initial_encoder(config, start, devices), start or data.cache
-        model = build_siamese(encoder, config.negatives, mean=norm.mean, std=norm.std)
+        encoder = initial_encoder(config, start, devices)
+        normalisation = input_normalisation(config, start, data.cache)
+        if config.loss == "hinge":
+            model = build_siamese(encoder, config.negatives, **normalisation)
+            loss, metric = HingeLoss(config.margin), within_margin(config.margin)
+        else:
+            model = build_in_batch(encoder, **normalisation)
+            sizes = {"margin": config.margin, "temperature": config.temperature}
+            loss, metric = make_loss(config.loss, **sizes), nearest_by_other_artist()
 
         # Optimizer: SGD with Nesterov momentum, and the papers' learning rate rules
         schedule = TrainingSchedule.of(config)
 
         # Fit
-        metrics = [within_margin(config.margin)]
-        task = Task(model, HingeLoss(config.margin), metrics, *batches)
+        task = Task(model, loss, [metric], *batches)
         fit_encoder(task, schedule, config, run, devices)
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the siamese model."""
+    defaults = SiameseConfig()
+    text = "loss function: the papers' hinge over sampled negatives, or one that compares all "
+    text += "tracks of a batch (softmax, supervised contrastive, or hinge over semi-hard negatives)"
+    parser.add_argument("--loss", choices=LOSSES, default=defaults.loss, help=text)
+    text = "number of tracks by other artists per anchor, with --loss hinge"
+    cli.add_count(parser, "--negatives", defaults.negatives, text)
+    text = "number of further tracks by the anchor's artist per anchor, with the other losses"
+    cli.add_count(parser, "--positives", defaults.positives, text)
+    number = {"type": cli.positive_float}
+    text = "margin of the hinge and semi-hard losses"
+    parser.add_argument("--margin", **number, default=defaults.margin, help=text)
+    text = "temperature of the softmax and supcon losses"
+    parser.add_argument("--temperature", **number, default=defaults.temperature, help=text)
+    text = "draw positives from other albums than the anchor's, where the artist has enough tracks"
+    parser.add_argument("--other-album", action="store_true", help=text)
+    text = "probability that the negatives of an anchor are by artists of the same genre"
+    parser.add_argument(
+        "--same-genre", type=cli.probability, default=defaults.same_genre, metavar="P", help=text
+    )
+
+
+def _check_options(parser: argparse.ArgumentParser, config: SiameseConfig) -> None:
+    """Refuse options that the loss does not use or cannot use."""
+    hinge = config.loss == "hinge"
+    defaults = SiameseConfig()
+    for option, losses in {
+        "negatives": ("hinge",),
+        "same_genre": ("hinge",),
+        "positives": LOSSES[1:],
+        "temperature": ("softmax", "supcon"),
+        "margin": ("hinge", "semi-hard"),
+    }.items():
+        if config.loss not in losses and getattr(config, option) != getattr(defaults, option):
+            name = option.replace("_", "-")
+            problem = f"--{name} needs --loss {' or '.join(losses)}"
+            parser.error(problem)
+    if config.margin > 2:
+        parser.error("--margin: cosines differ by at most 2; use a lower one")
+    if not hinge and config.batch_size < 2:
+        problem = (
+            f"--batch-size: --loss {config.loss} compares the anchors of a batch; use 2 or more"
+        )
+        parser.error(problem)
+
+
+def _make_batches(
+    data: TrainingData, config: SiameseConfig, anchors: np.ndarray, pool: np.ndarray, split: Path
+) -> Batches:
+    """Return batches of the anchors, with other tracks drawn from `pool`."""
+    used = data.split.iloc[data.used]
+    artists = used["artist"].to_numpy(object)
+    positives = config.positives
+    if anchors is data.valid:
+        positives = min(positives, np.unique(artists[pool], return_counts=True)[1].min() - 1)
+    sampler = TrackSampler.from_artists(
+        artists,
+        pool,
+        config.negatives if config.loss == "hinge" else 1,
+        split,
+        positives=positives,
+        albums=_read_labels(used, "album", split) if config.other_album else None,
+        genres=_read_labels(used, "genre", split) if config.same_genre else None,
+        same_genre=config.same_genre,
+    )
+    settings = (data.crops, anchors, config.batch_size, config.seed)
+    if config.loss == "hinge":
+        return SiameseBatches(*settings, sampler=sampler, negatives=config.negatives)
+    numbers = np.unique(artists, return_inverse=True)[1].astype(np.int32)[anchors]
+    return ArtistBatches(*settings, sampler=sampler, positives=positives, artists=numbers)
+
+
+def _read_labels(tracks: pd.DataFrame, name: str, split: Path) -> np.ndarray:
+    labels = label_column(tracks, name, split)
+    if not labels.astype(bool).any():
+        raise InputError(f"{split}: no track has a value of {name}; leave the option out")
+    return labels
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import soundfile
 from bench.resources import timed
 from data_prep import synthetic_corpus
 from models import pretrained
-from models.encoder import build_encoder, log_mel_model
+from models.encoder import build_encoder
 from models.onnx_encoder import load_onnx_encoder
 from models.onnx_export import build_onnx_model
 from models.siamese import build_siamese
@@ -57,7 +57,7 @@ def main() -> None:
         print(f"onnx_seconds {onnx:.2f}\nkeras_seconds {keras:.2f}")
         print(f"first_vs_keras {keras / onnx:.1f}", flush=True)
 
-        network = log_mel_model(pretrained.encoder_from(weights), weights.mean, weights.std)
+        network = pretrained.with_normalisation(weights)
         encoder = load_onnx_encoder(onnx_file)
         segments = np.random.default_rng(0).random((SEGMENTS, 129, 128), np.float32)
         mel = segments.reshape(-1, 128)

@@ -13,7 +13,7 @@ import numpy as np
 from data_prep.mel import SEGMENT
 from data_prep.mel_cache import MelCache
 from models.architecture import BANDS
-from models.encoder import build_encoder, normalisation_layer
+from models.encoder import build_encoder
 from models.keras_backend import keras
 from models.siamese import HingeLoss
 from training.config import SiameseConfig
@@ -31,7 +31,7 @@ def write_tracks(cache: MelCache, folder: Path) -> list[Path]:
 
 def build_towers(mean: float, std: float, negatives: int = 4) -> keras.Model:
     """Return a model that applies the encoder to six inputs in separate passes."""
-    encoder, normalise = build_encoder(), normalisation_layer(mean, std)
+    encoder, normalise = build_encoder(), layers.Rescaling(1.0 / std, offset=-mean / std)
     inputs = [keras.Input((SEGMENT, BANDS)) for _ in range(2 + negatives)]
     unit = layers.UnitNormalization(axis=-1)
     anchor, *others = [unit(encoder(normalise(segment))) for segment in inputs]

@@ -143,6 +143,8 @@ def training_parser(description: str, example: str, defaults) -> argparse.Argume
     add_count(parser, "--max-artists", None, text, old="--artists")
     text = "encoder to fine-tune: an .h5 or .keras file or the name of a released model"
     parser.add_argument("--start-from", metavar="WEIGHTS", help=text)
+    text = "scale every segment to the same level, so that embeddings do not depend on the volume"
+    parser.add_argument("--equal-level", action="store_true", help=text)
     text = "numeric precision of the encoder; mixed computes in bfloat16 with float32 weights"
     values = ("float32", "mixed")
     parser.add_argument("--precision", choices=values, default=defaults.precision, help=text)
@@ -193,6 +195,7 @@ non_negative = _number_type(int, lambda n: n >= 0, "below zero")
 positive = _number_type(int, lambda n: n >= 1, "below one")
 positive_float = _number_type(float, lambda x: 0 < x < math.inf, "not a finite number above zero")
 fraction = _number_type(float, lambda x: 0 <= x < 1, "not in [0, 1)")
+probability = _number_type(float, lambda x: 0 <= x <= 1, "not in [0, 1]")
 # NumPy's legacy generator only accepts 32-bit seeds.
 _seed = _number_type(int, lambda n: 0 <= n < 2**32, "not an integer from 0 to 2^32 - 1")
 

@@ -9,6 +9,7 @@ import abc
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -225,46 +226,119 @@ class SiameseBatches(Batches):
         return np.zeros(len(order), np.float32)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ArtistBatches(Batches):
+    """Anchors, each with further tracks by its artist, for losses that compare a whole batch.
+
+    x has shape (batch, 1 + positives, segment, bands), and y contains the number of each anchor's
+    artist, (batch,) int32.
+    """
+
+    sampler: "TrackSampler"  # draws from a set of tracks that includes all anchors
+    positives: int  # number of further tracks by the same artist
+    artists: np.ndarray  # (n,) int32, number of each anchor's artist
+
+    @property
+    def crops_per_anchor(self) -> int:
+        """Number of crops per anchor."""
+        return 1 + self.positives
+
+    def _tracks(self, order, rng):
+        return self.sampler.draw_positives(self.anchors[order], self.positives, rng)
+
+    def _targets(self, order):
+        return self.artists[order]
+
+
+class Range(NamedTuple):
+    """A range of sorted tracks for each of n anchors."""
+
+    first: np.ndarray  # (n,) int64
+    length: np.ndarray  # (n,) int64
+
+    def of(self, positions: np.ndarray) -> "Range":
+        """Return the ranges of some of the anchors."""
+        return Range(self.first[positions], self.length[positions])
+
+    @classmethod
+    def of_groups(cls, groups: np.ndarray) -> "Range":
+        """Return the range of each item's group, for (n,) items of which each group is adjacent."""
+        begins = np.flatnonzero(np.append(True, groups[1:] != groups[:-1]))
+        counts = np.diff(np.append(begins, len(groups)))
+        return cls(np.repeat(begins, counts), np.repeat(counts, counts))
+
+
 @dataclass(frozen=True)
 class TrackSampler:
     """Sampler that draws positives and negatives without listing all candidates.
 
-    The tracks are sorted by artist. A positive is drawn from the range of the anchor's artist,
-    excluding the anchor; negatives are drawn from all tracks outside that range.
+    The tracks are sorted so that those of one genre, artist and album are adjacent. Candidates are
+    therefore the tracks inside one range and outside another.
     """
 
-    order: np.ndarray  # (tracks,) positions sorted by artist
+    order: np.ndarray  # (tracks,) positions sorted by genre, artist and album
     rank: np.ndarray  # (positions,) index of each track in `order`; -1 if it is never drawn
-    first: np.ndarray  # (positions,) start of the range of the track's artist in `order`
-    count: np.ndarray  # (positions,) length of that range
+    artist: Range  # ranges of `order` that contain the artist of each track in it
+    # From which positives are not drawn: the track alone, or its album if the artist has others.
+    excluded: Range
+    genre: Range  # ranges that contain the artists of the same genre
+    same_genre: float = 0.0  # probability that an anchor's negatives are of its genre
 
     @classmethod
     def from_artists(
-        cls, artists: np.ndarray, tracks: np.ndarray, negatives: int, source: str | Path = "split"
+        cls,
+        artists: np.ndarray,
+        tracks: np.ndarray,
+        negatives: int,
+        source: str | Path = "split",
+        *,
+        positives: int = 1,
+        albums: np.ndarray | None = None,
+        genres: np.ndarray | None = None,
+        same_genre: float = 0.0,
     ) -> "TrackSampler":
         """Return a sampler that draws from `tracks`, (tracks,) positions in `artists`.
 
-        Artists with only one track, and therefore no positive, and too few tracks by other
+        With `albums`, positives are tracks from other albums where the artist has enough of them.
+        With `genres`, all negatives of an anchor are, with the probability `same_genre`, by artists
+        of the same genre if there are enough of them. An artist's genre is the most frequent one of
+        its tracks. `albums` and `genres` have the shape of `artists`; "" stands for an unknown one.
+
+        Artists with too few tracks for `positives` besides the anchor, and too few tracks by other
         artists for `negatives` are refused with an `InputError` that names the split, `source`.
         """
         names, artist, counts = np.unique(artists[tracks], return_inverse=True, return_counts=True)
-        if (counts < 2).any():
-            name = str(names[int(np.argmin(counts))])
+        if (counts < 1 + positives).any():
+            name, fewest = str(names[int(np.argmin(counts))]), int(counts.min())
+            have = "one track" if fewest == 1 else f"{fewest} tracks"
+            problem = "no positive" if fewest == 1 else f"fewer than {positives} positives"
             raise InputError(
-                f"{source}: artist {name!r} has one track, so that it has no positive "
-                f"({(counts < 2).sum()} such artists); add tracks, or remove these artists"
+                f"{source}: artist {name!r} has {have}, so that it has {problem} "
+                f"({(counts < 1 + positives).sum()} such artists); add tracks, or remove these "
+                "artists"
             )
         if len(tracks) - counts.max() < negatives:
             raise InputError(
                 f"{source}: too few tracks of other artists for {negatives} negatives; use a split "
                 "with more artists, or lower --negatives"
             )
-        order = tracks[np.argsort(artist, kind="stable")]
-        rank, first, count = (np.full(len(artists), -1) for _ in range(3))
+        genre = np.zeros(len(tracks), np.int64)
+        if genres is not None:
+            genre = _most_frequent(genres[tracks], artist)[artist]
+        album = np.arange(len(tracks))  # each track is alone
+        if albums is not None:
+            album = np.unique(albums[tracks], return_inverse=True)[1]
+            album[albums[tracks] == ""] = len(tracks) + np.flatnonzero(albums[tracks] == "")
+        ranking = np.lexsort((album, artist, genre))
+        order, rank = tracks[ranking], np.full(len(artists), -1)
         rank[order] = np.arange(len(order))
-        first[tracks] = (np.cumsum(counts) - counts)[artist]
-        count[tracks] = counts[artist]
-        return cls(order, rank, first, count)
+        by_artist = Range.of_groups(artist[ranking])
+        alone = Range(np.arange(len(order)), np.ones(len(order), np.int64))
+        pairs = np.unique(np.stack([artist, album]), axis=1, return_inverse=True)[1].ravel()
+        by_album = Range.of_groups(pairs[ranking])
+        few = by_artist.length - by_album.length < positives
+        excluded = Range(*(np.where(few, *both) for both in zip(alone, by_album, strict=True)))
+        return cls(order, rank, by_artist, excluded, Range.of_groups(genre[ranking]), same_genre)
 
     def draw(self, anchors: np.ndarray, negatives: int, rng: np.random.Generator) -> np.ndarray:
         """Draw tracks: (batch,) anchors -> (batch, 2 + negatives) anchor, positive and negatives.
@@ -272,17 +346,56 @@ class TrackSampler:
         Positives are drawn uniformly from the artist's other tracks. An anchor's negatives are
         distinct and drawn uniformly from all tracks by other artists.
         """
-        first, count = self.first[anchors, None], self.count[anchors, None]
-        positive = first + rng.integers(count - 1)
-        positive += positive >= self.rank[anchors, None]
-        negative = np.empty((len(anchors), negatives), np.int64)
-        for column in range(negatives):
-            # Draw from the remaining tracks, skipping the negatives already drawn. Rejection
-            # sampling might never finish if there are barely more than `negatives` candidates.
-            drawn = rng.integers(len(self.order) - count[:, 0] - column)
-            for earlier in np.sort(negative[:, :column]).T:
-                drawn += drawn >= earlier
-            negative[:, column] = drawn
-        negative += count * (negative >= first)
-        drawn = np.concatenate([self.rank[anchors, None], positive, negative], axis=1)
-        return self.order[drawn]
+        with_positive, artist = self._draw_positives(anchors, 1, rng)
+        everyone = Range(np.zeros(len(anchors), np.int64), np.full(len(anchors), len(self.order)))
+        if self.same_genre:
+            genre = self.genre.of(with_positive[:, 0])
+            chosen = rng.random(len(anchors)) < self.same_genre
+            chosen &= genre.length - artist.length >= negatives
+            everyone = Range(
+                *(np.where(chosen, *both) for both in zip(genre, everyone, strict=True))
+            )
+        negative = _draw_distinct(everyone, artist, negatives, rng)
+        return self.order[np.concatenate([with_positive, negative], axis=1)]
+
+    def draw_positives(
+        self, anchors: np.ndarray, positives: int, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Draw tracks: (batch,) anchors -> (batch, 1 + positives) anchor and distinct positives."""
+        return self.order[self._draw_positives(anchors, positives, rng)[0]]
+
+    def _draw_positives(
+        self, anchors: np.ndarray, positives: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, Range]:
+        """Return ranks of the anchors and their positives, and the ranges of their artists."""
+        ranks = self.rank[anchors]
+        artist = self.artist.of(ranks)
+        drawn = _draw_distinct(artist, self.excluded.of(ranks), positives, rng)
+        return np.concatenate([ranks[:, None], drawn], axis=1), artist
+
+
+def _draw_distinct(
+    inside: Range, outside: Range, count: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw distinct numbers from each range `inside` but not in `outside`, as (n, count).
+
+    Each range `outside` lies in the range `inside`.
+    """
+    numbers = np.empty((len(inside.first), count), np.int64)
+    for column in range(count):
+        # Draw from the remaining numbers, skipping those already drawn. Rejection sampling might
+        # never finish if there are barely more than `count` candidates.
+        drawn = rng.integers(inside.length - outside.length - column)
+        for earlier in np.sort(numbers[:, :column]).T:
+            drawn += drawn >= earlier
+        numbers[:, column] = drawn
+    numbers += inside.first[:, None]
+    return numbers + outside.length[:, None] * (numbers >= outside.first[:, None])
+
+
+def _most_frequent(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return the number of the most frequent label of each group, (groups,) int64."""
+    _, label = np.unique(labels, return_inverse=True)
+    counts = np.zeros((groups.max() + 1, label.max() + 1), np.int64)
+    np.add.at(counts, (groups, label), 1)
+    return counts.argmax(axis=1)

@@ -3,5 +3,6 @@
 BANDS = 128  # mel bands in the input
 EMBEDDING = 256  # output dimensions
 NORM_EPSILON = 1e-3  # added to the variance by batch normalisation
+SILENT_LEVEL = 1e-5  # added to the level of a segment before it is divided by it
 # (filters, kernel size, pool size) per block, from ismir2018 section 3.1 and the published code.
 BLOCKS = ((128, 4, 4), (128, 4, 4), (128, 4, 4), (128, 2, 2), (256, 1, None))

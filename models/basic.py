@@ -2,21 +2,27 @@
 
 from data_prep.mel import SEGMENT
 from models.architecture import BANDS
-from models.encoder import normalisation_layer
+from models.encoder import normalise
 from models.keras_backend import keras
 
 layers = keras.layers
 
 
 def build_basic(
-    encoder: keras.Model, outputs: int, activation: str, *, mean: float, std: float
+    encoder: keras.Model,
+    outputs: int,
+    activation: str,
+    *,
+    mean: float,
+    std: float,
+    equal_level: bool = False,
 ) -> keras.Model:
     """Return the encoder with one dense layer on top (ismir2018, section 3.1).
 
-    It maps log-mels (batch, 129, 128), which it normalises with `mean` and `std`, to probabilities
+    It maps log-mels (batch, 129, 128), normalised by `models.encoder.normalise`, to probabilities
     (batch, outputs). `activation` is "softmax" for artists or "sigmoid" for tags.
     """
     segment = keras.Input((SEGMENT, BANDS), name="segment")
-    embedding = encoder(normalisation_layer(mean, std)(segment))
+    embedding = encoder(normalise(segment, mean, std, equal_level=equal_level))
     classes = layers.Dense(outputs, activation=activation, name="classes")(embedding)
     return keras.Model(segment, classes, name="basic" if activation == "softmax" else "tag")

@@ -216,11 +216,10 @@ def load_extractor(weights: str, mirror: str | Path | None = None) -> Extractor:
         encoder = load_onnx_encoder(weights)
         return Extractor(encoder.iter_embeddings, encoder.provenance, encoder.trained_on)
     # Imported only now, so that .onnx files are read without delay.
-    from models.encoder import log_mel_model
-    from models.pretrained import encoder_from, load_weights
+    from models.pretrained import load_weights, with_normalisation
 
     loaded = load_weights(weights, mirror)
-    network = log_mel_model(encoder_from(loaded), loaded.mean, loaded.std)
+    network = with_normalisation(loaded)
     function = functools.partial(iter_embeddings, network)
     return Extractor(function, loaded.provenance, loaded.trained_on)
 

@@ -1,12 +1,13 @@
 """The 1-D CNN shared by all ismir2018 models."""
 
+import math
 import random
 
 from data_prep.mel import SEGMENT
-from models.architecture import BANDS, BLOCKS, NORM_EPSILON
+from models.architecture import BANDS, BLOCKS, NORM_EPSILON, SILENT_LEVEL
 from models.keras_backend import keras
 
-layers, regularizers = keras.layers, keras.regularizers
+layers, ops, regularizers = keras.layers, keras.ops, keras.regularizers
 
 L2_WEIGHT = 1e-5  # of the penalty on the convolution kernels
 
@@ -54,12 +55,38 @@ def build_encoder(
     return keras.Model(segment, embedding, name="encoder")
 
 
-def log_mel_model(encoder: keras.Model, mean: float, std: float) -> keras.Model:
+def log_mel_model(
+    encoder: keras.Model, mean: float, std: float, *, equal_level: bool = False
+) -> keras.Model:
     """Return the encoder preceded by its normalisation: (batch, 129, 128) to (batch, 256)."""
     segment = keras.Input((SEGMENT, BANDS), name="segment")
-    return keras.Model(segment, encoder(normalisation_layer(mean, std)(segment)))
+    normalised = normalise(segment, mean, std, equal_level=equal_level)
+    return keras.Model(segment, encoder(normalised))
 
 
-def normalisation_layer(mean: float, std: float) -> keras.layers.Layer:
-    """Return a layer that computes (log-mel - mean) / std, using training-set statistics."""
-    return layers.Rescaling(1.0 / std, offset=-mean / std, name="normalise")
+def normalise(segments, mean: float, std: float, *, equal_level: bool = False):
+    """Compute (log-mel - mean) / std, using training-set statistics, for segments (..., 129, 128).
+
+    If `equal_level`, all segments are first scaled to the same level, so that an embedding does not
+    depend on the level of the audio. The papers keep the level.
+    """
+    if equal_level:
+        segments = EqualLevel(name="equal_level")(segments)
+    return layers.Rescaling(1.0 / std, offset=-mean / std, name="normalise")(segments)
+
+
+class EqualLevel(keras.layers.Layer):
+    """Scale segments of log-mels x = log10(1 + 10 m) so that their mean of 10 m is 1.
+
+    A change of level multiplies the mel magnitudes m, and therefore cancels exactly.
+    """
+
+    def call(self, segments):
+        """Return segments of the same shape, (..., 129, 128)."""
+        scaled = ops.expm1(segments * math.log(10))
+        level = ops.mean(scaled, axis=(-2, -1), keepdims=True)
+        return ops.log1p(scaled / (level + SILENT_LEVEL)) / math.log(10)
+
+    def compute_output_shape(self, input_shape):
+        """Return the shape of the input."""
+        return input_shape

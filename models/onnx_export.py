@@ -11,7 +11,7 @@ import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from data_prep.mel import SEGMENT, FrontEnd, window_and_filters
-from models.architecture import BANDS, BLOCKS, EMBEDDING, NORM_EPSILON
+from models.architecture import BANDS, BLOCKS, EMBEDDING, NORM_EPSILON, SILENT_LEVEL
 from models.onnx_encoder import EMBEDDINGS, FORMAT, SEGMENTS, WAVEFORMS
 from models.pretrained import Weights
 
@@ -101,7 +101,8 @@ class _Graph:
 
 def _embed_segments(graph: _Graph, segments: str, weights: Weights) -> str:
     """Add what `models.encoder.log_mel_model` computes: (n, 129, 128) to (n, 256)."""
-    x = graph.add("Mul", segments, np.float32(1.0 / weights.std))
+    x = _equalise_level(graph, segments) if weights.equal_level else segments
+    x = graph.add("Mul", x, np.float32(1.0 / weights.std))
     x = graph.add("Add", x, np.float32(-weights.mean / weights.std))
     x = graph.add("Transpose", x, perm=[0, 2, 1])  # ONNX convolves over the last axis
     for number, (_, width, pool) in enumerate(BLOCKS):
@@ -114,6 +115,15 @@ def _embed_segments(graph: _Graph, segments: str, weights: Weights) -> str:
         if pool:
             x = graph.add("MaxPool", x, kernel_shape=[pool], strides=[pool])
     return graph.add("Flatten", graph.add("GlobalAveragePool", x))
+
+
+def _equalise_level(graph: _Graph, segments: str) -> str:
+    """Add what `models.encoder.EqualLevel` computes."""
+    ln10, one = np.float32(np.log(10)), np.float32(1)
+    scaled = graph.add("Sub", graph.add("Exp", graph.add("Mul", segments, ln10)), one)
+    level = graph.add("ReduceMean", scaled, _integers(1, 2), keepdims=1)
+    x = graph.add("Div", scaled, graph.add("Add", level, np.float32(SILENT_LEVEL)))
+    return graph.add("Div", graph.add("Log", graph.add("Add", x, one)), ln10)
 
 
 def _log_mels(graph: _Graph, waveforms: str) -> str:

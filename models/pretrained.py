@@ -58,6 +58,7 @@ class Weights:
     provenance: dict  # as recorded in feature files
     trained_on: Sequence[str] = ()  # training artists; empty if unknown, as in the released files
     licence: str | None = None  # of a released file; None if it is unknown
+    equal_level: bool = False  # whether the input is scaled to one level, see `models.encoder`
 
 
 def load_weights(name_or_path: str, mirror: str | Path | None = None) -> Weights:
@@ -99,10 +100,15 @@ def load_encoder(name_or_path: str, mirror: str | Path | None = None) -> "keras.
     >>> load_encoder("siamese_5000").output_shape  # doctest: +SKIP
     (None, 256)
     """
+    return with_normalisation(load_weights(name_or_path, mirror))
+
+
+def with_normalisation(weights: Weights) -> "keras.Model":
+    """Return the encoder with the given weights, preceded by its input normalisation."""
     from models.encoder import log_mel_model
 
-    weights = load_weights(name_or_path, mirror)
-    return log_mel_model(encoder_from(weights), weights.mean, weights.std)
+    encoder, equal_level = encoder_from(weights), weights.equal_level
+    return log_mel_model(encoder, weights.mean, weights.std, equal_level=equal_level)
 
 
 def encoder_from(weights: Weights, **options) -> "keras.Model":
@@ -122,11 +128,13 @@ def save_weights(
     std: float,
     made_from: dict,
     trained_on: Sequence[str] = (),
+    equal_level: bool = False,
 ) -> None:
     """Write a trained model's encoder, and its dense layer if it has one, to a file.
 
     The layout matches the released files, with additional root attributes `mean`, `std` and
-    `made_from` (a provenance record), and a dataset `trained_on` with the training artists' names.
+    `made_from` (a provenance record), a dataset `trained_on` with the training artists' names, and
+    an attribute `equal_level` where the input is scaled to one level.
     """
     from models.keras_backend import keras
 
@@ -134,6 +142,8 @@ def save_weights(
     layers += [layer for layer in model.layers if layer.name == "classes"]
     with hdf5.create_file(path) as file:
         file.attrs["mean"], file.attrs["std"] = mean, std
+        if equal_level:
+            file.attrs["equal_level"] = True
         file.attrs["made_from"] = provenance.to_json(made_from)
         hdf5.write_strings(file, "trained_on", trained_on)
         group = file.create_group("model_weights")
@@ -153,6 +163,7 @@ def _read_weights(path: Path) -> Weights:
     with _open_weights(path) as file:
         encoder_arrays, head = _sort_layers(_read_layers(file), path)
         inputs, mean, std = _read_attributes(file)
+        equal_level = bool(file.attrs.get("equal_level", False))
         has_artists = file.id.links.exists(b"trained_on")
         trained_on = list(hdf5.read_strings(file, "trained_on")) if has_artists else []
     blob = git_blob_id(path)
@@ -161,7 +172,7 @@ def _read_weights(path: Path) -> Weights:
     name = model["name"] or path.stem
     record = {**model, "name": name, "sha256": file_sha256(path), "mean": mean, "std": std}
     licence = RELEASED_LICENCE if released else None
-    return Weights(name, encoder_arrays, head, mean, std, record, trained_on, licence)
+    return Weights(name, encoder_arrays, head, mean, std, record, trained_on, licence, equal_level)
 
 
 @contextlib.contextmanager

@@ -4,13 +4,15 @@ from collections.abc import Callable
 
 from data_prep.mel import SEGMENT
 from models.architecture import BANDS, EMBEDDING
-from models.encoder import normalisation_layer
+from models.encoder import normalise
 from models.keras_backend import keras
 
 layers, ops = keras.layers, keras.ops
 
 
-def build_siamese(encoder: keras.Model, negatives: int, *, mean: float, std: float) -> keras.Model:
+def build_siamese(
+    encoder: keras.Model, negatives: int, *, mean: float, std: float, equal_level: bool = False
+) -> keras.Model:
     """Return a model of the cosines R(A,O) between an anchor and its positive and negatives.
 
     All segments of a batch pass through the encoder at once (ismir2018, section 3.2). The
@@ -24,7 +26,7 @@ def build_siamese(encoder: keras.Model, negatives: int, *, mean: float, std: flo
     roles = 2 + negatives
     segments = keras.Input((roles, SEGMENT, BANDS), name="anchor_positive_negatives")
     flat = ops.reshape(segments, (-1, SEGMENT, BANDS))
-    embeddings = encoder(normalisation_layer(mean, std)(flat))
+    embeddings = encoder(normalise(flat, mean, std, equal_level=equal_level))
     embeddings = ops.reshape(embeddings, (-1, roles, EMBEDDING))
     unit = layers.UnitNormalization(axis=-1, name="unit")(embeddings)
     cosines = ops.sum(unit[:, :1] * unit[:, 1:], axis=-1)

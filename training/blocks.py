@@ -24,7 +24,8 @@ class BlockModel(keras.Model):
 
         Keras would otherwise call the model on a block to do so.
         """
-        predictions = keras.ops.zeros((len(y), *self.output_shape[1:]))
+        shape = (size or 1 for size in self.output_shape[1:])  # where the model takes any size
+        predictions = keras.ops.zeros((len(y), *shape))
         self.compute_loss(None, y, predictions)
         self.compute_metrics(None, y, predictions)
 

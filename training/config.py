@@ -14,6 +14,9 @@ from data_prep import split_csv
 from data_prep.batches import Crops
 from data_prep.mel_cache import MelCache
 
+# The papers' loss, and those in `models.metric_losses`.
+SIAMESE_LOSSES = ("hinge", "semi-hard", "softmax", "supcon")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
@@ -31,6 +34,7 @@ class TrainingConfig:
     patience: int | None = None  # number of such epochs after which training stops, or None
     max_artists: int | None = None  # number of artists from the start of the split; None for all
     start_from: str | None = None  # encoder to fine-tune: a weights file or a released model
+    equal_level: bool = False  # whether the level of the audio is removed; the papers keep it
     precision: str = "float32"  # or "mixed", to compute the encoder in bfloat16
     seed: int = 0  # random seed for the initial weights, dropout and batches
     distribute: bool = False  # whether to divide each batch among all devices
@@ -44,7 +48,7 @@ class TrainingConfig:
         Existing runs use these key names, so add a new setting only if it changes the weights.
         `start_from` is recorded through the provenance of the weights; see `training_inputs`.
         """
-        return {
+        record = {
             "epochs": self.epochs,
             "rate": self.learning_rate,
             "batch": self.batch_size,
@@ -55,6 +59,15 @@ class TrainingConfig:
             "precision": self.precision,
             "seed": self.seed,
         }
+        return record | self.changes("equal_level")
+
+    def changes(self, *names: str) -> dict:
+        """Return those of the named settings, which the papers lack, that are not at their default.
+
+        Records of runs with the papers' settings stay equal in this way.
+        """
+        values = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in values.items() if value != getattr(type(self), name)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,11 +94,18 @@ class SiameseConfig(TrainingConfig):
 
     learning_rate: float = 0.1
     negatives: int = 4  # number of tracks by other artists per anchor
-    margin: float = 0.4  # margin Δ of the hinge loss
+    margin: float = 0.4  # margin Δ of the hinge loss and of the semi-hard loss
+    loss: str = "hinge"  # or one that compares all tracks of a batch, see `models.metric_losses`
+    temperature: float = 0.1  # τ of the softmax and supcon losses
+    positives: int = 1  # number of other tracks by the anchor's artist per anchor
+    other_album: bool = False  # whether positives come from another album, where there is one
+    same_genre: float = 0.0  # probability that the negatives of an anchor are of its genre
 
     def record(self) -> dict:
         """Return the settings that determine the trained weights."""
-        return {**super().record(), "negatives": self.negatives, "margin": self.margin}
+        record = {**super().record(), "negatives": self.negatives, "margin": self.margin}
+        added = ("loss", "temperature", "positives", "other_album", "same_genre")
+        return record | self.changes(*added)
 
 
 @dataclass(frozen=True)

@@ -245,14 +245,27 @@ def encoder_run(
     """
     start_from = start.provenance if start else None
     inputs = training_inputs(folder, model, split, cache, config.record(), start_from)
-    norm = start or cache
+    normalisation = input_normalisation(config, start, cache)
     artists = sorted({*training_artists(split), *(start.trained_on if start else ())})
 
     def save(path: Path, models: Sequence[keras.Model], made_from: dict) -> None:
-        (network,), mean, std = models, norm.mean, norm.std
-        save_weights(path, network, mean=mean, std=std, made_from=made_from, trained_on=artists)
+        (network,) = models
+        save_weights(path, network, made_from=made_from, trained_on=artists, **normalisation)
 
     return TrainingRun(folder, inputs, save)
+
+
+def input_normalisation(
+    config: TrainingConfig, start: Weights | None, cache: MelCache
+) -> dict[str, Any]:
+    """Return the arguments of `models.encoder.normalise`: those of `start`, if there is one."""
+    if start:
+        if config.equal_level and not start.equal_level:
+            raise InputError(
+                f"--equal-level: {config.start_from} was trained without it; leave the option out"
+            )
+        return {"mean": start.mean, "std": start.std, "equal_level": start.equal_level}
+    return {"mean": cache.mean, "std": cache.std, "equal_level": config.equal_level}
 
 
 def initial_encoder(config: TrainingConfig, start: Weights | None, devices: Devices) -> keras.Model:

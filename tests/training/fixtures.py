@@ -10,7 +10,7 @@ import pandas as pd
 from common import hdf5, provenance
 from data_prep.batches import Batches, Crops, LabelledBatches
 from data_prep.mel_cache import MelCache
-from models.encoder import build_encoder, normalisation_layer
+from models.encoder import build_encoder, normalise
 from tests.data_prep.files import write_mel_cache
 from training.checkpoints import TrainingRun
 from training.data_placement import Placement
@@ -93,7 +93,7 @@ def make_run(folder: Path, **settings) -> TrainingRun:
 def build_small(dropout: float = 0.0) -> keras.Model:
     """Return a classifier that compiles much faster than one with an encoder."""
     segment = keras.Input((129, 128))
-    x = keras.layers.GlobalAveragePooling1D()(normalisation_layer(MEAN, STD)(segment))
+    x = keras.layers.GlobalAveragePooling1D()(normalise(segment, MEAN, STD))
     x = keras.layers.Dense(8, "relu", kernel_regularizer=keras.regularizers.L2(1e-3))(x)
     x = keras.layers.BatchNormalization()(x)
     x = keras.layers.Dropout(dropout, seed=7)(x)

@@ -1,0 +1,172 @@
+"""Losses that compare all tracks of a batch, beyond ismir2018: softmax, contrastive, semi-hard.
+
+The papers compare an anchor with one positive and four negatives. Here a batch consists of P
+anchors with K tracks each by their artists, and each of its n = P K tracks is compared with all
+others: those by its artist are its positives, and all tracks by other artists its negatives. So a
+step that computes as many embeddings as the papers' sees about fourteen times as many negatives.
+
+The predictions are unit-length embeddings (P, K, d) from `build_in_batch`, and the targets are the
+numbers of the anchors' artists, (P,). Anchors may share an artist. Each loss has the shape (P, K),
+one value per track, and is averaged over the batch. With several devices, the tracks on one device
+are compared with each other.
+"""
+
+import abc
+from collections.abc import Callable
+
+from data_prep.mel import SEGMENT
+from models.architecture import BANDS, EMBEDDING
+from models.encoder import normalise
+from models.keras_backend import keras
+
+layers, ops = keras.layers, keras.ops
+
+
+def build_in_batch(
+    encoder: keras.Model, *, mean: float, std: float, equal_level: bool = False
+) -> keras.Model:
+    """Return a model of the unit-length embeddings of anchors and their positives.
+
+    It maps log-mels (P, K, 129, 128), normalised by `models.encoder.normalise`, to (P, K, 256).
+    """
+    segments = keras.Input((None, SEGMENT, BANDS), name="anchor_and_positives")
+    flat = ops.reshape(segments, (-1, SEGMENT, BANDS))
+    embeddings = encoder(normalise(flat, mean, std, equal_level=equal_level))
+    unit = layers.UnitNormalization(axis=-1, name="unit")(embeddings)
+    return keras.Model(segments, _GroupByAnchor(name="by_anchor")(unit, segments), name="siamese")
+
+
+class _GroupByAnchor(keras.layers.Layer):
+    """Reshape (P K, d) embeddings to (P, K, d); validation batches may have another K."""
+
+    def call(self, embeddings, segments):
+        return ops.reshape(embeddings, (-1, ops.shape(segments)[1], EMBEDDING))
+
+
+def make_loss(name: str, *, margin: float, temperature: float) -> "InBatchLoss":
+    """Return a loss by its name on the command line; each takes one of the two numbers."""
+    if name == "semi-hard":
+        return SemiHardLoss(margin)
+    return {"softmax": SoftmaxLoss, "supcon": SupConLoss}[name](temperature)
+
+
+class InBatchLoss(keras.losses.Loss, abc.ABC):
+    """A loss over the cosines between all tracks of a batch; see the module."""
+
+    def __init__(self, name: str):
+        super().__init__(name=name)
+
+    def call(self, y_true, embeddings):
+        """Return the loss of each track, (P, K)."""
+        cosines, positive, negative = compare_tracks(y_true, embeddings)
+        losses = self.track_losses(cosines, positive, negative)
+        return ops.reshape(losses, ops.shape(embeddings)[:2])
+
+    @abc.abstractmethod
+    def track_losses(self, cosines, positive, negative):
+        """Return (n,) losses from the cosines and the masks of the pairs, each (n, n)."""
+
+
+class SoftmaxLoss(InBatchLoss):
+    """Softmax over each positive and all negatives, which ismir2018 could not train.
+
+    For a track i, with P(i) its positives, N(i) its negatives, R the cosine and τ the temperature,
+
+        L_i = - 1/|P(i)| Σ_p log [e^(R_ip/τ) / (e^(R_ip/τ) + Σ_{n in N(i)} e^(R_in/τ))]
+
+    Equation 1 of ismir2018 lacks the temperature (τ = 1), so that the loss of a perfect embedding
+    stays close to that of a random one. Reference: Sohn, *Improved Deep Metric Learning with
+    Multi-class N-pair Loss Objective*, NIPS 2016; the temperature is that of Chen et al., *A Simple
+    Framework for Contrastive Learning of Visual Representations*, ICML 2020.
+    """
+
+    def __init__(self, temperature: float):
+        super().__init__(name="softmax")
+        self.temperature = temperature
+
+    def track_losses(self, cosines, positive, negative):
+        """Return (n,) losses."""
+        logits = cosines / self.temperature
+        negatives = _log_sum(logits, negative)
+        log_ratios = logits - ops.logaddexp(logits, negatives)
+        return -_masked_mean(log_ratios, positive)
+
+
+class SupConLoss(InBatchLoss):
+    """Supervised contrastive loss: like `SoftmaxLoss`, but positives compete with each other.
+
+        L_i = - 1/|P(i)| Σ_p log [e^(R_ip/τ) / Σ_{a != i} e^(R_ia/τ)]
+
+    Reference: Khosla et al., *Supervised Contrastive Learning*, NeurIPS 2020, equation 2.
+    """
+
+    def __init__(self, temperature: float):
+        super().__init__(name="supcon")
+        self.temperature = temperature
+
+    def track_losses(self, cosines, positive, negative):
+        """Return (n,) losses."""
+        logits = cosines / self.temperature
+        others = _log_sum(logits, ops.logical_or(positive, negative))
+        return -_masked_mean(logits - others, positive)
+
+
+class SemiHardLoss(InBatchLoss):
+    """The papers' hinge loss, over the semi-hard negatives of a batch.
+
+    A negative is semi-hard for a pair of track and positive if its cosine is lower than the
+    positive's, but by less than the margin Δ. The loss is the mean of Δ - R_ip + R_in over the
+    track's semi-hard triplets, or 0 if there are none. Reference: Schroff et al., *FaceNet: A
+    Unified Embedding for Face Recognition and Clustering*, CVPR 2015, section 3.2.
+    """
+
+    def __init__(self, margin: float):
+        super().__init__(name="semi_hard")
+        self.margin = margin
+
+    def track_losses(self, cosines, positive, negative):
+        """Return (n,) losses."""
+        gaps = cosines[:, :, None] - cosines[:, None, :]  # (track, positive, negative)
+        triplet = ops.logical_and(positive[:, :, None], negative[:, None, :])
+        semi_hard = ops.logical_and(triplet, ops.logical_and(gaps > 0, gaps < self.margin))
+        mask = ops.cast(semi_hard, cosines.dtype)
+        total = ops.sum((self.margin - gaps) * mask, axis=(1, 2))
+        return total / ops.maximum(ops.sum(mask, axis=(1, 2)), 1)
+
+
+def compare_tracks(artists, embeddings):
+    """Return the cosines between the n = P K tracks of a batch, and the masks of the pairs.
+
+    `artists` is (P,) and `embeddings` (P, K, d), of unit length. Returns three (n, n) arrays: the
+    cosines, whether two tracks are different ones by the same artist, and whether they are by
+    different artists.
+    """
+    flat = ops.reshape(embeddings, (-1, embeddings.shape[-1]))
+    tracks = ops.shape(embeddings)[1]
+    artist = ops.reshape(ops.repeat(ops.reshape(artists, (-1, 1)), tracks, axis=1), (-1,))
+    same = ops.equal(artist[:, None], artist[None, :])
+    itself = ops.eye(ops.shape(flat)[0], dtype="bool")
+    positive = ops.logical_and(same, ops.logical_not(itself))
+    return ops.matmul(flat, ops.transpose(flat)), positive, ops.logical_not(same)
+
+
+def nearest_by_other_artist() -> Callable:
+    """Return a metric function for the fraction of tracks whose nearest is by another artist."""
+
+    def nearest_by_other(artists, embeddings):
+        cosines, positive, negative = compare_tracks(artists, embeddings)
+        best = [ops.max(ops.where(mask, cosines, -2.0), axis=1) for mask in (positive, negative)]
+        return ops.reshape(ops.cast(best[1] > best[0], "float32"), ops.shape(embeddings)[:2])
+
+    return nearest_by_other
+
+
+def _log_sum(logits, mask):
+    """Return log Σ_j e^logits over the entries of each row in the mask, (n, 1)."""
+    # A finite value in place of minus infinity keeps the gradients finite in an empty row.
+    return ops.logsumexp(ops.where(mask, logits, -1e9), axis=1, keepdims=True)
+
+
+def _masked_mean(values, mask):
+    weights = ops.cast(mask, values.dtype)
+    return ops.sum(values * weights, axis=1) / ops.maximum(ops.sum(weights, axis=1), 1)
