@@ -52,7 +52,9 @@ def main() -> None:
     with open_devices(config.distribute) as devices:
         encoder = initial_encoder(config, start, devices)
         normalisation = input_normalisation(config, start, data.cache)
-        model = build_basic(encoder, len(classes), activation, **normalisation)
+        model = build_basic(
+            encoder, len(classes), activation, augment=config.augment, **normalisation
+        )
 
         # Optimizer: SGD with Nesterov momentum, and the papers' learning rate rules
         schedule = TrainingSchedule.of(config)

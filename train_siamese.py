@@ -60,11 +60,12 @@ def main() -> None:
     with open_devices(config.distribute) as devices:
         encoder = initial_encoder(config, start, devices)
         normalisation = input_normalisation(config, start, data.cache)
+        options = {"augment": config.augment, **normalisation}
         if config.loss == "hinge":
-            model = build_siamese(encoder, config.negatives, **normalisation)
+            model = build_siamese(encoder, config.negatives, **options)
             loss, metric = HingeLoss(config.margin), within_margin(config.margin)
         else:
-            model = build_in_batch(encoder, **normalisation)
+            model = build_in_batch(encoder, **options)
             sizes = {"margin": config.margin, "temperature": config.temperature}
             loss, metric = make_loss(config.loss, **sizes), nearest_by_other_artist()
 

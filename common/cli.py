@@ -145,6 +145,10 @@ def training_parser(description: str, example: str, defaults) -> argparse.Argume
     parser.add_argument("--start-from", metavar="WEIGHTS", help=text)
     text = "scale every segment to the same level, so that embeddings do not depend on the volume"
     parser.add_argument("--equal-level", action="store_true", help=text)
+    text = "random changes of the training segments: lower levels, band limits as in lossy coding, "
+    text += "and masks over bands and frames"
+    kinds = ("gain", "band-limit", "masks")
+    parser.add_argument("--augment", nargs="+", choices=kinds, default=(), help=text)
     text = "numeric precision of the encoder; mixed computes in bfloat16 with float32 weights"
     values = ("float32", "mixed")
     parser.add_argument("--precision", choices=values, default=defaults.precision, help=text)

@@ -15,7 +15,7 @@ def build_basic(
     *,
     mean: float,
     std: float,
-    equal_level: bool = False,
+    **options,
 ) -> keras.Model:
     """Return the encoder with one dense layer on top (ismir2018, section 3.1).
 
@@ -23,6 +23,6 @@ def build_basic(
     (batch, outputs). `activation` is "softmax" for artists or "sigmoid" for tags.
     """
     segment = keras.Input((SEGMENT, BANDS), name="segment")
-    embedding = encoder(normalise(segment, mean, std, equal_level=equal_level))
+    embedding = encoder(normalise(segment, mean, std, **options))
     classes = layers.Dense(outputs, activation=activation, name="classes")(embedding)
     return keras.Model(segment, classes, name="basic" if activation == "softmax" else "tag")

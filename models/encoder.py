@@ -2,9 +2,11 @@
 
 import math
 import random
+from collections.abc import Sequence
 
 from data_prep.mel import SEGMENT
 from models.architecture import BANDS, BLOCKS, NORM_EPSILON, SILENT_LEVEL
+from models.augmentation import Augmentation
 from models.keras_backend import keras
 
 layers, ops, regularizers = keras.layers, keras.ops, keras.regularizers
@@ -64,12 +66,17 @@ def log_mel_model(
     return keras.Model(segment, encoder(normalised))
 
 
-def normalise(segments, mean: float, std: float, *, equal_level: bool = False):
-    """Compute (log-mel - mean) / std, using training-set statistics, for segments (..., 129, 128).
+def normalise(
+    segments, mean: float, std: float, *, equal_level: bool = False, augment: Sequence[str] = ()
+):
+    """Compute (log-mel - mean) / std, using training-set statistics, for segments (n, 129, 128).
 
     If `equal_level`, all segments are first scaled to the same level, so that an embedding does not
-    depend on the level of the audio. The papers keep the level.
+    depend on the level of the audio. The papers keep the level. `augment` names random changes
+    during training; see `models.augmentation`.
     """
+    if augment:
+        segments = Augmentation(augment, mean)(segments)
     if equal_level:
         segments = EqualLevel(name="equal_level")(segments)
     return layers.Rescaling(1.0 / std, offset=-mean / std, name="normalise")(segments)

@@ -22,16 +22,14 @@ from models.keras_backend import keras
 layers, ops = keras.layers, keras.ops
 
 
-def build_in_batch(
-    encoder: keras.Model, *, mean: float, std: float, equal_level: bool = False
-) -> keras.Model:
+def build_in_batch(encoder: keras.Model, *, mean: float, std: float, **options) -> keras.Model:
     """Return a model of the unit-length embeddings of anchors and their positives.
 
     It maps log-mels (P, K, 129, 128), normalised by `models.encoder.normalise`, to (P, K, 256).
     """
     segments = keras.Input((None, SEGMENT, BANDS), name="anchor_and_positives")
     flat = ops.reshape(segments, (-1, SEGMENT, BANDS))
-    embeddings = encoder(normalise(flat, mean, std, equal_level=equal_level))
+    embeddings = encoder(normalise(flat, mean, std, **options))
     unit = layers.UnitNormalization(axis=-1, name="unit")(embeddings)
     return keras.Model(segments, _GroupByAnchor(name="by_anchor")(unit, segments), name="siamese")
 

@@ -11,7 +11,7 @@ layers, ops = keras.layers, keras.ops
 
 
 def build_siamese(
-    encoder: keras.Model, negatives: int, *, mean: float, std: float, equal_level: bool = False
+    encoder: keras.Model, negatives: int, *, mean: float, std: float, **options
 ) -> keras.Model:
     """Return a model of the cosines R(A,O) between an anchor and its positive and negatives.
 
@@ -20,13 +20,14 @@ def build_siamese(
     time, but during training, batch normalisation computes its statistics per tower in the
     published code and over all segments here.
 
-    The model maps log-mels (batch, 2 + negatives, 129, 128), ordered as anchor, positive and
+    The input is normalised by `models.encoder.normalise`, which takes the other options. The
+    model maps log-mels (batch, 2 + negatives, 129, 128), ordered as anchor, positive and
     negatives, to cosines (batch, 1 + negatives) with the positive first.
     """
     roles = 2 + negatives
     segments = keras.Input((roles, SEGMENT, BANDS), name="anchor_positive_negatives")
     flat = ops.reshape(segments, (-1, SEGMENT, BANDS))
-    embeddings = encoder(normalise(flat, mean, std, equal_level=equal_level))
+    embeddings = encoder(normalise(flat, mean, std, **options))
     embeddings = ops.reshape(embeddings, (-1, roles, EMBEDDING))
     unit = layers.UnitNormalization(axis=-1, name="unit")(embeddings)
     cosines = ops.sum(unit[:, :1] * unit[:, 1:], axis=-1)

@@ -3,6 +3,7 @@
 Keras is not imported here, so that the scripts' --help stays fast.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,8 @@ class TrainingConfig:
     max_artists: int | None = None  # number of artists from the start of the split; None for all
     start_from: str | None = None  # encoder to fine-tune: a weights file or a released model
     equal_level: bool = False  # whether the level of the audio is removed; the papers keep it
+    # Random changes of the segments; see `models.augmentation`.
+    augment: Sequence[str] = ()
     precision: str = "float32"  # or "mixed", to compute the encoder in bfloat16
     seed: int = 0  # random seed for the initial weights, dropout and batches
     distribute: bool = False  # whether to divide each batch among all devices
@@ -59,7 +62,7 @@ class TrainingConfig:
             "precision": self.precision,
             "seed": self.seed,
         }
-        return record | self.changes("equal_level")
+        return record | self.changes("equal_level", "augment")
 
     def changes(self, *names: str) -> dict:
         """Return those of the named settings, which the papers lack, that are not at their default.
