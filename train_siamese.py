@@ -15,7 +15,7 @@ from common.errors import InputError
 from data_prep.batches import ArtistBatches, Batches, SiameseBatches, TrackSampler
 from data_prep.split_csv import artist_classes, label_column
 from training.config import SIAMESE_LOSSES as LOSSES
-from training.config import SiameseConfig, TrainingData
+from training.config import SIAMESE_RECIPES, SiameseConfig, TrainingData
 
 
 def main() -> None:
@@ -24,6 +24,8 @@ def main() -> None:
     parser = cli.training_parser(__doc__, example, SiameseConfig())
     _add_arguments(parser)
     args = parser.parse_args()
+    parser.set_defaults(**SIAMESE_RECIPES[args.recipe])
+    args = parser.parse_args()  # again, so that options take precedence over the recipe
     config = cli.fill_dataclass(SiameseConfig, args)
     _check_options(parser, config)
 
@@ -80,6 +82,9 @@ def main() -> None:
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the siamese model."""
     defaults = SiameseConfig()
+    text = "named settings: those of the papers, or the best that were found since (batch-wise "
+    text += "supervised contrastive loss, equal levels and masks); other options take precedence"
+    parser.add_argument("--recipe", choices=SIAMESE_RECIPES, default="paper", help=text)
     text = "loss function: the papers' hinge over sampled negatives, or one that compares all "
     text += "tracks of a batch (softmax, supervised contrastive, or hinge over semi-hard negatives)"
     parser.add_argument("--loss", choices=LOSSES, default=defaults.loss, help=text)

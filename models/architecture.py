@@ -3,6 +3,8 @@
 BANDS = 128  # mel bands in the input
 EMBEDDING = 256  # output dimensions
 NORM_EPSILON = 1e-3  # added to the variance by batch normalisation
-SILENT_LEVEL = 1e-5  # added to the level of a segment before it is divided by it
+# Mean to which the mel magnitudes of a segment are scaled, times the front end's gain of 10, if its
+# level is removed; and what is added to it, for silent segments.
+EQUAL_LEVEL, SILENT_LEVEL = 3.0, 1e-5
 # (filters, kernel size, pool size) per block, from ismir2018 section 3.1 and the published code.
 BLOCKS = ((128, 4, 4), (128, 4, 4), (128, 4, 4), (128, 2, 2), (256, 1, None))

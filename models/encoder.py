@@ -5,7 +5,7 @@ import random
 from collections.abc import Sequence
 
 from data_prep.mel import SEGMENT
-from models.architecture import BANDS, BLOCKS, NORM_EPSILON, SILENT_LEVEL
+from models.architecture import BANDS, BLOCKS, EQUAL_LEVEL, NORM_EPSILON, SILENT_LEVEL
 from models.augmentation import Augmentation
 from models.keras_backend import keras
 
@@ -83,7 +83,7 @@ def normalise(
 
 
 class EqualLevel(keras.layers.Layer):
-    """Scale segments of log-mels x = log10(1 + 10 m) so that their mean of 10 m is 1.
+    """Scale segments of log-mels x = log10(1 + 10 m) so that their mean of 10 m is `EQUAL_LEVEL`.
 
     A change of level multiplies the mel magnitudes m, and therefore cancels exactly.
     """
@@ -92,7 +92,8 @@ class EqualLevel(keras.layers.Layer):
         """Return segments of the same shape, (..., 129, 128)."""
         scaled = ops.expm1(segments * math.log(10))
         level = ops.mean(scaled, axis=(-2, -1), keepdims=True)
-        return ops.log1p(scaled / (level + SILENT_LEVEL)) / math.log(10)
+        scaled = scaled * (EQUAL_LEVEL / (level + SILENT_LEVEL))
+        return ops.log1p(scaled) / math.log(10)
 
     def compute_output_shape(self, input_shape):
         """Return the shape of the input."""

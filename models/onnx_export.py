@@ -11,7 +11,7 @@ import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from data_prep.mel import SEGMENT, FrontEnd, window_and_filters
-from models.architecture import BANDS, BLOCKS, EMBEDDING, NORM_EPSILON, SILENT_LEVEL
+from models.architecture import BANDS, BLOCKS, EMBEDDING, EQUAL_LEVEL, NORM_EPSILON, SILENT_LEVEL
 from models.onnx_encoder import EMBEDDINGS, FORMAT, SEGMENTS, WAVEFORMS
 from models.pretrained import Weights
 
@@ -123,6 +123,7 @@ def _equalise_level(graph: _Graph, segments: str) -> str:
     scaled = graph.add("Sub", graph.add("Exp", graph.add("Mul", segments, ln10)), one)
     level = graph.add("ReduceMean", scaled, _integers(1, 2), keepdims=1)
     x = graph.add("Div", scaled, graph.add("Add", level, np.float32(SILENT_LEVEL)))
+    x = graph.add("Mul", x, np.float32(EQUAL_LEVEL))
     return graph.add("Div", graph.add("Log", graph.add("Add", x, one)), ln10)
 
 

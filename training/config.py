@@ -17,6 +17,17 @@ from data_prep.mel_cache import MelCache
 
 # The papers' loss, and those in `models.metric_losses`.
 SIAMESE_LOSSES = ("hinge", "semi-hard", "softmax", "supcon")
+# Named settings of the siamese model; "paper" is the defaults.
+SIAMESE_RECIPES: dict[str, dict] = {
+    "paper": {},
+    "best": {
+        "learning_rate": 0.03,
+        "loss": "supcon",
+        "positives": 5,
+        "equal_level": True,
+        "augment": ["masks"],
+    },
+}
 
 
 @dataclass(frozen=True, kw_only=True)

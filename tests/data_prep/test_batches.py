@@ -10,6 +10,7 @@ from scipy.stats import chisquare
 
 from common.errors import InputError
 from data_prep.batches import (
+    ArtistBatches,
     Crops,
     LabelledBatches,
     SiameseBatches,
@@ -262,6 +263,77 @@ def test_positives_and_negatives_are_uniform(artists, tracks, nth):
     assert chisquare(counts).pvalue > 0.001
 
 
+@given(tracks_of_artists(), st.integers(1, 4), st.integers(0, 2**32))
+@settings(**HYPOTHESIS)
+def test_several_positives_are_distinct_and_come_from_other_albums(given_tracks, positives, seed):
+    artists, tracks, _ = given_tracks
+    _, counts = np.unique(artists[tracks], return_counts=True)
+    assume(counts.min() > positives)
+    rng = np.random.default_rng(seed)
+    albums = rng.choice(["", "x", "y", "z"], size=len(artists)).astype(object)
+    anchors = rng.permutation(tracks).repeat(2)
+    sampler = TrackSampler.from_artists(artists, tracks, 1, positives=positives, albums=albums)
+    drawn = sampler.draw_positives(anchors, positives, rng)
+    assert drawn.shape == (len(anchors), 1 + positives) and np.isin(drawn, tracks).all()
+    assert np.array_equal(drawn[:, 0], anchors)
+    assert (artists[drawn] == artists[anchors][:, None]).all()
+    assert all(len(set(row)) == 1 + positives for row in drawn)
+    for row in drawn:
+        # A track without an album is on none that another track is on.
+        same = (artists == artists[row[0]]) & np.isin(np.arange(len(artists)), tracks)
+        elsewhere = same & ((albums != albums[row[0]]) | (albums == ""))
+        elsewhere[row[0]] = False
+        if elsewhere.sum() >= positives:
+            assert elsewhere[row[1:]].all()
+
+
+def test_positives_from_other_albums_are_uniform():
+    artists, tracks = np.array(list("aaaaaabbb")), np.arange(9)
+    albums = np.array(list("xxyyzzuvw"), object)
+    sampler = TrackSampler.from_artists(artists, tracks, 1, positives=2, albums=albums)
+    drawn = sampler.draw_positives(np.zeros(20_000, int), 2, np.random.default_rng(0))[:, 1:]
+    for column in drawn.T:
+        counts = np.bincount(column, minlength=9)
+        assert counts[[0, 1, 6, 7, 8]].sum() == 0 and chisquare(counts[2:6]).pvalue > 0.001
+
+
+def test_negatives_of_the_same_genre_are_drawn_with_the_given_probability():
+    artists = np.array(list("aabbccddeeff"))
+    # Artist b is of genre x by two of three tracks' labels; e and f are of y.
+    genres = np.array(list("xxxxxyyyyyyy"), object)
+    artists[4] = "b"  # b has three tracks, and c one, which is not sampled from
+    tracks = np.array([0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11])
+    sampler = TrackSampler.from_artists(artists, tracks, 2, genres=genres, same_genre=0.7)
+    drawn = sampler.draw(np.full(20_000, 6), 2, np.random.default_rng(0))[:, 2:]
+    assert not np.isin(drawn, [6, 7]).any() and (drawn[:, 0] != drawn[:, 1]).all()
+    of_genre = np.isin(drawn, [8, 9, 10, 11]).all(axis=1).mean()
+    # Drawn from all 9 tracks of other artists, two are of the genre by chance as well.
+    assert of_genre == pytest.approx(0.7 + 0.3 * (4 * 3) / (9 * 8), abs=0.015)
+    # Artist b's only rivals of its genre are the two tracks of a.
+    drawn = sampler.draw(np.full(20_000, 2), 2, np.random.default_rng(0))[:, 2:]
+    of_genre = np.isin(drawn, [0, 1]).all(axis=1).mean()
+    assert of_genre == pytest.approx(0.7 + 0.3 * 2 / (8 * 7), abs=0.015)
+
+
+def test_genres_with_too_few_other_tracks_do_not_limit_the_negatives():
+    artists, genres = np.array(list("aabbcc")), np.array(list("xxyyyy"), object)
+    sampler = TrackSampler.from_artists(artists, np.arange(6), 3, genres=genres, same_genre=1.0)
+    drawn = sampler.draw(np.arange(6), 3, np.random.default_rng(0))[:, 2:]
+    assert all(len(set(row)) == 3 for row in drawn)
+
+
+def test_artist_batches_contain_the_anchors_artists(crops):
+    sampler = TrackSampler.from_artists(ARTISTS, np.arange(TRACKS), 1)
+    anchors, numbers = np.array([6, 0, 3]), np.array([2, 0, 1], np.int32)
+    settings = {"sampler": sampler, "positives": 1, "artists": numbers}
+    batches = ArtistBatches(crops, anchors, 2, 0, **settings)
+    x, y = (np.concatenate(parts) for parts in zip(batches[0, 0], batches[0, 1], strict=True))
+    assert x.shape == (3, 2, 129, 128) and y.dtype == np.int32
+    drawn = x[:, :, 0, 0].astype(int)
+    assert (np.unique(ARTISTS, return_inverse=True)[1][drawn] == y[:, None]).all()
+    assert (drawn[:, 0] != drawn[:, 1]).all() and batches.crops_per_anchor == 2
+
+
 @pytest.mark.parametrize(
     ("artists", "tracks", "negatives", "problem"),
     [
@@ -274,6 +346,11 @@ def test_positives_and_negatives_are_uniform(artists, tracks, nth):
 def test_sampler_rejects_too_few_tracks(artists, tracks, negatives, problem):
     with pytest.raises(InputError, match=problem):
         TrackSampler.from_artists(np.array(list(artists)), np.array(tracks), negatives)
+
+
+def test_sampler_rejects_artists_with_too_few_positives():
+    with pytest.raises(InputError, match=r"'b' has 2 tracks.*fewer than 2 pos.*\(1 such artists"):
+        TrackSampler.from_artists(np.array(list("aaabb")), np.arange(5), 1, positives=2)
 
 
 def test_siamese_batches_draw_from_more_tracks_than_their_anchors(crops):

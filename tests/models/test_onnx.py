@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,16 @@ def test_onnx_embeddings_match_keras_for_any_number_of_segments(encoder, file):
     mels = [rng.random((129 * n + n, 128), np.float32).astype(np.float16) for n in (1, 2, 10, 300)]
     expected = extract_embeddings(log_mel_model(encoder, MEAN, STD), mels)
     assert_close(embed(file, mels), expected)
+
+
+@pytest.mark.backend
+def test_onnx_model_equalises_the_level(encoder, weights, tmp_path):
+    file = write(tmp_path / "a.onnx", build_onnx_model(replace(weights, equal_level=True)))
+    mel = np.random.default_rng(0).uniform(0.01, 2, (258, 128))
+    quiet = np.log10(1 + 0.1 * (10**mel - 1))
+    expected = extract_embeddings(log_mel_model(encoder, MEAN, STD, equal_level=True), [mel])
+    embeddings = embed(file, [mel.astype(np.float32), quiet.astype(np.float32)])
+    assert_close(embeddings, np.repeat(expected, 2, axis=0))
 
 
 @pytest.mark.backend
