@@ -151,6 +151,19 @@ def test_same_seed_is_bit_identical_with_any_placement(
     assert read_run(folder) == read_run(undisturbed["siamese"])
 
 
+@pytest.mark.slow
+def test_recipe_resumes_bit_identically_although_its_masks_are_random(small_corpus, tmp_path):
+    split, _, cache = small_corpus
+    recipe = ("--recipe", "best", "--positives", 1, "--epochs", 3, "--batch-size", 4)
+    command = ("train_siamese.py", split, cache, *recipe, "--seed", 5, "--out")
+    undisturbed, killed = tmp_path / "undisturbed/run", tmp_path / "killed/run"
+    run_script(*command, undisturbed, **CPU)
+    run_and_kill("state.h5", 2, "after", *command, killed)
+    result = run_script(*command, killed, **CPU)
+    assert result.lines[1] == f"{killed}: resuming after epoch 2 of 3"
+    assert read_run(killed) == read_run(undisturbed)
+
+
 # ---------------------------------------------------------------- rejected inputs
 
 
@@ -179,11 +192,14 @@ def test_unsuitable_training_inputs_are_rejected(small_corpus, tmp_path):
     train = table["artist"].eq(table["artist"][0]) & table["subset"].eq("train")
     one_track = write_table("one_track", table[~train | ~train.duplicated()])
     untagged = write_table("untagged", table.drop(columns="tags"))
+    no_albums = write_table("no_albums", table.drop(columns="album", errors="ignore"))
+    empty = write_table("empty", table.assign(genre=""))
     no_valid = write_table("no_valid", table[table["subset"].ne("valid")])
     hop = change_cache(cache, tmp_path / "hop.h5", set_hop)
     no_weights = tmp_path / "no_weights.h5"
     no_weights.write_text("no weights")
     basic, siamese, missing = "train_basic.py", "train_siamese.py", tmp_path / "missing"
+    supcon = ("--loss", "supcon")
     for (*command, file), words in {
         (basic, unknown, cache, cache): "20 of 20 tracks are missing",
         (siamese, split, hop, hop): "hop: 256 -> 512",
@@ -192,6 +208,10 @@ def test_unsuitable_training_inputs_are_rejected(small_corpus, tmp_path):
         (basic, split, cache, "--artists", 5, split): "has 4 artists, not 5",
         (siamese, one_track, cache, one_track): "has one track",
         (siamese, split, cache, "--negatives", 50, split): "--negatives",
+        (siamese, split, cache, *supcon, "--positives", 50, split): "fewer than 50 positives",
+        (siamese, one_artist, cache, *supcon, one_artist): "one artist",
+        (siamese, no_albums, cache, *supcon, "--other-album", no_albums): "has no column 'album'",
+        (siamese, empty, cache, "--same-genre", 0.5, empty): "no track has a value of genre",
         (basic, untagged, cache, "--labels", "tags", untagged): "no column 'tags'",
         (basic, no_valid, cache, no_valid): "subset valid",
         (basic, split, missing, missing): "no such",

@@ -1,11 +1,12 @@
 """Test the training settings: their defaults, their command-line options and their record."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from common import cli
-from training.config import BasicConfig, SiameseConfig
+from training.config import SIAMESE_RECIPES, BasicConfig, SiameseConfig
 
 RECORDED = {
     "epochs": 1000,
@@ -17,12 +18,20 @@ RECORDED = {
     "precision": "float32",
     "seed": 0,
 }
+RECIPE = {
+    "rate": 0.03,
+    "loss": "supcon",
+    "positives": 5,
+    "equal_level": True,
+    "augment": ["masks"],
+}
 
 
 def parse(*options, kind=SiameseConfig):
     """Return the configuration produced by the given command-line options."""
     parser = cli.training_parser("d", "e", kind())
-    for name in ("negatives", "margin", "labels"):
+    own = {"negatives", "margin", "loss", "temperature", "positives", "other_album", "same_genre"}
+    for name in (*own, "labels"):  # added by the scripts themselves
         parser.set_defaults(**{name: getattr(kind, name, None)})
     args = parser.parse_args(["s.csv", "c.h5", "--out", "runs/x", *options])
     assert (args.split, args.out) == (Path("s.csv"), Path("runs/x"))
@@ -47,6 +56,8 @@ def test_record_uses_the_same_keys_as_earlier_runs():
     assert SiameseConfig().record() == siamese
     changed = SiameseConfig(precision="mixed", max_artists=7).record()
     assert changed == {**siamese, "precision": "mixed", "artists": 7}
+    recipe = SiameseConfig(**SIAMESE_RECIPES["best"]).record()
+    assert recipe == {**siamese, **RECIPE} and json.loads(json.dumps(recipe)) == recipe
     # These settings do not change the weights.
     options = ["--data", "resident", "--steps-per-call", "3", "--distribute"]
     assert parse(*options, "--start-from", "a.h5").record() == siamese
