@@ -31,6 +31,7 @@ SEGMENTS, WAVEFORMS, EMBEDDINGS = "segments", "waveforms", "embeddings"
 _OPERATORS = {
     *("Add", "BatchNormalization", "Conv", "Flatten", "GlobalAveragePool"),
     *("MaxPool", "Mul", "Relu", "Transpose"),
+    *("Div", "Exp", "Log", "ReduceMean", "Sub"),  # of an equal level
 }
 _MAX_BYTES = 1 << 28
 _MAX_SEGMENTS = 256  # per run of the network, to limit its memory
