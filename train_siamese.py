@@ -58,7 +58,8 @@ def main() -> None:
 
     # Model
     start = load_weights(config.start_from) if config.start_from else None
-    run = encoder_run(args.out, "siamese", data.split, data.cache, config, start)
+    name = "siamese" if config.loss == "hinge" else config.loss
+    run = encoder_run(args.out, name, data.split, data.cache, config, start)
     with open_devices(config.distribute) as devices:
         encoder = initial_encoder(config, start, devices)
         normalisation = input_normalisation(config, start, data.cache)

@@ -238,7 +238,7 @@ def encoder_run(
     config: TrainingConfig,
     start: Weights | None = None,
 ) -> TrainingRun:
-    """Return the `TrainingRun` for training a "basic", "tag" or "siamese" model in `folder`.
+    """Return the `TrainingRun` for training a model such as "basic" or "siamese" in `folder`.
 
     `split` contains the tracks of all subsets. `start` contains the initial encoder weights, if
     any, and their mean and standard deviation; without them, those of the cache apply.

@@ -167,11 +167,10 @@ def test_sid_evaluates_each_system_on_unseen_artists(tunes):
     names = [re.search(r" --json o/verification_(\S+)\.json$", line)[1] for line in recognised]
     both_chips = ["mfcc", "untrained", "siamese_10000_final"]
     seeds = (0, 4)
-    both_chips += [f"{kind}_2_{n}" for kind in ("siamese", "basic", "tuned") for n in seeds]
+    networks = [f"{kind}_2_{n}" for kind in ("siamese", "best", "basic", "tuned") for n in seeds]
+    both_chips += networks
     expected = [f"{name}_cosine_{chip}" for name in both_chips for chip in (SET, f"{SET}_8580")]
-    expected += [
-        f"{kind}_2_{n}_plda_{SET}" for kind in ("siamese", "basic", "tuned") for n in seeds
-    ]
+    expected += [f"{name}_plda_{SET}" for name in networks]
     expected += [f"{kind}_2_{n}_{SET}" for kind in ("early", "late") for n in seeds]
     expected += [f"header_cosine_{SET}", f"ubm_2_0_{SET}"]
     expected += [f"ivector_2_0_{scorer}_{SET}" for scorer in ("cosine", "plda")]
@@ -182,18 +181,19 @@ def test_sid_evaluates_each_system_on_unseen_artists(tunes):
     assert sum("1_make_splits" in line for line in commands) == 4
     assert sum("--sid-model 8580" in line for line in commands) == 1
     labels = [line.split("--label ")[1].split()[0] for line in commands if " linear " in line]
-    assert labels == ["decade", "chip"] * 9
+    assert labels == ["decade", "chip"] * (3 + len(networks))
 
 
 def test_sid_trains_each_network_per_seed_and_i_vectors_once(tunes):
     commands, _ = plan(SID)
     trained = [line for line in commands if line.startswith("train")]
     runs = [Path(line.split()[4]).name for line in trained]
-    first = ["ivector_2_0", "siamese_2_0", "basic_2_0", "tuned_2_0"]
-    assert runs == [*first, "siamese_2_4", "basic_2_4", "tuned_2_4"]
-    assert trained[3].endswith("--epochs 10 --seed 0 --learning-rate 0.1 --start-from " + RELEASED)
+    first = ["ivector_2_0", "siamese_2_0", "best_2_0", "basic_2_0", "tuned_2_0"]
+    assert runs == [*first, "siamese_2_4", "best_2_4", "basic_2_4", "tuned_2_4"]
+    assert trained[2].endswith("--epochs 10 --seed 0 --recipe best")
+    assert trained[4].endswith("--epochs 10 --seed 0 --learning-rate 0.1 --start-from " + RELEASED)
     default = [line for line in plan("sid --artists 1 2")[0] if line.startswith("train")]
-    assert [line.split()[0] for line in default].count("train_siamese.py") == 3 * 2 + 3
+    assert [line.split()[0] for line in default].count("train_siamese.py") == 2 * 3 * 2 + 3
 
 
 def test_sid_evaluates_another_list_without_the_training_artists(tunes):
