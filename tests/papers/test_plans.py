@@ -190,8 +190,8 @@ def test_sid_trains_each_network_per_seed_and_i_vectors_once(tunes):
     runs = [Path(line.split()[4]).name for line in trained]
     first = ["ivector_2_0", "siamese_2_0", "best_2_0", "basic_2_0", "tuned_2_0"]
     assert runs == [*first, "siamese_2_4", "best_2_4", "basic_2_4", "tuned_2_4"]
-    assert trained[2].endswith("--epochs 10 --seed 0 --recipe best")
-    assert trained[4].endswith("--epochs 10 --seed 0 --learning-rate 0.1 --start-from " + RELEASED)
+    assert trained[2].endswith("--epochs 60 --seed 0 --recipe best")
+    assert trained[4].endswith("--epochs 60 --seed 0 --learning-rate 0.1 --start-from " + RELEASED)
     default = [line for line in plan("sid --artists 1 2")[0] if line.startswith("train")]
     assert [line.split()[0] for line in default].count("train_siamese.py") == 2 * 3 * 2 + 3
 
