@@ -71,7 +71,7 @@ def test_gradient_matches_a_numerical_one(name):
         def call(self, artists):
             return self.values + 0 * keras.ops.reshape(artists, (-1, 1, 1))
 
-    inputs = keras.Input((1,))
+    inputs = keras.Input(batch_shape=(len(ARTISTS), 1))
     layer = Embeddings()
     model = keras.Model(inputs, layer(inputs))
     layer.set_weights([start[0]])
