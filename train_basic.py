@@ -36,32 +36,25 @@ def main() -> None:
     # Import Keras after the arguments are parsed, so that --help stays fast.
     from models.basic import build_basic
     from models.pretrained import load_weights
+    from training import loop
     from training.devices import open_devices
-    from training.loop import (
-        Task,
-        TrainingSchedule,
-        encoder_run,
-        fit_encoder,
-        initial_encoder,
-        input_normalisation,
-    )
 
     # Model
     start = load_weights(config.start_from) if config.start_from else None
-    run = encoder_run(args.out, name, data.split, data.cache, config, start)
+    run = loop.encoder_run(args.out, config.name_model(name), data.split, data.cache, config, start)
     with open_devices(config.distribute) as devices:
-        encoder = initial_encoder(config, start, devices)
-        normalisation = input_normalisation(config, start, data.cache)
+        encoder = loop.initial_encoder(config, start, devices)
+        normalisation = loop.input_normalisation(config, start, data.cache)
         model = build_basic(
             encoder, len(classes), activation, augment=config.augment, **normalisation
         )
 
         # Optimizer: SGD with Nesterov momentum, and the papers' learning rate rules
-        schedule = TrainingSchedule.of(config)
+        schedule = loop.TrainingSchedule.of(config)
 
         # Fit
-        task = Task(model, loss, ["accuracy"], *batches)
-        fit_encoder(task, schedule, config, run, devices)
+        task = loop.Task(model, loss, ["accuracy"], *batches)
+        loop.fit_encoder(task, schedule, config, run, devices)
 
 
 if __name__ == "__main__":

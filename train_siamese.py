@@ -6,6 +6,7 @@ import argparse
 from common import cli
 
 # isort: split
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ def main() -> None:
     parser.set_defaults(**SIAMESE_RECIPES[args.recipe])
     args = parser.parse_args()  # again, so that options take precedence over the recipe
     config = cli.fill_dataclass(SiameseConfig, args)
-    _check_options(parser, config)
+    _check_options(parser, config, SIAMESE_RECIPES[args.recipe])
 
     # Data
     data = TrainingData.read(args.split, args.cache, config.max_artists)
@@ -46,23 +47,16 @@ def main() -> None:
     from models.metric_losses import build_in_batch, make_loss, nearest_by_other_artist
     from models.pretrained import load_weights
     from models.siamese import HingeLoss, build_siamese, within_margin
+    from training import loop
     from training.devices import open_devices
-    from training.loop import (
-        Task,
-        TrainingSchedule,
-        encoder_run,
-        fit_encoder,
-        initial_encoder,
-        input_normalisation,
-    )
 
     # Model
     start = load_weights(config.start_from) if config.start_from else None
-    name = "siamese" if config.loss == "hinge" else config.loss
-    run = encoder_run(args.out, name, data.split, data.cache, config, start)
+    name = config.name_model("siamese")
+    run = loop.encoder_run(args.out, name, data.split, data.cache, config, start)
     with open_devices(config.distribute) as devices:
-        encoder = initial_encoder(config, start, devices)
-        normalisation = input_normalisation(config, start, data.cache)
+        encoder = loop.initial_encoder(config, start, devices)
+        normalisation = loop.input_normalisation(config, start, data.cache)
         options = {"augment": config.augment, **normalisation}
         if config.loss == "hinge":
             model = build_siamese(encoder, config.negatives, **options)
@@ -73,17 +67,17 @@ def main() -> None:
             loss, metric = make_loss(config.loss, **sizes), nearest_by_other_artist()
 
         # Optimizer: SGD with Nesterov momentum, and the papers' learning rate rules
-        schedule = TrainingSchedule.of(config)
+        schedule = loop.TrainingSchedule.of(config)
 
         # Fit
-        task = Task(model, loss, [metric], *batches)
-        fit_encoder(task, schedule, config, run, devices)
+        task = loop.Task(model, loss, [metric], *batches)
+        loop.fit_encoder(task, schedule, config, run, devices)
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the siamese model."""
     defaults = SiameseConfig()
-    text = "named settings: those of the papers, or the best that were found since (batch-wise "
+    text = "named settings: those of the papers, or the best found since (batch-wise "
     text += "supervised contrastive loss, equal levels and masks); other options take precedence"
     parser.add_argument("--recipe", choices=SIAMESE_RECIPES, default="paper", help=text)
     text = "loss function: the papers' hinge over sampled negatives, or one that compares all "
@@ -106,10 +100,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _check_options(parser: argparse.ArgumentParser, config: SiameseConfig) -> None:
-    """Refuse options that the loss does not use or cannot use."""
-    hinge = config.loss == "hinge"
-    defaults = SiameseConfig()
+def _check_options(parser: argparse.ArgumentParser, config: SiameseConfig, recipe: dict) -> None:
+    """Refuse options that the loss does not use or cannot use, unless the recipe sets them."""
+    unset = asdict(SiameseConfig()) | recipe
     for option, losses in {
         "negatives": ("hinge",),
         "same_genre": ("hinge",),
@@ -117,17 +110,13 @@ def _check_options(parser: argparse.ArgumentParser, config: SiameseConfig) -> No
         "temperature": ("softmax", "supcon"),
         "margin": ("hinge", "semi-hard"),
     }.items():
-        if config.loss not in losses and getattr(config, option) != getattr(defaults, option):
-            name = option.replace("_", "-")
-            problem = f"--{name} needs --loss {' or '.join(losses)}"
-            parser.error(problem)
+        if config.loss not in losses and getattr(config, option) != unset[option]:
+            parser.error(f"--{option.replace('_', '-')} needs --loss {' or '.join(losses)}")
     if config.margin > 2:
         parser.error("--margin: cosines differ by at most 2; use a lower one")
-    if not hinge and config.batch_size < 2:
-        problem = (
-            f"--batch-size: --loss {config.loss} compares the anchors of a batch; use 2 or more"
-        )
-        parser.error(problem)
+    if config.loss != "hinge" and config.batch_size < 2:
+        text = f"--batch-size: --loss {config.loss} compares the anchors of a batch; use 2 or more"
+        parser.error(text)
 
 
 def _make_batches(
@@ -136,13 +125,14 @@ def _make_batches(
     """Return batches of the anchors, with other tracks drawn from `pool`."""
     used = data.split.iloc[data.used]
     artists = used["artist"].to_numpy(object)
-    positives = config.positives
+    hinge = config.loss == "hinge"
+    positives = 1 if hinge else config.positives
     if anchors is data.valid:
         positives = min(positives, np.unique(artists[pool], return_counts=True)[1].min() - 1)
     sampler = TrackSampler.from_artists(
         artists,
         pool,
-        config.negatives if config.loss == "hinge" else 1,
+        config.negatives if hinge else 1,
         split,
         positives=positives,
         albums=_read_labels(used, "album", split) if config.other_album else None,
@@ -150,7 +140,7 @@ def _make_batches(
         same_genre=config.same_genre,
     )
     settings = (data.crops, anchors, config.batch_size, config.seed)
-    if config.loss == "hinge":
+    if hinge:
         return SiameseBatches(*settings, sampler=sampler, negatives=config.negatives)
     numbers = np.unique(artists, return_inverse=True)[1].astype(np.int32)[anchors]
     return ArtistBatches(*settings, sampler=sampler, positives=positives, artists=numbers)

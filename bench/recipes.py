@@ -28,21 +28,19 @@ PAPERS = {
     "basic": ("train_basic.py",),
 }
 RECIPE = PAPERS["best"]
-SUPCON = ("--learning-rate", "0.03", "--loss", "supcon", "--positives", "5")
 ABLATION = {
     "best with the softmax loss": (*RECIPE, "--loss", "softmax"),
     "best with the semi-hard loss": (*RECIPE, "--loss", "semi-hard"),
     "best with one positive": (*RECIPE, "--positives", "1"),
     "best with positives of other albums": (*RECIPE, "--other-album"),
-    "best with all augmentations": (*RECIPE, "--augment", "gain", "band-limit", "masks"),
-    "best without masks": ("train_siamese.py", *SUPCON, "--equal-level"),
-    "best without equal levels": ("train_siamese.py", *SUPCON, "--augment", "masks"),
-    "hinge with equal levels and masks": (
-        *PAPERS["siamese"],
-        "--equal-level",
-        "--augment",
-        "masks",
+    "best with band limits": (*RECIPE, "--augment", "band-limit", "masks"),
+    "best with gain instead of equal levels": (
+        *(*RECIPE, "--no-equal-level"),
+        *("--augment", "gain", "masks"),
     ),
+    "best without masks": (*RECIPE, "--augment"),
+    "best without equal levels": (*RECIPE, "--no-equal-level"),
+    "best with the hinge loss": (*RECIPE, "--loss", "hinge"),
 }
 
 COLUMNS = ("MAP", "k-NN", "linear", "EER", "accuracy", "EER, PLDA", "accuracy, PLDA", "ARI")

@@ -144,11 +144,15 @@ def training_parser(description: str, example: str, defaults) -> argparse.Argume
     text = "encoder to fine-tune: an .h5 or .keras file or the name of a released model"
     parser.add_argument("--start-from", metavar="WEIGHTS", help=text)
     text = "scale every segment to the same level, so that embeddings do not depend on the volume"
-    parser.add_argument("--equal-level", action="store_true", help=text)
-    text = "random changes of the training segments: lower levels, band limits as in lossy coding, "
-    text += "and masks over bands and frames"
+    parser.add_argument(
+        "--equal-level", action=argparse.BooleanOptionalAction, default=False, help=text
+    )
+    text = "random changes of the training segments: gain (lower levels), band-limit (as in lossy "
+    text += "coding) and masks (over bands and frames); without a KIND, none"
     kinds = ("gain", "band-limit", "masks")
-    parser.add_argument("--augment", nargs="+", choices=kinds, default=(), help=text)
+    parser.add_argument(
+        "--augment", nargs="*", choices=kinds, default=(), metavar="KIND", help=text
+    )
     text = "numeric precision of the encoder; mixed computes in bfloat16 with float32 weights"
     values = ("float32", "mixed")
     parser.add_argument("--precision", choices=values, default=defaults.precision, help=text)

@@ -279,7 +279,7 @@ class TrackSampler:
     order: np.ndarray  # (tracks,) positions sorted by genre, artist and album
     rank: np.ndarray  # (positions,) index of each track in `order`; -1 if it is never drawn
     artist: Range  # ranges of `order` that contain the artist of each track in it
-    # From which positives are not drawn: the track alone, or its album if the artist has others.
+    # Ranges from which positives are not drawn: the track alone, or its album if there are others.
     excluded: Range
     genre: Range  # ranges that contain the artists of the same genre
     same_genre: float = 0.0  # probability that an anchor's negatives are of its genre
@@ -301,8 +301,8 @@ class TrackSampler:
 
         With `albums`, positives are tracks from other albums where the artist has enough of them.
         With `genres`, all negatives of an anchor are, with the probability `same_genre`, by artists
-        of the same genre if there are enough of them. An artist's genre is the most frequent one of
-        its tracks. `albums` and `genres` have the shape of `artists`; "" stands for an unknown one.
+        of the same genre if there are enough of them. An artist's genre is the most frequent known
+        one of its tracks. `albums` and `genres` have the shape of `artists`; "" is an unknown one.
 
         Artists with too few tracks for `positives` besides the anchor, and too few tracks by other
         artists for `negatives` are refused with an `InputError` that names the split, `source`.
@@ -312,10 +312,11 @@ class TrackSampler:
             name, fewest = str(names[int(np.argmin(counts))]), int(counts.min())
             have = "one track" if fewest == 1 else f"{fewest} tracks"
             problem = "no positive" if fewest == 1 else f"fewer than {positives} positives"
+            lower = ", or lower --positives" * (positives > 1)
             raise InputError(
                 f"{source}: artist {name!r} has {have}, so that it has {problem} "
                 f"({(counts < 1 + positives).sum()} such artists); add tracks, or remove these "
-                "artists"
+                f"artists{lower}"
             )
         if len(tracks) - counts.max() < negatives:
             raise InputError(
@@ -325,7 +326,7 @@ class TrackSampler:
         genre = np.zeros(len(tracks), np.int64)
         if genres is not None:
             genre = _most_frequent(genres[tracks], artist)[artist]
-        album = np.arange(len(tracks))  # each track is alone
+        album = np.arange(len(tracks))  # each track is its own album
         if albums is not None:
             album = np.unique(albums[tracks], return_inverse=True)[1]
             album[albums[tracks] == ""] = len(tracks) + np.flatnonzero(albums[tracks] == "")
@@ -394,8 +395,13 @@ def _draw_distinct(
 
 
 def _most_frequent(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Return the number of the most frequent label of each group, (groups,) int64."""
-    _, label = np.unique(labels, return_inverse=True)
-    counts = np.zeros((groups.max() + 1, label.max() + 1), np.int64)
+    """Return the number of the most frequent label of each group, (groups,) int64.
+
+    The label "" is not counted, and a group that has no other gets a number of its own.
+    """
+    names, label = np.unique(labels, return_inverse=True)
+    counts = np.zeros((groups.max() + 1, len(names)), np.int64)
     np.add.at(counts, (groups, label), 1)
-    return counts.argmax(axis=1)
+    counts[:, names == ""] = 0
+    own = len(names) + np.arange(len(counts))
+    return np.where(counts.any(axis=1), counts.argmax(axis=1), own)

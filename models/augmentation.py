@@ -6,7 +6,6 @@ batch are changed independently. The random state is part of the model, and so o
 
 import math
 import random
-from collections.abc import Sequence
 
 from models.architecture import BANDS
 from models.keras_backend import keras
@@ -18,54 +17,73 @@ LOWEST_BAND = BANDS // 2  # the lowest band from which on a band limit removes a
 MAX_MASK = 24  # largest number of masked frames, and of masked bands
 
 
-class Augmentation(keras.layers.Layer):
-    """Change segments (batch, frames, bands) of log-mels at random; does nothing in inference.
+class ChangeLevels(keras.layers.Layer):
+    """Lower or silence the magnitudes of log-mels (batch, frames, bands); nothing in inference.
 
-    Parameters
-    ----------
-    kinds
-        Any of "gain", an attenuation by up to 24 dB, which is exact because it is applied to the
-        mel magnitudes before the logarithm; "band-limit", for half of the segments, silence above a
-        random band, as in lossy coding or at low sample rates; and "masks", which replace a range
-        of up to 24 bands and one of up to 24 frames by `mean` (Park et al., *SpecAugment*,
-        Interspeech 2019).
-    mean
-        Mean of the log-mels.
+    With `gain`, each segment is attenuated by up to 24 dB, which is exact because it is applied to
+    the mel magnitudes before the logarithm. With `band_limit`, half of the segments are silent
+    above a random band, as after lossy coding or at low sample rates.
     """
 
-    def __init__(self, kinds: Sequence[str], mean: float):
-        super().__init__(name="augmentation", dtype="float32")
-        self.kinds, self.mean = kinds, mean
-        # Keras' set_random_seed also seeds Python's generator.
-        self._seed = keras.random.SeedGenerator(random.randrange(2**31))
+    def __init__(self, gain: bool, band_limit: bool):
+        super().__init__(name="change_levels", dtype="float32")
+        self.gain, self.band_limit = gain, band_limit
+        self._seed = _seed_generator()
 
     def call(self, segments, training=False):
         """Return segments of the same shape."""
         if not training:
             return segments
-        if "gain" in self.kinds:
-            gain = 10.0 ** (-self._draw(segments, 0, MAX_ATTENUATION) / 20)
+        if self.gain:
+            gain = 10.0 ** (-_draw(segments, 0, MAX_ATTENUATION, self._seed) / 20)
             segments = ops.log1p(gain * ops.expm1(segments * math.log(10))) / math.log(10)
-        if "band-limit" in self.kinds:
-            limit = self._draw(segments, LOWEST_BAND, 2 * BANDS - LOWEST_BAND)
+        if self.band_limit:
+            limit = _draw(segments, LOWEST_BAND, 2 * BANDS - LOWEST_BAND, self._seed)
             segments = ops.where(_indices(segments, axis=2) < limit, segments, 0.0)
-        if "masks" in self.kinds:
-            for axis in (1, 2):
-                position = _indices(segments, axis)
-                width = self._draw(segments, 0, MAX_MASK)
-                first = self._draw(segments, 0, segments.shape[axis]) - width / 2
-                inside = ops.logical_and(position >= first, position < first + width)
-                segments = ops.where(inside, self.mean, segments)
         return segments
 
     def compute_output_shape(self, input_shape):
         """Return the shape of the input."""
         return input_shape
 
-    def _draw(self, segments, low: float, high: float):
-        """Return one number per segment, (batch, 1, 1), drawn uniformly."""
-        shape = (ops.shape(segments)[0], 1, 1)
-        return keras.random.uniform(shape, low, high, seed=self._seed)
+
+class Mask(keras.layers.Layer):
+    """Replace a range of frames and one of bands by 0, the mean of normalised segments.
+
+    Each range has a random length of up to 24. Nothing is masked in inference. Reference: Park et
+    al., *SpecAugment: A Simple Data Augmentation Method for Automatic Speech Recognition*,
+    Interspeech 2019.
+    """
+
+    def __init__(self):
+        super().__init__(name="mask", dtype="float32")
+        self._seed = _seed_generator()
+
+    def call(self, segments, training=False):
+        """Return segments (batch, frames, bands) of the same shape."""
+        if not training:
+            return segments
+        for axis in (1, 2):
+            position, size = _indices(segments, axis), segments.shape[axis]
+            width = _draw(segments, 0, MAX_MASK, self._seed)
+            first = _draw(segments, 0, size, self._seed) - width / 2
+            inside = ops.logical_and(position >= first, position < first + width)
+            segments = ops.where(inside, 0.0, segments)
+        return segments
+
+    def compute_output_shape(self, input_shape):
+        """Return the shape of the input."""
+        return input_shape
+
+
+def _seed_generator() -> keras.random.SeedGenerator:
+    """Return a random state, which Keras' set_random_seed determines through Python's generator."""
+    return keras.random.SeedGenerator(random.randrange(2**31))
+
+
+def _draw(segments, low: float, high: float, seed: keras.random.SeedGenerator):
+    """Return one number per segment, (batch, 1, 1), drawn uniformly."""
+    return keras.random.uniform((ops.shape(segments)[0], 1, 1), low, high, seed=seed)
 
 
 def _indices(segments, axis: int):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from data_prep.mel import SEGMENT
 from models.architecture import BANDS, BLOCKS, EQUAL_LEVEL, NORM_EPSILON, SILENT_LEVEL
-from models.augmentation import Augmentation
+from models.augmentation import ChangeLevels, Mask
 from models.keras_backend import keras
 
 layers, ops, regularizers = keras.layers, keras.ops, keras.regularizers
@@ -73,19 +73,20 @@ def normalise(
 
     If `equal_level`, all segments are first scaled to the same level, so that an embedding does not
     depend on the level of the audio. The papers keep the level. `augment` names random changes
-    during training; see `models.augmentation`.
+    during training, "gain", "band-limit" and "masks"; see `models.augmentation`.
     """
-    if augment:
-        segments = Augmentation(augment, mean)(segments)
+    if {"gain", "band-limit"}.intersection(augment):
+        segments = ChangeLevels("gain" in augment, "band-limit" in augment)(segments)
     if equal_level:
         segments = EqualLevel(name="equal_level")(segments)
-    return layers.Rescaling(1.0 / std, offset=-mean / std, name="normalise")(segments)
+    normalised = layers.Rescaling(1.0 / std, offset=-mean / std, name="normalise")(segments)
+    return Mask()(normalised) if "masks" in augment else normalised
 
 
 class EqualLevel(keras.layers.Layer):
     """Scale segments of log-mels x = log10(1 + 10 m) so that their mean of 10 m is `EQUAL_LEVEL`.
 
-    A change of level multiplies the mel magnitudes m, and therefore cancels exactly.
+    A change of level multiplies the mel magnitudes m, and therefore cancels, except near silence.
     """
 
     def call(self, segments):

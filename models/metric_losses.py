@@ -2,8 +2,9 @@
 
 The papers compare an anchor with one positive and four negatives. Here a batch consists of P
 anchors with K tracks each by their artists, and each of its n = P K tracks is compared with all
-others: those by its artist are its positives, and all tracks by other artists its negatives. So a
-step that computes as many embeddings as the papers' sees about fourteen times as many negatives.
+others: those by its artist are its positives, and all tracks by other artists its negatives. A
+step that computes as many embeddings as one of the papers' therefore sees many times as many
+negatives.
 
 The predictions are unit-length embeddings (P, K, d) from `build_in_batch`, and the targets are the
 numbers of the anchors' artists, (P,). Anchors may share an artist. Each loss has the shape (P, K),
@@ -113,9 +114,11 @@ class SemiHardLoss(InBatchLoss):
     """The papers' hinge loss, over the semi-hard negatives of a batch.
 
     A negative is semi-hard for a pair of track and positive if its cosine is lower than the
-    positive's, but by less than the margin Δ. The loss is the mean of Δ - R_ip + R_in over the
-    track's semi-hard triplets, or 0 if there are none. Reference: Schroff et al., *FaceNet: A
-    Unified Embedding for Face Recognition and Clustering*, CVPR 2015, section 3.2.
+    positive's, but by less than the margin Δ. The loss of a pair is the mean of Δ - R_ip + R_in
+    over its semi-hard negatives or, if it has none, max(0, Δ - R_ip + R_in) for the hardest one, so
+    that a collapsed embedding has a loss too. That of a track is the mean over its positives.
+    Reference: Schroff et al., *FaceNet: A Unified Embedding for Face Recognition and Clustering*,
+    CVPR 2015, section 3.2.
     """
 
     def __init__(self, margin: float):
@@ -125,11 +128,13 @@ class SemiHardLoss(InBatchLoss):
     def track_losses(self, cosines, positive, negative):
         """Return (n,) losses."""
         gaps = cosines[:, :, None] - cosines[:, None, :]  # (track, positive, negative)
-        triplet = ops.logical_and(positive[:, :, None], negative[:, None, :])
-        semi_hard = ops.logical_and(triplet, ops.logical_and(gaps > 0, gaps < self.margin))
-        mask = ops.cast(semi_hard, cosines.dtype)
-        total = ops.sum((self.margin - gaps) * mask, axis=(1, 2))
-        return total / ops.maximum(ops.sum(mask, axis=(1, 2)), 1)
+        # Without negatives, a gap of 2 + Δ, which cosines cannot reach, has no loss.
+        gaps = ops.where(negative[:, None, :], gaps, 2 + self.margin)
+        semi_hard = ops.cast(ops.logical_and(gaps > 0, gaps < self.margin), cosines.dtype)
+        count = ops.sum(semi_hard, axis=2)
+        mean = ops.sum((self.margin - gaps) * semi_hard, axis=2) / ops.maximum(count, 1)
+        hardest = ops.relu(self.margin - ops.min(gaps, axis=2))
+        return _masked_mean(ops.where(count > 0, mean, hardest), positive)
 
 
 def compare_tracks(artists, embeddings):

@@ -33,7 +33,8 @@ from protocols import (
 
 # The paper's settings; the result names each setting that differs from them.
 PAPER_SETTINGS = {
-    **{"knn": {"k": NEIGHBOURS}, "linear": {"trials": LINEAR_TRIALS}},
+    "knn": {"k": NEIGHBOURS},
+    "linear": {"trials": LINEAR_TRIALS},
     "clustering": {"starts": CLUSTER_STARTS},
 }
 USES_ALL_TRACKS = ("retrieval", "clustering")  # whatever their subset

@@ -51,12 +51,17 @@ class PackedSymmetric:
     def solve(self, matrix: np.ndarray, b: np.ndarray) -> float:
         """Replace b (R,) by L⁻¹ b and the packed L by its Cholesky factor; return log det L.
 
-        L must be positive definite, and both arrays contiguous float64.
+        Both arrays must be contiguous float64. If L is not positive definite, `LinAlgError` is
+        raised.
         """
-        rank, one, status = map(ctypes.byref, (self._rank, self._one, ctypes.c_int()))
+        failed = ctypes.c_int()
+        rank, one, status = map(ctypes.byref, (self._rank, self._one, failed))
         _factorise(_ORDER, _TRIANGLE, rank, matrix.ctypes.data, status)
+        log_determinant = 2 * np.log(matrix[self._diagonal]).sum() if not failed.value else np.nan
+        if not np.isfinite(log_determinant):
+            raise np.linalg.LinAlgError("the matrix is not positive definite, or not finite")
         _solve(_ORDER, _TRIANGLE, rank, one, matrix.ctypes.data, b.ctypes.data, rank, status)
-        return 2 * np.log(matrix[self._diagonal]).sum()
+        return log_determinant
 
     def second_moment(self, factor: np.ndarray, mean: np.ndarray) -> None:
         """Replace the factor of L that `solve` left by L⁻¹ + mean mean'."""

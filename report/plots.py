@@ -39,7 +39,7 @@ MODEL_STYLES = {
     "basic": {"color": "#0072B2", "marker": "s"},
     "siamese": {"color": "#D55E00", "marker": "^"},
     "tag": {"color": "#009E73"},
-    "supcon": {"color": "#56B4E9", "marker": "D"},
+    "best": {"color": "#56B4E9", "marker": "D"},
     "mfcc": {"color": "#000000"},
     "untrained": {"color": "#CC79A7"},
     "header": {"color": "#E69F00"},

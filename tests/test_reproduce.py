@@ -187,7 +187,7 @@ def test_sid_runs_end_to_end_and_continues_after_a_step_was_lost(
     assert list(scores.index) == [
         *("GMM-UBM", "i-vector + cosine", "i-vector + PLDA", "DeepArtistID + cosine"),
         *("DeepArtistID + PLDA", "early fusion + PLDA", "late fusion + PLDA"),
-        *("supcon + cosine", "supcon + PLDA"),
+        *("best + cosine", "best + PLDA"),
         *("siamese + cosine", "siamese + PLDA", "header + cosine", "mfcc + cosine"),
         *("released siamese + cosine", "siamese fine-tuned + cosine"),
         *("siamese fine-tuned + PLDA", "untrained + cosine"),

@@ -6,6 +6,7 @@ Keras is not imported here, so that the scripts' --help stays fast.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -47,13 +48,15 @@ class TrainingConfig:
     max_artists: int | None = None  # number of artists from the start of the split; None for all
     start_from: str | None = None  # encoder to fine-tune: a weights file or a released model
     equal_level: bool = False  # whether the level of the audio is removed; the papers keep it
-    # Random changes of the segments; see `models.augmentation`.
+    # Random changes of the segments; see `models.encoder.normalise`.
     augment: Sequence[str] = ()
     precision: str = "float32"  # or "mixed", to compute the encoder in bfloat16
     seed: int = 0  # random seed for the initial weights, dropout and batches
     distribute: bool = False  # whether to divide each batch among all devices
     data: str = "auto"  # see `training.data_placement.Placement.choose`
     steps_per_call: int | None = None
+
+    BEYOND_PAPERS: ClassVar[tuple[str, ...]] = ("equal_level", "augment")
 
     def record(self) -> dict:
         """Return the settings that determine the trained weights.
@@ -62,7 +65,7 @@ class TrainingConfig:
         Existing runs use these key names, so add a new setting only if it changes the weights.
         `start_from` is recorded through the provenance of the weights; see `training_inputs`.
         """
-        record = {
+        return {
             "epochs": self.epochs,
             "rate": self.learning_rate,
             "batch": self.batch_size,
@@ -72,16 +75,28 @@ class TrainingConfig:
             "artists": self.max_artists,
             "precision": self.precision,
             "seed": self.seed,
+            **self.beyond_papers(),
         }
-        return record | self.changes("equal_level", "augment")
 
-    def changes(self, *names: str) -> dict:
-        """Return those of the named settings, which the papers lack, that are not at their default.
+    def beyond_papers(self) -> dict:
+        """Return the settings that the papers do not have, where they are not at their default.
 
-        Records of runs with the papers' settings stay equal in this way.
+        Therefore, the record of a run with the papers' settings does not contain them.
         """
-        values = {name: getattr(self, name) for name in names}
-        return {name: value for name, value in values.items() if value != getattr(type(self), name)}
+        values = {name: getattr(self, name) for name in self.BEYOND_PAPERS}
+        values["augment"] = sorted({*self.augment})
+        defaults = {name: getattr(type(self), name) for name in values} | {"augment": []}
+        return {name: value for name, value in values.items() if value != defaults[name]}
+
+    def name_model(self, kind: str) -> str:
+        """Return the name of a model in results: its kind, a recipe's name, or neither."""
+        changed = self.beyond_papers()
+        if not changed:
+            return kind
+        for recipe, settings in SIAMESE_RECIPES.items():
+            if changed == {name: settings[name] for name in settings if name in self.BEYOND_PAPERS}:
+                return recipe
+        return f"{kind}, own settings"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,11 +130,14 @@ class SiameseConfig(TrainingConfig):
     other_album: bool = False  # whether positives come from another album, where there is one
     same_genre: float = 0.0  # probability that the negatives of an anchor are of its genre
 
+    BEYOND_PAPERS = (
+        *TrainingConfig.BEYOND_PAPERS,
+        *("loss", "temperature", "positives", "other_album", "same_genre"),
+    )
+
     def record(self) -> dict:
         """Return the settings that determine the trained weights."""
-        record = {**super().record(), "negatives": self.negatives, "margin": self.margin}
-        added = ("loss", "temperature", "positives", "other_album", "same_genre")
-        return record | self.changes(*added)
+        return {**super().record(), "negatives": self.negatives, "margin": self.margin}
 
 
 @dataclass(frozen=True)

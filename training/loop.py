@@ -259,10 +259,12 @@ def input_normalisation(
     config: TrainingConfig, start: Weights | None, cache: MelCache
 ) -> dict[str, Any]:
     """Return the arguments of `models.encoder.normalise`: those of `start`, if there is one."""
+    if config.equal_level and "gain" in config.augment:
+        raise InputError("--augment gain: has no effect with --equal-level; leave one of them out")
     if start:
         if config.equal_level and not start.equal_level:
             raise InputError(
-                f"--equal-level: {config.start_from} was trained without it; leave the option out"
+                f"--equal-level: {config.start_from} was trained without it; add --no-equal-level"
             )
         return {"mean": start.mean, "std": start.std, "equal_level": start.equal_level}
     return {"mean": cache.mean, "std": cache.std, "equal_level": config.equal_level}

@@ -315,6 +315,15 @@ def test_negatives_of_the_same_genre_are_drawn_with_the_given_probability():
     assert of_genre == pytest.approx(0.7 + 0.3 * 2 / (8 * 7), abs=0.015)
 
 
+def test_artists_without_a_genre_share_none():
+    artists = np.array(list("aaabbcc"))
+    genres = np.array(["", "", "x", "", "", "x", "x"], object)  # that of b is unknown
+    sampler = TrackSampler.from_artists(artists, np.arange(7), 2, genres=genres, same_genre=1.0)
+    drawn = sampler.draw(np.array([0] * 200 + [3] * 200), 2, np.random.default_rng(0))[:, 2:]
+    assert np.isin(drawn[:200], [5, 6]).all()
+    assert set(drawn[200:].ravel()) == {0, 1, 2, 5, 6}
+
+
 def test_genres_with_too_few_other_tracks_do_not_limit_the_negatives():
     artists, genres = np.array(list("aabbcc")), np.array(list("xxyyyy"), object)
     sampler = TrackSampler.from_artists(artists, np.arange(6), 3, genres=genres, same_genre=1.0)

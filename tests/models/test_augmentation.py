@@ -1,31 +1,31 @@
-"""Test what augmentation changes in a segment, and that inference and levels are left alone."""
+"""Test what augmentation changes in a segment, and that the level can be removed."""
 
 import keras
 import numpy as np
 import pytest
 
 from models.architecture import EQUAL_LEVEL
-from models.augmentation import LOWEST_BAND, MAX_ATTENUATION, MAX_MASK, Augmentation
+from models.augmentation import LOWEST_BAND, MAX_ATTENUATION, MAX_MASK, ChangeLevels, Mask
 from models.encoder import normalise
 
 pytestmark = [
     pytest.mark.backend,
     pytest.mark.filterwarnings("ignore:__array__ impl"),  # warning from Keras itself
 ]
-MEAN = 0.3
 SEGMENTS = np.random.default_rng(0).uniform(0.01, 2, (400, 129, 128)).astype(np.float32)
 
 
-def augmented(*kinds):
+def augmented(make_layer, *arguments):
     keras.utils.set_random_seed(0)
-    layer = Augmentation(kinds, MEAN)
+    layer = make_layer(*arguments)
     unchanged = keras.ops.convert_to_numpy(layer(SEGMENTS))
     np.testing.assert_array_equal(unchanged, SEGMENTS)
     return keras.ops.convert_to_numpy(layer(SEGMENTS, training=True))
 
 
 def test_gain_scales_the_magnitudes_of_each_segment():
-    ratio = (10 ** augmented("gain").astype(float) - 1) / (10 ** SEGMENTS.astype(float) - 1)
+    changed = augmented(ChangeLevels, True, False).astype(float)
+    ratio = (10**changed - 1) / (10 ** SEGMENTS.astype(float) - 1)
     level = 20 * np.log10(ratio)
     assert np.ptp(level, axis=(1, 2)).max() < 0.02
     level = level.mean(axis=(1, 2))
@@ -34,7 +34,7 @@ def test_gain_scales_the_magnitudes_of_each_segment():
 
 
 def test_band_limit_silences_the_highest_bands_of_half_of_the_segments():
-    changed = augmented("band-limit")
+    changed = augmented(ChangeLevels, False, True)
     kept = (changed == SEGMENTS).all(axis=1)  # (segments, bands)
     assert ((changed == 0).all(axis=1) | kept).all()
     limits = kept.sum(axis=1)
@@ -43,7 +43,7 @@ def test_band_limit_silences_the_highest_bands_of_half_of_the_segments():
 
 
 def test_masks_replace_one_range_of_frames_and_one_of_bands():
-    masked = augmented("masks") == np.float32(MEAN)
+    masked = augmented(Mask) == 0
     frames, bands = masked.all(axis=2), masked.all(axis=1)
     assert (masked == (frames[:, :, None] | bands[:, None])).all()
     for mask in (frames, bands):
@@ -59,3 +59,29 @@ def test_equal_level_removes_the_level():
     assert (10 ** found.astype(float) - 1).mean(axis=(1, 2)) == pytest.approx(EQUAL_LEVEL, rel=1e-3)
     silent = np.zeros((1, 129, 128), np.float32)
     assert (keras.ops.convert_to_numpy(normalise(silent, 0.0, 1.0, equal_level=True)) == 0).all()
+
+
+@pytest.mark.parametrize("kinds", [(), ("gain",), ("band-limit",), ("masks",)])
+def test_normalise_applies_the_named_changes_in_training_only(kinds):
+    keras.utils.set_random_seed(0)
+    segment = keras.Input(SEGMENTS.shape[1:])
+    model = keras.Model(segment, normalise(segment, 0.3, 2.0, equal_level=False, augment=kinds))
+    plain = (SEGMENTS[:8] - 0.3) / 2
+    found = keras.ops.convert_to_numpy(model(SEGMENTS[:8], training=False))
+    np.testing.assert_allclose(found, plain, atol=1e-6)
+    trained = keras.ops.convert_to_numpy(model(SEGMENTS[:8], training=True))
+    assert np.allclose(trained, plain, atol=1e-6) == (not kinds)
+
+
+def test_masks_do_not_change_the_level_of_the_rest():
+    """The level is removed before bands and frames are masked."""
+    keras.utils.set_random_seed(0)
+    segment = keras.Input(SEGMENTS.shape[1:])
+    output = normalise(segment, 0.3, 2.0, equal_level=True, augment=("masks",))
+    model = keras.Model(segment, output)
+    plain, masked = (
+        keras.ops.convert_to_numpy(model(SEGMENTS[:8], training=training))
+        for training in (False, True)
+    )
+    assert (masked == 0).mean() > 0.05
+    np.testing.assert_allclose(masked[masked != 0], plain[masked != 0], atol=1e-6)

@@ -1,7 +1,5 @@
 """Test the losses over a whole batch against direct computations and numerical gradients."""
 
-import itertools
-
 import keras
 import numpy as np
 import pytest
@@ -33,12 +31,16 @@ def expected_losses(name, embeddings, artists):
         positives = [j for j in range(len(flat)) if j != i and artist[j] == artist[i]]
         negatives = [j for j in range(len(flat)) if artist[j] != artist[i]]
         if name == "semi-hard":
-            gaps = [cosine[p] - cosine[n] for p, n in itertools.product(positives, negatives)]
-            terms = [MARGIN - gap for gap in gaps if 0 < gap < MARGIN]
-            losses.append(np.mean(terms) if terms else 0.0)
+            terms = []
+            for p in positives:
+                gaps = cosine[p] - cosine[negatives]
+                inside = gaps[(gaps > 0) & (gaps < MARGIN)]
+                hardest = max(0.0, MARGIN - gaps.min())
+                terms.append((MARGIN - inside).mean() if len(inside) else hardest)
+            losses.append(np.mean(terms))
             continue
         scores = np.exp(cosine / TEMPERATURE)
-        others = [p for p in positives] + negatives
+        others = positives + negatives
         rivals = {
             "softmax": lambda p, rest=negatives: [p, *rest],
             "supcon": lambda p, rest=others: rest,
@@ -97,6 +99,16 @@ def test_tracks_without_negatives_or_positives_have_no_loss_and_finite_gradients
     assert float(softmax(one_artist, embeddings)) == pytest.approx(0, abs=1e-6)
     supcon = make_loss("supcon", margin=MARGIN, temperature=TEMPERATURE)
     assert float(supcon(alone, embeddings[:, :1])) == 0
+
+
+@pytest.mark.parametrize("name", ["semi-hard", "softmax", "supcon"])
+def test_collapsed_embeddings_have_a_higher_loss_than_separated_ones(name):
+    """All tracks are equal, or those of one artist are equal and orthogonal to the others."""
+    loss = make_loss(name, margin=MARGIN, temperature=TEMPERATURE)
+    collapsed = np.ones((3, 2, 4), np.float32) / 2
+    separated = np.repeat(np.eye(3, 4, dtype=np.float32)[:, None], 2, axis=1)
+    artists = np.arange(3, dtype=np.float32)
+    assert float(loss(artists, collapsed)) > float(loss(artists, separated)) + 0.2
 
 
 def test_nearest_by_other_artist_counts_tracks():

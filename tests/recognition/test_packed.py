@@ -21,3 +21,10 @@ def test_packed_matrices_match_numpy(size):
     symmetric.second_moment(packed, mean)
     expected = np.linalg.inv(matrix) + np.outer(mean, mean)
     np.testing.assert_allclose(symmetric.unpack(packed), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("matrix", [np.diag([1.0, -1.0]), np.full((2, 2), np.nan)])
+def test_matrices_that_are_not_positive_definite_are_rejected(matrix):
+    symmetric = PackedSymmetric(2)
+    with pytest.raises(np.linalg.LinAlgError, match="not positive definite"):
+        symmetric.solve(symmetric.pack(matrix), np.ones(2))

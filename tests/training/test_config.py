@@ -1,6 +1,7 @@
 """Test the training settings: their defaults, their command-line options and their record."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,9 +59,20 @@ def test_record_uses_the_same_keys_as_earlier_runs():
     assert changed == {**siamese, "precision": "mixed", "artists": 7}
     recipe = SiameseConfig(**SIAMESE_RECIPES["best"]).record()
     assert recipe == {**siamese, **RECIPE} and json.loads(json.dumps(recipe)) == recipe
+    augmented = [SiameseConfig(augment=kinds).record() for kinds in ("ba", ["a", "b", "a"])]
+    assert augmented == [{**siamese, "augment": ["a", "b"]}] * 2
     # These settings do not change the weights.
     options = ["--data", "resident", "--steps-per-call", "3", "--distribute"]
     assert parse(*options, "--start-from", "a.h5").record() == siamese
+
+
+def test_models_are_named_after_their_settings():
+    best = SiameseConfig(**SIAMESE_RECIPES["best"])
+    assert best.name_model("siamese") == "best"
+    assert SiameseConfig(learning_rate=1, margin=0.3).name_model("siamese") == "siamese"
+    assert BasicConfig(epochs=3).name_model("tag") == "tag"
+    assert BasicConfig(equal_level=True).name_model("tag") == "tag, own settings"
+    assert replace(best, positives=2).name_model("siamese") == "siamese, own settings"
 
 
 @pytest.mark.parametrize(
