@@ -139,10 +139,20 @@ def training_parser(description: str, example: str, defaults) -> argparse.Argume
     add_count(parser, "--plateau", defaults.plateau, plateau)
     patience = text + "training stops (default: never stop early)"
     add_count(parser, "--patience", None, patience)
+    text = (
+        "rule that lowers the learning rate: by 0.2 at each plateau, as in the papers, or along a "
+    )
+    text += "cosine to 0 after the last epoch"
+    values = ("plateau", "cosine")
+    parser.add_argument("--schedule", choices=values, default=defaults.schedule, help=text)
     text = "number of artists to train on, taken in split order (default: all)"
     add_count(parser, "--max-artists", None, text, old="--artists")
     text = "encoder to fine-tune: an .h5 or .keras file or the name of a released model"
     parser.add_argument("--start-from", metavar="WEIGHTS", help=text)
+    text = "network that maps segments to embeddings: the papers', or one that pools the mean and "
+    text += "deviation over time"
+    values = ("paper", "statistics")
+    parser.add_argument("--encoder", choices=values, default=defaults.encoder, help=text)
     text = "scale every segment to the same level, so that embeddings do not depend on the volume"
     parser.add_argument(
         "--equal-level", action=argparse.BooleanOptionalAction, default=False, help=text

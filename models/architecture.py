@@ -1,4 +1,4 @@
-"""The dimensions of the 1-D CNN of ismir2018, for modules that work without Keras."""
+"""The dimensions of the encoders, for modules that work without Keras."""
 
 BANDS = 128  # mel bands in the input
 EMBEDDING = 256  # output dimensions
@@ -8,3 +8,7 @@ NORM_EPSILON = 1e-3  # added to the variance by batch normalisation
 EQUAL_LEVEL, SILENT_LEVEL = 3.0, 1e-5
 # (filters, kernel size, pool size) per block, from ismir2018 section 3.1 and the published code.
 BLOCKS = ((128, 4, 4), (128, 4, 4), (128, 4, 4), (128, 2, 2), (256, 1, None))
+# The same convolutions, with eight frames left, over which the mean and the deviation are computed.
+STATISTICS_BLOCKS = ((128, 4, 4), (128, 4, 4), (128, 4, None), (128, 2, None), (256, 1, None))
+ENCODERS = {"paper": BLOCKS, "statistics": STATISTICS_BLOCKS}
+VARIANCE_EPSILON = 1e-6  # added to the variance over time, whose root has no derivative at 0

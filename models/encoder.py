@@ -1,11 +1,19 @@
-"""The 1-D CNN shared by all ismir2018 models."""
+"""The 1-D CNN shared by all ismir2018 models, and a variant of it."""
 
 import math
 import random
 from collections.abc import Sequence
 
 from data_prep.mel import SEGMENT
-from models.architecture import BANDS, BLOCKS, EQUAL_LEVEL, NORM_EPSILON, SILENT_LEVEL
+from models.architecture import (
+    BANDS,
+    EMBEDDING,
+    ENCODERS,
+    EQUAL_LEVEL,
+    NORM_EPSILON,
+    SILENT_LEVEL,
+    VARIANCE_EPSILON,
+)
 from models.augmentation import ChangeLevels, Mask
 from models.keras_backend import keras
 
@@ -15,7 +23,11 @@ L2_WEIGHT = 1e-5  # of the penalty on the convolution kernels
 
 
 def build_encoder(
-    dropout: float = 0.0, *, precision: str = "float32", synchronised: bool = False
+    dropout: float = 0.0,
+    *,
+    kind: str = "paper",
+    precision: str = "float32",
+    synchronised: bool = False,
 ) -> keras.Model:
     """Return the encoder, which maps a normalised 3 s log-mel segment to its embedding.
 
@@ -23,13 +35,18 @@ def build_encoder(
     last block) are followed by an average over the remaining time axis, which is one frame long.
     The model maps (batch, 129, 128) float32 to (batch, 256) float32.
 
+    Kind "statistics" pools less, so that eight frames are left, and maps their mean and standard
+    deviation, after batch normalisation, to the embedding by a dense layer. Reference: Snyder et
+    al., *X-Vectors: Robust DNN Embeddings for Speaker Recognition*, ICASSP 2018, which pools
+    statistics over time.
+
     Precision "mixed" computes in bfloat16 and keeps the weights in float32. Loss scaling is
     unnecessary because bfloat16 has the same range. If `synchronised`, batch normalisation computes
     its statistics over all devices that share a batch. With JAX it always does.
     """
     dtype = "mixed_bfloat16" if precision == "mixed" else "float32"
     segment = x = keras.Input((SEGMENT, BANDS), name="segment")
-    for number, (filters, kernel, pool) in enumerate(BLOCKS, start=1):
+    for number, (filters, kernel, pool) in enumerate(ENCODERS[kind], start=1):
         x = layers.Conv1D(
             filters,
             kernel,
@@ -39,13 +56,7 @@ def build_encoder(
             dtype=dtype,
             name=f"conv{number}",
         )(x)
-        x = layers.BatchNormalization(
-            momentum=0.99,
-            epsilon=NORM_EPSILON,
-            synchronized=synchronised,
-            dtype=dtype,
-            name=f"bn{number}",
-        )(x)
+        x = _normalise_batch(f"bn{number}", dtype, synchronised)(x)
         x = layers.ReLU(dtype=dtype, name=f"relu{number}")(x)
         if pool:
             x = layers.MaxPooling1D(pool, dtype=dtype, name=f"pool{number}")(x)
@@ -53,8 +64,28 @@ def build_encoder(
     # one, torch draws from a global state. Keras' set_random_seed also seeds Python's generator.
     seed = random.randrange(2**31)
     x = layers.Dropout(dropout, seed=seed, dtype=dtype, name="dropout")(x)
-    embedding = layers.GlobalAveragePooling1D(dtype="float32", name="feature")(x)
+    if kind == "paper":
+        embedding = layers.GlobalAveragePooling1D(dtype="float32", name="feature")(x)
+    else:
+        x = MeanAndDeviation(dtype="float32", name="statistics")(x)
+        x = _normalise_batch("bn_statistics", "float32", synchronised)(x)
+        embedding = layers.Dense(EMBEDDING, name="feature")(x)
     return keras.Model(segment, embedding, name="encoder")
+
+
+def _normalise_batch(name: str, dtype: str, synchronised: bool) -> keras.layers.Layer:
+    return layers.BatchNormalization(
+        momentum=0.99, epsilon=NORM_EPSILON, synchronized=synchronised, dtype=dtype, name=name
+    )
+
+
+class MeanAndDeviation(keras.layers.Layer):
+    """Map (batch, frames, channels) to the mean and deviation over time, (batch, 2 channels)."""
+
+    def call(self, x):
+        """Return the means, followed by the standard deviations."""
+        deviation = ops.sqrt(ops.var(x, axis=1) + VARIANCE_EPSILON)
+        return ops.concatenate([ops.mean(x, axis=1), deviation], axis=-1)
 
 
 def log_mel_model(

@@ -11,7 +11,15 @@ import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from data_prep.mel import SEGMENT, FrontEnd, window_and_filters
-from models.architecture import BANDS, BLOCKS, EMBEDDING, EQUAL_LEVEL, NORM_EPSILON, SILENT_LEVEL
+from models.architecture import (
+    BANDS,
+    EMBEDDING,
+    ENCODERS,
+    EQUAL_LEVEL,
+    NORM_EPSILON,
+    SILENT_LEVEL,
+    VARIANCE_EPSILON,
+)
 from models.onnx_encoder import EMBEDDINGS, FORMAT, SEGMENTS, WAVEFORMS
 from models.pretrained import Weights
 
@@ -105,7 +113,7 @@ def _embed_segments(graph: _Graph, segments: str, weights: Weights) -> str:
     x = graph.add("Mul", x, np.float32(1.0 / weights.std))
     x = graph.add("Add", x, np.float32(-weights.mean / weights.std))
     x = graph.add("Transpose", x, perm=[0, 2, 1])  # ONNX convolves over the last axis
-    for number, (_, width, pool) in enumerate(BLOCKS):
+    for number, (_, width, pool) in enumerate(ENCODERS[weights.encoder]):
         kernel, bias, *norm = weights.encoder_arrays[6 * number : 6 * number + 6]
         # Keras pads an even width by one more frame after the segment than before it.
         pads = [(width - 1) // 2, width // 2]
@@ -114,7 +122,22 @@ def _embed_segments(graph: _Graph, segments: str, weights: Weights) -> str:
         x = graph.add("Relu", x)
         if pool:
             x = graph.add("MaxPool", x, kernel_shape=[pool], strides=[pool])
-    return graph.add("Flatten", graph.add("GlobalAveragePool", x))
+    if weights.encoder == "paper":
+        return graph.add("Flatten", graph.add("GlobalAveragePool", x))
+    *norm, kernel, bias = weights.encoder_arrays[-6:]
+    x = graph.add("Concat", *_mean_and_deviation(graph, x), axis=1)
+    x = graph.add("BatchNormalization", x, *norm, epsilon=NORM_EPSILON)
+    return graph.add("Gemm", x, kernel, bias)
+
+
+def _mean_and_deviation(graph: _Graph, x: str) -> tuple[str, str]:
+    """Add what `models.encoder.MeanAndDeviation` computes: (n, 256, frames) to two (n, 256)."""
+    mean = graph.add("ReduceMean", x, _integers(2), keepdims=1)
+    difference = graph.add("Sub", x, mean)
+    square = graph.add("Mul", difference, difference)
+    variance = graph.add("ReduceMean", square, _integers(2), keepdims=0)
+    deviation = graph.add("Sqrt", graph.add("Add", variance, np.float32(VARIANCE_EPSILON)))
+    return graph.add("Squeeze", mean, _integers(2)), deviation
 
 
 def _equalise_level(graph: _Graph, segments: str) -> str:

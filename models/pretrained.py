@@ -50,7 +50,8 @@ class Weights:
     """The contents of a weights file."""
 
     name: str  # of the released model or of the run that wrote the file; otherwise the file's stem
-    # Kernel, bias, gamma, beta, moving mean and moving variance of each of the five blocks.
+    # Kernel, bias, gamma, beta, moving mean and moving variance of each of the five blocks, and of
+    # the encoder "statistics" those of its normalisation and dense layer.
     encoder_arrays: list[np.ndarray]
     head: list[np.ndarray] | None  # [kernel, bias] of the dense layer after the encoder, if any
     mean: float  # mean and standard deviation that normalise the input
@@ -59,6 +60,11 @@ class Weights:
     trained_on: Sequence[str] = ()  # training artists; empty if unknown, as in the released files
     licence: str | None = None  # of a released file; None if it is unknown
     equal_level: bool = False  # whether the input is scaled to one level, see `models.encoder`
+
+    @property
+    def encoder(self) -> str:
+        """The kind of the encoder, a key of `models.architecture.ENCODERS`."""
+        return "paper" if len(self.encoder_arrays) == 6 * len(BLOCKS) else "statistics"
 
 
 def load_weights(name_or_path: str, mirror: str | Path | None = None) -> Weights:
@@ -115,7 +121,7 @@ def encoder_from(weights: Weights, **options) -> "keras.Model":
     """Return an encoder with the given weights; the options are those of `build_encoder`."""
     from models.encoder import build_encoder
 
-    encoder = build_encoder(**options)
+    encoder = build_encoder(kind=weights.encoder, **options)
     encoder.set_weights(weights.encoder_arrays)
     return encoder
 
@@ -311,26 +317,31 @@ def _sort_layers(
         by_rank.setdefault(tuple(array.ndim for array in arrays), []).append(arrays)
     convolutions, norms, dense, *others = by_rank.values()
     shapes = [[array.shape for array in arrays] for arrays in (*convolutions, *norms, *dense)]
-    if others or len(dense) > 1 or shapes != _expected_shapes(dense):
+    statistics = len(norms) > len(BLOCKS)
+    if others or len(dense) > 1 + statistics or shapes != _expected_shapes(dense, statistics):
         raise InputError(f"{path}: its layers differ from this encoder's; choose another file")
     if not all(np.isfinite(array).all() for arrays in layers for array in arrays):
         raise InputError(f"{path}: its weights contain NaN or infinite values; use an earlier file")
     if any((variance < 0).any() for *_, variance in norms):
         raise InputError(f"{path}: has a negative variance, so its arrays are in another order")
-    blocks = zip(convolutions, norms, strict=True)
-    encoder_arrays = [array for block in blocks for arrays in block for array in arrays]
+    encoder_layers = [layer for block in zip(convolutions, norms, strict=False) for layer in block]
+    if statistics:
+        encoder_layers += [norms[-1], dense.pop(0)]
+    encoder_arrays = [array for arrays in encoder_layers for array in arrays]
     return encoder_arrays, dense[0] if dense else None
 
 
-def _expected_shapes(dense: list[list[np.ndarray]]) -> list[list[tuple]]:
-    """Return the array shapes of the convolutions, normalisations and dense layer, if any."""
+def _expected_shapes(dense: list[list[np.ndarray]], statistics: bool) -> list[list[tuple]]:
+    """Return the array shapes of the convolutions, normalisations and dense layers, if any."""
     shapes: list[list[tuple]] = []
     channels = BANDS
     for filters, kernel, _ in BLOCKS:
         shapes.append([(kernel, channels, filters), (filters,)])
         channels = filters
     shapes += [[(filters,)] * 4 for filters, _, _ in BLOCKS]
-    return shapes + [[(EMBEDDING, len(bias)), (len(bias),)] for _, bias in dense]
+    if statistics:
+        shapes += [[(2 * channels,)] * 4, [(2 * channels, EMBEDDING), (EMBEDDING,)]]
+    return shapes + [[(EMBEDDING, len(bias)), (len(bias),)] for _, bias in dense[statistics:]]
 
 
 def _read_attributes(file: h5py.File) -> tuple[dict, float, float]:

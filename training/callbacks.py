@@ -43,6 +43,24 @@ class LearningRateDecay(keras.callbacks.Callback):
         rate.assign(_to_number(rate) * factor)
 
 
+class CosineDecay(keras.callbacks.Callback):
+    """Lower the learning rate to 0 along half a cosine over all epochs.
+
+    It depends only on the number of the epoch, so a resumed run needs no state. Reference:
+    Loshchilov and Hutter, *SGDR: Stochastic Gradient Descent with Warm Restarts*, ICLR 2017,
+    equation 5, without restarts.
+    """
+
+    def __init__(self, learning_rate: float, epochs: int):
+        super().__init__()
+        self._learning_rate, self._epochs = learning_rate, epochs
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Set the learning rate of an epoch."""
+        factor = (1 + math.cos(math.pi * epoch / self._epochs)) / 2
+        self.model.optimizer.learning_rate.assign(self._learning_rate * factor)
+
+
 class FirstNonFiniteStep(keras.metrics.Metric):
     """Number of the first step of an epoch with NaN or infinite predictions, or 0 if there is none.
 

@@ -6,7 +6,7 @@ Keras is not imported here, so that the scripts' --help stays fast.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,8 @@ from data_prep import split_csv
 from data_prep.batches import Crops
 from data_prep.mel_cache import MelCache
 
+# Rules that lower the learning rate; see `training.loop.TrainingSchedule`.
+SCHEDULES = ("plateau", "cosine")
 # The papers' loss, and those in `models.metric_losses`.
 SIAMESE_LOSSES = ("hinge", "semi-hard", "softmax", "supcon")
 # Named settings of the siamese model; "paper" is the defaults.
@@ -44,9 +46,11 @@ class TrainingConfig:
     # Number of epochs without an improvement in validation loss after which the learning rate is
     # multiplied by 0.2, or None. The papers do not state the number.
     plateau: int | None = 5
+    schedule: str = "plateau"  # or "cosine", which lowers the learning rate to 0 over all epochs
     patience: int | None = None  # number of such epochs after which training stops, or None
     max_artists: int | None = None  # number of artists from the start of the split; None for all
     start_from: str | None = None  # encoder to fine-tune: a weights file or a released model
+    encoder: str = "paper"  # kind of the encoder, see `models.encoder.build_encoder`
     equal_level: bool = False  # whether the level of the audio is removed; the papers keep it
     # Random changes of the segments; see `models.encoder.normalise`.
     augment: Sequence[str] = ()
@@ -56,7 +60,7 @@ class TrainingConfig:
     data: str = "auto"  # see `training.data_placement.Placement.choose`
     steps_per_call: int | None = None
 
-    BEYOND_PAPERS: ClassVar[tuple[str, ...]] = ("equal_level", "augment")
+    BEYOND_PAPERS: ClassVar[tuple[str, ...]] = ("encoder", "equal_level", "augment", "schedule")
 
     def record(self) -> dict:
         """Return the settings that determine the trained weights.
@@ -65,7 +69,7 @@ class TrainingConfig:
         Existing runs use these key names, so add a new setting only if it changes the weights.
         `start_from` is recorded through the provenance of the weights; see `training_inputs`.
         """
-        return {
+        record: dict[str, Any] = {
             "epochs": self.epochs,
             "rate": self.learning_rate,
             "batch": self.batch_size,
@@ -77,6 +81,9 @@ class TrainingConfig:
             "seed": self.seed,
             **self.beyond_papers(),
         }
+        if self.schedule == "cosine":  # so that the run cannot be continued with more epochs
+            record["schedule"] = f"cosine over {self.epochs} epochs"
+        return record
 
     def beyond_papers(self) -> dict:
         """Return the settings that the papers do not have, where they are not at their default.

@@ -20,6 +20,7 @@ from models.pretrained import Weights, encoder_from, save_weights
 from training.blocks import BlockModel
 from training.callbacks import (
     CheckpointCallback,
+    CosineDecay,
     FirstNonFiniteStep,
     LearningRateDecay,
     ProgressCallback,
@@ -41,26 +42,36 @@ PLATEAU_FACTOR = 0.2  # final rates of released siamese files: 0.1 x 0.2^8, 0.1 
 class TrainingSchedule:
     """The optimizer, and the rules that adjust the learning rate and stop training.
 
-    The optimizer is SGD with Nesterov momentum and learning rate decay, or Adam, as in agf2018.
-    `plateau` and `patience` are numbers of epochs; see `training.config.TrainingConfig`.
+    The optimizer is SGD with Nesterov momentum, or Adam, as in agf2018. The papers' learning rate
+    decays per step and at plateaus; with `cosine`, it instead follows half a cosine over all
+    epochs. `plateau` and `patience` are numbers of epochs; see `training.config.TrainingConfig`.
     """
 
     learning_rate: float
     epochs: int
     plateau: int | None = None
     patience: int | None = None
+    cosine: bool = False
     adam: bool = False
 
     @classmethod
     def of(cls, config: TrainingConfig) -> "TrainingSchedule":
-        """Return the schedule of an encoder: SGD, and the papers' learning rate rules."""
-        return cls(config.learning_rate, config.epochs, config.plateau, config.patience)
+        """Return the schedule of an encoder, with SGD."""
+        cosine = config.schedule == "cosine"
+        plateau = None if cosine else config.plateau
+        return cls(config.learning_rate, config.epochs, plateau, config.patience, cosine)
 
     def make_optimizer(self) -> keras.optimizers.Optimizer:
         """Return a new optimizer."""
         if self.adam:
             return keras.optimizers.Adam(self.learning_rate)
         return keras.optimizers.SGD(self.learning_rate, momentum=MOMENTUM, nesterov=True)
+
+    def make_decay(self) -> list[keras.callbacks.Callback]:
+        """Return the new callback that lowers the learning rate regularly, if there is one."""
+        if self.cosine:
+            return [CosineDecay(self.learning_rate, self.epochs)]
+        return [] if self.adam else [LearningRateDecay()]
 
     def make_watchers(self) -> list[keras.callbacks.Callback]:
         """Return new callbacks that apply the rules based on the validation loss."""
@@ -127,8 +138,7 @@ def fit(
         if not checkpoint.finished:
             batches = [tasks[number].train for number in order]
             progress = ProgressCallback(run.folder, checkpoint.epochs, batches, devices)
-            decay = [] if schedule.adam else [LearningRateDecay()]
-            callbacks = [StopAtNaN(), *decay, *watchers, checkpoint, progress]
+            callbacks = [StopAtNaN(), *schedule.make_decay(), *watchers, checkpoint, progress]
             epochs = range(checkpoint.epochs, len(order))
             with contextlib.closing(checkpoint), contextlib.closing(progress):
                 for number, group in itertools.groupby(epochs, order.__getitem__):
@@ -266,6 +276,11 @@ def input_normalisation(
             raise InputError(
                 f"--equal-level: {config.start_from} was trained without it; add --no-equal-level"
             )
+        if config.encoder not in ("paper", start.encoder):
+            raise InputError(
+                f"--encoder {config.encoder}: {config.start_from} has the papers' encoder; add "
+                "--encoder paper"
+            )
         return {"mean": start.mean, "std": start.std, "equal_level": start.equal_level}
     return {"mean": cache.mean, "std": cache.std, "equal_level": config.equal_level}
 
@@ -279,7 +294,9 @@ def initial_encoder(config: TrainingConfig, start: Weights | None, devices: Devi
         # Compute batch statistics over all devices, as JAX does anyway.
         "synchronised": devices.count > 1 and keras.backend.backend() == "tensorflow",
     }
-    return encoder_from(start, **options) if start else build_encoder(**options)
+    return (
+        encoder_from(start, **options) if start else build_encoder(kind=config.encoder, **options)
+    )
 
 
 def fit_encoder(
