@@ -139,10 +139,8 @@ def training_parser(description: str, example: str, defaults) -> argparse.Argume
     add_count(parser, "--plateau", defaults.plateau, plateau)
     patience = text + "training stops (default: never stop early)"
     add_count(parser, "--patience", None, patience)
-    text = (
-        "rule that lowers the learning rate: by 0.2 at each plateau, as in the papers, or along a "
-    )
-    text += "cosine to 0 after the last epoch"
+    text = "rule that lowers the learning rate: at each plateau, as in the papers, or along a "
+    text += "cosine to 0 over all epochs"
     values = ("plateau", "cosine")
     parser.add_argument("--schedule", choices=values, default=defaults.schedule, help=text)
     text = "number of artists to train on, taken in split order (default: all)"

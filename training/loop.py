@@ -294,9 +294,9 @@ def initial_encoder(config: TrainingConfig, start: Weights | None, devices: Devi
         # Compute batch statistics over all devices, as JAX does anyway.
         "synchronised": devices.count > 1 and keras.backend.backend() == "tensorflow",
     }
-    return (
-        encoder_from(start, **options) if start else build_encoder(kind=config.encoder, **options)
-    )
+    if start:
+        return encoder_from(start, **options)
+    return build_encoder(kind=config.encoder, **options)
 
 
 def fit_encoder(
