@@ -66,7 +66,7 @@ def main() -> None:
             sizes = {"margin": config.margin, "temperature": config.temperature}
             loss, metric = make_loss(config.loss, **sizes), nearest_by_other_artist()
 
-        # Optimizer: SGD with Nesterov momentum, and the papers' learning rate rules
+        # Optimizer: SGD with Nesterov momentum, and the rules that lower its learning rate
         schedule = loop.TrainingSchedule.of(config)
 
         # Fit

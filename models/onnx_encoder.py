@@ -32,6 +32,7 @@ _OPERATORS = {
     *("Add", "BatchNormalization", "Conv", "Flatten", "GlobalAveragePool"),
     *("MaxPool", "Mul", "Relu", "Transpose"),
     *("Div", "Exp", "Log", "ReduceMean", "Sub"),  # of an equal level
+    *("Concat", "Gemm", "Sqrt", "Squeeze"),  # of the mean and deviation over time
 }
 _MAX_BYTES = 1 << 28
 _MAX_SEGMENTS = 256  # per run of the network, to limit its memory

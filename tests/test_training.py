@@ -12,6 +12,9 @@ import pytest
 
 from common.files import file_sha256
 from data_prep import split_csv
+from models.basic import build_basic
+from models.encoder import build_encoder
+from models.pretrained import save_weights
 from tests.conftest import error_in_process, run_in_process, run_script, start_script
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # warning from Keras itself
@@ -179,6 +182,13 @@ def set_hop(file: h5py.File) -> None:
     file.attrs["front_end"] = file.attrs["front_end"].replace('"hop": 512', '"hop": 256')
 
 
+def save_basic(path: Path) -> Path:
+    """Save a model with the papers' encoder and return the path."""
+    model = build_basic(build_encoder(), 2, "softmax", mean=0.0, std=1.0)
+    save_weights(path, model, mean=0.0, std=1.0, made_from={"inputs": {"model": "basic"}})
+    return path
+
+
 def test_unsuitable_training_inputs_are_rejected(small_corpus, tmp_path):
     split, _, cache = small_corpus
     table = split_csv.read_split(split)
@@ -199,7 +209,8 @@ def test_unsuitable_training_inputs_are_rejected(small_corpus, tmp_path):
     no_weights = tmp_path / "no_weights.h5"
     no_weights.write_text("no weights")
     basic, siamese, missing = "train_basic.py", "train_siamese.py", tmp_path / "missing"
-    supcon = ("--loss", "supcon")
+    supcon, statistics = ("--loss", "supcon"), ("--encoder", "statistics")
+    paper = save_basic(tmp_path / "paper.h5")
     for (*command, file), words in {
         (basic, unknown, cache, cache): "20 of 20 tracks are missing",
         (siamese, split, hop, hop): "hop: 256 -> 512",
@@ -212,6 +223,7 @@ def test_unsuitable_training_inputs_are_rejected(small_corpus, tmp_path):
         (siamese, one_artist, cache, *supcon, one_artist): "one artist",
         (siamese, no_albums, cache, *supcon, "--other-album", no_albums): "has no column 'album'",
         (siamese, empty, cache, "--same-genre", 0.5, empty): "no track has a value of genre",
+        (basic, split, cache, "--start-from", paper, *statistics, paper): "the papers' encoder",
         (basic, untagged, cache, "--labels", "tags", untagged): "no column 'tags'",
         (basic, no_valid, cache, no_valid): "subset valid",
         (basic, split, missing, missing): "no such",
@@ -220,6 +232,27 @@ def test_unsuitable_training_inputs_are_rejected(small_corpus, tmp_path):
     }.items():
         message = error_in_process(*command, "--out", tmp_path / "never")
         assert words in message and str(file) in message, message
+    assert not (tmp_path / "never").exists()
+
+
+@pytest.mark.parametrize(
+    "script, options, words",
+    [
+        ("basic", ("--loss", "am-softmax", "--labels", "tags"), "a track has several tags"),
+        ("basic", ("--loss", "am-softmax", "--margin", 2.1), "differ by at most 2"),
+        ("basic", ("--scale", 5), "need --loss am-softmax"),
+        ("siamese", ("--loss", "semi-hard", "--margin", 2.1), "differ by at most 2"),
+        ("siamese", ("--loss", "supcon", "--batch-size", 1), "use 2 or more"),
+        ("siamese", ("--loss", "supcon", "--temperature", 0), "not a finite number above zero"),
+        ("siamese", ("--loss", "supcon", "--margin", 0.2), "needs --loss hinge or semi-hard"),
+        ("siamese", ("--temperature", 0.2), "needs --loss softmax or supcon"),
+        ("siamese", ("--recipe", "best", "--negatives", 3), "--negatives needs --loss hinge"),
+    ],
+)
+def test_options_that_a_loss_cannot_use_are_refused(script, options, words, small_corpus, tmp_path):
+    split, _, cache = small_corpus
+    command = (f"train_{script}.py", split, cache, "--out", tmp_path / "never", *options)
+    assert words in run_in_process(*command, status=2).err
     assert not (tmp_path / "never").exists()
 
 

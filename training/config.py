@@ -118,6 +118,11 @@ class BasicConfig(TrainingConfig):
 
     learning_rate: float = 0.015
     labels: str = "artist"  # or "tags", for the tag model
+    loss: str = "softmax"  # or "am-softmax", see `models.basic.AdditiveMarginLoss`
+    margin: float = 0.35  # margin m and scale s of "am-softmax"; the defaults are the reference's
+    scale: float = 30.0
+
+    BEYOND_PAPERS = (*TrainingConfig.BEYOND_PAPERS, "loss", "margin", "scale")
 
     def record(self) -> dict:
         """Return the settings that determine the trained weights."""

@@ -17,6 +17,7 @@ from models.encoder import log_mel_model
 from models.siamese import build_siamese
 from tests.conftest import start_script
 from tests.models.test_pretrained import RELEASED
+from tests.training.fixtures import make_encoder
 
 onnx = pytest.importorskip("onnx", reason="needs requirements-onnx.txt")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs requirements-onnx.txt")
@@ -93,6 +94,15 @@ def test_onnx_model_equalises_the_level(encoder, weights, tmp_path):
     expected = extract_embeddings(log_mel_model(encoder, MEAN, STD, equal_level=True), [mel])
     embeddings = embed(file, [mel.astype(np.float32), quiet.astype(np.float32)])
     assert_close(embeddings, np.repeat(expected, 2, axis=0))
+
+
+@pytest.mark.backend
+def test_onnx_model_of_the_statistics_encoder_matches_keras(weights, tmp_path):
+    encoder = make_encoder(kind="statistics")
+    weights = replace(weights, encoder_arrays=encoder.get_weights())
+    mels = [np.random.default_rng(0).random((129 * n, 128), np.float32) for n in (1, 3)]
+    expected = extract_embeddings(log_mel_model(encoder, MEAN, STD), mels)
+    assert_close(embed(write(tmp_path / "a.onnx", build_onnx_model(weights)), mels), expected)
 
 
 @pytest.mark.backend

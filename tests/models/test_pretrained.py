@@ -20,6 +20,7 @@ from models.encoder import build_encoder
 from models.siamese import build_siamese
 from tests.common.web import server
 from tests.models import layouts
+from tests.training.fixtures import make_encoder
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # warning from Keras itself
 RELEASED = ["siamese_1000_59", "siamese_5000"]
@@ -195,6 +196,27 @@ def test_saved_classifier_is_restored(activation, model_name, encoder, arrays, t
     embeddings = pretrained.load_encoder(str(path)).predict_on_batch(mels)
     expected = encoder.predict_on_batch((mels - 0.1) / 0.4)
     np.testing.assert_allclose(embeddings, expected, atol=1e-5)
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("activation", ["softmax", "cosine"])
+def test_saved_statistics_encoder_is_restored(activation, tmp_path):
+    encoder, path = make_encoder(kind="statistics"), tmp_path / "best.h5"
+    model = build_basic(encoder, 9, activation, mean=0.1, std=0.4)
+    pretrained.save_weights(path, model, mean=0.1, std=0.4, made_from={"inputs": {}})
+    arrays = [array for layer in encoder.layers for array in layer.get_weights()]
+    # Vectors that are compared by cosine are not a dense layer, which has probabilities.
+    head = model.get_layer("classes").get_weights() if activation == "softmax" else None
+    weights = assert_loads(path, arrays, head)
+    assert weights.encoder == "statistics"
+    mels = np.random.default_rng(0).random((3, 129, 128), np.float32)
+    embeddings = pretrained.load_encoder(str(path)).predict_on_batch(mels)
+    expected = encoder.predict_on_batch((mels - 0.1) / 0.4)
+    np.testing.assert_allclose(embeddings, expected, atol=1e-4)
+    with h5py.File(path, "r+") as file:
+        del file["model_weights/feature/feature/kernel:0"]
+        file["model_weights/feature/feature/kernel:0"] = np.zeros((256, 256), np.float32)
+    assert_refused(path, "its layers differ from this encoder's")
 
 
 def test_saved_siamese_model_has_no_classes(siamese_file, arrays):

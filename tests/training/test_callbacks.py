@@ -4,6 +4,7 @@ import io
 import math
 
 import keras
+import numpy as np
 import pytest
 from tqdm import tqdm
 
@@ -35,6 +36,17 @@ def test_decay_per_epoch_accumulates_to_the_decay_per_step(model):
     rate = keras.ops.convert_to_numpy(model.optimizer.learning_rate)
     assert steps > 900_000
     assert rate == pytest.approx(0.1 / (1 + 1e-6 * steps), rel=1e-5)
+
+
+def test_cosine_schedule_falls_from_the_initial_rate_towards_zero(model):
+    decay, rates = callbacks.CosineDecay(0.3, 4), []
+    decay.set_model(model)
+    for epoch in (0, 1, 2, 3, 1):  # a resumed run begins at any epoch
+        decay.on_epoch_begin(epoch)
+        rates.append(float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)))
+    half = 0.15 / np.sqrt(2)
+    expected = [0.3, 0.15 + half, 0.15, 0.15 - half, 0.15 + half]
+    assert rates == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])

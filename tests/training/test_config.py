@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from common import cli
+from training.checkpoints import without_epochs
 from training.config import SIAMESE_RECIPES, BasicConfig, SiameseConfig
 
 RECORDED = {
@@ -32,7 +33,7 @@ def parse(*options, kind=SiameseConfig):
     """Return the configuration produced by the given command-line options."""
     parser = cli.training_parser("d", "e", kind())
     own = {"negatives", "margin", "loss", "temperature", "positives", "other_album", "same_genre"}
-    for name in (*own, "labels"):  # added by the scripts themselves
+    for name in (*own, "labels", "scale"):  # added by the scripts themselves
         parser.set_defaults(**{name: getattr(kind, name, None)})
     args = parser.parse_args(["s.csv", "c.h5", "--out", "runs/x", *options])
     assert (args.split, args.out) == (Path("s.csv"), Path("runs/x"))
@@ -73,6 +74,13 @@ def test_models_are_named_after_their_settings():
     assert BasicConfig(epochs=3).name_model("tag") == "tag"
     assert BasicConfig(equal_level=True).name_model("tag") == "tag, own settings"
     assert replace(best, positives=2).name_model("siamese") == "siamese, own settings"
+
+
+def test_cosine_schedule_is_recorded_with_its_length():
+    """A run with more epochs has other learning rates, so it does not continue a shorter run."""
+    records = [BasicConfig(schedule="cosine", epochs=epochs).record() for epochs in (3, 4)]
+    assert without_epochs(records[0]) != without_epochs(records[1])
+    assert without_epochs(BasicConfig(epochs=3).record()) == without_epochs(BasicConfig().record())
 
 
 @pytest.mark.parametrize(
