@@ -60,6 +60,10 @@ class CosineDecay(keras.callbacks.Callback):
         factor = (1 + math.cos(math.pi * epoch / self._epochs)) / 2
         self.model.optimizer.learning_rate.assign(self._learning_rate * factor)
 
+    def on_epoch_end(self, epoch: int, logs: dict) -> None:
+        """Add the learning rate to the log, as Keras' plateau rule does."""
+        logs["learning_rate"] = _to_number(self.model.optimizer.learning_rate)
+
 
 class FirstNonFiniteStep(keras.metrics.Metric):
     """Number of the first step of an epoch with NaN or infinite predictions, or 0 if there is none.

@@ -43,7 +43,9 @@ def test_cosine_schedule_falls_from_the_initial_rate_towards_zero(model):
     decay.set_model(model)
     for epoch in (0, 1, 2, 3, 1):  # a resumed run begins at any epoch
         decay.on_epoch_begin(epoch)
-        rates.append(float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)))
+        decay.on_epoch_end(epoch, logs := {"loss": 1.0})
+        assert logs["learning_rate"] == keras.ops.convert_to_numpy(model.optimizer.learning_rate)
+        rates.append(logs["learning_rate"])
     half = 0.15 / np.sqrt(2)
     expected = [0.3, 0.15 + half, 0.15, 0.15 - half, 0.15 + half]
     assert rates == pytest.approx(expected, rel=1e-6)
