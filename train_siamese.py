@@ -18,6 +18,9 @@ from data_prep.split_csv import artist_classes, label_column
 from training.config import SIAMESE_LOSSES as LOSSES
 from training.config import SIAMESE_RECIPES, SiameseConfig, TrainingData
 
+# The semi-hard loss needs four bytes for each triple of tracks in a batch, and its gradient too.
+MAX_TRACKS = 640
+
 
 def main() -> None:
     """Train the siamese model."""
@@ -55,6 +58,7 @@ def main() -> None:
     name = config.name_model("siamese")
     run = loop.encoder_run(args.out, name, data.split, data.cache, config, start)
     with open_devices(config.distribute) as devices:
+        _require_two_anchors(config, devices.count)
         encoder = loop.initial_encoder(config, start, devices)
         normalisation = loop.input_normalisation(config, start, data.cache)
         options = {"augment": config.augment, **normalisation}
@@ -114,9 +118,18 @@ def _check_options(parser: argparse.ArgumentParser, config: SiameseConfig, recip
             parser.error(f"--{option.replace('_', '-')} needs --loss {' or '.join(losses)}")
     if config.margin > 2:
         parser.error("--margin: cosines differ by at most 2; use a lower one")
-    if config.loss != "hinge" and config.batch_size < 2:
-        text = f"--batch-size: --loss {config.loss} compares the anchors of a batch; use 2 or more"
-        parser.error(text)
+    tracks = config.batch_size * (1 + config.positives)
+    if config.loss == "semi-hard" and tracks > MAX_TRACKS:
+        text = f"--batch-size: --loss semi-hard compares all triples of {tracks} tracks a batch; "
+        parser.error(f"{text}use at most {MAX_TRACKS // (1 + config.positives)}")
+
+
+def _require_two_anchors(config: SiameseConfig, devices: int) -> None:
+    if config.loss != "hinge" and config.batch_size < 2 * devices:
+        raise InputError(
+            f"--batch-size {config.batch_size}: --loss {config.loss} compares the anchors on a "
+            f"device with each other; use {2 * devices} or more"
+        )
 
 
 def _make_batches(
