@@ -7,6 +7,10 @@ batch are changed independently. The random state is part of the model, and so o
 import math
 import random
 
+import librosa
+import numpy as np
+
+from data_prep.mel import FrontEnd
 from models.architecture import BANDS
 from models.keras_backend import keras
 
@@ -14,6 +18,8 @@ ops = keras.ops
 
 MAX_ATTENUATION = 24.0  # decibels
 LOWEST_BAND = BANDS // 2  # the lowest band from which on a band limit removes all bands, 3.1 kHz
+# Largest interval of a transposition, in semitones, and number of different intervals.
+MAX_INTERVAL, INTERVALS = 2, 41
 MAX_MASK = 24  # largest number of masked frames, and of masked bands
 
 
@@ -45,6 +51,43 @@ class ChangeLevels(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         """Return the shape of the input."""
         return input_shape
+
+
+class Transpose(keras.layers.Layer):
+    """Move log-mels (batch, frames, bands) up or down by up to two semitones; not in inference.
+
+    Each band receives the value at the place from which its frequency is transposed, between two
+    bands or, beyond the range, of the outermost band. The interval of a segment is drawn in steps
+    of a tenth of a semitone.
+    """
+
+    def __init__(self):
+        super().__init__(name="transpose", dtype="float32")
+        self._matrices = transposition_matrices(np.linspace(-MAX_INTERVAL, MAX_INTERVAL, INTERVALS))
+        self._seed = _seed_generator()
+
+    def call(self, segments, training=False):
+        """Return segments of the same shape."""
+        if not training:
+            return segments
+        shape = (ops.shape(segments)[0],)
+        drawn = keras.random.randint(shape, 0, INTERVALS, seed=self._seed)
+        return ops.matmul(segments, ops.take(self._matrices, drawn, axis=0))
+
+    def compute_output_shape(self, input_shape):
+        """Return the shape of the input."""
+        return input_shape
+
+
+def transposition_matrices(semitones: np.ndarray) -> np.ndarray:
+    """Return one matrix per interval, (n, 128, 128) float32, that transposes a frame of bands."""
+    front_end = FrontEnd()
+    limits = librosa.mel_frequencies(front_end.n_mels + 2, fmin=0, fmax=front_end.sample_rate / 2)
+    sources = limits[1:-1] / 2 ** (semitones[:, None] / 12)
+    places = librosa.hz_to_mel(sources) / librosa.hz_to_mel(limits[1]) - 1
+    places = np.clip(places, 0, BANDS - 1)[:, None, :]
+    distance = np.abs(places - np.arange(BANDS)[:, None])
+    return np.maximum(0, 1 - distance).astype(np.float32)
 
 
 class Mask(keras.layers.Layer):

@@ -14,7 +14,7 @@ from models.architecture import (
     SILENT_LEVEL,
     VARIANCE_EPSILON,
 )
-from models.augmentation import ChangeLevels, Mask
+from models.augmentation import ChangeLevels, Mask, Transpose
 from models.keras_backend import keras
 
 layers, ops, regularizers = keras.layers, keras.ops, keras.regularizers
@@ -104,10 +104,12 @@ def normalise(
 
     If `equal_level`, all segments are first scaled to the same level, so that an embedding does not
     depend on the level of the audio. The papers keep the level. `augment` names random changes
-    during training, "gain", "band-limit" and "masks"; see `models.augmentation`.
+    during training, "gain", "band-limit", "transpose" and "masks"; see `models.augmentation`.
     """
     if {"gain", "band-limit"}.intersection(augment):
         segments = ChangeLevels("gain" in augment, "band-limit" in augment)(segments)
+    if "transpose" in augment:
+        segments = Transpose()(segments)
     if equal_level:
         segments = EqualLevel(name="equal_level")(segments)
     normalised = layers.Rescaling(1.0 / std, offset=-mean / std, name="normalise")(segments)

@@ -1,11 +1,20 @@
 """Test what augmentation changes in a segment, and that the level can be removed."""
 
 import keras
+import librosa
 import numpy as np
 import pytest
 
 from models.architecture import EQUAL_LEVEL
-from models.augmentation import LOWEST_BAND, MAX_ATTENUATION, MAX_MASK, ChangeLevels, Mask
+from models.augmentation import (
+    LOWEST_BAND,
+    MAX_ATTENUATION,
+    MAX_MASK,
+    ChangeLevels,
+    Mask,
+    Transpose,
+    transposition_matrices,
+)
 from models.encoder import normalise
 
 pytestmark = [
@@ -51,6 +60,31 @@ def test_masks_replace_one_range_of_frames_and_one_of_bands():
         assert mask.sum(axis=1).max() <= MAX_MASK and mask.any(axis=1).mean() > 0.8
 
 
+def test_transposition_moves_bands_by_the_interval():
+    frequencies = librosa.mel_frequencies(130, fmin=0, fmax=11025)[1:-1]
+    bands = np.arange(128)
+    intervals = np.array([-2, 0, 1.5])
+    for semitones, matrix in zip(intervals, transposition_matrices(intervals), strict=True):
+        # The frequencies of the sources, between those of the bands.
+        found = np.interp(bands @ matrix, bands, frequencies)
+        expected = frequencies / 2 ** (semitones / 12)
+        inside = (expected > frequencies[0]) & (expected < frequencies[-1])
+        np.testing.assert_allclose(found[inside], expected[inside], rtol=2e-3)
+        assert inside.mean() > 0.95 and (matrix.sum(axis=0) == pytest.approx(1))
+        assert np.allclose(matrix, np.eye(128), atol=1e-6) == (semitones == 0)
+
+
+def test_each_segment_is_transposed_by_an_interval_of_its_own():
+    changed = augmented(Transpose)
+    matrices = transposition_matrices(np.linspace(-2, 2, 41))
+    of_intervals = SEGMENTS[:, 0] @ matrices  # (intervals, segments, bands)
+    difference = np.abs(of_intervals - changed[:, 0]).max(axis=2)
+    assert difference.min(axis=0).max() < 1e-4
+    counts = np.bincount(difference.argmin(axis=0), minlength=41)
+    assert counts.min() > 0 and counts.max() < 30  # of 400 segments
+    np.testing.assert_allclose(changed, SEGMENTS @ matrices[difference.argmin(axis=0)], atol=1e-4)
+
+
 def test_equal_level_removes_the_level():
     levels = np.array([1, 0.5, 0.01])[:, None, None]
     same = np.log10(1 + levels * (10 ** SEGMENTS[:1].astype(float) - 1)).astype(np.float32)
@@ -61,7 +95,7 @@ def test_equal_level_removes_the_level():
     assert (keras.ops.convert_to_numpy(normalise(silent, 0.0, 1.0, equal_level=True)) == 0).all()
 
 
-@pytest.mark.parametrize("kinds", [(), ("gain",), ("band-limit",), ("masks",)])
+@pytest.mark.parametrize("kinds", [(), ("gain",), ("band-limit",), ("transpose",), ("masks",)])
 def test_normalise_applies_the_named_changes_in_training_only(kinds):
     keras.utils.set_random_seed(0)
     segment = keras.Input(SEGMENTS.shape[1:])
