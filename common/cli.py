@@ -156,10 +156,8 @@ def training_parser(description: str, example: str, defaults) -> argparse.Argume
         "--equal-level", action=argparse.BooleanOptionalAction, default=False, help=text
     )
     text = "random changes of the training segments: gain (lower levels), band-limit (as in lossy "
-    text += (
-        "coding), transpose (by up to two semitones) and masks (over bands and frames); without a "
-    )
-    text += "KIND, none"
+    text += "coding), transpose (by up to two semitones) and masks (over bands and frames); "
+    text += "without a KIND, none"
     kinds = ("gain", "band-limit", "transpose", "masks")
     parser.add_argument(
         "--augment", nargs="*", choices=kinds, default=(), metavar="KIND", help=text
