@@ -79,7 +79,7 @@ class GroupTrainingConfig:
     batch_size: int = 64
     learning_rate: float = 1e-3
     seed: int = 0
-    data: str = "auto"  # `data` and `steps_per_call`: see `data_placement.Placement.choose`
+    data: str | float = "auto"  # `data` and `steps_per_call`: see `data_placement.Placement.choose`
     steps_per_call: int | None = None
 
     def record(self, kind: str) -> dict:

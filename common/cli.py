@@ -1,6 +1,7 @@
 """Command-line interface shared by the scripts: options, progress bars and one-line errors."""
 
 import argparse
+import contextlib
 import ctypes
 import dataclasses
 import errno
@@ -179,11 +180,11 @@ def add_step_options(parser: argparse.ArgumentParser, defaults) -> None:
     add_renamed(parser, "--learning-rate", "--rate", **number, help="initial learning rate")
     text = (
         "where frames are held: stream sends the crops to the device at each step, resident keeps "
-        "all frames in device memory, and auto picks resident on a GPU with enough memory, "
-        "otherwise stream"
+        "all frames in device memory, a FRACTION such as 0.5 keeps this part of them and sends the "
+        "other crops, and auto keeps as many as fit on a GPU, and otherwise none"
     )
-    values = ("auto", "stream", "resident")
-    parser.add_argument("--data", choices=values, default="auto", help=text)
+    values = "{auto,stream,resident,FRACTION}"
+    parser.add_argument("--data", type=_data_placement, default="auto", metavar=values, help=text)
     text = "number of training steps per call to the compiled training function "
     add_count(parser, "--steps-per-call", None, text + "(default: 16 on a CPU, 64 on a GPU)")
 
@@ -215,6 +216,17 @@ fraction = _number_type(float, lambda x: 0 <= x < 1, "not in [0, 1)")
 probability = _number_type(float, lambda x: 0 <= x <= 1, "not in [0, 1]")
 # NumPy's legacy generator only accepts 32-bit seeds.
 _seed = _number_type(int, lambda n: 0 <= n < 2**32, "not an integer from 0 to 2^32 - 1")
+
+
+def _data_placement(text: str) -> str | float:
+    """Return the value of --data: a name, or a fraction of the frames."""
+    if text in ("auto", "stream", "resident"):
+        return text
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) <= 1:
+            return float(text)
+    problem = "is not auto, stream, resident or a fraction in [0, 1]"
+    raise argparse.ArgumentTypeError(f"{text} {problem}")
 
 
 def progress_bar(items: Iterable | None = None, *, shown: bool = True, **settings) -> tqdm:

@@ -143,6 +143,7 @@ def test_resume_after_kills_within_an_epoch_and_at_the_end_is_bit_identical(
     [
         (("--steps-per-call", 1), "crops streamed from the mapped cache, 1 step per call"),
         (("--steps-per-call", 3, "--data", "resident"), "frames on the device, 3 steps per call"),
+        (("--data", 0.4), "40 % of the frames on the device, 16 steps per call"),
     ],
 )
 def test_same_seed_is_bit_identical_with_any_placement(

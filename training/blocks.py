@@ -16,7 +16,8 @@ class BlockModel(keras.Model):
     """A model that is fitted with blocks of batches, one block per step of Keras.
 
     The arrays of a block have the axes (batch, steps, ...), so that several devices can divide the
-    first one. Optimizer, metrics and batch statistics are updated as by single steps.
+    first one. Where there are several inputs, only the first one has steps; all steps share the
+    others. Optimizer, metrics and batch statistics are updated as by single steps.
     """
 
     def build_metrics(self, y: np.ndarray) -> None:
@@ -43,11 +44,14 @@ def _scan(step: Callable, state: Any, block: Any) -> tuple[dict, Any]:
     import jax
 
     structure = jax.tree.structure(state)
+    x, *targets = block
+    x, *shared = x if isinstance(x, tuple) else (x,)
 
     def one_step(state, batch):
-        logs, state = step(state, batch)
+        x, *targets = batch
+        logs, state = step(state, ((x, *shared) if shared else x, *targets))
         return jax.tree.unflatten(structure, jax.tree.leaves(state)), logs
 
-    batches = jax.tree.map(lambda array: jax.numpy.moveaxis(array, 1, 0), block)
+    batches = jax.tree.map(lambda array: jax.numpy.moveaxis(array, 1, 0), (x, *targets))
     state, logs = jax.lax.scan(one_step, state, batches)
     return {name: values[-1] for name, values in logs.items()}, state

@@ -57,7 +57,7 @@ class TrainingConfig:
     precision: str = "float32"  # or "mixed", to compute the encoder in bfloat16
     seed: int = 0  # random seed for the initial weights, dropout and batches
     distribute: bool = False  # whether to divide each batch among all devices
-    data: str = "auto"  # see `training.data_placement.Placement.choose`
+    data: str | float = "auto"  # see `training.data_placement.Placement.choose`
     steps_per_call: int | None = None
 
     BEYOND_PAPERS: ClassVar[tuple[str, ...]] = ("encoder", "equal_level", "augment", "schedule")

@@ -129,7 +129,8 @@ def fit(
         if complete:
             logger.info("%s: already complete", run.folder)
             return
-        resident = ResidentFrames(tasks[0].train.crops) if placement.resident else None
+        fraction, crops = placement.resident, tasks[0].train.crops
+        resident = ResidentFrames(crops, fraction) if fraction else None
         compiling = schedule, placement, resident, devices
         fitted = [_compile_model(task, *compiling) for task in tasks]
         watchers = schedule.make_watchers()

@@ -111,7 +111,7 @@ def train_small(
     patience: int | None = None,
     loss: keras.losses.Loss | str = "sparse_categorical_crossentropy",
     dropout: float = 0.0,
-    resident: bool = False,
+    resident: float = 0,
     steps: int = STEPS,
     blocks: bool = False,
     devices: Devices = ONE_CPU,

@@ -63,6 +63,7 @@ def test_record_uses_the_same_keys_as_earlier_runs():
     augmented = [SiameseConfig(augment=kinds).record() for kinds in ("ba", ["a", "b", "a"])]
     assert augmented == [{**siamese, "augment": ["a", "b"]}] * 2
     # These settings do not change the weights.
+    assert parse("--data", "0.5").data == 0.5
     options = ["--data", "resident", "--steps-per-call", "3", "--distribute"]
     assert parse(*options, "--start-from", "a.h5").record() == siamese
 
@@ -85,7 +86,10 @@ def test_cosine_schedule_is_recorded_with_its_length():
 
 @pytest.mark.parametrize(
     "wrong",
-    ["--artists=0", "--steps-per-call=0", "--data=disk", "--precision=half", "--distribute=2"],
+    [
+        *("--artists=0", "--steps-per-call=0", "--data=disk", "--data=1.5", "--data=nan"),
+        *("--precision=half", "--distribute=2"),
+    ],
 )
 def test_invalid_option_values_are_rejected(capsys, wrong):
     with pytest.raises(SystemExit, match="2"):

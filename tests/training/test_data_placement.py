@@ -46,25 +46,31 @@ def set_memory(monkeypatch, memory: int | None) -> None:
 
 @pytest.mark.parametrize("devices", [CPU, GPU, GPUS], ids=str)
 def test_default_placement_is_resident_on_a_gpu_with_enough_memory(devices, batches, monkeypatch):
-    """A fifth of the memory is left to the network."""
+    """A fifth of the memory is left to the network. Frames beyond the others are streamed."""
     steps = 1 if SINGLE[devices] else 16 if devices == CPU else 64
     blocks = BACKEND == "jax" and devices != CPU
     needed = crops_bytes(batches.crops)
-    for memory, enough in ((1.3 * needed, True), (1.2 * needed, False), (None, False)):
+    for memory, part in ((1.3 * needed, 1), (needed, 0.8), (None, 0)):
         set_memory(monkeypatch, memory)
         placement = Placement.choose(devices, batches)
-        assert placement == Placement(enough and devices != CPU, steps, blocks)
+        resident = 0 if devices == CPU or (devices == GPUS and part < 1) else part
+        assert placement == Placement(pytest.approx(resident), steps, blocks)
+        assert str(placement).startswith("80 % of the frames on the device, ") == (resident == 0.8)
     assert str(placement).startswith("crops streamed")
     assert str(placement).endswith(f", {steps} step{'s' * (steps > 1)} per call")
 
 
 @pytest.mark.parametrize("devices", [CPU, GPU, GPUS], ids=str)
-@pytest.mark.parametrize("data", ["stream", "resident"])
+@pytest.mark.parametrize("data", ["stream", "resident", 0.5])
 def test_requested_placement_is_used(data, devices, batches, monkeypatch):
     set_memory(monkeypatch, 1)
+    if data == 0.5 and devices == GPUS:
+        with pytest.raises(InputError, match=r"--data 0\.5: not possible on 2 GPUs .* or stream"):
+            Placement.choose(devices, batches, data)
+        return
     for steps in (1,) if SINGLE[devices] else (1, 5):
         blocks = BACKEND == "jax" and devices != CPU and steps > 1
-        expected = Placement(data == "resident", steps, blocks)
+        expected = Placement({"stream": 0, "resident": 1}.get(data, data), steps, blocks)
         assert Placement.choose(devices, batches, data, steps) == expected
 
 
@@ -78,12 +84,13 @@ def test_several_steps_per_call_are_rejected_where_unsupported(devices, batches)
 
 @pytest.mark.skipif(BACKEND != "jax", reason="only JAX takes blocks")
 def test_streamed_blocks_are_limited_in_size(batches, monkeypatch):
-    """Three steps of 5 crops of 129 x 128 float16 fit into half a megabyte."""
+    """Three steps of 5 crops of 129 x 128 float16 fit into half a megabyte, 12 of a quarter."""
     monkeypatch.setattr(data_placement, "_BLOCK_BYTES", 500_000)
     assert Placement.choose(GPU, batches, "stream") == Placement(False, 3, True)
     assert Placement.choose(GPU, batches, "stream", 3) == Placement(False, 3, True)
     with pytest.raises(InputError, match=r"--steps-per-call: 4 steps need 0.0 GB .* at most 3"):
         Placement.choose(GPU, batches, "stream", 4)
+    assert Placement.choose(GPU, batches, 0.75) == Placement(0.75, 12, True)
     assert Placement.choose(GPU, batches, "resident", 64).steps == 64
 
 
@@ -91,34 +98,40 @@ def test_streamed_blocks_are_limited_in_size(batches, monkeypatch):
 
 
 @pytest.mark.parametrize("chunk", [data_placement._CHUNK, 100])
-def test_resident_crops_match_the_cache(chunk, cache, monkeypatch):
+@pytest.mark.parametrize("fraction", [0, 0.3, 0.5, 0.999, 1])
+def test_resident_crops_match_the_cache(fraction, chunk, cache, monkeypatch):
     """Test every position in adjacent and separate tracks, sent in one chunk or in several."""
     monkeypatch.setattr(data_placement, "_CHUNK", chunk)
     tracks = np.array([30, 7, 8, 3, 35, 6, 0, 19])
     crops = Crops(cache, cache.track_id[tracks])
     # Tracks 6 to 8 are adjacent; NaN frames precede tracks 0, 30 and 35.
     assert len(crops.spans()) == 6
-    resident = ResidentFrames(crops)
+    resident = ResidentFrames(crops, fraction)
     segment = keras.Input((129, 128), dtype="float16")
     identity = keras.Model(segment, keras.layers.Identity(dtype="float16")(segment))
-    model = Placement(True, 1).wrap_model(identity, resident)
+    model = Placement(fraction or 0.1, 1).wrap_model(identity, resident)
 
     first, last = cache.start[tracks], cache.start[tracks] + cache.length[tracks] - 129
     places = np.concatenate([np.arange(a, b + 1) for a, b in zip(first, last, strict=True)])
     places = np.random.default_rng(0).permutation(places)
-    on_device = resident.places(places)
-    assert on_device.dtype == np.int32
-    np.testing.assert_array_equal(model.predict(on_device, verbose=0), crops.gather(places))
+    inputs, streamed = resident.split(places)
+    assert inputs.dtype == np.int32
+    held = int(resident.crops_layer.weights[0].shape[0])
+    assert held == max(129, int(fraction * crops_bytes(crops) / 256))
+    assert fraction < 1 or not len(streamed)
+    if fraction < 1:
+        inputs = inputs, crops.gather(streamed)
+    np.testing.assert_array_equal(model.predict_on_batch(inputs), crops.gather(places))
 
 
 def test_grouped_resident_crops_keep_their_shape(crops):
     resident = ResidentFrames(crops)
     tracks = keras.Input((4, 129, 128), dtype="float16")
     model = keras.Model(tracks, keras.layers.Identity(dtype="float16")(tracks))
-    model = Placement(True, 1).wrap_model(model, resident)
+    model = Placement(1, 1).wrap_model(model, resident)
     places = crops.places(np.arange(12).reshape(3, 4), np.random.default_rng(0))
     assert model.input_shape == (None, 4)
-    output = model.predict_on_batch(resident.places(places))
+    output = model.predict_on_batch(resident.split(places)[0])
     np.testing.assert_array_equal(output, crops.gather(places))
 
 

@@ -28,7 +28,7 @@ from tests.training.fixtures import (
 )
 from training import callbacks
 from training.checkpoints import TrainingRun, TrainingState
-from training.data_placement import BatchStream, Placement
+from training.data_placement import BatchStream, Placement, ResidentFrames
 from training.devices import Devices
 
 pytestmark = [
@@ -36,6 +36,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ impl"),  # warning from Keras itself
 ]
 TRAIN, VALID = range(24), range(24, 30)  # track numbers
+needs_jax = pytest.mark.skipif(keras.backend.backend() != "jax", reason="only JAX takes blocks")
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +99,16 @@ class RecordingBatches(LabelledBatches):
         if (epoch, number) == self.fails_at:
             raise Killed
         return super().places(epoch, number)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LateBatches(LabelledBatches):
+    """Batches that crop only tracks from the end of the cache in the second epoch."""
+
+    def places(self, epoch, number):
+        places, y = super().places(epoch, number)
+        late = self.crops.cache.start[27:][: len(y)]
+        return late if epoch == 1 else places, y
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,14 +213,40 @@ def test_stream_does_not_overwrite_batches_in_use(crops):
                 np.testing.assert_array_equal(keras.ops.convert_to_numpy(tensor), expected)
 
 
-@pytest.mark.parametrize("resident", [False, True])
+@pytest.mark.parametrize("resident", [0, 0.5, 1])
 def test_same_seed_is_bit_identical_streamed_or_resident(resident, learnt, data, tmp_path):
     train_small(make_run(tmp_path), *data, resident=resident)
     assert same_files(learnt[0], tmp_path)
 
 
+@pytest.mark.parametrize("blocks", [False, pytest.param(True, marks=needs_jax)])
+def test_weights_do_not_depend_on_the_resident_fraction(blocks, crops, tmp_path):
+    """Test uneven batches, and more crops to send in the second epoch than in the first one."""
+    train = make_batches(crops, range(23), 6, kind=LateBatches)
+    valid = make_batches(crops, VALID, 4)
+    assert (len(train), train.larger) == (4, 3)
+    for fraction in (0, 0.5):
+        folder, steps = tmp_path / f"{fraction}", 2 if blocks else fixtures.STEPS
+        settings = {"resident": fraction, "steps": steps, "blocks": blocks, "dropout": 0.3}
+        train_small(make_run(folder), train, valid, epochs=2, **settings)
+        assert same_files(tmp_path / "0", folder), fraction
+
+
+def test_each_batch_sends_the_same_number_of_crops_unless_it_needs_more(crops):
+    train = make_batches(crops, range(23), 6, kind=LateBatches)
+    resident = ResidentFrames(crops, 0.5)
+    stream = BatchStream(train, Devices(), Placement(0.5, 1), resident)
+    needed = [len(resident.split(train.places(0, number)[0])[1]) for number in range(len(train))]
+    assert min(needed) < max(needed) < 5
+    for epoch, sent in ((0, [max(needed[:3]) + 1] * 3 + [needed[3] + 1]), (1, [6, 6, 6, 5])):
+        stream.set_epoch(epoch)
+        assert [len(stream[number][0][1]) for number in range(len(stream))] == sent
+
+
 @pytest.mark.parametrize(
-    "resident", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["streamed", "resident"]
+    "resident",
+    [0, 0.5, pytest.param(1, marks=pytest.mark.slow)],
+    ids=["streamed", "partial", "resident"],
 )
 def test_steps_per_call_do_not_change_the_weights(resident, crops, tmp_path):
     """Test two epochs of 100 steps. With JAX, blocks are what an accelerator runs."""
@@ -234,9 +271,10 @@ def test_steps_per_call_do_not_change_the_weights(resident, crops, tmp_path):
         np.testing.assert_allclose(log, expected[1], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.skipif(keras.backend.backend() != "jax", reason="only JAX takes blocks")
-def test_run_killed_within_a_block_resumes_bit_identically(data, tmp_path):
-    settings = {"steps": 2, "blocks": True, "epochs": 3, "dropout": 0.3}
+@needs_jax
+@pytest.mark.parametrize("resident", [0, 0.5])
+def test_run_killed_within_a_block_resumes_bit_identically(resident, data, tmp_path):
+    settings = {"resident": resident, "steps": 2, "blocks": True, "epochs": 3, "dropout": 0.3}
     train_small(make_run(tmp_path / "whole"), *data, **settings)
     train = make_batches(data[0].crops, TRAIN, 12, kind=RecordingBatches, requested=[])
     killed = dataclasses.replace(train, fails_at=(1, len(train) - 1))
@@ -345,7 +383,7 @@ def test_resume_after_repeated_kills_is_bit_identical(
     run = make_run(tmp_path)
     caplog.set_level(logging.INFO)
 
-    def resume(run=run, fails_at=None, resident=False) -> list[int]:
+    def resume(run=run, fails_at=None, resident=0) -> list[int]:
         """Train, optionally until a simulated kill; return the epochs after 0 that read batches."""
         train = make_batches(
             crops, TRAIN, 12, kind=RecordingBatches, requested=[], fails_at=fails_at
@@ -362,9 +400,10 @@ def test_resume_after_repeated_kills_is_bit_identical(
     # Kill between the files of an epoch, when the rate has been lowered once.
     assert resume(KilledBeforeState(run.folder, run.inputs, run.save)) == [lowest + 1]
     assert len(read_log(tmp_path)) == lowest + 2
-    # Resume with a different data placement.
-    assert resume(fails_at=(lowest + 3, 0), resident=True)[0] == lowest + 1
-    assert resume(KilledAtEnd(run.folder, run.inputs, run.save))[0] == lowest + 3
+    # Resume with other data placements.
+    assert resume(fails_at=(lowest + 3, 0), resident=1)[0] == lowest + 1
+    at_end = KilledAtEnd(run.folder, run.inputs, run.save)
+    assert resume(at_end, resident=0.5)[0] == lowest + 3
     assert same_files(folder, tmp_path) and not run.is_complete()
     assert resume() == [], "trained after the end"
     assert same_files(folder, tmp_path) and run.is_complete()
@@ -460,8 +499,8 @@ def test_weights_from_before_divergence_are_kept(crops, tmp_path):
 
 @pytest.mark.parametrize(
     "track, resident",
-    [("t17", False), ("t27", False), ("t27", True)],
-    ids=["train", "valid", "resident"],
+    [("t17", 0), ("t27", 0), ("t27", 1), ("t1", 0.5), ("t27", 0.5)],
+    ids=["train", "valid", "resident", "partial", "partial, streamed"],
 )
 def test_error_names_the_track_that_contains_nan(track, resident, tmp_path):
     crops = make_crops(write_cache(tmp_path / "cache.h5", nan_track=int(track[1:])))
