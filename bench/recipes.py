@@ -12,39 +12,31 @@ left out or replaced. Completed steps are skipped.
 """
 
 import argparse
-import itertools
-import json
-import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
+sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-ROOT = Path(__file__).resolve().parent.parent
+from bench import comparison
+from bench.comparison import BEST, MODELS, Tracks
+from common import cli
 
-PAPERS = {
-    "best": ("train_siamese.py", "--recipe", "best"),
-    "siamese": ("train_siamese.py", "--learning-rate", "0.03"),
-    "basic": ("train_basic.py",),
-}
-RECIPE = PAPERS["best"]
 ABLATION = {
-    "best with the softmax loss": (*RECIPE, "--loss", "softmax"),
-    "best with the semi-hard loss": (*RECIPE, "--loss", "semi-hard"),
-    "best with one positive": (*RECIPE, "--positives", "1"),
-    "best with positives of other albums": (*RECIPE, "--other-album"),
-    "best with band limits": (*RECIPE, "--augment", "band-limit", "masks"),
+    "best with the softmax loss": (*BEST, "--loss", "softmax"),
+    "best with the semi-hard loss": (*BEST, "--loss", "semi-hard"),
+    "best with one positive": (*BEST, "--positives", "1"),
+    "best with positives of other albums": (*BEST, "--other-album"),
+    "best with band limits": (*BEST, "--augment", "band-limit", "masks"),
     "best with gain instead of equal levels": (
-        *(*RECIPE, "--no-equal-level"),
+        *(*BEST, "--no-equal-level"),
         *("--augment", "gain", "masks"),
     ),
-    "best without masks": (*RECIPE, "--augment"),
-    "best without equal levels": (*RECIPE, "--no-equal-level"),
-    "best with the hinge loss": (*RECIPE, "--loss", "hinge"),
+    "best without masks": (*BEST, "--augment"),
+    "best without equal levels": (*BEST, "--no-equal-level"),
+    "best with the hinge loss": (*BEST, "--loss", "hinge"),
 }
 
-COLUMNS = ("MAP", "k-NN", "linear", "EER", "accuracy", "EER, PLDA", "accuracy, PLDA", "ARI")
-COMPARED = ("MAP", "EER", "accuracy", "ARI")
+COLUMNS = ("MAP", "k-NN", "linear", *comparison.RECOGNITION)
 
 
 def main() -> None:
@@ -57,65 +49,29 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--ablation", action="store_true")
     args = parser.parse_args()
-    models = {**PAPERS, **(ABLATION if args.ablation else {})}
+    models = {**MODELS, **(ABLATION if args.ablation else {})}
+    train, target, unseen = (
+        Tracks(args.data / f"splits/{name}.csv", args.data / f"cache/{name}.h5")
+        for name in ("demo", "demo_target", "demo_unseen")
+    )
     files: dict[tuple[str, str], list[Path]] = {}  # by model and column; one per seed
     for seed in args.seeds:
         for model, command in models.items():
-            name = f"{model.replace(' ', '_')}_{seed}"
-            results = train_and_evaluate(command, args.out, name, args.data, args.epochs, seed)
+            name, out = f"{model.replace(' ', '_')}_{seed}", args.out
+            weights = comparison.train(command, name, train, out, args.epochs, seed)
+            of_train, of_target, of_unseen = (
+                comparison.extract(weights, name, tracks, out) for tracks in (train, target, unseen)
+            )
+            training = (of_train, train.split)
+            results = comparison.recognise(name, of_unseen, unseen.split, training, 59, out)
+            for column, protocol in (("MAP", "retrieval"), ("k-NN", "knn"), ("linear", "linear")):
+                genre = (of_target, target.split, out, "--label", "genre")
+                results |= comparison.evaluate(protocol, column, name, *genre)
             for column, path in results.items():
-                files[model, column] = [*files.get((model, column), ()), path]
-    print_table(files, list(models))
-    for model, column in itertools.product(list(models)[1:], COMPARED):
-        both = (*files["best", column], "--with", *files[model, column])
-        print(f"best - {model}, {column}: {run('evaluate.py', 'compare', *both).splitlines()[-1]}")
-
-
-def train_and_evaluate(
-    command: tuple[str, ...], out: Path, name: str, data: Path, epochs: int, seed: int
-) -> dict[str, Path]:
-    """Train one model and evaluate it; return the result file of each column."""
-    train, target, unseen = (
-        (data / f"splits/{split}.csv", data / f"cache/{split}.h5")
-        for split in ("demo", "demo_target", "demo_unseen")
-    )
-    script, *options = command
-    settings = (*options, "--epochs", epochs, "--seed", seed)
-    run(script, *train, "--out", out / "runs" / name, *settings)
-    of_train, of_target, of_unseen = (
-        out / f"features/{name}_{split.stem}.h5" for split, _ in (train, target, unseen)
-    )
-    for file, (_, cache) in ((of_train, train), (of_target, target), (of_unseen, unseen)):
-        run("extract_features.py", out / "runs" / name / "best.h5", cache, "--out", file)
-    files = {column: out / f"{column.replace(', ', '_')}_{name}.json" for column in COLUMNS}
-    for column, protocol in (("MAP", "retrieval"), ("k-NN", "knn"), ("linear", "linear")):
-        labelled = (of_target, target[0], "--label", "genre")
-        run("evaluate.py", protocol, *labelled, "--json", files[column])
-    plda = ("--scorer", "plda", "--lda-dimensions", 59, "--train", of_train, train[0])
-    for kind, scorer in (("", ()), (", PLDA", plda)):
-        results = ("--json", files["EER" + kind], "--identification", files["accuracy" + kind])
-        tracks = (of_unseen, unseen[0], "--trials", 3)
-        run("evaluate.py", "verification", *tracks, *scorer, *results)
-    run("evaluate.py", "clustering", of_unseen, unseen[0], "--json", files["ARI"])
-    return files
-
-
-def run(script: str, *arguments: object) -> str:
-    """Run a script of this package, and return what it prints."""
-    command = [sys.executable, ROOT / script, *map(str, arguments)]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-
-
-def print_table(files: dict[tuple[str, str], list[Path]], models: list[str]) -> None:
-    """Print one Markdown row per model."""
-    print(f"| model | {' | '.join(COLUMNS)} |\n{'| --- ' * (1 + len(COLUMNS))}|")
-    for model in models:
-        cells = [model]
-        for column in COLUMNS:
-            values = [json.loads(path.read_text())["value"] for path in files[model, column]]
-            cells.append(f"{np.mean(values):.3f} ± {np.std(values):.3f}")
-        print(f"| {' | '.join(cells)} |", flush=True)
+                files.setdefault((model, column), []).append(path)
+    comparison.print_table(files, models, COLUMNS)
+    comparison.print_differences(files, models, comparison.COMPARED)
 
 
 if __name__ == "__main__":
-    main()
+    cli.run_script(main)

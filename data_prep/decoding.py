@@ -19,6 +19,7 @@ import soundfile
 from common.errors import InputError
 from common.stderr import drop_lines
 from data_prep import ffmpeg, joined_files, mpeg_stream, ogg, psid, sidplayfp
+from data_prep.rendering import RenderingError
 
 MAX_SECONDS = 2 * 3600.0  # maximum track length, because whole tracks are decoded into memory
 SILENT_PEAK = 1e-4  # -80 dB relative to full scale
@@ -305,7 +306,7 @@ def _render_tune(job: _Job) -> Decoded:
     try:
         psid.read_tune(job.path)
         samples = sidplayfp.render(job.path, job.seconds, job.sid_model)
-    except (psid.PsidError, sidplayfp.SidplayfpError) as error:
+    except (psid.PsidError, RenderingError) as error:
         raise AudioError(job.path, str(error)) from error
     blocks = iter([_to_floats(samples[:, None])])
     return _collect(job, blocks, sidplayfp.RATE, int(job.seconds * sidplayfp.RATE))

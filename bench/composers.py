@@ -1,0 +1,214 @@
+"""Compare the recipe "best" with the papers' models on classical music in MIDI files.
+
+    python bench/composers.py FOLDER [--unseen FOLDER] [--seeds 0 1 2]
+
+FOLDER contains MIDI files and their list, `pieces.csv`, with the columns path and composer. The
+first 30 s of each piece are rendered by FluidSynth. A generator draws the sound font of each piece,
+equally often within each composer, and all channels are played as a piano (unless --instruments is
+given), so that no composer is identified by the sound. Trains each model with each seed on 20
+pieces per composer, and evaluates it on all pieces by the other composers, or by those of --unseen:
+retrieval by composer (MAP), artist recognition by cosine and by PLDA (with 15 tracks to enrol and 5
+to test), and clustering by composer (adjusted Rand index). Prints the mean and the standard
+deviation over the seeds, and the difference between the recipe and each other model with its 95 %
+interval. The column "font" is the accuracy of a linear softmax layer that recognises the sound font
+of pieces by yet other composers. Completed steps are skipped.
+"""
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+import numpy as np
+import pandas as pd
+import soundfile
+
+from bench import comparison
+from bench.comparison import MODELS, Tracks
+from common import cli
+from common.errors import InputError
+from common.files import atomic_write
+from common.parallel import map_in_threads
+from data_prep import fluidsynth, split_csv
+from data_prep.audio import SAMPLE_RATE
+from data_prep.datasets import Request, csv_list
+from data_prep.datasets.catalog import drop_tracks
+from data_prep.rendering import RenderingError
+from data_prep.resampling import resample
+
+LIST = "pieces.csv"
+SECONDS = 30.0
+LEVEL = 0.05  # root mean square of each rendering, unless a peak would be clipped
+# From fluid-soundfont-gm, timgm6mb-soundfont, opl3-soundfont, csound-soundfont and
+# musescore-general-soundfont-lossless.
+FONTS = ("FluidR3_GM", "TimGM6mb", "OPL-3_FM_128M", "sf_GMbank", "MuseScore_General_Full")
+FONT_FOLDER = Path("/usr/share/sounds/sf2")  # Debian's
+BASELINES = ("mfcc", "untrained", "siamese_10000_final")
+COLUMNS = ("MAP", *comparison.RECOGNITION, "font")
+
+
+def main() -> None:
+    """Render the pieces, train and evaluate the models, and print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder of pieces")
+    text = "folder of pieces to evaluate on; then all composers of the first are for training"
+    parser.add_argument("--unseen", type=Path, metavar="FOLDER", help=text)
+    fonts = [FONT_FOLDER / f"{name}.sf2" for name in FONTS]
+    text = "sound fonts to draw from (default: five of Debian's)"
+    parser.add_argument("--fonts", type=Path, nargs="+", default=fonts, metavar="FONT", help=text)
+    text = "play the instruments that the files name"
+    parser.add_argument("--instruments", action="store_true", help=text)
+    cli.add_count(parser, "--composers", 40, "number of composers to train on, without --unseen")
+    cli.add_count(parser, "--epochs", 60, "number of epochs")
+    text = "random seeds for training"
+    parser.add_argument("--seeds", type=cli.non_negative, nargs="+", default=[0, 1, 2], help=text)
+    text = "names of the models to train"
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), help=text)
+    text = "output folder"
+    parser.add_argument("--out", type=Path, default=Path("results/composers"), help=text)
+    args = parser.parse_args()
+    if not fluidsynth.is_installed():
+        raise InputError("fluidsynth: not found; install it, for it renders the pieces")
+    check_fonts(args.fonts)
+    training, unseen = prepare(args)
+    files: dict[tuple[str, str], list[Path]] = {}  # by model and column; one per seed
+    for seed in args.seeds:
+        for model in args.models:
+            name = f"{model}_{seed}"
+            weights = comparison.train(MODELS[model], name, training, args.out, args.epochs, seed)
+            for column, path in evaluate(weights, name, training, unseen, args.out).items():
+                files.setdefault((model, column), []).append(path)
+    for name in BASELINES:
+        for column, path in evaluate(name, name, training, unseen, args.out).items():
+            files[name, column] = [path]
+    models = (*args.models, *BASELINES)
+    comparison.print_table(files, models, COLUMNS)
+    if "best" in args.models:
+        comparison.print_differences(files, models, comparison.COMPARED)
+
+
+def check_fonts(fonts: list[Path]) -> None:
+    """Reject sound fonts that are missing or share a name."""
+    for font in fonts:
+        if not font.is_file():
+            raise InputError(f"{font}: no such sound font; install its package, or give --fonts")
+    if len({font.stem for font in fonts}) < len(fonts):
+        raise InputError("--fonts: two fonts have the same name; rename one, or give it once")
+
+
+def prepare(args: argparse.Namespace) -> tuple[Tracks, Tracks]:
+    """Render the pieces; return the tracks to train on and those of other composers."""
+    render = partial(render_pieces, fonts=args.fonts, instruments=args.instruments)
+    first = render(args.folder, args.out / "pieces")
+    drawn = ("--split", "artists", *(() if args.unseen else ("--max-artists", args.composers)))
+    training = prepare_tracks("training", first, args.out, *drawn)
+    second = render(args.unseen, args.out / args.unseen.name) if args.unseen else first
+    # Most protocols use all of its tracks. The sound font is recognised in the test subset.
+    disjoint = ("--split", "disjoint", "--exclude-artists-of", training.split)
+    name = args.unseen.name if args.unseen else "unseen"
+    return training, prepare_tracks(name, second, args.out, *disjoint)
+
+
+def read_pieces(folder: Path) -> pd.DataFrame:
+    """Return the pieces in a folder's list whose files exist, with the column composer."""
+    path = folder / LIST
+    found = csv_list.read_csv_list(Request(folder, path))
+    if "composer" not in found.table.columns:
+        raise InputError(f"{path}: has no column composer; add it")
+    named = found.table["composer"].ne("")
+    remedy = "name each piece's composer"
+    table, notes = drop_tracks(
+        found.table, named, path, "without a composer", name="path", remedy=remedy
+    )
+    for note in (*found.notes, *notes):
+        print(note, flush=True)
+    return table
+
+
+def draw_fonts(composers: pd.Series, count: int, seed: int = 0) -> np.ndarray:
+    """Return the number of a font for each piece, each font equally often within a composer."""
+    generator, fonts = np.random.default_rng(seed), np.empty(len(composers), int)
+    for rows in composers.reset_index(drop=True).groupby(composers.to_numpy()).groups.values():
+        first = generator.integers(count)
+        fonts[generator.permutation(rows)] = (first + np.arange(len(rows))) % count
+    return fonts
+
+
+def render_pieces(folder: Path, out: Path, *, fonts: list[Path], instruments: bool) -> Path:
+    """Render the pieces in a folder that are not there yet, and return the list of the tracks."""
+    pieces = read_pieces(folder)
+    drawn = draw_fonts(pieces["composer"], len(fonts))
+    table = pd.DataFrame(
+        {
+            "path": pieces["track_id"] + ".flac",
+            "artist": pieces["composer"],
+            "font": [fonts[number].stem for number in drawn],
+            "instruments": "named" if instruments else "piano",
+        }
+    )
+    path, text = out / LIST, table.to_csv(index=False)
+    if not path.exists():
+        with atomic_write(path) as partial_file:
+            partial_file.write_text(text, encoding="utf-8")
+    elif path.read_text(encoding="utf-8") != text:
+        raise InputError(f"{path}: made from other pieces or fonts; use a new --out")
+    sources = (folder / name for name in pieces["path"])
+    outputs = (out / name for name in table["path"])
+    jobs = zip(sources, outputs, (fonts[number] for number in drawn), strict=True)
+    reasons = map_in_threads(lambda job: render_piece(*job, instruments), jobs)
+    progress = cli.progress_bar(reasons, desc="pieces", unit="piece", total=len(table))
+    failed = [reason for reason in progress if reason]
+    if failed:
+        print(f"{folder}: {len(failed)} pieces are left out, such as {failed[0]}", flush=True)
+    return path
+
+
+def render_piece(source: Path, out: Path, font: Path, instruments: bool) -> str:
+    """Render a piece unless it exists; return the reason if that is not possible."""
+    if out.exists():
+        return ""
+    try:
+        waveform = fluidsynth.render(source, font, SECONDS, instruments=instruments)
+    except RenderingError as error:
+        return f"{source}: {error}"
+    waveform = resample(waveform, fluidsynth.RATE, SAMPLE_RATE)
+    level, peak = np.sqrt(np.mean(waveform**2)), np.abs(waveform).max()
+    waveform *= min(LEVEL / level, 0.99 / peak)
+    with atomic_write(out) as file:
+        soundfile.write(file, waveform, SAMPLE_RATE, "PCM_16", format="FLAC")
+    return ""
+
+
+def prepare_tracks(name: str, tracks: Path, out: Path, *options: object) -> Tracks:
+    """Make the split and the mel cache of rendered pieces."""
+    made = Tracks(out / f"splits/{name}.csv", out / f"cache/{name}.h5")
+    listed = ("--root", tracks.parent, "--metadata", tracks)
+    make_splits = ("data_prep/1_make_splits.py", "csv", *listed, *options, "--out", made.split)
+    cache_mels = ("data_prep/2_cache_mels.py", made.split, "--audio", tracks.parent)
+    for command in (make_splits, (*cache_mels, "--out", made.cache)):
+        print(comparison.run(*command), end="", flush=True)
+    return made
+
+
+def evaluate(
+    weights: Path | str, name: str, training: Tracks, unseen: Tracks, out: Path
+) -> dict[str, Path]:
+    """Evaluate features on unseen composers; return the result file of each column."""
+    of_train, of_unseen = (
+        comparison.extract(weights, name, tracks, out) for tracks in (training, unseen)
+    )
+    name = f"{name}_{unseen.split.stem}"
+    composers = split_csv.read_split(training.split)["artist"].nunique()
+    training_files = (of_train, training.split)
+    tracks = (name, of_unseen, unseen.split)
+    files = comparison.recognise(*tracks, training_files, min(100, composers - 1), out)
+    files |= comparison.evaluate("retrieval", "MAP", *tracks, out, "--label", "artist")
+    return files | comparison.evaluate("linear", "font", *tracks, out, "--label", "font")
+
+
+if __name__ == "__main__":
+    cli.run_script(main)

@@ -1,0 +1,90 @@
+"""Tests of rendering a folder of pieces by composers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from bench import composers
+from common.errors import InputError
+from tests.data_prep.midi import FONT, midi, needs_fluidsynth
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "pieces"
+    (folder / "Bach").mkdir(parents=True)
+    for number, note in enumerate((60, 64)):
+        (folder / f"Bach/{number}.mid").write_bytes(midi(note))
+    return folder
+
+
+def write_list(folder, *rows):
+    (folder / composers.LIST).write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def render(folder, out):
+    return composers.render_pieces(folder, out, fonts=[FONT], instruments=False)
+
+
+def test_fonts_are_drawn_equally_often_per_composer():
+    pieces = pd.Series(["Bach", "Ravel"] * 20)
+    fonts = composers.draw_fonts(pieces, 3)
+    counts = pd.crosstab(pieces, fonts)
+    assert counts.to_numpy().min() == 6 and counts.to_numpy().max() == 7
+    assert np.array_equal(fonts, composers.draw_fonts(pieces, 3))
+    assert not np.array_equal(fonts, composers.draw_fonts(pieces, 3, seed=1))
+
+
+@needs_fluidsynth
+def test_pieces_are_rendered_once_at_one_level(folder, tmp_path, capsys):
+    (folder / "Bach/2.mid").write_bytes(b"no music")
+    write_list(folder, "path,composer", *(f"Bach/{number}.mid,Bach" for number in range(3)))
+    out = tmp_path / "out"
+    listed = render(folder, out)
+    assert "1 pieces are left out, such as" in capsys.readouterr().out
+    table = pd.read_csv(listed)
+    assert [*table["artist"]] == ["Bach"] * 3 and [*table["font"]] == [FONT.stem] * 3
+    files = sorted(out.rglob("*.flac"))
+    assert [file.relative_to(out).as_posix() for file in files] == ["Bach/0.flac", "Bach/1.flac"]
+    for file in files:
+        waveform, rate = soundfile.read(file)
+        assert rate == 22_050 and np.sqrt(np.mean(waveform**2)) == pytest.approx(0.05, rel=0.01)
+    times = [file.stat().st_mtime_ns for file in files]
+    render(folder, out)
+    assert [file.stat().st_mtime_ns for file in files] == times
+    write_list(folder, "path,composer", "Bach/0.mid,Bach")
+    with pytest.raises(InputError, match="made from other pieces or fonts; use a new --out"):
+        render(folder, out)
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        (("path,artist", "Bach/0.mid,Bach"), "has no column composer"),
+        (("composer,seconds", "Bach,30"), "has no column path"),
+        (("path,composer", "../0.mid,Bach"), r"row 2: .*'\.\./0\.mid'"),
+        (("path,composer", "/etc/0.mid,Bach"), "row 2: .*'/etc/0.mid'"),
+        (("path,composer", "Bach/7.mid,Bach"), "1 of 1 tracks are missing, such as 'Bach/7.mid'"),
+        (("path,composer", "Bach/0.mid,"), "1 of 1 tracks are without a composer"),
+    ],
+)
+def test_list_with_an_error_is_rejected(folder, rows, reason):
+    write_list(folder, *rows)
+    with pytest.raises(InputError, match=reason):
+        composers.read_pieces(folder)
+
+
+def test_piece_whose_file_is_missing_is_left_out(folder, capsys):
+    write_list(folder, "path,composer", "Bach/0.mid,Bach", "Bach/7.mid,Bach")
+    assert [*composers.read_pieces(folder)["path"]] == ["Bach/0.mid"]
+    assert "1 of 2 tracks are missing, such as 'Bach/7.mid': left out" in capsys.readouterr().out
+
+
+def test_fonts_that_are_missing_or_alike_are_rejected(tmp_path):
+    font = tmp_path / "a.sf2"
+    with pytest.raises(InputError, match=r"a\.sf2: no such sound font"):
+        composers.check_fonts([font])
+    font.touch()
+    with pytest.raises(InputError, match="two fonts have the same name"):
+        composers.check_fonts([font, font])
