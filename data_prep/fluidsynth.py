@@ -33,6 +33,8 @@ def render(
     """
     commands = str(_INSTRUMENTS if instruments else _PIANO)
     command = ["fluidsynth", "-n", "-i", "-q", "-f", commands, "-R", "0", "-C", "0"]
+    # Larger blocks take a tenth of the context switches; the sound is the same.
+    command += ["-z", "1024"]
     # Of a font of 500 MB, only the samples of the piano are loaded.
     command += ["-o", "synth.dynamic-sample-loading=1", "-r", str(RATE), "-T", "raw", "-O", "s16"]
     command += ["-F", "-", os.path.abspath(font), os.path.abspath(path)]
