@@ -82,7 +82,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the siamese model."""
     defaults = SiameseConfig()
     text = "named settings: those of the papers, or the best found since (batch-wise "
-    text += "supervised contrastive loss, equal levels and masks); other options take precedence"
+    text += (
+        "supervised contrastive loss, equal levels, statistics pooling, masks and transposition); "
+    )
+    text += "other options take precedence"
     parser.add_argument("--recipe", choices=SIAMESE_RECIPES, default="paper", help=text)
     text = "loss function: the papers' hinge over sampled negatives, or one that compares all "
     text += "tracks of a batch (softmax, supervised contrastive, or hinge over semi-hard negatives)"

@@ -26,14 +26,18 @@ ABLATION = {
     "best with the semi-hard loss": (*BEST, "--loss", "semi-hard"),
     "best with one positive": (*BEST, "--positives", "1"),
     "best with positives of other albums": (*BEST, "--other-album"),
-    "best with band limits": (*BEST, "--augment", "band-limit", "masks"),
+    "best with band limits": (*BEST, "--augment", "band-limit", "masks", "transpose"),
     "best with gain instead of equal levels": (
         *(*BEST, "--no-equal-level"),
-        *("--augment", "gain", "masks"),
+        *("--augment", "gain", "masks", "transpose"),
     ),
-    "best without masks": (*BEST, "--augment"),
+    "best without masks": (*BEST, "--augment", "transpose"),
+    "best without transposition": (*BEST, "--augment", "masks"),
     "best without equal levels": (*BEST, "--no-equal-level"),
+    "best with the papers' encoder": (*BEST, "--encoder", "paper"),
+    "best with a plateau schedule": (*BEST, "--schedule", "plateau", "--learning-rate", "0.03"),
     "best with the hinge loss": (*BEST, "--loss", "hinge"),
+    "basic with additive margin": ("train_basic.py", "--loss", "am-softmax"),
 }
 
 COLUMNS = ("MAP", "k-NN", "linear", *comparison.RECOGNITION)

@@ -24,11 +24,13 @@ SIAMESE_LOSSES = ("hinge", "semi-hard", "softmax", "supcon")
 SIAMESE_RECIPES: dict[str, dict] = {
     "paper": {},
     "best": {
-        "learning_rate": 0.03,
+        "learning_rate": 0.06,
+        "schedule": "cosine",
+        "encoder": "statistics",
         "loss": "supcon",
         "positives": 5,
         "equal_level": True,
-        "augment": ["masks"],
+        "augment": ["masks", "transpose"],
     },
 }
 

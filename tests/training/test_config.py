@@ -21,11 +21,13 @@ RECORDED = {
     "seed": 0,
 }
 RECIPE = {
-    "rate": 0.03,
+    "rate": 0.06,
+    "schedule": "cosine over 1000 epochs",
+    "encoder": "statistics",
     "loss": "supcon",
     "positives": 5,
     "equal_level": True,
-    "augment": ["masks"],
+    "augment": ["masks", "transpose"],
 }
 
 
