@@ -13,10 +13,10 @@ Every comparison uses as many tracks as the paper, mapped to 1,000 distinct trac
   alternating processes. Without other programs beside it, a ratio by wall-clock time also shows how
   well a backend uses the cores; the ratio by CPU seconds does not depend on other programs.
 
-On an accelerator, the siamese speed is also measured with streamed data, with half of the frames and
-with all of them on the device, in float32 and in mixed precision, and with JAX as many steps per
-call as by default against one. The last lines printed are the speed ratios: the median over the
-rounds for the bare step and the backends, and the ratio of medians for the published method.
+On an accelerator, the siamese speed is also measured with streamed data and with half or all of the
+frames on the device, in float32 and in mixed precision, and with JAX as many steps per call as by
+default against one. The last lines printed are the speed ratios: the median over the rounds for the
+bare step and the backends, and the ratio of medians for the published method.
 """
 
 import argparse

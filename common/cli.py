@@ -181,7 +181,7 @@ def add_step_options(parser: argparse.ArgumentParser, defaults) -> None:
     text = (
         "where frames are held: stream sends the crops to the device at each step, resident keeps "
         "all frames in device memory, a FRACTION such as 0.5 keeps this part of them and sends the "
-        "other crops, and auto keeps as many as fit on a GPU, and otherwise none"
+        "other crops, and auto keeps as many as fit on a GPU, or none elsewhere"
     )
     values = "{auto,stream,resident,FRACTION}"
     parser.add_argument("--data", type=_data_placement, default="auto", metavar=values, help=text)
