@@ -245,7 +245,7 @@ def test_each_batch_sends_the_same_number_of_crops_unless_it_needs_more(crops):
 
 @pytest.mark.parametrize(
     "resident",
-    [0, 0.5, pytest.param(1, marks=pytest.mark.slow)],
+    [0, *(pytest.param(fraction, marks=pytest.mark.slow) for fraction in (0.5, 1))],
     ids=["streamed", "partial", "resident"],
 )
 def test_steps_per_call_do_not_change_the_weights(resident, crops, tmp_path):
