@@ -4,14 +4,14 @@
 
 FOLDER contains MIDI files and their list, `pieces.csv`, with the columns path and composer. The
 first 30 s of each piece are rendered by FluidSynth. A generator draws the sound font of each piece,
-equally often within each composer, and all channels are played as a piano (unless --instruments is
-given), so that no composer is identified by the sound. Trains each model with each seed on 20
-pieces per composer, and evaluates it on all pieces by the other composers, or by those of --unseen:
-retrieval by composer (MAP), artist recognition by cosine and by PLDA (with 15 tracks to enrol and 5
-to test), and clustering by composer (adjusted Rand index). Prints the mean and the standard
-deviation over the seeds, and the difference between the recipe and each other model with its 95 %
-interval. The column "font" is the accuracy of a linear softmax layer that recognises the sound font
-of pieces by yet other composers. Completed steps are skipped.
+equally often within each composer, and all channels but the drums are played as a piano (unless
+--instruments is given), so that no composer is identified by the sound. Trains each model with each
+seed on 20 pieces per composer, and evaluates it on all pieces by the other composers, or by those
+of --unseen: retrieval by composer (MAP), artist recognition by cosine and by PLDA (with 15 tracks
+to enrol and 5 to test), and clustering by composer (adjusted Rand index). Prints the mean and the
+standard deviation over the seeds, and the difference between the recipe and each other model with
+its 95 % interval. The column "font" is the accuracy of a linear softmax layer that recognises the
+sound font of pieces by yet other composers. Completed steps are skipped.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Rendering MIDI files with the program FluidSynth, all channels as a piano."""
+"""Rendering MIDI files with the program FluidSynth, all channels as a piano, without drums."""
 
 import os
 import shutil

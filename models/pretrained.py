@@ -316,8 +316,10 @@ def _sort_layers(
     for arrays in layers:
         by_rank.setdefault(tuple(array.ndim for array in arrays), []).append(arrays)
     convolutions, norms, dense, *others = by_rank.values()
-    shapes = [[array.shape for array in arrays] for arrays in (*convolutions, *norms, *dense)]
     statistics = len(norms) > len(BLOCKS)
+    if statistics:  # Keras 3 lists the layer of the classes before that of the embedding
+        dense.sort(key=lambda arrays: arrays[0].shape[0] != 2 * EMBEDDING)
+    shapes = [[array.shape for array in arrays] for arrays in (*convolutions, *norms, *dense)]
     if others or len(dense) > 1 + statistics or shapes != _expected_shapes(dense, statistics):
         raise InputError(f"{path}: its layers differ from this encoder's; choose another file")
     if not all(np.isfinite(array).all() for arrays in layers for array in arrays):

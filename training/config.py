@@ -16,8 +16,6 @@ from data_prep import split_csv
 from data_prep.batches import Crops
 from data_prep.mel_cache import MelCache
 
-# Rules that lower the learning rate; see `training.loop.TrainingSchedule`.
-SCHEDULES = ("plateau", "cosine")
 # The papers' loss, and those in `models.metric_losses`.
 SIAMESE_LOSSES = ("hinge", "semi-hard", "softmax", "supcon")
 # Named settings of the siamese model; "paper" is the defaults.

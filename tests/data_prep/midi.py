@@ -13,12 +13,13 @@ needs_fluidsynth = pytest.mark.skipif(
 )
 
 
-def midi(*notes: int, program: int = 0, start: int = 0) -> bytes:
+def midi(*notes: int, program: int = 0, start: int = 0, channel: int = 0) -> bytes:
     """Return a MIDI file that plays notes of one second, from a number of seconds on."""
     # Deltas of 96 ticks, 48 of which are a beat of half a second, need one byte each.
-    events = bytes([0, 0xC0, program])
-    events += bytes([96, 0xC0, program]) * start
-    events += b"".join(bytes([0, 0x90, note, 100, 96, 0x80, note, 0]) for note in notes)
+    change, on, off = 0xC0 + channel, 0x90 + channel, 0x80 + channel
+    events = bytes([0, change, program])
+    events += bytes([96, change, program]) * start
+    events += b"".join(bytes([0, on, note, 100, 96, off, note, 0]) for note in notes)
     track = events + b"\0\xff\x2f\0"
     header = struct.pack(">4sIHHH", b"MThd", 6, 0, 1, 48)
     return header + struct.pack(">4sI", b"MTrk", len(track)) + track

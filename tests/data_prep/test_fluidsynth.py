@@ -39,6 +39,14 @@ def test_instruments_are_a_piano_unless_wanted(path):
 
 
 @needs_fluidsynth
+@pytest.mark.parametrize("channel", [8, 10])
+def test_channels_beside_the_drums_are_a_piano(channel, path):
+    piano = fluidsynth.render(path, FONT, 1.0)
+    path.write_bytes(midi(A4, A5, program=24, channel=channel))
+    assert np.array_equal(fluidsynth.render(path, FONT, 1.0), piano)
+
+
+@needs_fluidsynth
 def test_commands_of_the_user_do_not_change_the_sound(path, tmp_path, monkeypatch):
     before = fluidsynth.render(path, FONT, 1.0)
     (tmp_path / ".fluidsynth").write_text("gain 5\n")
@@ -54,6 +62,7 @@ def test_commands_of_the_user_do_not_change_the_sound(path, tmp_path, monkeypatc
         (b"hello", "error"),
         (midi(A4)[:20], "silent for the first 0 s"),
         (midi(A4, start=3), "silent for the first 2 s"),
+        (midi(A4, channel=9), "silent for the first"),  # drums, which no piano can play
     ],
 )
 def test_file_that_is_not_rendered_is_an_error(path, content, reason):
