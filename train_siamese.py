@@ -58,7 +58,6 @@ def main() -> None:
     name = config.name_model("siamese")
     run = loop.encoder_run(args.out, name, data.split, data.cache, config, start)
     with open_devices(config.distribute) as devices:
-        _require_two_anchors(config, devices.count)
         encoder = loop.initial_encoder(config, start, devices)
         normalisation = loop.input_normalisation(config, start, data.cache)
         options = {"augment": config.augment, **normalisation}
@@ -81,11 +80,8 @@ def main() -> None:
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the siamese model."""
     defaults = SiameseConfig()
-    text = "named settings: those of the papers, or the best found since (batch-wise "
-    text += (
-        "supervised contrastive loss, equal levels, statistics pooling, masks and transposition); "
-    )
-    text += "other options take precedence"
+    text = "named settings: those of the papers, or the best found since on the synthetic corpus "
+    text += "(training/README.md lists them); other options take precedence"
     parser.add_argument("--recipe", choices=SIAMESE_RECIPES, default="paper", help=text)
     text = "loss function: the papers' hinge over sampled negatives, or one that compares all "
     text += "tracks of a batch (softmax, supervised contrastive, or hinge over semi-hard negatives)"
@@ -125,14 +121,6 @@ def _check_options(parser: argparse.ArgumentParser, config: SiameseConfig, recip
     if config.loss == "semi-hard" and tracks > MAX_TRACKS:
         text = f"--batch-size: --loss semi-hard compares all triples of {tracks} tracks a batch; "
         parser.error(f"{text}use at most {MAX_TRACKS // (1 + config.positives)}")
-
-
-def _require_two_anchors(config: SiameseConfig, devices: int) -> None:
-    if config.loss != "hinge" and config.batch_size < 2 * devices:
-        raise InputError(
-            f"--batch-size {config.batch_size}: --loss {config.loss} compares the anchors on a "
-            f"device with each other; use {2 * devices} or more"
-        )
 
 
 def _make_batches(

@@ -106,10 +106,10 @@ def prepare(args: argparse.Namespace) -> tuple[Tracks, Tracks]:
     first = render(args.folder, args.out / "pieces")
     drawn = ("--split", "artists", *(() if args.unseen else ("--max-artists", args.composers)))
     training = prepare_tracks("training", first, args.out, *drawn)
-    second = render(args.unseen, args.out / args.unseen.name) if args.unseen else first
+    name = f"unseen_{args.unseen.resolve().name}" if args.unseen else "unseen"
+    second = render(args.unseen, args.out / name) if args.unseen else first
     # Most protocols use all of its tracks. The sound font is recognised in the test subset.
     disjoint = ("--split", "disjoint", "--exclude-artists-of", training.split)
-    name = args.unseen.name if args.unseen else "unseen"
     return training, prepare_tracks(name, second, args.out, *disjoint)
 
 

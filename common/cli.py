@@ -149,7 +149,7 @@ def training_parser(description: str, example: str, defaults) -> argparse.Argume
     text = "encoder to fine-tune: an .h5 or .keras file or the name of a released model"
     parser.add_argument("--start-from", metavar="WEIGHTS", help=text)
     text = "network that maps segments to embeddings: the papers', or one that pools the mean and "
-    text += "deviation over time"
+    text += "standard deviation over time"
     values = ("paper", "statistics")
     parser.add_argument("--encoder", choices=values, default=defaults.encoder, help=text)
     text = "scale every segment to the same level, so that embeddings do not depend on the volume"
@@ -180,8 +180,9 @@ def add_step_options(parser: argparse.ArgumentParser, defaults) -> None:
     add_renamed(parser, "--learning-rate", "--rate", **number, help="initial learning rate")
     text = (
         "where frames are held: stream sends the crops to the device at each step, resident keeps "
-        "all frames in device memory, a FRACTION such as 0.5 keeps this part of them and sends the "
-        "other crops, and auto keeps as many as fit on a GPU, or none elsewhere"
+        "all frames in device memory, a FRACTION such as 0.5 keeps this fraction of them and sends "
+        "the other crops, and auto keeps as many as fit on a single GPU, all or none on several "
+        "GPUs, and none on a CPU"
     )
     values = "{auto,stream,resident,FRACTION}"
     parser.add_argument("--data", type=_data_placement, default="auto", metavar=values, help=text)

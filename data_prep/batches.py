@@ -9,7 +9,7 @@ import abc
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -118,6 +118,7 @@ class Batches(abc.ABC):
     batch_size: int  # maximum number of anchors per batch
     seed: int
     multiple: int = 1
+    fewest: ClassVar[int] = 1  # anchors that a loss needs to be computed
     _last_epoch: dict = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -127,6 +128,11 @@ class Batches(abc.ABC):
     def larger(self) -> int:
         """Number of batches that have `multiple` anchors more than the others; they come first."""
         return len(self.anchors) // self.multiple % len(self)
+
+    @property
+    def smallest(self) -> int:
+        """Number of anchors in the smallest batches."""
+        return len(self.anchors) // self.multiple // len(self) * self.multiple
 
     @property
     def step_bytes(self) -> int:
@@ -237,6 +243,7 @@ class ArtistBatches(Batches):
     sampler: "TrackSampler"  # draws from a set of tracks that includes all anchors
     positives: int  # number of further tracks by the same artist
     artists: np.ndarray  # (n,) int32, number of each anchor's artist
+    fewest = 2
 
     @property
     def crops_per_anchor(self) -> int:

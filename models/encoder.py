@@ -80,7 +80,7 @@ def _normalise_batch(name: str, dtype: str, synchronised: bool) -> keras.layers.
 
 
 class MeanAndDeviation(keras.layers.Layer):
-    """Map (batch, frames, channels) to the mean and deviation over time, (batch, 2 channels)."""
+    """Map (n, frames, channels) to mean and standard deviation over time, (n, 2 channels)."""
 
     def call(self, x):
         """Return the means, followed by the standard deviations."""

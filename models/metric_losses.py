@@ -8,8 +8,8 @@ negatives.
 
 The predictions are unit-length embeddings (P, K, d) from `build_in_batch`, and the targets are the
 numbers of the anchors' artists, (P,). Anchors may share an artist. Each loss has the shape (P, K),
-one value per track, and is averaged over the batch. With several devices, the tracks on one device
-are compared with each other.
+one value per track, and is averaged over the batch. With several devices, TensorFlow compares
+the tracks on each device with each other, and JAX those of the whole batch.
 """
 
 import abc

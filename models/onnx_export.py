@@ -11,15 +11,8 @@ import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from data_prep.mel import SEGMENT, FrontEnd, window_and_filters
-from models.architecture import (
-    BANDS,
-    EMBEDDING,
-    ENCODERS,
-    EQUAL_LEVEL,
-    NORM_EPSILON,
-    SILENT_LEVEL,
-    VARIANCE_EPSILON,
-)
+from models import architecture
+from models.architecture import BANDS, EMBEDDING
 from models.onnx_encoder import EMBEDDINGS, FORMAT, SEGMENTS, WAVEFORMS
 from models.pretrained import Weights
 
@@ -113,12 +106,12 @@ def _embed_segments(graph: _Graph, segments: str, weights: Weights) -> str:
     x = graph.add("Mul", x, np.float32(1.0 / weights.std))
     x = graph.add("Add", x, np.float32(-weights.mean / weights.std))
     x = graph.add("Transpose", x, perm=[0, 2, 1])  # ONNX convolves over the last axis
-    for number, (_, width, pool) in enumerate(ENCODERS[weights.encoder]):
+    for number, (_, width, pool) in enumerate(architecture.ENCODERS[weights.encoder]):
         kernel, bias, *norm = weights.encoder_arrays[6 * number : 6 * number + 6]
         # Keras pads an even width by one more frame after the segment than before it.
         pads = [(width - 1) // 2, width // 2]
         x = graph.add("Conv", x, kernel.transpose(2, 1, 0), bias, pads=pads)
-        x = graph.add("BatchNormalization", x, *norm, epsilon=NORM_EPSILON)
+        x = graph.add("BatchNormalization", x, *norm, epsilon=architecture.NORM_EPSILON)
         x = graph.add("Relu", x)
         if pool:
             x = graph.add("MaxPool", x, kernel_shape=[pool], strides=[pool])
@@ -126,7 +119,7 @@ def _embed_segments(graph: _Graph, segments: str, weights: Weights) -> str:
         return graph.add("Flatten", graph.add("GlobalAveragePool", x))
     *norm, kernel, bias = weights.encoder_arrays[-6:]
     x = graph.add("Concat", *_mean_and_deviation(graph, x), axis=1)
-    x = graph.add("BatchNormalization", x, *norm, epsilon=NORM_EPSILON)
+    x = graph.add("BatchNormalization", x, *norm, epsilon=architecture.NORM_EPSILON)
     return graph.add("Gemm", x, kernel, bias)
 
 
@@ -136,7 +129,9 @@ def _mean_and_deviation(graph: _Graph, x: str) -> tuple[str, str]:
     difference = graph.add("Sub", x, mean)
     square = graph.add("Mul", difference, difference)
     variance = graph.add("ReduceMean", square, _integers(2), keepdims=0)
-    deviation = graph.add("Sqrt", graph.add("Add", variance, np.float32(VARIANCE_EPSILON)))
+    deviation = graph.add(
+        "Sqrt", graph.add("Add", variance, np.float32(architecture.VARIANCE_EPSILON))
+    )
     return graph.add("Squeeze", mean, _integers(2)), deviation
 
 
@@ -145,8 +140,8 @@ def _equalise_level(graph: _Graph, segments: str) -> str:
     ln10, one = np.float32(np.log(10)), np.float32(1)
     scaled = graph.add("Sub", graph.add("Exp", graph.add("Mul", segments, ln10)), one)
     level = graph.add("ReduceMean", scaled, _integers(1, 2), keepdims=1)
-    x = graph.add("Div", scaled, graph.add("Add", level, np.float32(SILENT_LEVEL)))
-    x = graph.add("Mul", x, np.float32(EQUAL_LEVEL))
+    x = graph.add("Div", scaled, graph.add("Add", level, np.float32(architecture.SILENT_LEVEL)))
+    x = graph.add("Mul", x, np.float32(architecture.EQUAL_LEVEL))
     return graph.add("Div", graph.add("Log", graph.add("Add", x, one)), ln10)
 
 

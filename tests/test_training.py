@@ -211,6 +211,8 @@ def test_unsuitable_training_inputs_are_rejected(small_corpus, tmp_path):
     no_weights.write_text("no weights")
     basic, siamese, missing = "train_basic.py", "train_siamese.py", tmp_path / "missing"
     supcon, statistics = ("--loss", "supcon"), ("--encoder", "statistics")
+    recipe = ("--recipe", "best", "--positives", 1)
+    cosine, gain = ("--schedule", "cosine"), ("--augment", "gain")
     paper = save_basic(tmp_path / "paper.h5")
     for (*command, file), words in {
         (basic, unknown, cache, cache): "20 of 20 tracks are missing",
@@ -221,11 +223,14 @@ def test_unsuitable_training_inputs_are_rejected(small_corpus, tmp_path):
         (siamese, one_track, cache, one_track): "has one track",
         (siamese, split, cache, "--negatives", 50, split): "--negatives",
         (siamese, split, cache, *supcon, "--positives", 50, split): "fewer than 50 positives",
-        (siamese, split, cache, *supcon, "--batch-size", 1, "--batch-size 1"): "use 2 or more",
+        (siamese, split, cache, *supcon, "--batch-size", 1, "--batch-size 1"): "at least 2 in each",
         (siamese, one_artist, cache, *supcon, one_artist): "one artist",
         (siamese, no_albums, cache, *supcon, "--other-album", no_albums): "has no column 'album'",
         (siamese, empty, cache, "--same-genre", 0.5, empty): "no track has a value of genre",
-        (basic, split, cache, "--start-from", paper, *statistics, paper): "the papers' encoder",
+        (basic, split, cache, "--start-from", paper, *statistics, paper): "add --encoder paper",
+        (siamese, split, cache, "--start-from", paper, *recipe, paper): "level --encoder paper",
+        (basic, split, cache, *cosine, "--plateau", 3, "--plateau"): "--schedule cosine",
+        (basic, split, cache, *gain, "--equal-level", "--augment gain"): "--equal-level",
         (basic, untagged, cache, "--labels", "tags", untagged): "no column 'tags'",
         (basic, no_valid, cache, no_valid): "subset valid",
         (basic, split, missing, missing): "no such",

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from common import provenance
+from common.errors import InputError
 from data_prep import split_csv
 from data_prep.batches import Crops
 from data_prep.mel_cache import MelCache
@@ -59,6 +60,17 @@ class TrainingConfig:
     distribute: bool = False  # whether to divide each batch among all devices
     data: str | float = "auto"  # see `training.data_placement.Placement.choose`
     steps_per_call: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse settings that exclude each other."""
+        if self.equal_level and "gain" in self.augment:
+            raise InputError(
+                "--augment gain: has no effect with --equal-level; leave one of them out"
+            )
+        if self.schedule == "cosine" and self.plateau != type(self).plateau:
+            raise InputError(
+                "--plateau: has no effect with --schedule cosine; leave one of them out"
+            )
 
     BEYOND_PAPERS: ClassVar[tuple[str, ...]] = ("encoder", "equal_level", "augment", "schedule")
 

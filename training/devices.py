@@ -35,6 +35,11 @@ class Devices:
         """Whether this process writes the run's files."""
         return self.process == 0
 
+    @property
+    def replicas(self) -> int:
+        """Number of parts of a batch with a loss of their own; with JAX, the batch has one loss."""
+        return self.count if keras.backend.backend() == "tensorflow" else 1
+
     def own_part(self, batch: np.ndarray) -> np.ndarray:
         """Return the rows of a batch that this process handles."""
         rows = len(batch) // self.processes

@@ -68,7 +68,7 @@ class TrainingSchedule:
         return keras.optimizers.SGD(self.learning_rate, momentum=MOMENTUM, nesterov=True)
 
     def make_decay(self) -> list[keras.callbacks.Callback]:
-        """Return the new callback that lowers the learning rate regularly, if there is one."""
+        """Return the new callback that lowers the learning rate in every epoch, if there is one."""
         if self.cosine:
             return [CosineDecay(self.learning_rate, self.epochs)]
         return [] if self.adam else [LearningRateDecay()]
@@ -157,12 +157,15 @@ def fit(
 
 def _share_batches(batches: Batches, devices: Devices) -> Batches:
     tracks, size = len(batches.anchors), batches.batch_size
-    if min(tracks, size) < devices.count:
+    needed = max(devices.count, batches.fewest * devices.replicas)
+    shared = replace(batches, multiple=devices.count)
+    if min(tracks, size) < needed or shared.smallest < needed:
+        without = ", or train without --distribute" * (devices.count > 1)
         raise InputError(
-            f"a subset of {tracks} tracks, or --batch-size {size}, is too small for {devices}; use "
-            "a larger one, or train without --distribute"
+            f"a subset of {tracks} tracks, or --batch-size {size}, is too small for {devices}, "
+            f"which needs at least {needed} in each batch; use a larger one{without}"
         )
-    return replace(batches, multiple=devices.count)
+    return shared
 
 
 def _compile_model(
@@ -270,17 +273,15 @@ def input_normalisation(
     config: TrainingConfig, start: Weights | None, cache: MelCache
 ) -> dict[str, Any]:
     """Return the arguments of `models.encoder.normalise`: those of `start`, if there is one."""
-    if config.equal_level and "gain" in config.augment:
-        raise InputError("--augment gain: has no effect with --equal-level; leave one of them out")
     if start:
-        if config.equal_level and not start.equal_level:
+        differs = {
+            "--no-equal-level": config.equal_level and not start.equal_level,
+            "--encoder paper": config.encoder not in ("paper", start.encoder),
+        }
+        if options := [option for option, needed in differs.items() if needed]:
             raise InputError(
-                f"--equal-level: {config.start_from} was trained without it; add --no-equal-level"
-            )
-        if config.encoder not in ("paper", start.encoder):
-            raise InputError(
-                f"--encoder {config.encoder}: {config.start_from} has the papers' encoder; add "
-                "--encoder paper"
+                f"--start-from: {config.start_from} was trained with the papers' level or encoder; "
+                f"add {' '.join(options)}"
             )
         return {"mean": start.mean, "std": start.std, "equal_level": start.equal_level}
     return {"mean": cache.mean, "std": cache.std, "equal_level": config.equal_level}
