@@ -129,10 +129,8 @@ def _mean_and_deviation(graph: _Graph, x: str) -> tuple[str, str]:
     difference = graph.add("Sub", x, mean)
     square = graph.add("Mul", difference, difference)
     variance = graph.add("ReduceMean", square, _integers(2), keepdims=0)
-    deviation = graph.add(
-        "Sqrt", graph.add("Add", variance, np.float32(architecture.VARIANCE_EPSILON))
-    )
-    return graph.add("Squeeze", mean, _integers(2)), deviation
+    positive = graph.add("Add", variance, np.float32(architecture.VARIANCE_EPSILON))
+    return graph.add("Squeeze", mean, _integers(2)), graph.add("Sqrt", positive)
 
 
 def _equalise_level(graph: _Graph, segments: str) -> str:
