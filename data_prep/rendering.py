@@ -40,16 +40,21 @@ def read_output(command: Sequence[str], limit: int, seconds: float) -> Output:
             env=_environment(home),
         ) as process:
             assert process.stdout is not None
-            timer = threading.Timer(seconds, process.kill)
+            late = threading.Event()
+
+            def end() -> None:
+                late.set()  # first, so that it is set when the pipe ends
+                process.kill()
+
+            timer = threading.Timer(seconds, end)
             timer.start()
             try:
                 content = process.stdout.read(limit + 1)
                 status = None if len(content) > limit else process.wait()
             finally:
-                is_late = not timer.is_alive()
                 timer.cancel()
                 process.kill()  # does nothing if it has ended
-        if is_late:
+        if late.is_set():
             raise RenderingError(f"is not rendered within {seconds:.0f} s; leave it out")
         messages.seek(0)
         lines = messages.read().decode(errors="replace").splitlines()
