@@ -230,6 +230,11 @@ def shard_pattern(out: Path) -> Path:
     return out.with_name(out.stem + "-" + 5 * "[0-9]" + out.suffix)
 
 
+def cache_files(path: Path) -> list[Path]:
+    """Return the files of the cache `path`: itself, its shards, or none if it does not exist."""
+    return [path] if path.exists() else [*find_shards(path).values()]
+
+
 def find_shards(out: Path) -> dict[int, Path]:
     """Return the existing shards of the cache `out` as {number: path}, in order."""
     name = re.compile(re.escape(out.stem) + "-([0-9]{5})" + re.escape(out.suffix))

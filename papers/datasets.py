@@ -15,6 +15,7 @@ from typing import NamedTuple
 from common.errors import InputError
 from data_prep import artist_names, split_csv, split_methods
 from data_prep.datasets import sid
+from data_prep.mel_cache import cache_files
 from papers.pipeline import Step, make_step
 
 SPLITS, CACHES = Path("splits"), Path("cache")
@@ -91,7 +92,7 @@ class DataFolder:
                     _require_disjoint(dataset, other)
             named = bool(split_csv.read_split(dataset.split)["artist"].ne("").any())
             dataset = replace(dataset, has_artists=named)
-            if cache or dataset.cache.exists():
+            if cache or cache_files(dataset.cache):
                 return replace(dataset, steps=(), audio=dataset.audio if available else None)
         return dataset if available else None
 
@@ -105,7 +106,7 @@ class DataFolder:
         another for fewer; neither excludes the artists of other datasets.
         """
         largest = max(sizes)
-        prepared = (SPLITS / f"{name}.csv").exists() and (CACHES / f"{name}.h5").exists()
+        prepared = (SPLITS / f"{name}.csv").exists() and cache_files(CACHES / f"{name}.h5")
         if name in SYNTHETIC or prepared:
             dataset = self.find(name, exclude=() if name in SYNTHETIC else exclude)
         elif name == "msd":

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import itertools
 import logging
 import os
 import shlex
@@ -18,6 +19,7 @@ from typing import IO
 from common.errors import InputError
 from common.files import atomic_write
 from common.parallel import available_cores
+from data_prep.mel_cache import cache_files
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +107,10 @@ class Pipeline:
         if str(step) not in self._journal or not all(map(Path.exists, step.outputs)):
             return False
         written = step.output.stat().st_mtime_ns
-        return all(path.exists() and path.stat().st_mtime_ns <= written for path in step.inputs)
+        files = [cache_files(path) for path in step.inputs]  # an input may be a cache in shards
+        return all(files) and all(
+            file.stat().st_mtime_ns <= written for file in itertools.chain(*files)
+        )
 
     def existing_inputs(self) -> list[Path]:
         """Return a sorted list of the files that steps read but no step creates."""

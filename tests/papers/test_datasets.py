@@ -67,6 +67,13 @@ def test_existing_split_and_cache_are_used(data):
     assert data.find("mine").audio == Path("data/mine")
 
 
+def test_existing_cache_in_shards_is_used(data):
+    write_split("mine", "somebody")
+    touch_cache("mine-00000", "mine-00001")
+    assert data.find("mine").steps == ()
+    assert list(data.find_training_sets("mine", [1])) == [1]
+
+
 def test_find_excludes_artists_only_of_datasets_with_artist_names(data):
     make_data("gtzan", "fma_small", "fma_metadata", "mine")
     others = [data.find(name) for name in ("gtzan", "fma_small")]

@@ -80,6 +80,21 @@ def test_pipeline_reruns_steps_affected_by_a_change(place, run):
     assert remaining(place, "1", "9", "3") == ["c", "d"]
 
 
+def test_pipeline_compares_steps_with_each_shard_of_a_cache(place, run):
+    shards = [place / "cache-00000.h5", place / "cache-00001.h5"]
+    for shard in shards:
+        shard.touch()
+    cache, out = place / "cache.h5", place / "b"
+    step = make_step("script.py", place / "a", out, "1", output=out, inputs=[cache])
+    run([step])
+    assert Pipeline(place, [step]).remaining_steps() == []
+    shards[1].touch()
+    assert Pipeline(place, [step]).remaining_steps() == [step]
+    for shard in shards:
+        shard.unlink()
+    assert Pipeline(place, [step]).remaining_steps() == [step]
+
+
 def test_pipeline_runs_independent_steps_after_a_failure(place, run, caplog):
     broken = make_steps(place, "1", "fail", "3")
     files, inputs = (place / "a", place / "e"), (place / "a", place / "d")
