@@ -230,6 +230,7 @@ def test_unsuitable_training_inputs_are_rejected(small_corpus, tmp_path):
         (basic, split, cache, "--start-from", paper, *statistics, paper): "add --encoder paper",
         (siamese, split, cache, "--start-from", paper, *recipe, paper): "level --encoder paper",
         (basic, split, cache, *cosine, "--plateau", 3, "--plateau"): "--schedule cosine",
+        (basic, split, cache, *cosine, "--patience", 3, "--patience"): "--schedule cosine",
         (basic, split, cache, *gain, "--equal-level", "--augment gain"): "--equal-level",
         (basic, untagged, cache, "--labels", "tags", untagged): "no column 'tags'",
         (basic, no_valid, cache, no_valid): "subset valid",

@@ -114,7 +114,8 @@ class CheckpointCallback(keras.callbacks.Callback):
 
     There is one optimizer per model, and `task_order` is the index of the model to train in each
     epoch. The watchers are callbacks that monitor the validation loss. When a run resumes, the
-    losses of earlier epochs are replayed to them, because their counters are not saved.
+    losses of earlier epochs are replayed to them, because their counters are not saved. The best
+    weights are those with the lowest validation loss or, with `last_is_best`, the last ones.
     """
 
     def __init__(
@@ -125,6 +126,8 @@ class CheckpointCallback(keras.callbacks.Callback):
         watchers: list[keras.callbacks.Callback],
         task_order: Sequence[int],
         devices: Devices,
+        *,
+        last_is_best: bool = False,
     ):
         super().__init__()
         for model, optimizer in zip(models, optimizers, strict=True):
@@ -132,6 +135,7 @@ class CheckpointCallback(keras.callbacks.Callback):
         self._run, self._models, self._devices = run, models, devices
         self._learning_rate = optimizers[0].learning_rate
         self._watchers, self._task_order = watchers, task_order
+        self._last_is_best = last_is_best
         metrics = {id(variable) for model in models for variable in model.metrics_variables}
         variables = [variable for part in (*models, *optimizers) for variable in part.variables]
         # Deduplicate by identity, because models may share variables.
@@ -157,6 +161,8 @@ class CheckpointCallback(keras.callbacks.Callback):
 
     def describe_outcome(self) -> str:
         """Return a description of the final loss for the log message."""
+        if "val_loss" in self._history and self._last_is_best:
+            return f"last validation loss {self._history['val_loss'][-1]:.4f}"
         if "val_loss" in self._history:
             return f"lowest validation loss {min(self._history['val_loss']):.4f}"
         return f"last loss {self._history['loss'][-1]:.4f}"
@@ -192,7 +198,7 @@ class CheckpointCallback(keras.callbacks.Callback):
             self.model.stop_training = True
             return
         lowest = min(self._history.get("val_loss", ()), default=math.inf)
-        best = logs.get("val_loss", math.inf) < lowest
+        best = logs.get("val_loss", math.inf) < lowest or self._last_is_best
         if len(self._models) > 1:
             logs = {"network": self._task_order[epoch], **logs}
         for name, value in logs.items():

@@ -33,9 +33,10 @@ class TrainingState:
 class TrainingRun:
     """The folder of one training run.
 
-    After each epoch it contains best.h5 (the weights with the lowest validation loss), last.h5,
-    log.csv, and state.h5, from which the same command resumes if the process is killed, or the
-    command with more epochs continues. When training ends, run.json is written.
+    After each epoch it contains best.h5 (the weights with the lowest validation loss or, with the
+    cosine schedule, the last ones), last.h5, log.csv, and state.h5, from which the same command
+    resumes if the process is killed, or the command with more epochs continues. When training ends,
+    run.json is written.
     """
 
     folder: Path

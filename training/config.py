@@ -71,6 +71,10 @@ class TrainingConfig:
             raise InputError(
                 "--plateau: has no effect with --schedule cosine; leave one of them out"
             )
+        if self.schedule == "cosine" and self.patience is not None:
+            raise InputError(
+                "--patience: would stop before --schedule cosine ends; leave one of them out"
+            )
 
     BEYOND_PAPERS: ClassVar[tuple[str, ...]] = ("encoder", "equal_level", "augment", "schedule")
 
@@ -94,7 +98,7 @@ class TrainingConfig:
             **self.beyond_papers(),
         }
         if self.schedule == "cosine":  # so that the run cannot be continued with more epochs
-            record["schedule"] = f"cosine over {self.epochs} epochs"
+            record["schedule"] = f"cosine over {self.epochs} epochs, last weights"
         return record
 
     def beyond_papers(self) -> dict:

@@ -43,8 +43,10 @@ class TrainingSchedule:
     """The optimizer, and the rules that adjust the learning rate and stop training.
 
     The optimizer is SGD with Nesterov momentum, or Adam, as in agf2018. The papers' learning rate
-    decays per step and at plateaus; with `cosine`, it instead follows half a cosine over all
-    epochs. `plateau` and `patience` are numbers of epochs; see `training.config.TrainingConfig`.
+    decays per step and at plateaus. With `cosine`, it instead follows half a cosine over all
+    epochs, and the weights of the last epoch are the best: the validation loss rises as predictions
+    become overconfident, while embeddings still improve. `plateau` and `patience` are numbers of
+    epochs; see `training.config.TrainingConfig`.
     """
 
     learning_rate: float
@@ -135,7 +137,8 @@ def fit(
         fitted = [_compile_model(task, *compiling) for task in tasks]
         watchers = schedule.make_watchers()
         networks, optimizers = [task.model for task in tasks], [one.optimizer for one in fitted]
-        checkpoint = CheckpointCallback(run, networks, optimizers, watchers, order, devices)
+        parts = run, networks, optimizers, watchers, order, devices
+        checkpoint = CheckpointCallback(*parts, last_is_best=schedule.cosine)
         if not checkpoint.finished:
             batches = [tasks[number].train for number in order]
             progress = ProgressCallback(run.folder, checkpoint.epochs, batches, devices)

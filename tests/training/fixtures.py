@@ -109,6 +109,7 @@ def train_small(
     epochs: int = 3,
     plateau: int = 99,
     patience: int | None = None,
+    cosine: bool = False,
     loss: keras.losses.Loss | str = "sparse_categorical_crossentropy",
     dropout: float = 0.0,
     resident: float = 0,
@@ -119,7 +120,7 @@ def train_small(
     """Train a small classifier, always from the same initial weights."""
     keras.utils.set_random_seed(0)
     model = build_small(dropout)
-    schedule = TrainingSchedule(learning_rate, epochs, plateau, patience)
+    schedule = TrainingSchedule(learning_rate, epochs, plateau, patience, cosine)
     task = Task(model, loss, ["accuracy"], train, valid)
     fit([task], schedule, run, Placement(resident, steps, blocks), devices)
     return model

@@ -22,7 +22,7 @@ RECORDED = {
 }
 RECIPE = {
     "rate": 0.06,
-    "schedule": "cosine over 1000 epochs",
+    "schedule": "cosine over 1000 epochs, last weights",
     "encoder": "statistics",
     "loss": "supcon",
     "positives": 5,

@@ -316,6 +316,19 @@ def test_best_and_last_weights_match_their_logged_validation_losses(rising, wron
     assert validation_loss(folder / "last.h5", wrong_labels) == pytest.approx(last, rel=1e-4)
 
 
+def test_best_weights_are_the_last_ones_with_a_cosine_schedule(
+    crops, wrong_labels, tmp_path, caplog
+):
+    caplog.set_level(logging.INFO)
+    settings = {"learning_rate": 0.02, "epochs": 6, "cosine": True}
+    train_small(make_run(tmp_path), make_batches(crops, TRAIN, 12), wrong_labels, **settings)
+    losses = read_log(tmp_path)["val_loss"]
+    last = losses.iloc[-1]
+    assert losses.min() < 0.9 * last, "the last weights also have the lowest validation loss"
+    assert validation_loss(tmp_path / "best.h5", wrong_labels) == pytest.approx(last, rel=1e-4)
+    assert caplog.messages[-1] == f"{tmp_path}: complete, last validation loss {last:.4f}"
+
+
 def test_complete_run_folder_contains_weights_log_and_record(learnt):
     folder, model, log = learnt
     for ours, theirs in zip(read_arrays(folder / "last.h5"), model.get_weights(), strict=True):
