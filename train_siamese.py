@@ -35,14 +35,14 @@ def main() -> None:
 
     # Data
     data = TrainingData.read(args.split, args.cache, config.max_artists)
-    artist_classes(data.split, args.split)  # checks that every artist has training tracks
+    classes, targets = artist_classes(data.split, args.split)
     artists = data.split["artist"].to_numpy(object)[data.used]
     # The paper's set of 10,000 artists has one validation track per artist. If any artist has only
     # one, the validation positives and negatives are drawn from the training tracks as well.
     _, per_artist = np.unique(artists[data.valid], return_counts=True)
     valid_pool = data.valid if per_artist.min() > 1 else np.arange(len(artists))
     batches = [
-        _make_batches(data, config, anchors, pool, args.split)
+        _make_batches(data, config, anchors, pool, targets[data.used], args.split)
         for anchors, pool in ((data.train, data.train), (data.valid, valid_pool))
     ]
 
@@ -65,9 +65,11 @@ def main() -> None:
             model = build_siamese(encoder, config.negatives, **options)
             loss, metric = HingeLoss(config.margin), within_margin(config.margin)
         else:
-            model = build_in_batch(encoder, **options)
-            sizes = {"margin": config.margin, "temperature": config.temperature}
-            loss, metric = make_loss(config.loss, **sizes), nearest_by_other_artist()
+            outputs = len(classes) if config.classification else 0
+            model = build_in_batch(encoder, artists=outputs, **options)
+            numbers = ("margin", "temperature", "classification")
+            loss = make_loss(config.loss, **{name: getattr(config, name) for name in numbers})
+            metric = nearest_by_other_artist()
 
         # Optimizer: SGD with Nesterov momentum, and the rules that lower its learning rate
         schedule = loop.TrainingSchedule.of(config)
@@ -95,6 +97,14 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--margin", **number, default=defaults.margin, help=text)
     text = "temperature of the softmax and supcon losses"
     parser.add_argument("--temperature", **number, default=defaults.temperature, help=text)
+    text = "weight of the basic model's loss, which is added to a loss that compares a batch"
+    parser.add_argument(
+        "--classification",
+        type=cli.non_negative_float,
+        default=defaults.classification,
+        metavar="WEIGHT",
+        help=text,
+    )
     text = "draw positives from other albums than the anchor's, where the artist has enough tracks"
     parser.add_argument("--other-album", action="store_true", help=text)
     text = "probability that the negatives of an anchor are by artists of the same genre"
@@ -111,6 +121,7 @@ def _check_options(parser: argparse.ArgumentParser, config: SiameseConfig, recip
         "same_genre": ("hinge",),
         "positives": LOSSES[1:],
         "temperature": ("softmax", "supcon"),
+        "classification": LOSSES[1:],
         "margin": ("hinge", "semi-hard"),
     }.items():
         if config.loss not in losses and getattr(config, option) != unset[option]:
@@ -124,7 +135,12 @@ def _check_options(parser: argparse.ArgumentParser, config: SiameseConfig, recip
 
 
 def _make_batches(
-    data: TrainingData, config: SiameseConfig, anchors: np.ndarray, pool: np.ndarray, split: Path
+    data: TrainingData,
+    config: SiameseConfig,
+    anchors: np.ndarray,
+    pool: np.ndarray,
+    targets: np.ndarray,
+    split: Path,
 ) -> Batches:
     """Return batches of the anchors, with other tracks drawn from `pool`."""
     used = data.split.iloc[data.used]
@@ -146,8 +162,7 @@ def _make_batches(
     settings = (data.crops, anchors, config.batch_size, config.seed)
     if hinge:
         return SiameseBatches(*settings, sampler=sampler, negatives=config.negatives)
-    numbers = np.unique(artists, return_inverse=True)[1].astype(np.int32)[anchors]
-    return ArtistBatches(*settings, sampler=sampler, positives=positives, artists=numbers)
+    return ArtistBatches(*settings, sampler=sampler, positives=positives, artists=targets[anchors])
 
 
 def _read_labels(tracks: pd.DataFrame, name: str, split: Path) -> np.ndarray:

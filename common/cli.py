@@ -213,6 +213,9 @@ def _number_type(parse: type, is_valid: Callable[[float], bool], error: str) -> 
 non_negative = _number_type(int, lambda n: n >= 0, "below zero")
 positive = _number_type(int, lambda n: n >= 1, "below one")
 positive_float = _number_type(float, lambda x: 0 < x < math.inf, "not a finite number above zero")
+non_negative_float = _number_type(
+    float, lambda x: 0 <= x < math.inf, "not a finite number from zero up"
+)
 fraction = _number_type(float, lambda x: 0 <= x < 1, "not in [0, 1)")
 probability = _number_type(float, lambda x: 0 <= x <= 1, "not in [0, 1]")
 # NumPy's legacy generator only accepts 32-bit seeds.

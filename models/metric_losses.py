@@ -10,6 +10,9 @@ The predictions are unit-length embeddings (P, K, d) from `build_in_batch`, and 
 numbers of the anchors' artists, (P,). Anchors may share an artist. Each loss has the shape (P, K),
 one value per track, and is averaged over the batch. With several devices, TensorFlow compares
 the tracks on each device with each other, and JAX those of the whole batch.
+
+`JointLoss` adds the basic model's loss to one of these. The predictions then also contain the
+logits of all artists, (P, K, 256 + artists).
 """
 
 import abc
@@ -23,30 +26,45 @@ from models.keras_backend import keras
 layers, ops = keras.layers, keras.ops
 
 
-def build_in_batch(encoder: keras.Model, *, mean: float, std: float, **options) -> keras.Model:
+def build_in_batch(
+    encoder: keras.Model, *, mean: float, std: float, artists: int = 0, **options
+) -> keras.Model:
     """Return a model of the unit-length embeddings of anchors and their positives.
 
-    It maps log-mels (P, K, 129, 128), normalised by `models.encoder.normalise`, to (P, K, 256).
+    It maps log-mels (P, K, 129, 128), normalised by `models.encoder.normalise`, to (P, K, 256). If
+    the number of artists is given, the logits of the basic model's softmax follow each embedding.
     """
     segments = keras.Input((None, SEGMENT, BANDS), name="anchor_and_positives")
     flat = ops.reshape(segments, (-1, SEGMENT, BANDS))
     embeddings = encoder(normalise(flat, mean, std, **options))
-    unit = layers.UnitNormalization(axis=-1, name="unit")(embeddings)
-    return keras.Model(segments, _GroupByAnchor(name="by_anchor")(unit, segments), name="siamese")
+    outputs = layers.UnitNormalization(axis=-1, name="unit")(embeddings)
+    if artists:
+        logits = layers.Dense(artists, name="classes")(embeddings)
+        outputs = layers.Concatenate(name="unit_and_classes")([outputs, logits])
+    by_anchor = _GroupByAnchor(name="by_anchor")(outputs, segments)
+    return keras.Model(segments, by_anchor, name="siamese")
 
 
 class _GroupByAnchor(keras.layers.Layer):
-    """Reshape (P K, d) embeddings to (P, K, d); validation batches may have another K."""
+    """Reshape (P K, d) outputs to (P, K, d); validation batches may have another K."""
 
-    def call(self, embeddings, segments):
-        return ops.reshape(embeddings, (-1, ops.shape(segments)[1], EMBEDDING))
+    def call(self, outputs, segments):
+        return ops.reshape(outputs, (-1, ops.shape(segments)[1], outputs.shape[-1]))
 
 
-def make_loss(name: str, *, margin: float, temperature: float) -> "InBatchLoss":
-    """Return a loss by its name on the command line; each takes one of the two numbers."""
+def make_loss(
+    name: str, *, margin: float, temperature: float, classification: float = 0.0
+) -> keras.losses.Loss:
+    """Return a loss by its name on the command line; each takes one of the first two numbers.
+
+    `classification` is the weight of the basic model's loss, for `JointLoss`.
+    """
+    loss: InBatchLoss
     if name == "semi-hard":
-        return SemiHardLoss(margin)
-    return {"softmax": SoftmaxLoss, "supcon": SupConLoss}[name](temperature)
+        loss = SemiHardLoss(margin)
+    else:
+        loss = {"softmax": SoftmaxLoss, "supcon": SupConLoss}[name](temperature)
+    return JointLoss(loss, classification) if classification else loss
 
 
 class InBatchLoss(keras.losses.Loss, abc.ABC):
@@ -64,6 +82,28 @@ class InBatchLoss(keras.losses.Loss, abc.ABC):
     @abc.abstractmethod
     def track_losses(self, cosines, positive, negative):
         """Return (n,) losses from the cosines and the masks of the pairs, each (n, n)."""
+
+
+class JointLoss(keras.losses.Loss):
+    """Sum of an in-batch loss and, with a weight, the basic model's softmax loss over all artists.
+
+    The batch holds few of the artists, but the softmax compares with all of them; the in-batch loss
+    makes embeddings comparable by cosine, which the softmax alone does not.
+    """
+
+    def __init__(self, in_batch: "InBatchLoss", weight: float):
+        super().__init__(name=f"{in_batch.name}_and_classification")
+        self.in_batch, self.weight = in_batch, weight
+
+    def call(self, y_true, outputs):
+        """Return the loss of each track, (P, K), from unit-length embeddings and logits."""
+        logits = outputs[..., EMBEDDING:]
+        artist = ops.repeat(ops.reshape(y_true, (-1, 1)), ops.shape(logits)[1], axis=1)
+        classification = keras.losses.sparse_categorical_crossentropy(
+            ops.cast(artist, "int32"), logits, from_logits=True
+        )
+        in_batch = self.in_batch.call(y_true, outputs[..., :EMBEDDING])
+        return in_batch + self.weight * classification
 
 
 class SoftmaxLoss(InBatchLoss):
@@ -156,10 +196,10 @@ def compare_tracks(artists, embeddings):
 def nearest_by_other_artist() -> Callable:
     """Return a metric function for the fraction of tracks whose nearest is by another artist."""
 
-    def nearest_by_other(artists, embeddings):
-        cosines, positive, negative = compare_tracks(artists, embeddings)
+    def nearest_by_other(artists, outputs):
+        cosines, positive, negative = compare_tracks(artists, outputs[..., :EMBEDDING])
         best = [ops.max(ops.where(mask, cosines, -2.0), axis=1) for mask in (positive, negative)]
-        return ops.reshape(ops.cast(best[1] > best[0], "float32"), ops.shape(embeddings)[:2])
+        return ops.reshape(ops.cast(best[1] > best[0], "float32"), ops.shape(outputs)[:2])
 
     return nearest_by_other
 

@@ -254,6 +254,8 @@ def test_unsuitable_training_inputs_are_rejected(small_corpus, tmp_path):
         ("siamese", ("--loss", "supcon", "--temperature", 0), "not a finite number above zero"),
         ("siamese", ("--loss", "supcon", "--margin", 0.2), "needs --loss hinge or semi-hard"),
         ("siamese", ("--temperature", 0.2), "needs --loss softmax or supcon"),
+        ("siamese", ("--classification", 1), "needs --loss semi-hard or softmax or supcon"),
+        ("siamese", ("--loss", "supcon", "--classification", "inf"), "not a finite number from"),
         ("siamese", ("--recipe", "best", "--negatives", 3), "--negatives needs --loss hinge"),
     ],
 )

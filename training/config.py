@@ -27,9 +27,10 @@ SIAMESE_RECIPES: dict[str, dict] = {
         "schedule": "cosine",
         "encoder": "statistics",
         "loss": "supcon",
+        "classification": 1.0,
         "positives": 5,
         "equal_level": True,
-        "augment": ["masks", "transpose"],
+        "augment": ["masks"],
     },
 }
 
@@ -154,13 +155,14 @@ class SiameseConfig(TrainingConfig):
     margin: float = 0.4  # margin Δ of the hinge loss and of the semi-hard loss
     loss: str = "hinge"  # or one that compares all tracks of a batch, see `models.metric_losses`
     temperature: float = 0.1  # τ of the softmax and supcon losses
+    classification: float = 0.0  # weight of the basic model's loss, added to any but the hinge
     positives: int = 1  # number of other tracks by the anchor's artist per anchor
     other_album: bool = False  # whether positives come from another album, where there is one
     same_genre: float = 0.0  # probability that the negatives of an anchor are of its genre
 
     BEYOND_PAPERS = (
         *TrainingConfig.BEYOND_PAPERS,
-        *("loss", "temperature", "positives", "other_album", "same_genre"),
+        *("loss", "temperature", "classification", "positives", "other_album", "same_genre"),
     )
 
     def record(self) -> dict:

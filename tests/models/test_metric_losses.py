@@ -61,6 +61,24 @@ def test_loss_matches_its_formula(name):
 
 
 @pytest.mark.parametrize("name", ["semi-hard", "softmax", "supcon"])
+def test_joint_loss_adds_the_weighted_softmax_loss_over_all_artists(name):
+    embeddings = unit_embeddings((4, 3, 256))
+    logits = np.random.default_rng(1).normal(size=(4, 3, 9)).astype(np.float32)
+    loss = make_loss(name, margin=MARGIN, temperature=TEMPERATURE, classification=0.5)
+    outputs = keras.ops.convert_to_tensor(np.concatenate([embeddings, logits], axis=-1))
+    found = keras.ops.convert_to_numpy(loss.call(ARTISTS, outputs))
+    correct = logits[np.arange(4), :, ARTISTS.astype(int)]
+    softmax = np.log(np.exp(logits.astype(np.float64)).sum(axis=-1)) - correct
+    expected = expected_losses(name, embeddings, ARTISTS) + 0.5 * softmax
+    np.testing.assert_allclose(found, expected, rtol=2e-5)
+    metric = nearest_by_other_artist()
+    alone = metric(ARTISTS, keras.ops.convert_to_tensor(embeddings))
+    np.testing.assert_array_equal(
+        *(keras.ops.convert_to_numpy(each) for each in (metric(ARTISTS, outputs), alone))
+    )
+
+
+@pytest.mark.parametrize("name", ["semi-hard", "softmax", "supcon"])
 def test_gradient_matches_a_numerical_one(name):
     """Train the embeddings by one step of plain SGD, which subtracts the gradient."""
     start = unit_embeddings((1, 4, 3, 5), seed=2)
@@ -131,3 +149,15 @@ def test_model_groups_unit_embeddings_by_anchor(tracks):
     found = model.predict_on_batch(segments)
     assert found.shape == (3, tracks, 256)
     np.testing.assert_allclose(found[:, 1], expected, atol=1e-5)
+
+
+def test_model_of_the_joint_loss_appends_the_logits_of_all_artists():
+    encoder = build_encoder()
+    model = build_in_batch(encoder, artists=5, mean=0.2, std=0.25)
+    segments = np.random.default_rng(0).random((3, 2, 129, 128), np.float32)
+    expected = encoder.predict_on_batch((segments[:, 1] - 0.2) / 0.25)
+    found = model.predict_on_batch(segments)
+    assert found.shape == (3, 2, 256 + 5)
+    np.testing.assert_allclose(np.linalg.norm(found[..., :256], axis=-1), 1, atol=1e-5)
+    kernel, bias = model.get_layer("classes").get_weights()
+    np.testing.assert_allclose(found[:, 1, 256:], expected @ kernel + bias, atol=1e-5)

@@ -25,9 +25,10 @@ RECIPE = {
     "schedule": "cosine over 1000 epochs, last weights",
     "encoder": "statistics",
     "loss": "supcon",
+    "classification": 1.0,
     "positives": 5,
     "equal_level": True,
-    "augment": ["masks", "transpose"],
+    "augment": ["masks"],
 }
 
 
@@ -35,7 +36,7 @@ def parse(*options, kind=SiameseConfig):
     """Return the configuration produced by the given command-line options."""
     parser = cli.training_parser("d", "e", kind())
     own = {"negatives", "margin", "loss", "temperature", "positives", "other_album", "same_genre"}
-    for name in (*own, "labels", "scale"):  # added by the scripts themselves
+    for name in (*own, "classification", "labels", "scale"):  # added by the scripts themselves
         parser.set_defaults(**{name: getattr(kind, name, None)})
     args = parser.parse_args(["s.csv", "c.h5", "--out", "runs/x", *options])
     assert (args.split, args.out) == (Path("s.csv"), Path("runs/x"))
