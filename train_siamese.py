@@ -6,7 +6,7 @@ import argparse
 from common import cli
 
 # isort: split
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,7 @@ def main() -> None:
     parser.set_defaults(**SIAMESE_RECIPES[args.recipe])
     args = parser.parse_args()  # again, so that options take precedence over the recipe
     config = cli.fill_dataclass(SiameseConfig, args)
-    _check_options(parser, config, SIAMESE_RECIPES[args.recipe])
+    config = _check_options(parser, config, SIAMESE_RECIPES[args.recipe])
 
     # Data
     data = TrainingData.read(args.split, args.cache, config.max_artists)
@@ -97,7 +97,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--margin", **number, default=defaults.margin, help=text)
     text = "temperature of the softmax and supcon losses"
     parser.add_argument("--temperature", **number, default=defaults.temperature, help=text)
-    text = "weight of the basic model's loss, which is added to a loss that compares a batch"
+    text = "weight of the basic model's loss, which is added to any loss but hinge; 0 leaves it out"
     parser.add_argument(
         "--classification",
         type=cli.non_negative_float,
@@ -113,9 +113,14 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _check_options(parser: argparse.ArgumentParser, config: SiameseConfig, recipe: dict) -> None:
-    """Refuse options that the loss does not use or cannot use, unless the recipe sets them."""
-    unset = asdict(SiameseConfig()) | recipe
+def _check_options(
+    parser: argparse.ArgumentParser, config: SiameseConfig, recipe: dict
+) -> SiameseConfig:
+    """Refuse options that the loss does not use or cannot use, unless the recipe sets them.
+
+    Returns the configuration with unused settings of the recipe at their defaults.
+    """
+    defaults, unused = asdict(SiameseConfig()), {}
     for option, losses in {
         "negatives": ("hinge",),
         "same_genre": ("hinge",),
@@ -124,14 +129,18 @@ def _check_options(parser: argparse.ArgumentParser, config: SiameseConfig, recip
         "classification": LOSSES[1:],
         "margin": ("hinge", "semi-hard"),
     }.items():
-        if config.loss not in losses and getattr(config, option) != unset[option]:
-            parser.error(f"--{option.replace('_', '-')} needs --loss {' or '.join(losses)}")
+        if config.loss not in losses:
+            unused[option] = defaults[option]
+            allowed = (defaults[option], recipe.get(option, defaults[option]))
+            if getattr(config, option) not in allowed:
+                parser.error(f"--{option.replace('_', '-')} needs --loss {' or '.join(losses)}")
     if config.margin > 2:
         parser.error("--margin: cosines differ by at most 2; use a lower one")
     tracks = config.batch_size * (1 + config.positives)
     if config.loss == "semi-hard" and tracks > MAX_TRACKS:
         text = f"--batch-size: --loss semi-hard compares all triples of {tracks} tracks a batch; "
         parser.error(f"{text}use at most {MAX_TRACKS // (1 + config.positives)}")
+    return replace(config, **unused)
 
 
 def _make_batches(

@@ -141,7 +141,7 @@ def training_parser(description: str, example: str, defaults) -> argparse.Argume
     patience = text + "training stops (default: never stop early)"
     add_count(parser, "--patience", None, patience)
     text = "rule that lowers the learning rate: at each plateau, as in the papers, or along a "
-    text += "cosine to 0 over all epochs"
+    text += "cosine to 0 over all epochs, with the last weights as best.h5"
     values = ("plateau", "cosine")
     parser.add_argument("--schedule", choices=values, default=defaults.schedule, help=text)
     text = "number of artists to train on, taken in split order (default: all)"

@@ -125,7 +125,7 @@ def make_mel_cache(
 def existing_resampler(out: Path) -> str | None:
     """Return the resampler of a finished or unfinished cache, or None if there is no cache yet."""
     unfinished = add_suffix(out, ".making") / "inputs.json"
-    files = [out] if out.exists() else list(mel_cache.find_shards(out).values())
+    files = mel_cache.cache_files(out)
     if files:
         return mel_cache.CacheFile(files[0]).front_end.resampler
     if not unfinished.exists():

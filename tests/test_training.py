@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import train_siamese
 from common.files import file_sha256
 from data_prep import split_csv
 from models.basic import build_basic
 from models.encoder import build_encoder
 from models.pretrained import save_weights
 from tests.conftest import error_in_process, run_in_process, run_script, start_script
+from training.config import SiameseConfig, TrainingData
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl")  # warning from Keras itself
 # Run on the CPU, where training is bit-reproducible.
@@ -153,6 +155,20 @@ def test_same_seed_is_bit_identical_with_any_placement(
     result = run_script(*commands["siamese"](folder, *options), **CPU)
     assert result.lines[0] == f"{folder}: on the CPU (tensorflow), float32, {description}"
     assert read_run(folder) == read_run(undisturbed["siamese"])
+
+
+def test_targets_of_a_loss_over_a_batch_are_the_artists_of_the_anchors(small_corpus):
+    split, _, cache = small_corpus
+    data = TrainingData.read(split, cache, None)
+    classes, targets = split_csv.artist_classes(data.split, split)
+    config = SiameseConfig(loss="supcon", batch_size=4)
+    batches = train_siamese._make_batches(
+        data, config, data.train, data.train, targets[data.used], split
+    )
+    artists = data.split.set_index("track_id")["artist"]
+    for number in range(len(batches)):
+        _, y = batches[0, number]
+        assert [classes[n] for n in y] == list(artists[batches.anchor_ids(0, number)])
 
 
 @pytest.mark.slow
