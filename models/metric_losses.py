@@ -91,7 +91,7 @@ class JointLoss(keras.losses.Loss):
     makes embeddings comparable by cosine, which the softmax alone does not.
     """
 
-    def __init__(self, in_batch: "InBatchLoss", weight: float):
+    def __init__(self, in_batch: InBatchLoss, weight: float):
         super().__init__(name=f"{in_batch.name}_and_classification")
         self.in_batch, self.weight = in_batch, weight
 
