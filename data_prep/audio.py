@@ -125,8 +125,8 @@ def _describe_silence(channels_cancel: bool, seconds: float | None, is_cut: bool
 def describe_quiet(quiet: int, tracks: int) -> str:
     """Return a note about tracks whose peak is below `QUIET_PEAK`."""
     return (
-        f"{quiet} of {tracks} tracks have a peak below -10 dB; features depend on the level, and "
-        "--normalise peak makes it equal"
+        f"{quiet} of {tracks} tracks have a peak below -10 dB; features depend on the level, "
+        "unless the weights were trained with --equal-level; --normalise peak makes it equal"
     )
 
 

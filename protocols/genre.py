@@ -145,7 +145,7 @@ def evaluate_knn(tracks: LabelledTracks, label: str, *, k: int, seed: int) -> Ev
     require_two_labels(train[1], "k-NN, train subset")
     correct = knn_predict(*train, test, k) == truth
     _report_small_classes(train[1], k, tracks.split_path, label)
-    details = _accuracy_by_label(label, correct, truth) | _pack_test_values(tracks, correct)
+    details = _describe_accuracy(tracks, label, correct, train[1], truth)
     return Evaluation("accuracy", [float(correct.mean())], len(truth), details)
 
 
@@ -167,20 +167,26 @@ def evaluate_linear(tracks: LabelledTracks, label: str, *, trials: int, seed: in
     train, valid, test = tracks.subsets(tracks.labels(label))
     result = linear_softmax(train, valid, test, trials=trials, seed=seed)
     correct = result.correct.mean(axis=0)
-    details = _accuracy_by_label(label, correct, test[1]) | _pack_test_values(tracks, correct)
+    details = _describe_accuracy(tracks, label, correct, train[1], test[1])
     return Evaluation("accuracy", list(result.accuracies), len(test[1]), details)
 
 
-def _pack_test_values(tracks: LabelledTracks, correct: np.ndarray) -> dict:
-    """Return result details with the accuracy on each test track."""
-    artists = tracks.split.loc[tracks.split["subset"].eq("test"), "artist"]
-    return pack_values(artists, value=correct)
+def _describe_accuracy(
+    tracks: LabelledTracks, label: str, correct: np.ndarray, training: np.ndarray, truth: np.ndarray
+) -> dict:
+    """Return result details: the accuracy per label and test track, and that of a constant.
 
-
-def _accuracy_by_label(label: str, correct: np.ndarray, truth: np.ndarray) -> dict:
-    """Return result details with the accuracy per label (ismir2018, Figure 5)."""
+    The accuracy per label is that of ismir2018, Figure 5. The constant is the most frequent label
+    in `training`, which is a baseline where labels are not balanced.
+    """
     accuracies = pd.Series(correct, dtype=float).groupby(truth).mean()
-    return {accuracy_by(label): accuracies.to_dict()}
+    constant = pd.Series(training).mode()[0]
+    artists = tracks.split.loc[tracks.split["subset"].eq("test"), "artist"]
+    return {
+        accuracy_by(label): accuracies.to_dict(),
+        f"accuracy of the most frequent {label}": float((truth == constant).mean()),
+        **pack_values(artists, value=correct),
+    }
 
 
 def evaluate_transfer(tracks: LabelledTracks, label: str, *, trials: int, seed: int) -> Evaluation:

@@ -186,6 +186,7 @@ def test_split_that_no_training_script_accepts_is_described():
     split, _ = split_by_artist(catalog([20] * 3))
     assert describe_untrainable(split, "s.csv") == []
     assert describe_untrainable(split.assign(artist=" "), "s.csv") == []
+    assert describe_untrainable(split.assign(subset="test"), "s.csv") == []
     every, siamese = ("train_basic.py and train_siamese.py", "train_siamese.py")
     first = ~split.duplicated(["artist", "subset"])
     for changed, scripts, problem in (
