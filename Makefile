@@ -1,4 +1,4 @@
-# Every target installs what it needs first. This takes Python 3.11.4 or later and make.
+# Every target installs what it needs first. This takes Python 3.11.4 to 3.13 and make.
 
 PYTHON ?= python3
 PY := .venv/bin/python
@@ -39,13 +39,18 @@ demo-papers: demo-sweep demo-arxiv2017 demo-agf2018  ## reproduce all three, wit
 clean-demo:  ## delete what the demos have created
 	rm -rf corpus cache/demo* results/demo splits/demo*.csv*
 
+PAPERS := ismir2018 arxiv2017 agf2018 sid
+ifneq ($(filter $(PAPERS),$(MAKECMDGOALS)),)
+ifndef DATA
+$(error missing DATA, the folder of the datasets: make $(firstword $(MAKECMDGOALS)) DATA=DIR; see README.md)
+endif
+endif
+
 # Other options of reproduce.py go into MORE, for example MORE="--train fma_large".
 agf2018: .venv/installed-essentia
 ismir2018 arxiv2017 agf2018: .venv/installed  ## reproduce a paper on real data: DATA=DIR [MORE="OPTIONS"]
 sid: .venv/installed  ## the papers' experiments on music of the Commodore 64: DATA=DIR [MORE="OPTIONS"]
-ismir2018 arxiv2017 agf2018 sid:
-	@test -n "$(DATA)" || \
-		{ echo "missing DATA, the folder of the datasets: make $@ DATA=DIR; see README.md"; exit 2; }
+$(PAPERS):
 	$(PY) reproduce.py $@ --data "$(DATA)" --out results/$@ $(MORE)
 
 # On two processes; the tests of one file share what is expensive to make, and so one process.
@@ -66,8 +71,8 @@ lint: .venv/installed-dev  ## check style and types
 	$(PY) -m mypy
 
 .venv/pyvenv.cfg:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 4))' || \
-		{ echo "needs Python 3.11.4 or later; choose one with: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11, 4) <= sys.version_info < (3, 14))' || \
+		{ echo "needs Python 3.11.4 to 3.13; choose one with: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv .venv
 
 .venv/installed: requirements.txt pyproject.toml

@@ -1,10 +1,10 @@
 """Step 5: evaluate features with the papers' protocols, and present the results.
 
-Each protocol evaluates one feature file. The last line printed is the metric and its value, and
---json writes the result to a file. `tables`, `figures` and `report` present a folder of results
-alongside the papers' numbers. `lda` projects features, `header` writes those of a baseline,
-`explore` creates a page for viewing and playing tracks, `similar` lists the tracks most like one,
-and `groups` describes artist groups.
+Most commands evaluate one feature file: the last line printed is the metric and its value, and
+--json writes the result to a file. `compare` tells whether two results differ. `tables`, `figures`
+and `report` present a folder of results alongside the papers' numbers. `lda` projects features,
+`header` writes those of a baseline, `explore` creates a page for viewing and playing tracks,
+`similar` lists the tracks most like one, and `groups` describes artist groups.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def main() -> None:
     parser = cli.make_parser(
         __doc__, "python evaluate.py retrieval features/siamese.h5 splits/gtzan.csv --label genre"
     )
-    commands = parser.add_subparsers(metavar="PROTOCOL", required=True)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for module, texts in COMMANDS.items():
         for name, text in texts.items():
             command = commands.add_parser(

@@ -44,7 +44,7 @@ def main() -> int:
     parser.add_argument("--mirror", type=Path, help="folder that contains the released weights")
     text = "split whose training tracks are extracted (default: all tracks in the mel cache)"
     parser.add_argument("--split", type=Path, metavar="SPLIT.csv", help=text)
-    text = "number of artists to extract, taken from the start of --split (default: all)"
+    text = "number of artists whose tracks are extracted, taken in split order (default: all)"
     cli.add_count(parser, "--max-artists", None, text)
     cli.add_count(parser, "--workers", available_cores(), "number of audio decoding processes")
     cli.add_front_end(parser, RESAMPLERS, NORMALISATIONS, SID_MODELS)
@@ -79,6 +79,8 @@ def main() -> int:
     )
 
     inputs = {"weights": extractor.origin, "input": source.inputs}
+    # A replaced audio file is noticed; the mel cache is not made again.
+    retry = {} if is_cache else {"retry": "once they are replaced, run the same command again"}
     kept: dict[str, np.ndarray] = {}
     if args.out.exists():
         existing = feature_file.read_features(args.out)
@@ -97,14 +99,14 @@ def main() -> int:
                 )
             failed = {t: why for t, why in existing.failed.items() if t not in source.failed_before}
             return failures.report_failures(
-                args.out, len(existing.track_id), failed, args.strict, "already complete"
+                args.out, len(existing.track_id), failed, args.strict, "already complete", **retry
             )
         provenance.require_same(args.out, _without_files(existing.inputs), _without_files(inputs))
         if removed:
             print(f"{args.out}: {removed} tracks removed, which are no longer in {source.path}")
     tracks = extract_features(args.out, source, extractor, kept)
     name = extractor.origin["name"]
-    return failures.report_failures(args.out, tracks, source.failed, args.strict, name)
+    return failures.report_failures(args.out, tracks, source.failed, args.strict, name, **retry)
 
 
 def _training_tracks(split: Path, max_artists: int | None, source: CachedTracks) -> list[str]:

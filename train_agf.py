@@ -72,7 +72,7 @@ def main() -> None:
         if not tasks or tasks != task_sets.sort_tasks(set(tasks) & set(possible)):
             raise InputError(
                 f"--tasks {tasks}: not a set of {possible}, in this order; {args.groups} has "
-                f"the words {' '.join(groups.groups)}"
+                f"the vocabularies {' '.join(groups.groups)}"
             )
     runs = task_sets.list_runs(args.kinds, args.tasks or task_sets.list_task_sets(possible))
     if not runs:

@@ -30,7 +30,9 @@ def main() -> None:
     cli.add_count(parser, "--iterations", 10, text)
     cli.add_count(parser, "--coefficients", MfccSettings.coefficients, "number of MFCCs per frame")
     parser.add_argument(
-        "--deltas", action="store_true", help="append the first-order time derivatives of the MFCCs"
+        "--deltas",
+        action="store_true",
+        help="first-order time derivatives in addition to the MFCCs",
     )
     parser.add_argument(
         "--level-range",

@@ -105,7 +105,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="WEIGHT",
         help=text,
     )
-    text = "draw positives from other albums than the anchor's, where the artist has enough tracks"
+    text = "positives from other albums than the anchor's, where the artist has enough tracks"
     parser.add_argument("--other-album", action="store_true", help=text)
     text = "probability that the negatives of an anchor are by artists of the same genre"
     parser.add_argument(

@@ -74,8 +74,8 @@ def _import_essentia() -> ModuleType:
         import essentia.standard
     except ImportError as error:
         raise InputError(
-            "the word e needs Essentia; pip install -r requirements-essentia.txt "
-            "(the words m, d and s do not need it)"
+            "vocabulary e needs Essentia; pip install -r requirements-essentia.txt "
+            "(vocabularies m, d and s do not need it)"
         ) from error
     return essentia.standard
 

@@ -104,7 +104,7 @@ class GroupsFile:
     groups: dict[str, ArtistGroups]  # {word: artist groups}
     subgenres: Sequence[str]  # the vocabulary `s`, or empty
     inputs: dict
-    codebooks: dict[str, Codebook] = field(default_factory=dict)  # for the words m, d and e
+    codebooks: dict[str, Codebook] = field(default_factory=dict)  # for vocabularies m, d and e
 
 
 def save_groups(path: str | Path, content: GroupsFile) -> None:

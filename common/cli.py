@@ -91,7 +91,7 @@ _FORMATS = {".csv": "CSV", ".h5": "HDF5", ".html": "HTML", ".json": "JSON", ".on
 
 def add_strict(parser: argparse.ArgumentParser) -> None:
     """Add the --strict option; --allow-failures, now the default, is accepted but hidden."""
-    text = "exit with status 1 if any track failed, even if all others are complete"
+    text = "exit status 1 if any track failed, even if all others are complete"
     parser.add_argument("--strict", action="store_true", help=text)
     parser.add_argument("--allow-failures", action="store_true", help=argparse.SUPPRESS)
 
@@ -152,13 +152,13 @@ def training_parser(description: str, example: str, defaults) -> argparse.Argume
     text += "standard deviation over time"
     values = ("paper", "statistics")
     parser.add_argument("--encoder", choices=values, default=defaults.encoder, help=text)
-    text = "scale every segment to the same level, so that embeddings do not depend on the volume"
+    text = "scaling of all segments to the same level, so that embeddings ignore the volume"
     parser.add_argument(
         "--equal-level", action=argparse.BooleanOptionalAction, default=False, help=text
     )
     text = "random changes of the training segments: gain (lower levels), band-limit (as in lossy "
     text += "coding), transpose (by up to two semitones) and masks (over bands and frames); "
-    text += "without a KIND, none"
+    text += "without a KIND, no changes (default: none)"
     kinds = ("gain", "band-limit", "transpose", "masks")
     parser.add_argument(
         "--augment", nargs="*", choices=kinds, default=(), metavar="KIND", help=text
@@ -166,7 +166,7 @@ def training_parser(description: str, example: str, defaults) -> argparse.Argume
     text = "numeric precision of the encoder; mixed computes in bfloat16 with float32 weights"
     values = ("float32", "mixed")
     parser.add_argument("--precision", choices=values, default=defaults.precision, help=text)
-    text = "use data-parallel training on all GPUs of this machine or, with JAX, many machines"
+    text = "data-parallel training on all GPUs of this machine or, with JAX, of many machines"
     parser.add_argument("--distribute", action="store_true", help=text)
     add_seed(parser)
     return parser
@@ -179,15 +179,15 @@ def add_step_options(parser: argparse.ArgumentParser, defaults) -> None:
     number = {"type": positive_float, "default": defaults.learning_rate}
     add_renamed(parser, "--learning-rate", "--rate", **number, help="initial learning rate")
     text = (
-        "where frames are held: stream sends the crops to the device at each step, resident keeps "
-        "all frames in device memory, a FRACTION such as 0.5 keeps this fraction of them and sends "
-        "the other crops, and auto keeps as many as fit on a single GPU, all or none on several "
-        "GPUs, and none on a CPU"
+        "location of the frames during training: stream sends the crops to the device at each "
+        "step, resident keeps all frames in device memory, a FRACTION such as 0.5 keeps this "
+        "fraction of them and sends the other crops, and auto keeps as many as fit on a single "
+        "GPU, all or none on several GPUs, and none on a CPU"
     )
     values = "{auto,stream,resident,FRACTION}"
     parser.add_argument("--data", type=_data_placement, default="auto", metavar=values, help=text)
-    text = "number of training steps per call to the compiled training function "
-    add_count(parser, "--steps-per-call", None, text + "(default: 16 on a CPU, 64 on a GPU)")
+    text = "number of training steps per call to the compiled training function (default: 16 on a "
+    add_count(parser, "--steps-per-call", None, text + "CPU, 64 on a GPU, and 1 with PyTorch)")
 
 
 def fill_dataclass(kind: type[T], args: argparse.Namespace) -> T:
@@ -286,8 +286,9 @@ def _format_seconds(seconds: float) -> str:
 def run_script(main: Callable[[], int | None]) -> None:
     """Run a script's `main` function and exit with the status it returns.
 
-    On an `InputError`, an operating system error or Ctrl-C, print one line to stderr and exit with
-    status 1. Any other exception is a bug and is shown with its traceback.
+    On an `InputError`, a package that is not installed, an operating system error or Ctrl-C, print
+    one line to stderr and exit with status 1. Any other exception is a bug and is shown with its
+    traceback.
     """
     for stream in filter(None, (sys.stdout, sys.stderr)):
         # File names may contain characters that the terminal cannot display.
@@ -299,6 +300,11 @@ def run_script(main: Callable[[], int | None]) -> None:
         print(end="", flush=True)
     except InputError as error:
         status = _print_error(str(error))
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if not package or package in PACKAGES:
+            raise
+        status = _print_error(f"the package {package} is not installed; run make install")
     except KeyboardInterrupt:
         status = _print_error("stopped; run the same command again to finish")
     except BrokenPipeError:

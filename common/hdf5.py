@@ -79,6 +79,8 @@ def open_file(path: str | Path) -> h5py.File:
         raise InputError(f"{path}: permission denied; change its permissions") from error
     except OSError as error:
         problem = "not an HDF5 file, or damaged; make it or download it again"
+        if path.suffix == ".csv":
+            problem = "is a list, but an .h5 file is expected here; check the order of the files"
         raise InputError(f"{path}: {problem}") from error
 
 

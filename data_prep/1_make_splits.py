@@ -142,7 +142,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--root", type=Path, help="audio folder")
     add("--out", type=cli.output_file(".csv"), help="file to write the split to, splits/NAME.csv")
     add("--metadata", type=Path, help="folder or file with the dataset's own lists; see --where")
-    text = "only print the dataset's licence, citation, download URLs and checksums"
+    text = "licence, citation, download URLs and checksums of the dataset, without making a split"
     add("--where", action="store_true", help=text)
     text = "only check the copy of the dataset in the --root and --metadata folders"
     add("--validate", action="store_true", help=text)
@@ -212,7 +212,7 @@ def print_origin(name: str, info: DatasetInfo) -> None:
         print(f"list: {url}  git blob {row['git_blob']}")
     archives = [archive.describe() for archive in audio_archives.list_archives(name)]
     for archive in archives or ["there is no archive to download"]:
-        print(f"audio: {archive}")
+        print(f"archive: {archive}")
 
 
 def validate(catalog: Catalog, root: Path) -> int:

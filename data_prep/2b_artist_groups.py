@@ -57,7 +57,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--words", nargs="+", choices=WORDS, help=text)
     text = "name of the sub-genre column, used by the sub-genre vocabulary (s)"
     parser.add_argument("--subgenres", metavar="COLUMN", default="genres", help=text)
-    text = "audio folder to which the split's paths are relative; needed by the word e"
+    text = "audio folder to which the split's paths are relative; needed by vocabulary e"
     parser.add_argument("--audio", type=Path, help=text)
     text = "number of clusters in the MFCC and delta MFCC vocabularies (m, d)"
     cli.add_count(parser, "--clusters", CLUSTERS, text)
@@ -136,13 +136,15 @@ def choose_words(args: argparse.Namespace, train: pd.DataFrame) -> list[str]:
     if "e" in words:
         if args.audio is None:
             others = " ".join(word for word in words if word != "e")
-            raise InputError(f"--audio: the word e needs it; give the folder, or --words {others}")
+            raise InputError(
+                f"--audio: vocabulary e needs it; give the folder, or --words {others}"
+            )
         if not args.audio.is_dir():
             raise InputError(f"{args.audio}: no such folder of audio; check the path")
         if len(train) < args.track_clusters:
             raise InputError(
                 f"--track-clusters {args.track_clusters}: more than the {len(train)} training "
-                "tracks, each of which is one symbol of the word e; use fewer"
+                "tracks, each of which is one symbol of vocabulary e; use fewer"
             )
     return words
 
@@ -170,7 +172,7 @@ def make_groups(
             message = f"{args.audio}: {len(failed)} of {len(train)} tracks could not be described"
             if table.empty:
                 raise InputError(f"{message}; the first, {track}: {reason}")
-            print(f"{message} for the word e, the first, {track}: {reason}")
+            print(f"{message} for vocabulary e, the first, {track}: {reason}")
         vectors = descriptors.normalise_descriptors(table, args.seed)
         codebooks["e"] = learn_codebook([vectors], args.track_clusters, seed=args.seed)
         symbols = codebooks["e"].assign(vectors)[:, None]
@@ -187,10 +189,10 @@ def make_groups(
         symbols, remedy = SYMBOLS[word]
         missing = pd.unique(artists)[groups[word].rows_of(pd.unique(artists)) < 0]
         if len(missing):
-            problem = f"{len(missing)} artists without {symbols} get no groups by the word {word}"
+            problem = f"{len(missing)} artists without {symbols} get no groups by vocabulary {word}"
             print(f"{args.split}: {problem}; the first is {missing[0]!r}")
         if groups[word].diversity < MIN_DIVERSITY:
-            problem = f"by the word {word}, all artists have nearly the same groups, from which"
+            problem = f"by vocabulary {word}, all artists have nearly the same groups, from which"
             print(f"{args.out}: {problem} nothing can be learned; {remedy}")
     return GroupsFile(mean, std, groups, subgenres, inputs, codebooks)
 

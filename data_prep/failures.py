@@ -43,10 +43,17 @@ def write_failures(out: str | Path, failed: dict[str, str]) -> None:
 
 
 def report_failures(
-    out: str | Path, tracks: int, failed: dict[str, str], strict: bool, state: str
+    out: str | Path,
+    tracks: int,
+    failed: dict[str, str],
+    strict: bool,
+    state: str,
+    *,
+    retry: str = "to try them again, delete {out}",
 ) -> int:
     """Log a script's final line about the `tracks` in `out`; return its exit status.
 
+    `retry` states how the failed tracks are tried again.
     The status is 1 only if `strict` and any tracks failed, {track_id: reason}.
     """
     if not failed:
@@ -54,6 +61,6 @@ def report_failures(
         return 0
     logger.info(
         f"{out}: {state}, {tracks} tracks; {len(failed)} failed, see {failures_path(out)} "
-        f"(to try them again, delete {out})"
+        f"({retry.format(out=out)})"
     )
     return int(strict)

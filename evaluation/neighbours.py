@@ -76,7 +76,8 @@ def find_track(ids: np.ndarray, track: str | Path) -> int:
             listed = ", ".join(repr(ids[row]) for row in matches[:5])
             more = ", …" * (len(matches) > 5)
             raise InputError(
-                f"{track}: is part of {len(matches)} track ids: {listed}{more}; give more of one"
+                f"{track}: is part of {len(matches)} track ids: {listed}{more}; "
+                "use a longer part of one"
             )
     close = difflib.get_close_matches(str(track), list(ids), n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"the first is {ids[0]!r}"

@@ -7,7 +7,6 @@ batch are changed independently. The random state is part of the model, and so o
 import math
 import random
 
-import librosa
 import numpy as np
 
 from data_prep.mel import FrontEnd
@@ -81,6 +80,8 @@ class Transpose(keras.layers.Layer):
 
 def transposition_matrices(semitones: np.ndarray) -> np.ndarray:
     """Return one matrix per interval, (n, 128, 128) float32, that transposes a frame of bands."""
+    import librosa  # slow to import
+
     front_end = FrontEnd()
     limits = librosa.mel_frequencies(front_end.n_mels + 2, fmin=0, fmax=front_end.sample_rate / 2)
     sources = limits[1:-1] / 2 ** (semitones[:, None] / 12)

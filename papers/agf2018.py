@@ -53,9 +53,9 @@ def plan(options: argparse.Namespace, data: DataFolder) -> tuple[list[Step], lis
     unavailable = _unavailable_words(options.subgenres, data, dataset)
     words = options.words or [word for word in WORDS if word not in unavailable]
     if "e" in words and not dataset.audio:
-        raise InputError(f"the word e: {unavailable['e']}")
+        raise InputError(f"vocabulary e: {unavailable['e']}")
     left_out = [
-        f"the word {word}: {reason}" for word, reason in unavailable.items() if word not in words
+        f"vocabulary {word}: {reason}" for word, reason in unavailable.items() if word not in words
     ]
     groups = out / "groups.h5"
     sizes = ("--track-clusters", options.track_clusters, "--groups", options.groups)

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> Command:
     cli.add_count(parser, "--max-train-artists", None, text, old="--train-artists")
     if name == "lda":
         return _add_lda_arguments(parser)
-    files = "feature file of the tracks; with --scorer llr, the i-vector extractor file ivector.h5"
+    files = "feature file of the tracks; with --scorer llr, the i-vector model ivector.h5"
     text = "split whose artists are disjoint from the training artists"
     add_files(parser, features=("FEATURES.h5", files), split=("SPLIT.csv", text))
     add_result_options(parser, "artist")
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> Command:
     parser.add_argument(
         "--train", nargs=2, type=Path, metavar=("FEATURES.h5", "SPLIT.csv"), help=text
     )
-    text = "how to fuse two feature files: concatenate features (early) or average scores (late)"
+    text = "fusion of two feature files: concatenated features (early) or averaged scores (late)"
     parser.add_argument("--fuse", dest="fusion", choices=("early", "late"), help=text)
     parser.add_argument(
         "--with",

@@ -16,7 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> Command:
         return _add_explorer_arguments(parser)
     if name == "similar":
         add_files(parser, features=FEATURES)
-        parser.add_argument("track", metavar="TRACK", help="track id, or a part that only it has")
+        text = "track id, or a part of it that no other id contains"
+        parser.add_argument("track", metavar="TRACK", help=text)
         cli.add_count(parser, "-k", 10, "number of tracks to print")
         text = "root folder of the audio files, to print artists and titles"
         parser.add_argument("--audio", type=Path, help=text)

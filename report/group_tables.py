@@ -86,8 +86,8 @@ def write_groups(file: Path, split_file: Path, folder: Path) -> None:
             )
         path, genres = folder / f"groups_{word}", genre_fractions(groups, split)
         table = describe_groups(groups, genres, stored.subgenres if word == "s" else None)
-        result = ResultTable(path.name, f"artist groups by the word {word}", table)
+        result = ResultTable(path.name, f"artist groups by vocabulary {word}", table)
         write_table(table, [result], path)
-        title = f"genres of artist groups by the word {word}"
+        title = f"genres of artist groups by vocabulary {word}"
         plots.plot_group_genres(genres, title, add_suffix(path, ".png"))
         logger.info(as_markdown(result))

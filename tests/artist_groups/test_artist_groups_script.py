@@ -93,8 +93,8 @@ def test_script_skips_unavailable_words_unless_requested(corpus, monkeypatch):
     assert "no column 'genres'" in error_in_process(*command, "--words", "m", "s")
     out.unlink()
     message = error_in_process(*command, "--words", "e", "--audio", audio)
-    assert "the word e needs Essentia; pip install" in message
-    assert "--audio: the word e needs it" in error_in_process(*command, "--words", "e")
+    assert "vocabulary e needs Essentia; pip install" in message
+    assert "--audio: vocabulary e needs it" in error_in_process(*command, "--words", "e")
     assert "no such folder" in error_in_process(*command, "--words", "e", "--audio", audio / "no")
     assert not out.exists()
 
@@ -107,7 +107,8 @@ def test_script_reports_skipped_tracks_and_artists(corpus):
     ran = run_in_process(*command, "--subgenres", "subgenres", "--words", "m", "s")
     assert ran.lines == [
         f"{split}: 1 training tracks without an artist are left out",
-        f"{split}: 1 artists without sub-genres get no groups by the word s; the first is {name!r}",
+        f"{split}: 1 artists without sub-genres get no groups by vocabulary s; the first is "
+        f"{name!r}",
         f"{out}: complete, words m s of 4 artists in 2 groups",
     ]
     groups = topics.load_groups(out).groups
@@ -132,7 +133,7 @@ def test_script_rejects_splits_that_cannot_give_groups(corpus):
     assert f"{split}: its training tracks have 0 artists" in error_in_process(*command)
     change(split, slice(None), subset="test")
     assert "no track is in the subset train" in error_in_process(*command)
-    assert "not an HDF5 file" in error_in_process(SCRIPT, split, split, "--out", out)
+    assert "is a list, but an .h5 file" in error_in_process(SCRIPT, split, split, "--out", out)
     assert not list(out.parent.iterdir())
 
 
@@ -171,9 +172,9 @@ def test_descriptor_groups_use_only_tracks_that_could_be_described(corpus, descr
         assert "interrupted" in error_in_process(*command)
     assert unfinished.is_dir() and not out.exists()  # the folder survives until completion
     assert run_in_process(*command).lines == [
-        f"{audio}: 4 of 12 tracks could not be described for the word e, the first, "
+        f"{audio}: 4 of 12 tracks could not be described for vocabulary e, the first, "
         f"{train['track_id'].iloc[0]}: is mute",
-        f"{split}: 1 artists without descriptors get no groups by the word e; the first is "
+        f"{split}: 1 artists without descriptors get no groups by vocabulary e; the first is "
         f"{first!r}",
         f"{out}: complete, words e of 3 artists in 2 groups",
     ]

@@ -204,7 +204,9 @@ def test_train_agf_rejects_incompatible_inputs(corpus, small_corpus, tmp_path):
 
     for tasks in ("sg", "gx", "ge", "gg"):
         message = error(*corpus, options=("--tasks", tasks))
-        assert f"--tasks {tasks}: not a set of gs," in message and "has the words s" in message
+        assert (
+            f"--tasks {tasks}: not a set of gs," in message and "has the vocabularies s" in message
+        )
     message = error(*corpus, options=("--kinds", "mtn", "--tasks", "g"))
     assert "an mtn or wstn has two or more tasks" in message
     split, _, cache = small_corpus

@@ -56,6 +56,7 @@ NEEDS_FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/
         ("print('done')", 0, ""),
         ("return 1", 1, ""),
         (r"raise InputError('a\nb: wrong;   mend it')", 1, "a b: wrong; mend it"),
+        ("import absent.part", 1, "the package absent is not installed; run make install"),
         ("raise KeyboardInterrupt", 1, "stopped; run the same command again to finish"),
         ("open('/nowhere/x')", 1, "/nowhere/x: no such file; check the path"),
         ("raise OSError(28, 'x', 'a.h5')", 1, f"a.h5: {FULL}"),
@@ -73,8 +74,9 @@ def test_run_script_sets_exit_status_and_prints_error(tmp_path, body, status, er
     assert (result.returncode, result.stderr) == (status, error and f"error: {error}\n")
 
 
-def test_run_script_shows_the_traceback_of_a_bug(tmp_path):
-    result = run(tmp_path, "1 / 0")
+@pytest.mark.parametrize("bug", ["1 / 0", "import models.absent"])
+def test_run_script_shows_the_traceback_of_a_bug(tmp_path, bug):
+    result = run(tmp_path, bug)
     assert result.returncode == 1 and "Traceback" in result.stderr
 
 

@@ -78,7 +78,9 @@ def test_read_functions_reject_invalid_objects(path, read, problem, names):
 
 def test_open_file_rejects_paths_that_are_not_hdf5_files(tmp_path, path):
     (tmp_path / "text").write_text("hello")
+    (tmp_path / "split.csv").write_text("hello")
     problems = {"text": "not an HDF5 file", "absent": "no such file", "pipe": "not a file"}
+    problems["split.csv"] = "is a list, but an .h5 file is expected here; check the order"
     for name, problem in problems.items():
         with pytest.raises(InputError, match=f"{tmp_path / name}: {problem}"):
             hdf5.open_file(tmp_path / name)

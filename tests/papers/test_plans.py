@@ -118,7 +118,7 @@ def test_evaluation_artists_are_excluded_from_training(place):
 def test_agf2018_omits_descriptor_vocabulary_without_essentia(place, monkeypatch):
     monkeypatch.setattr(agf2018, "find_spec", lambda name: None)
     commands, left_out = plan("agf2018 --dataset demo_genres")
-    assert left_out == ["the word e: needs the audio and Essentia"]
+    assert left_out == ["vocabulary e: needs the audio and Essentia"]
     assert len(commands) == 2 + 1 + (1 + 15 + 11 + 3) + 2  # 15 non-empty subsets of 4 tasks
     assert "--words m d s --subgenres" in commands[2] and not re.search("_e", " ".join(commands))
 
@@ -128,13 +128,13 @@ def test_agf2018_uses_the_vocabularies_that_the_data_supports(place):
     assert "--words m d e s --audio data/fma_medium" in plan("agf2018")[0][2]
     commands, left_out = plan("agf2018 --dataset mine")
     assert "--words m d e --audio data/mine" in commands[2]
-    assert left_out == ["the word s: needs a column genres; choose another with --subgenres"]
+    assert left_out == ["vocabulary s: needs a column genres; choose another with --subgenres"]
     Path("data/mine.csv").write_text("path,artist,genre,styles\n")
     assert "--words m d e s" in plan("agf2018 --dataset mine --subgenres styles")[0][2]
     for file in (Path("splits/made.csv"), Path("cache/made.h5")):
         file.parent.mkdir()
         file.write_text("track_id,path,subset,artist\na,a,train,a\n")
-    with pytest.raises(InputError, match="the word e: needs the audio"):
+    with pytest.raises(InputError, match="vocabulary e: needs the audio"):
         plan("agf2018 --dataset made --words m e")
 
 

@@ -162,7 +162,8 @@ def test_unusable_splits_are_rejected(files):
     ):
         changed.to_csv(split, index=False)
         assert message in error_in_process("evaluate.py", options[0], *files, *options[1:])
-    for file, message in ((split, "not an HDF5 file"), (split.with_name("no.h5"), "no such file")):
+    absent = split.with_name("no.h5")
+    for file, message in ((split, "is a list, but an .h5"), (absent, "no such file")):
         assert f"{file}: {message}" in error_in_process("evaluate.py", "retrieval", file, split)
 
 

@@ -316,7 +316,7 @@ def test_group_genres_are_sorted_by_main_genre(draw, groups, genres):
     names = [f"a genre of a long name, $_{n}$" for n in range(genres)]
     fractions = np.random.default_rng(0).dirichlet(np.full(genres, 0.2), groups)
     table = pd.DataFrame(fractions, columns=names).rename_axis("group")
-    axes = draw(plots.plot_group_genres, table, "genres of artist groups by the word s").axes[0]
+    axes = draw(plots.plot_group_genres, table, "genres of artist groups by vocabulary s").axes[0]
     order = [int(label.get_text()) for label in axes.get_yticklabels()]
     assert order == sorted(
         range(groups), key=lambda n: (fractions[n].argmax(), -fractions[n].max())
