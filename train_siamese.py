@@ -27,11 +27,10 @@ def main() -> None:
     example = "python train_siamese.py splits/demo.csv cache/demo.h5 --out runs/siamese"
     parser = cli.training_parser(__doc__, example, SiameseConfig())
     _add_arguments(parser)
-    args = parser.parse_args()
-    parser.set_defaults(**SIAMESE_RECIPES[args.recipe])
-    args = parser.parse_args()  # again, so that options take precedence over the recipe
-    config = cli.fill_dataclass(SiameseConfig, args)
-    config = _check_options(parser, config, SIAMESE_RECIPES[args.recipe])
+    given = cli.given_options(parser)
+    parser.set_defaults(**SIAMESE_RECIPES[given.get("recipe", "paper")])
+    args = parser.parse_args()  # options take precedence over the recipe
+    config = _check_options(parser, cli.fill_dataclass(SiameseConfig, args), given)
 
     # Data
     data = TrainingData.read(args.split, args.cache, config.max_artists)
@@ -114,9 +113,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _check_options(
-    parser: argparse.ArgumentParser, config: SiameseConfig, recipe: dict
+    parser: argparse.ArgumentParser, config: SiameseConfig, given: dict
 ) -> SiameseConfig:
-    """Refuse options that the loss does not use or cannot use, unless the recipe sets them.
+    """Refuse options that were given and that the loss does not use or cannot use.
 
     Returns the configuration with unused settings of the recipe at their defaults.
     """
@@ -131,8 +130,7 @@ def _check_options(
     }.items():
         if config.loss not in losses:
             unused[option] = defaults[option]
-            allowed = (defaults[option], recipe.get(option, defaults[option]))
-            if getattr(config, option) not in allowed:
+            if option in given:
                 parser.error(f"--{option.replace('_', '-')} needs --loss {' or '.join(losses)}")
     if config.margin > 2:
         parser.error("--margin: cosines differ by at most 2; use a lower one")

@@ -172,6 +172,14 @@ def training_parser(description: str, example: str, defaults) -> argparse.Argume
     return parser
 
 
+def given_options(parser: argparse.ArgumentParser) -> dict:
+    """Return the arguments that the command line gives, without the defaults of the others."""
+    defaults = vars(parser.parse_args())
+    # argparse sets no default where the namespace has a value.
+    parsed = parser.parse_args(namespace=argparse.Namespace(**dict.fromkeys(defaults)))
+    return {name: value for name, value in vars(parsed).items() if value is not None}
+
+
 def add_step_options(parser: argparse.ArgumentParser, defaults) -> None:
     """Add the training-step options that all networks share."""
     text = "number of anchor tracks per training step"
@@ -212,6 +220,7 @@ def _number_type(parse: type, is_valid: Callable[[float], bool], error: str) -> 
 
 non_negative = _number_type(int, lambda n: n >= 0, "below zero")
 positive = _number_type(int, lambda n: n >= 1, "below one")
+two_or_more = _number_type(int, lambda n: n >= 2, "below two")
 positive_float = _number_type(float, lambda x: 0 < x < math.inf, "not a finite number above zero")
 non_negative_float = _number_type(
     float, lambda x: 0 <= x < math.inf, "not a finite number from zero up"

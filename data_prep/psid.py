@@ -74,7 +74,7 @@ def read_tune(path: str | Path) -> Tune:
     Raises
     ------
     PsidError
-        If the file is not a tune, is truncated, or contradicts its header.
+        If the file is not a tune, or contradicts its header, as most truncated tunes do.
 
     Examples
     --------
@@ -107,10 +107,13 @@ def read_tune(path: str | Path) -> Tune:
         raise _damaged("it ends before the music data")
     if address + len(data) > _MEMORY:
         raise _damaged("its music data do not fit in the memory of a C64")
+    is_rsid = content.startswith(b"RSID")  # these may start in BASIC
+    start_address = number(10) or address
+    if not is_rsid and not address <= start_address < address + len(data):
+        raise _damaged(f"its program starts at {start_address:#06x}, outside its data")
     if not 1 <= number(14) <= _MAX_SONGS:
         raise _damaged(f"it declares {number(14)} songs, not 1 to {_MAX_SONGS}")
     flags = number(0x76) if version > 1 else 0
-    is_rsid = content.startswith(b"RSID")
     return Tune(
         is_rsid=is_rsid,
         songs=number(14),

@@ -39,7 +39,8 @@ def render(path: str | Path, seconds: float, model: str) -> np.ndarray:
         raise RenderingError(f"makes sidplayfp write more than {whole} s; leave it out")
     if status != 0 or content[:4] != b"RIFF" or content[36:40] != b"data":
         reason = next((line for line in messages if "error" in line.lower()), "without a message")
-        raise RenderingError(f"cannot be rendered (sidplayfp: {reason[:150]}); leave it out")
+        reason = reason.removeprefix("sidplayfp: ")[:150]
+        raise RenderingError(f"cannot be rendered (sidplayfp: {reason}); leave it out")
     samples = np.frombuffer(content[_HEADER : len(content) // 2 * 2], "<i2")
     if len(samples) < whole * RATE:
         raise RenderingError(f"is rendered to {len(samples) / RATE:.1f} of {whole} s; leave it out")

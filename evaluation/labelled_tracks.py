@@ -112,7 +112,8 @@ def drop_unlabelled(table: pd.DataFrame, label: str, split: Path) -> pd.DataFram
     empty = split_csv.label_column(table, label, split) == ""
     if empty.any():
         if empty.all():
-            raise InputError(f"{split}: no track has a {label}; name another column with --label")
+            problem = f"no track has a value of {label}"
+            raise InputError(f"{split}: {problem}; name another column with --label")
         logger.info("%s: %d tracks without %s left out", split, empty.sum(), label)
     return table[~empty].reset_index(drop=True)
 

@@ -30,7 +30,7 @@ def add_training_size(
     """Add the options `--artists` and `--epochs`, with these defaults."""
     text = "training set sizes, as numbers of artists"
     parser.add_argument(
-        "--artists", type=cli.positive, nargs="+", default=artists, metavar="N", help=text
+        "--artists", type=cli.two_or_more, nargs="+", default=artists, metavar="N", help=text
     )
     cli.add_count(parser, "--epochs", epochs, "maximum number of epochs")
 

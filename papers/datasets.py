@@ -80,6 +80,8 @@ class DataFolder:
         """
         excluded = [each for each in exclude if each.has_artists]
         source = source or name
+        if source in ("", ".", "..") or Path(source).name != source:
+            raise InputError(f"{source!r}: is not a dataset; give the name of a folder in --data")
         if self.folder and source not in SYNTHETIC and not self.folder.is_dir():
             raise InputError(f"{self.folder}: no such folder of datasets; check --data")
         splits = [each.split for each in excluded]
@@ -163,9 +165,11 @@ class DataFolder:
         mels = make_step(script, *arguments, output=own_cache, inputs=inputs)
         return replace(dataset, steps=(split,) if cache else (split, mels), audio=audio)
 
-    def describe_missing(self, name: str, source: str | None = None) -> str:
+    def describe_missing(
+        self, name: str, source: str | None = None, cache: Path | None = None
+    ) -> str:
         """Return a message that states where a missing dataset was looked for."""
-        files = f"{SPLITS / name}.csv with {CACHES / name}.h5"
+        files = f"{SPLITS / name}.csv with {cache or CACHES / f'{name}.h5'}"
         if self.folder is None:
             return f"{name}: neither {files} nor a --data folder"
         required = " with ".join(map(str, required_paths(self.folder, source or name)))
@@ -175,7 +179,8 @@ class DataFolder:
 def require_artists(dataset: Dataset, size: int) -> None:
     """Raise `InputError` if a dataset's split exists and has fewer artists."""
     if dataset.split.exists():
-        count = split_csv.read_split(dataset.split)["artist"].nunique()
+        artists = split_csv.read_split(dataset.split)["artist"]
+        count = artists[artists.ne("")].nunique()
         if count < size:
             raise InputError(
                 f"{dataset.split}: has {count} artists instead of {size}; use fewer "
@@ -186,13 +191,14 @@ def require_artists(dataset: Dataset, size: int) -> None:
 def find_facts(folder: Path, source: str) -> DatasetFacts:
     """Return the facts about a known dataset, a folder with a track list, or a music folder.
 
-    The list of a music folder is a file beside it, and that of a folder of C64 tunes is in it.
+    The list of a music folder is a file beside it. C64 tunes have a list in their folder, or are an
+    unpacked collection.
     """
     if source in KNOWN_DATASETS:
         return KNOWN_DATASETS[source]
     if (folder / f"{source}.csv").is_file():
         return DatasetFacts("", source, f"{source}.csv", "csv")
-    if (folder / source / sid.LIST).is_file():
+    if any((folder / source / name).exists() for name in (sid.LIST, *sid.COLLECTION)):
         return DatasetFacts("", source, "", "sid_unseen")
     return DatasetFacts("", source, "", "folder")
 
@@ -210,7 +216,7 @@ def _require_disjoint(dataset: Dataset, other: Dataset) -> None:
     )
     if own & excluded:
         raise InputError(
-            f"{dataset.split}: {len(own & excluded)} of its artists are also in the evaluation set "
-            f"{other.split}; delete {dataset.split} and {dataset.cache} to create them again "
+            f"{dataset.split}: {len(own & excluded)} of its artists are also in {other.split}, but "
+            f"they must differ; delete {dataset.split} and {dataset.cache} to create them again "
             "without these artists"
         )

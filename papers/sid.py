@@ -23,7 +23,7 @@ from data_prep.datasets.sid import HEADER_FIELDS
 from data_prep.split_methods import TRACKS_PER_ARTIST
 from papers import artist_recognition, commands
 from papers.artist_recognition import LDA, FeatureFiles, System, fuse, plda
-from papers.datasets import DataFolder, Dataset, find_facts, require_artists
+from papers.datasets import SYNTHETIC, DataFolder, Dataset, find_facts, require_artists
 from papers.pipeline import Step, make_step
 
 TRAIN, UNSEEN = "sid", "sid_unseen"
@@ -71,11 +71,12 @@ class _Study:
     def draws(self, artists: int | None, seed: int | None) -> tuple[object, ...]:
         """Return the options that draw the enrolment tracks for a model.
 
-        A model of one seed has the draws of all seeds, which are averaged. Only the largest number
-        of training artists is evaluated with fewer enrolment tracks too.
+        There is one draw for each training seed. A model without a seed, or of the first seed only,
+        has all of them, which are averaged. Only the largest number of training artists is
+        evaluated with fewer enrolment tracks too.
         """
         seeds = self.options.seeds
-        trials, first = (len(seeds), min(seeds)) if seed is None else (1, seed)
+        trials, first = (len(seeds), 0) if seed is None else (1, seeds.index(seed))
         tracks = ("--enrol-tracks", ENROL_TRACKS, "--test-tracks", "all")
         one_shot = ("--one-shot",) if artists in (None, max(self.options.artists)) else ()
         return *tracks, "--trials", trials, "--seed", first, *one_shot
@@ -83,6 +84,7 @@ class _Study:
 
 def plan(options: argparse.Namespace, data: DataFolder) -> tuple[list[Step], list[str]]:
     """Return the steps in execution order, and one line for each part that is left out."""
+    options.seeds = list(dict.fromkeys(options.seeds))
     study, left_out = _find_datasets(options, data)
     datasets = [
         each for each in (study.train, study.unseen, study.one_chip, study.disjoint) if each
@@ -98,9 +100,10 @@ def plan(options: argparse.Namespace, data: DataFolder) -> tuple[list[Step], lis
 
 
 def _find_datasets(options: argparse.Namespace, data: DataFolder) -> tuple[_Study, list[str]]:
+    if options.unseen in (TRAIN, *SYNTHETIC):
+        raise InputError(f"--unseen {options.unseen}: has no unseen artists; name another dataset")
     train = data.find(TRAIN)
-    # The loader of the default has no training artists.
-    exclude = [train] if train and options.unseen != UNSEEN else []
+    exclude = [train] if train else []
     unseen = data.find(options.unseen, exclude=exclude)
     roles = ((TRAIN, train), (options.unseen, unseen))
     missing = [data.describe_missing(name) for name, dataset in roles if not dataset]
@@ -120,7 +123,8 @@ def _find_datasets(options: argparse.Namespace, data: DataFolder) -> tuple[_Stud
         disjoint = data.find(derived.format("disjoint"), *split, **source, cache=unseen.cache)
     for part, dataset in ((FORCED_CHIP, one_chip), ("disjoint", disjoint)):
         if not dataset and (labels or part == FORCED_CHIP):
-            left_out.append(data.describe_missing(derived.format(part), options.unseen))
+            cache = unseen.cache if part == "disjoint" else None
+            left_out.append(data.describe_missing(derived.format(part), options.unseen, cache))
     has_header = bool({*HEADER_FIELDS}.intersection(table.columns))
     if not has_header:
         left_out.append(
@@ -134,7 +138,8 @@ def _require_enough_artists(options: argparse.Namespace, data: DataFolder, train
     largest = max(options.artists)
     require_artists(train, largest)
     if not train.split.exists():
-        tracks = _read_tracks(data, train)["artist"].value_counts()
+        artists = _read_tracks(data, train)["artist"]
+        tracks = artists[artists.ne("")].value_counts()
         count = int((tracks >= TRACKS_PER_ARTIST).sum())
         if count < largest:
             raise InputError(

@@ -273,6 +273,11 @@ def test_unsuitable_training_inputs_are_rejected(small_corpus, tmp_path):
         ("siamese", ("--classification", 1), "needs --loss semi-hard or softmax or supcon"),
         ("siamese", ("--loss", "supcon", "--classification", "inf"), "not a finite number from"),
         ("siamese", ("--recipe", "best", "--negatives", 3), "--negatives needs --loss hinge"),
+        (
+            "siamese",
+            ("--recipe", "best", "--loss", "hinge", "--classification", 1),  # the recipe's value
+            "--classification needs --loss semi-hard",
+        ),
     ],
 )
 def test_options_that_a_loss_cannot_use_are_refused(script, options, words, small_corpus, tmp_path):

@@ -5,10 +5,10 @@ music; step 2 renders it with sidplayfp. The tunes belong to their authors, so n
 their audio are published with this package.
 
 In an unpacked collection, the artist is the deepest folder below MUSICIANS that is not named
-Worktunes. These tunes are left out, and each reason is counted: damaged files, RSID tunes (which
-need a whole C64; tunes in BASIC are among them), tunes that need another player, tunes for several
-chips, tunes by several authors or an unknown one, files outside an artist's folder, and music data
-that is stored twice: by two artists, all of it, and by one, all but the first.
+Worktunes. These tunes are left out, and each reason is counted: damaged or unreadable files, RSID
+tunes (which need a whole C64; tunes in BASIC are among them), tunes that need another player, tunes
+for several chips, tunes by several authors or an unknown one, files outside an artist's folder, and
+music data that is stored twice: by two artists, all of it, and by one, all but the first.
 
 A folder may also contain a list of its tunes, `tunes.csv`, with the columns path, artist, set
 (train or unseen) and labels. It is used as it is. If it lists no unseen tunes, all of its tunes are
@@ -37,12 +37,12 @@ INFO = DatasetInfo(
 )
 
 LIST = "tunes.csv"
+COLLECTION = ("MUSICIANS", "C64Music/MUSICIANS")  # folders, one of which an unpacked one has
 HEADER_FIELDS = ("chip", "clock", "decade")  # labels in the header of each tune
 LABELS = ("country", *HEADER_FIELDS)
 
 # Artists with at least TRACKS_PER_ARTIST tunes are for training, those with fewer for evaluation.
 _FEWEST = 8  # tunes of an artist: 5 to enrol and 3 to test
-_FOLDERS = ("MUSICIANS", "C64Music/MUSICIANS")
 _EXAMPLES = 3  # sets in a note
 _UNKNOWN = {"?": "", "?0s": ""}  # in tunes.csv
 
@@ -63,8 +63,15 @@ def read_sid(request: Request, name: str) -> Catalog:
 def _read_list(request: Request, name: str) -> Catalog:
     path = request.root / LIST
     found = csv_list.read_csv_list(replace(request, metadata=path))
-    table = found.table
-    table, notes = _select_set(table, name, path)
+    table, notes = _select_set(found.table, name, path)
+    named = table["artist"].ne("")
+    if not named.any():
+        raise InputError(f"{path}: names no artist; add a column artist")
+    remedy = "name each tune's artist"
+    table, dropped = catalog.drop_tracks(
+        table, named, path, "without an artist", name="path", remedy=remedy
+    )
+    notes += dropped
     labels = [label for label in LABELS if label in table.columns]
     table = table.drop(columns="set").replace({label: _UNKNOWN for label in labels})
     return Catalog(table, [*found.notes, *notes], found.missing)
@@ -87,7 +94,7 @@ def _select_set(table: pd.DataFrame, name: str, path: Path) -> tuple[pd.DataFram
 
 
 def _read_collection(root: Path, name: str) -> Catalog:
-    folder = next((root / each for each in _FOLDERS if (root / each).is_dir()), None)
+    folder = next((root / each for each in COLLECTION if (root / each).is_dir()), None)
     if folder is None:
         raise InputError(
             f"{root}: has neither {LIST} nor a folder MUSICIANS; unpack the collection there"
@@ -100,7 +107,7 @@ def _read_collection(root: Path, name: str) -> Catalog:
     table = pd.DataFrame(rows)
     notes = []
     for problem in (
-        "damaged",
+        "damaged or unreadable",
         "RSID tunes",
         "for another player",
         "for several chips",
@@ -142,8 +149,8 @@ def _describe(file: Path, path: str) -> dict[str, str]:
     )
     try:
         tune = psid.read_tune(file)
-    except psid.PsidError:
-        return row | {"problem": "damaged"}
+    except (psid.PsidError, OSError):
+        return row | {"problem": "damaged or unreadable"}
     # The first folder is the artist's initial.
     folders = [name for name in PurePosixPath(path).parts[1:-1] if name != "Worktunes"]
     reasons = {

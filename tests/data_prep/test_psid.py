@@ -82,6 +82,8 @@ def test_authors_are_counted(read):
         pytest.param(tune(version=5), "its version is 5, not 1 to 4", id="version"),
         pytest.param(tune(offset=0x7B), "start at byte 123, not 124", id="offset"),
         pytest.param(tune(offset=0xFFFF), "start at byte 65535, not 124", id="offset beyond end"),
+        pytest.param(tune(init=0xF000), "starts at 0xf000, outside its data", id="program"),
+        pytest.param(tune(init=0x1004, data=b"1234"), "outside its data", id="cut off"),
         pytest.param(tune(songs=0), "declares 0 songs", id="no song"),
         pytest.param(tune(songs=257), "declares 257 songs", id="too many songs"),
         pytest.param(tune(data=b""), "ends before the music data", id="no data"),

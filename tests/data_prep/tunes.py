@@ -2,6 +2,7 @@
 
 import shutil
 import struct
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +41,7 @@ def tune(
     magic: bytes = b"PSID",
     version: int = 2,
     offset: int | None = None,
+    init: int = _ADDRESS,
     songs: int = 2,
     start: int = 1,
     title: str = "A Tune",
@@ -53,9 +55,17 @@ def tune(
     data = program() if data is None else data
     size = 0x76 if version == 1 else 0x7C
     play = _ADDRESS + len(program()) - 1
-    numbers = version, size if offset is None else offset, 0, _ADDRESS, play, songs, start
+    numbers = version, size if offset is None else offset, 0, init, play, songs, start
     head = magic + struct.pack(">7HI", *numbers, 0)
     for text in (title, author, released):
         head += text.encode("latin-1").ljust(32, b"\0")
     head += struct.pack(">HBB", flags, 0, 0) + chips
     return head[:size] + struct.pack("<H", _ADDRESS) + data
+
+
+def write_tunes(folder: Path, count: int, **fields) -> None:
+    """Write tunes 00.sid, 01.sid and so on, whose music data differ from all others'."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        data = program() + f"{folder} {number}".encode()
+        (folder / f"{number:02}.sid").write_bytes(tune(data=data, **fields))

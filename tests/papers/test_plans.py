@@ -12,6 +12,7 @@ from data_prep import sidplayfp
 from models.released_weights import released_models
 from papers import agf2018, arxiv2017, ismir2018, sid
 from papers.datasets import DataFolder
+from tests.data_prep.tunes import write_tunes
 from tests.papers.conftest import make_data
 
 PAPERS = {"agf2018": agf2018, "arxiv2017": arxiv2017, "ismir2018": ismir2018, "sid": sid}
@@ -176,8 +177,9 @@ def test_sid_evaluates_each_system_on_unseen_artists(tunes):
     expected += [f"ivector_2_0_{scorer}_{SET}" for scorer in ("cosine", "plda")]
     assert sorted(names) == sorted(expected)
     fused = next(line for line in recognised if "late_2_4" in line)
-    assert "o/features/ivector_2_0_sid.h5" in fused and "--trials 1 --seed 4" in fused
+    assert "o/features/ivector_2_0_sid.h5" in fused and "--trials 1 --seed 1" in fused
     assert sum("--trials 2 --seed 0" in line for line in recognised) == 3 + 1 + 2 * 3
+    assert plan("sid --artists 2 --seeds 0 4 0")[0] == commands
     assert sum("1_make_splits" in line for line in commands) == 4
     assert sum("--sid-model 8580" in line for line in commands) == 1
     labels = [line.split("--label ")[1].split()[0] for line in commands if " linear " in line]
@@ -192,8 +194,8 @@ def test_sid_trains_each_network_per_seed_and_i_vectors_once(tunes):
     assert runs == [*first, "siamese_2_4", "best_2_4", "basic_2_4", "tuned_2_4"]
     assert trained[2].endswith("--epochs 60 --seed 0 --recipe best")
     assert trained[4].endswith("--epochs 60 --seed 0 --learning-rate 0.1 --start-from " + RELEASED)
-    default = [line for line in plan("sid --artists 1 2")[0] if line.startswith("train")]
-    assert [line.split()[0] for line in default].count("train_siamese.py") == 2 * 3 * 2 + 3
+    default = [line for line in plan("sid --artists 2 2")[0] if line.startswith("train")]
+    assert [line.split()[0] for line in default].count("train_siamese.py") == 3 * 3
 
 
 def test_sid_evaluates_another_list_without_the_training_artists(tunes):
@@ -218,9 +220,34 @@ def test_sid_evaluates_another_list_without_the_training_artists(tunes):
     assert not any("header" in line or " linear " in line for line in commands)
 
 
+def test_sid_never_evaluates_on_a_training_artist(tunes):
+    commands, _ = plan(SID)
+    splits = [line for line in commands if "1_make_splits" in line][1:]
+    assert all("--exclude-artists-of splits/sid.csv" in line for line in splits)
+    for name, subset in (("sid", "train"), (SET, "test")):
+        for file in (Path("splits", f"{name}.csv"), Path("cache", f"{name}.h5")):
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(f"track_id,path,subset,artist\na,a,{subset},Ann\nb,b,{subset},Bob\n")
+    with pytest.raises(InputError, match=r"2 of its artists are also in splits/sid.csv, but"):
+        plan(SID)
+
+
+def test_sid_accepts_an_unpacked_collection_of_other_artists(tunes):
+    collection = tunes / "others/C64Music/MUSICIANS"
+    write_tunes(collection / "E" / "Eva", 8)
+    commands, _ = plan(SID + " --unseen others")
+    assert "data_prep/1_make_splits.py sid_unseen --root data/others" in commands[2]
+
+
 def test_sid_rejects_missing_tunes_artists_and_sidplayfp(tunes, monkeypatch):
     with pytest.raises(InputError, match="data/sid: has 2 artists with 20 tunes or more instead"):
-        plan("sid --artists 1 3")
+        plan("sid --artists 2 3")
+    for name in ("sid", "demo"):
+        with pytest.raises(InputError, match=f"--unseen {name}: has no unseen artists"):
+            plan(f"{SID} --unseen {name}")
+    for name in ("''", "..", "others/a"):
+        with pytest.raises(InputError, match=r"is not a dataset; give the name of a folder"):
+            plan(f"{SID} --unseen {name}")
     with pytest.raises(InputError, match=r"nobody: found neither .* nor data/nobody; see"):
         plan(SID + " --unseen nobody")
     monkeypatch.setattr(sidplayfp, "is_installed", lambda: False)

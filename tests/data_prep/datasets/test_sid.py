@@ -6,15 +6,7 @@ from common.errors import InputError
 from data_prep import split_csv
 from data_prep.datasets import Request, load_dataset
 from tests.conftest import run_in_process
-from tests.data_prep.tunes import program, tune
-
-
-def write_tunes(folder, count, **fields):
-    """Write tunes 00.sid, 01.sid and so on, whose music data differ from all others'."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for number in range(count):
-        data = program() + f"{folder} {number}".encode()
-        (folder / f"{number:02}.sid").write_bytes(tune(data=data, **fields))
+from tests.data_prep.tunes import tune, write_tunes
 
 
 @pytest.fixture
@@ -40,6 +32,7 @@ def collection(tmp_path):
     }.items():
         content = tune(data=name.encode(), **fields)
         (music / "C" / "Cole_Cy" / f"{name}.sid").write_bytes(content)
+    (music / "C" / "Cole_Cy" / "dangling.sid").symlink_to("absent")
     (music / "X.sid").write_bytes(tune(data=b"artist missing"))
     copied = (music / "A" / "Adams_Ann" / "00.sid").read_bytes()
     (music / "A" / "Adams_Ann" / "z.sid").write_bytes(copied)
@@ -77,7 +70,7 @@ def test_each_cleaning_rule_is_counted(collection):
     notes = read("sid", collection).notes
     counted = [note.partition("MUSICIANS: ")[2].partition(", such as")[0] for note in notes]
     assert counted == [
-        "1 of 106 tracks are damaged",
+        "2 of 107 tracks are damaged or unreadable",
         "2 of 105 tracks are RSID tunes",
         "1 of 103 tracks are for another player",
         "1 of 102 tracks are for several chips",
@@ -125,6 +118,17 @@ def test_list_of_tunes_is_used_as_it_is(tmp_path):
     assert unseen.table[["artist", "country", "chip", "clock", "subset"]].values.tolist() == (
         [["Band+Bob", "PERU", "ANY", "", "test"]] * 2
     )
+
+
+def test_tunes_without_an_artist_in_a_list_are_left_out_or_rejected(tmp_path):
+    write_tunes(tmp_path / "a", 2)
+    (tmp_path / "tunes.csv").write_text("path,set,artist\na/00.sid,train,A\na/01.sid,train,\n")
+    found = read("sid", tmp_path)
+    assert found.table["track_id"].tolist() == ["a/00"]
+    assert "1 of 2 tracks are without an artist, such as 'a/01.sid'" in found.notes[-1]
+    (tmp_path / "tunes.csv").write_text("path,set,composer\na/00.sid,train,A\n")
+    with pytest.raises(InputError, match=r"tunes\.csv: names no artist; add a column artist"):
+        read("sid", tmp_path)
 
 
 def test_list_without_a_set_of_unseen_tunes_is_used_except_for_training_tunes(tmp_path):
