@@ -80,7 +80,7 @@ def main() -> int:
 
     inputs = {"weights": extractor.origin, "input": source.inputs}
     # A replaced audio file is noticed; the mel cache is not made again.
-    retry = {} if is_cache else {"retry": "once they are replaced, run the same command again"}
+    retry = {} if is_cache else {"retry": "to try them again, replace them or delete {out}"}
     kept: dict[str, np.ndarray] = {}
     if args.out.exists():
         existing = feature_file.read_features(args.out)

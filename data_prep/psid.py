@@ -74,7 +74,7 @@ def read_tune(path: str | Path) -> Tune:
     Raises
     ------
     PsidError
-        If the file is not a tune, or contradicts its header, as most truncated tunes do.
+        If the file is not a tune, or contradicts its header, as some truncated tunes do.
 
     Examples
     --------
