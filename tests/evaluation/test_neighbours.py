@@ -70,7 +70,7 @@ def test_similar_takes_the_first_of_the_same_ids():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((MUSIC, "rock"), r"part of 2 track ids: 'rock/One.mp3', 'rock/two.mp3'; give more"),
+        ((MUSIC, "rock"), r"part of 2 track ids: 'rock/One.mp3', 'rock/two.mp3'; use a longer"),
         ((MUSIC, "rock/onne.mp3"), r"did you mean 'rock/One\.mp3'"),
         ((MUSIC, "x"), r"none of the 4 track ids contains this; the first is 'rock/One\.mp3'"),
         ((features_of(ROWS[:1], ["a\nb\033[2J"]), "x"), r"the first is 'a\\nb\\x1b\[2J'"),

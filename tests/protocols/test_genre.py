@@ -154,7 +154,7 @@ def test_unusable_splits_are_rejected(files):
             table.assign(track_id=table["path"] + "x"),
             f"{features}: 36 of 36",
         ),
-        (("retrieval",), table.assign(genre=""), f"{split}: no track has a genre"),
+        (("retrieval",), table.assign(genre=""), f"{split}: no track has a value of genre"),
         (("knn",), table[table["subset"].ne("test")], "test subset: no features"),
         (("knn", "-k", 20), table, "k = 20 neighbours of 17 training tracks"),
         *(((name,), table.assign(genre="rock"), one_label) for name in ("retrieval", "knn")),
