@@ -67,6 +67,7 @@ BAR_HEIGHT = 0.15  # inches, enough for a 7-point label
 CELL_HEIGHT = 0.11  # inches, height of a heat map row
 LETTER_WIDTH = 0.06  # inches
 NAME_LENGTH, TITLE_LENGTH = 24, 40  # maximum length in characters
+LEGEND_HEIGHT = 1.0  # inches, maximum height of a legend that the panels leave space for
 MARKER_AREA = 18  # square points, marker size in the legend and maximum size in a track map
 MAX_COLOURED_LABELS = 15  # per track map, as in the papers
 MAX_LINES = 12  # maximum number of named training runs per figure
@@ -249,14 +250,18 @@ def plot_training_curves(logs: Sequence[TrainingLog], title: str, path: Path) ->
 def _figure(
     path: Path, title: str, height: float = 3.6, rows: int = 1, legend_columns: int = 2
 ) -> Iterator[tuple[Figure, Sequence[Axes]]]:
-    """Create a column-width figure with one panel per row; on exit, add a legend and save it."""
+    """Create a column-width figure with one panel per row; on exit, add a legend and save it.
+
+    `height` in inches includes a legend of up to `LEGEND_HEIGHT`; a higher one extends the figure.
+    """
     with matplotlib_style.context(STYLE_SHEET):
         figure = Figure(figsize=(COLUMN_WIDTH, height))
         panels = list(figure.subplots(rows, sharex=True, squeeze=False)[:, 0])
         figure.suptitle(_shorten(title, TITLE_LENGTH))
         yield figure, panels
         if legend_columns:
-            _add_legend(figure, legend_columns)
+            excess = _add_legend(figure, legend_columns) - LEGEND_HEIGHT
+            figure.set_figheight(height + max(excess, 0))
         for kind, metadata in (("svg", {"Date": None}), ("png", {})):
             with atomic_write(path.with_suffix(f".{kind}")) as partial:
                 figure.savefig(partial, format=kind, metadata=metadata)
