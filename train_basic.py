@@ -52,7 +52,7 @@ def main() -> None:
 
     # Model
     start = load_weights(config.start_from) if config.start_from else None
-    run = loop.encoder_run(args.out, config.name_model(name), data.split, data.cache, config, start)
+    run = loop.encoder_run(args.out, name, data.split, data.cache, config, start)
     with open_devices(config.distribute) as devices:
         encoder = loop.initial_encoder(config, start, devices)
         normalisation = loop.input_normalisation(config, start, data.cache)

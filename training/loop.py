@@ -249,7 +249,7 @@ def _train_epochs(
 
 def encoder_run(
     folder: Path,
-    model: str,
+    kind: str,
     split: pd.DataFrame,
     cache: MelCache,
     config: TrainingConfig,
@@ -258,8 +258,13 @@ def encoder_run(
     """Return the `TrainingRun` for training a model such as "basic" or "siamese" in `folder`.
 
     `split` contains the tracks of all subsets. `start` contains the initial encoder weights, if
-    any, and their mean and standard deviation; without them, those of the cache apply.
+    any, and their mean and standard deviation; without them, those of the cache apply. The model
+    is named after its kind and settings, of which the weights determine the encoder and the level.
     """
+    settings = config
+    if start:
+        settings = replace(config, encoder=start.encoder, equal_level=start.equal_level)
+    model = settings.name_model(kind)
     start_from = start.provenance if start else None
     inputs = training_inputs(folder, model, split, cache, config.record(), start_from)
     normalisation = input_normalisation(config, start, cache)

@@ -9,6 +9,7 @@ import pytest
 
 from models import pretrained
 from models.basic import build_basic
+from models.encoder import build_encoder
 from tests.training import fixtures
 from tests.training.fixtures import CLASSES, make_batches, read_log
 from training.config import BasicConfig
@@ -73,6 +74,25 @@ def test_start_from_restores_the_encoder_and_its_normalisation(cache, encoder, t
         train_basic(cache, out, start_from=str(moved))
     assert caplog.messages[-1] == f"{out}: already complete"
     assert len(read_log(out)) == 1
+
+
+def test_fine_tuned_weights_are_named_after_their_encoder(cache, tmp_path):
+    """Another encoder than the papers' cannot pass for theirs in results."""
+    config = BasicConfig()
+    for encoder, equal_level, name in (
+        ("paper", False, "basic"),
+        ("paper", True, "basic, own settings"),
+        ("statistics", False, "basic, own settings"),
+    ):
+        network = build_basic(build_encoder(kind=encoder), 2, "softmax", mean=0, std=1)
+        path, inputs = tmp_path / f"{encoder}.h5", {"name": encoder, "model": "any", "artists": 2}
+        normalisation = {"mean": 0, "std": 1, "equal_level": equal_level}
+        pretrained.save_weights(
+            path, network, made_from={"inputs": inputs}, trained_on=[], **normalisation
+        )
+        start = pretrained.load_weights(str(path))
+        run = encoder_run(tmp_path, "basic", SPLIT, cache, config, start)
+        assert run.inputs["model"] == name
 
 
 def test_training_from_scratch_uses_the_normalisation_of_the_cache(cache, tmp_path, caplog):
