@@ -64,8 +64,7 @@ def main() -> None:
     parser.add_argument("--instruments", action="store_true", help=text)
     cli.add_count(parser, "--composers", 40, "number of composers to train on, without --unseen")
     cli.add_count(parser, "--epochs", 60, "number of epochs")
-    text = "random seeds for training"
-    parser.add_argument("--seeds", type=cli.non_negative, nargs="+", default=[0, 1, 2], help=text)
+    cli.add_seeds(parser, [0, 1, 2])
     text = "names of the models to train"
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), help=text)
     text = "output folder"

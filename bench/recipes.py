@@ -50,7 +50,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, default=Path(), metavar="DIR")
     parser.add_argument("--out", type=Path, default=Path("results/recipes"))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    cli.add_seeds(parser, [0, 1, 2])
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--ablation", action="store_true")
     args = parser.parse_args()

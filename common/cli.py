@@ -69,6 +69,19 @@ def add_seed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=_seed, default=0, help="random seed")
 
 
+def add_seeds(parser: argparse.ArgumentParser, seeds: Sequence[int]) -> None:
+    """Add the --seeds option of scripts that train with several seeds, with these defaults."""
+    options: dict = {"type": _seed, "nargs": "+", "action": _Distinct}
+    parser.add_argument("--seeds", default=seeds, help="random seeds for training", **options)
+
+
+class _Distinct(argparse.Action):
+    """Stores the different values of an option, in order."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        setattr(namespace, self.dest, list(dict.fromkeys(values)))
+
+
 def output_file(suffix: str) -> Callable[[str], Path]:
     """Return an argparse type for the path of an output file, which must end in `suffix`.
 

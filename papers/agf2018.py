@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     cli.add_count(parser, "--mtn-epochs", config.mtn_epochs, text)
     text = "number of tracks per training step"
     cli.add_count(parser, "--batch-size", config.batch_size, text, old="--batch")
-    commands.add_seeds(parser)
+    cli.add_seeds(parser, [0])
 
 
 def plan(options: argparse.Namespace, data: DataFolder) -> tuple[list[Step], list[str]]:

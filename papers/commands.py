@@ -21,7 +21,7 @@ def add_training_arguments(
     text = "names of the released weights to evaluate (default: all of them if there is no "
     text += "training dataset, otherwise none)"
     parser.add_argument("--weights", nargs="*", choices=weights, metavar="NAME", help=text)
-    add_seeds(parser)
+    cli.add_seeds(parser, [0])
 
 
 def add_training_size(
@@ -40,12 +40,6 @@ def add_siamese_learning_rate(parser: argparse.ArgumentParser) -> None:
     rate, text = SiameseConfig.learning_rate, "learning rate of the siamese model"
     number = {"type": cli.positive_float, "default": rate, "help": text}
     cli.add_renamed(parser, "--siamese-learning-rate", "--siamese-rate", **number)
-
-
-def add_seeds(parser: argparse.ArgumentParser, seeds: Sequence[int] = (0,)) -> None:
-    """Add the `--seeds` option, with these defaults."""
-    text = "random seeds for training"
-    parser.add_argument("--seeds", type=cli.non_negative, nargs="+", default=list(seeds), help=text)
 
 
 def features_file(out: Path, name: str, dataset: Dataset) -> Path:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from common import cli
 from common.errors import InputError
 from data_prep import sidplayfp, split_csv
 from data_prep.datasets import Request, load_dataset
@@ -45,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     artist_recognition.add_ivector_arguments(parser)
     text = "dataset whose artists are recognised and are not used for training"
     parser.add_argument("--unseen", default=UNSEEN, metavar="NAME", help=text)
-    commands.add_seeds(parser, (0, 1, 2))
+    cli.add_seeds(parser, [0, 1, 2])
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,6 @@ class _Study:
 
 def plan(options: argparse.Namespace, data: DataFolder) -> tuple[list[Step], list[str]]:
     """Return the steps in execution order, and one line for each part that is left out."""
-    options.seeds = list(dict.fromkeys(options.seeds))
     study, left_out = _find_datasets(options, data)
     datasets = [
         each for each in (study.train, study.unseen, study.one_chip, study.disjoint) if each
