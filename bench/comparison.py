@@ -4,23 +4,29 @@ import itertools
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from common.errors import InputError
+from common.feature_file import read_features
+from data_prep import split_csv
+from papers.artist_recognition import LDA
 
 ROOT = Path(__file__).resolve().parent.parent
 
 BEST = ("train_siamese.py", "--recipe", "best")
+IVECTOR = "train_ivector.py"
 # The training script of each model, and its options.
 MODELS = {
     "best": BEST,
     "siamese": ("train_siamese.py", "--learning-rate", "0.03"),
     "basic": ("train_basic.py",),
+    "i-vector": (IVECTOR, "--dimensions", "64"),
 }
+BASELINES = ("mfcc", "untrained", "siamese_10000_final")  # features without training
 RECOGNITION = ("EER", "accuracy", "EER, PLDA", "accuracy, PLDA", "ARI")
 COMPARED = ("MAP", "EER", "accuracy", "ARI")
 
@@ -42,14 +48,33 @@ def run(script: str | Path, *arguments: object) -> str:
     return done.stdout
 
 
-def train(
+def train_all(
+    models: Mapping[str, tuple[str, ...]],
+    tracks: Tracks,
+    out: Path,
+    epochs: int,
+    seeds: Sequence[int],
+) -> Iterator[tuple[str, str, Path | str]]:
+    """Train each model with each seed; yield the model, a name, and the weights to extract with.
+
+    `models` are like `MODELS`. They are followed by the `BASELINES`, once each.
+    """
+    for seed, (model, command) in itertools.product(seeds, models.items()):
+        name = f"{model.replace(' ', '_')}_{seed}"
+        yield model, name, _train(command, name, tracks, out, epochs, seed)
+    for name in BASELINES:
+        yield name, name, name
+
+
+def _train(
     command: tuple[str, ...], name: str, tracks: Tracks, out: Path, epochs: int, seed: int
 ) -> Path:
-    """Train a model of `MODELS`, and return its weights."""
     script, *options = command
-    folder = out / "runs" / name
-    run(script, *tracks, "--out", folder, *options, "--epochs", epochs, "--seed", seed)
-    return folder / "best.h5"
+    folder, weights = out / "runs" / name, "ivector.h5"
+    if script != IVECTOR:
+        options, weights = [*options, "--epochs", str(epochs)], "best.h5"
+    run(script, *tracks, "--out", folder, *options, "--seed", seed)
+    return folder / weights
 
 
 def extract(weights: Path | str, name: str, tracks: Tracks, out: Path) -> Path:
@@ -74,13 +99,14 @@ def result_file(column: str, name: str, out: Path) -> Path:
 
 
 def recognise(
-    name: str, features: Path, split: Path, training: tuple[Path, Path], dimensions: int, out: Path
+    name: str, features: Path, split: Path, training: tuple[Path, Path], out: Path
 ) -> dict[str, Path]:
     """Recognise and cluster the artists of tracks; return the result of each column.
 
-    `training` contains the features and the split of the artists that PLDA is trained on, after LDA
-    to this number of dimensions.
+    `training` contains the features and the split of the artists that LDA and PLDA are trained on.
     """
+    artists = split_csv.read_split(training[1])["artist"].nunique()
+    dimensions = min(LDA, artists - 1, read_features(training[0]).features.shape[1])
     files = evaluate("clustering", "ARI", name, features, split, out)
     plda = ("--scorer", "plda", "--lda-dimensions", dimensions, "--train", *training)
     for kind, scorer in (("", ()), (", PLDA", plda)):
@@ -91,25 +117,29 @@ def recognise(
     return files
 
 
-def print_table(
-    files: dict[tuple[str, str], list[Path]], models: Iterable[str], columns: Sequence[str]
-) -> None:
-    """Print a Markdown row per model: the mean and standard deviation over the seeds."""
+def print_table(files: Mapping[tuple[str, str], list[Path]], columns: Sequence[str]) -> None:
+    """Print a Markdown row per model: the mean and standard deviation over the seeds.
+
+    `files` contains the result files, one per seed, by model and column.
+    """
     print(f"| model | {' | '.join(columns)} |\n{'| --- ' * (1 + len(columns))}|")
-    for model in models:
+    for model in _models(files):
         cells = [model]
         for column in columns:
             values = [json.loads(path.read_text())["value"] for path in files[model, column]]
-            cells.append(f"{np.mean(values):.3f} ± {np.std(values):.3f}")
+            spread = f" ± {np.std(values):.3f}" if len(values) > 1 else ""
+            cells.append(f"{np.mean(values):.3f}{spread}")
         print(f"| {' | '.join(cells)} |", flush=True)
 
 
-def print_differences(
-    files: dict[tuple[str, str], list[Path]], models: Iterable[str], columns: Iterable[str]
-) -> None:
+def print_differences(files: Mapping[tuple[str, str], list[Path]], columns: Iterable[str]) -> None:
     """Print the differences between the recipe "best" and the other models, with intervals."""
-    for model, column in itertools.product(models, columns):
+    for model, column in itertools.product(_models(files), columns):
         if model != "best":
             both = (*files["best", column], "--with", *files[model, column])
             difference = run("evaluate.py", "compare", *both).splitlines()[-1]
             print(f"best - {model}, {column}: {difference}", flush=True)
+
+
+def _models(files: Mapping[tuple[str, str], list[Path]]) -> list[str]:
+    return list(dict.fromkeys(model for model, _ in files))

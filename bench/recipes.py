@@ -1,4 +1,4 @@
-"""Compare the recipe "best" with the papers' models on the built-in corpus.
+"""Compare the recipe "best" with the papers' models and MFCCs on the built-in corpus.
 
     python bench/recipes.py --data DIR [--seeds 0 1 2] [--ablation]
 
@@ -60,22 +60,20 @@ def main() -> None:
         for name in ("demo", "demo_target", "demo_unseen")
     )
     files: dict[tuple[str, str], list[Path]] = {}  # by model and column; one per seed
-    for seed in args.seeds:
-        for model, command in models.items():
-            name, out = f"{model.replace(' ', '_')}_{seed}", args.out
-            weights = comparison.train(command, name, train, out, args.epochs, seed)
-            of_train, of_target, of_unseen = (
-                comparison.extract(weights, name, tracks, out) for tracks in (train, target, unseen)
-            )
-            training = (of_train, train.split)
-            results = comparison.recognise(name, of_unseen, unseen.split, training, 59, out)
-            for column, protocol in (("MAP", "retrieval"), ("k-NN", "knn"), ("linear", "linear")):
-                genre = (of_target, target.split, out, "--label", "genre")
-                results |= comparison.evaluate(protocol, column, name, *genre)
-            for column, path in results.items():
-                files.setdefault((model, column), []).append(path)
-    comparison.print_table(files, models, COLUMNS)
-    comparison.print_differences(files, models, comparison.COMPARED)
+    out = args.out
+    for model, name, weights in comparison.train_all(models, train, out, args.epochs, args.seeds):
+        of_train, of_target, of_unseen = (
+            comparison.extract(weights, name, tracks, out) for tracks in (train, target, unseen)
+        )
+        training = (of_train, train.split)
+        results = comparison.recognise(name, of_unseen, unseen.split, training, out)
+        for column, protocol in (("MAP", "retrieval"), ("k-NN", "knn"), ("linear", "linear")):
+            genre = (of_target, target.split, out, "--label", "genre")
+            results |= comparison.evaluate(protocol, column, name, *genre)
+        for column, path in results.items():
+            files.setdefault((model, column), []).append(path)
+    comparison.print_table(files, COLUMNS)
+    comparison.print_differences(files, comparison.COMPARED)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def test_pieces_are_rendered_once_at_one_level(folder, tmp_path, capsys):
     write_list(folder, "path,composer", *(f"Bach/{number}.mid,Bach" for number in range(3)))
     out = tmp_path / "out"
     listed = render(folder, out)
-    assert "1 pieces are left out, such as" in capsys.readouterr().out
+    assert "1 of 3 pieces are left out, such as" in capsys.readouterr().out
     table = pd.read_csv(listed)
     assert [*table["artist"]] == ["Bach"] * 3 and [*table["font"]] == [FONT.stem] * 3
     files = sorted(out.rglob("*.flac"))
