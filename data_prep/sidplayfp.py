@@ -30,7 +30,7 @@ def render(path: str | Path, seconds: float, model: str) -> np.ndarray:
     Every rendering gives the same bytes.
     """
     whole = math.ceil(seconds)
-    # Without --delay=0, sidplayfp starts each tune after a random delay. Its other emulation and
+    # Without --delay=0, sidplayfp starts each tune after a random delay. Its default emulation and
     # resampling attenuate the treble.
     command = ["sidplayfp", "--resid", "-rif", "--delay=0", "-q2", f"-t{whole}", f"-f{RATE}", "-m"]
     command += [*MODELS[model], "-w-", os.path.abspath(path)]
