@@ -13,7 +13,8 @@ import numpy as np
 from common.errors import InputError
 from common.feature_file import read_features
 from data_prep import split_csv
-from papers.artist_recognition import LDA
+from papers.artist_recognition import lda_dimensions
+from papers.sid import BASELINES
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -26,9 +27,8 @@ MODELS = {
     "basic": ("train_basic.py",),
     "i-vector": (IVECTOR, "--dimensions", "64"),
 }
-BASELINES = ("mfcc", "untrained", "siamese_10000_final")  # features without training
 RECOGNITION = ("EER", "accuracy", "EER, PLDA", "accuracy, PLDA", "ARI")
-COMPARED = ("MAP", "EER", "accuracy", "ARI")
+COMPARED = ("MAP", "EER", "accuracy", "ARI")  # the columns of which differences are printed
 
 
 class Tracks(NamedTuple):
@@ -70,11 +70,10 @@ def _train(
     command: tuple[str, ...], name: str, tracks: Tracks, out: Path, epochs: int, seed: int
 ) -> Path:
     script, *options = command
-    folder, weights = out / "runs" / name, "ivector.h5"
-    if script != IVECTOR:
-        options, weights = [*options, "--epochs", str(epochs)], "best.h5"
-    run(script, *tracks, "--out", folder, *options, "--seed", seed)
-    return folder / weights
+    folder = out / "runs" / name
+    size = () if script == IVECTOR else ("--epochs", epochs)
+    run(script, *tracks, "--out", folder, *options, *size, "--seed", seed)
+    return folder / ("ivector.h5" if script == IVECTOR else "best.h5")
 
 
 def extract(weights: Path | str, name: str, tracks: Tracks, out: Path) -> Path:
@@ -106,7 +105,7 @@ def recognise(
     `training` contains the features and the split of the artists that LDA and PLDA are trained on.
     """
     artists = split_csv.read_split(training[1])["artist"].nunique()
-    dimensions = min(LDA, artists - 1, read_features(training[0]).features.shape[1])
+    dimensions = lda_dimensions(artists, read_features(training[0]).features.shape[1])
     files = evaluate("clustering", "ARI", name, features, split, out)
     plda = ("--scorer", "plda", "--lda-dimensions", dimensions, "--train", *training)
     for kind, scorer in (("", ()), (", PLDA", plda)):

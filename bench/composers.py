@@ -11,7 +11,7 @@ of --unseen: retrieval by composer (MAP), artist recognition by cosine and by PL
 to enrol and 5 to test), and clustering by composer (adjusted Rand index). Prints the mean and the
 standard deviation over the seeds, and the difference between the recipe and each other model with
 its 95 % interval. The column "font" is the accuracy of a linear softmax layer that recognises the
-sound font of pieces by yet other composers. Completed steps are skipped.
+sound font, on pieces by composers that the layer was not trained on. Completed steps are skipped.
 """
 
 import argparse

@@ -8,7 +8,7 @@ trained on: genre retrieval (MAP), k-NN and linear classification, artist recogn
 by PLDA (with 15 tracks to enrol and 5 to test), and clustering by artist (adjusted Rand index).
 Prints the mean and the standard deviation over the seeds, and the difference between the recipe and
 each other model with its 95 % interval. With --ablation, also trains with each part of the recipe
-left out or replaced. Completed steps are skipped.
+left out or replaced, and with parts added. Completed steps are skipped.
 """
 
 import argparse
@@ -28,10 +28,7 @@ ABLATION = {
     "best with positives of other albums": (*BEST, "--other-album"),
     "best with band limits": (*BEST, "--augment", "band-limit", "masks"),
     "best with transposition": (*BEST, "--augment", "masks", "transpose"),
-    "best with gain instead of equal levels": (
-        *(*BEST, "--no-equal-level"),
-        *("--augment", "gain", "masks"),
-    ),
+    "best with gain, not equal levels": (*BEST, "--no-equal-level", "--augment", "gain", "masks"),
     "best without classification": (*BEST, "--classification", "0"),
     "best without masks": (*BEST, "--augment"),
     "best without equal levels": (*BEST, "--no-equal-level"),
@@ -48,11 +45,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, default=Path(), metavar="DIR")
-    parser.add_argument("--out", type=Path, default=Path("results/recipes"))
+    text = "folder that contains splits/ and cache/ (default: this one)"
+    parser.add_argument("--data", type=Path, default=Path(), metavar="DIR", help=text)
+    text = "output folder"
+    parser.add_argument("--out", type=Path, default=Path("results/recipes"), help=text)
     cli.add_seeds(parser, [0, 1, 2])
-    parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--ablation", action="store_true")
+    cli.add_count(parser, "--epochs", 30, "number of epochs")
+    text = "models with parts of the recipe left out, replaced or added, too"
+    parser.add_argument("--ablation", action="store_true", help=text)
     args = parser.parse_args()
     models = {**MODELS, **(ABLATION if args.ablation else {})}
     train, target, unseen = (

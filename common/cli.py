@@ -71,12 +71,12 @@ def add_seed(parser: argparse.ArgumentParser) -> None:
 
 def add_seeds(parser: argparse.ArgumentParser, seeds: Sequence[int]) -> None:
     """Add the --seeds option of scripts that train with several seeds, with these defaults."""
-    options: dict = {"type": _seed, "nargs": "+", "action": _Distinct}
+    options: dict = {"type": _seed, "nargs": "+", "metavar": "N", "action": _Distinct}
     parser.add_argument("--seeds", default=seeds, help="random seeds for training", **options)
 
 
 class _Distinct(argparse.Action):
-    """Stores the different values of an option, in order."""
+    """Stores the distinct values of an option, in order."""
 
     def __call__(self, parser, namespace, values, option_string=None):
         setattr(namespace, self.dest, list(dict.fromkeys(values)))

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from common import cli
+from models.architecture import EMBEDDING
 from papers import commands
 from papers.datasets import Dataset
 from papers.pipeline import Step
 
-LDA = 100  # maximum number of dimensions; LDA trained on n artists yields at most n - 1
+LDA = 100  # maximum number of dimensions
 PROTOCOLS = ("verification", "identification")
 
 
@@ -33,6 +34,11 @@ def add_ivector_arguments(parser: argparse.ArgumentParser) -> None:
     cli.add_count(parser, "--dimensions", 256, "number of i-vector dimensions")
     text = "number of components of the GMM-UBM"
     cli.add_count(parser, "--components", 256, text, old="--mixtures")
+
+
+def lda_dimensions(artists: int, features: int = EMBEDDING) -> int:
+    """Return the number of dimensions after LDA, which is trained on features of these artists."""
+    return min(LDA, artists - 1, features)
 
 
 def train_ivectors(

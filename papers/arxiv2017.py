@@ -15,7 +15,7 @@ from common import cli
 from common.errors import InputError
 from models import released_weights
 from papers import artist_recognition, commands
-from papers.artist_recognition import LDA, FeatureFiles, System, fuse, plda
+from papers.artist_recognition import FeatureFiles, System, fuse, lda_dimensions, plda
 from papers.datasets import SYNTHETIC, DataFolder, Dataset
 from papers.pipeline import Step, make_step
 
@@ -105,7 +105,7 @@ def _recognition(
     ivectors_train, ivectors, embeddings = (step.output for step in extractions)
     of_ivector = FeatureFiles(ivectors, ivectors_train)
     of_basic = FeatureFiles(embeddings, commands.features_file(out, basic, train))
-    lda = min(LDA, artists - 1)
+    lda = lda_dimensions(artists)
     ivector_lda = min(lda, options.dimensions)
     basic_plda = plda(of_basic, train, artists, lda)
     # When scores are fused, one number of dimensions applies to both models.
@@ -152,7 +152,7 @@ def _transfer_with_lda(
 
     For the model with the most training artists, also yield the t-SNE maps (Figures 4 and 5).
     """
-    out, name, dimensions = options.out, f"basic_{artists}_{seed}", min(LDA, artists - 1)
+    out, name, dimensions = options.out, f"basic_{artists}_{seed}", lda_dimensions(artists)
     train_features = commands.features_file(out, name, train)
     if artists < max(options.artists) or dimensions == 1:
         maps = []

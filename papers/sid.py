@@ -4,9 +4,10 @@ Trains basic and siamese models, also with the recipe "best", and i-vectors on a
 Voltage SID Collection, at several numbers of artists, and evaluates them on artists unseen in
 training: verification and identification as in arxiv2017 (5 tracks to enrol, all others to test),
 retrieval by artist, and linear softmax by country, decade and sound chip with artists disjoint from
-those tested. Evaluates MFCCs, an untrained network, released weights and the fields of the tunes'
-headers for comparison, and all tracks once more as rendered with the same chip, so that the chip
-identifies no artist.
+those tested. Evaluates fusions of basic models and i-vectors, the fine-tuned released weights, and,
+for comparison, GMM-UBM, MFCCs, an untrained network, the released weights and the fields of the
+tunes' headers. Networks and MFCCs are also evaluated on the unseen tunes as rendered with the same
+chip, so that the chip identifies no artist.
 """
 
 import argparse
@@ -23,13 +24,13 @@ from data_prep.datasets import Request, load_dataset
 from data_prep.datasets.sid import HEADER_FIELDS
 from data_prep.split_methods import TRACKS_PER_ARTIST
 from papers import artist_recognition, commands
-from papers.artist_recognition import LDA, FeatureFiles, System, fuse, plda
+from papers.artist_recognition import FeatureFiles, System, fuse, lda_dimensions, plda
 from papers.datasets import SYNTHETIC, DataFolder, Dataset, find_facts, require_artists
 from papers.pipeline import Step, make_step
 
 TRAIN, UNSEEN = "sid", "sid_unseen"
 ENROL_TRACKS = 5
-# The papers train for 1,000 epochs on a GPU. On two CPU cores, this many take a night; with 20, all
+# The papers train for 1,000 epochs on a GPU. On two CPU cores, 60 epochs take a night; with 20, all
 # validation losses were still falling.
 EPOCHS = 60
 FORCED_CHIP = "8580"
@@ -72,9 +73,9 @@ class _Study:
     def draws(self, artists: int | None, seed: int | None) -> tuple[object, ...]:
         """Return the options that draw the enrolment tracks for a model.
 
-        There is one draw for each training seed. A model without a seed, or of the first seed only,
-        has all of them, which are averaged. Only the largest number of training artists is
-        evaluated with fewer enrolment tracks too.
+        There is one draw for each training seed. If `seed` is None, as for models that are trained
+        with one seed only, the scores of all draws are averaged. Models of the largest number of
+        training artists or of none are evaluated with fewer enrolment tracks too.
         """
         seeds = self.options.seeds
         trials, first = (len(seeds), 0) if seed is None else (1, seeds.index(seed))
@@ -121,10 +122,11 @@ def _find_datasets(options: argparse.Namespace, data: DataFolder) -> tuple[_Stud
     if labels:
         split = ("--split", "disjoint")
         disjoint = data.find(derived.format("disjoint"), *split, **source, cache=unseen.cache)
-    for part, dataset in ((FORCED_CHIP, one_chip), ("disjoint", disjoint)):
-        if not dataset and (labels or part == FORCED_CHIP):
-            cache = unseen.cache if part == "disjoint" else None
-            left_out.append(data.describe_missing(derived.format(part), options.unseen, cache))
+    if not one_chip:
+        left_out.append(data.describe_missing(derived.format(FORCED_CHIP), options.unseen))
+    if labels and not disjoint:
+        missing = derived.format("disjoint")
+        left_out.append(data.describe_missing(missing, options.unseen, unseen.cache))
     has_header = bool({*HEADER_FIELDS}.intersection(table.columns))
     if not has_header:
         left_out.append(
@@ -150,9 +152,9 @@ def _require_enough_artists(options: argparse.Namespace, data: DataFolder, train
 
 def _find_labels(table: pd.DataFrame, name: str) -> tuple[tuple[str, ...], list[str]]:
     """Return the labels that unseen tunes have, and one line for each that is missing."""
-    values = {name: set(table.get(name, ())) - {""} for name in TRANSFER_LABELS}
-    labels = tuple(name for name in TRANSFER_LABELS if len(values[name]) > 1)
-    absent = [name for name in TRANSFER_LABELS if name not in labels]
+    values = {label: set(table.get(label, ())) - {""} for label in TRANSFER_LABELS}
+    labels = tuple(label for label in TRANSFER_LABELS if len(values[label]) > 1)
+    absent = [label for label in TRANSFER_LABELS if label not in labels]
     return labels, [f"{label}: has fewer than two values in {name}" for label in absent]
 
 
@@ -199,7 +201,7 @@ def _trainings(study: _Study, artists: int, seed: int) -> Iterator[Step]:
     for kind, settings in networks.items():
         script = "train_basic.py" if kind == "basic" else "train_siamese.py"
         yield from _network(study, script, f"{kind}_{artists}_{seed}", artists, seed, settings)
-    basic, lda = study.files(f"basic_{artists}_{seed}"), min(LDA, artists - 1)
+    basic, lda = study.files(f"basic_{artists}_{seed}"), lda_dimensions(artists)
     # When scores are fused, one number of dimensions applies to both models.
     for kind, dimensions in (("early", lda), ("late", min(lda, options.dimensions))):
         system = plda(basic, study.train, artists, dimensions)
@@ -210,7 +212,7 @@ def _trainings(study: _Study, artists: int, seed: int) -> Iterator[Step]:
 def _ivectors(study: _Study, name: str, artists: int) -> Iterator[Step]:
     """Yield the steps that train an i-vector extractor and evaluate it and its GMM-UBM."""
     options, train, unseen = study.options, study.train, study.unseen
-    seed, lda = options.seeds[0], min(LDA, artists - 1, options.dimensions)
+    seed, lda = options.seeds[0], lda_dimensions(artists, options.dimensions)
     extractor = artist_recognition.train_ivectors(options, train, name, artists, seed)
     yield extractor
     yield commands.extract(options.out, name, extractor.output, train, artists)
@@ -235,7 +237,7 @@ def _network(
     yield training
     yield from _features(study, name, training.output, draws)
     yield commands.extract(out, name, training.output, train, artists)
-    system = plda(study.files(name), train, artists, min(LDA, artists - 1))
+    system = plda(study.files(name), train, artists, lda_dimensions(artists))
     yield _recognition(study, f"{name}_plda", system, draws)
 
 

@@ -34,7 +34,7 @@ GREY = "#BBBBBB"
 MARKERS = "sov^DPX*"
 LINES = ("-", "--", ":")  # one for each round of colours, where there are no markers
 SCORE_COLOURS = {"MAP": "#0072B2", "k-NN": "#E69F00", "linear": "#009E73"}
-# Each ismir2018 model has the same colour and marker in every figure.
+# Each of these models has the same colour and marker in every figure.
 MODEL_STYLES = {
     "basic": {"color": "#0072B2", "marker": "s"},
     "siamese": {"color": "#D55E00", "marker": "^"},
@@ -253,6 +253,7 @@ def _figure(
     """Create a column-width figure with one panel per row; on exit, add a legend and save it.
 
     `height` in inches includes a legend of up to `LEGEND_HEIGHT`; a higher one extends the figure.
+    If `legend_columns` is 0, there is no legend.
     """
     with matplotlib_style.context(STYLE_SHEET):
         figure = Figure(figsize=(COLUMN_WIDTH, height))
