@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# pydub and miniaudio lower the sample rate without removing what the new rate cannot hold. Everything
-# above 11,025 Hz, such as cymbals, is mirrored into the band below. pydub's set_frame_rate interpolates
+# When they lower the sample rate, pydub does not remove what the new rate cannot hold, and miniaudio does
+# not remove enough. What is above 11,025 Hz, such as cymbals, is mirrored into the band below. pydub's set_frame_rate interpolates
 # linearly between samples, so from 44,100 to 22,050 Hz it keeps every other sample: a tone of 15 kHz
 # becomes one of 7,050 Hz at the same level. miniaudio interpolates too, after a low-pass filter of the
 # fourth order, which leaves the tone at -21 dB and one of 12 kHz at -6 dB.

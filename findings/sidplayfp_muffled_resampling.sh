@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # By default, sidplayfp renders C64 tunes without their treble, and the more so the higher the sample rate:
 # at 44.1 kHz, it attenuates 10.6 kHz by 9 dB and 14 kHz by more than 30 dB, and at 96 kHz, hardly anything
-# above 5 kHz is left. The cause is the resampling of its default emulation. With --resid or -ri, the
-# treble remains.
+# above 5 kHz is left. The cause is the resampling of its default emulation. With another emulation,
+# --resid, or another resampling, -ri, the treble remains.
 #
 # Met with: sidplayfp 2.4.0 (libsidplayfp 2.4.2) of Debian 12, x86-64, on a system with its libraries
 #           libasound2, libgcrypt20 and libpulse0.
