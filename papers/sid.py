@@ -125,8 +125,8 @@ def _find_datasets(options: argparse.Namespace, data: DataFolder) -> tuple[_Stud
     if not one_chip:
         left_out.append(data.describe_missing(derived.format(FORCED_CHIP), options.unseen))
     if labels and not disjoint:
-        missing = derived.format("disjoint")
-        left_out.append(data.describe_missing(missing, options.unseen, unseen.cache))
+        name = derived.format("disjoint")
+        left_out.append(data.describe_missing(name, options.unseen, unseen.cache))
     has_header = bool({*HEADER_FIELDS}.intersection(table.columns))
     if not has_header:
         left_out.append(
