@@ -28,7 +28,7 @@ ABLATION = {
     "best with positives of other albums": (*BEST, "--other-album"),
     "best with band limits": (*BEST, "--augment", "band-limit", "masks"),
     "best with transposition": (*BEST, "--augment", "masks", "transpose"),
-    "best with gain, not equal levels": (*BEST, "--no-equal-level", "--augment", "gain", "masks"),
+    "best with gain but no equal levels": (*BEST, "--no-equal-level", "--augment", "gain", "masks"),
     "best without classification": (*BEST, "--classification", "0"),
     "best without masks": (*BEST, "--augment"),
     "best without equal levels": (*BEST, "--no-equal-level"),
