@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # When they lower the sample rate, pydub does not remove what the new rate cannot hold, and miniaudio does
-# not remove enough. What is above 11,025 Hz, such as cymbals, is mirrored into the band below. pydub's set_frame_rate interpolates
-# linearly between samples, so from 44,100 to 22,050 Hz it keeps every other sample: a tone of 15 kHz
-# becomes one of 7,050 Hz at the same level. miniaudio interpolates too, after a low-pass filter of the
-# fourth order, which leaves the tone at -21 dB and one of 12 kHz at -6 dB.
-# soxr, with which librosa resamples, leaves only the rounding to 16 bits.
+# not remove enough. What is above 11,025 Hz, such as cymbals, is mirrored into the band below. pydub's
+# set_frame_rate interpolates linearly between samples, so from 44,100 to 22,050 Hz it keeps every other
+# sample: a tone of 15 kHz becomes one of 7,050 Hz at the same level. miniaudio interpolates too, after a
+# low-pass filter of the fourth order, which leaves the tone at -21 dB and one of 12 kHz at -6 dB. soxr,
+# with which librosa resamples, leaves only the rounding to 16 bits.
 #
 # Met with: pydub 0.25.1 (with audioop of Python 3.11), miniaudio 1.61, soxr 0.5.0.post1, numpy 2.2.6.
 # Seen:     12 kHz: pydub 0.0, miniaudio -6.1, soxr -95.2 dB

@@ -37,7 +37,10 @@ def add_ivector_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def lda_dimensions(artists: int, features: int = EMBEDDING) -> int:
-    """Return the number of dimensions after LDA, which is trained on features of these artists."""
+    """Return the number of dimensions that LDA reduces features of this size to.
+
+    LDA trained on n artists yields at most n - 1.
+    """
     return min(LDA, artists - 1, features)
 
 

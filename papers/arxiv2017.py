@@ -106,7 +106,7 @@ def _recognition(
     of_ivector = FeatureFiles(ivectors, ivectors_train)
     of_basic = FeatureFiles(embeddings, commands.features_file(out, basic, train))
     lda = lda_dimensions(artists)
-    ivector_lda = min(lda, options.dimensions)
+    ivector_lda = lda_dimensions(artists, options.dimensions)
     basic_plda = plda(of_basic, train, artists, lda)
     # When scores are fused, one number of dimensions applies to both models.
     basic_late = plda(of_basic, train, artists, ivector_lda)

@@ -203,7 +203,8 @@ def _trainings(study: _Study, artists: int, seed: int) -> Iterator[Step]:
         yield from _network(study, script, f"{kind}_{artists}_{seed}", artists, seed, settings)
     basic, lda = study.files(f"basic_{artists}_{seed}"), lda_dimensions(artists)
     # When scores are fused, one number of dimensions applies to both models.
-    for kind, dimensions in (("early", lda), ("late", min(lda, options.dimensions))):
+    ivector_lda = lda_dimensions(artists, options.dimensions)
+    for kind, dimensions in (("early", lda), ("late", ivector_lda)):
         system = plda(basic, study.train, artists, dimensions)
         fusion = fuse(kind, system, study.files(ivector))
         yield _recognition(study, f"{kind}_{artists}_{seed}", fusion, study.draws(artists, seed))

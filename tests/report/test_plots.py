@@ -171,6 +171,18 @@ def test_scores_by_enrolment_show_the_mean_of_each_system(draw, verification):
         assert list(lines[system].get_ydata()) == pytest.approx(means.tolist())
 
 
+def test_high_legend_extends_the_figure(draw):
+    """The lines of many systems have as much space as those of few."""
+
+    def panel_height(systems):
+        rows = [(f"system {n}", tracks, 0.1) for n in range(systems) for tracks in (1, 5)]
+        table = pd.DataFrame(rows, columns=["system", "tracks", "value"])
+        figure = draw(plots.plot_scores_by_enrolment, table, "eer")
+        return figure.axes[0].get_window_extent().height / figure.dpi
+
+    assert panel_height(40) == pytest.approx(panel_height(10), rel=0.2)
+
+
 def test_det_curves_use_normal_deviate_axes(draw, verification):
     results = verification.query("artists == 1000")
     lines = lines_by_name(draw(plots.plot_det_curves, results))
