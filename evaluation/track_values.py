@@ -15,8 +15,8 @@ from evaluation.results import Result
 
 PER_TRACK = "per track"  # key in the details of a result
 
-# The arrays: the number of each track's artist, and its score, its cluster or the ranks of its
-# scores for all artists, (artists, tracks).
+# The arrays: the number of each track's artist, and its score, its cluster or, in each draw of
+# enrolment tracks, the ranks of its scores for all artists, (draws, artists, tracks).
 _DTYPES = {"artist": "<i4", "value": "<f4", "cluster": "<i4", "ranks": "<u2"}
 
 
@@ -66,11 +66,10 @@ def unpack_values(result: Result, path: Path) -> dict[str, np.ndarray]:
         artists, tracks = arrays["artist"], len(arrays["artist"])
         (other,) = arrays.keys() - {"artist"}
         if other == "ranks":
-            arrays[other] = arrays[other].reshape(-1, tracks)
+            arrays[other] = arrays[other].reshape(-1, artists.max() + 1, tracks)
         if (
             not 0 < arrays[other].shape[-1] == tracks
             or not 0 <= artists.min() <= artists.max() < tracks
-            or (other == "ranks" and artists.max() >= len(arrays[other]))
             or (other == "cluster" and not 0 <= arrays[other].min() <= arrays[other].max() < tracks)
         ):
             raise ValueError("sizes differ")

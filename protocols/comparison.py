@@ -14,8 +14,10 @@ from evaluation.track_values import unpack_values
 from protocols import Command
 
 # Settings that determine the test tracks of artist recognition, with the split and the label.
-DRAW_SETTINGS = ("enrol", "tests", "seed")
+DRAW_SETTINGS = ("enrol", "tests", "trials", "seed")
 RECOGNITION = ("verification", "identification")
+
+_ROUNDING = 1e-3  # largest error of a score from values stored in 16 or 32 bits
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> Command:
@@ -59,6 +61,13 @@ def compare_systems(
     draws = bootstrap.draw_artists(count, resamples, generator)
     bar = cli.progress_bar(values, desc="results", unit="result")
     scores = np.array([_score_resamples(arrays, draws) for arrays in bar])
+    for path, result, score in zip(paths, results, scores[:, 0], strict=True):
+        if abs(score - result.value) > _ROUNDING:
+            raise InputError(
+                f"{path}: its values per track give {result.metric} {score:.4f}, not its "
+                f"{result.value:.4f}, as in results of earlier versions that averaged over several "
+                "draws; delete it and evaluate again"
+            )
     ours, theirs = np.split(scores, [len(first)])
     for system, part in ((results[: len(first)], ours), (results[len(first) :], theirs)):
         seeds = f", mean of {len(system)} results" if len(system) > 1 else ""
@@ -103,7 +112,9 @@ def _score_resamples(arrays: dict[str, np.ndarray], draws: np.ndarray) -> np.nda
     functions: dict[str, Callable] = {
         "value": lambda array: bootstrap.resampled_means(array, arrays["artist"], draws),
         "cluster": lambda array: bootstrap.resampled_ari(array, arrays["artist"], draws),
-        "ranks": lambda array: resampled_error_rates(array, arrays["artist"], draws),
+        "ranks": lambda array: np.mean(
+            [resampled_error_rates(ranks, arrays["artist"], draws) for ranks in array], axis=0
+        ),
     }
     (name,) = arrays.keys() - {"artist"}
     return functions[name](arrays[name])

@@ -167,26 +167,28 @@ def evaluate_recognition(
 ) -> dict[str, Evaluation]:
     """Evaluate a scorer with the protocols "verification" and "identification", or one of them.
 
-    All protocols use the same scores, which take most of the time. The metrics are the equal error
-    rate and the accuracy. Each draw gives one value of the metric; the details (minDCF and DET
-    curve, or top-5 accuracy, and the values per track) describe the first draw. With `one_shot`,
-    they also contain the mean metric over the draws for each smaller enrolment size
-    (`ENROLMENT_SIZES`).
+    The draws are `draw_enrolment` of the same tracks with several seeds, so that their tests are by
+    the same artists in the same order. All protocols use the same scores, which take most of the
+    time. The metrics are the equal error rate and the accuracy. Each draw gives one value of the
+    metric. Of the details, the minDCF, the DET curve and the top-5 accuracy describe the first
+    draw, and the values per track all draws. With `one_shot`, the details also contain the mean
+    metric over the draws for each smaller enrolment size (`ENROLMENT_SIZES`).
     """
 
-    def measure(draw: Enrolment, scores: np.ndarray) -> dict[str, float]:
-        return {name: _PROTOCOLS[name][1](scores, draw.truth) for name in protocols}
+    def measure(scores: np.ndarray) -> dict[str, float]:
+        return {name: _PROTOCOLS[name][1](scores, truth) for name in protocols}
 
-    first, scores = draws[0], scorer(draws[0])
-    details = {name: _PROTOCOLS[name][2](scores, first.truth) for name in protocols}
-    values = [measure(first, scores), *(measure(draw, scorer(draw)) for draw in draws[1:])]
+    first, truth = draws[0], draws[0].truth
+    scores = [scorer(draw) for draw in draws]
+    details = {name: _PROTOCOLS[name][2](scores, truth) for name in protocols}
+    values = [measure(each) for each in scores]
     if one_shot:
         full = first.enrol_rows.shape[1]
         by_size = {}
         for size in verification.ENROLMENT_SIZES:
             if size < full:
                 smaller = [draw.truncate(size) for draw in draws]
-                by_size[str(size)] = [measure(draw, scorer(draw)) for draw in smaller]
+                by_size[str(size)] = [measure(scorer(draw)) for draw in smaller]
         by_size[str(full)] = values
         for name in protocols:
             details[name][BY_ENROLMENT] = {
@@ -203,23 +205,26 @@ def _equal_error_rate(scores: np.ndarray, truth: np.ndarray) -> float:
     return verification.equal_error_rate(*split_trials(scores, truth))
 
 
-def _describe_verification(scores: np.ndarray, truth: np.ndarray) -> dict:
-    target, impostor = split_trials(scores, truth)
+def _describe_verification(scores: Sequence[np.ndarray], truth: np.ndarray) -> dict:
+    target, impostor = split_trials(scores[0], truth)
     false_alarm, miss = verification.det_curve(target, impostor)
     return {
         "minDCF": verification.min_dcf(target, impostor),
         "target trials": len(target),
         "impostor trials": len(impostor),
         DET_CURVE: {"false alarm": false_alarm.tolist(), "miss": miss.tolist()},
-        **pack_values(truth, ranks=rank_scores(scores)),
+        **pack_values(truth, ranks=[rank_scores(each) for each in scores]),
     }
 
 
-def _describe_identification(scores: np.ndarray, truth: np.ndarray) -> dict:
-    k = min(5, len(scores))
-    accuracy = identification_accuracy(scores, truth, k)
-    values = pack_values(truth, value=verification.accuracy_by_test(scores, truth))
-    return {f"top-{k} accuracy": accuracy, "artists": len(scores), **values}
+def _describe_identification(scores: Sequence[np.ndarray], truth: np.ndarray) -> dict:
+    artists = len(scores[0])
+    k = min(5, artists)
+    accuracy = identification_accuracy(scores[0], truth, k)
+    # The n-th test is another track in each draw, but always by the same artist.
+    correct = np.mean([verification.accuracy_by_test(each, truth) for each in scores], axis=0)
+    values = pack_values(truth, value=correct)
+    return {f"top-{k} accuracy": accuracy, "artists": artists, **values}
 
 
 # Each protocol's metric name, metric function and details function.

@@ -67,6 +67,28 @@ def test_compare_separates_good_features_from_poor_ones(protocol, evaluate):
     assert compare(poor, "--with", poor)[1] == (0, 0, 0)
 
 
+@pytest.mark.parametrize("protocol", ["verification", "identification"])
+def test_compare_averages_over_all_draws_of_enrolment_tracks(protocol, evaluate):
+    good, poor = (evaluate(protocol, spread, "--trials", 3) for spread in (0.9, 1.6))
+    values = [read_result(path).value for path in (good, poor)]
+    difference, lower, upper = compare(good, "--with", poor, "--resamples", 200)[1]
+    assert difference == pytest.approx(values[0] - values[1], abs=1.01e-4)
+    assert lower < difference < upper
+    one_draw = evaluate(protocol, 1.2)
+    message = error_in_process("evaluate.py", "compare", good, "--with", one_draw)
+    assert "differ in the trials (3 and 1)" in message
+
+
+def test_compare_rejects_values_of_one_draw_beside_a_mean_of_several(evaluate, tmp_path):
+    one = evaluate("identification", 1.6)
+    document = json.loads(one.read_text(encoding="utf-8"))
+    old = tmp_path / "old.json"
+    old.write_text(json.dumps(document | {"value": document["value"] + 0.02}), encoding="utf-8")
+    message = error_in_process("evaluate.py", "compare", old, "--with", old)
+    assert f"{old}: its values per track give accuracy" in message
+    assert "delete it and evaluate again" in message
+
+
 def test_results_contain_the_average_precision_of_each_track(evaluate, tmp_path):
     path = evaluate("retrieval", 0.8)
     tracks = read_labelled_tracks(tmp_path / "tracks.h5", tmp_path / "tracks.csv")
