@@ -34,18 +34,25 @@ GREY = "#BBBBBB"
 MARKERS = "sov^DPX*"
 LINES = ("-", "--", ":")  # one for each round of colours, where there are no markers
 SCORE_COLOURS = {"MAP": "#0072B2", "k-NN": "#E69F00", "linear": "#009E73"}
-# Each of these models has the same colour and marker in every figure.
+# Each of these models has the same style in every figure. Features without training are dotted.
 MODEL_STYLES = {
     "basic": {"color": "#0072B2", "marker": "s"},
+    "DeepArtistID": {"color": "#0072B2", "marker": "s"},  # the basic model, in artist recognition
     "siamese": {"color": "#D55E00", "marker": "^"},
-    "tag": {"color": "#009E73"},
+    "tag": {"color": "#009E73", "marker": "X"},
     "best": {"color": "#56B4E9", "marker": "D"},
-    "mfcc": {"color": "#000000"},
-    "untrained": {"color": "#CC79A7"},
-    "header": {"color": "#E69F00"},
-    "released siamese": {"color": GREY},
-    "siamese fine-tuned": {"color": "#009E73"},
+    "siamese fine-tuned": {"color": "#009E73", "marker": "*"},
+    "GMM-UBM": {"color": "#000000", "marker": "v"},
+    "i-vector": {"color": "#CC79A7", "marker": "o"},
+    "early fusion": {"color": "#E69F00", "marker": "X"},
+    "late fusion": {"color": "#009E73", "marker": "P"},
+    "mfcc": {"color": "#000000", "linestyle": ":"},
+    "untrained": {"color": "#CC79A7", "linestyle": ":"},
+    "header": {"color": "#E69F00", "linestyle": ":"},
+    "released siamese": {"color": GREY, "linestyle": ":"},
 }
+# The same model with each scorer of artist recognition.
+SCORER_STYLES = {"cosine": {}, "PLDA": {"linestyle": "-.", "markerfacecolor": "white"}}
 # Colour, marker and horizontal offset, which keeps error bars apart, of each agf2018 network type.
 NETWORK_STYLES = {
     "stn": ("#0072B2", "o", -0.1),
@@ -100,13 +107,13 @@ def plot_scores_by_artists(results: pd.DataFrame, paper: pd.DataFrame, path: Pat
     standard deviation over seeds if there are several, otherwise over trials. If there are several
     results for the same number of artists, each is drawn as a small point, and the line follows
     their mean. Systems without training artists, such as MFCC, are dotted horizontal lines. The
-    numbers in the paper are dashed lines with hollow markers.
+    numbers in the paper are faint dashed lines.
     """
     protocol, dataset, label, metric = results[["protocol", "dataset", "label", "metric"]].iloc[0]
     results = sort_systems(average_over_seeds(results)).assign(system=system_names)
     with _figure(path, f"{protocol} by {label} on {dataset}") as (_, (axes,)):
         for (system, group), style in _with_styles(results.groupby("system", sort=False)):
-            style |= MODEL_STYLES.get(system, {})
+            style |= _system_style(system)
             by_count = group.dropna(subset="artists").groupby("artists")
             if len(by_count):
                 means, single = by_count["value"].mean(), by_count.size() == 1
@@ -115,12 +122,12 @@ def plot_scores_by_artists(results: pd.DataFrame, paper: pd.DataFrame, path: Pat
                 axes.errorbar(counts, means, spreads, label=_shorten(system), **style)
                 points = group[group["artists"].isin(single.index[~single])]
                 counts = points["artists"].astype(int)
-                axes.plot(counts, points["value"], **style, linestyle="", markersize=2)
+                axes.plot(counts, points["value"], **style | {"linestyle": "", "markersize": 2})
             for value in group.loc[group["artists"].isna(), "value"]:
                 axes.axhline(value, label=_shorten(system), color=style["color"], linestyle=":")
             numbers = paper[paper["model"].eq(system)].sort_values("artists")
             if len(numbers):
-                style |= {"linestyle": "--", "markerfacecolor": "white", "alpha": 0.6}
+                style |= {"linestyle": "--", "alpha": 0.6}
                 name, counts = _shorten(f"{system}, the paper"), numbers["artists"].astype(int)
                 axes.errorbar(counts, numbers["value"], label=name, zorder=1, **style)
         counts = pd.concat([results["artists"].dropna(), paper["artists"]]).astype(int)
@@ -132,7 +139,7 @@ def plot_scores_by_enrolment(table: pd.DataFrame, metric: str, path: Path) -> No
     with _figure(path, "scores by number of enrolment tracks") as (_, (axes,)):
         for (system, group), style in _with_styles(table.groupby("system", sort=False)):
             means = group.groupby("tracks")["value"].mean()
-            axes.plot(means.index, means, label=_shorten(system), **style)
+            axes.plot(means.index, means, label=_shorten(system), **style | _system_style(system))
         _set_axes(axes, table["tracks"], "enrolment tracks", metric)
 
 
@@ -141,11 +148,12 @@ def plot_det_curves(results: pd.DataFrame, path: Path) -> None:
     results = sort_systems(results).assign(system=system_names).drop_duplicates("system")
     with _figure(path, "verification errors") as (_, (axes,)):
         for number, ((_, result), style) in enumerate(_with_styles(results.iterrows())):
-            line = LINES[number // len(COLOURS) % len(LINES)]
+            style["linestyle"] = LINES[number // len(COLOURS) % len(LINES)]
+            style |= _system_style(result["system"])
             if curve := result["details"].get(DET_CURVE):
                 rates = np.clip([curve["false alarm"], curve["miss"]], 1e-6, 1 - 1e-6)
                 name = _shorten(result["system"])
-                axes.plot(*ndtri(rates), line, label=name, color=style["color"])
+                axes.plot(*ndtri(rates), label=name, **style | {"marker": ""})
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_ticks(ndtri(DET_TICKS), [f"{100 * tick:g}" for tick in DET_TICKS])
         limits = ndtri([DET_TICKS[0] / 2, 0.6])
@@ -303,6 +311,14 @@ def _with_styles(items: Iterable) -> Iterator[tuple[Any, dict[str, Any]]]:
     """Yield each item with a colour and a marker for its line."""
     for item, colour, marker in zip(items, itertools.cycle(COLOURS), itertools.cycle(MARKERS)):
         yield item, {"color": colour, "marker": marker}
+
+
+def _system_style(system: str) -> dict[str, Any]:
+    """Return the style of a model, or of a model and a scorer such as "siamese + PLDA", if any."""
+    model, _, scorer = system.partition(" + ")
+    if model in MODEL_STYLES and scorer in ("", *SCORER_STYLES):
+        return MODEL_STYLES[model] | SCORER_STYLES.get(scorer, {})
+    return {}
 
 
 def _set_axes(axes: Axes, counts: Iterable[int], name: str, metric: str) -> None:

@@ -158,8 +158,27 @@ def test_scores_by_artists_show_the_mean_of_each_system(draw, verification):
         means = verification[verification["model"].eq(system)].groupby("artists")["value"].mean()
         assert container.lines[0].get_ydata() == pytest.approx(means.to_numpy())
         assert list(container.lines[0].get_xdata()) == [100, 1000]
-    styles = {(c.lines[0].get_color(), c.lines[0].get_marker()) for c in figure.axes[0].containers}
-    assert len(styles) == len(SYSTEMS)
+    assert len({style_of(container.lines[0]) for container in figure.axes[0].containers}) == len(
+        SYSTEMS
+    )
+
+
+def style_of(line):
+    return line.get_color(), line.get_linestyle(), line.get_marker(), line.get_markerfacecolor()
+
+
+def test_a_system_has_the_same_style_in_every_figure(draw, verification):
+    """Systems on which a figure is missing do not change the style of the others."""
+    by_artists = lines_by_name(draw(plots.plot_scores_by_artists, verification, NO_PAPER))
+    some = verification[verification["model"].isin(SYSTEMS[::2])]
+    by_enrolment = lines_by_name(
+        draw(plots.plot_scores_by_enrolment, enrolment_scores(some), "eer")
+    )
+    det = lines_by_name(draw(plots.plot_det_curves, some))
+    for system in SYSTEMS[::2]:
+        expected = style_of(by_artists[system].lines[0])
+        assert style_of(by_enrolment[system]) == expected
+        assert style_of(det[system])[:2] == expected[:2]
 
 
 def test_scores_by_enrolment_show_the_mean_of_each_system(draw, verification):
