@@ -93,9 +93,13 @@ def _tabulate_trainings(logs: list[TrainingLog]) -> pd.DataFrame:
     rows = []
     for log in logs:
         losses = log.curves.get("validation", pd.Series(dtype=float))
-        last = {"epochs": len(log.curves), f"last {log.metric}": log.curves["training"].iloc[-1]}
-        scores = {**last, "lowest validation loss": losses.min(), "backend": log.backend}
-        rows.append({"run": log.name, **log.inputs, **scores})
+        scores = {
+            "epochs": len(log.curves),
+            f"last {log.metric}": log.curves["training"].iloc[-1],
+            "lowest validation loss": losses.min(),
+            "last validation loss": losses.tail(1).min(),
+        }
+        rows.append({"run": log.name, **log.inputs, **scores, "backend": log.backend})
     return pd.DataFrame(rows).convert_dtypes()
 
 

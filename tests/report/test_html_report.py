@@ -45,7 +45,7 @@ def folder(tmp_path_factory):
         (folder / f"{name}.json").write_text(json.dumps(RESULT | change))
     run = folder / "runs/siamese_500_0"
     run.mkdir(parents=True)
-    (run / "log.csv").write_text("epoch,loss,val_loss\n1,2.5,2.25\n2,2.0,2.125\n")
+    (run / "log.csv").write_text("epoch,loss,val_loss\n1,2.5,2.25\n2,2.0,2.125\n3,1.5,2.1875\n")
     inputs = {"model": "siamese", "artists": 500, "settings": {"seed": 3}}
     (run / "run.json").write_text(json.dumps({"inputs": inputs, "backend": HOSTILE}))
     (folder / "steps.csv").write_text("command,kind,amount,seconds\npython x.py,basic,1,2\n")
@@ -68,7 +68,7 @@ def test_report_shows_figures_curves_and_provenance(folder):
     assert all(image["alt"] for image in images)
     drawn = {path.name for path in folder.glob("*.png")}
     assert len(images) == len(drawn) and "training_siamese.png" in drawn
-    for text in ("ab" * 32, "2.1250", "keras", "one.json", "python x.py"):
+    for text in ("ab" * 32, "2.1250", "2.1875", "keras", "one.json", "python x.py"):
         assert text in page.text
     assert page.text.count(f"python evaluate.py {HOSTILE}") == 1
     assert "arxiv2017, Figure 2: " in page.text  # listed as not drawn
