@@ -43,9 +43,10 @@ COMMANDS = {
     "comparison": {
         "compare": "Compute the interval of the difference between two systems on the same tracks."
         "\n\nThe result files are those of retrieval, knn, linear, clustering, verification or"
-        "\nidentification. In a paired bootstrap, artists, with all tracks of each, and the results"
-        "\nof each system are drawn with replacement. Artist recognition is averaged over the draws"
-        "\nof enrolment and test tracks (--trials), which must be the same for both systems.",
+        "\nidentification. Artists are resampled with replacement, each with all their tracks, and"
+        "\nso are the results of each system (its training seeds). Clusters are not computed again."
+        "\nArtist recognition is averaged over the draws of enrolment and test tracks (--trials),"
+        "\nwhich must be the same for both systems.",
     },
     "layouts": {
         "explore": "Write an HTML page with t-SNE maps, nearest neighbours, search and playback."

@@ -94,7 +94,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "margin of the hinge and semi-hard losses"
     parser.add_argument("--margin", **number, default=defaults.margin, help=text)
     text = "temperature of the softmax and supcon losses"
-    parser.add_argument("--temperature", **number, default=defaults.temperature, help=text)
+    parser.add_argument(
+        "--temperature", type=cli.temperature, default=defaults.temperature, help=text
+    )
     text = "weight of the basic model's loss, which is added to any loss but hinge; 0 leaves it out"
     parser.add_argument(
         "--classification",
@@ -105,7 +107,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     text = "positives from other albums than the anchor's, where the artist has enough tracks"
     parser.add_argument("--other-album", action="store_true", help=text)
-    text = "probability that the negatives of an anchor are by artists of the same genre"
+    text = (
+        "probability that the negatives of an anchor are by artists of the same genre, where there "
+    )
+    text += "are enough of them"
     parser.add_argument(
         "--same-genre", type=cli.probability, default=defaults.same_genre, metavar="P", help=text
     )

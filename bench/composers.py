@@ -4,17 +4,19 @@
 
 FOLDER contains MIDI files and their list, `pieces.csv`, with the columns path and composer. The
 first 30 s of each piece are rendered by FluidSynth. A generator draws the sound font of each piece,
-equally often within each composer, and all channels but the drums are played as a piano (unless
---instruments is given), so that no composer is identified by the sound. Trains each model with each
-seed on 20 pieces per composer, and evaluates it on all pieces by the other composers, or by those
-of --unseen: retrieval by composer (MAP), artist recognition by cosine and by PLDA (with 15 tracks
-to enrol and 5 to test), and clustering by composer (adjusted Rand index). Prints the mean and the
+equally often within each composer, and all channels are played as a piano, without the drums
+(unless --instruments is given), so that no composer is identified by the sound. Composers of fewer
+than 20 pieces are left out, and at least four must be unseen. Trains each model with each seed on
+20 pieces per composer, and evaluates it on all pieces by the other composers, or by those of
+--unseen: retrieval by composer (MAP), artist recognition by cosine and by PLDA (with 15 tracks to
+enrol and 5 to test), and clustering by composer (adjusted Rand index). Prints the mean and the
 standard deviation over the seeds, and the difference between the recipe and each other model with
 its 95 % interval. The column "font" is the accuracy of a linear softmax layer that recognises the
 sound font, on pieces by composers that the layer was not trained on. Completed steps are skipped.
 """
 
 import argparse
+import hashlib
 import sys
 from functools import partial
 from pathlib import Path
@@ -32,13 +34,18 @@ from common.errors import InputError
 from common.files import atomic_write
 from common.parallel import map_in_threads
 from data_prep import fluidsynth
+from data_prep.artist_names import artist_key
 from data_prep.audio import SAMPLE_RATE
 from data_prep.datasets import Request, csv_list
 from data_prep.datasets.catalog import drop_tracks
 from data_prep.rendering import RenderingError
 from data_prep.resampling import resample
+from recognition import ENROL_TRACKS, TEST_TRACKS
 
 LIST = "pieces.csv"
+PLAN = "plan.csv"  # the pieces to render, each with its font and what determines the sound
+PIECES = ENROL_TRACKS + TEST_TRACKS  # minimum number of pieces per composer
+UNSEEN = 4  # minimum number of unseen composers, of whom the sound font is recognised
 SECONDS = 30.0
 LEVEL = 0.05  # root mean square of each rendering, unless a peak would be clipped
 # From fluid-soundfont-gm, timgm6mb-soundfont, opl3-soundfont, csound-soundfont and
@@ -61,8 +68,9 @@ def main() -> None:
     parser.add_argument("--fonts", type=Path, nargs="+", default=fonts, metavar="FONT", help=text)
     text = "play the instruments that the files name"
     parser.add_argument("--instruments", action="store_true", help=text)
-    cli.add_count(parser, "--composers", 40, "number of composers to train on, without --unseen")
-    cli.add_count(parser, "--epochs", 60, "number of epochs")
+    text = "number of composers to train on (default: 40, or all with --unseen)"
+    cli.add_count(parser, "--composers", None, text)
+    cli.add_count(parser, "--epochs", 60, "number of epochs (default: 60)")
     cli.add_seeds(parser, [0, 1, 2])
     text = "names of the models to train"
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), help=text)
@@ -85,7 +93,9 @@ def main() -> None:
 
 
 def check_fonts(fonts: list[Path]) -> None:
-    """Reject sound fonts that are missing or share a name."""
+    """Reject a single sound font, and sound fonts that are missing or share a name."""
+    if len(fonts) < 2:
+        raise InputError("--fonts: one font, and none to tell it from; give two or more")
     for font in fonts:
         if not font.is_file():
             raise InputError(f"{font}: no such sound font; install its package, or give --fonts")
@@ -97,18 +107,40 @@ def prepare(args: argparse.Namespace) -> tuple[Tracks, Tracks]:
     """Render the pieces; return the tracks to train on and those of other composers."""
     render = partial(render_pieces, fonts=args.fonts, instruments=args.instruments)
     first = render(args.folder, args.out / "pieces")
-    drawn = ("--split", "artists", *(() if args.unseen else ("--max-artists", args.composers)))
-    training = prepare_tracks("training", first, args.out, *drawn)
     name = f"unseen_{args.unseen.resolve().name}" if args.unseen else "unseen"
     second = render(args.unseen, args.out / name) if args.unseen else first
+    composers = read_composers(first)
+    count = args.composers or (len(composers) if args.unseen else 40)
+    if count > len(composers):
+        raise InputError(
+            f"{args.folder}: {len(composers)} composers have {PIECES} pieces or more instead of "
+            f"{count}; use a lower --composers"
+        )
+    training = prepare_tracks(
+        "training", first, args.out, "--split", "artists", "--max-artists", count
+    )
+    unseen = read_composers(second) - read_composers(training.split)
+    if len(unseen) < UNSEEN:
+        raise InputError(
+            f"{args.unseen or args.folder}: {len(unseen)} composers with {PIECES} pieces or more "
+            f"are not for training, but {UNSEEN} are needed; use a lower --composers, or --unseen "
+            "with others"
+        )
     # Most protocols use all of its tracks. The sound font is recognised in the test subset.
     disjoint = ("--split", "disjoint", "--exclude-artists-of", training.split)
     return training, prepare_tracks(name, second, args.out, *disjoint)
 
 
+def read_composers(tracks: Path) -> set[str]:
+    """Return the composers in a list or split, as `artist_key` writes them."""
+    return set(map(artist_key, pd.read_csv(tracks, dtype=str, keep_default_na=False)["artist"]))
+
+
 def read_pieces(folder: Path) -> pd.DataFrame:
     """Return the pieces in a folder's list whose files exist, with the column composer."""
     path = folder / LIST
+    if not path.is_file():
+        raise InputError(f"{path}: no such list; it names the pieces, with path and composer")
     found = csv_list.read_csv_list(Request(folder, path))
     if "composer" not in found.table.columns:
         raise InputError(f"{path}: has no column composer; add it")
@@ -135,22 +167,26 @@ def render_pieces(folder: Path, out: Path, *, fonts: list[Path], instruments: bo
     """Render the pieces in a folder that are not there yet, and return the list of the tracks."""
     pieces = read_pieces(folder)
     drawn = draw_fonts(pieces["composer"], len(fonts))
+    digests = [digest_file(font) for font in fonts]
     table = pd.DataFrame(
         {
-            "path": pieces["track_id"] + ".flac",
+            "path": pieces["path"] + ".flac",
             "artist": pieces["composer"],
             "font": [fonts[number].stem for number in drawn],
             "instruments": "named" if instruments else "piano",
         }
     )
-    path, text = out / LIST, table.to_csv(index=False)
+    sources = [folder / name for name in pieces["path"]]
+    plan = table.assign(
+        piece=[digest_file(source) for source in sources],
+        font_digest=[digests[number] for number in drawn],
+    )
+    path, text = out / PLAN, plan.to_csv(index=False)
     if not path.exists():
-        with atomic_write(path) as partial_file:
-            partial_file.write_text(text, encoding="utf-8")
+        write_text(path, text)
     elif path.read_text(encoding="utf-8") != text:
         raise InputError(f"{path}: made from other pieces or fonts; use a new --out")
-    sources = (folder / name for name in pieces["path"])
-    outputs = (out / name for name in table["path"])
+    outputs = [out / name for name in table["path"]]
     jobs = zip(sources, outputs, (fonts[number] for number in drawn), strict=True)
     reasons = map_in_threads(lambda job: render_piece(*job, instruments), jobs)
     progress = cli.progress_bar(reasons, desc="pieces", unit="piece", total=len(table))
@@ -158,7 +194,27 @@ def render_pieces(folder: Path, out: Path, *, fonts: list[Path], instruments: bo
     if failed:
         count = f"{len(failed)} of {len(table)} pieces are"
         print(f"{folder}: {count} left out, such as {failed[0]}", flush=True)
-    return path
+    rendered = table[[output.exists() for output in outputs]]
+    few = rendered.groupby("artist")["path"].transform("size") < PIECES
+    if few.any():
+        names = rendered.loc[few, "artist"].unique()
+        count = f"{len(names)} of {rendered['artist'].nunique()} composers have"
+        print(f"{folder}: {count} fewer than {PIECES} pieces: left out, such as {names[0]!r}")
+    write_text(out / LIST, rendered[~few].to_csv(index=False))
+    return out / LIST
+
+
+def digest_file(path: Path) -> str:
+    """Return the SHA-256 digest of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file, unless it has this text already; then, what is made from it stays valid."""
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        with atomic_write(path) as partial_file:
+            partial_file.write_text(text, encoding="utf-8")
 
 
 def render_piece(source: Path, out: Path, font: Path, instruments: bool) -> str:

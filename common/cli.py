@@ -159,7 +159,8 @@ def training_parser(description: str, example: str, defaults) -> argparse.Argume
     parser.add_argument("--schedule", choices=values, default=defaults.schedule, help=text)
     text = "number of artists to train on, taken in split order (default: all)"
     add_count(parser, "--max-artists", None, text, old="--artists")
-    text = "encoder to fine-tune: an .h5 or .keras file or the name of a released model"
+    text = "encoder to fine-tune, with its network and level: an .h5 or .keras file or the name of "
+    text += "a released model"
     parser.add_argument("--start-from", metavar="WEIGHTS", help=text)
     text = "network that maps segments to embeddings: the papers', or one that pools the mean and "
     text += "standard deviation over time"
@@ -171,7 +172,7 @@ def training_parser(description: str, example: str, defaults) -> argparse.Argume
     )
     text = "random changes of the training segments: gain (lower levels), band-limit (as in lossy "
     text += "coding), transpose (by up to two semitones) and masks (over bands and frames); "
-    text += "without a KIND, no changes (default: none)"
+    text += "without a KIND, no changes"
     kinds = ("gain", "band-limit", "transpose", "masks")
     parser.add_argument(
         "--augment", nargs="*", choices=kinds, default=(), metavar="KIND", help=text
@@ -195,7 +196,7 @@ def given_options(parser: argparse.ArgumentParser) -> dict:
 
 def add_step_options(parser: argparse.ArgumentParser, defaults) -> None:
     """Add the training-step options that all networks share."""
-    text = "number of anchor tracks per training step"
+    text = "number of tracks per training step, not counting positives and negatives"
     add_count(parser, "--batch-size", defaults.batch_size, text, old="--batch")
     number = {"type": positive_float, "default": defaults.learning_rate}
     add_renamed(parser, "--learning-rate", "--rate", **number, help="initial learning rate")
@@ -238,6 +239,8 @@ positive_float = _number_type(float, lambda x: 0 < x < math.inf, "not a finite n
 non_negative_float = _number_type(
     float, lambda x: 0 <= x < math.inf, "not a finite number from zero up"
 )
+# A lower temperature of a softmax overflows, or undoes the masks of its logits.
+temperature = _number_type(float, lambda x: 0.001 <= x < math.inf, "not a number from 0.001 up")
 fraction = _number_type(float, lambda x: 0 <= x < 1, "not in [0, 1)")
 probability = _number_type(float, lambda x: 0 <= x <= 1, "not in [0, 1]")
 # NumPy's legacy generator only accepts 32-bit seeds.
@@ -409,5 +412,5 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
         if action.default is None or action.default is False:
             return action.help or ""
         if isinstance(action.default, list | tuple):
-            return f"{action.help} (default: {' '.join(map(str, action.default))})"
+            return f"{action.help} (default: {' '.join(map(str, action.default)) or 'none'})"
         return super()._get_help_string(action) or ""

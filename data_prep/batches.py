@@ -318,10 +318,14 @@ class TrackSampler:
         if (counts < 1 + positives).any():
             name, fewest = str(names[int(np.argmin(counts))]), int(counts.min())
             have = "one track" if fewest == 1 else f"{fewest} tracks"
-            problem = "no positive" if fewest == 1 else f"fewer than {positives} positives"
-            lower = ", or lower --positives" * (positives > 1)
+            need = (
+                "a positive is a second one"
+                if positives == 1
+                else (f"--positives {positives} needs {1 + positives}")
+            )
+            lower = f", or use --positives {fewest - 1}" * (positives > 1 and fewest > 1)
             raise InputError(
-                f"{source}: artist {name!r} has {have}, so that it has {problem} "
+                f"{source}: artist {name!r} has {have}, but {need} "
                 f"({(counts < 1 + positives).sum()} such artists); add tracks, or remove these "
                 f"artists{lower}"
             )

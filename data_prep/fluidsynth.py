@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.errors import InputError
 from data_prep import rendering
 from data_prep.rendering import RenderingError
 
@@ -40,6 +41,11 @@ def render(
     command += ["-F", "-", os.path.abspath(font), os.path.abspath(path)]
     limit = int(seconds * RATE) * _FRAME
     content, status, messages = rendering.read_output(command, limit, _TIMEOUT)
+    refused = ("not a SoundFont", "Failed to load the SoundFont")
+    named = [message for message in messages if Path(font).name in message]
+    if any(text in message for text in refused for message in named):
+        # FluidSynth then plays the system's default font, with exit status 0.
+        raise InputError(f"{font}: cannot be read (fluidsynth: {messages[0][:150]}); replace it")
     samples = np.frombuffer(content[: len(content) // _FRAME * _FRAME], np.int16)
     waveform = samples.reshape(-1, 2).mean(axis=1, dtype=np.float32) / 2**15
     if status or not len(waveform) or np.abs(waveform).max() < _SILENT:

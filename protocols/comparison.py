@@ -44,11 +44,9 @@ def compare_systems(
     results = [read_result(path) for path in paths]
     for path, result in zip(paths, results, strict=True):
         _require_same_tracks((paths[0], results[0]), (path, result))
-    for group in (first, second):
-        if len({path.resolve() for path in group}) < len(group):
-            raise InputError(
-                f"{group[0]}: a result of the same system is given twice; name it once"
-            )
+    systems = results[: len(first)], results[len(first) :]
+    for group, system in zip((first, second), systems, strict=True):
+        _require_one_system(group, system)
     values = [unpack_values(result, path) for path, result in zip(paths, results, strict=True)]
     artists = values[0]["artist"]
     for path, arrays in zip(paths, values, strict=True):
@@ -69,7 +67,7 @@ def compare_systems(
                 "draws; delete it and evaluate again"
             )
     ours, theirs = np.split(scores, [len(first)])
-    for system, part in ((results[: len(first)], ours), (results[len(first) :], theirs)):
+    for system, part in zip(systems, (ours, theirs), strict=True):
         seeds = f", mean of {len(system)} results" if len(system) > 1 else ""
         name = merge_names(result.features for result in system)
         print(f"{name}: {system[0].metric} {part[:, 0].mean():.4f}{seeds}")
@@ -79,6 +77,23 @@ def compare_systems(
         f"difference {interval.difference:.4f}, "
         f"95 % interval {interval.lower:.4f} to {interval.upper:.4f}"
     )
+
+
+def _require_one_system(paths: Sequence[Path], results: Sequence[Result]) -> None:
+    """Raise `InputError` unless several results differ in the training seed alone."""
+    for name in ("model", "artists", "variant"):
+        values = [getattr(result, name) for result in results]
+        for path, value in zip(paths, values, strict=True):
+            if value != values[0]:
+                raise InputError(
+                    f"{paths[0]} and {path}: results of two systems, whose {name} is {values[0]} "
+                    f"and {value}; several results of one system differ in the training seed alone"
+                )
+    seeds = [result.seed for result in results]
+    if len(set(seeds)) < len(seeds):
+        raise InputError(
+            f"{paths[0]}: several results of this system have the same training seed; name one"
+        )
 
 
 def _require_same_tracks(first: tuple[Path, Result], second: tuple[Path, Result]) -> None:

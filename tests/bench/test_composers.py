@@ -13,9 +13,10 @@ from tests.data_prep.midi import FONT, midi, needs_fluidsynth
 @pytest.fixture
 def folder(tmp_path):
     folder = tmp_path / "pieces"
-    (folder / "Bach").mkdir(parents=True)
-    for number, note in enumerate((60, 64)):
-        (folder / f"Bach/{number}.mid").write_bytes(midi(note))
+    for composer, notes in (("Bach", range(50, 50 + composers.PIECES)), ("Ravel", (60, 64))):
+        (folder / composer).mkdir(parents=True)
+        for number, note in enumerate(notes):
+            (folder / f"{composer}/{number}.mid").write_bytes(midi(note))
     return folder
 
 
@@ -38,22 +39,32 @@ def test_fonts_are_drawn_equally_often_per_composer():
 
 @needs_fluidsynth
 def test_pieces_are_rendered_once_at_one_level(folder, tmp_path, capsys):
-    (folder / "Bach/2.mid").write_bytes(b"no music")
-    write_list(folder, "path,composer", *(f"Bach/{number}.mid,Bach" for number in range(3)))
+    (folder / "Bach/bad.mid").write_bytes(b"no music")
+    pieces = [*(f"Bach/{number}.mid" for number in range(composers.PIECES)), "Bach/bad.mid"]
+    few = ["Ravel/0.mid,Ravel,r", "Ravel/1.mid,Ravel,../../outside"]
+    rows = [*(f"{path},Bach,{number}" for number, path in enumerate(pieces)), *few]
+    write_list(folder, "path,composer,track_id", *rows)
     out = tmp_path / "out"
     listed = render(folder, out)
-    assert "1 of 3 pieces are left out, such as" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"1 of {len(rows)} pieces are left out, such as" in printed
+    assert "1 of 2 composers have fewer than 20 pieces: left out, such as 'Ravel'" in printed
     table = pd.read_csv(listed)
-    assert [*table["artist"]] == ["Bach"] * 3 and [*table["font"]] == [FONT.stem] * 3
-    files = sorted(out.rglob("*.flac"))
-    assert [file.relative_to(out).as_posix() for file in files] == ["Bach/0.flac", "Bach/1.flac"]
+    assert [*table["path"]] == [f"{path}.flac" for path in pieces[:-1]]
+    assert {*table["artist"]} == {"Bach"} and {*table["font"]} == {FONT.stem}
+    files = sorted(tmp_path.rglob("*.flac"))
+    assert {file.relative_to(out).as_posix() for file in files} == {
+        *table["path"],
+        "Ravel/0.mid.flac",
+        "Ravel/1.mid.flac",
+    }
     for file in files:
         waveform, rate = soundfile.read(file)
         assert rate == 22_050 and np.sqrt(np.mean(waveform**2)) == pytest.approx(0.05, rel=0.01)
-    times = [file.stat().st_mtime_ns for file in files]
+    times = [file.stat().st_mtime_ns for file in (*files, listed)]
     render(folder, out)
-    assert [file.stat().st_mtime_ns for file in files] == times
-    write_list(folder, "path,composer", "Bach/0.mid,Bach")
+    assert [file.stat().st_mtime_ns for file in (*files, listed)] == times
+    (folder / "Bach/0.mid").write_bytes(midi(90))
     with pytest.raises(InputError, match="made from other pieces or fonts; use a new --out"):
         render(folder, out)
 
@@ -65,7 +76,7 @@ def test_pieces_are_rendered_once_at_one_level(folder, tmp_path, capsys):
         (("composer,seconds", "Bach,30"), "has no column path"),
         (("path,composer", "../0.mid,Bach"), r"row 2: .*'\.\./0\.mid'"),
         (("path,composer", "/etc/0.mid,Bach"), "row 2: .*'/etc/0.mid'"),
-        (("path,composer", "Bach/7.mid,Bach"), "1 of 1 tracks are missing, such as 'Bach/7.mid'"),
+        (("path,composer", "Bach/70.mid,Bach"), "1 of 1 tracks are missing, such as 'Bach/70.mid'"),
         (("path,composer", "Bach/0.mid,"), "1 of 1 tracks are without a composer"),
     ],
 )
@@ -76,15 +87,17 @@ def test_list_with_an_error_is_rejected(folder, rows, reason):
 
 
 def test_piece_whose_file_is_missing_is_left_out(folder, capsys):
-    write_list(folder, "path,composer", "Bach/0.mid,Bach", "Bach/7.mid,Bach")
+    write_list(folder, "path,composer", "Bach/0.mid,Bach", "Bach/70.mid,Bach")
     assert [*composers.read_pieces(folder)["path"]] == ["Bach/0.mid"]
-    assert "1 of 2 tracks are missing, such as 'Bach/7.mid': left out" in capsys.readouterr().out
+    assert "1 of 2 tracks are missing, such as 'Bach/70.mid': left out" in capsys.readouterr().out
 
 
 def test_fonts_that_are_missing_or_alike_are_rejected(tmp_path):
     font = tmp_path / "a.sf2"
     with pytest.raises(InputError, match=r"a\.sf2: no such sound font"):
-        composers.check_fonts([font])
+        composers.check_fonts([font, font])
     font.touch()
     with pytest.raises(InputError, match="two fonts have the same name"):
         composers.check_fonts([font, font])
+    with pytest.raises(InputError, match="give two or more"):
+        composers.check_fonts([font])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from common.errors import InputError
 from data_prep import fluidsynth
 from data_prep.rendering import RenderingError
 from tests.data_prep.midi import FONT, midi, needs_fluidsynth
@@ -72,3 +73,13 @@ def test_file_that_is_not_rendered_is_an_error(path, content, reason):
     ) as caught:
         fluidsynth.render(path, FONT, 2.0)
     assert str(caught.value).endswith("; leave it out")
+
+
+@needs_fluidsynth
+@pytest.mark.parametrize("size", [100, 200_000])
+def test_damaged_font_is_not_replaced_by_the_default_one(size, path, tmp_path):
+    font = tmp_path / "damaged.sf2"
+    with open(FONT, "rb") as file:
+        font.write_bytes(file.read(size))
+    with pytest.raises(InputError, match=r"damaged\.sf2: cannot be read .* replace it"):
+        fluidsynth.render(path, font, 1.0)

@@ -111,7 +111,24 @@ def test_compare_rejects_results_of_different_tracks_or_options(evaluate, tmp_pa
     message = error_in_process("evaluate.py", "compare", verification[0], "--with", verification[1])
     assert "differ in the seed (0 and 2)" in message
     message = error_in_process("evaluate.py", "compare", first, first, "--with", first)
-    assert "is given twice" in message
+    assert "several results of this system have the same training seed" in message
+
+
+def test_compare_rejects_results_of_several_systems_as_one(evaluate, tmp_path):
+    first = evaluate("retrieval", 0.3)
+    document = json.loads(first.read_text(encoding="utf-8"))
+    other = tmp_path / "other.json"
+    for name, value in (("model", "mfcc"), ("artists", 7), ("variant", "enrol=5")):
+        other.write_text(json.dumps(document | {name: value, "seed": 1}), encoding="utf-8")
+        message = error_in_process("evaluate.py", "compare", first, other, "--with", first)
+        assert f"{first} and {other}: results of two systems, whose {name} is" in message
+        assert f"and {value}; several results of one system" in message
+
+
+def test_compare_rejects_clusterings_by_another_label_than_the_artist(evaluate):
+    path = evaluate("clustering", 0.3, "--label", "genre")
+    message = error_in_process("evaluate.py", "compare", path, "--with", path)
+    assert f"{path}: contains no values per track" in message
 
 
 def test_compare_rejects_results_without_usable_values(evaluate, tmp_path):
