@@ -86,7 +86,7 @@ def draw_figures(results: pd.DataFrame, folder: Path) -> list[Figure]:
         if len(table):
             name = f"{protocol}_by_enrolment_{dataset}_{label}"
             caption, metric = f"{title}, by number of enrolment tracks", group["metric"].iloc[0]
-            draw(name, caption, plots.plot_scores_by_enrolment, table, metric)
+            draw(name, caption, plots.plot_scores_by_enrolment, table, metric, title)
     for _, result in results[results["protocol"].eq("tsne")].iterrows():
         dataset, label, features = result[["dataset", "label", "features"]]
         tsne = result["details"][TSNE_MAP]

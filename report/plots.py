@@ -134,9 +134,9 @@ def plot_scores_by_artists(results: pd.DataFrame, paper: pd.DataFrame, path: Pat
         _set_axes(axes, counts, "training artists", metric)
 
 
-def plot_scores_by_enrolment(table: pd.DataFrame, metric: str, path: Path) -> None:
+def plot_scores_by_enrolment(table: pd.DataFrame, metric: str, title: str, path: Path) -> None:
     """Plot a table from `enrolment_scores`, one line per system."""
-    with _figure(path, "scores by number of enrolment tracks") as (_, (axes,)):
+    with _figure(path, title) as (_, (axes,)):
         for (system, group), style in _with_styles(table.groupby("system", sort=False)):
             means = group.groupby("tracks")["value"].mean()
             axes.plot(means.index, means, label=_shorten(system), **style | _system_style(system))

@@ -172,7 +172,7 @@ def test_a_system_has_the_same_style_in_every_figure(draw, verification):
     by_artists = lines_by_name(draw(plots.plot_scores_by_artists, verification, NO_PAPER))
     some = verification[verification["model"].isin(SYSTEMS[::2])]
     by_enrolment = lines_by_name(
-        draw(plots.plot_scores_by_enrolment, enrolment_scores(some), "eer")
+        draw(plots.plot_scores_by_enrolment, enrolment_scores(some), "eer", "title")
     )
     det = lines_by_name(draw(plots.plot_det_curves, some))
     for system in SYSTEMS[::2]:
@@ -183,7 +183,7 @@ def test_a_system_has_the_same_style_in_every_figure(draw, verification):
 
 def test_scores_by_enrolment_show_the_mean_of_each_system(draw, verification):
     table = enrolment_scores(verification.query("artists == 1000"))
-    lines = lines_by_name(draw(plots.plot_scores_by_enrolment, table, "eer"))
+    lines = lines_by_name(draw(plots.plot_scores_by_enrolment, table, "eer", "title"))
     for system, group in table.groupby("system"):
         means = group.groupby("tracks")["value"].mean()
         assert list(lines[system].get_xdata()) == [1, 2, 5, 10, 15]
@@ -196,7 +196,7 @@ def test_high_legend_extends_the_figure(draw):
     def panel_height(systems):
         rows = [(f"system {n}", tracks, 0.1) for n in range(systems) for tracks in (1, 5)]
         table = pd.DataFrame(rows, columns=["system", "tracks", "value"])
-        figure = draw(plots.plot_scores_by_enrolment, table, "eer")
+        figure = draw(plots.plot_scores_by_enrolment, table, "eer", "title")
         return figure.axes[0].get_window_extent().height / figure.dpi
 
     assert panel_height(40) == pytest.approx(panel_height(10), rel=0.2)
