@@ -3,8 +3,9 @@
 Most commands evaluate one feature file: the last line printed is the metric and its value, and
 --json writes the result to a file. `compare` tells whether two results differ. `tables`, `figures`
 and `report` present a folder of results alongside the papers' numbers. `lda` projects features,
-`header` writes those of a baseline, `explore` creates a page for viewing and playing tracks,
-`similar` lists the tracks most like one, and `groups` describes artist groups.
+`header` writes baseline features from the headers of C64 tunes, `explore` creates a page for
+viewing and playing tracks, `similar` lists the tracks most like one, and `groups` describes artist
+groups.
 """
 
 import argparse
