@@ -80,8 +80,8 @@ def main() -> None:
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the siamese model."""
     defaults = SiameseConfig()
-    text = "named settings: those of the papers, or the best found since on the synthetic corpus "
-    text += "(training/README.md lists them); other options take precedence"
+    text = "named settings: those of the papers, or the best found since, on synthetic and on real "
+    text += "music (training/README.md lists them); other options take precedence"
     parser.add_argument("--recipe", choices=SIAMESE_RECIPES, default="paper", help=text)
     text = "loss function: the papers' hinge over sampled negatives, or one that compares all "
     text += "tracks of a batch (softmax, supervised contrastive, or hinge over semi-hard negatives)"

@@ -34,7 +34,7 @@ from common.errors import InputError
 from common.files import atomic_write
 from common.parallel import map_in_threads
 from data_prep import fluidsynth
-from data_prep.artist_names import artist_key
+from data_prep.artist_names import artist_key, clear_not_artists, read_not_artists
 from data_prep.audio import SAMPLE_RATE
 from data_prep.datasets import Request, csv_list
 from data_prep.datasets.catalog import drop_tracks
@@ -45,7 +45,7 @@ from recognition import ENROL_TRACKS, TEST_TRACKS
 LIST = "pieces.csv"
 PLAN = "plan.csv"  # the pieces to render, each with its font and what determines the sound
 PIECES = ENROL_TRACKS + TEST_TRACKS  # minimum number of pieces per composer
-UNSEEN = 4  # minimum number of unseen composers, of whom the sound font is recognised
+UNSEEN = 4  # minimum number of unseen composers, on whose pieces the sound font is recognised
 SECONDS = 30.0
 LEVEL = 0.05  # root mean square of each rendering, unless a peak would be clipped
 # From fluid-soundfont-gm, timgm6mb-soundfont, opl3-soundfont, csound-soundfont and
@@ -61,7 +61,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder of pieces")
-    text = "folder of pieces to evaluate on; then all composers of the first are for training"
+    text = "folder of pieces to evaluate on; all composers of FOLDER are then for training"
     parser.add_argument("--unseen", type=Path, metavar="FOLDER", help=text)
     fonts = [FONT_FOLDER / f"{name}.sf2" for name in FONTS]
     text = "sound fonts to draw from (default: five of Debian's)"
@@ -95,7 +95,9 @@ def main() -> None:
 def check_fonts(fonts: list[Path]) -> None:
     """Reject a single sound font, and sound fonts that are missing or share a name."""
     if len(fonts) < 2:
-        raise InputError("--fonts: one font, and none to tell it from; give two or more")
+        raise InputError(
+            "--fonts: only one font, but the column font tells several apart; give more"
+        )
     for font in fonts:
         if not font.is_file():
             raise InputError(f"{font}: no such sound font; install its package, or give --fonts")
@@ -110,11 +112,13 @@ def prepare(args: argparse.Namespace) -> tuple[Tracks, Tracks]:
     name = f"unseen_{args.unseen.resolve().name}" if args.unseen else "unseen"
     second = render(args.unseen, args.out / name) if args.unseen else first
     composers = read_composers(first)
+    if not composers:
+        raise InputError(f"{args.folder}: no composer has {PIECES} pieces; add pieces")
     count = args.composers or (len(composers) if args.unseen else 40)
     if count > len(composers):
         raise InputError(
-            f"{args.folder}: {len(composers)} composers have {PIECES} pieces or more instead of "
-            f"{count}; use a lower --composers"
+            f"{args.folder}: only {len(composers)} composers have {PIECES} pieces or more; use a "
+            f"lower --composers than {count}"
         )
     training = prepare_tracks(
         "training", first, args.out, "--split", "artists", "--max-artists", count
@@ -144,7 +148,8 @@ def read_pieces(folder: Path) -> pd.DataFrame:
     found = csv_list.read_csv_list(Request(folder, path))
     if "composer" not in found.table.columns:
         raise InputError(f"{path}: has no column composer; add it")
-    named = found.table["composer"].ne("")
+    composer, _ = clear_not_artists(found.table["composer"], read_not_artists())
+    named = composer.ne("")
     remedy = "name each piece's composer"
     table, notes = drop_tracks(
         found.table, named, path, "without a composer", name="path", remedy=remedy

@@ -159,8 +159,8 @@ def training_parser(description: str, example: str, defaults) -> argparse.Argume
     parser.add_argument("--schedule", choices=values, default=defaults.schedule, help=text)
     text = "number of artists to train on, taken in split order (default: all)"
     add_count(parser, "--max-artists", None, text, old="--artists")
-    text = "encoder to fine-tune, with its network and level: an .h5 or .keras file or the name of "
-    text += "a released model"
+    text = "encoder to fine-tune, which determines --encoder and --equal-level: an .h5 or .keras "
+    text += "file, or the name of a released model"
     parser.add_argument("--start-from", metavar="WEIGHTS", help=text)
     text = "network that maps segments to embeddings: the papers', or one that pools the mean and "
     text += "standard deviation over time"

@@ -318,11 +318,9 @@ class TrackSampler:
         if (counts < 1 + positives).any():
             name, fewest = str(names[int(np.argmin(counts))]), int(counts.min())
             have = "one track" if fewest == 1 else f"{fewest} tracks"
-            need = (
-                "a positive is a second one"
-                if positives == 1
-                else (f"--positives {positives} needs {1 + positives}")
-            )
+            need = f"--positives {positives} needs {1 + positives}"
+            if positives == 1:
+                need = "needs a second one as a positive"
             lower = f", or use --positives {fewest - 1}" * (positives > 1 and fewest > 1)
             raise InputError(
                 f"{source}: artist {name!r} has {have}, but {need} "

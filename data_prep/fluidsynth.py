@@ -1,6 +1,7 @@
 """Rendering MIDI files with the program FluidSynth, all channels as a piano, without drums."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -16,6 +17,8 @@ RATE = 44_100  # Hz; at lower rates, the fonts' samples would contain aliases
 _PIANO, _INSTRUMENTS = Path(__file__).with_suffix(".cfg"), os.devnull
 _TIMEOUT = 120.0  # seconds; 30 s of music take less than one on a free core
 _FRAME = 4  # bytes of a sample of both channels
+_REFUSED = re.compile("not a SoundFont|Failed to load the SoundFont")  # of a font
+_REFUSED = re.compile("not a SoundFont|Failed to load the SoundFont")  # of a font
 _SILENT = 10 ** (-60 / 20)
 
 
@@ -30,7 +33,8 @@ def render(
     """Return the beginning of a MIDI file as (n,) float32, played with a sound font.
 
     With `instruments`, each channel has the instrument that the file names. There are neither
-    reverberation nor chorus, and every rendering gives the same bytes.
+    reverberation nor chorus, and every rendering gives the same bytes. Raises `InputError` if the
+    font cannot be read, and `RenderingError` if the file cannot be rendered.
     """
     commands = str(_INSTRUMENTS if instruments else _PIANO)
     command = ["fluidsynth", "-n", "-i", "-q", "-f", commands, "-R", "0", "-C", "0"]
@@ -41,11 +45,10 @@ def render(
     command += ["-F", "-", os.path.abspath(font), os.path.abspath(path)]
     limit = int(seconds * RATE) * _FRAME
     content, status, messages = rendering.read_output(command, limit, _TIMEOUT)
-    refused = ("not a SoundFont", "Failed to load the SoundFont")
-    named = [message for message in messages if Path(font).name in message]
-    if any(text in message for text in refused for message in named):
-        # FluidSynth then plays the system's default font, with exit status 0.
-        raise InputError(f"{font}: cannot be read (fluidsynth: {messages[0][:150]}); replace it")
+    for message in messages:
+        if Path(font).name in message and _REFUSED.search(message):
+            # FluidSynth then plays the system's default font, with exit status 0.
+            raise InputError(f"{font}: cannot be read (fluidsynth: {message[:150]}); replace it")
     samples = np.frombuffer(content[: len(content) // _FRAME * _FRAME], np.int16)
     waveform = samples.reshape(-1, 2).mean(axis=1, dtype=np.float32) / 2**15
     if status or not len(waveform) or np.abs(waveform).max() < _SILENT:

@@ -70,18 +70,15 @@ class _Study:
         """Return the feature files of a model for the unseen and for its training artists."""
         return FeatureFiles(self.features(name), self.features(name, self.train))
 
-    def draws(self, artists: int | None, seed: int | None) -> tuple[object, ...]:
-        """Return the options that draw the enrolment tracks for a model.
+    def draws(self, artists: int | None) -> tuple[object, ...]:
+        """Return the options that draw the enrolment tracks, the same for all models.
 
-        There is one draw for each training seed. If `seed` is None, as for models that are trained
-        with one seed only, the scores of all draws are averaged. Models of the largest number of
-        training artists or of none are evaluated with fewer enrolment tracks too.
+        There are as many draws as training seeds. Models of the largest number of training artists
+        or of none are evaluated with fewer enrolment tracks too.
         """
-        seeds = self.options.seeds
-        trials, first = (len(seeds), 0) if seed is None else (1, seeds.index(seed))
         tracks = ("--enrol-tracks", ENROL_TRACKS, "--test-tracks", "all")
         one_shot = ("--one-shot",) if artists in (None, max(self.options.artists)) else ()
-        return *tracks, "--trials", trials, "--seed", first, *one_shot
+        return *tracks, "--trials", len(self.options.seeds), "--seed", 0, *one_shot
 
 
 def plan(options: argparse.Namespace, data: DataFolder) -> tuple[list[Step], list[str]]:
@@ -180,11 +177,11 @@ def _baselines(study: _Study) -> Iterator[Step]:
         header, split = study.features(HEADER), study.unseen.split
         arguments = (HEADER, split, "--out", header)
         yield make_step("evaluate.py", *arguments, output=header, inputs=[split])
-        yield from _comparisons(study, HEADER, study.unseen, study.draws(None, None))
+        yield from _comparisons(study, HEADER, study.unseen, study.draws(None))
         if study.disjoint and "country" in study.labels:  # the other labels are in the header
             yield _transfer(study, HEADER, "country")
     for name in BASELINES:
-        yield from _features(study, name, name, study.draws(None, None))
+        yield from _features(study, name, name, study.draws(None))
 
 
 def _trainings(study: _Study, artists: int, seed: int) -> Iterator[Step]:
@@ -207,7 +204,7 @@ def _trainings(study: _Study, artists: int, seed: int) -> Iterator[Step]:
     for kind, dimensions in (("early", lda), ("late", ivector_lda)):
         system = plda(basic, study.train, artists, dimensions)
         fusion = fuse(kind, system, study.files(ivector))
-        yield _recognition(study, f"{kind}_{artists}_{seed}", fusion, study.draws(artists, seed))
+        yield _recognition(study, f"{kind}_{artists}_{seed}", fusion, study.draws(artists))
 
 
 def _ivectors(study: _Study, name: str, artists: int) -> Iterator[Step]:
@@ -225,7 +222,7 @@ def _ivectors(study: _Study, name: str, artists: int) -> Iterator[Step]:
         f"{name}_plda": plda(files, train, artists, lda),
     }
     for label, system in systems.items():
-        yield _recognition(study, label, system, study.draws(artists, None))
+        yield _recognition(study, label, system, study.draws(artists))
     yield _retrieval(study, name, unseen)
 
 
@@ -233,7 +230,7 @@ def _network(
     study: _Study, script: str, name: str, artists: int, seed: int, settings: tuple[object, ...]
 ) -> Iterator[Step]:
     """Yield the steps that train a network and evaluate its features by cosine and by PLDA."""
-    out, train, draws = study.options.out, study.train, study.draws(artists, seed)
+    out, train, draws = study.options.out, study.train, study.draws(artists)
     training = commands.train(script, train, out / "runs" / name, *settings)
     yield training
     yield from _features(study, name, training.output, draws)

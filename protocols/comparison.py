@@ -92,16 +92,22 @@ def _require_one_system(paths: Sequence[Path], results: Sequence[Result]) -> Non
     seeds = [result.seed for result in results]
     if len(set(seeds)) < len(seeds):
         raise InputError(
-            f"{paths[0]}: several results of this system have the same training seed; name one"
+            f"{paths[0]}: several results of this system have the same training seed, or none; "
+            "name one of them"
         )
 
 
 def _require_same_tracks(first: tuple[Path, Result], second: tuple[Path, Result]) -> None:
     """Raise `InputError` unless two results are of the same protocol and tracks."""
     described = []
-    for _, result in (first, second):
+    for path, result in (first, second):
         inputs = result.made_from.get("inputs", {})
         settings = inputs.get("settings", {})
+        if result.protocol == "clustering" and result.label != "artist":
+            raise InputError(
+                f"{path}: clusters by {result.label}, but intervals are over artists; evaluate "
+                "clustering by artist"
+            )
         record = {"protocol": result.protocol, "label": result.label, "split": inputs.get("split")}
         if result.protocol in RECOGNITION:
             record |= {name: settings.get(name) for name in DRAW_SETTINGS}

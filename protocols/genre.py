@@ -133,8 +133,7 @@ def evaluate_clustering(
     labels = tracks.labels(label)
     result = cluster_tracks(tracks.features, labels, starts=starts, seed=seed)
     details = {"adjusted mutual information": result.ami, "clusters": len(np.unique(labels))}
-    if label == "artist":  # the interval is over artists
-        details |= pack_values(labels, cluster=result.clusters)
+    details |= pack_values(labels, cluster=result.clusters)
     return Evaluation("ari", [result.ari], len(labels), details)
 
 

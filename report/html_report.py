@@ -4,6 +4,7 @@ The page opens from disk and needs no server, network connection or JavaScript.
 """
 
 import base64
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -97,7 +98,7 @@ def _tabulate_trainings(logs: list[TrainingLog]) -> pd.DataFrame:
             "epochs": len(log.curves),
             f"last {log.metric}": log.curves["training"].iloc[-1],
             "lowest validation loss": losses.min(),
-            "last validation loss": losses.tail(1).min(),
+            "last validation loss": losses.iloc[-1] if len(losses) else math.nan,
         }
         rows.append({"run": log.name, **log.inputs, **scores, "backend": log.backend})
     return pd.DataFrame(rows).convert_dtypes()

@@ -41,7 +41,7 @@ MODEL_STYLES = {
     "siamese": {"color": "#D55E00", "marker": "^"},
     "tag": {"color": "#009E73", "marker": "X"},
     "best": {"color": "#56B4E9", "marker": "D"},
-    "siamese fine-tuned": {"color": "#009E73", "marker": "*"},
+    "siamese fine-tuned": {"color": "#8B4513", "marker": "*"},
     "GMM-UBM": {"color": "#000000", "marker": "v"},
     "i-vector": {"color": "#CC79A7", "marker": "o"},
     "early fusion": {"color": "#E69F00", "marker": "X"},
@@ -124,7 +124,8 @@ def plot_scores_by_artists(results: pd.DataFrame, paper: pd.DataFrame, path: Pat
                 counts = points["artists"].astype(int)
                 axes.plot(counts, points["value"], **style | {"linestyle": "", "markersize": 2})
             for value in group.loc[group["artists"].isna(), "value"]:
-                axes.axhline(value, label=_shorten(system), color=style["color"], linestyle=":")
+                line = {"linestyle": ":"} | style | {"marker": ""}
+                axes.axhline(value, label=_shorten(system), **line)
             numbers = paper[paper["model"].eq(system)].sort_values("artists")
             if len(numbers):
                 style |= {"linestyle": "--", "alpha": 0.6}

@@ -1,5 +1,7 @@
 """Tests of rendering a folder of pieces by composers."""
 
+import argparse
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -78,6 +80,7 @@ def test_pieces_are_rendered_once_at_one_level(folder, tmp_path, capsys):
         (("path,composer", "/etc/0.mid,Bach"), "row 2: .*'/etc/0.mid'"),
         (("path,composer", "Bach/70.mid,Bach"), "1 of 1 tracks are missing, such as 'Bach/70.mid'"),
         (("path,composer", "Bach/0.mid,"), "1 of 1 tracks are without a composer"),
+        (("path,composer", "Bach/0.mid,Anonymous"), "1 of 1 tracks are without a composer"),
     ],
 )
 def test_list_with_an_error_is_rejected(folder, rows, reason):
@@ -99,5 +102,50 @@ def test_fonts_that_are_missing_or_alike_are_rejected(tmp_path):
     font.touch()
     with pytest.raises(InputError, match="two fonts have the same name"):
         composers.check_fonts([font, font])
-    with pytest.raises(InputError, match="give two or more"):
+    with pytest.raises(InputError, match="only one font"):
         composers.check_fonts([font])
+
+
+@pytest.mark.parametrize(
+    ("given", "unseen", "count", "problem"),
+    [
+        (None, True, 3, ""),
+        (2, True, 2, ""),
+        (None, False, 40, "only 3 composers have 20 pieces or more; use a lower --composers"),
+        (4, True, 4, "only 3 composers"),
+        (2, False, 2, "1 composers with 20 pieces or more are not for training"),
+    ],
+)
+def test_composers_for_training_are_counted(given, unseen, count, problem, tmp_path, monkeypatch):
+    """The first `count` composers are for training, and four others have to be unseen."""
+    names = {"old": "ABC", "new": "CDEFG"}
+    drawn = []
+
+    def render_pieces(folder, out, **_):
+        path = tmp_path / f"{folder.name}.csv"
+        path.write_text("\n".join(["artist", *names[folder.name]]) + "\n")
+        return path
+
+    def prepare_tracks(name, tracks, out, *options):
+        split = tmp_path / f"{name}_split.csv"
+        if name == "training":
+            drawn.append(options[-1])
+            split.write_text("\n".join(tracks.read_text().split("\n")[: 1 + options[-1]]) + "\n")
+        return composers.Tracks(split, tmp_path / "cache.h5")
+
+    monkeypatch.setattr(composers, "render_pieces", render_pieces)
+    monkeypatch.setattr(composers, "prepare_tracks", prepare_tracks)
+    args = argparse.Namespace(
+        folder=tmp_path / "old",
+        unseen=tmp_path / "new" if unseen else None,
+        composers=given,
+        out=tmp_path,
+        fonts=[FONT],
+        instruments=False,
+    )
+    if problem:
+        with pytest.raises(InputError, match=problem):
+            composers.prepare(args)
+    else:
+        composers.prepare(args)
+        assert drawn == [count]

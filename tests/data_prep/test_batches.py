@@ -358,7 +358,9 @@ def test_sampler_rejects_too_few_tracks(artists, tracks, negatives, problem):
 
 
 def test_sampler_rejects_artists_with_too_few_positives():
-    with pytest.raises(InputError, match=r"'b' has 2 tracks.*fewer than 2 pos.*\(1 such artists"):
+    with pytest.raises(
+        InputError, match=r"'b' has 2 tracks.*but --positives 2 needs 3.*\(1 such artists"
+    ):
         TrackSampler.from_artists(np.array(list("aaabb")), np.arange(5), 1, positives=2)
 
 

@@ -177,8 +177,8 @@ def test_sid_evaluates_each_system_on_unseen_artists(tunes):
     expected += [f"ivector_2_0_{scorer}_{SET}" for scorer in ("cosine", "plda")]
     assert sorted(names) == sorted(expected)
     fused = next(line for line in recognised if "late_2_4" in line)
-    assert "o/features/ivector_2_0_sid.h5" in fused and "--trials 1 --seed 1" in fused
-    assert sum("--trials 2 --seed 0" in line for line in recognised) == 3 + 1 + 2 * 3
+    assert "o/features/ivector_2_0_sid.h5" in fused and "--trials 2 --seed 0" in fused
+    assert all("--trials 2 --seed 0" in line for line in recognised)
     assert plan("sid --artists 2 --seeds 0 4 0")[0] == commands
     assert sum("1_make_splits" in line for line in commands) == 4
     assert sum("--sid-model 8580" in line for line in commands) == 1
