@@ -107,10 +107,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     text = "positives from other albums than the anchor's, where the artist has enough tracks"
     parser.add_argument("--other-album", action="store_true", help=text)
-    text = (
-        "probability that the negatives of an anchor are by artists of the same genre, where there "
-    )
-    text += "are enough of them"
+    text = "probability that the negatives of an anchor are by artists of the same genre, where "
+    text += "there are enough of them"
     parser.add_argument(
         "--same-genre", type=cli.probability, default=defaults.same_genre, metavar="P", help=text
     )

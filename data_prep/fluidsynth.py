@@ -18,7 +18,6 @@ _PIANO, _INSTRUMENTS = Path(__file__).with_suffix(".cfg"), os.devnull
 _TIMEOUT = 120.0  # seconds; 30 s of music take less than one on a free core
 _FRAME = 4  # bytes of a sample of both channels
 _REFUSED = re.compile("not a SoundFont|Failed to load the SoundFont")  # of a font
-_REFUSED = re.compile("not a SoundFont|Failed to load the SoundFont")  # of a font
 _SILENT = 10 ** (-60 / 20)
 
 

@@ -206,6 +206,7 @@ def test_det_curves_use_normal_deviate_axes(draw, verification):
     results = verification.query("artists == 1000")
     lines = lines_by_name(draw(plots.plot_det_curves, results))
     assert list(lines) == list(SYSTEMS)
+    assert len({style_of(line)[:2] for line in lines.values()}) == len(SYSTEMS)
     line, curve = lines["GMM-UBM"], results.iloc[0]["details"]["DET"]
     assert NormalDist().cdf(line.get_xdata()[1]) == pytest.approx(curve["false alarm"][1])
     assert NormalDist().cdf(line.get_ydata()[2]) == pytest.approx(curve["miss"][2])
