@@ -12,14 +12,14 @@ cd "$folder"
 apt-get download -qq -o APT::Sandbox::User=root \
     fluidsynth=2.3.1-2 libfluidsynth3=2.3.1-2 timgm6mb-soundfont=1.3-5
 for package in *.deb; do
-    dpkg-deb -x "$package" root
+    dpkg-deb -x "$package" unpacked
 done
-default=root/usr/share/sounds/sf2/TimGM6mb.sf2
+default=unpacked/usr/share/sounds/sf2/TimGM6mb.sf2
 # One note of a second on middle C.
 printf 'MThd\0\0\0\6\0\0\0\1\0\140MTrk\0\0\0\15\0\220\74\144\201\100\200\74\100\0\377\57\0' >note.mid
 
 render() { # FONT OUTPUT
-    LD_LIBRARY_PATH="$folder/root/usr/lib/x86_64-linux-gnu" HOME="$folder" root/usr/bin/fluidsynth -niq \
+    LD_LIBRARY_PATH="$folder/unpacked/usr/lib/x86_64-linux-gnu" HOME="$folder" unpacked/usr/bin/fluidsynth -niq \
         -o "synth.default-soundfont=$default" -r 44100 -T raw -F "$2" "$1" note.mid 2>"$2.err"
 }
 render "$default" default.raw
