@@ -16,7 +16,6 @@ sound font, on pieces by composers that the layer was not trained on. Completed 
 """
 
 import argparse
-import hashlib
 import sys
 from functools import partial
 from pathlib import Path
@@ -31,7 +30,7 @@ from bench import comparison
 from bench.comparison import MODELS, Tracks
 from common import cli
 from common.errors import InputError
-from common.files import atomic_write
+from common.files import atomic_write, file_sha256
 from common.parallel import map_in_threads
 from data_prep import fluidsynth
 from data_prep.artist_names import artist_key, clear_not_artists, read_not_artists
@@ -172,7 +171,7 @@ def render_pieces(folder: Path, out: Path, *, fonts: list[Path], instruments: bo
     """Render the pieces in a folder that are not there yet, and return the list of the tracks."""
     pieces = read_pieces(folder)
     drawn = draw_fonts(pieces["composer"], len(fonts))
-    digests = [digest_file(font) for font in fonts]
+    digests = [file_sha256(font) for font in fonts]
     table = pd.DataFrame(
         {
             "path": pieces["path"] + ".flac",
@@ -183,14 +182,13 @@ def render_pieces(folder: Path, out: Path, *, fonts: list[Path], instruments: bo
     )
     sources = [folder / name for name in pieces["path"]]
     plan = table.assign(
-        piece=[digest_file(source) for source in sources],
+        piece=[file_sha256(source) for source in sources],
         font_digest=[digests[number] for number in drawn],
     )
     path, text = out / PLAN, plan.to_csv(index=False)
-    if not path.exists():
-        write_text(path, text)
-    elif path.read_text(encoding="utf-8") != text:
+    if path.exists() and path.read_text(encoding="utf-8") != text:
         raise InputError(f"{path}: made from other pieces or fonts; use a new --out")
+    write_text(path, text)
     outputs = [out / name for name in table["path"]]
     jobs = zip(sources, outputs, (fonts[number] for number in drawn), strict=True)
     reasons = map_in_threads(lambda job: render_piece(*job, instruments), jobs)
@@ -207,12 +205,6 @@ def render_pieces(folder: Path, out: Path, *, fonts: list[Path], instruments: bo
         print(f"{folder}: {count} fewer than {PIECES} pieces: left out, such as {names[0]!r}")
     write_text(out / LIST, rendered[~few].to_csv(index=False))
     return out / LIST
-
-
-def digest_file(path: Path) -> str:
-    """Return the SHA-256 digest of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -168,7 +168,7 @@ def style_of(line):
 
 
 def test_a_system_has_the_same_style_in_every_figure(draw, verification):
-    """Systems on which a figure is missing do not change the style of the others."""
+    """The style of a system does not depend on the other systems in the figure."""
     by_artists = lines_by_name(draw(plots.plot_scores_by_artists, verification, NO_PAPER))
     some = verification[verification["model"].isin(SYSTEMS[::2])]
     by_enrolment = lines_by_name(
