@@ -47,7 +47,9 @@ COMMANDS = {
         "\nidentification. Artists are resampled with replacement, each with all their tracks, and"
         "\nso are the results of each system (its training seeds). Clusters are not computed again."
         "\nArtist recognition is averaged over the draws of enrolment and test tracks (--trials),"
-        "\nwhich must be the same for both systems.",
+        "\nwhich must be the same for both systems. Results may be on several splits without common"
+        "\nartists, such as the folds of a cross-validation: artists are resampled within each, and"
+        "\nthe differences are averaged over all artists.",
     },
     "layouts": {
         "explore": "Write an HTML page with t-SNE maps, nearest neighbours, search and playback."

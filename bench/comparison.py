@@ -116,16 +116,20 @@ def recognise(
     return files
 
 
-def print_table(files: Mapping[tuple[str, str], list[Path]], columns: Sequence[str]) -> None:
+def print_table(
+    files: Mapping[tuple[str, str], list[Path]], columns: Sequence[str], folds: int = 1
+) -> None:
     """Print a Markdown row per model: the mean and standard deviation over the seeds.
 
-    `files` contains the result files, one per seed, by model and column.
+    `files` contains the result files by model and column: for each of the folds, one per seed. The
+    scores of a seed are averaged over the folds.
     """
     print(f"| model | {' | '.join(columns)} |\n{'| --- ' * (1 + len(columns))}|")
     for model in _models(files):
         cells = [model]
         for column in columns:
             values = [json.loads(path.read_text())["value"] for path in files[model, column]]
+            values = np.reshape(values, (folds, -1)).mean(axis=0)
             spread = f" ± {np.std(values):.3f}" if len(values) > 1 else ""
             cells.append(f"{np.mean(values):.3f}{spread}")
         print(f"| {' | '.join(cells)} |", flush=True)

@@ -1,6 +1,6 @@
 """Compare the recipe "best" with the papers' models and MFCCs on classical music in MIDI files.
 
-    python bench/composers.py FOLDER [--unseen FOLDER] [--seeds 0 1 2]
+    python bench/composers.py FOLDER [--unseen FOLDER | --folds N] [--seeds 0 1 2]
 
 FOLDER contains MIDI files and their list, `pieces.csv`, with the columns path and composer. The
 first 30 s of each piece are rendered by FluidSynth. A generator draws the sound font of each piece,
@@ -8,17 +8,20 @@ equally often within each composer, and all channels are played as a piano, with
 (unless --instruments is given), so that no composer is identified by the sound. Composers of fewer
 than 20 pieces are left out, and at least four must be unseen. Trains each model with each seed on
 20 pieces per composer, and evaluates it on all pieces by the other composers, or by those of
---unseen: retrieval by composer (MAP), artist recognition by cosine and by PLDA (with 15 tracks to
-enrol and 5 to test), and clustering by composer (adjusted Rand index). Prints the mean and the
-standard deviation over the seeds, and the difference between the recipe and each other model with
-its 95 % interval. The column "font" is the accuracy of a linear softmax layer that recognises the
-sound font, on pieces by composers that the layer was not trained on. Completed steps are skipped.
+--unseen. With --folds, the composers are divided into folds; models are trained once per fold, on
+all others, so that every composer is unseen once. The scores are those of retrieval by composer
+(MAP), artist recognition by cosine and by PLDA (with 15 tracks to enrol and 5 to test), and
+clustering by composer (adjusted Rand index). Prints the mean and the standard deviation over the
+seeds, and the difference between the recipe and each other model with its 95 % interval. The column
+"font" is the accuracy of a linear softmax layer that recognises the sound font, on pieces by
+composers that the layer was not trained on. Completed steps are skipped.
 """
 
 import argparse
 import sys
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
@@ -54,6 +57,14 @@ FONT_FOLDER = Path("/usr/share/sounds/sf2")  # Debian's
 COLUMNS = ("MAP", *comparison.RECOGNITION, "font")
 
 
+class Fold(NamedTuple):
+    """The tracks to train and evaluate models on, by different composers, and the output folder."""
+
+    training: Tracks
+    unseen: Tracks
+    out: Path
+
+
 def main() -> None:
     """Render the pieces, train and evaluate the models, and print the table."""
     parser = argparse.ArgumentParser(
@@ -61,13 +72,16 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder of pieces")
     text = "folder of pieces to evaluate on; all composers of FOLDER are then for training"
-    parser.add_argument("--unseen", type=Path, metavar="FOLDER", help=text)
+    unseen = parser.add_mutually_exclusive_group()
+    unseen.add_argument("--unseen", type=Path, metavar="FOLDER", help=text)
+    text = "number of folds of a cross-validation over composers"
+    cli.add_count(unseen, "--folds", None, text)
     fonts = [FONT_FOLDER / f"{name}.sf2" for name in FONTS]
     text = "sound fonts to draw from (default: five of Debian's)"
     parser.add_argument("--fonts", type=Path, nargs="+", default=fonts, metavar="FONT", help=text)
     text = "play the instruments that the files name"
     parser.add_argument("--instruments", action="store_true", help=text)
-    text = "number of composers to train on (default: 40, or all with --unseen)"
+    text = "number of composers to train on (default: 40, or all with --unseen or --folds)"
     cli.add_count(parser, "--composers", None, text)
     cli.add_count(parser, "--epochs", 60, "number of epochs (default: 60)")
     cli.add_seeds(parser, [0, 1, 2])
@@ -78,15 +92,20 @@ def main() -> None:
     args = parser.parse_args()
     if not fluidsynth.is_installed():
         raise InputError("fluidsynth: not found; install it, for it renders the pieces")
+    if args.folds == 1:
+        parser.error("--folds: needs two folds or more")
+    if args.folds and args.composers:
+        parser.error("--composers: --folds determines the composers to train on; give one of them")
     check_fonts(args.fonts)
-    training, unseen = prepare(args)
-    files: dict[tuple[str, str], list[Path]] = {}  # by model and column; one per seed
+    files: dict[tuple[str, str], list[Path]] = {}  # by model and column; per fold, one per seed
     models = {model: MODELS[model] for model in args.models}
-    trained = comparison.train_all(models, training, args.out, args.epochs, args.seeds)
-    for model, name, weights in trained:
-        for column, path in evaluate(weights, name, training, unseen, args.out).items():
-            files.setdefault((model, column), []).append(path)
-    comparison.print_table(files, COLUMNS)
+    folds = prepare(args)
+    for fold in folds:
+        trained = comparison.train_all(models, fold.training, fold.out, args.epochs, args.seeds)
+        for model, name, weights in trained:
+            for column, path in evaluate(weights, name, fold).items():
+                files.setdefault((model, column), []).append(path)
+    comparison.print_table(files, COLUMNS, folds=len(folds))
     if "best" in models:
         comparison.print_differences(files, comparison.COMPARED)
 
@@ -104,10 +123,12 @@ def check_fonts(fonts: list[Path]) -> None:
         raise InputError("--fonts: two fonts have the same name; rename one, or give it once")
 
 
-def prepare(args: argparse.Namespace) -> tuple[Tracks, Tracks]:
+def prepare(args: argparse.Namespace) -> list[Fold]:
     """Render the pieces; return the tracks to train on and those of other composers."""
     render = partial(render_pieces, fonts=args.fonts, instruments=args.instruments)
     first = render(args.folder, args.out / "pieces")
+    if args.folds:
+        return prepare_folds(first, args.folds, args.out)
     name = f"unseen_{args.unseen.resolve().name}" if args.unseen else "unseen"
     second = render(args.unseen, args.out / name) if args.unseen else first
     composers = read_composers(first)
@@ -129,9 +150,37 @@ def prepare(args: argparse.Namespace) -> tuple[Tracks, Tracks]:
             f"are not for training, but {UNSEEN} are needed; use a lower --composers, or --unseen "
             "with others"
         )
+    return [Fold(training, prepare_unseen(name, second, args.out, training), args.out)]
+
+
+def prepare_folds(tracks: Path, folds: int, out: Path) -> list[Fold]:
+    """Return folds in which every composer is unseen once."""
+    table = pd.read_csv(tracks, dtype=str, keep_default_na=False)
+    composers = pd.factorize(table["artist"].map(artist_key), sort=True)[0]
+    count = composers.max(initial=-1) + 1
+    if count < folds * UNSEEN:
+        raise InputError(
+            f"{tracks}: {count} composers have {PIECES} pieces or more, but {folds} folds need "
+            f"{UNSEEN} each; use fewer folds, or add pieces"
+        )
+    prepared = []
+    for fold in range(folds):
+        is_unseen, folder = composers % folds == fold, out / f"fold_{fold + 1}"
+        lists = []
+        for kind, rows in (("training", ~is_unseen), ("unseen", is_unseen)):
+            lists.append(tracks.parent / f"{kind}_{fold + 1}.csv")
+            write_text(lists[-1], table[rows].to_csv(index=False))
+        training = prepare_tracks("training", lists[0], folder, "--split", "artists")
+        unseen = prepare_unseen("unseen", lists[1], folder, training)
+        prepared.append(Fold(training, unseen, folder))
+    return prepared
+
+
+def prepare_unseen(name: str, tracks: Path, out: Path, training: Tracks) -> Tracks:
+    """Make the split and the mel cache of the pieces by composers that are not for training."""
     # Most protocols use all of its tracks. The sound font is recognised in the test subset.
     disjoint = ("--split", "disjoint", "--exclude-artists-of", training.split)
-    return training, prepare_tracks(name, second, args.out, *disjoint)
+    return prepare_tracks(name, tracks, out, *disjoint)
 
 
 def read_composers(tracks: Path) -> set[str]:
@@ -241,10 +290,9 @@ def prepare_tracks(name: str, tracks: Path, out: Path, *options: object) -> Trac
     return made
 
 
-def evaluate(
-    weights: Path | str, name: str, training: Tracks, unseen: Tracks, out: Path
-) -> dict[str, Path]:
+def evaluate(weights: Path | str, name: str, fold: Fold) -> dict[str, Path]:
     """Evaluate features on unseen composers; return the result file of each column."""
+    training, unseen, out = fold
     of_train, of_unseen = (
         comparison.extract(weights, name, tracks, out) for tracks in (training, unseen)
     )

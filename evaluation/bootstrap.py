@@ -6,6 +6,9 @@ the number of times that each artist was drawn. Both systems are evaluated on th
 
 Several results of a system come from training runs with different seeds. Its score is their mean,
 and each resample also draws as many of them, with replacement, independently for each system.
+
+The folds of a cross-validation over artists are separate samples (section 3.2 of the book): artists
+and seeds are resampled within each fold, and the differences are averaged over the folds.
 """
 
 from typing import NamedTuple
@@ -74,10 +77,10 @@ def resampled_ari(clusters: ArrayLike, artists: ArrayLike, draws: np.ndarray) ->
         return (both - expected) / ((by_artist + by_cluster) / 2 - expected)
 
 
-def difference_interval(
-    first: np.ndarray, second: np.ndarray, generator: np.random.Generator, level: float = 0.95
-) -> Interval:
-    """Return the percentile interval of the difference between two systems' mean scores.
+def differences(
+    first: np.ndarray, second: np.ndarray, generator: np.random.Generator
+) -> np.ndarray:
+    """Return the differences between two systems' mean scores, (1 + resamples,).
 
     Parameters
     ----------
@@ -88,10 +91,14 @@ def difference_interval(
     def mean_of_drawn_seeds(scores: np.ndarray) -> np.ndarray:
         seeds, resamples = scores.shape[0], scores.shape[1] - 1
         drawn = generator.integers(seeds, size=(seeds, resamples))
-        return np.take_along_axis(scores[:, 1:], drawn, axis=0).mean(axis=0)
+        means = np.take_along_axis(scores[:, 1:], drawn, axis=0).mean(axis=0)
+        return np.append(scores[:, 0].mean(), means)
 
-    differences = mean_of_drawn_seeds(first) - mean_of_drawn_seeds(second)
+    return mean_of_drawn_seeds(first) - mean_of_drawn_seeds(second)
+
+
+def percentile_interval(values: np.ndarray, level: float = 0.95) -> Interval:
+    """Return the interval of `differences`, or of their mean over the folds."""
     tail = (1 - level) / 2
-    lower, upper = np.nanquantile(differences, [tail, 1 - tail])
-    difference = first[:, 0].mean() - second[:, 0].mean()
-    return Interval(float(difference), float(lower), float(upper))
+    lower, upper = np.nanquantile(values[1:], [tail, 1 - tail])
+    return Interval(float(values[0]), float(lower), float(upper))

@@ -138,6 +138,7 @@ def test_composers_for_training_are_counted(given, unseen, count, problem, tmp_p
     args = argparse.Namespace(
         folder=tmp_path / "old",
         unseen=tmp_path / "new" if unseen else None,
+        folds=None,
         composers=given,
         out=tmp_path,
         fonts=[FONT],
@@ -149,3 +150,24 @@ def test_composers_for_training_are_counted(given, unseen, count, problem, tmp_p
     else:
         composers.prepare(args)
         assert drawn == [count]
+
+
+def test_folds_have_every_composer_unseen_once(tmp_path, monkeypatch):
+    pieces = tmp_path / "pieces.csv"
+    names = [*"ABCDEFGHI", "a"]  # of nine composers
+    pieces.write_text("\n".join(["path,artist", *(f"{i},{name}" for i, name in enumerate(names))]))
+    monkeypatch.setattr(
+        composers,
+        "prepare_tracks",
+        lambda name, tracks, out, *options: composers.Tracks(tracks, out / f"{name}.h5"),
+    )
+    folds = composers.prepare_folds(pieces, 2, tmp_path)
+    sets = [tuple(map(composers.read_composers, (fold[0].split, fold[1].split))) for fold in folds]
+    assert [(len(training), len(unseen)) for training, unseen in sets] == [(4, 5), (5, 4)]
+    for training, unseen in sets:
+        assert training | unseen == set(map(composers.artist_key, "ABCDEFGHI"))
+        assert not training & unseen
+    assert not sets[0][1] & sets[1][1]
+    assert [fold.out.name for fold in folds] == ["fold_1", "fold_2"]
+    with pytest.raises(InputError, match="9 composers have 20 pieces or more, but 3 folds need 4"):
+        composers.prepare_folds(pieces, 3, tmp_path)

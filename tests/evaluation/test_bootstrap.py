@@ -19,6 +19,10 @@ def artists(generator):
     return np.concatenate([np.arange(12), np.sort(generator.integers(12, size=48))])
 
 
+def interval_between(first, second, generator):
+    return bootstrap.percentile_interval(bootstrap.differences(first, second, generator))
+
+
 def copies(draw, artists):
     """Yield the rows of every drawn artist, one array per copy."""
     for artist, count in enumerate(draw):
@@ -65,7 +69,7 @@ def test_interval_matches_scipy_for_one_track_per_artist(generator):
     second = first + generator.normal(0.5, 0.3, size=80)
     draws = bootstrap.draw_artists(80, 4000, generator)
     scores = [bootstrap.resampled_means(x, np.arange(80), draws)[None] for x in (second, first)]
-    interval = bootstrap.difference_interval(*scores, generator)
+    interval = interval_between(*scores, generator)
     expected = stats.bootstrap(
         (second - first,), np.mean, n_resamples=4000, method="percentile", random_state=0
     ).confidence_interval
@@ -80,13 +84,13 @@ def test_constant_difference_has_an_interval_without_width(generator, artists):
         np.tile(bootstrap.resampled_means(x, artists, draws), (3, 1))
         for x in (values + 0.1, values)
     )
-    assert bootstrap.difference_interval(first, second, generator) == pytest.approx((0.1,) * 3)
+    assert interval_between(first, second, generator) == pytest.approx((0.1,) * 3)
 
 
 def test_interval_includes_the_variation_over_seeds(generator):
     """Seeds of equal tracks give the interval of the mean of two draws out of two values."""
     first = np.repeat([[0.0], [1.0]], 4001, axis=1)
-    interval = bootstrap.difference_interval(first, np.zeros((1, 4001)), generator)
+    interval = interval_between(first, np.zeros((1, 4001)), generator)
     assert interval == (0.5, 0.0, 1.0)
 
 
@@ -96,6 +100,21 @@ def test_interval_of_dependent_tracks_is_wider_than_of_independent_ones(generato
     for artists in (np.repeat(np.arange(30), 10), np.arange(300)):
         draws = bootstrap.draw_artists(artists.max() + 1, 1000, generator)
         scores = bootstrap.resampled_means(values, artists, draws)[None]
-        interval = bootstrap.difference_interval(scores, np.zeros_like(scores), generator)
+        interval = interval_between(scores, np.zeros_like(scores), generator)
         widths.append(interval.upper - interval.lower)
     assert widths[0] / widths[1] == pytest.approx(np.sqrt(10), rel=0.15)
+
+
+def test_interval_of_folds_is_that_of_their_mean(generator):
+    """The folds have different means, so artists must not be exchanged between folds."""
+    folds = [(0.0, generator.normal(size=300)), (5.0, generator.normal(size=300))]
+    draws = [bootstrap.draw_artists(300, 2000, generator) for _ in folds]
+    scores = [
+        bootstrap.resampled_means(mean + noise, np.arange(300), draw)[None]
+        for (mean, noise), draw in zip(folds, draws, strict=True)
+    ]
+    zeros = np.zeros_like(scores[0])
+    differences = [bootstrap.differences(score, zeros, generator) for score in scores]
+    lower, upper = bootstrap.percentile_interval(np.mean(differences, axis=0))[1:]
+    variance = np.mean([noise.var() for _, noise in folds])
+    assert upper - lower == pytest.approx(2 * 1.96 * np.sqrt(variance / 600), rel=0.1)

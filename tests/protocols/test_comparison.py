@@ -35,7 +35,7 @@ def evaluate(tmp_path):
         files = feature_files.write_files(
             tmp_path, "tracks", table, features, run=f"basic_{spread}_{seed}", seed=seed
         )
-        path = tmp_path / f"{protocol}_{spread}_{seed}.json"
+        path = tmp_path / f"{protocol}_{spread}_{seed}_{names}.json"
         arguments = PROTOCOLS[protocol][1:]
         label = () if protocol in ("clustering", "verification") else ("--label", "artist")
         run_in_process(
@@ -65,6 +65,24 @@ def test_compare_separates_good_features_from_poor_ones(protocol, evaluate):
     assert " by 12 artists, 200 resamples" in lines[2]
     assert compare(*good, "--with", poor, "--resamples", 200)[0] == lines
     assert compare(poor, "--with", poor)[1] == (0, 0, 0)
+
+
+@pytest.mark.parametrize("protocol", ["retrieval", "verification"])
+def test_compare_averages_the_splits_of_a_cross_validation_by_artists(protocol, evaluate):
+    folds = ("abcdefgh", "ijkl")
+    good, poor = (
+        [evaluate(protocol, spread, names=names) for names in folds] for spread in (0.9, 1.6)
+    )
+    first, second = (
+        compare(ours, "--with", theirs, "--resamples", 200)[1][0]
+        for ours, theirs in zip(good, poor, strict=True)
+    )
+    lines, (difference, lower, upper) = compare(*good, "--with", *poor, "--resamples", 200)
+    assert difference == pytest.approx((8 * first + 4 * second) / 12, abs=1.01e-4)
+    assert lower < difference < upper
+    assert " by 12 artists in 2 splits, 200 resamples" in lines[2]
+    message = error_in_process("evaluate.py", "compare", *good, "--with", poor[0])
+    assert f"{good[1]} and {poor[0]} contain different tracks or labels" in message
 
 
 @pytest.mark.parametrize("protocol", ["verification", "identification"])
