@@ -28,9 +28,9 @@ def main() -> None:
     parser = cli.training_parser(__doc__, example, SiameseConfig())
     _add_arguments(parser)
     given = cli.given_options(parser)
-    parser.set_defaults(**SIAMESE_RECIPES[given.get("recipe", "paper")])
+    parser.set_defaults(**SIAMESE_RECIPES[given.get("recipe", "paper")], given=given)
     args = parser.parse_args()  # options take precedence over the recipe
-    config = _check_options(parser, cli.fill_dataclass(SiameseConfig, args), given)
+    config = _check_options(parser, cli.fill_dataclass(SiameseConfig, args))
 
     # Data
     data = TrainingData.read(args.split, args.cache, config.max_artists)
@@ -114,9 +114,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _check_options(
-    parser: argparse.ArgumentParser, config: SiameseConfig, given: dict
-) -> SiameseConfig:
+def _check_options(parser: argparse.ArgumentParser, config: SiameseConfig) -> SiameseConfig:
     """Refuse options that were given and that the loss does not use or cannot use.
 
     Returns the configuration with unused settings of the recipe at their defaults.
@@ -132,7 +130,7 @@ def _check_options(
     }.items():
         if config.loss not in losses:
             unused[option] = defaults[option]
-            if option in given:
+            if option in config.given:
                 parser.error(f"--{option.replace('_', '-')} needs --loss {' or '.join(losses)}")
     if config.margin > 2:
         parser.error("--margin: cosines differ by at most 2; use a lower one")

@@ -199,10 +199,11 @@ def set_hop(file: h5py.File) -> None:
     file.attrs["front_end"] = file.attrs["front_end"].replace('"hop": 512', '"hop": 256')
 
 
-def save_basic(path: Path) -> Path:
-    """Save a model with the papers' encoder and return the path."""
-    model = build_basic(build_encoder(), 2, "softmax", mean=0.0, std=1.0)
-    save_weights(path, model, mean=0.0, std=1.0, made_from={"inputs": {"model": "basic"}})
+def save_basic(path: Path, kind: str = "paper", *, equal_level: bool = False) -> Path:
+    """Save a model with an encoder of a kind and return the path."""
+    normalisation: dict = {"mean": 0.0, "std": 1.0, "equal_level": equal_level}
+    model = build_basic(build_encoder(kind=kind), 2, "softmax", **normalisation)
+    save_weights(path, model, **normalisation, made_from={"inputs": {"model": "basic"}})
     return path
 
 
@@ -230,6 +231,7 @@ def test_unsuitable_training_inputs_are_rejected(small_corpus, tmp_path):
     recipe = ("--recipe", "best", "--positives", 1)
     cosine, gain = ("--schedule", "cosine"), ("--augment", "gain")
     paper = save_basic(tmp_path / "paper.h5")
+    level = save_basic(tmp_path / "level.h5", "statistics", equal_level=True)
     for (*command, file), words in {
         (basic, unknown, cache, cache): "20 of 20 tracks are missing",
         (siamese, split, hop, hop): "hop: 256 -> 512",
@@ -243,9 +245,12 @@ def test_unsuitable_training_inputs_are_rejected(small_corpus, tmp_path):
         (siamese, one_artist, cache, *supcon, one_artist): "one artist",
         (siamese, no_albums, cache, *supcon, "--other-album", no_albums): "has no column 'album'",
         (siamese, empty, cache, "--same-genre", 0.5, empty): "no track has a value of genre",
-        (basic, split, cache, "--start-from", paper, *statistics, paper): "add --encoder paper",
+        (basic, split, cache, "--start-from", paper, *statistics, paper): "with --encoder paper",
         (siamese, split, cache, "--start-from", paper, *recipe, paper): "level --encoder paper",
+        (basic, split, cache, "--start-from", level, "--no-equal-level", level): "--equal-level;",
+        (basic, split, cache, "--start-from", level, "--encoder", "paper", level): "statistics;",
         (basic, split, cache, *cosine, "--plateau", 3, "--plateau"): "--schedule cosine",
+        (basic, split, cache, *cosine, "--plateau", 5, "--plateau"): "--schedule cosine",
         (basic, split, cache, *cosine, "--patience", 3, "--patience"): "--schedule cosine",
         (basic, split, cache, *gain, "--equal-level", "--augment gain"): "--equal-level",
         (basic, untagged, cache, "--labels", "tags", untagged): "no column 'tags'",
@@ -265,6 +270,7 @@ def test_unsuitable_training_inputs_are_rejected(small_corpus, tmp_path):
         ("basic", ("--loss", "am-softmax", "--labels", "tags"), "a track has several tags"),
         ("basic", ("--loss", "am-softmax", "--margin", 2.1), "differ by at most 2"),
         ("basic", ("--scale", 5), "need --loss am-softmax"),
+        ("basic", ("--margin", 0.35), "need --loss am-softmax"),
         ("siamese", ("--loss", "semi-hard", "--margin", 2.1), "differ by at most 2"),
         ("siamese", ("--loss", "semi-hard", "--batch-size", 321), "use at most 320"),
         ("siamese", ("--loss", "supcon", "--temperature", 0), "not a number from 0.001 up"),

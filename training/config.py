@@ -3,7 +3,7 @@
 Keras is not imported here, so that the scripts' --help stays fast.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -61,6 +61,7 @@ class TrainingConfig:
     distribute: bool = False  # whether to divide each batch among all devices
     data: str | float = "auto"  # see `training.data_placement.Placement.choose`
     steps_per_call: int | None = None
+    given: Collection[str] = ()  # names of the settings that the user gave, to refuse useless ones
 
     def __post_init__(self) -> None:
         """Refuse settings that exclude each other."""
@@ -68,7 +69,7 @@ class TrainingConfig:
             raise InputError(
                 "--augment gain: has no effect with --equal-level; leave one of them out"
             )
-        if self.schedule == "cosine" and self.plateau != type(self).plateau:
+        if self.schedule == "cosine" and "plateau" in self.given:
             raise InputError(
                 "--plateau: has no effect with --schedule cosine; leave one of them out"
             )

@@ -282,17 +282,28 @@ def input_normalisation(
 ) -> dict[str, Any]:
     """Return the arguments of `models.encoder.normalise`: those of `start`, if there is one."""
     if start:
-        differs = {
-            "--no-equal-level": config.equal_level and not start.equal_level,
-            "--encoder paper": config.encoder not in ("paper", start.encoder),
-        }
-        if options := [option for option, needed in differs.items() if needed]:
-            raise InputError(
-                f"--start-from: {config.start_from} was trained with the papers' level or encoder; "
-                f"add {' '.join(options)}"
-            )
+        _require_settings_of(start, config)
         return {"mean": start.mean, "std": start.std, "equal_level": start.equal_level}
     return {"mean": cache.mean, "std": cache.std, "equal_level": config.equal_level}
+
+
+def _require_settings_of(start: Weights, config: TrainingConfig) -> None:
+    """Refuse settings other than those of the weights to start from, unless they are defaults."""
+    options = {
+        "equal_level": "--equal-level" if start.equal_level else "--no-equal-level",
+        "encoder": f"--encoder {start.encoder}",
+    }
+    different = []
+    for name, option in options.items():
+        value = getattr(config, name)
+        chosen = name in config.given or value != getattr(type(config), name)
+        if chosen and value != getattr(start, name):
+            different.append(option)
+    if different:
+        raise InputError(
+            f"--start-from: {config.start_from} was trained with {' '.join(different)}; use the "
+            "same options"
+        )
 
 
 def initial_encoder(config: TrainingConfig, start: Weights | None, devices: Devices) -> keras.Model:
