@@ -166,6 +166,16 @@ def _make_batches(
         genres=_read_labels(used, "genre", split) if config.same_genre else None,
         same_genre=config.same_genre,
     )
+    if config.same_genre and anchors is data.train:
+        few = sampler.count_without_genre(config.negatives)
+        have = f"fewer than {config.negatives} tracks of their genre by other artists"
+        if few == len(pool):
+            raise InputError(
+                f"{split}: all tracks have {have}, so --same-genre has no effect; leave it out, or "
+                "use a lower --negatives"
+            )
+        if few:
+            print(f"{few:,} of {len(pool):,} tracks have {have}: negatives of any genre")
     settings = (data.crops, anchors, config.batch_size, config.seed)
     if hinge:
         return SiameseBatches(*settings, sampler=sampler, negatives=config.negatives)

@@ -368,6 +368,10 @@ class TrackSampler:
         negative = _draw_distinct(everyone, artist, negatives, rng)
         return self.order[np.concatenate([with_positive, negative], axis=1)]
 
+    def count_without_genre(self, negatives: int) -> int:
+        """Count the tracks with fewer than `negatives` others of their genre by other artists."""
+        return int((self.genre.length - self.artist.length < negatives).sum())
+
     def draw_positives(
         self, anchors: np.ndarray, positives: int, rng: np.random.Generator
     ) -> np.ndarray:

@@ -118,6 +118,11 @@ def _is_number(value: object, lowest: float = -LARGEST, highest: float = LARGEST
 
 
 RESULT_COLUMNS = [attribute.name for attribute in dataclasses.fields(Result)]
+_REQUIRED = [
+    attribute.name
+    for attribute in dataclasses.fields(Result)
+    if attribute.default is attribute.default_factory is dataclasses.MISSING
+]
 _DAMAGE_ERRORS = (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
 
 
@@ -131,6 +136,9 @@ def read_result(path: Path) -> Result:
     """Read a result written by `evaluate.py --json`; raise `InputError` if it is damaged."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
+        missing = [name for name in _REQUIRED if name not in document]
+        if missing:
+            raise ValueError(f"{missing[0]!r} is missing")
         result = Result(**{name: document[name] for name in RESULT_COLUMNS if name in document})
         if (old := accuracy_by("genre")) in result.details:  # in earlier versions, for any label
             result.details[accuracy_by(result.label)] = result.details.pop(old)

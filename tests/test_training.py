@@ -245,6 +245,7 @@ def test_unsuitable_training_inputs_are_rejected(small_corpus, tmp_path):
         (siamese, one_artist, cache, *supcon, one_artist): "one artist",
         (siamese, no_albums, cache, *supcon, "--other-album", no_albums): "has no column 'album'",
         (siamese, empty, cache, "--same-genre", 0.5, empty): "no track has a value of genre",
+        (siamese, split, cache, "--same-genre", 0.5, split): "fewer than 4 tracks of their genre",
         (basic, split, cache, "--start-from", paper, *statistics, paper): "with --encoder paper",
         (siamese, split, cache, "--start-from", paper, *recipe, paper): "level --encoder paper",
         (basic, split, cache, "--start-from", level, "--no-equal-level", level): "--equal-level;",
