@@ -55,7 +55,11 @@ def read_csv_list(request: Request) -> Catalog:
     ]
     split_csv.refuse_rows(table, checks, position)
     split_csv.check_split(table, path, ("track_id", "path", "artist"), position)
-    repeated = ("path", paths.duplicated(), "is a duplicate; keep one row of it")
+    repeated = (
+        "path",
+        split_csv.normalise_paths(paths).duplicated(),
+        "is a duplicate; keep one row of it",
+    )
     split_csv.refuse_rows(table, [repeated], position)
     return catalog.select_available(table.reset_index(drop=True), request.root)
 

@@ -98,6 +98,7 @@ def test_artists_that_look_like_missing_values_are_kept(read, name):
     [
         ("1,a/1.mp3,x,train\n1,a/2.mp3,x,train\n", "row 3: track_id '1' is a duplicate"),
         ("1,a/1.mp3,x,train\n2,a/1.mp3,x,train\n", "row 3: path 'a/1.mp3' is a duplicate"),
+        ("1,a/1.mp3,x,train\n2,./a//1.mp3,x,train\n", "row 3: path './a//1.mp3' is a duplicate"),
         ("1,a/1.mp3,x,train\n2,a/1.mp3,x,test\n", "row 3: path 'a/1.mp3' is in two subsets"),
         (",a/1.mp3,x,train\n", "row 2: track_id '' is empty"),
         ("1,a/../../1.mp3,x,train\n", "row 2: path 'a/../../1.mp3' is not below"),
