@@ -42,10 +42,10 @@ COMMANDS = {
         "\n\nThese one-hot features are a baseline that does not use the audio.",
     },
     "comparison": {
-        "compare": "Compute the interval of the difference between two systems on the same tracks."
+        "compare": "Compute the difference between two systems with its confidence interval."
         "\n\nThe result files are those of retrieval, knn, linear, clustering, verification or"
-        "\nidentification. Artists are resampled with replacement, each with all their tracks, and"
-        "\nso are the results of each system (its training seeds). Clusters are not computed again."
+        "\nidentification. The bootstrap resamples artists, each with all their tracks, and the"
+        "\nresults of each system (its training seeds). Clusters are not computed again."
         "\nArtist recognition is averaged over the draws of enrolment and test tracks (--trials),"
         "\nwhich must be the same for both systems. Results may be on several splits without common"
         "\nartists, such as the folds of a cross-validation: artists are resampled within each, and"

@@ -1,11 +1,11 @@
 """Step 4: extract one feature vector per track, using released weights, your own, or a baseline.
 
 WEIGHTS is a released model (siamese_5000), an .h5 or .keras file, an .onnx file from export.py
-(which needs no TensorFlow), an i-vector model (ivector.h5 from train_ivector.py), agf2018 networks
-(model.h5 from train_agf.py), or a baseline: `mfcc`, or `untrained` (the encoder with random
-weights). INPUT is a mel cache (.h5), a folder of audio files, or one or more audio files. After a
-stop, the same command continues. If files were added to the folder, changed or removed, it updates
-the feature file.
+(extraction then needs no TensorFlow), an i-vector model (ivector.h5 from train_ivector.py), agf2018
+networks (model.h5 from train_agf.py), or a baseline: `mfcc`, or `untrained` (the encoder with
+random weights). INPUT is a mel cache (.h5), a folder of audio files, or one or more audio files.
+After a stop, the same command continues. If files were added to the folder, changed or removed, it
+updates the feature file.
 """
 
 import functools
@@ -44,7 +44,7 @@ def main() -> int:
     parser.add_argument("--mirror", type=Path, help="folder that contains the released weights")
     text = "split whose training tracks are extracted (default: all tracks in the mel cache)"
     parser.add_argument("--split", type=Path, metavar="SPLIT.csv", help=text)
-    text = "number of artists whose tracks are extracted, taken in split order (default: all)"
+    text = "number of artists whose tracks are extracted, in the order of --split (default: all)"
     cli.add_count(parser, "--max-artists", None, text)
     cli.add_count(parser, "--workers", available_cores(), "number of audio decoding processes")
     cli.add_front_end(parser, RESAMPLERS, NORMALISATIONS, SID_MODELS)

@@ -21,7 +21,7 @@ PAPERS = {
     "ismir2018": (ismir2018, "genre retrieval and classification with artist embeddings"),
     "arxiv2017": (arxiv2017, "artist recognition, and transfer to genre and tags"),
     "agf2018": (agf2018, "genre classification with networks that learn artist groups"),
-    "sid": (sid, "the experiments of the first two on the music of the Commodore 64"),
+    "sid": (sid, "the experiments of ismir2018 and arxiv2017 on the music of the Commodore 64"),
 }
 EXAMPLE = "python reproduce.py ismir2018 --data DIR --out results/ismir2018"
 
@@ -37,7 +37,7 @@ def main() -> None:
         subparser.add_argument("--data", type=Path, metavar="DIR", help=text)
         out = Path("results", name)
         subparser.add_argument("--out", type=Path, default=out, help="output folder")
-        text = "only print the plan, without running it"
+        text = "plan of all steps, printed and not run"
         subparser.add_argument("--plan", action="store_true", help=text)
         paper.add_arguments(subparser)
     options = parser.parse_args()

@@ -80,15 +80,15 @@ def main() -> None:
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the siamese model."""
     defaults = SiameseConfig()
-    text = "named settings: those of the papers, or the best found since, on synthetic and on real "
-    text += "music (training/README.md lists them); other options take precedence"
+    text = "named settings: those of the papers (paper), or those with the best results on "
+    text += "synthetic and real music (best, see training/README.md); other options take precedence"
     parser.add_argument("--recipe", choices=SIAMESE_RECIPES, default="paper", help=text)
     text = "loss function: the papers' hinge over sampled negatives, or one that compares all "
     text += "tracks of a batch (softmax, supervised contrastive, or hinge over semi-hard negatives)"
     parser.add_argument("--loss", choices=LOSSES, default=defaults.loss, help=text)
-    text = "number of tracks by other artists per anchor, with --loss hinge"
+    text = "number of tracks by other artists per anchor track, with --loss hinge"
     cli.add_count(parser, "--negatives", defaults.negatives, text)
-    text = "number of further tracks by the anchor's artist per anchor, with the other losses"
+    text = "number of other tracks by the same artist per anchor track, with any loss but hinge"
     cli.add_count(parser, "--positives", defaults.positives, text)
     number = {"type": cli.positive_float}
     text = "margin of the hinge and semi-hard losses"

@@ -125,7 +125,7 @@ def add_front_end(
     sid_models: Sequence[str],
 ) -> None:
     """Add the options of `data_prep.mel.FrontEnd`; None stands for its defaults."""
-    text = "use every frame of each track, instead of the first 1,291 (30 s) as in the papers"
+    text = "all frames of each track, instead of the first 1,291 (30 s) as in the papers"
     parser.add_argument("--whole-tracks", action="store_true", help=text)
     text = "resampling filter for audio at other sample rates than 22,050 Hz "
     text += f"(default: {resamplers[0]}, that of the authors)"
@@ -159,8 +159,8 @@ def training_parser(description: str, example: str, defaults) -> argparse.Argume
     parser.add_argument("--schedule", choices=values, default=defaults.schedule, help=text)
     text = "number of artists to train on, taken in split order (default: all)"
     add_count(parser, "--max-artists", None, text, old="--artists")
-    text = "encoder to fine-tune, which determines --encoder and --equal-level: an .h5 or .keras "
-    text += "file, or the name of a released model"
+    text = "encoder to fine-tune: an .h5 or .keras file, or the name of a released model; its "
+    text += "--encoder and --equal-level are used, and other ones refused"
     parser.add_argument("--start-from", metavar="WEIGHTS", help=text)
     text = "network that maps segments to embeddings: the papers', or one that pools the mean and "
     text += "standard deviation over time"

@@ -24,7 +24,7 @@ PAPER_SETTINGS = {"enrol": ENROL_TRACKS, "tests": TEST_TRACKS, "relevance": RELE
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> Command:
     """Add the arguments of the command `name` to its parser."""
-    text = "maximum number of training artists, taken in training split order (default: all)"
+    text = "maximum number of artists to fit LDA and PLDA to, in split order (default: all)"
     cli.add_count(parser, "--max-train-artists", None, text, old="--train-artists")
     if name == "lda":
         return _add_lda_arguments(parser)
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> Command:
     text = "number of test tracks per artist, or `all` for those that are not enrolled"
     number = {"type": _count_or_all, "default": TEST_TRACKS, "metavar": "N", "help": text}
     cli.add_renamed(parser, "--test-tracks", "--tests", **number)
-    text = "also evaluate with 1, 2, 5 and 10 enrolment tracks per artist"
+    text = "additional results with 1, 2, 5 and 10 enrolment tracks, if --enrol-tracks is higher"
     parser.add_argument("--one-shot", action="store_true", help=text)
     text = "cosine similarity or PLDA on features, or the log-likelihood ratio of a GMM-UBM"
     parser.add_argument(

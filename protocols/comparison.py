@@ -51,8 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> Command:
     text = "result files of the first system, from training runs with different seeds or on "
     text += "different splits"
     parser.add_argument("first", metavar="A.json", type=Path, nargs="+", help=text)
-    text = "result files on the same splits of the second system, which is subtracted from the "
-    text += "first"
+    text = "result files of the second system on the same splits; the difference is the first "
+    text += "system's score minus the second's"
     parser.add_argument(
         "--with", dest="second", metavar="B.json", type=Path, nargs="+", required=True, help=text
     )
