@@ -27,7 +27,7 @@ def main() -> None:
     text = "scale of the am-softmax loss"
     parser.add_argument("--scale", **number, default=BasicConfig.scale, help=text)
     args = parser.parse_args()
-    args.given = cli.given_options(parser)
+    args.given = frozenset(cli.given_options(parser))
     config = cli.fill_dataclass(BasicConfig, args)
     _check_options(parser, config)
 
@@ -81,7 +81,7 @@ def _check_options(parser: argparse.ArgumentParser, config: BasicConfig) -> None
             parser.error("--loss am-softmax: a track has several tags; leave the option out")
         if config.margin > 2:
             parser.error("--margin: cosines differ by at most 2; use a lower one")
-    elif {"margin", "scale"} & {*config.given}:
+    elif {"margin", "scale"} & config.given:
         parser.error("--margin and --scale need --loss am-softmax")
 
 

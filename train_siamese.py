@@ -28,7 +28,7 @@ def main() -> None:
     parser = cli.training_parser(__doc__, example, SiameseConfig())
     _add_arguments(parser)
     given = cli.given_options(parser)
-    parser.set_defaults(**SIAMESE_RECIPES[given.get("recipe", "paper")], given=given)
+    parser.set_defaults(**SIAMESE_RECIPES[given.get("recipe", "paper")], given=frozenset(given))
     args = parser.parse_args()  # options take precedence over the recipe
     config = _check_options(parser, cli.fill_dataclass(SiameseConfig, args))
 
@@ -167,15 +167,16 @@ def _make_batches(
         same_genre=config.same_genre,
     )
     if config.same_genre and anchors is data.train:
-        few = sampler.count_without_genre(config.negatives)
-        have = f"fewer than {config.negatives} tracks of their genre by other artists"
-        if few == len(pool):
+        able = sampler.count_same_genre(config.negatives)
+        need = f"{config.negatives} tracks of its genre by other artists"
+        if not able:
             raise InputError(
-                f"{split}: all tracks have {have}, so --same-genre has no effect; leave it out, or "
-                "use a lower --negatives"
+                f"{split}: --same-genre has no effect: no track has {need}, or all tracks are of "
+                "one genre; leave the option out"
             )
-        if few:
-            print(f"{few:,} of {len(pool):,} tracks have {have}: negatives of any genre")
+        if able < len(pool):
+            any_genre = f"{len(pool) - able:,} of {len(pool):,} tracks"
+            print(f"--same-genre: {any_genre} get negatives of any genre; none of them has {need}")
     settings = (data.crops, anchors, config.batch_size, config.seed)
     if hinge:
         return SiameseBatches(*settings, sampler=sampler, negatives=config.negatives)

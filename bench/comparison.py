@@ -117,19 +117,19 @@ def recognise(
 
 
 def print_table(
-    files: Mapping[tuple[str, str], list[Path]], columns: Sequence[str], folds: int = 1
+    files: Mapping[tuple[str, str], list[Path]], columns: Sequence[str], folds: Sequence[int] = (1,)
 ) -> None:
     """Print a Markdown row per model: the mean and standard deviation over the seeds.
 
-    `files` contains the result files by model and column: for each of the folds, one per seed. The
-    scores of a seed are averaged over the folds.
+    `files` contains the result files by model and column: for each fold, one per seed. The scores
+    of a seed are averaged over all artists in the folds, whose numbers of artists are `folds`.
     """
     print(f"| model | {' | '.join(columns)} |\n{'| --- ' * (1 + len(columns))}|")
     for model in _models(files):
         cells = [model]
         for column in columns:
             values = [json.loads(path.read_text())["value"] for path in files[model, column]]
-            values = np.reshape(values, (folds, -1)).mean(axis=0)
+            values = np.average(np.reshape(values, (len(folds), -1)), axis=0, weights=folds)
             spread = f" ± {np.std(values):.3f}" if len(values) > 1 else ""
             cells.append(f"{np.mean(values):.3f}{spread}")
         print(f"| {' | '.join(cells)} |", flush=True)

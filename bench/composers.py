@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--fonts", type=Path, nargs="+", default=fonts, metavar="FONT", help=text)
     text = "play the instruments that the files name"
     parser.add_argument("--instruments", action="store_true", help=text)
-    text = "number of composers to train on (default: 40, or all with --unseen or --folds)"
+    text = "number of composers to train on (default: 40, or all with --unseen), without --folds"
     cli.add_count(parser, "--composers", None, text)
     cli.add_count(parser, "--epochs", 60, "number of epochs (default: 60)")
     cli.add_seeds(parser, [0, 1, 2])
@@ -105,7 +105,8 @@ def main() -> None:
         for model, name, weights in trained:
             for column, path in evaluate(weights, name, fold).items():
                 files.setdefault((model, column), []).append(path)
-    comparison.print_table(files, COLUMNS, folds=len(folds))
+    sizes = [len(read_composers(fold.unseen.split)) for fold in folds]
+    comparison.print_table(files, COLUMNS, sizes)
     if "best" in models:
         comparison.print_differences(files, comparison.COMPARED)
 
@@ -165,10 +166,10 @@ def prepare_folds(tracks: Path, folds: int, out: Path) -> list[Fold]:
         )
     prepared = []
     for fold in range(folds):
-        is_unseen, folder = composers % folds == fold, out / f"fold_{fold + 1}"
+        is_unseen, folder = composers % folds == fold, out / f"{folds}_folds/{fold + 1}"
         lists = []
         for kind, rows in (("training", ~is_unseen), ("unseen", is_unseen)):
-            lists.append(tracks.parent / f"{kind}_{fold + 1}.csv")
+            lists.append(tracks.parent / f"{kind}_{fold + 1}_of_{folds}.csv")
             write_text(lists[-1], table[rows].to_csv(index=False))
         training = prepare_tracks("training", lists[0], folder, "--split", "artists")
         unseen = prepare_unseen("unseen", lists[1], folder, training)

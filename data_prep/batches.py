@@ -368,9 +368,10 @@ class TrackSampler:
         negative = _draw_distinct(everyone, artist, negatives, rng)
         return self.order[np.concatenate([with_positive, negative], axis=1)]
 
-    def count_without_genre(self, negatives: int) -> int:
-        """Count the tracks with fewer than `negatives` others of their genre by other artists."""
-        return int((self.genre.length - self.artist.length < negatives).sum())
+    def count_same_genre(self, negatives: int) -> int:
+        """Count the tracks whose negatives `same_genre` can restrict to their genre."""
+        enough = self.genre.length - self.artist.length >= negatives
+        return int((enough & (self.genre.length < len(self.order))).sum())
 
     def draw_positives(
         self, anchors: np.ndarray, positives: int, rng: np.random.Generator

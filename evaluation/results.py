@@ -82,6 +82,8 @@ def _check_result(result: Result) -> None:
         valid = isinstance(value, attribute.type)  # type: ignore[arg-type]
         if not valid or (isinstance(value, float | int) and not _is_number(value)):
             raise ValueError(f"{attribute.name!r} is {str(value)[:40]!r}")
+    if not isinstance(result.made_from.get("inputs", {}), dict):
+        raise ValueError("damaged inputs")
     counts = (result.trials, result.n_songs, result.artists)
     if any(count is not None and count < 1 for count in counts) or (result.spread or 0) < 0:
         raise ValueError("a count is below 1, or the standard deviation is negative")
@@ -136,6 +138,8 @@ def read_result(path: Path) -> Result:
     """Read a result written by `evaluate.py --json`; raise `InputError` if it is damaged."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(document, dict):
+            raise ValueError("not an object")
         missing = [name for name in _REQUIRED if name not in document]
         if missing:
             raise ValueError(f"{missing[0]!r} is missing")

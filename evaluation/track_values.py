@@ -4,20 +4,35 @@ The arrays are stored as base64 text, which takes a third of the space of number
 """
 
 import base64
+import hashlib
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
 from common.errors import InputError
+from data_prep.artist_names import artist_key
 from evaluation.results import Result
 
 PER_TRACK = "per track"  # key in the details of a result
 
-# The arrays: the number of each track's artist, and its score, its cluster or, in each draw of
-# enrolment tracks, the ranks of its scores for all artists, (draws, artists, tracks).
-_DTYPES = {"artist": "<i4", "value": "<f4", "cluster": "<i4", "ranks": "<u2"}
+# The arrays: the number of each track's artist, a hash of each artist's name, and the values.
+_DTYPES = {"artist": "<i4", "hash": "<u8", "value": "<f4", "cluster": "<i4", "ranks": "<u2"}
+
+
+class TrackValues(NamedTuple):
+    """The values of tracks, and their artists."""
+
+    artists: np.ndarray  # (n,) int32, number of each track's artist, from 0
+    kind: str  # "value", "cluster" or "ranks"
+    # (n,) scores or clusters of the tracks or, in each draw of enrolment tracks, the ranks of their
+    # scores for all artists, (draws, artists, n)
+    values: np.ndarray
+    # Hash of each artist's name, as `artist_key` writes it, or 0 if it is unknown. None in results
+    # of earlier versions.
+    hashes: np.ndarray | None
 
 
 def pack_values(artists: ArrayLike, **values: ArrayLike) -> dict:
@@ -29,13 +44,22 @@ def pack_values(artists: ArrayLike, **values: ArrayLike) -> dict:
     unknown = names.eq("")
     codes = names.factorize()[0]
     codes[unknown] = codes.max() + 1 + np.arange(unknown.sum())
-    arrays = {"artist": pd.factorize(codes)[0], **values}
+    codes = pd.factorize(codes)[0]
+    first = pd.Series(codes).drop_duplicates().index  # of the artists, in the order of their codes
+    hashes = np.array([_hash_artist(name) for name in names[first]], np.uint64)
+    arrays = {"artist": codes, "hash": hashes, **values}
     return {
         PER_TRACK: {
             name: base64.b64encode(np.asarray(array).astype(_DTYPES[name]).tobytes()).decode()
             for name, array in arrays.items()
         }
     }
+
+
+def _hash_artist(name: str) -> int:
+    """Return a number that identifies an artist in other splits; 0 if the name is unknown."""
+    key = artist_key(name).encode()
+    return int.from_bytes(hashlib.sha256(key).digest()[:8]) if key else 0
 
 
 def rank_scores(scores: np.ndarray) -> np.ndarray:
@@ -50,8 +74,8 @@ def rank_scores(scores: np.ndarray) -> np.ndarray:
     return ranks.reshape(scores.shape).astype(np.uint16)
 
 
-def unpack_values(result: Result, path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of `pack_values`; raise `InputError` if there are none."""
+def unpack_values(result: Result, path: Path) -> TrackValues:
+    """Return what `pack_values` has stored; raise `InputError` if there is nothing."""
     stored = result.details.get(PER_TRACK)
     if stored is None:
         raise InputError(
@@ -63,18 +87,20 @@ def unpack_values(result: Result, path: Path) -> dict[str, np.ndarray]:
             name: np.frombuffer(base64.b64decode(text, validate=True), _DTYPES[name])
             for name, text in stored.items()
         }
-        artists, tracks = arrays["artist"], len(arrays["artist"])
-        (other,) = arrays.keys() - {"artist"}
-        if other == "ranks":
-            arrays[other] = arrays[other].reshape(-1, artists.max() + 1, tracks)
+        artists, hashes = arrays.pop("artist"), arrays.pop("hash", None)
+        ((kind, values),) = arrays.items()
+        tracks, count = len(artists), artists.max() + 1
+        if kind == "ranks":
+            values = values.reshape(-1, count, tracks)
         if (
-            not 0 < arrays[other].shape[-1] == tracks
-            or not 0 <= artists.min() <= artists.max() < tracks
-            or (other == "cluster" and not 0 <= arrays[other].min() <= arrays[other].max() < tracks)
+            not 0 < values.shape[-1] == tracks
+            or not 0 <= artists.min() < count <= tracks
+            or (hashes is not None and len(hashes) != count)
+            or (kind == "cluster" and not 0 <= values.min() <= values.max() < tracks)
         ):
             raise ValueError("sizes differ")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path}: its values per track are damaged ({error}); delete it and evaluate again"
         ) from error
-    return arrays
+    return TrackValues(artists, kind, values, hashes)

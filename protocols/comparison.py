@@ -2,7 +2,7 @@
 
 import argparse
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from common import cli
 from common.errors import InputError
 from evaluation import bootstrap
 from evaluation.results import Result, merge_names, read_result
-from evaluation.track_values import unpack_values
+from evaluation.track_values import TrackValues, unpack_values
 from protocols import Command
 
 # Settings that determine the test tracks of artist recognition, with the split and the label.
@@ -37,13 +37,14 @@ class _File(NamedTuple):
 _Systems = tuple[list[_File], list[_File]]  # the results of the first and of the second system
 
 
-class _Scores(NamedTuple):
+class _Split(NamedTuple):
     """The scores of both systems on the tracks of a split."""
 
+    path: Path  # of a result on this split, for messages
     tracks: int
     artists: int
-    first: np.ndarray  # (results, 1 + resamples)
-    second: np.ndarray
+    hashes: np.ndarray | None  # of the artists, see `TrackValues`
+    scores: tuple[np.ndarray, np.ndarray]  # of each system, (results, 1 + resamples)
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> Command:
@@ -72,20 +73,24 @@ def compare_systems(
     for system in systems:
         for file in system:
             _require_same_protocol(systems[0][0], file)
+            _require_same(system[0], file, ("model", "variant"))
     generator = np.random.default_rng(seed)
     splits = [_score_split(of_split, resamples, generator) for of_split in _group_by_split(systems)]
+    _require_disjoint_artists(splits)
     artists = [split.artists for split in splits]
+    within = f" on {len(splits)} splits" if len(splits) > 1 else ""
     for number, system in enumerate(systems):
-        means = [(split.first, split.second)[number][:, 0].mean() for split in splits]
+        means = [split.scores[number][:, 0].mean() for split in splits]
+        results = f", mean of {len(system)} results{within}" if len(system) > 1 else ""
+        name = merge_names({file.result.features for file in system})
         value = np.average(means, weights=artists)
-        results = f", mean of {len(system)} results" if len(system) > 1 else ""
-        name = merge_names(file.result.features for file in system)
         print(f"{name}: {system[0].result.metric} {value:.4f}{results}")
-    tracks = f"{sum(split.tracks for split in splits):,} tracks by {sum(artists):,} artists"
-    within = f" in {len(splits)} splits" if len(splits) > 1 else ""
-    print(f"{tracks}{within}, {resamples:,} resamples")
-    differences = [bootstrap.differences(split.first, split.second, generator) for split in splits]
-    interval = bootstrap.percentile_interval(np.average(differences, axis=0, weights=artists))
+    print(
+        f"{sum(split.tracks for split in splits):,} tracks by {sum(artists):,} artists{within}, "
+        f"{resamples:,} resamples"
+    )
+    differences = [bootstrap.differences(*split.scores, generator) for split in splits]
+    interval = bootstrap.percentile_interval(bootstrap.average_folds(differences, artists))
     print(
         f"difference {interval.difference:.4f}, "
         f"95 % interval {interval.lower:.4f} to {interval.upper:.4f}"
@@ -106,30 +111,34 @@ def _group_by_split(systems: _Systems) -> list[_Systems]:
         if not (first and second):
             (alone, *_), others = first or second, systems[1 if first else 0]
             raise InputError(
-                f"{alone.path} and {others[0].path} contain different tracks or labels; evaluate "
-                "both systems on the same split with the same options"
+                f"{alone.path}: the other system has no result on the same split and tracks, but "
+                f"others, such as {others[0].path}; evaluate both systems on the same splits with "
+                "the same options"
             )
     return list(by_split.values())
 
 
-def _score_split(systems: _Systems, resamples: int, generator: np.random.Generator) -> _Scores:
+def _score_split(systems: _Systems, resamples: int, generator: np.random.Generator) -> _Split:
     """Score both systems' results on one split, on the same resamples of its artists."""
     for system in systems:
-        _require_one_system(system)
+        _require_distinct_seeds(system)
     files = [file for system in systems for file in system]
     values = [unpack_values(file.result, file.path) for file in files]
-    artists = values[0]["artist"]
-    for file, arrays in zip(files, values, strict=True):
-        if arrays.keys() != values[0].keys() or not np.array_equal(arrays["artist"], artists):
+    first = values[0]
+    for file, other in zip(files, values, strict=True):
+        if other.kind != first.kind or not np.array_equal(other.artists, first.artists):
             raise InputError(
                 f"{file.path}: other tracks than in {files[0].path}; evaluate the same tracks"
             )
-    count = int(artists.max()) + 1
-    if count < 2:
-        raise InputError(f"{files[0].path}: tracks of one artist only, but artists are resampled")
+    count = int(first.artists.max()) + 1
+    if count < bootstrap.FEWEST_ARTISTS:
+        raise InputError(
+            f"{files[0].path}: tracks of {count} artists, but at least {bootstrap.FEWEST_ARTISTS} "
+            "are needed, since artists are resampled"
+        )
     draws = bootstrap.draw_artists(count, resamples, generator)
     bar = cli.progress_bar(values, desc="results", unit="result")
-    scores = np.array([_score_resamples(arrays, draws) for arrays in bar])
+    scores = np.array([_score_resamples(each, draws) for each in bar])
     for (path, result), score in zip(files, scores[:, 0], strict=True):
         if abs(score - result.value) > _ROUNDING:
             raise InputError(
@@ -137,25 +146,51 @@ def _score_split(systems: _Systems, resamples: int, generator: np.random.Generat
                 f"{result.value:.4f}, as in results of earlier versions that averaged over several "
                 "draws; delete it and evaluate again"
             )
-    return _Scores(len(artists), count, *np.split(scores, [len(systems[0])]))
+    ours, theirs = np.split(scores, [len(systems[0])])
+    return _Split(files[0].path, len(first.artists), count, first.hashes, (ours, theirs))
 
 
-def _require_one_system(files: Sequence[_File]) -> None:
-    """Raise `InputError` unless several results differ in the training seed alone."""
-    first = files[0]
-    for file, name in itertools.product(files, ("model", "artists", "variant")):
-        value, other = (getattr(item.result, name) for item in (first, file))
-        if value != other:
+def _require_disjoint_artists(splits: Sequence[_Split]) -> None:
+    """Raise `InputError` unless no artist is in two splits."""
+    for one, other in itertools.combinations(splits, 2):
+        if one.hashes is None or other.hashes is None:
+            path = one.path if one.hashes is None else other.path
             raise InputError(
-                f"{first.path} and {file.path}: results of two systems, whose {name} is {value} "
-                f"and {other}; several results of one system differ in the training seed alone"
+                f"{path}: does not identify its artists, as results of earlier versions, but "
+                "several splits need this; delete it and evaluate again"
             )
-    seeds = [file.result.seed for file in files]
-    if len(set(seeds)) < len(seeds):
-        raise InputError(
-            f"{first.path}: several results of this system have the same training seed, or none; "
-            "name one of them"
-        )
+        known = one.hashes[one.hashes != 0]
+        if common := np.isin(known, other.hashes).sum():
+            raise InputError(
+                f"{one.path} and {other.path}: {common} artists are in both splits, so their "
+                "results are not independent; use the same split for both systems, or splits "
+                "without common artists"
+            )
+
+
+def _require_distinct_seeds(files: Sequence[_File]) -> None:
+    """Raise `InputError` unless results on a split differ in the training seed alone."""
+    by_seed: dict[int | None, _File] = {}
+    for file in files:
+        _require_same(files[0], file, ("artists",))
+        if other := by_seed.get(file.result.seed):
+            raise InputError(
+                f"{other.path} and {file.path}: results of one system with the same training "
+                "seed, or none; name one of them"
+            )
+        by_seed[file.result.seed] = file
+
+
+def _require_same(first: _File, other: _File, names: Sequence[str]) -> None:
+    """Raise `InputError` unless two results are of the same system, by these attributes."""
+    for name in names:
+        values = getattr(first.result, name), getattr(other.result, name)
+        if values[0] != values[1]:
+            raise InputError(
+                f"{first.path} and {other.path}: results of two systems, whose {name} is "
+                f"{values[0]} and {values[1]}; several results of one system differ in the "
+                "training seed alone"
+            )
 
 
 def _require_same_protocol(first: _File, other: _File) -> None:
@@ -181,16 +216,13 @@ def _require_same_protocol(first: _File, other: _File) -> None:
             )
 
 
-def _score_resamples(arrays: dict[str, np.ndarray], draws: np.ndarray) -> np.ndarray:
+def _score_resamples(values: TrackValues, draws: np.ndarray) -> np.ndarray:
     """Compute the score of one result in each resample."""
     from recognition.verification import resampled_error_rates
 
-    functions: dict[str, Callable] = {
-        "value": lambda array: bootstrap.resampled_means(array, arrays["artist"], draws),
-        "cluster": lambda array: bootstrap.resampled_ari(array, arrays["artist"], draws),
-        "ranks": lambda array: np.mean(
-            [resampled_error_rates(ranks, arrays["artist"], draws) for ranks in array], axis=0
-        ),
-    }
-    (name,) = arrays.keys() - {"artist"}
-    return functions[name](arrays[name])
+    if values.kind == "value":
+        return bootstrap.resampled_means(values.values, values.artists, draws)
+    if values.kind == "cluster":
+        return bootstrap.resampled_ari(values.values, values.artists, draws)
+    rates = [resampled_error_rates(ranks, values.artists, draws) for ranks in values.values]
+    return np.mean(rates, axis=0)

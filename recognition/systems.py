@@ -180,7 +180,7 @@ def evaluate_recognition(
 
     first, truth = draws[0], draws[0].truth
     scores = [scorer(draw) for draw in draws]
-    details = {name: _PROTOCOLS[name][2](scores, truth) for name in protocols}
+    details = {name: _PROTOCOLS[name][2](scores, first) for name in protocols}
     values = [measure(each) for each in scores]
     if one_shot:
         full = first.enrol_rows.shape[1]
@@ -205,25 +205,25 @@ def _equal_error_rate(scores: np.ndarray, truth: np.ndarray) -> float:
     return verification.equal_error_rate(*split_trials(scores, truth))
 
 
-def _describe_verification(scores: Sequence[np.ndarray], truth: np.ndarray) -> dict:
-    target, impostor = split_trials(scores[0], truth)
+def _describe_verification(scores: Sequence[np.ndarray], draw: Enrolment) -> dict:
+    target, impostor = split_trials(scores[0], draw.truth)
     false_alarm, miss = verification.det_curve(target, impostor)
     return {
         "minDCF": verification.min_dcf(target, impostor),
         "target trials": len(target),
         "impostor trials": len(impostor),
         DET_CURVE: {"false alarm": false_alarm.tolist(), "miss": miss.tolist()},
-        **pack_values(truth, ranks=[rank_scores(each) for each in scores]),
+        **pack_values(draw.artists[draw.truth], ranks=[rank_scores(each) for each in scores]),
     }
 
 
-def _describe_identification(scores: Sequence[np.ndarray], truth: np.ndarray) -> dict:
-    artists = len(scores[0])
+def _describe_identification(scores: Sequence[np.ndarray], draw: Enrolment) -> dict:
+    artists, truth = len(scores[0]), draw.truth
     k = min(5, artists)
     accuracy = identification_accuracy(scores[0], truth, k)
     # The n-th test is another track in each draw, but always by the same artist.
     correct = np.mean([verification.accuracy_by_test(each, truth) for each in scores], axis=0)
-    values = pack_values(truth, value=correct)
+    values = pack_values(draw.artists[truth], value=correct)
     return {f"top-{k} accuracy": accuracy, "artists": artists, **values}
 
 

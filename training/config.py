@@ -3,7 +3,7 @@
 Keras is not imported here, so that the scripts' --help stays fast.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -61,22 +61,23 @@ class TrainingConfig:
     distribute: bool = False  # whether to divide each batch among all devices
     data: str | float = "auto"  # see `training.data_placement.Placement.choose`
     steps_per_call: int | None = None
-    given: Collection[str] = ()  # names of the settings that the user gave, to refuse useless ones
+    given: frozenset[str] = (
+        frozenset()
+    )  # names of the settings that the user gave, to refuse useless ones
 
     def __post_init__(self) -> None:
         """Refuse settings that exclude each other."""
         if self.equal_level and "gain" in self.augment:
             raise InputError(
-                "--augment gain: has no effect with --equal-level; leave one of them out"
+                "--augment gain: has no effect with --equal-level; leave it out, or use "
+                "--no-equal-level"
             )
-        if self.schedule == "cosine" and "plateau" in self.given:
-            raise InputError(
-                "--plateau: has no effect with --schedule cosine; leave one of them out"
-            )
+        remedy = "leave it out, or use --schedule plateau"
+        plateau = "plateau" in self.given or self.plateau != type(self).plateau
+        if self.schedule == "cosine" and plateau:
+            raise InputError(f"--plateau: has no effect with --schedule cosine; {remedy}")
         if self.schedule == "cosine" and self.patience is not None:
-            raise InputError(
-                "--patience: would stop before --schedule cosine ends; leave one of them out"
-            )
+            raise InputError(f"--patience: would stop before --schedule cosine ends; {remedy}")
 
     BEYOND_PAPERS: ClassVar[tuple[str, ...]] = ("encoder", "equal_level", "augment", "schedule")
 

@@ -263,6 +263,7 @@ def encoder_run(
     """
     settings = config
     if start:
+        _require_settings_of(start, config)
         settings = replace(config, encoder=start.encoder, equal_level=start.equal_level)
     model = settings.name_model(kind)
     start_from = start.provenance if start else None
@@ -282,7 +283,6 @@ def input_normalisation(
 ) -> dict[str, Any]:
     """Return the arguments of `models.encoder.normalise`: those of `start`, if there is one."""
     if start:
-        _require_settings_of(start, config)
         return {"mean": start.mean, "std": start.std, "equal_level": start.equal_level}
     return {"mean": cache.mean, "std": cache.std, "equal_level": config.equal_level}
 
@@ -303,6 +303,11 @@ def _require_settings_of(start: Weights, config: TrainingConfig) -> None:
         raise InputError(
             f"--start-from: {config.start_from} was trained with {' '.join(different)}; use the "
             "same options"
+        )
+    if start.equal_level and "gain" in config.augment:
+        raise InputError(
+            f"--augment gain: has no effect, since {config.start_from} was trained with "
+            "--equal-level; leave it out"
         )
 
 

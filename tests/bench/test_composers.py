@@ -168,6 +168,9 @@ def test_folds_have_every_composer_unseen_once(tmp_path, monkeypatch):
         assert training | unseen == set(map(composers.artist_key, "ABCDEFGHI"))
         assert not training & unseen
     assert not sets[0][1] & sets[1][1]
-    assert [fold.out.name for fold in folds] == ["fold_1", "fold_2"]
+    assert [fold.out.relative_to(tmp_path).as_posix() for fold in folds] == [
+        "2_folds/1",
+        "2_folds/2",
+    ]
     with pytest.raises(InputError, match="9 composers have 20 pieces or more, but 3 folds need 4"):
         composers.prepare_folds(pieces, 3, tmp_path)

@@ -314,7 +314,9 @@ def test_negatives_of_the_same_genre_are_drawn_with_the_given_probability():
     of_genre = np.isin(drawn, [0, 1]).all(axis=1).mean()
     assert of_genre == pytest.approx(0.7 + 0.3 * 2 / (8 * 7), abs=0.015)
     # Other artists have three tracks of a's genre, two of b's, and four of that of d, e and f.
-    assert [sampler.count_without_genre(count) for count in (2, 3, 4, 5)] == [0, 3, 5, 11]
+    assert [sampler.count_same_genre(count) for count in (2, 3, 4, 5)] == [11, 8, 6, 0]
+    one = TrackSampler.from_artists(artists, tracks, 2, genres=np.full(12, "x"), same_genre=0.7)
+    assert one.count_same_genre(1) == 0
 
 
 def test_artists_without_a_genre_share_none():

@@ -105,16 +105,27 @@ def test_interval_of_dependent_tracks_is_wider_than_of_independent_ones(generato
     assert widths[0] / widths[1] == pytest.approx(np.sqrt(10), rel=0.15)
 
 
-def test_interval_of_folds_is_that_of_their_mean(generator):
+@pytest.mark.parametrize("artists", [4, 300])
+def test_interval_of_folds_is_that_of_their_mean(artists, generator):
     """The folds have different means, so artists must not be exchanged between folds."""
-    folds = [(0.0, generator.normal(size=300)), (5.0, generator.normal(size=300))]
-    draws = [bootstrap.draw_artists(300, 2000, generator) for _ in folds]
-    scores = [
-        bootstrap.resampled_means(mean + noise, np.arange(300), draw)[None]
-        for (mean, noise), draw in zip(folds, draws, strict=True)
-    ]
-    zeros = np.zeros_like(scores[0])
-    differences = [bootstrap.differences(score, zeros, generator) for score in scores]
-    lower, upper = bootstrap.percentile_interval(np.mean(differences, axis=0))[1:]
-    variance = np.mean([noise.var() for _, noise in folds])
-    assert upper - lower == pytest.approx(2 * 1.96 * np.sqrt(variance / 600), rel=0.1)
+    folds = [(mean, generator.normal(size=artists)) for mean in np.arange(1200 // artists)]
+    differences = []
+    for mean, noise in folds:
+        draws = bootstrap.draw_artists(artists, 2000, generator)
+        scores = bootstrap.resampled_means(mean + noise, np.arange(artists), draws)[None]
+        differences.append(bootstrap.differences(scores, np.zeros_like(scores), generator))
+    average = bootstrap.average_folds(differences, [artists] * len(folds))
+    difference, lower, upper = bootstrap.percentile_interval(average)
+    assert difference == pytest.approx(np.mean([mean + noise.mean() for mean, noise in folds]))
+    error = np.sqrt(np.mean([noise.var(ddof=1) for _, noise in folds]) / 1200)
+    assert upper - lower == pytest.approx(2 * 1.96 * error, rel=0.08)
+
+
+def test_differences_of_folds_are_weighted_by_artists():
+    folds = [np.array([1.0, 1.0]), np.array([4.0, 4.0])]
+    assert bootstrap.average_folds(folds, [10, 5]) == pytest.approx(2.0)
+
+
+def test_no_resample_consists_of_one_artist(generator):
+    draws = bootstrap.draw_artists(3, 2000, generator)
+    assert draws.max() == 2 and (draws.sum(axis=1) == 3).all()

@@ -44,7 +44,7 @@ def test_write_result_and_read_result_round_trip(tmp_path):
     [
         (b'{"protocol": "retr', "Unterminated"),
         (b"\xff\xfe\x00", "utf-8"),
-        (b"[1, 2]", "missing"),
+        (b"[1, 2]", "not an object"),
         (b'{"protocol": "retrieval"}', "'metric' is missing"),
         (b"[" * 100_000, "recursion"),
     ],

@@ -80,9 +80,38 @@ def test_compare_averages_the_splits_of_a_cross_validation_by_artists(protocol, 
     lines, (difference, lower, upper) = compare(*good, "--with", *poor, "--resamples", 200)
     assert difference == pytest.approx((8 * first + 4 * second) / 12, abs=1.01e-4)
     assert lower < difference < upper
-    assert " by 12 artists in 2 splits, 200 resamples" in lines[2]
+    assert lines[0].endswith(", mean of 2 results on 2 splits")
+    assert " by 12 artists on 2 splits, 200 resamples" in lines[2]
     message = error_in_process("evaluate.py", "compare", *good, "--with", poor[0])
-    assert f"{good[1]} and {poor[0]} contain different tracks or labels" in message
+    assert f"{good[1]}: the other system has no result on the same split" in message
+    assert f"such as {poor[0]}; evaluate both" in message
+
+
+def test_compare_rejects_splits_with_common_artists(evaluate, tmp_path):
+    files = [evaluate("retrieval", 0.9, names=names) for names in ("abcdefgh", "hijkl")]
+    message = error_in_process("evaluate.py", "compare", *files, "--with", *files)
+    assert f"{files[0]} and {files[1]}: 1 artists are in both splits" in message
+    document = json.loads(files[1].read_text(encoding="utf-8"))
+    del document["details"]["per track"]["hash"]
+    files[1].write_text(json.dumps(document), encoding="utf-8")
+    message = error_in_process("evaluate.py", "compare", *files, "--with", *files)
+    assert f"{files[1]}: does not identify its artists, as results of earlier" in message
+    assert compare(files[1], "--with", files[1])[1] == (0, 0, 0)
+
+
+def test_compare_rejects_systems_that_differ_between_splits(evaluate):
+    first, second = (evaluate("retrieval", 0.9, names=names) for names in ("abcdefgh", "ijkl"))
+    document = json.loads(second.read_text(encoding="utf-8"))
+    for name, value in (("model", "mfcc"), ("variant", "k=5")):
+        second.write_text(json.dumps(document | {name: value}), encoding="utf-8")
+        message = error_in_process("evaluate.py", "compare", first, second, "--with", first, second)
+        assert f"{first} and {second}: results of two systems, whose {name} is" in message
+
+
+def test_compare_rejects_too_few_artists(evaluate):
+    path = evaluate("retrieval", 0.9, names="abc")
+    message = error_in_process("evaluate.py", "compare", path, "--with", path)
+    assert f"{path}: tracks of 3 artists, but at least 4 are needed" in message
 
 
 @pytest.mark.parametrize("protocol", ["verification", "identification"])
@@ -112,8 +141,9 @@ def test_results_contain_the_average_precision_of_each_track(evaluate, tmp_path)
     tracks = read_labelled_tracks(tmp_path / "tracks.h5", tmp_path / "tracks.csv")
     arrays = unpack_values(read_result(path), path)
     expected = average_precisions(tracks.features, tracks.labels("artist"))
-    assert arrays["value"] == pytest.approx(expected, rel=1e-6)
-    assert np.array_equal(arrays["artist"], np.repeat(np.arange(12), feature_files.SONGS))
+    assert (arrays.kind, arrays.values) == ("value", pytest.approx(expected, rel=1e-6))
+    assert np.array_equal(arrays.artists, np.repeat(np.arange(12), feature_files.SONGS))
+    assert len({*arrays.hashes}) == 12 and arrays.hashes.all()
 
 
 def test_compare_rejects_results_of_different_tracks_or_options(evaluate, tmp_path):
@@ -121,15 +151,17 @@ def test_compare_rejects_results_of_different_tracks_or_options(evaluate, tmp_pa
     for other, expected in (
         (evaluate("knn", 0.3), "differ in the protocol (retrieval and knn)"),
         (evaluate("retrieval", 0.4, "--label", "genre"), "differ in the label (artist and genre)"),
-        (evaluate("retrieval", 0.5, names="abcd"), "contain different tracks or labels"),
     ):
         message = error_in_process("evaluate.py", "compare", first, "--with", other)
         assert f"{first} and {other} {expected}; evaluate both systems" in message
+    other = evaluate("retrieval", 0.5, names="abcd")
+    message = error_in_process("evaluate.py", "compare", first, "--with", other)
+    assert f"{first}: the other system has no result on the same split and tracks" in message
     verification = evaluate("verification", 0.3), evaluate("verification", 0.4, "--seed", 2)
     message = error_in_process("evaluate.py", "compare", verification[0], "--with", verification[1])
     assert "differ in the seed (0 and 2)" in message
     message = error_in_process("evaluate.py", "compare", first, first, "--with", first)
-    assert "several results of this system have the same training seed, or none" in message
+    assert f"{first} and {first}: results of one system with the same training seed" in message
 
 
 def test_compare_rejects_results_of_several_systems_as_one(evaluate, tmp_path):
@@ -162,17 +194,12 @@ def test_compare_rejects_results_without_usable_values(evaluate, tmp_path):
             {"per track": values | {"value": values["value"][8:]}},
             "its values per track are damaged",
         ),
+        ({"per track": values | {"hash": values["hash"][:32]}}, "its values per track are damaged"),
         ({"per track": [1]}, "its values per track are damaged"),
     ):
         old.write_text(json.dumps(document | {"details": details}), encoding="utf-8")
         message = error_in_process("evaluate.py", "compare", first, "--with", old)
         assert f"{old}: {expected}" in message and "delete it and evaluate again" in message
-    single = evaluate("retrieval", 0.3, "--label", "genre")
-    document = json.loads(single.read_text(encoding="utf-8"))
-    document["details"]["per track"]["artist"] = "AAAA" * (len(values["artist"]) // 4)
-    old.write_text(json.dumps(document), encoding="utf-8")
-    message = error_in_process("evaluate.py", "compare", old, "--with", old)
-    assert "tracks of one artist only" in message
 
 
 def test_ranks_keep_the_order_of_scores_and_fit_into_16_bits():

@@ -36,7 +36,7 @@ def parse(*options, kind=SiameseConfig):
     """Return the configuration produced by the given command-line options."""
     parser = cli.training_parser("d", "e", kind())
     own = {"negatives", "margin", "loss", "temperature", "positives", "other_album", "same_genre"}
-    parser.set_defaults(given=())
+    parser.set_defaults(given=frozenset())
     for name in (*own, "classification", "labels", "scale"):  # added by the scripts themselves
         parser.set_defaults(**{name: getattr(kind, name, None)})
     args = parser.parse_args(["s.csv", "c.h5", "--out", "runs/x", *options])
