@@ -82,8 +82,6 @@ def _check_result(result: Result) -> None:
         valid = isinstance(value, attribute.type)  # type: ignore[arg-type]
         if not valid or (isinstance(value, float | int) and not _is_number(value)):
             raise ValueError(f"{attribute.name!r} is {str(value)[:40]!r}")
-    if not isinstance(result.made_from.get("inputs", {}), dict):
-        raise ValueError("damaged inputs")
     counts = (result.trials, result.n_songs, result.artists)
     if any(count is not None and count < 1 for count in counts) or (result.spread or 0) < 0:
         raise ValueError("a count is below 1, or the standard deviation is negative")

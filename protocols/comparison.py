@@ -31,7 +31,7 @@ class _File(NamedTuple):
     @property
     def split(self) -> str:
         """Identify the split and its tracks, for comparisons only."""
-        return repr(self.result.made_from.get("inputs", {}).get("split"))
+        return repr(_get_record(self.result.made_from, "inputs").get("split"))
 
 
 _Systems = tuple[list[_File], list[_File]]  # the results of the first and of the second system
@@ -197,13 +197,13 @@ def _require_same_protocol(first: _File, other: _File) -> None:
     """Raise `InputError` unless two results are of the same protocol, label and draws."""
     described = []
     for path, result in (first, other):
-        settings = result.made_from.get("inputs", {}).get("settings", {})
+        settings = _get_record(_get_record(result.made_from, "inputs"), "settings")
         if result.protocol == "clustering" and result.label != "artist":
             raise InputError(
                 f"{path}: clusters by {result.label}, but intervals are over artists; evaluate "
                 "clustering by artist"
             )
-        record = {"protocol": result.protocol, "label": result.label}
+        record: dict[str, object] = {"protocol": result.protocol, "label": result.label}
         if result.protocol in RECOGNITION:
             record |= {name: settings.get(name) for name in DRAW_SETTINGS}
         described.append(record)
@@ -214,6 +214,12 @@ def _require_same_protocol(first: _File, other: _File) -> None:
                 f"{first.path} and {other.path} differ in the {name} ({old[name]} and "
                 f"{new.get(name)}); evaluate both systems on the same split with the same options"
             )
+
+
+def _get_record(record: dict, name: str) -> dict:
+    """Return a part of a provenance record; nothing if it is missing or of another type."""
+    part = record.get(name)
+    return part if isinstance(part, dict) else {}
 
 
 def _score_resamples(values: TrackValues, draws: np.ndarray) -> np.ndarray:

@@ -181,6 +181,14 @@ def test_compare_rejects_clusterings_by_another_label_than_the_artist(evaluate):
     assert f"{path}: clusters by genre, but intervals are over artists" in message
 
 
+def test_compare_accepts_results_without_a_record_of_their_inputs(evaluate):
+    path = evaluate("verification", 0.9)
+    document = json.loads(path.read_text(encoding="utf-8"))
+    for inputs in (None, [], {"settings": "none"}):
+        path.write_text(json.dumps(document | {"made_from": {"inputs": inputs}}), encoding="utf-8")
+        assert compare(path, "--with", path)[1] == (0, 0, 0)
+
+
 def test_compare_rejects_results_without_usable_values(evaluate, tmp_path):
     first = evaluate("retrieval", 0.3)
     document = json.loads(first.read_text(encoding="utf-8"))
