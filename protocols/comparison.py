@@ -111,9 +111,9 @@ def _group_by_split(systems: _Systems) -> list[_Systems]:
         if not (first and second):
             (alone, *_), others = first or second, systems[1 if first else 0]
             raise InputError(
-                f"{alone.path}: the other system has no result on the same split and tracks, but "
-                f"others, such as {others[0].path}; evaluate both systems on the same splits with "
-                "the same options"
+                f"{alone.path}: the other system has no result on the same split and tracks (those "
+                f"of {others[0].path} differ); evaluate both systems on the same splits with the "
+                "same options"
             )
     return list(by_split.values())
 
@@ -162,8 +162,8 @@ def _require_disjoint_artists(splits: Sequence[_Split]) -> None:
         known = one.hashes[one.hashes != 0]
         if common := np.isin(known, other.hashes).sum():
             raise InputError(
-                f"{one.path} and {other.path}: {common} artists are in both splits, so their "
-                "results are not independent; use the same split for both systems, or splits "
+                f"{one.path} and {other.path}: {common} of the artists are in both splits, so "
+                "their results are not independent; use the same split for both systems, or splits "
                 "without common artists"
             )
 

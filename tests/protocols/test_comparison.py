@@ -84,13 +84,13 @@ def test_compare_averages_the_splits_of_a_cross_validation_by_artists(protocol, 
     assert " by 12 artists on 2 splits, 200 resamples" in lines[2]
     message = error_in_process("evaluate.py", "compare", *good, "--with", poor[0])
     assert f"{good[1]}: the other system has no result on the same split" in message
-    assert f"such as {poor[0]}; evaluate both" in message
+    assert f"those of {poor[0]} differ); evaluate both" in message
 
 
 def test_compare_rejects_splits_with_common_artists(evaluate, tmp_path):
     files = [evaluate("retrieval", 0.9, names=names) for names in ("abcdefgh", "hijkl")]
     message = error_in_process("evaluate.py", "compare", *files, "--with", *files)
-    assert f"{files[0]} and {files[1]}: 1 artists are in both splits" in message
+    assert f"{files[0]} and {files[1]}: 1 of the artists are in both splits" in message
     document = json.loads(files[1].read_text(encoding="utf-8"))
     del document["details"]["per track"]["hash"]
     files[1].write_text(json.dumps(document), encoding="utf-8")
