@@ -28,7 +28,7 @@ MODELS = {
     "i-vector": (IVECTOR, "--dimensions", "64"),
 }
 RECOGNITION = ("EER", "accuracy", "EER, PLDA", "accuracy, PLDA", "ARI")
-COMPARED = ("MAP", "EER", "accuracy", "ARI")  # the columns of which differences are printed
+COMPARED = ("MAP", *RECOGNITION)  # the columns of which differences are printed
 
 
 class Tracks(NamedTuple):

@@ -116,8 +116,7 @@ def average_folds(differences: Sequence[np.ndarray], artists: Sequence[int]) -> 
     return np.average(scaled, axis=0, weights=artists)
 
 
-def percentile_interval(values: np.ndarray, level: float = 0.95) -> Interval:
-    """Return the interval of the result of `differences` or `average_folds`."""
-    tail = (1 - level) / 2
-    lower, upper = np.nanquantile(values[1:], [tail, 1 - tail])
+def percentile_interval(values: np.ndarray) -> Interval:
+    """Return the 95 % interval of the result of `differences` or `average_folds`."""
+    lower, upper = np.nanquantile(values[1:], [0.025, 0.975])
     return Interval(float(values[0]), float(lower), float(upper))

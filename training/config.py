@@ -61,9 +61,7 @@ class TrainingConfig:
     distribute: bool = False  # whether to divide each batch among all devices
     data: str | float = "auto"  # see `training.data_placement.Placement.choose`
     steps_per_call: int | None = None
-    given: frozenset[str] = (
-        frozenset()
-    )  # names of the settings that the user gave, to refuse useless ones
+    given: frozenset[str] = frozenset()  # settings that the user gave; useless ones are refused
 
     def __post_init__(self) -> None:
         """Refuse settings that exclude each other."""
